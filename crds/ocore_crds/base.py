@@ -1,0 +1,57 @@
+"""Base of every model: frozen, camelCase on the wire, strict about unknown fields."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+GROUP = "ocore.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+#: RFC 3339 in UTC with seconds, as ``metadata.creationTimestamp`` has it.
+TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$"
+
+Uuid = Annotated[str, StringConstraints(pattern=UUID_PATTERN, min_length=36, max_length=36)]
+ObjectName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=253)]
+Timestamp = Annotated[str, StringConstraints(pattern=TIME_PATTERN, max_length=40)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", min_length=64, max_length=64)]
+#: A Kubernetes quantity such as ``20Gi``. Kept as text; :func:`ocore_crds.quantity.parse` gives bytes.
+Quantity = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(E|P|T|G|M|k|Ei|Pi|Ti|Gi|Mi|Ki)?$", max_length=32),
+]
+#: A path below the root of a volume claim: relative, never leaving it.
+RelativePath = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z0-9_@+=.,-]+(/[A-Za-z0-9_@+=.,-]+)*)?$", max_length=512)
+]
+
+
+class Model(BaseModel):
+    """A frozen value with camelCase names on the wire. Does no I/O."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        use_enum_values=False,
+    )
+
+    def wire(self) -> dict[str, Any]:
+        """The model as JSON-ready data with wire names, unset optional fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class StatusModel(Model):
+    """What is read back from the API server: an older or newer operator may have written more fields."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class LocalRef(Model):
+    """The name of an object in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the object, in the namespace of this resource.")

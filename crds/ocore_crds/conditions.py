@@ -1,0 +1,140 @@
+"""Condition types and reasons, each with its polarity.
+
+The types ``Ready``, ``Reconciling`` and ``Stalled`` follow kstatus, so that ``kubectl wait``, Flux and ``kubectl rollout``-like
+tools read them right. Abnormal-true types (``Reconciling``, ``Stalled``, ``Failed``) are absent when false.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from .base import StatusModel, Timestamp
+
+# --- types -----------------------------------------------------------------------------------------------
+READY = "Ready"  # normal-true: the object does what it is for (an Environment: a snapshot would work)
+RECONCILING = "Reconciling"  # abnormal-true: work is going on; the message says which, or what it waits for
+STALLED = "Stalled"  # abnormal-true: it will not get on without a change by a person
+COMPLETE = "Complete"  # normal-true, terminal: a Snapshot is restorable, a Rollback is done
+FAILED = "Failed"  # abnormal-true, terminal
+VERIFIED = "Verified"  # normal-true: every byte of the snapshot was read back and matched
+ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
+PREVIOUS_RETAINED = "PreviousRetained"  # Rollback, true while the database of before is kept for undo
+
+# --- reasons ---------------------------------------------------------------------------------------------
+# Progress
+PENDING = "Pending"
+WAITING_FOR_OPERATION = "WaitingForOperation"  # another operation holds the environment
+WAITING_FOR_JOB_SLOT = "WaitingForJobSlot"  # the limit of Jobs at once is reached
+WAITING_FOR_ENVIRONMENT = "WaitingForEnvironment"
+RUNNING = "Running"
+SUCCEEDED = "Succeeded"
+ALREADY_EXECUTED = "AlreadyExecuted"
+RETAINED = "Retained"
+UNDO_WINDOW_OVER = "UndoWindowOver"
+NOT_READ = "NotRead"
+CHECKSUMS_ONLY = "ChecksumsOnly"
+# What a person must change
+ENVIRONMENT_NOT_FOUND = "EnvironmentNotFound"
+STORE_NOT_FOUND = "StoreNotFound"
+STORE_NOT_READY = "StoreNotReady"
+STORE_UNREACHABLE = "StoreUnreachable"
+STORE_ACCESS_DENIED = "StoreAccessDenied"
+STORE_NOT_WRITABLE = "StoreNotWritable"
+BUCKET_NOT_FOUND = "BucketNotFound"
+STORE_ID_CONFLICT = "StoreIdConflict"
+SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
+SNAPSHOT_NOT_COMPLETE = "SnapshotNotComplete"
+OTHER_PROJECT = "OtherProject"
+OTHER_ENVIRONMENT = "OtherEnvironment"
+EXPIRED = "Expired"  # past notAfter
+DUPLICATE_ID = "DuplicateId"
+CLAIM_NOT_FOUND = "ClaimNotFound"
+CONFIG_NOT_FOUND = "ConfigNotFound"
+WORKLOAD_NOT_FOUND = "WorkloadNotFound"
+AUTHENTICATION_FAILED = "AuthenticationFailed"
+DATABASE_NOT_FOUND = "DatabaseNotFound"
+DATABASE_UNREACHABLE = "DatabaseUnreachable"
+DATABASE_NAME_TOO_LONG = "DatabaseNameTooLong"
+UNSUPPORTED_SERVER = "UnsupportedServer"
+SECRET_INVALID = "SecretInvalid"  # noqa: S105 - a reason
+MISSING_GRANTS = "MissingGrants"
+CAPACITY_UNKNOWN = "CapacityUnknown"
+INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+FILESTORE_NOT_FOUND = "FilestoreNotFound"
+FILESTORE_NOT_READABLE = "FilestoreNotReadable"
+FILESTORE_LAYOUT_UNSUPPORTED = "FilestoreLayoutUnsupported"
+ATTACHMENTS_MISSING = "AttachmentsMissing"
+ATTACHMENT_CORRUPT = "AttachmentCorrupt"
+FILESTORE_CHANGING = "FilestoreChanging"
+SCRATCH_FULL = "ScratchFull"
+NO_SPACE = "NoSpace"
+# Failures of a run
+DUMP_FAILED = "DumpFailed"
+RESTORE_FAILED = "RestoreFailed"
+CORRUPT = "Corrupt"  # stored bytes differ from the manifest
+MANIFEST_EXISTS = "ManifestExists"
+VERIFICATION_FAILED = "VerificationFailed"
+SWITCH_FAILED = "SwitchFailed"
+SESSIONS_REMAIN = "SessionsRemain"
+WORKLOAD_SCALED_UP = "WorkloadScaledUp"
+SWITCHED_BACK = "SwitchedBack"
+WORKLOAD_NOT_READY = "WorkloadNotReady"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+JOB_FAILED = "JobFailed"
+JOB_LOST = "JobLost"
+JOB_REFUSED = "JobRefused"  # quota, admission
+POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling
+CANCELLED = "Cancelled"
+INTERNAL_ERROR = "InternalError"
+
+
+class Condition(StatusModel):
+    """One ``metav1.Condition``."""
+
+    type: Annotated[str, StringConstraints(max_length=316)]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)]
+    message: Annotated[str, StringConstraints(max_length=32768)] = ""
+    observed_generation: int | None = Field(default=None, ge=0)
+    last_transition_time: Timestamp
+
+
+def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
+    """The condition of that type, or None."""
+    return next((c for c in conditions if c.type == type_), None)
+
+
+def is_true(conditions: Iterable[Condition], type_: str) -> bool:
+    """Whether the condition is there and ``True``."""
+    found = find(conditions, type_)
+    return found is not None and found.status == "True"
+
+
+def set_condition(
+    conditions: Iterable[Condition],
+    type_: str,
+    status: Literal["True", "False", "Unknown"],
+    reason: str,
+    message: str,
+    *,
+    now: str,
+    generation: int | None = None,
+) -> tuple[Condition, ...]:
+    """The conditions with one replaced; the transition time moves only when the status does, as in metav1."""
+    old = find(conditions, type_)
+    since = old.last_transition_time if old is not None and old.status == status else now
+    new = Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message[:32768],
+        observed_generation=generation,
+        last_transition_time=since,
+    )
+    return tuple(sorted([c for c in conditions if c.type != type_] + [new], key=lambda c: c.type))
+
+
+def drop_condition(conditions: Iterable[Condition], type_: str) -> tuple[Condition, ...]:
+    """The conditions without that type (how an abnormal-true condition says "no")."""
+    return tuple(c for c in conditions if c.type != type_)

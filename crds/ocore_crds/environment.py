@@ -1,0 +1,217 @@
+"""Environment: what is snapshotted and rolled back."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from .base import LocalRef, Model, ObjectName, Quantity, RelativePath, StatusModel, Timestamp, Uuid
+from .conditions import Condition
+from .rules import immutable, rule, validations
+
+
+class Database(Model):
+    """The PostgreSQL database of the environment."""
+
+    secret_ref: LocalRef = Field(
+        description=(
+            "Secret with the keys of a CloudNativePG app secret (`host`, `port`, `dbname`, `user` or `username`, `password`) or "
+            "one key `uri`. The role must own the database. Give a direct connection, not a transaction pooler."
+        )
+    )
+    admin_secret_ref: LocalRef | None = Field(
+        default=None,
+        description=(
+            "Secret of a role that creates and renames databases and ends sessions, where the role of `secretRef` may not. It must "
+            "be a member of the database's owner."
+        ),
+    )
+    capacity: Quantity | None = Field(
+        default=None,
+        description="Size of the volume that holds all databases of the server. A rollback is refused where two copies would not fit.",
+    )
+
+
+class Filestore(Model):
+    """The folder of files that belongs to the database."""
+
+    claim_name: ObjectName = Field(description="PersistentVolumeClaim that holds the folder.")
+    path: RelativePath = Field(default="", description="Folder below the claim's root; empty is the root itself.")
+    layout: Literal["Odoo", "Plain"] = Field(
+        default="Odoo",
+        description=(
+            "`Odoo`: write-once files named by the SHA-1 of their content, named by the table ir_attachment. `Plain`: any files; "
+            "not possible at the root of a claim."
+        ),
+    )
+    missing_files: Literal["Fail", "Report"] = Field(
+        default="Fail",
+        description=(
+            "What a snapshot does where the database names files that the filestore has lost already: fail, or go on and list "
+            "them in the manifest and in a warning."
+        ),
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "self.layout != 'Plain' || self.path != ''",
+                "layout Plain needs a path below the claim's root",
+            )
+        )
+    )
+
+
+class Config(Model):
+    """The configuration that is kept with each snapshot."""
+
+    config_map_ref: LocalRef = Field(description="ConfigMap whose keys are kept with each snapshot.")
+
+
+class Workload(Model):
+    """A workload that runs on the database; stopped for the seconds of a switch."""
+
+    kind: Literal["Deployment", "StatefulSet"] = Field(default="Deployment")
+    name: ObjectName = Field(description="Name of the workload.")
+
+
+class Scratch(Model):
+    """Room for a dump that is on its way: small for a snapshot into S3, the compressed dump for a restore."""
+
+    size: Quantity = Field(default="10Gi", description="Size limit of the scratch volume.")
+    storage_class_name: ObjectName | None = Field(
+        default=None,
+        description="Takes an ephemeral volume of this class; without it an emptyDir on the node.",
+    )
+
+
+class ResourceList(Model):
+    """CPU and memory, as quantities."""
+
+    cpu: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?m?$")] | None = Field(
+        default=None, description="CPU, for example 500m."
+    )
+    memory: Quantity | None = Field(default=None, description="Memory, for example 512Mi.")
+
+
+class Resources(Model):
+    """Requests and limits of a Job's container."""
+
+    requests: ResourceList | None = Field(default=None, description="What the scheduler reserves.")
+    limits: ResourceList | None = Field(default=None, description="What the container may use at most.")
+
+
+class Toleration(Model):
+    """A toleration of a node's taint."""
+
+    key: Annotated[str, Field(max_length=316)] | None = Field(default=None, description="Taint key; empty matches all.")
+    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="How the value is compared.")
+    value: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Taint value.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Taint effect; empty matches all."
+    )
+
+
+class Jobs(Model):
+    """How this environment's Jobs run. What is not given is inherited from the first workload."""
+
+    resources: Resources | None = Field(
+        default=None, description="Requests and limits; default requests 100m and 256Mi."
+    )
+    parallelism: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=2, description="Tables dumped and restored, and packs written, at the same time."
+    )
+    run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
+        default=None, description="User id; must be able to read the filestore, and own it for hard links."
+    )
+    run_as_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(default=None, description="Group id.")
+    fs_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
+        default=None, description="Group of the volumes."
+    )
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=20)] = Field(
+        default=(), description="Added to the workload's own."
+    )
+
+
+class EnvironmentSpec(Model):
+    """What is snapshotted."""
+
+    id: Uuid | None = Field(
+        default=None,
+        description="Identity in manifests and in the REST API; default is metadata.uid. Keep it when a cluster is rebuilt.",
+    )
+    project_id: Uuid = Field(description="Project the environment belongs to; rollbacks stay within a project.")
+    type: Literal["production", "staging", "development"] = Field(description="Kind of environment.")
+    store_ref: LocalRef = Field(description="SnapshotStore that snapshots go to.")
+    database: Database | None = Field(default=None, description="PostgreSQL database.")
+    filestore: Filestore | None = Field(default=None, description="Folder of files.")
+    config: Config | None = Field(default=None, description="Configuration kept with each snapshot.")
+    workloads: Annotated[tuple[Workload, ...], Field(max_length=20)] = Field(
+        default=(),
+        description="Stopped for a switch-over and started again. The first one's image is recorded in each snapshot.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
+    )
+    scratch: Scratch = Field(default=Scratch(), description="Room for a dump that is on its way.")
+    jobs: Jobs = Field(default=Jobs(), description="How the Jobs run.")
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            immutable("id"),
+            immutable("projectId"),
+            rule("has(self.database) || has(self.filestore)", "give a database, a filestore or both"),
+            rule(
+                "!has(self.filestore) || self.filestore.layout != 'Odoo' || has(self.database)",
+                "layout Odoo needs the database that names the files",
+            ),
+        )
+    )
+
+
+class Operation(StatusModel):
+    """What holds the environment at the moment: one operation at a time."""
+
+    kind: Literal["Snapshot", "Rollback"]
+    name: str
+    uid: str
+    since: Timestamp
+
+
+class ExecutedRollback(StatusModel):
+    """A Rollback that ran. GitOps re-creates what it finds in Git: the same one again does nothing."""
+
+    name: str
+    spec_hash: str
+    id: str
+    completed_at: Timestamp
+
+
+class ProbeStatus(StatusModel):
+    """What the last probe found."""
+
+    time: Timestamp
+    generation: int = Field(description="metadata.generation that was probed.")
+    server_version: str = ""
+    server_major: int = 0
+    database_name: str = ""
+    database_bytes: int = 0
+    database_used_bytes: int = Field(default=0, description="All databases on the server's default tablespace.")
+    filestore_bytes: int = 0
+    filestore_files: int = 0
+    hard_links: bool = Field(default=False, description="Whether the filestore can be frozen by hard links.")
+    warnings: tuple[str, ...] = ()
+
+
+class EnvironmentStatus(StatusModel):
+    """Observed state."""
+
+    observed_generation: int = -1
+    id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
+    phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
+        default=None, description="Summary of the conditions."
+    )
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    probe: ProbeStatus | None = None
+    operation: Operation | None = Field(default=None, description="The operation that holds the environment.")
+    executed_rollbacks: tuple[ExecutedRollback, ...] = Field(default=(), description="The last 50 that ran.")

@@ -1,0 +1,97 @@
+"""Named places where a test may kill, stop or fail the program. Always compiled in, armed only by the environment.
+
+``OCORE_FAILPOINTS=name=action[,name=action]`` with the actions ``kill`` (SIGKILL to itself), ``error`` (raises
+:class:`FailpointError`) and ``sleep:SECONDS``. Each fires once per process, and once per pod where
+``OCORE_FAILPOINT_MARKS`` names a folder that outlives the container. docs/failpoints.md is made from :data:`REGISTRY`.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+#: name → where it is and what the world looks like there. Every call of :func:`hit` names one of these.
+REGISTRY: dict[str, str] = {
+    # mover, snapshot
+    "snapshot-start": "before the database is asked for anything",
+    "snapshot-locked": "garbage collection is held off, the snapshot exported, nothing frozen yet",
+    "snapshot-frozen": "the filestore is frozen and the lock released, nothing stored yet",
+    "snapshot-dump-running": "pg_dump runs and the first part of it is stored",
+    "snapshot-pack-stored": "the first pack of the filestore is stored",
+    "after-upload-before-manifest": "every artifact is stored, the manifest is not",
+    "after-manifest": "the manifest is stored, nobody was told",
+    # mover, restore
+    "restore-start": "nothing restored yet",
+    "restore-hold-made": "the hold set is linked, nothing restored yet",
+    "restore-database-created": "the database beside the live one exists, empty",
+    "restore-database-loaded": "pg_restore has ended, settings and grants are not applied yet",
+    "restore-files-added": "missing files were added, nothing checked yet",
+    "restore-checked": "all is checked, nobody was told",
+    # mover, switch
+    "switch-ready": "connected and waiting for the signal",
+    "switch-refused": "the live database refuses connections, sessions are not ended yet",
+    "switch-sessions-ended": "no session is left, nothing renamed yet",
+    "switch-renamed": "both databases are renamed, the new live one refuses connections still",
+    "switch-done": "connections are allowed again, nobody was told",
+    "switch-back-refused": "switching back: the live database refuses connections",
+    "switch-back-renamed": "switching back: renamed, connections refused still",
+    # mover, cleanup and deletion
+    "cleanup-database-dropped": "the previous database is gone, the folders are not",
+    "delete-manifest-gone": "the manifest is deleted, the artifacts are not",
+    # operator
+    "operator-snapshot-started": "the Snapshot says Running, its Job is not created yet",
+    "operator-snapshot-job-created": "the Job is created, the status does not name it yet",
+    "operator-snapshot-result-seen": "the Job has ended well, the status does not say so yet",
+    "operator-rollback-restored": "the restore has ended, the status does not say so yet",
+    "operator-rollback-replicas-saved": "the replicas are remembered, nothing is scaled yet",
+    "operator-rollback-scaled-down": "the workloads are at zero, the switch has no signal yet",
+    "operator-rollback-signalled": "the switch has its signal, its answer is not seen yet",
+    "operator-rollback-switched": "the switch is done, the workloads are not scaled up yet",
+    "operator-rollback-resumed": "the workloads are scaled up, their health is not known yet",
+    "operator-rollback-cleanup": "the undo window is over, the cleanup Job is not created yet",
+}
+
+ENVIRONMENT_VARIABLE = "OCORE_FAILPOINTS"
+MARKS_VARIABLE = "OCORE_FAILPOINT_MARKS"
+_fired: set[str] = set()
+
+
+class FailpointError(RuntimeError):
+    """Raised by the action ``error``."""
+
+
+def parse(text: str) -> dict[str, str]:
+    """name → action. Raises ValueError for a name that is not registered or an unknown action."""
+    armed: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, action = item.partition("=")
+        if name not in REGISTRY:
+            raise ValueError(f"no failpoint {name!r}; docs/failpoints.md lists them")
+        if action not in ("kill", "error") and not action.startswith("sleep:"):
+            raise ValueError(f"failpoint {name}: unknown action {action!r}; use kill, error or sleep:SECONDS")
+        armed[name] = action
+    return armed
+
+
+def hit(name: str) -> None:
+    """Passes, unless the failpoint is armed and has not fired yet."""
+    text = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if not text:
+        return
+    if name not in REGISTRY:
+        raise ValueError(f"failpoint {name!r} is not in the registry")
+    action = parse(text).get(name)
+    if action is None or name in _fired:
+        return
+    marks = os.environ.get(MARKS_VARIABLE)
+    if marks:
+        mark = Path(marks) / f"failpoint-{name}"
+        if mark.exists():
+            return
+        mark.touch()
+    _fired.add(name)
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if action == "error":
+        raise FailpointError(f"failpoint {name}")
+    time.sleep(float(action.removeprefix("sleep:")))

@@ -1,0 +1,132 @@
+"""The kinds of the group: one table that the CRD generator, the operator and the CLI share."""
+
+from dataclasses import dataclass
+
+from .base import API_VERSION, GROUP, VERSION, Model, StatusModel
+from .environment import EnvironmentSpec, EnvironmentStatus
+from .rollback import RollbackSpec, RollbackStatus
+from .snapshot import SnapshotSpec, SnapshotStatus
+from .snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+
+
+@dataclass(frozen=True)
+class Column:
+    """A printer column of `kubectl get`."""
+
+    name: str
+    path: str
+    type: str = "string"
+    wide: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One custom resource."""
+
+    kind: str
+    plural: str
+    short: str
+    spec: type[Model]
+    status: type[StatusModel]
+    columns: tuple[Column, ...]
+    #: Longest name: it goes into the names of Jobs (63 with their suffixes) and pods.
+    max_name: int
+    description: str
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+    @property
+    def crd_name(self) -> str:
+        return f"{self.plural}.{GROUP}"
+
+    @property
+    def api_version(self) -> str:
+        return API_VERSION
+
+    @property
+    def version(self) -> str:
+        return VERSION
+
+
+_READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
+_REASON = Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True)
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+ENVIRONMENT = Kind(
+    kind="Environment",
+    plural="environments",
+    short="oenv",
+    spec=EnvironmentSpec,
+    status=EnvironmentStatus,
+    columns=(
+        Column("Type", ".spec.type"),
+        _READY,
+        Column("RollbackReady", '.status.conditions[?(@.type=="RollbackReady")].status'),
+        Column("Operation", ".status.operation.name"),
+        Column("PostgreSQL", ".status.probe.serverVersion", wide=True),
+        _REASON,
+        _AGE,
+    ),
+    max_name=200,
+    description="A database, a filestore, a configuration and the workloads that run on them: what is snapshotted.",
+)
+SNAPSHOT_STORE = Kind(
+    kind="SnapshotStore",
+    plural="snapshotstores",
+    short="ostore",
+    spec=SnapshotStoreSpec,
+    status=SnapshotStoreStatus,
+    columns=(
+        Column("URL", ".status.url"),
+        _READY,
+        Column("Checksums", ".status.checksums", wide=True),
+        _REASON,
+        _AGE,
+    ),
+    max_name=200,
+    description="A bucket or a volume claim that snapshots are stored in.",
+)
+SNAPSHOT = Kind(
+    kind="Snapshot",
+    plural="snapshots",
+    short="osnap",
+    spec=SnapshotSpec,
+    status=SnapshotStatus,
+    columns=(
+        Column("Environment", ".spec.environmentRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("Step", ".status.progress.step"),
+        Column("%", ".status.progress.percent", "integer"),
+        Column("Stored", ".status.sizes.storedBytes", "integer"),
+        Column("Pin", ".spec.pin.label", wide=True),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+        Column("Verified", '.status.conditions[?(@.type=="Verified")].status', wide=True),
+        _AGE,
+    ),
+    max_name=200,
+    description="One point in time of an environment, restorable as a unit.",
+)
+ROLLBACK = Kind(
+    kind="Rollback",
+    plural="rollbacks",
+    short="orb",
+    spec=RollbackSpec,
+    status=RollbackStatus,
+    columns=(
+        Column("Snapshot", ".spec.snapshotRef.name"),
+        Column("Environment", ".status.environmentName"),
+        Column("Phase", ".status.phase"),
+        Column("Step", ".status.progress.step"),
+        Column("%", ".status.progress.percent", "integer"),
+        Column("Position", ".status.position", wide=True),
+        Column("Undo-Until", ".status.undoUntil", wide=True),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+        _AGE,
+    ),
+    max_name=200,
+    description="Brings an environment back to a snapshot, or leaves it as it was.",
+)
+KINDS = (ENVIRONMENT, SNAPSHOT_STORE, SNAPSHOT, ROLLBACK)

@@ -1,0 +1,135 @@
+"""The manifest: the JSON file that names everything a snapshot consists of. Written last; docs/format.md explains it.
+
+A snapshot without a manifest does not exist. Keys are relative to the store's prefix.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from .base import Model, Sha256, Timestamp, Uuid
+
+FORMAT = "ocore-snapshot"
+FORMAT_VERSION = 1
+
+
+class _Part(Model):
+    model_config = ConfigDict(extra="ignore")  # a newer writer may have added fields
+
+
+class StoredObject(_Part):
+    """One object in the store, as it lies there (compressed bytes)."""
+
+    key: str = Field(description="Key below the store's prefix.")
+    size: Annotated[int, Field(ge=0)] = Field(description="Bytes as stored.")
+    sha256: Sha256 = Field(description="SHA-256 of the bytes as stored.")
+
+
+class Identity(_Part):
+    """What the snapshot saw, frozen."""
+
+    environment_id: Uuid
+    environment_name: str
+    environment_type: Literal["production", "staging", "development"]
+    project_id: Uuid
+    namespace: str = ""
+    snapshot_id: Uuid
+    snapshot_name: str = ""
+    trigger: str = "Manual"
+    requested_by: str = ""
+    deployment_id: str = ""
+    image: str = ""
+    image_tag: str = ""
+    commit_sha: str = ""
+
+
+class DatabaseArtifact(_Part):
+    """The dump: the files of PostgreSQL's directory format, each an object of its own."""
+
+    name: str = Field(description="Name of the database that was dumped.")
+    size_bytes: int = Field(description="pg_database_size() of the live database when it was dumped.")
+    server_version: str
+    server_major: int
+    client_version: str
+    encoding: str
+    collate: str
+    ctype: str
+    locale_provider: str = "c"
+    icu_locale: str = ""
+    extensions: dict[str, str] = Field(
+        default_factory=dict, description="Extension → version; created first on restore."
+    )
+    compression: Literal["pg_dump", "external-zstd"] = Field(
+        description=(
+            "`pg_dump`: pg_restore reads the files as they are. `external-zstd`: pg_dump before 16 knows no zstd; run "
+            "`zstd -d --rm *.zst` on the files first."
+        )
+    )
+    raw_bytes: int = Field(description="Bytes that pg_restore needs on disk (the files, decompressed where external).")
+    files: tuple[StoredObject, ...]
+
+
+class FilestoreArtifact(_Part):
+    """The filestore: tar packs and an index of every file."""
+
+    layout: Literal["Odoo", "Plain"]
+    file_count: int
+    size_bytes: int = Field(description="Bytes of the files themselves.")
+    index: StoredObject = Field(description="zstd-compressed JSON lines, one per file: see docs/format.md.")
+    packs: tuple[StoredObject, ...]
+    skipped_uris: int = Field(default=0, description="Attachments kept in object storage by the application.")
+    missing: tuple[str, ...] = Field(
+        default=(),
+        description="Names that the database has and that were already gone (missingFiles: Report).",
+    )
+
+
+class ConfigArtifact(_Part):
+    """The configuration: one tar of the ConfigMap's keys."""
+
+    archive: StoredObject
+    file_count: int
+
+
+class Evidence(_Part):
+    """What was required, what was proven, what is missing."""
+
+    required: tuple[str, ...] = ()
+    proven: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Manifest(_Part):
+    """The whole snapshot."""
+
+    format: Literal["ocore-snapshot"] = "ocore-snapshot"
+    format_version: Literal[1] = 1
+    store_id: str
+    attempt: str
+    identity: Identity
+    started_at: Timestamp
+    consistent_at: Timestamp = Field(
+        description="When the database's snapshot was exported: the point in time it shows."
+    )
+    completed_at: Timestamp
+    database: DatabaseArtifact | None = None
+    filestore: FilestoreArtifact | None = None
+    config: ConfigArtifact | None = None
+    evidence: Evidence = Evidence()
+
+    def objects(self) -> tuple[StoredObject, ...]:
+        """Every object that the snapshot needs, the manifest itself not among them."""
+        found: list[StoredObject] = []
+        if self.database is not None:
+            found.extend(self.database.files)
+        if self.filestore is not None:
+            found.append(self.filestore.index)
+            found.extend(self.filestore.packs)
+        if self.config is not None:
+            found.append(self.config.archive)
+        return tuple(found)
+
+    def stored_bytes(self) -> int:
+        """Bytes of all objects together."""
+        return sum(o.size for o in self.objects())

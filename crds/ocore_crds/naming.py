@@ -1,0 +1,66 @@
+"""Names that more than one component must agree on: labels, annotations, finalizers, databases, store keys."""
+
+from .base import GROUP
+
+# Labels of our children. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "ocore-snapshots"
+LABEL_KIND = f"{GROUP}/kind"  # Environment, SnapshotStore, Snapshot, Rollback: what the Job works for
+LABEL_UID = f"{GROUP}/uid"  # metadata.uid of that object
+LABEL_COMMAND = f"{GROUP}/command"  # probe, snapshot, restore, switch …
+LABEL_STORE = f"{GROUP}/store"  # name of the SnapshotStore, for the limit of Jobs per store
+ANNOTATION_OWNER_NAME = f"{GROUP}/name"  # the owner's name, which may be too long for a label
+
+#: Put on the switch Job's pod: the go-signal and the question to end (see protocol.Signal).
+ANNOTATION_SIGNAL = f"{GROUP}/signal"
+#: Read from the workload's pod template: the commit that its image was built from.
+ANNOTATION_COMMIT = f"{GROUP}/commit-sha"
+#: Honoured only where the operator runs with OCORE_ALLOW_FAILPOINTS=true (tests).
+ANNOTATION_FAILPOINTS = f"{GROUP}/failpoints"
+
+FINALIZER_DATA = f"{GROUP}/data"  # Snapshot: the data in the store follows deletionPolicy
+FINALIZER_ROLLBACK = f"{GROUP}/rollback"  # Rollback: cancelled cleanly before it goes
+
+#: PostgreSQL's NAMEDATALEN - 1, in bytes.
+MAX_IDENTIFIER_BYTES = 63
+#: ``_prev_`` and eight hexadecimal digits.
+MAX_DATABASE_NAME_BYTES = MAX_IDENTIFIER_BYTES - len("_prev_") - 8
+
+
+def short_id(uuid: str) -> str:
+    """Eight hexadecimal digits of a UUID, for database and folder names."""
+    return uuid.replace("-", "")[:8]
+
+
+def restored_database(live: str, rollback_id: str) -> str:
+    """The database a rollback restores into, beside the live one."""
+    return f"{live}_rb_{short_id(rollback_id)}"
+
+
+def previous_database(live: str, rollback_id: str) -> str:
+    """What the live database is called after the switch, until the undo window ends."""
+    return f"{live}_prev_{short_id(rollback_id)}"
+
+
+#: Database-level setting (``ALTER DATABASE … SET``) that marks a database as ours; it stays through renames.
+DATABASE_MARKER = "ocore.rollback_id"
+
+#: Folder of ours at the root of the filestore's claim: frozen copies, hold sets, staged folders.
+CLAIM_FOLDER = ".ocore"
+
+STORE_ID_KEY = "ocore-store.json"
+
+
+def snapshot_prefix(environment_id: str, snapshot_id: str) -> str:
+    """Key prefix of everything of one snapshot, below the store's own prefix; ends with a slash."""
+    return f"environments/{environment_id}/snapshots/{snapshot_id}/"
+
+
+def manifest_key(environment_id: str, snapshot_id: str) -> str:
+    """The manifest's key: one per snapshot, whichever attempt wrote it."""
+    return snapshot_prefix(environment_id, snapshot_id) + "manifest.json"
+
+
+def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:
+    """Key prefix of one attempt's artifacts; two attempts can never mix."""
+    return snapshot_prefix(environment_id, snapshot_id) + f"{attempt}/"

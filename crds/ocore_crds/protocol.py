@@ -1,0 +1,302 @@
+"""What a Job's program (ocore_mover) and the operator say to each other.
+
+Mover to operator: JSON lines on stdout (:data:`Report`), the last one a :class:`Result`; the same result stands in the
+termination message (4 KiB at most). Operator to mover: the annotation ``ocore.dev/signal`` of the switch Job's pod
+(:class:`Signal`), read through a downward-API volume.
+"""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from .base import Model
+from .manifest import Evidence
+
+TERMINATION_MESSAGE_BYTES = 4096
+#: Where the kubelet takes the termination message from.
+TERMINATION_MESSAGE_PATH = "/dev/termination-log"
+
+
+class Step(StrEnum):
+    """Steps of a snapshot and of a rollback, in the design's words."""
+
+    PREPARE = "Prepare"
+    DUMP_DATABASE = "DumpDatabase"
+    COPY_FILESTORE = "CopyFilestore"
+    CAPTURE_CONFIG = "CaptureConfig"
+    PUBLISH = "Publish"
+    VERIFY = "Verify"
+    PREFLIGHT = "Preflight"
+    RESTORE_DATABASE = "RestoreDatabase"
+    RESTORE_FILESTORE = "RestoreFilestore"
+    CHECK = "Check"
+    QUIESCE = "Quiesce"
+    SWITCH = "Switch"
+    RESUME = "Resume"
+    HEALTH_CHECK = "HealthCheck"
+    SWITCH_BACK = "SwitchBack"
+    CLEANUP = "Cleanup"
+
+
+SNAPSHOT_STEPS = (
+    Step.PREPARE,
+    Step.DUMP_DATABASE,
+    Step.COPY_FILESTORE,
+    Step.CAPTURE_CONFIG,
+    Step.PUBLISH,
+    Step.VERIFY,
+)
+ROLLBACK_STEPS = (
+    Step.PREFLIGHT,
+    Step.RESTORE_DATABASE,
+    Step.RESTORE_FILESTORE,
+    Step.CHECK,
+    Step.QUIESCE,
+    Step.SWITCH,
+    Step.RESUME,
+    Step.HEALTH_CHECK,
+    Step.CLEANUP,
+)
+
+
+class _Line(Model):
+    model_config = ConfigDict(extra="ignore")
+
+
+class StepReport(_Line):
+    """A step began or ended."""
+
+    type: Literal["step"] = "step"
+    step: Step
+    state: Literal["Running", "Done", "Skipped", "Failed"]
+    message: str = ""
+    time: str
+
+
+class ProgressReport(_Line):
+    """How far a step is. Totals are estimates and may grow; done never exceeds total."""
+
+    type: Literal["progress"] = "progress"
+    step: Step
+    bytes_done: int = 0
+    bytes_total: int = 0
+    files_done: int = 0
+    files_total: int = 0
+    time: str
+
+
+class ReadyReport(_Line):
+    """The switch Job is connected, has checked everything and waits for its signal."""
+
+    type: Literal["ready"] = "ready"
+    time: str
+
+
+class DatabaseFacts(_Line):
+    """What ``probe`` found out about the database."""
+
+    name: str = ""
+    server_version: str = ""
+    server_major: int = 0
+    size_bytes: int = 0
+    used_bytes: int = Field(default=0, description="All databases of the default tablespace.")
+    owner: str = ""
+    user: str = ""
+    attachments: bool = Field(default=False, description="Whether the table ir_attachment is there.")
+    extensions: tuple[str, ...] = ()
+
+
+class FilestoreFacts(_Line):
+    """What ``probe`` found out about the filestore."""
+
+    file_count: int = 0
+    size_bytes: int = 0
+    hard_links: bool = False
+    free_bytes: int = 0
+    uid: int = 0
+    gid: int = 0
+
+
+class Finding(_Line):
+    """Something that stands in the way, and the words that mend it (for example the missing ``ALTER ROLE``)."""
+
+    reason: str
+    message: str
+
+
+class ProbeResult(_Line):
+    """Of ``probe``. `blocking` findings keep a snapshot from working, `rollback` findings a rollback."""
+
+    kind: Literal["probe"] = "probe"
+    database: DatabaseFacts | None = None
+    filestore: FilestoreFacts | None = None
+    blocking: tuple[Finding, ...] = ()
+    rollback: tuple[Finding, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class StoreProbeResult(_Line):
+    """Of ``probe-store``."""
+
+    kind: Literal["probe-store"] = "probe-store"
+    store_id: str
+    checksums: Literal["Server", "ReadBack"] = Field(
+        description="`Server`: the store refuses bytes that do not match their SHA-256. `ReadBack`: it does not, so every object is read back."
+    )
+    conditional_writes: bool = Field(description="Whether the store honours If-None-Match on a write.")
+    warnings: tuple[str, ...] = ()
+
+
+class SnapshotResult(_Line):
+    """Of ``snapshot`` and ``inspect`` (snapshot): enough to fill the Snapshot's status."""
+
+    kind: Literal["snapshot"] = "snapshot"
+    attempt: str
+    manifest_key: str
+    manifest_sha256: str
+    store_id: str
+    started_at: str
+    consistent_at: str
+    completed_at: str
+    server_version: str = ""
+    server_major: int = 0
+    client_version: str = ""
+    database_bytes: int = Field(default=0, description="Size of the live database.")
+    database_stored_bytes: int = 0
+    database_restore_bytes: int = Field(default=0, description="Scratch that a restore needs.")
+    filestore_bytes: int = 0
+    filestore_files: int = 0
+    filestore_stored_bytes: int = 0
+    stored_bytes: int = 0
+    checksums: dict[str, str] = Field(
+        default_factory=dict, description="Artifact → SHA-256 over its objects' digests, and of the manifest."
+    )
+    paths: dict[str, str] = Field(default_factory=dict, description="Artifact → key or key prefix in the store.")
+    evidence: Evidence = Evidence()
+    read_back: bool = Field(default=False, description="Every byte was read again and matched.")
+
+
+class RestoreResult(_Line):
+    """Of ``restore``: the restored copy stands beside the live one, checked."""
+
+    kind: Literal["restore"] = "restore"
+    restored_database: str = ""
+    database_bytes: int = 0
+    files_added: int = 0
+    bytes_added: int = 0
+    evidence: Evidence = Evidence()
+
+
+class SwitchResult(_Line):
+    """Of ``switch`` and ``inspect`` (rollback): where the environment stands."""
+
+    kind: Literal["switch"] = "switch"
+    position: Literal["Old", "New"]
+    live_database: str = ""
+    previous_database: str = ""
+    restored_database: str = ""
+    accepting_connections: bool = True
+    refused_seconds: float = Field(default=0, description="How long connections were refused.")
+    relinked_files: int = 0
+
+
+class VerifyResult(_Line):
+    """Of ``verify``."""
+
+    kind: Literal["verify"] = "verify"
+    objects: int
+    bytes_read: int
+    evidence: Evidence = Evidence()
+
+
+class DeleteResult(_Line):
+    """Of ``delete``."""
+
+    kind: Literal["delete"] = "delete"
+    objects: int = 0
+    uploads_aborted: int = 0
+
+
+class CleanupResult(_Line):
+    """Of ``cleanup``: what of a rollback was removed."""
+
+    kind: Literal["cleanup"] = "cleanup"
+    databases_dropped: tuple[str, ...] = ()
+    folders_removed: tuple[str, ...] = ()
+
+
+Payload = Annotated[
+    ProbeResult
+    | StoreProbeResult
+    | SnapshotResult
+    | RestoreResult
+    | SwitchResult
+    | VerifyResult
+    | DeleteResult
+    | CleanupResult,
+    Field(discriminator="kind"),
+]
+
+
+class Failure(_Line):
+    """Why a command failed: a reason of conditions.py and words that say what to do."""
+
+    reason: str
+    message: str
+    retryable: bool = Field(default=False, description="A new attempt may succeed without anybody changing anything.")
+
+
+class Result(_Line):
+    """The last line of every command, and its termination message."""
+
+    type: Literal["result"] = "result"
+    ok: bool
+    payload: Payload | None = None
+    failure: Failure | None = None
+    time: str
+
+    def termination_message(self) -> str:
+        """The result as JSON of at most 4 KiB: evidence and long messages give way first."""
+        data = self.wire()
+        text = json.dumps(data, separators=(",", ":"))
+        if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
+            return text
+        payload = data.get("payload") or {}
+        for victim in ("warnings", "paths", "evidence"):
+            payload.pop(victim, None)
+            if len(json.dumps(data, separators=(",", ":")).encode()) <= TERMINATION_MESSAGE_BYTES:
+                break
+        failure = data.get("failure")
+        if failure is not None:
+            failure["message"] = failure["message"].encode()[:3000].decode(errors="ignore") + " …"
+        for key in ("blocking", "rollback"):
+            for finding in payload.get(key, ()):
+                finding["message"] = finding["message"].encode()[:600].decode(errors="ignore")
+        return json.dumps(data, separators=(",", ":"))
+
+
+Report = Annotated[StepReport | ProgressReport | ReadyReport | Result, Field(discriminator="type")]
+_REPORT: TypeAdapter[Any] = TypeAdapter(Report)
+
+
+def parse_line(line: str) -> StepReport | ProgressReport | ReadyReport | Result | None:
+    """One line of a Job's log; None where it is not a report (a log event, a stray print, a torn line)."""
+    if not line.startswith("{"):
+        return None
+    try:
+        report: StepReport | ProgressReport | ReadyReport | Result = _REPORT.validate_json(line)
+    except ValueError:
+        return None
+    return report
+
+
+class Signal(_Line):
+    """What the operator tells the waiting switch Job, as JSON in the annotation ``ocore.dev/signal``."""
+
+    action: Literal["Switch", "SwitchBack", "Finish"] = Field(
+        description="Switch: go. SwitchBack: put the previous database back. Finish: all is well (or cancelled), end."
+    )
+    #: Seconds since the epoch. A signal read later than this is not obeyed.
+    not_after: float

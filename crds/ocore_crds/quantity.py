@@ -1,0 +1,41 @@
+"""Kubernetes quantities of bytes."""
+
+import re
+from decimal import Decimal
+
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "P": 10**15,
+    "E": 10**18,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "Pi": 2**50,
+    "Ei": 2**60,
+}
+
+
+def parse(text: str) -> int:
+    """Bytes of a quantity such as ``1.5Gi``. Raises ValueError where it is none.
+
+    Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(E|P|T|G|M|k|Ei|Pi|Ti|Gi|Mi|Ki)?", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a quantity of bytes; write for example 20Gi")
+    return int(Decimal(match[1]) * _UNITS[match[2] or ""])
+
+
+def human(count: int) -> str:
+    """Bytes for people: ``1.4 GiB``."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")

@@ -1,0 +1,113 @@
+"""SnapshotStore: where artifacts live."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from .base import LocalRef, Model, ObjectName, RelativePath, StatusModel, Timestamp
+from .conditions import Condition
+from .rules import exactly_one, immutable, rule, validations
+
+
+class KeyRef(Model):
+    """One key of a ConfigMap."""
+
+    name: ObjectName = Field(description="Name of the ConfigMap.")
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(default="ca.crt", description="Key in it.")
+
+
+class ServerSideEncryption(Model):
+    """Encryption by the store."""
+
+    algorithm: Literal["AES256", "aws:kms"] = Field(default="AES256", description="As S3 names it.")
+    kms_key_id: Annotated[str, Field(max_length=2048)] | None = Field(default=None, description="Key for aws:kms.")
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule("!has(self.kmsKeyId) || self.algorithm == 'aws:kms'", "kmsKeyId goes with algorithm aws:kms")
+        )
+    )
+
+
+class S3(Model):
+    """A bucket of any S3-compatible store."""
+
+    bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")] = Field(
+        description="Name of the bucket; it must exist."
+    )
+    prefix: Annotated[str, Field(max_length=512, pattern=r"^([A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*)?$")] = (
+        Field(default="", description="Everything is stored below this key prefix; no slash at either end.")
+    )
+    endpoint: Annotated[str, Field(max_length=512, pattern=r"^https?://[^/?#]+/?$")] | None = Field(
+        default=None, description="URL of the store; default is AWS S3 of the region."
+    )
+    region: Annotated[str, Field(min_length=1, max_length=64)] = Field(default="us-east-1", description="Region.")
+    path_style: bool = Field(
+        default=True, description="Bucket in the path rather than in the host name; most own servers need it."
+    )
+    ca_bundle: KeyRef | None = Field(
+        default=None, description="Certificates (PEM) that the endpoint is checked against."
+    )
+    server_side_encryption: ServerSideEncryption | None = Field(default=None, description="Encryption by the store.")
+    credentials_secret_ref: LocalRef | None = Field(
+        default=None,
+        description="Secret with the keys `accessKeyId` and `secretAccessKey`; without it the service account's workload identity.",
+    )
+
+    model_config = ConfigDict(json_schema_extra=validations(immutable("bucket"), immutable("prefix")))
+
+
+class Claim(Model):
+    """A folder on a volume claim."""
+
+    claim_name: ObjectName = Field(description="PersistentVolumeClaim in this namespace.")
+    path: RelativePath = Field(default="", description="Folder below the claim's root.")
+
+
+class SnapshotStoreSpec(Model):
+    """Where artifacts live. What is stored stays where it is: the place cannot be changed afterwards."""
+
+    s3: S3 | None = Field(default=None, description="A bucket.")
+    claim: Claim | None = Field(default=None, description="A volume claim.")
+    service_account_name: ObjectName | None = Field(
+        default=None, description="Service account of the Jobs that use this store, for workload identity."
+    )
+    max_concurrent_jobs: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=4, description="Jobs that use this store at the same time; the others wait."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            exactly_one("s3", "claim"),
+            immutable("claim"),
+            rule(
+                "has(self.s3) == has(oldSelf.s3)",
+                "the kind of store cannot be changed; create a new SnapshotStore",
+            ),
+        )
+    )
+
+
+class SnapshotStoreStatus(StatusModel):
+    """Observed state."""
+
+    observed_generation: int = -1
+    phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
+        default=None, description="Summary of the conditions."
+    )
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    store_id: str | None = Field(
+        default=None,
+        description="Written into the store at first use; the same store has the same id everywhere.",
+    )
+    url: str | None = Field(default=None, description="`s3://bucket/prefix` or `claim://name/path`, for people.")
+    checksums: Literal["Server", "ReadBack"] | None = Field(
+        default=None,
+        description="Who checks the SHA-256 of what is written: the store itself, or a read after each write.",
+    )
+    probed_generation: int | None = None
+    last_probe_time: Timestamp | None = None
+    warnings: tuple[str, ...] = ()
