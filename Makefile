@@ -1,0 +1,92 @@
+# ocore-snapshots: everything a newcomer or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export OCORE_CACHE ?= $(HOME)/.cache/ocore-snapshots
+# Our packages are used from the checkout, never installed: two checkouts can share one virtual environment.
+export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/operator:$(CURDIR)/mover:$(CURDIR)/cli:$(CURDIR)/examples/demo
+export PYTHONDONTWRITEBYTECODE := 1
+PYTHON ?= python3
+VENV := $(OCORE_CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
+BIN := $(VENV)/bin
+PACKAGES := crds operator mover cli examples/demo tests bench
+# What the tests need of Debian: a PostgreSQL server, a browser, tools that prove the format, peers of the benchmarks.
+TEST_DEBS := postgresql zstd tar chromium shellcheck
+BENCH_DEBS := restic rclone
+
+# PYTEST_ARGS="-k name" runs a part.
+PYTEST_ARGS ?=
+PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+TEST_CLUSTER ?= ocore-test
+
+##@ Start here
+help: ## This text
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: venv ## A snapshot and a rollback of a running application on a local cluster, with live progress
+	examples/demo/run
+
+demo-clean: ## Remove the demo application and the operator from the local cluster
+	examples/demo/run --clean
+
+test: ## Everything that CI runs: lint, types, layers, generated files, unit, integration and end-to-end tests
+	$(MAKE) deps lint test-unit
+	$(MAKE) test-cluster
+
+##@ Checks
+lint: venv ## Formatting, lint, types, layers, generated files, shell scripts
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m ocore_crds.generate --check
+	shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
+	! git ls-files | xargs grep -nE 'https?://[^ ]*(pypi|proxy\.golang|npmjs)' -- ':!requirements' 2>/dev/null
+
+format: venv ## Format and mend what can be mended
+	$(BIN)/ruff format $(PACKAGES)
+	$(BIN)/ruff check --fix $(PACKAGES)
+
+generate: venv ## Regenerate CRDs, field reference and failpoint list from the models
+	$(BIN)/python -m ocore_crds.generate
+
+##@ Tests
+test-unit: venv ## Unit tests: real PostgreSQL and S3 servers on loopback, no cluster
+	$(PYTEST) tests/unit
+
+test-cluster: venv ## Integration and end-to-end tests on a local cluster of their own, which is removed afterwards
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-integration test-e2e
+
+test-integration: venv ## Integration tests against the cluster $OCORE_CLUSTER, which must be up
+	localcluster/cluster net -- $(PYTEST) tests/integration
+
+test-e2e: venv ## End-to-end tests in the cluster $OCORE_CLUSTER, which must be up and have the images
+	localcluster/cluster net -- $(PYTEST) tests/e2e
+
+test-all: ## `make test`, the long fault matrix and the soak
+	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
+
+##@ Set-up
+venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment outside the checkout
+$(VENV)/.done: requirements/dev.txt
+	@echo "Installing the locked Python dependencies into $(VENV) (about a minute)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	touch $@
+
+deps: ## Debian packages for the tests and the local cluster (root)
+	@missing=$$(for p in $(TEST_DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	localcluster/cluster deps
+
+lock: venv ## Lock the dependencies again (uv)
+	for e in mover operator demo dev; do \
+	  uv pip compile -q pyproject.toml --extra $$e --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt; done
+
+include localcluster/cluster.mk
+
+.PHONY: help demo demo-clean test lint format generate test-unit test-cluster test-integration test-e2e test-all venv deps lock
