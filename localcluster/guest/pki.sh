@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Certificates and kubeconfigs of one node: pki.sh FOLDER NODE_IP API_PORT CONTEXT. Nothing to do where they are.
+set -euo pipefail
+ip=$2 port=$3 context=$4
+[ ! -f "$1/done" ] || exit 0
+mkdir -p "$1"
+cd "$1"
+
+key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1.key" 2>/dev/null; }
+
+key ca
+openssl req -x509 -new -key ca.key -out ca.crt -days 3650 -subj "/CN=$context-ca" 2>/dev/null
+key sa
+openssl ec -in sa.key -pubout -out sa.pub 2>/dev/null
+
+certificate() { # NAME SUBJECT [ALTERNATIVE_NAMES]
+  key "$1"
+  openssl req -new -key "$1.key" -subj "$2" -out "$1.csr" 2>/dev/null
+  printf 'extendedKeyUsage=clientAuth,serverAuth\n%s' "${3:+subjectAltName=$3}" >"$1.ext"
+  openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 16)" -days 3650 \
+    -extfile "$1.ext" -out "$1.crt" 2>/dev/null
+  rm "$1.csr" "$1.ext"
+}
+service=kubernetes.default.svc
+certificate apiserver /CN=kube-apiserver \
+  "IP:$ip,IP:10.96.0.1,IP:127.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:$service,DNS:$service.cluster.local"
+certificate admin /O=system:masters/CN=admin
+certificate kcm /CN=system:kube-controller-manager
+certificate sched /CN=system:kube-scheduler
+certificate proxy /CN=system:kube-proxy
+certificate kubelet /O=system:nodes/CN=system:node:node1 "IP:$ip,DNS:node1"
+certificate apikubelet /O=system:masters/CN=kube-apiserver-kubelet-client
+
+for user in admin kcm sched proxy kubelet; do
+  cat >$user.kubeconfig <<YAML
+apiVersion: v1
+kind: Config
+clusters: [{name: $context, cluster: {server: "https://127.0.0.1:$port", certificate-authority-data: $(base64 -w0 ca.crt)}}]
+users: [{name: $context, user: {client-certificate-data: $(base64 -w0 $user.crt), client-key-data: $(base64 -w0 $user.key)}}]
+contexts: [{name: $context, context: {cluster: $context, user: $context}}]
+current-context: $context
+YAML
+done
+touch "done"

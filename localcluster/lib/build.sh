@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# Builds the node. Every product lies in the cache under the hash of what it is made from. Sourced by ../cluster.
+
+K8S_VERSION=1.36.3 # as in node/go.mod, which a test compares
+COMPONENTS='etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns relay provisioner'
+NODE_SUITE=trixie # has containerd 1.7, whatever this machine has
+NODE_PACKAGES=containerd,runc,containernetworking-plugins,iptables,nftables,iproute2,conntrack,mount,procps,e2fsprogs,ca-certificates
+
+# command=package
+DEPS='mmdebstrap=mmdebstrap buildah=buildah newuidmap=uidmap unshare=util-linux nsenter=util-linux openssl=openssl
+  python3=python3 flock=util-linux setsid=util-linux awk=gawk tar=tar'
+
+missing_packages() {
+  local pair
+  for pair in $DEPS; do
+    command -v "${pair%%=*}" >/dev/null || echo "${pair##*=}"
+  done | sort -u
+}
+
+install_deps() {
+  local missing
+  command -v go >/dev/null || die "go is missing: version 1.26 or newer builds the node"
+  mapfile -t missing < <(missing_packages)
+  if [ ${#missing[@]} = 0 ]; then return; fi
+  need_root
+  command -v apt-get >/dev/null || die "missing: ${missing[*]} (installed by itself only where there is apt-get)"
+  with_lock apt step "installing ${missing[*]}" apt_install "${missing[@]}"
+}
+
+apt_install() {
+  export DEBIAN_FRONTEND=noninteractive
+  # The lists may be missing or old: fetch them only where that is so.
+  apt-get install -y --no-install-recommends "$@" ||
+    { apt-get update && apt-get install -y --no-install-recommends "$@"; }
+}
+
+binaries_key() { hash_of localcluster/node -- "$(go env GOVERSION GOARCH)" "$K8S_VERSION" 1; }
+rootfs_key() { hash_of -- "$NODE_SUITE" "$NODE_PACKAGES" "$(declare -f make_root_fs debian_tree)"; }
+
+# Sets BIN and ROOTFS, building what is not there.
+cluster_build() {
+  local since=$EPOCHREALTIME
+  install_deps
+  BIN=$CACHE/node/$(binaries_key)
+  ROOTFS=$CACHE/rootfs/$(rootfs_key)
+  if [ -d "$BIN" ] && [ -d "$ROOTFS" ]; then
+    [ "${COMMAND:-}" != build ] || say "node: as built before ($(seconds "$since") s)"
+    return
+  fi
+  need_root
+  [ -d "$ROOTFS" ] || with_lock rootfs make_root_fs "$ROOTFS"
+  [ -d "$BIN" ] || with_lock node make_binaries "$BIN"
+}
+
+make_binaries() {
+  local out=$1 tmp=$1.tmp v=k8s.io/component-base/version name
+  [ ! -d "$out" ] || return 0 # somebody else built it while we waited
+  rm -rf "$tmp"
+  mkdir -p "$tmp"
+  export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local
+  cd "$HERE/node" || return
+  step "fetching Go modules" go mod download k8s.io/kubernetes
+  step "building the node's binary (cold: 4 to 5 minutes)" go build -trimpath \
+    -ldflags "-s -w -X $v.gitVersion=v$K8S_VERSION -X $v.gitMajor=1 -X $v.gitMinor=$(cut -d. -f2 <<<"$K8S_VERSION")" \
+    -o "$tmp/node" .
+  step "building helm" go build -trimpath -ldflags "-s -w" -o "$tmp/helm" helm.sh/helm/v4/cmd/helm
+  go build -trimpath -ldflags "-s -w" -o "$tmp/pause" ./pause
+  cd "$REPO" || return
+  for name in $COMPONENTS; do ln "$tmp/node" "$tmp/$name"; done
+  rm "$tmp/node"
+  python3 "$HERE/lib/oci.py" pause "$tmp/pause" "$tmp/pause.tar"
+  mv "$tmp" "$out"
+}
+
+# The mirror that this machine's own apt uses; mmdebstrap knows one where that is no Debian mirror.
+debian_mirror() {
+  { apt-get indextargets --format "\$(REPO_URI)" 'Created-By: Packages' 'Origin: Debian' 2>/dev/null || true; } |
+    grep -v security | sed -n 1p
+}
+
+# debian_tree SUITE PACKAGES TARGET: the smallest Debian with these packages
+debian_tree() {
+  local mirror
+  mirror=$(debian_mirror)
+  # shellcheck disable=SC2086  # no mirror is no argument
+  mmdebstrap --variant=essential --aptopt='Apt::Install-Recommends "false"' \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+    --include="$2" "$1" "$3" $mirror
+}
+
+make_root_fs() {
+  local out=$1 tmp=$1.tmp
+  [ ! -d "$out" ] || return 0
+  rm -rf --one-file-system "$tmp"
+  mkdir -p "$tmp"
+  step "making the node's root file system from Debian packages" debian_tree "$NODE_SUITE" "$NODE_PACKAGES" "$tmp"
+  : >"$tmp/etc/resolv.conf"
+  mkdir -p "$tmp"/{state,old,opt/node}
+  mv "$tmp" "$out"
+}

@@ -1,0 +1,325 @@
+# shellcheck shell=bash
+# The cluster in namespaces of this machine. Sourced by ../cluster.
+#
+# The node is one tree of processes below one PID 1 in namespaces of its own: killing that ends every process,
+# mount, interface and rule of it. What is left then is its folder $S and its control groups, which also name
+# every process of it, should the file with the id of PID 1 be lost.
+
+IP=10.123.0.2
+CGROUP=ocore-$NAME
+CONTEXT=localcluster-$NAME
+
+# ---- what runs
+
+node_pid() { # of the running node; fails where none runs
+  local pid started boot
+  [ -f "$S/node.id" ] || return 1
+  read -r pid started boot <"$S/node.id"
+  # The same number may have gone to another process since, or the machine was started anew.
+  [ "$boot" = "$(</proc/sys/kernel/random/boot_id)" ] && [ "$(start_time "$pid")" = "$started" ] && echo "$pid"
+}
+
+start_time() {
+  local stat
+  { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+  stat=${stat##*) }
+  # shellcheck disable=SC2086
+  set -- $stat
+  [ "$1" != Z ] && echo "${20}"
+}
+
+need_node() { PID=$(node_pid) || die "cluster '$NAME' does not run: localcluster/cluster up"; }
+
+kubectl() { "$S/bin/kubectl" --kubeconfig "$S/kubeconfig" --request-timeout 10s "$@"; }
+
+# ---- control groups: version 1 (a directory for each controller), 2, or both at once
+
+cgroup_dirs() {
+  local dir
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    echo "/sys/fs/cgroup/$CGROUP"
+  else
+    for dir in /sys/fs/cgroup/*/; do
+      [ ! -f "$dir/cgroup.procs" ] || echo "$dir$CGROUP"
+    done
+  fi
+}
+
+make_cgroups() {
+  local dir controller file
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    mkdir -p "/sys/fs/cgroup/$CGROUP/node"
+    for dir in /sys/fs/cgroup "/sys/fs/cgroup/$CGROUP"; do
+      for controller in $(<"$dir/cgroup.controllers"); do
+        echo "+$controller" >"$dir/cgroup.subtree_control" || true
+      done 2>/dev/null
+    done
+  else
+    for dir in $(cgroup_dirs); do
+      mkdir -p "$dir/node"
+      for file in "$dir" "$dir/node"; do # a new cpuset has no processors and no memory, and takes no process
+        [ ! -f "$file/cpuset.cpus" ] || { cat "$(dirname "$file")/cpuset.cpus" >"$file/cpuset.cpus"
+          cat "$(dirname "$file")/cpuset.mems" >"$file/cpuset.mems"; }
+      done
+    done
+  fi
+}
+
+cgroup_processes() {
+  local dirs
+  mapfile -t dirs < <(cgroup_dirs)
+  find "${dirs[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -un
+}
+
+# ---- down
+
+end_processes() {
+  local pids deadline=$((SECONDS + 20)) pid
+  if pid=$(node_pid); then kill -9 "$pid" 2>/dev/null || true; fi
+  while mapfile -t pids < <(cgroup_processes | grep -vx 0) && [ ${#pids[@]} -gt 0 ]; do
+    kill -9 "${pids[@]}" 2>/dev/null || true
+    [ $SECONDS -lt $deadline ] || die "these processes of cluster '$NAME' do not end: ${pids[*]}"
+    sleep 0.1
+  done
+  rm -f "$S/node.id" "$S/node.pid" "$S/api.sock"
+}
+
+remove_cgroups() {
+  local dirs dir deadline=$((SECONDS + 20)) left
+  mapfile -t dirs < <(cgroup_dirs)
+  while :; do
+    left=0
+    for dir in "${dirs[@]}"; do
+      [ -d "$dir" ] || continue
+      find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || true
+      [ ! -d "$dir" ] || left=1
+    done
+    [ $left = 1 ] || return 0
+    [ $SECONDS -lt $deadline ] || die "control groups of cluster '$NAME' stay busy: ${dirs[*]}"
+    sleep 0.1
+  done
+}
+
+stop_node() {
+  end_processes
+  remove_cgroups
+}
+
+delete_state() {
+  local deadline=$((SECONDS + 20))
+  # Nothing of it is mounted out here; should something be, deleting would reach into it.
+  ! grep -qF " $S/" /proc/self/mountinfo || die "something is mounted below $S: unmount it first"
+  # The namespaces end a moment after their last process, and until then hold the files.
+  until rm -rf --one-file-system "$S" 2>/dev/null; do
+    [ $SECONDS -lt $deadline ] || { rm -rf --one-file-system "$S"; return 1; }
+    sleep 0.1
+  done
+  rmdir "$STATE" 2>/dev/null || true
+}
+
+cluster_stop() {
+  need_root
+  with_lock "cluster-$NAME" stop_node
+  say "cluster '$NAME' is stopped; its state is kept in $S"
+}
+
+cluster_down() {
+  need_root
+  local there=1
+  [ -d "$S" ] || there=0
+  with_lock "cluster-$NAME" down_locked
+  [ $there = 1 ] || { say "there is no cluster '$NAME'"; return 0; }
+  say "cluster '$NAME' is gone"
+}
+
+down_locked() { stop_node; delete_state; }
+
+# ---- up
+
+free_port() { # one that nobody listens on and no other cluster remembers
+  local port
+  for port in $(seq 6443 6543); do
+    [ "$port" != 6443 ] || [ "$NAME" = ocore ] || continue # kept for the cluster with the default name
+    ! grep -qsx "$port" "$STATE"/*/port || continue
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || continue
+    echo "$port"
+    return
+  done
+  return 1
+}
+
+choose_port() {
+  if [ -f "$S/port" ]; then
+    PORT=$(<"$S/port")
+    [ "${OCORE_API_PORT:-$PORT}" = "$PORT" ] ||
+      die "cluster '$NAME' has port $PORT, not $OCORE_API_PORT: end it first (localcluster/cluster down)"
+  else
+    if [ -n "${OCORE_API_PORT:-}" ]; then
+      PORT=$OCORE_API_PORT
+    elif [ "$NAME" = ocore ]; then
+      PORT=6443
+    else
+      PORT=$(free_port) || die "no free port between 6443 and 6543: set OCORE_API_PORT"
+    fi
+    echo "$PORT" >"$S/port"
+  fi
+  ! (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null ||
+    die "port $PORT of this machine is taken: set OCORE_API_PORT (and 'down' cluster '$NAME' where it has a state)"
+}
+
+cluster_up() {
+  need_root
+  cluster_build
+  with_lock "cluster-$NAME" up_locked "$1"
+}
+
+up_locked() {
+  local port
+  if node_pid >/dev/null; then
+    [ "$(readlink "$S/bin")" = "$BIN" ] ||
+      say "cluster '$NAME' runs an older build of the node; 'stop' and 'start' takes the new one"
+    wait_ready
+    say "cluster '$NAME' is up already, API server on 127.0.0.1:$(<"$S/port")"
+    return
+  fi
+  stop_node # what a crash may have left
+  mkdir -p "$S/log"
+  with_lock_ports
+  port=$(<"$S/port")
+  say "starting cluster '$NAME', API server on 127.0.0.1:$port"
+  start_node "$port"
+  wait_ready
+  say "cluster '$NAME' is ready: eval \"\$(localcluster/cluster env)\""
+}
+
+with_lock_ports() { (flock 8; choose_port) 8>"$CACHE/locks/ports" || exit 1; }
+
+start_node() {
+  local port=$1
+  ln -sfn "$BIN" "$S/bin"
+  rm -rf "$S/conf" "$S/manifests"
+  cp -r "$HERE/guest/conf" "$HERE/guest/manifests" "$HERE/guest/init.sh" "$S/"
+  sed -i "s/@CGROUP@/$CGROUP/" "$S/conf/kubelet.yaml"
+  bash "$HERE/guest/pki.sh" "$S/pki" "$IP" "$port" "$CONTEXT"
+  install -m 600 "$S/pki/admin.kubeconfig" "$S/kubeconfig"
+  make_cgroups
+  date -u +%Y-%m-%dT%H:%M:%S.%6NZ >"$S/started"
+  (
+    for dir in $(cgroup_dirs); do
+      # Not into the group of version 2 beside version 1 where it refuses.
+      echo $BASHPID >"$dir/node/cgroup.procs" || true
+    done 2>/dev/null
+    export S ROOTFS BIN PORT=$port
+    exec setsid unshare --mount --pid --net --uts --ipc --fork --kill-child --propagation private \
+      bash "$HERE/guest/enter.sh" </dev/null >"$S/log/init.log" 2>&1 9>&-
+  ) &
+  wait_for 20 "PID 1" test -s "$S/node.pid" || start_failed "it did not start"
+  local pid
+  pid=$(<"$S/node.pid")
+  echo "$pid $(start_time "$pid") $(</proc/sys/kernel/random/boot_id)" >"$S/node.id"
+  # The one way in: the API server, over a unix socket. This half ends with the node.
+  (
+    for dir in $(cgroup_dirs); do echo $BASHPID >"$dir/node/cgroup.procs" || true; done 2>/dev/null
+    exec setsid "$BIN/relay" --until-exit "$pid" tcp "127.0.0.1:$port" unix "$S/api.sock" \
+      </dev/null >"$S/log/relay-outside.log" 2>&1 9>&-
+  ) &
+  disown -a
+  wait_for 20 containerd nsenter_node ctr version || start_failed "containerd does not answer"
+  nsenter_node ctr -n k8s.io images import /opt/node/pause.tar >"$S/log/pause.log" 2>&1 ||
+    start_failed "the pause image does not load"
+}
+
+start_failed() {
+  tail -n 5 "$S"/log/*.log >&2 || true
+  die "cluster '$NAME': $1 (logs: $S/log)"
+}
+
+wait_ready() {
+  local check since=$EPOCHREALTIME
+  for check in api_ready node_ready account_ready storage_ready dns_ready; do
+    until ready_quiet $check; do
+      node_pid >/dev/null || start_failed "its first process ended"
+      [ "$(seconds "$since" | cut -d. -f1)" -lt 120 ] || start_failed "not ready after 120 s: $check"
+      sleep 0.1
+    done
+  done
+}
+
+ready_quiet() { "$1" >/dev/null 2>&1; }
+api_ready() { kubectl get --raw /readyz; }
+node_ready() {
+  local renewed
+  # After a restart etcd still tells of the old readiness: the kubelet's lease must be newer than the start.
+  renewed=$(kubectl get lease -n kube-node-lease node1 -o 'jsonpath={.spec.renewTime}') &&
+    [[ $renewed > $(<"$S/started") ]] &&
+    [ "$(kubectl get node node1 -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" = True ]
+}
+account_ready() { kubectl get serviceaccount -n default default; }
+storage_ready() { kubectl get storageclass standard sized; }
+dns_ready() { run_in_network getent hosts kubernetes.default.svc.cluster.local; }
+
+# ---- ways in
+
+NODE_PATH=/opt/node:/usr/sbin:/usr/bin:/sbin:/bin
+nsenter_node() {
+  nsenter -t "$(<"$S/node.pid")" --mount --pid --net --uts --ipc env -i PATH=$NODE_PATH HOME=/root TERM="${TERM:-dumb}" "$@"
+}
+
+cluster_exec() {
+  need_root
+  need_node
+  [ $# -gt 0 ] || set -- bash
+  nsenter_node "$@"
+}
+
+# The node's network, but this machine's files, users and processes. A mount namespace of its own carries the
+# one file that must differ: with this machine's resolv.conf names would be asked of a server out of reach.
+# shellcheck disable=SC2016  # expanded by the inner shell
+run_in_network() {
+  nsenter -t "$(<"$S/node.pid")" --net unshare --mount --propagation private bash -c '
+    mount --bind "$0" /etc/resolv.conf && exec "$@"' "$S/conf/resolv.conf" "$@"
+}
+
+cluster_net() {
+  need_root
+  need_node
+  [ $# -gt 0 ] || set -- bash
+  export KUBECONFIG=$S/kubeconfig OCORE_CLUSTER=$NAME OCORE_NODE_PID=$PID PATH=$S/bin:$PATH
+  run_in_network "$@"
+}
+
+cluster_env() {
+  need_node
+  printf 'export %s=%q\n' OCORE_CLUSTER "$NAME" KUBECONFIG "$S/kubeconfig" OCORE_NODE_PID "$PID"
+  # shellcheck disable=SC2016  # expanded by the caller's shell
+  printf 'export PATH=%q:"$PATH"\n' "$S/bin"
+}
+
+cluster_status() {
+  local pid memory='' dir
+  if ! pid=$(node_pid); then
+    if [ -d "$S" ]; then echo "cluster '$NAME': stopped, state in $S"; else echo "cluster '$NAME': none"; fi
+    return 3
+  fi
+  for dir in $(cgroup_dirs); do
+    for file in memory.usage_in_bytes memory.current; do
+      [ ! -f "$dir/$file" ] || memory=$(awk '{ printf "%.0f MiB", $1 / 1048576 }' "$dir/$file")
+    done
+  done
+  echo "cluster '$NAME': running since $(cut -c 1-19 "$S/started") UTC"
+  echo "  API server  https://127.0.0.1:$(<"$S/port"), context $CONTEXT, KUBECONFIG=$S/kubeconfig"
+  echo "  node        process $pid, ${memory:-unknown} of memory with page cache"
+  echo "  state       $S"
+  kubectl get --raw /readyz >/dev/null 2>&1 || { echo "  the API server does not answer"; return 1; }
+  kubectl get nodes -o wide --no-headers | sed 's/^/  /'
+  echo "  pods        $(kubectl get pods -A --no-headers 2>/dev/null | awk '{ n[$4]++ } END { for (s in n) printf "%d %s  ", n[s], s }')"
+}
+
+cluster_logs() {
+  [ -d "$S/log" ] || die "there is no cluster '$NAME'"
+  if [ $# = 0 ]; then
+    (cd "$S/log" && printf '%s\n' *.log | sed 's/\.log$//')
+  else
+    cat "$S/log/$1.log"
+  fi
+}

@@ -1,0 +1,70 @@
+"""OCI images as files, for localcluster: the pause image, and archives of what a cluster lacks.
+
+oci.py pause PROGRAM OUT              an image archive of one static program
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+PAUSE = "localhost/ocore-snapshots/pause:1"
+
+
+def digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), mode
+    archive.addfile(info, io.BytesIO(data))
+
+
+def blob(archive: tarfile.TarFile, data: bytes, media_type: str) -> dict[str, object]:
+    name = digest(data)
+    add(archive, "blobs/" + name.replace(":", "/"), data)
+    return {"mediaType": media_type, "digest": name, "size": len(data)}
+
+
+def pause(program: Path, out: Path) -> None:
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        add(tar, "pause", program.read_bytes(), 0o755)
+    kind = "application/vnd.oci.image."
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+        "rootfs": {"type": "layers", "diff_ids": [digest(layer.getvalue())]},
+    }
+    with tarfile.open(out, "w") as archive:
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": kind + "manifest.v1+json",
+            "config": blob(archive, json.dumps(config).encode(), kind + "config.v1+json"),
+            "layers": [blob(archive, layer.getvalue(), kind + "layer.v1.tar")],
+        }
+        entry = blob(archive, json.dumps(manifest).encode(), kind + "manifest.v1+json")
+        write_index(archive, [{**entry, "annotations": {"io.containerd.image.name": PAUSE}}])
+
+
+def write_index(archive: tarfile.TarFile, entries: list[dict[str, object]]) -> None:
+    add(archive, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+    add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
+
+
+def main(args: list[str]) -> None:
+    match args:
+        case ["pause", program, out]:
+            pause(Path(program), Path(out))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
