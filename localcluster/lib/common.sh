@@ -96,7 +96,7 @@ hash_of() {
   while [ $# -gt 0 ] && [ "$1" != -- ]; do files+=("$1"); shift; done
   [ $# -eq 0 ] || shift
   {
-    (cd "$REPO" && find "${files[@]}" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+    [ ${#files[@]} = 0 ] || (cd "$REPO" && find "${files[@]}" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
     printf '%s\n' "$@"
   } | sha256sum | cut -c 1-16
 }

@@ -248,11 +248,11 @@ wait_ready() {
 ready_quiet() { "$1" >/dev/null 2>&1; }
 api_ready() { kubectl get --raw /readyz; }
 node_ready() {
-  local renewed
-  # After a restart etcd still tells of the old readiness: the kubelet's lease must be newer than the start.
-  renewed=$(kubectl get lease -n kube-node-lease node1 -o 'jsonpath={.spec.renewTime}') &&
-    [[ $renewed > $(<"$S/started") ]] &&
-    [ "$(kubectl get node node1 -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" = True ]
+  local ready heartbeat
+  # After a restart etcd still tells of the old readiness: it must have been written since the start.
+  read -r ready heartbeat < <(kubectl get node node1 -o \
+    'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.lastHeartbeatTime}{"\n"}{end}')
+  [ "$ready" = True ] && [[ ${heartbeat:0:19} > $(cut -c 1-19 "$S/started") ]]
 }
 account_ready() { kubectl get serviceaccount -n default default; }
 storage_ready() { kubectl get storageclass standard sized; }
