@@ -1,0 +1,544 @@
+"""What an end-to-end test works on: servers (PostgreSQL of both majors, S3) once, a site of its own for each test.
+
+A site is a namespace with a database owned by a role that is no superuser, a filestore claim, the demo application running on them,
+a store and an Environment.
+"""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import boto3
+import psycopg
+from psycopg import sql
+
+from .cluster import GROUP, POD_SECURITY, RESTRICTED, Cluster, Object, condition, is_true, unique, wait_for
+
+IMAGE = "localhost/ocore-snapshots"
+DEMO_IMAGE = f"{IMAGE}/demo:dev"
+PROJECT = "11111111-2222-3333-4444-555555555555"
+ADMIN_PASSWORD = "only-for-tests-admin"
+S3_ACCESS_KEY = "ocore-test"
+S3_SECRET_KEY = "only-for-tests-secret"
+
+
+def container(name: str, image: str, **extra: Any) -> Object:
+    """A restricted container."""
+    return {"name": name, "image": image, "imagePullPolicy": "IfNotPresent", "securityContext": RESTRICTED, **extra}
+
+
+def deployment(name: str, namespace: str, spec: Object, *, replicas: int = 1) -> Object:
+    """A Deployment that recreates."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"securityContext": POD_SECURITY, **spec}},
+        },
+    }
+
+
+def service(name: str, namespace: str, port: int) -> Object:
+    """A Service in front of it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "ports": [{"port": port}]},
+    }
+
+
+def secret(name: str, namespace: str, **values: str) -> Object:
+    """A Secret from plain values."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "stringData": values,
+    }
+
+
+def claim(name: str, namespace: str, size: str = "5Gi", storage_class: str = "standard") -> Object:
+    """A volume claim."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": storage_class,
+            "resources": {"requests": {"storage": size}},
+        },
+    }
+
+
+class Servers:
+    """PostgreSQL and S3 servers in one namespace, started when a test first asks for them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.namespace = cluster.namespace("servers")
+        self._postgres: dict[int, str] = {}
+        self._s3: str | None = None
+
+    def postgres(self, major: int) -> str:
+        """Host name of the server of that major; superuser `postgres` with ADMIN_PASSWORD."""
+        if major not in self._postgres:
+            self._postgres[major] = self.start_postgres(f"postgres-{major}", major)
+        return self._postgres[major]
+
+    def start_postgres(self, name: str, major: int) -> str:
+        """A server of its own, for a test that harms it."""
+        self.cluster.apply(
+            secret(name, self.namespace, password=ADMIN_PASSWORD),
+            deployment(
+                name,
+                self.namespace,
+                {
+                    "terminationGracePeriodSeconds": 5,
+                    "containers": [
+                        container(
+                            "postgres",
+                            f"{IMAGE}/postgres:{major}",
+                            env=[
+                                {"name": "POSTGRES_USER", "value": "postgres"},
+                                {"name": "POSTGRES_PASSWORD_FILE", "value": "/secret/password"},
+                                {"name": "PGDATA", "value": "/data/pgdata"},
+                            ],
+                            args=["-c", "fsync=off", "-c", "max_connections=200"],
+                            ports=[{"containerPort": 5432}],
+                            readinessProbe={
+                                "exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-U", "postgres"]},
+                                "periodSeconds": 1,
+                            },
+                            volumeMounts=[
+                                {"name": "data", "mountPath": "/data"},
+                                {"name": "run", "mountPath": "/var/run/postgresql"},
+                                {"name": "tmp", "mountPath": "/tmp"},
+                                {"name": "secret", "mountPath": "/secret"},
+                            ],
+                        )
+                    ],
+                    "volumes": [
+                        {"name": "data", "emptyDir": {}},
+                        {"name": "run", "emptyDir": {}},
+                        {"name": "tmp", "emptyDir": {}},
+                        {"name": "secret", "secret": {"secretName": name}},
+                    ],
+                },
+            ),
+            service(name, self.namespace, 5432),
+        )
+        self._ready(name, 120)
+        return f"{name}.{self.namespace}.svc.cluster.local"
+
+    def s3(self) -> str:
+        """URL of the S3 server."""
+        if self._s3 is None:
+            self._s3 = self.start_s3("s3")
+        return self._s3
+
+    def start_s3(self, name: str) -> str:
+        """A server of its own, for a test that harms it."""
+        identities = {
+            "identities": [
+                {
+                    "name": "ocore",
+                    "credentials": [{"accessKey": S3_ACCESS_KEY, "secretKey": S3_SECRET_KEY}],
+                    "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+                }
+            ]
+        }
+        self.cluster.apply(
+            secret(name, self.namespace, **{"s3.json": json.dumps(identities)}),
+            deployment(
+                name,
+                self.namespace,
+                {
+                    "terminationGracePeriodSeconds": 3,
+                    "containers": [
+                        container(
+                            "s3",
+                            f"{IMAGE}/s3:dev",
+                            ports=[{"containerPort": 8333}],
+                            readinessProbe={"tcpSocket": {"port": 8333}, "periodSeconds": 1},
+                            volumeMounts=[
+                                {"name": "data", "mountPath": "/data"},
+                                {"name": "tmp", "mountPath": "/tmp"},
+                                {"name": "config", "mountPath": "/config"},
+                            ],
+                        )
+                    ],
+                    "volumes": [
+                        {"name": "data", "emptyDir": {}},
+                        {"name": "tmp", "emptyDir": {}},
+                        {"name": "config", "secret": {"secretName": name}},
+                    ],
+                },
+            ),
+            service(name, self.namespace, 8333),
+        )
+        self._ready(name, 120)
+        return f"http://{name}.{self.namespace}.svc.cluster.local:8333"
+
+    def s3_client(self, endpoint: str | None = None) -> Any:
+        """boto3 client of the server."""
+        return boto3.client(
+            "s3",
+            endpoint_url=endpoint or self.s3(),
+            aws_access_key_id=S3_ACCESS_KEY,
+            aws_secret_access_key=S3_SECRET_KEY,
+            region_name="us-east-1",
+        )
+
+    def bucket(self, endpoint: str | None = None) -> str:
+        """A new bucket."""
+        name = unique("bucket")
+        s3 = self.s3_client(endpoint)
+
+        def create() -> bool:
+            s3.create_bucket(Bucket=name)
+            return True
+
+        wait_for(f"bucket {name}", create, 60)
+        return name
+
+    def admin(self, host: str, database: str = "postgres") -> psycopg.Connection[Any]:
+        """A superuser's connection."""
+        return psycopg.connect(
+            host=host, user="postgres", password=ADMIN_PASSWORD, dbname=database, autocommit=True, connect_timeout=5
+        )
+
+    def _ready(self, name: str, timeout: float) -> None:
+        self.cluster.wait(
+            "Deployment",
+            name,
+            self.namespace,
+            lambda d: (d.get("status", {}).get("readyReplicas") or 0) >= 1,
+            timeout,
+            "ready",
+        )
+
+
+@dataclass
+class Site:
+    """One environment with everything around it."""
+
+    cluster: Cluster
+    servers: Servers
+    namespace: str
+    host: str
+    database: str
+    role: str
+    password: str
+    major: int
+    store_kind: Literal["S3", "Claim"]
+    layout: Literal["Odoo", "Plain"]
+    bucket: str = ""
+    endpoint: str = ""
+    environment: str = "shop"
+    store: str = "store"
+    filestore_claim: str = "filestore"
+    cleanups: list[Any] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The filestore's path below the claim's root."""
+        return f"filestore/{self.database}"
+
+    # --- database ----------------------------------------------------------------------------------------
+    def connect(self, database: str | None = None) -> psycopg.Connection[Any]:
+        """As the application's role."""
+        return psycopg.connect(
+            host=self.host,
+            user=self.role,
+            password=self.password,
+            dbname=database or self.database,
+            autocommit=True,
+            connect_timeout=5,
+        )
+
+    def query(self, text: str, *values: Any, database: str | None = None) -> list[Any]:
+        """Rows of a query as the application's role."""
+        with self.connect(database) as connection:
+            return connection.execute(text, values).fetchall()  # type: ignore[arg-type]
+
+    def databases(self) -> list[str]:
+        """Names of all databases that begin with ours: nothing may be left over."""
+        with self.servers.admin(self.host) as connection:
+            rows = connection.execute(
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1", [self.database]
+            )
+            return [r[0] for r in rows]
+
+    def accepts_connections(self) -> bool:
+        """Whether the live database takes the application's connections."""
+        try:
+            return self.query("SELECT 1") == [(1,)]
+        except psycopg.OperationalError:
+            return False
+
+    # --- application -------------------------------------------------------------------------------------
+    @property
+    def url(self) -> str:
+        return f"http://shop.{self.namespace}.svc.cluster.local:8080"
+
+    def http(self, path: str, data: bytes | None = None, method: str | None = None) -> Any:
+        """The application's JSON answer."""
+        request = urllib.request.Request(f"{self.url}{path}", data=data, method=method)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            return json.loads(response.read() or b"null")
+
+    def app_ready(self, timeout: float = 60) -> None:
+        """Waits until the application serves."""
+        wait_for("application", lambda: self.http("/api/state") is not None, timeout)
+
+    def in_app(self, *arguments: str, timeout: float = 120, filestore_path: str | None = None) -> tuple[int, str]:
+        """Runs `python3 -m demo_app ARGUMENTS` on the environment's database and filestore; exit code and output."""
+        return self.cluster.run_pod(
+            self.namespace,
+            DEMO_IMAGE,
+            ["python3", "-m", "demo_app", *arguments],
+            claims={"/claim": self.filestore_claim},
+            secrets_={"/database": "database"},
+            env=self.app_env(filestore_path),
+            timeout=timeout,
+        )
+
+    def app_env(self, filestore_path: str | None = None) -> dict[str, str]:
+        """How the demo application is told where its data is."""
+        return {"DEMO_DATABASE": "/database", "DEMO_FILESTORE": f"/claim/{filestore_path or self.path}"}
+
+    # --- resources ---------------------------------------------------------------------------------------
+    def environment_object(self, **changes: Any) -> Object:
+        """The Environment."""
+        spec: Object = {
+            "projectId": PROJECT,
+            "type": "production",
+            "storeRef": {"name": self.store},
+            "database": {"secretRef": {"name": "database"}, "capacity": "50Gi"},
+            "filestore": {"claimName": self.filestore_claim, "path": self.path, "layout": self.layout},
+            "config": {"configMapRef": {"name": "config"}},
+            "workloads": [{"kind": "Deployment", "name": "shop"}],
+            "jobs": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+            **changes,
+        }
+        return {
+            "apiVersion": GROUP,
+            "kind": "Environment",
+            "metadata": {"name": self.environment, "namespace": self.namespace},
+            "spec": {k: v for k, v in spec.items() if v is not None},
+        }
+
+    def snapshot(self, name: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> str:
+        """Creates a Snapshot."""
+        self.cluster.apply(
+            {
+                "apiVersion": GROUP,
+                "kind": "Snapshot",
+                "metadata": {"name": name, "namespace": self.namespace, "annotations": annotations or {}},
+                "spec": {"environmentRef": {"name": self.environment}, "timeoutSeconds": 300, **spec},
+            }
+        )
+        return name
+
+    def rollback(self, name: str, snapshot: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> str:
+        """Creates a Rollback."""
+        self.cluster.apply(
+            {
+                "apiVersion": GROUP,
+                "kind": "Rollback",
+                "metadata": {"name": name, "namespace": self.namespace, "annotations": annotations or {}},
+                "spec": {
+                    "snapshotRef": {"name": snapshot},
+                    "timeoutSeconds": 300,
+                    "readyTimeoutSeconds": 60,
+                    **spec,
+                },
+            }
+        )
+        return name
+
+    def finished(self, kind: str, name: str, timeout: float = 180) -> Object:
+        """The Snapshot or Rollback in its terminal state."""
+        return self.cluster.wait(
+            kind,
+            name,
+            self.namespace,
+            lambda o: is_true(o, "Complete") or is_true(o, "Failed"),
+            timeout,
+            "terminal",
+        )
+
+    def completed(self, kind: str, name: str, timeout: float = 180) -> Object:
+        """The same, and it went well."""
+        obj = self.finished(kind, name, timeout)
+        assert is_true(obj, "Complete"), json.dumps(obj["status"], indent=1, default=str)
+        return obj
+
+    def failed(self, kind: str, name: str, reason: str, timeout: float = 180) -> Object:
+        """The same, and it failed for the reason, with words that say what to do."""
+        obj = self.finished(kind, name, timeout)
+        found = condition(obj, "Failed")
+        assert found is not None, json.dumps(obj["status"], indent=1, default=str)
+        assert found["reason"] == reason, found
+        assert len(found["message"]) > 20, found
+        return obj
+
+    def environment_ready(self, timeout: float = 90) -> Object:
+        """Waits for the Environment's Ready and RollbackReady."""
+        return self.cluster.wait(
+            "Environment",
+            self.environment,
+            self.namespace,
+            lambda o: is_true(o, "Ready") and is_true(o, "RollbackReady"),
+            timeout,
+            "ready",
+        )
+
+    def remove(self) -> None:
+        """The namespace and the databases."""
+        self.cluster.delete("Namespace", self.namespace)
+        with self.servers.admin(self.host) as connection:
+            for name in self.databases():
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.role)))
+
+
+def create_database(servers: Servers, host: str, name: str, role: str, password: str, *, createdb: bool = True) -> None:
+    """A database owned by a role that is no superuser."""
+    with servers.admin(host) as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} NOSUPERUSER {}").format(
+                sql.Identifier(role), sql.Literal(password), sql.SQL("CREATEDB" if createdb else "NOCREATEDB")
+            )
+        )
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(role)))
+
+
+@contextmanager
+def make_site(
+    cluster: Cluster,
+    servers: Servers,
+    *,
+    major: int = 17,
+    store: Literal["S3", "Claim"] = "S3",
+    layout: Literal["Odoo", "Plain"] = "Odoo",
+    application: bool = True,
+    createdb: bool = True,
+    environment: dict[str, Any] | None = None,
+    postgres_host: str | None = None,
+    s3_endpoint: str | None = None,
+) -> Iterator[Site]:
+    """A new site; waits until the Environment is ready unless `environment` changes it (a test of bad input)."""
+    host = postgres_host or servers.postgres(major)
+    name = unique("shop").replace("-", "_")
+    site = Site(
+        cluster=cluster,
+        servers=servers,
+        namespace=cluster.namespace("site"),
+        host=host,
+        database=name,
+        role=name,
+        password=unique("only-for-tests"),
+        major=major,
+        store_kind=store,
+        layout=layout,
+    )
+    create_database(servers, host, name, name, site.password, createdb=createdb)
+    try:
+        _fill(site, s3_endpoint, application)
+        cluster.apply(site.environment_object(**(environment or {})))
+        if environment is None and createdb:
+            site.environment_ready()
+        yield site
+    finally:
+        site.remove()
+
+
+def _fill(site: Site, s3_endpoint: str | None, application: bool) -> None:
+    ns, cluster = site.namespace, site.cluster
+    cluster.apply(
+        secret(
+            "database",
+            ns,
+            host=site.host,
+            port="5432",
+            dbname=site.database,
+            user=site.role,
+            password=site.password,
+        ),
+        claim(site.filestore_claim, ns),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "config", "namespace": ns},
+            "data": {"app.conf": "workers = 2\n"},
+        },
+    )
+    spec: Object
+    if site.store_kind == "S3":
+        site.endpoint = s3_endpoint or site.servers.s3()
+        site.bucket = site.servers.bucket(site.endpoint)
+        cluster.apply(secret("s3", ns, accessKeyId=S3_ACCESS_KEY, secretAccessKey=S3_SECRET_KEY))
+        spec = {
+            "s3": {
+                "bucket": site.bucket,
+                "prefix": "test",
+                "endpoint": site.endpoint,
+                "credentialsSecretRef": {"name": "s3"},
+            }
+        }
+    else:
+        cluster.apply(claim("store", ns))
+        spec = {"claim": {"claimName": "store", "path": "snapshots"}}
+    cluster.apply(
+        {
+            "apiVersion": GROUP,
+            "kind": "SnapshotStore",
+            "metadata": {"name": site.store, "namespace": ns},
+            "spec": spec,
+        }
+    )
+    code, log = site.in_app("init")
+    assert code == 0, log
+    cluster.apply(
+        deployment(
+            "shop",
+            ns,
+            {
+                "terminationGracePeriodSeconds": 5,
+                "containers": [
+                    container(
+                        "app",
+                        DEMO_IMAGE,
+                        command=["python3", "-m", "demo_app", "serve"],
+                        env=[{"name": k, "value": v} for k, v in site.app_env().items()],
+                        ports=[{"containerPort": 8080}],
+                        readinessProbe={"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+                        volumeMounts=[
+                            {"name": "claim", "mountPath": "/claim"},
+                            {"name": "database", "mountPath": "/database"},
+                            {"name": "tmp", "mountPath": "/tmp"},
+                        ],
+                    )
+                ],
+                "volumes": [
+                    {"name": "claim", "persistentVolumeClaim": {"claimName": site.filestore_claim}},
+                    {"name": "database", "secret": {"secretName": "database", "defaultMode": 0o440}},
+                    {"name": "tmp", "emptyDir": {}},
+                ],
+            },
+            replicas=1 if application else 0,
+        ),
+        service("shop", ns, 8080),
+    )
+    if application:
+        site.app_ready()
