@@ -43,7 +43,6 @@ lint: venv ## Formatting, lint, types, layers, generated files, shell scripts
 	$(BIN)/lint-imports
 	$(BIN)/python -m ocore_crds.generate --check
 	shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
-	! git ls-files | xargs grep -nE 'https?://[^ ]*(pypi|proxy\.golang|npmjs)' -- ':!requirements' 2>/dev/null
 
 format: venv ## Format and mend what can be mended
 	$(BIN)/ruff format $(PACKAGES)
