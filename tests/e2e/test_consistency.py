@@ -1,0 +1,129 @@
+"""Consistency: the database and the filestore of a snapshot are one unit, while the application writes, deletes and collects garbage."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from support.cluster import Cluster, wait_for
+from support.site import IMAGE, S3_ACCESS_KEY, S3_SECRET_KEY, Servers, Site, make_site, secret
+
+#: Restores a snapshot with PostgreSQL's and Debian's own tools only, as docs/format.md says; nothing of ours is imported.
+BY_HAND = Path(__file__).with_name("restore_by_hand.py")
+
+
+def restored_copy_is_whole(site: Site, snapshot: str, copy: str) -> None:
+    """Restores into a database and a folder of their own, then every row's file must be there with its SHA-1."""
+    obj = site.cluster.get("Snapshot", snapshot, site.namespace)
+    assert obj is not None
+    code, log = site.cluster.run_pod(
+        site.namespace,
+        f"{IMAGE}/mover:{site.major}",
+        [
+            "python3", "-c", BY_HAND.read_text(), site.endpoint, site.bucket, "test/" + obj["status"]["manifestKey"],
+            copy, f"/claim/copies/{copy}",
+        ],
+        claims={"/claim": site.filestore_claim},
+        secrets_={"/database": "database", "/s3": "s3"},
+        timeout=180,
+    )  # fmt: skip
+    assert code == 0, log
+    site.cluster.apply(
+        secret(
+            copy.replace("_", "-"),
+            site.namespace,
+            host=site.host,
+            port="5432",
+            dbname=copy,
+            user=site.role,
+            password=site.password,
+        )
+    )
+    code, log = site.cluster.run_pod(
+        site.namespace,
+        f"{IMAGE}/demo:dev",
+        ["sh", "-c", f"python3 -m demo_app check; code=$?; rm -rf /claim/copies/{copy}; exit $code"],
+        claims={"/claim": site.filestore_claim},
+        secrets_={"/database": copy.replace("_", "-")},
+        env={"DEMO_DATABASE": "/database", "DEMO_FILESTORE": f"/claim/copies/{copy}"},
+        timeout=180,
+    )
+    assert code == 0, log
+    with site.connect("postgres") as connection:
+        connection.execute(f'DROP DATABASE "{copy}"')
+
+
+@pytest.mark.timeout(1800)
+def test_twenty_snapshots_under_load(cluster: Cluster, servers: Servers, request: pytest.FixtureRequest) -> None:
+    """Twenty snapshots while two writers write, delete and collect garbage; every restored copy is whole."""
+    seconds = 30 if request.config.getoption("--long") else 8
+    with make_site(cluster, servers) as site:
+        for run in range(20):
+            outcome: list[tuple[int, str]] = []
+
+            def load(seed: int = run, outcome: list[tuple[int, str]] = outcome) -> None:
+                outcome.append(
+                    site.in_app(
+                        "load", "--seconds", str(seconds), "--writers", "2", "--seed", str(seed), "--gc-interval", "0.5"
+                    )
+                )
+
+            writer = threading.Thread(target=load)
+            writer.start()
+            wait_for("load", lambda: site.cluster.pods(site.namespace, ""), 10)
+            name = site.snapshot(f"run-{run}", deletionPolicy="Delete")
+            site.completed("Snapshot", name)
+            writer.join(seconds + 120)
+            assert outcome, f"run {run}: the load did not end"
+            assert outcome[0][0] == 0, outcome[0][1]
+            restored_copy_is_whole(site, name, f"{site.database}_copy")
+            cluster.delete("Snapshot", name, site.namespace)
+
+
+def test_garbage_collection_around_a_rollback(cluster: Cluster, servers: Servers) -> None:
+    """Garbage collected between RestoreFilestore and Switch, and after the switch inside the undo window: nothing is lost."""
+    with make_site(cluster, servers) as site:
+        code, log = site.in_app("load", "--seconds", "5", "--writers", "2", "--seed", "1")
+        assert code == 0, log
+        site.completed("Snapshot", site.snapshot("before"))
+        wanted = {r[0] for r in site.query("SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL")}
+        # The live database forgets every attachment of the snapshot and names others.
+        site.query("DELETE FROM ir_attachment RETURNING 1")
+        code, log = site.in_app("load", "--seconds", "3", "--writers", "2", "--seed", "2")
+        assert code == 0, log
+
+        site.rollback("back", "before", annotations={"ocore.dev/failpoints": "restore-checked=sleep:8"})
+        cluster.wait(
+            "Rollback",
+            "back",
+            site.namespace,
+            lambda o: any(
+                s["name"] == "RestoreFilestore" and s["state"] == "Done" for s in o.get("status", {}).get("steps", [])
+            ),
+            120,
+            "files restored",
+        )
+        # What the restore has just added is named by no row of the live database: the application's collector takes it.
+        code, log = site.in_app("gc", "--all")
+        assert code == 0, log
+        previous_names = {r[0] for r in site.query("SELECT store_fname FROM ir_attachment")}
+
+        obj = site.completed("Rollback", "back")
+        code, log = site.in_app("check")
+        assert code == 0, log
+        assert wanted <= {r[0] for r in site.query("SELECT store_fname FROM ir_attachment")}
+
+        # After the switch the collector takes what only the previous database names; the hold set keeps it.
+        code, log = site.in_app("gc", "--all")
+        assert code == 0, log
+        short = obj["status"]["id"].replace("-", "")[:8]
+        code, log = site.cluster.run_pod(
+            site.namespace,
+            f"{IMAGE}/demo:dev",
+            ["sh", "-c", f"cd /claim/.ocore/*/hold-{short} && find . -type f | sed s,^./,,"],
+            claims={"/claim": site.filestore_claim},
+        )
+        assert code == 0, log
+        assert previous_names <= set(log.split())
+        assert S3_ACCESS_KEY
+        assert S3_SECRET_KEY
