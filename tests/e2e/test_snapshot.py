@@ -1,5 +1,6 @@
 """Snapshots: complete with evidence on every kind of store, layout and server; deletion, pins, reading back, restarts."""
 
+import itertools
 import json
 from typing import Literal
 
@@ -159,7 +160,7 @@ def test_one_operation_at_a_time(cluster: Cluster, servers: Servers) -> None:
             status = site.completed("Snapshot", name)["status"]
             spans.append((status["startedAt"], status["completedAt"]))
         spans.sort()
-        assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False)), spans
+        assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans)), spans
 
 
 def test_cancelled_by_deletion(cluster: Cluster, servers: Servers) -> None:
