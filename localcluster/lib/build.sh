@@ -78,7 +78,7 @@ debian_mirror() {
     grep -v security | sed -n 1p
 }
 
-# debian_tree SUITE PACKAGES TARGET: the smallest Debian with these packages
+# debian_tree SUITE PACKAGES TARGET [OPTION...]: the smallest Debian with these packages
 debian_tree() {
   local mirror
   mirror=$(debian_mirror)
@@ -86,7 +86,7 @@ debian_tree() {
   mmdebstrap --variant=essential --aptopt='Apt::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-    --include="$2" "$1" "$3" $mirror
+    --include="$2" "${@:4}" "$1" "$3" $mirror
 }
 
 make_root_fs() {

@@ -1,0 +1,187 @@
+# shellcheck shell=bash
+# Builds images with buildah and loads them into clusters. Sourced by ../cluster.
+#
+# An image is known by the hash of its inputs: Containerfile, files, base. What was built once for a hash is not built
+# again, and a cluster is sent only the layers that it lacks: after a change of code that is one thin layer.
+
+PREFIX=localhost/ocore-snapshots
+IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev demo:dev'
+PYTHON_PACKAGES=python3,python3-pip-whl,ca-certificates,zstd,tar
+
+# image_spec NAME:TAG: sets SUITE and PACKAGES of its base, INPUTS (paths in the repository), BUILD_ARGS
+image_spec() {
+  local name=${1%:*} tag=${1#*:} major=17
+  [ "$tag" = dev ] || major=$tag
+  case $major in
+    15) SUITE=bookworm ;;
+    17) SUITE=trixie ;;
+    *) die "no image $1: PostgreSQL 15 and 17" ;;
+  esac
+  PACKAGES=$PYTHON_PACKAGES,postgresql-client-$major
+  INPUTS=("images/$name" images/common "requirements/$name.txt")
+  BUILD_ARGS=(--build-arg "PG_MAJOR=$major")
+  case $name in
+    postgres) INPUTS=(images/postgres) PACKAGES=postgresql-$major ;;
+    s3) INPUTS=(images/s3 images/common) BUILD_ARGS=() ;;
+    mover) INPUTS+=(crds/ocore_crds mover/ocore_mover) ;;
+    operator) INPUTS+=(crds/ocore_crds operator/ocore_operator) BUILD_ARGS=() ;;
+    demo) INPUTS+=(examples/demo/demo_app) BUILD_ARGS=() ;;
+    *) die "no image $1; there are: $IMAGES" ;;
+  esac
+}
+
+full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or none (all that can be built yet)
+  local wanted image input
+  for image in $IMAGES; do
+    for wanted in "${@:-all}"; do
+      wanted=${wanted#"$PREFIX/"}
+      if [ "$wanted" = all ]; then
+        image_spec "$image"
+        for input in "${INPUTS[@]}"; do
+          [ -e "$REPO/$input" ] || { say "$image: left out, there is no $input"; continue 2; }
+        done
+      fi
+      if [ "$wanted" = all ] || [ "$wanted" = "$image" ] || [ "$wanted" = "${image%:*}" ]; then
+        echo "$image"
+        continue 2
+      fi
+    done
+  done
+  for wanted in "$@"; do
+    wanted=${wanted#"$PREFIX/"}
+    [[ " $IMAGES" == *" $wanted"[:\ ]* || " $IMAGES " == *" $wanted "* ]] || die "no image $wanted; there are: $IMAGES"
+  done
+}
+
+# ---- bases
+
+base_key() { hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree)"; }
+
+base_tree() { # SUITE PACKAGES TARGET: as debian_tree, without a running database in it
+  debian_tree "$1" "$2" "$3" \
+    --setup-hook='mkdir -p "$1/etc/postgresql-common"' \
+    --setup-hook='echo create_main_cluster = false >"$1/etc/postgresql-common/createcluster.conf"' \
+    --dpkgopt=force-confold
+}
+
+make_base() { # of SUITE and PACKAGES: sets BASE
+  local key tar
+  key=$(base_key)
+  BASE=$PREFIX/base-$SUITE:$key
+  tar=$CACHE/bases/$SUITE-$key.tar
+  [ ! -f "$tar.done" ] || return 0
+  mkdir -p "$CACHE/bases"
+  step "making a base from Debian $SUITE with $PACKAGES" base_tree "$SUITE" "$PACKAGES" "$tar"
+  step "importing it" import_base "$tar" "$BASE"
+  rm "$tar"
+  touch "$tar.done"
+}
+
+import_base() { # TAR NAME
+  local container
+  container=$(buildah_ from scratch)
+  buildah_ add -q "$container" "$1" /
+  buildah_ commit -q --timestamp 0 --rm "$container" "$2"
+}
+
+# ---- buildah
+
+buildah_() {
+  BUILDAH_ISOLATION=chroot buildah --root "$CACHE/buildah/storage" --runroot "$CACHE/buildah/run" \
+    --storage-driver "$(storage_driver)" "$@"
+}
+
+storage_driver() { # vfs works everywhere, and copies all of the image for every step
+  local file=$CACHE/buildah/driver dir
+  if [ ! -f "$file" ]; then
+    mkdir -p "$CACHE/buildah/probe"/{l,u,w,m}
+    dir=$CACHE/buildah/probe
+    if unshare --mount mount -t overlay -o "lowerdir=$dir/l,upperdir=$dir/u,workdir=$dir/w" overlay "$dir/m" 2>/dev/null; then
+      echo overlay >"$file"
+    else
+      echo vfs >"$file"
+    fi
+    rm -rf "$dir"
+  fi
+  cat "$file"
+}
+
+# pip in a build reaches its index as this machine's own pip does: its configuration, certificate and folders are
+# mounted for the time of the build, never copied.
+pip_mounts() {
+  local conf=$CACHE/pip.conf
+  python3 "$HERE/lib/pipconf.py" "$conf"
+}
+
+# ---- building
+
+# context_of NAME:TAG DIR: a copy of its inputs, so that what is hashed is what is built, whoever edits meanwhile
+context_of() {
+  mkdir -p "$2"
+  (cd "$REPO" && tar -c --exclude=__pycache__ --exclude='*.pyc' --sort=name -- "${INPUTS[@]}") | tar -x -C "$2"
+}
+
+image_key() { # DIR BASE
+  (cd "$1" && { find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; find . -type f -perm /111 | LC_ALL=C sort; })
+  printf '%s\n' "$2" "${BUILD_ARGS[@]}" 1
+}
+
+build_one() { # NAME:TAG: sets DIGEST
+  local image=$1 context key record mounts
+  image_spec "$image"
+  make_base
+  context=$(mktemp -d "$CACHE/tmp/context-XXXXXX")
+  context_of "$image" "$context"
+  key=$(image_key "$context" "$BASE" | sha256sum | cut -c 1-16)
+  record=$CACHE/images/$image/$key
+  if [ ! -f "$record" ]; then
+    mapfile -t mounts < <(pip_mounts)
+    step "building $image" bud "$image" "$context" "$key" "${mounts[@]}"
+    mkdir -p "${record%/*}"
+    cp "$CACHE/tmp/digest" "$record"
+  fi
+  touch "$record" # what was used last is kept longest
+  DIGEST=$(<"$record")
+  rm -rf "$context"
+}
+
+bud() { # NAME:TAG CONTEXT KEY MOUNT...
+  local image=$1 context=$2 key=$3 mount volumes=()
+  shift 3
+  for mount in "$@"; do volumes+=(--volume "$mount"); done
+  buildah_ bud --layers --timestamp 0 --pull-never --format oci "${volumes[@]}" "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" \
+    -t "$PREFIX/$image" -f "$context/images/${image%:*}/Containerfile" "$context"
+  mkdir -p "$CACHE/oci"
+  buildah_ push -q --disable-compression --digestfile "$CACHE/tmp/digest" "$PREFIX/$image" "oci:$CACHE/oci:${image/:/-}-$key"
+}
+
+build_images() {
+  local names
+  cluster_build
+  names=$(full_names "$@") || exit 1
+  # shellcheck disable=SC2086  # a list
+  with_lock images build_all $names
+}
+
+build_all() {
+  local image pairs=()
+  mkdir -p "$CACHE/tmp" "$CACHE/images"
+  for image in "$@"; do
+    build_one "$image"
+    pairs+=("$PREFIX/$image=$DIGEST")
+  done
+  import_images "${pairs[@]}"
+}
+
+# load IMAGE...: as it was built last
+load_images() {
+  local image newest pairs=()
+  [ $# -gt 0 ] || die "which images? There are: $IMAGES"
+  for image in $(full_names "$@"); do
+    # shellcheck disable=SC2012  # names of our own
+    newest=$(ls -t "$CACHE/images/$image" 2>/dev/null | head -n 1)
+    [ -n "$newest" ] || die "$image was never built: localcluster/cluster images $image"
+    pairs+=("$PREFIX/$image=$(<"$CACHE/images/$image/$newest")")
+  done
+  with_lock images import_images "${pairs[@]}"
+}

@@ -288,6 +288,29 @@ cluster_net() {
   run_in_network "$@"
 }
 
+# import_images NAME=DIGEST...: of the cache's OCI layout, as far as the running cluster lacks them
+import_images() {
+  local pair have wanted=() since=$EPOCHREALTIME
+  if ! node_pid >/dev/null; then
+    say "cluster '$NAME' does not run: nothing is loaded ('load' does it later)"
+    return 0
+  fi
+  have=$(mktemp)
+  nsenter_node ctr -n k8s.io images list | awk '{ print $1 "=" $3 }' >"$have"
+  for pair in "$@"; do
+    grep -qFx "$pair" "$have" || wanted+=("$pair")
+  done
+  if [ ${#wanted[@]} = 0 ]; then
+    say "cluster '$NAME' has these images"
+  else
+    nsenter_node ctr -n k8s.io content list -q >"$have"
+    python3 "$HERE/lib/oci.py" thin "$CACHE/oci" "$have" "${wanted[@]}" |
+      nsenter_node ctr -n k8s.io images import - >/dev/null
+    for pair in "${wanted[@]}"; do say "loaded ${pair%%=*} into cluster '$NAME' ($(seconds "$since") s)"; done
+  fi
+  rm -f "$have"
+}
+
 cluster_env() {
   need_node
   printf 'export %s=%q\n' OCORE_CLUSTER "$NAME" KUBECONFIG "$S/kubeconfig" OCORE_NODE_PID "$PID"

@@ -1,6 +1,8 @@
 """OCI images as files, for localcluster: the pause image, and archives of what a cluster lacks.
 
-oci.py pause PROGRAM OUT              an image archive of one static program
+oci.py pause PROGRAM OUT                      an image archive of one static program
+oci.py thin LAYOUT HAVE NAME=DIGEST... >OUT   an archive of images in an OCI layout without the blobs
+                                              whose digests the file HAVE lists
 """
 
 from __future__ import annotations
@@ -53,6 +55,26 @@ def pause(program: Path, out: Path) -> None:
         write_index(archive, [{**entry, "annotations": {"io.containerd.image.name": PAUSE}}])
 
 
+def thin(layout: Path, have: set[str], images: list[str]) -> None:
+    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
+        entries = []
+        for image in images:
+            name, manifest_digest = image.split("=", 1)
+            data = blob_path(layout, manifest_digest).read_bytes()
+            manifest = json.loads(data)
+            for part in [manifest["config"], *manifest["layers"]]:
+                if part["digest"] not in have:
+                    have.add(part["digest"])
+                    archive.add(blob_path(layout, part["digest"]), "blobs/" + part["digest"].replace(":", "/"))
+            entry = blob(archive, data, manifest["mediaType"])
+            entries.append({**entry, "annotations": {"io.containerd.image.name": name}})
+        write_index(archive, entries)
+
+
+def blob_path(layout: Path, name: str) -> Path:
+    return layout / "blobs" / name.replace(":", "/")
+
+
 def write_index(archive: tarfile.TarFile, entries: list[dict[str, object]]) -> None:
     add(archive, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
     add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
@@ -62,6 +84,8 @@ def main(args: list[str]) -> None:
     match args:
         case ["pause", program, out]:
             pause(Path(program), Path(out))
+        case ["thin", layout, have, *images]:
+            thin(Path(layout), set(Path(have).read_text().split()), images)
         case _:
             sys.exit(__doc__)
 
