@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 GROUP = "ocore.dev"
@@ -16,17 +16,35 @@ TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+
 
 Uuid = Annotated[str, StringConstraints(pattern=UUID_PATTERN, min_length=36, max_length=36)]
 ObjectName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=253)]
-Timestamp = Annotated[str, StringConstraints(pattern=TIME_PATTERN, max_length=40)]
+Timestamp = Annotated[
+    str, StringConstraints(pattern=TIME_PATTERN, max_length=40), Field(json_schema_extra={"format": "date-time"})
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", min_length=64, max_length=64)]
-#: A Kubernetes quantity such as ``20Gi``. Kept as text; :func:`ocore_crds.quantity.parse` gives bytes.
+
+
+def _whole_number_as_text(value: Any) -> Any:
+    """YAML reads `cpu: 2` as a number; Kubernetes' own quantities allow that too."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_INT_OR_STRING = Field(json_schema_extra={"x-kubernetes-int-or-string": True})
+#: A Kubernetes quantity of bytes such as ``20Gi``. Kept as text; :func:`ocore_crds.quantity.parse` gives bytes.
 Quantity = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(E|P|T|G|M|k|Ei|Pi|Ti|Gi|Mi|Ki)?$", max_length=32),
+    BeforeValidator(_whole_number_as_text),
+    _INT_OR_STRING,
 ]
+#: A quantity of processors such as ``500m`` or ``2``.
+CpuQuantity = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?m?$", max_length=32),
+    BeforeValidator(_whole_number_as_text),
+    _INT_OR_STRING,
+]
+_FOLDER = r"\.?[A-Za-z0-9_@+=,-][A-Za-z0-9_@+=.,-]*"  # neither "." nor ".."
 #: A path below the root of a volume claim: relative, never leaving it.
-RelativePath = Annotated[
-    str, StringConstraints(pattern=r"^([A-Za-z0-9_@+=.,-]+(/[A-Za-z0-9_@+=.,-]+)*)?$", max_length=512)
-]
+RelativePath = Annotated[str, StringConstraints(pattern=rf"^({_FOLDER}(/{_FOLDER})*)?$", max_length=512)]
 
 
 class Model(BaseModel):

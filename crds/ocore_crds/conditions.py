@@ -92,12 +92,26 @@ INTERNAL_ERROR = "InternalError"
 class Condition(StatusModel):
     """One ``metav1.Condition``."""
 
-    type: Annotated[str, StringConstraints(max_length=316)]
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)]
-    message: Annotated[str, StringConstraints(max_length=32768)] = ""
-    observed_generation: int | None = Field(default=None, ge=0)
-    last_transition_time: Timestamp
+    type: Annotated[str, StringConstraints(max_length=316)] = Field(description="Type of the condition, in CamelCase.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)] = (
+        Field(description="Why, in one word for programs.")
+    )
+    message: Annotated[str, StringConstraints(max_length=32768)] = Field(
+        default="", description="Why, for people, and what to do."
+    )
+    observed_generation: int | None = Field(default=None, ge=0, description="metadata.generation that this tells of.")
+    last_transition_time: Timestamp = Field(description="When the status last changed.")
+
+
+#: The field `conditions` of a status: a map by type, so that two writers can own one condition each.
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(
+        description="Conditions by type, readable by kstatus.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    ),
+]
 
 
 def find(conditions: Iterable[Condition], type_: str) -> Condition | None:

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import LocalRef, Model, ObjectName, Quantity, RelativePath, StatusModel, Timestamp, Uuid
-from .conditions import Condition
+from .base import CpuQuantity, LocalRef, Model, ObjectName, Quantity, RelativePath, StatusModel, Timestamp, Uuid
+from .conditions import Conditions
 from .rules import immutable, rule, validations
 
 
@@ -70,7 +70,7 @@ class Config(Model):
 class Workload(Model):
     """A workload that runs on the database; stopped for the seconds of a switch."""
 
-    kind: Literal["Deployment", "StatefulSet"] = Field(default="Deployment")
+    kind: Literal["Deployment", "StatefulSet"] = Field(default="Deployment", description="Kind of the workload.")
     name: ObjectName = Field(description="Name of the workload.")
 
 
@@ -87,9 +87,7 @@ class Scratch(Model):
 class ResourceList(Model):
     """CPU and memory, as quantities."""
 
-    cpu: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?m?$")] | None = Field(
-        default=None, description="CPU, for example 500m."
-    )
+    cpu: CpuQuantity | None = Field(default=None, description="CPU, for example 500m.")
     memory: Quantity | None = Field(default=None, description="Memory, for example 512Mi.")
 
 
@@ -169,49 +167,48 @@ class EnvironmentSpec(Model):
 class Operation(StatusModel):
     """What holds the environment at the moment: one operation at a time."""
 
-    kind: Literal["Snapshot", "Rollback"]
-    name: str
-    uid: str
-    since: Timestamp
+    kind: Literal["Snapshot", "Rollback"] = Field(description="Kind of the operation.")
+    name: str = Field(description="Name of the Snapshot or Rollback.")
+    uid: str = Field(description="Its metadata.uid.")
+    since: Timestamp = Field(description="When it took hold.")
 
 
 class ExecutedRollback(StatusModel):
     """A Rollback that ran. GitOps re-creates what it finds in Git: the same one again does nothing."""
 
-    name: str
-    spec_hash: str
-    id: str
-    completed_at: Timestamp
+    name: str = Field(description="Name of the Rollback.")
+    spec_hash: str = Field(description="Hash of its spec.")
+    id: str = Field(description="Its status.id.")
+    completed_at: Timestamp = Field(description="When it ended.")
 
 
 class ProbeStatus(StatusModel):
     """What the last probe found."""
 
-    time: Timestamp
+    time: Timestamp = Field(description="When it ended.")
     generation: int = Field(description="metadata.generation that was probed.")
-    server_version: str = ""
-    server_major: int = 0
-    database_name: str = ""
-    database_bytes: int = 0
+    server_version: str = Field(default="", description="Version of the PostgreSQL server.")
+    server_major: int = Field(default=0, description="Its major version; it chooses the mover's image.")
+    database_name: str = Field(default="", description="Name of the live database.")
+    database_bytes: int = Field(default=0, description="Size of the live database.")
     database_used_bytes: int = Field(default=0, description="All databases on the server's default tablespace.")
-    filestore_bytes: int = 0
-    filestore_files: int = 0
+    filestore_bytes: int = Field(default=0, description="Size of all files of the filestore.")
+    filestore_files: int = Field(default=0, description="Number of files of the filestore.")
     hard_links: bool = Field(default=False, description="Whether the filestore can be frozen by hard links.")
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = Field(default=(), description="What does not stand in the way, but should be known.")
 
 
 class EnvironmentStatus(StatusModel):
     """Observed state."""
 
-    observed_generation: int = -1
+    observed_generation: int = Field(
+        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
+    )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
         default=None, description="Summary of the conditions."
     )
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
-    probe: ProbeStatus | None = None
+    conditions: Conditions = ()
+    probe: ProbeStatus | None = Field(default=None, description="What the last probe found.")
     operation: Operation | None = Field(default=None, description="The operation that holds the environment.")
     executed_rollbacks: tuple[ExecutedRollback, ...] = Field(default=(), description="The last 50 that ran.")

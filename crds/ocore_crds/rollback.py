@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from .base import LocalRef, Model, StatusModel, Timestamp, Uuid
-from .conditions import Condition
+from .conditions import Conditions
 from .rules import rule, validations
 from .snapshot import EvidenceStatus, Progress, StepStatus
 
@@ -40,53 +40,56 @@ class RollbackSpec(Model):
 class SavedWorkload(StatusModel):
     """A workload's replicas from before the quiesce."""
 
-    kind: Literal["Deployment", "StatefulSet"]
-    name: str
-    replicas: int
+    kind: Literal["Deployment", "StatefulSet"] = Field(description="Kind of the workload.")
+    name: str = Field(description="Name of the workload.")
+    replicas: int = Field(description="Its replicas from before the quiesce.")
 
 
 class RollbackStatus(StatusModel):
     """Observed state."""
 
-    observed_generation: int = -1
+    observed_generation: int = Field(
+        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
+    )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: Literal["Pending", "Restoring", "Switching", "Resuming", "SwitchingBack", "Complete", "Failed"] | None = (
         Field(default=None, description="Summary of the conditions.")
     )
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
-    queued_at: Timestamp | None = None
-    started_at: Timestamp | None = None
+    conditions: Conditions = ()
+    queued_at: Timestamp | None = Field(default=None, description="When it began to wait for its turn.")
+    started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(default=None, description="The switch must have happened by then.")
-    completed_at: Timestamp | None = None
-    environment_name: str | None = None
-    environment_id: str | None = None
-    snapshot_name: str | None = None
-    snapshot_id: str | None = None
-    manifest_sha256: str | None = None
+    completed_at: Timestamp | None = Field(default=None, description="When it ended.")
+    environment_name: str | None = Field(default=None, description="Environment that is rolled back.")
+    environment_id: str | None = Field(default=None, description="Its status.id.")
+    snapshot_name: str | None = Field(default=None, description="Snapshot that is restored.")
+    snapshot_id: str | None = Field(default=None, description="Its status.id.")
+    manifest_sha256: str | None = Field(
+        default=None, description="SHA-256 of the manifest that is restored; another one is refused."
+    )
     attempt: int = Field(default=0, description="Number of the last restore attempt, from 1.")
-    restore_job_name: str | None = None
-    switch_job_name: str | None = None
-    live_database: str | None = None
-    restored_database: str | None = None
-    previous_database: str | None = None
+    restore_job_name: str | None = Field(default=None, description="Job that restores beside the live environment.")
+    switch_job_name: str | None = Field(default=None, description="Job that switches.")
+    live_database: str | None = Field(default=None, description="Name of the live database.")
+    restored_database: str | None = Field(default=None, description="Name of the restored one until the switch.")
+    previous_database: str | None = Field(default=None, description="Name of the previous one from the switch on.")
     position: Literal["Old", "New"] | None = Field(default=None, description="What the environment runs on.")
     workloads: tuple[SavedWorkload, ...] = Field(default=(), description="Replicas from before the quiesce.")
     quiesced_at: Timestamp | None = Field(default=None, description="When the workloads were asked to stop.")
     signal_deadline: Timestamp | None = Field(default=None, description="The switch Job obeys its signal until then.")
-    switched_at: Timestamp | None = None
+    switched_at: Timestamp | None = Field(default=None, description="When the restored database became the live one.")
     resumed_at: Timestamp | None = Field(default=None, description="When the workloads were started again.")
     ready_at: Timestamp | None = Field(default=None, description="When they were ready.")
     refused_seconds: float | None = Field(default=None, description="How long the database refused connections.")
     undo_until: Timestamp | None = Field(default=None, description="The previous database is kept until then.")
     failure_reason: str | None = Field(default=None, description="Why it is being switched back or ended.")
-    failure_message: str | None = None
+    failure_message: str | None = Field(default=None, description="The same for people.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
         description="Whether databases or folders of this rollback are left. `Unknown`: they could not be removed.",
     )
-    evidence: EvidenceStatus | None = None
-    steps: tuple[StepStatus, ...] = ()
-    progress: Progress | None = None
+    evidence: EvidenceStatus | None = Field(
+        default=None, description="What was required, what was proven, what is missing."
+    )
+    steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in their order.")
+    progress: Progress | None = Field(default=None, description="How far the running step is.")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from .base import LocalRef, Model, StatusModel, Timestamp, Uuid
-from .conditions import Condition
+from .conditions import Conditions
 from .manifest import Evidence
 from .rules import immutable, rule, validations
 
@@ -57,59 +57,62 @@ class SnapshotSpec(Model):
 class StepStatus(StatusModel):
     """One step of a snapshot or a rollback."""
 
-    name: str
-    state: Literal["Pending", "Running", "Done", "Skipped", "Failed"]
-    started_at: Timestamp | None = None
-    completed_at: Timestamp | None = None
-    message: str = ""
+    name: str = Field(description="Name of the step.")
+    state: Literal["Pending", "Running", "Done", "Skipped", "Failed"] = Field(description="How far it is.")
+    started_at: Timestamp | None = Field(default=None, description="When it began.")
+    completed_at: Timestamp | None = Field(default=None, description="When it ended.")
+    message: str = Field(default="", description="What happened, for people.")
 
 
 class Progress(StatusModel):
     """How far the running step is. Written by a field manager of its own, at most once a second."""
 
-    step: str
-    bytes_done: int = 0
-    bytes_total: int = 0
-    files_done: int = 0
-    files_total: int = 0
+    step: str = Field(description="The running step.")
+    bytes_done: int = Field(default=0, description="Bytes of the step that are done.")
+    bytes_total: int = Field(default=0, description="Bytes of the step in all, estimated.")
+    files_done: int = Field(default=0, description="Files of the step that are done.")
+    files_total: int = Field(default=0, description="Files of the step in all, estimated.")
     percent: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="Of the whole operation; 100 only when it is over."
     )
-    updated_at: Timestamp
+    updated_at: Timestamp = Field(description="When this was written.")
 
 
 class SnapshotSource(StatusModel):
     """What the snapshot saw, frozen."""
 
-    environment_id: str
-    environment_name: str
-    environment_type: str
-    project_id: str
-    image: str = ""
-    image_tag: str = ""
-    commit_sha: str = ""
-    deployment_id: str = ""
+    environment_id: str = Field(description="The environment's status.id.")
+    environment_name: str = Field(description="The environment's name.")
+    environment_type: str = Field(description="The environment's type.")
+    project_id: str = Field(description="The environment's project.")
+    image: str = Field(default="", description="Image of the first workload.")
+    image_tag: str = Field(default="", description="Its tag.")
+    commit_sha: str = Field(
+        default="",
+        description="Commit that the image was built from, by the workload's annotation ocore.dev/commit-sha.",
+    )
+    deployment_id: str = Field(default="", description="The deployment that triggered the snapshot.")
 
 
 class SnapshotSizes(StatusModel):
     """Bytes and files."""
 
     database_bytes: int = Field(default=0, description="The live database when it was dumped.")
-    database_stored_bytes: int = 0
+    database_stored_bytes: int = Field(default=0, description="The dump in the store.")
     database_restore_bytes: int = Field(default=0, description="Scratch that a restore needs.")
-    filestore_bytes: int = 0
-    filestore_files: int = 0
-    filestore_stored_bytes: int = 0
+    filestore_bytes: int = Field(default=0, description="The files of the filestore.")
+    filestore_files: int = Field(default=0, description="Number of files of the filestore.")
+    filestore_stored_bytes: int = Field(default=0, description="The filestore in the store.")
     stored_bytes: int = Field(default=0, description="Everything in the store.")
 
 
 class EvidenceStatus(StatusModel):
     """What was required, what was proven, what is missing."""
 
-    required: tuple[str, ...] = ()
-    proven: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    required: tuple[str, ...] = Field(default=(), description="What had to be proven.")
+    proven: tuple[str, ...] = Field(default=(), description="What was proven.")
+    missing: tuple[str, ...] = Field(default=(), description="What was required and not proven.")
+    warnings: tuple[str, ...] = Field(default=(), description="What does not stand in the way, but should be known.")
     checksums: dict[str, str] = Field(default_factory=dict, description="Artifact → SHA-256.")
     paths: dict[str, str] = Field(default_factory=dict, description="Artifact → key in the store.")
 
@@ -129,35 +132,36 @@ class EvidenceStatus(StatusModel):
 class SnapshotStatus(StatusModel):
     """Observed state."""
 
-    observed_generation: int = -1
+    observed_generation: int = Field(
+        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
+    )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: Literal["Pending", "Running", "Complete", "Failed"] | None = Field(
         default=None, description="Summary of the conditions."
     )
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
-    queued_at: Timestamp | None = None
-    started_at: Timestamp | None = None
+    conditions: Conditions = ()
+    queued_at: Timestamp | None = Field(default=None, description="When it began to wait for its turn.")
+    started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(default=None, description="When it fails if it is not complete.")
-    completed_at: Timestamp | None = None
+    completed_at: Timestamp | None = Field(default=None, description="When it ended.")
     consistent_at: Timestamp | None = Field(default=None, description="The point in time it shows.")
     attempt: int = Field(default=0, description="Number of the last attempt, from 1.")
-    job_name: str | None = None
-    source: SnapshotSource | None = None
-    store_name: str | None = None
-    store_id: str | None = None
-    manifest_key: str | None = None
-    manifest_sha256: str | None = None
-    server_version: str | None = None
-    server_major: int | None = None
-    client_version: str | None = None
-    sizes: SnapshotSizes | None = None
-    evidence: EvidenceStatus | None = None
-    steps: tuple[StepStatus, ...] = ()
+    job_name: str | None = Field(default=None, description="Job of the last attempt.")
+    source: SnapshotSource | None = Field(default=None, description="What the snapshot saw, frozen.")
+    store_name: str | None = Field(default=None, description="SnapshotStore that it went to.")
+    store_id: str | None = Field(default=None, description="Id of that store, as written into it.")
+    manifest_key: str | None = Field(default=None, description="Key of the manifest below the store's prefix.")
+    manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest.")
+    server_version: str | None = Field(default=None, description="Version of the PostgreSQL server.")
+    server_major: int | None = Field(default=None, description="Its major version.")
+    client_version: str | None = Field(default=None, description="Version of pg_dump.")
+    sizes: SnapshotSizes | None = Field(default=None, description="Bytes and files.")
+    evidence: EvidenceStatus | None = Field(
+        default=None, description="What was required, what was proven, what is missing."
+    )
+    steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in their order.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
         description="Whether an attempt that failed left objects in the store. `Unknown`: they could not be removed.",
     )
-    progress: Progress | None = None
+    progress: Progress | None = Field(default=None, description="How far the running step is.")

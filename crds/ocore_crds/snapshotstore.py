@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from .base import LocalRef, Model, ObjectName, RelativePath, StatusModel, Timestamp
-from .conditions import Condition
+from .conditions import Conditions
 from .rules import exactly_one, immutable, rule, validations
+
+_KEY_PART = r"\.?[A-Za-z0-9!_*'()=-][A-Za-z0-9!_.*'()=-]*"  # neither "." nor ".."
 
 
 class KeyRef(Model):
@@ -35,8 +37,8 @@ class S3(Model):
     bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")] = Field(
         description="Name of the bucket; it must exist."
     )
-    prefix: Annotated[str, Field(max_length=512, pattern=r"^([A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*)?$")] = (
-        Field(default="", description="Everything is stored below this key prefix; no slash at either end.")
+    prefix: Annotated[str, Field(max_length=512, pattern=rf"^({_KEY_PART}(/{_KEY_PART})*)?$")] = Field(
+        default="", description="Everything is stored below this key prefix; no slash at either end."
     )
     endpoint: Annotated[str, Field(max_length=512, pattern=r"^https?://[^/?#]+/?$")] | None = Field(
         default=None, description="URL of the store; default is AWS S3 of the region."
@@ -91,14 +93,13 @@ class SnapshotStoreSpec(Model):
 class SnapshotStoreStatus(StatusModel):
     """Observed state."""
 
-    observed_generation: int = -1
+    observed_generation: int = Field(
+        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
+    )
     phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
         default=None, description="Summary of the conditions."
     )
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
+    conditions: Conditions = ()
     store_id: str | None = Field(
         default=None,
         description="Written into the store at first use; the same store has the same id everywhere.",
@@ -108,6 +109,6 @@ class SnapshotStoreStatus(StatusModel):
         default=None,
         description="Who checks the SHA-256 of what is written: the store itself, or a read after each write.",
     )
-    probed_generation: int | None = None
-    last_probe_time: Timestamp | None = None
-    warnings: tuple[str, ...] = ()
+    probed_generation: int | None = Field(default=None, description="metadata.generation that was probed.")
+    last_probe_time: Timestamp | None = Field(default=None, description="When the last probe ended.")
+    warnings: tuple[str, ...] = Field(default=(), description="What does not stand in the way, but should be known.")
