@@ -45,6 +45,28 @@ class SavedWorkload(StatusModel):
     replicas: int = Field(description="Its replicas from before the quiesce.")
 
 
+#: What the operator does at the moment, finer than `phase`. Written before the stage's first effect, so that a restarted operator
+#: knows what may have happened already. operator/ocore_operator/rollback_plan.py has the transitions, docs/rollback.md the meaning.
+RollbackStage = Literal[
+    "Preflight",
+    "Restore",
+    "Prepare",
+    "Stop",
+    "Drain",
+    "Switch",
+    "Inspect",
+    "Abort",
+    "Resume",
+    "HealthCheck",
+    "Finish",
+    "BackStop",
+    "BackDrain",
+    "BackSwitch",
+    "BackJob",
+    "Ended",
+]
+
+
 class RollbackStatus(StatusModel):
     """Observed state."""
 
