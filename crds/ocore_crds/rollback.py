@@ -78,6 +78,10 @@ class RollbackStatus(StatusModel):
         Field(default=None, description="Summary of the conditions.")
     )
     conditions: Conditions = ()
+    stage: RollbackStage | None = Field(default=None, description="What the operator does, finer than phase.")
+    stage_since: Timestamp | None = Field(
+        default=None, description="When the stage began; its own deadline counts from here."
+    )
     queued_at: Timestamp | None = Field(default=None, description="When it began to wait for its turn.")
     started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(default=None, description="The switch must have happened by then.")
@@ -90,6 +94,10 @@ class RollbackStatus(StatusModel):
         default=None, description="SHA-256 of the manifest that is restored; another one is refused."
     )
     attempt: int = Field(default=0, description="Number of the last restore attempt, from 1.")
+    switch_attempt: int = Field(default=0, description="Number of the last switch Job, from 1.")
+    inspect_attempt: int = Field(default=0, description="Number of the last inspect Job, from 1.")
+    cleanup_attempt: int = Field(default=0, description="Number of the last cleanup Job, from 1.")
+    cleanup_after: Timestamp | None = Field(default=None, description="A failed cleanup is tried again then.")
     restore_job_name: str | None = Field(default=None, description="Job that restores beside the live environment.")
     switch_job_name: str | None = Field(default=None, description="Job that switches.")
     live_database: str | None = Field(default=None, description="Name of the live database.")
@@ -100,6 +108,9 @@ class RollbackStatus(StatusModel):
     quiesced_at: Timestamp | None = Field(default=None, description="When the workloads were asked to stop.")
     signal_deadline: Timestamp | None = Field(default=None, description="The switch Job obeys its signal until then.")
     switched_at: Timestamp | None = Field(default=None, description="When the restored database became the live one.")
+    switched_back_at: Timestamp | None = Field(
+        default=None, description="When the previous database became the live one again."
+    )
     resumed_at: Timestamp | None = Field(default=None, description="When the workloads were started again.")
     ready_at: Timestamp | None = Field(default=None, description="When they were ready.")
     refused_seconds: float | None = Field(default=None, description="How long the database refused connections.")
