@@ -15,6 +15,7 @@ def immutable(field: str) -> Rule:
     return rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         f"{field} cannot be changed; create a new object instead",
+        fieldPath=f".{field}",
     )
 
 

@@ -134,7 +134,6 @@ def name_rule(kind: Kind) -> dict[str, str]:
     return rule(
         f"size(self.metadata.name) <= {kind.max_name}",
         f"name too long: choose one of at most {kind.max_name} characters",
-        fieldPath=".metadata.name",
     )
 
 

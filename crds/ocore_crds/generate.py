@@ -1,0 +1,129 @@
+"""Writes every file that is made from the models: ``python -m ocore_crds.generate [--check]``.
+
+``crds/*.yaml`` for ``kubectl apply``, the same as templates of the chart, ``docs/reference/*.md`` and ``docs/failpoints.md``. With ``--check``
+nothing is written: differences are printed and the exit code is 1. A development tool: the programs never import it.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import reference
+from .base import GROUP
+from .kinds import KINDS, Kind
+from .schema import crd
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHART_CRDS = "charts/ocore-snapshots/templates/crds"
+#: Folders whose files of that suffix are all made here: what is not made any more is removed.
+OWNED = {"crds": ".yaml", CHART_CRDS: ".yaml", "docs/reference": ".md"}
+_NOTICE = "# Made by `make generate` from the models in crds/ocore_crds; do not edit.\n"
+_CHART_METADATA = """\
+metadata:
+  name: {name}
+  annotations:
+    helm.sh/resource-policy: keep
+  labels:
+    {{{{- include "ocore-snapshots.labels" . | nindent 4 }}}}
+"""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Without anchors: the same schema stands in many places, and people read it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _yaml(data: object) -> str:
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True))
+
+
+def _file_name(kind: Kind) -> str:
+    return f"{GROUP}_{kind.plural}.yaml"
+
+
+def crd_file(kind: Kind) -> str:
+    """The CustomResourceDefinition for ``kubectl apply``."""
+    return _NOTICE + _yaml(crd(kind))
+
+
+def chart_crd_file(kind: Kind) -> str:
+    """The same as a template of the chart. Templated, because Helm never upgrades what lies in a chart's own ``crds`` folder;
+    kept on uninstall, because deleting a CRD deletes every object of its kind.
+    """
+    whole = crd(kind)
+    head = {key: whole[key] for key in ("apiVersion", "kind")}
+    body = _yaml({"spec": whole["spec"]}).replace("{{", '{{ "{{" }}')
+    metadata = _CHART_METADATA.format(name=kind.crd_name)
+    return f"{{{{- if .Values.crds.install }}}}\n{_NOTICE}{_yaml(head)}{metadata}{body}{{{{- end }}}}\n"
+
+
+def rendered() -> dict[str, str]:
+    """Path below the repository → content."""
+    files = {"docs/failpoints.md": reference.failpoints_page(), "docs/reference/README.md": reference.index_page(KINDS)}
+    for kind in KINDS:
+        files[f"crds/{_file_name(kind)}"] = crd_file(kind)
+        files[f"{CHART_CRDS}/{_file_name(kind)}"] = chart_crd_file(kind)
+        files[f"docs/reference/{kind.kind.lower()}.md"] = reference.kind_page(kind)
+    return files
+
+
+def stale(root: Path, files: Mapping[str, str]) -> list[str]:
+    """Files in our folders that nothing makes any more."""
+    there = (
+        path.relative_to(root).as_posix()
+        for folder, suffix in OWNED.items()
+        for path in sorted((root / folder).glob(f"*{suffix}"))
+    )
+    return [name for name in there if name not in files]
+
+
+def differences(root: Path) -> str:
+    """A unified diff from what is there to what should be there; empty where all is well."""
+    files = rendered()
+    wanted = {**files, **dict.fromkeys(stale(root, files), "")}
+    lines: list[str] = []
+    for name, content in sorted(wanted.items()):
+        path = root / name
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        lines += difflib.unified_diff(
+            old.splitlines(keepends=True), content.splitlines(keepends=True), f"{name} (there)", f"{name} (made)"
+        )
+    return "".join(lines)
+
+
+def write(root: Path) -> None:
+    """Writes all files and removes the stale ones."""
+    files = rendered()
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    for name in stale(root, files):
+        (root / name).unlink()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ocore_crds.generate", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail with a diff where files differ")
+    parser.add_argument("--root", type=Path, default=REPOSITORY, help="the repository (default: where this file lies)")
+    options = parser.parse_args(arguments)
+    if not options.check:
+        write(options.root)
+        return 0
+    diff = differences(options.root)
+    if diff:
+        sys.stdout.write(diff)
+        sys.stderr.write("Generated files differ from the models. Run `make generate` and commit the result.\n")
+    return 1 if diff else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
