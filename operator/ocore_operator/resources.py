@@ -1,0 +1,125 @@
+"""Our resources as typed, frozen values: parsed once from what the API server sent."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from ocore_crds.base import Model, StatusModel
+from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
+from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
+from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+
+Object = dict[str, Any]
+SpecT = TypeVar("SpecT", bound=Model)
+StatusT = TypeVar("StatusT", bound=StatusModel)
+
+KIND_BY_NAME: dict[str, Kind] = {k.kind: k for k in KINDS}
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Names one object of ours; what the work queue holds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What we use of ``metadata``."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    created: str
+    deleted: str | None
+    finalizers: tuple[str, ...]
+    annotations: dict[str, str]
+
+    @classmethod
+    def of(cls, obj: Object) -> "Meta":
+        """From any object."""
+        meta = obj["metadata"]
+        return cls(
+            namespace=meta.get("namespace", ""),
+            name=meta["name"],
+            uid=meta["uid"],
+            generation=meta.get("generation", 0),
+            resource_version=meta["resourceVersion"],
+            created=meta["creationTimestamp"],
+            deleted=meta.get("deletionTimestamp"),
+            finalizers=tuple(meta.get("finalizers") or ()),
+            annotations=dict(meta.get("annotations") or {}),
+        )
+
+
+@dataclass(frozen=True)
+class Resource(Generic[SpecT, StatusT]):
+    """One object of ours."""
+
+    kind: Kind
+    meta: Meta
+    spec: SpecT
+    status: StatusT
+
+    @property
+    def key(self) -> Key:
+        """Its name in the work queue."""
+        return Key(self.kind.kind, self.meta.namespace, self.meta.name)
+
+    @property
+    def id(self) -> str:
+        """Its identity: spec.id, else metadata.uid."""
+        return getattr(self.spec, "id", None) or self.meta.uid
+
+    def with_status(self, status: StatusT) -> "Resource[SpecT, StatusT]":
+        """The same object with another status."""
+        return replace(self, status=status)
+
+
+Environment = Resource[EnvironmentSpec, EnvironmentStatus]
+Store = Resource[SnapshotStoreSpec, SnapshotStoreStatus]
+Snapshot = Resource[SnapshotSpec, SnapshotStatus]
+Rollback = Resource[RollbackSpec, RollbackStatus]
+
+
+def _parse(kind: Kind, obj: Object) -> Resource[Any, Any]:
+    # A field that a newer CRD has and this operator does not know (in the minutes of an upgrade) must not stop it.
+    return Resource(
+        kind=kind,
+        meta=Meta.of(obj),
+        spec=kind.spec.model_validate(obj["spec"], extra="ignore"),
+        status=kind.status.model_validate(obj.get("status") or {}),
+    )
+
+
+def environment(obj: Object) -> Environment:
+    """An Environment from the API server's JSON. Raises pydantic.ValidationError where the CRD let something through."""
+    return _parse(ENVIRONMENT, obj)
+
+
+def store(obj: Object) -> Store:
+    """A SnapshotStore."""
+    return _parse(SNAPSHOT_STORE, obj)
+
+
+def snapshot(obj: Object) -> Snapshot:
+    """A Snapshot."""
+    return _parse(SNAPSHOT, obj)
+
+
+def rollback(obj: Object) -> Rollback:
+    """A Rollback."""
+    return _parse(ROLLBACK, obj)
+
+
+def any_kind(kind: str, obj: Object) -> Resource[Any, Any]:
+    """Any of ours by the name of its kind."""
+    return _parse(KIND_BY_NAME[kind], obj)
