@@ -7,6 +7,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -73,6 +74,18 @@ def parse(text: str) -> dict[str, str]:
     return armed
 
 
+def for_attempt(text: str, attempt: int) -> str:
+    """The items of an annotation that apply to this attempt: ``name=kill@1`` to the first only, ``name=kill`` to all."""
+    kept = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        body, at, number = item.rpartition("@")
+        if not at:
+            kept.append(item)
+        elif number == str(attempt):
+            kept.append(body)
+    return ",".join(kept)
+
+
 def hit(name: str) -> None:
     """Passes, unless the failpoint is armed and has not fired yet."""
     text = os.environ.get(ENVIRONMENT_VARIABLE, "")
@@ -90,6 +103,7 @@ def hit(name: str) -> None:
             return
         mark.touch()
     _fired.add(name)
+    print(f"failpoint {name}: {action}", file=sys.stderr, flush=True)
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if action == "error":
