@@ -1,0 +1,28 @@
+"""What goes wrong in real life: a script that deletes orders, and someone who tidies up the filestore by hand."""
+
+from dataclasses import dataclass
+
+from .database import Connection
+from .filestore import Filestore
+
+
+@dataclass(frozen=True)
+class DamageReport:
+    """What is lost."""
+
+    orders_deleted: int
+    attachments_deleted: int
+    files_unlinked: int
+
+
+def damage(connection: Connection, filestore: Filestore) -> DamageReport:
+    """Deletes two of three orders with their attachments' rows, and every second file that is left, without asking anybody."""
+    with connection.transaction():
+        attachments = connection.execute(
+            "DELETE FROM ir_attachment WHERE res_model = 'sale.order' AND res_id %% 3 <> 0 RETURNING store_fname", []
+        ).fetchall()
+        orders = connection.execute("DELETE FROM sale_order WHERE id %% 3 <> 0", []).rowcount
+        for (fname,) in attachments:
+            filestore.mark_for_gc(fname)
+    unlinked = sum(filestore.unlink(fname) for fname in sorted(filestore.names())[::2])
+    return DamageReport(orders, len(attachments), unlinked)
