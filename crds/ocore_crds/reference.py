@@ -4,9 +4,16 @@ import json
 from collections.abc import Iterable, Iterator
 
 from . import failpoints
+from .base import NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
 from .kinds import Kind
 from .schema import CATEGORY, INT_OR_STRING, VALIDATIONS, Field, Schema, fields, object_schema, walk
 
+#: Patterns that are better told in words; the lengths are part of them.
+_WORDS = {
+    UUID_PATTERN: "a UUID in lower case",
+    NAME_PATTERN: "the name of an object",
+    TIME_PATTERN: "RFC 3339 in UTC: `2026-01-31T23:59:59Z`",
+}
 NOTICE = "<!-- Made by `make generate` from the models in crds/ocore_crds; do not edit. -->\n"
 
 
@@ -100,6 +107,8 @@ def type_name(schema: Schema) -> str:
 
 def bounds(schema: Schema) -> str:
     """Everything that limits the value, in words."""
+    if schema.get("pattern") in _WORDS:
+        return _WORDS[schema["pattern"]]
     found = [
         _enum(schema),
         _range(schema.get("minimum"), schema.get("maximum"), "") if not schema.get(INT_OR_STRING) else "",

@@ -1,0 +1,46 @@
+"""Fixtures of the integration tests: the API server of the local cluster, with our CRDs."""
+
+import subprocess
+
+import pytest
+import yaml
+
+from support.cluster import REPOSITORY, Cluster, wait_for
+from support.operator import NAMESPACE, RELEASE
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The local cluster."""
+    return Cluster()
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Cluster) -> Cluster:
+    """The cluster with our CRDs as they are now, marked and owned so that the chart's release takes them over."""
+    rendered = subprocess.run(
+        ["helm", "template", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"), "--namespace", NAMESPACE],
+        env=cluster.env,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    found = [d for d in yaml.safe_load_all(rendered) if d and d["kind"] == "CustomResourceDefinition"]
+    for crd in found:
+        crd["metadata"]["annotations"] |= {
+            "meta.helm.sh/release-name": RELEASE,
+            "meta.helm.sh/release-namespace": NAMESPACE,
+        }
+    cluster.apply(*found, manager="helm")
+    for crd in found:
+        cluster.wait("CustomResourceDefinition", crd["metadata"]["name"], None, _established, 30)
+        plural = crd["spec"]["names"]["plural"]
+        wait_for(f"{plural} served", lambda plural=plural: cluster.kubectl("get", plural, "-n", "default") or True, 30)
+    cluster.dynamic.resources.invalidate_cache()
+    return cluster
+
+
+def _established(crd: dict[str, object]) -> bool:
+    conditions = crd.get("status", {}).get("conditions", [])  # type: ignore[attr-defined]
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)

@@ -1,0 +1,121 @@
+"""The generated files: up to date, complete, and `--check` finds any difference."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ocore_crds import base, failpoints, generate, reference, schema
+from ocore_crds.kinds import KINDS, Kind
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A folder with every generated file."""
+    assert generate.main(["--root", str(tmp_path)]) == 0
+    return tmp_path
+
+
+def test_the_repository_is_up_to_date(repository: Path) -> None:
+    assert generate.differences(repository) == ""
+
+
+def test_check_passes_on_what_was_written(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate.main(["--check", "--root", str(written)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_check_shows_a_diff_and_writes_nothing(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = written / "docs/reference/environment.md"
+    page.write_text(page.read_text() + "by hand\n")
+    assert generate.main(["--check", "--root", str(written)]) == 1
+    captured = capsys.readouterr()
+    assert "-by hand" in captured.out
+    assert "docs/reference/environment.md" in captured.out
+    assert "make generate" in captured.err
+    assert page.read_text().endswith("by hand\n")
+
+
+def test_check_finds_a_missing_file(written: Path) -> None:
+    (written / "crds/ocore.dev_snapshots.yaml").unlink()
+    assert generate.main(["--check", "--root", str(written)]) == 1
+
+
+@pytest.mark.parametrize("folder", generate.OWNED)
+def test_a_stale_file_is_found_and_removed(written: Path, folder: str) -> None:
+    stale = written / folder / f"old{generate.OWNED[folder]}"
+    stale.write_text("old\n")
+    assert generate.main(["--check", "--root", str(written)]) == 1
+    generate.write(written)
+    assert not stale.exists()
+
+
+def test_a_foreign_file_is_left_alone(written: Path) -> None:
+    foreign = written / "crds/README.txt"
+    foreign.write_text("mine\n")
+    generate.write(written)
+    assert foreign.exists()
+    assert generate.differences(written) == ""
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.kind)
+class TestFiles:
+    def test_yaml_reads_back_as_the_crd(self, kind: Kind) -> None:
+        text = generate.crd_file(kind)
+        assert yaml.safe_load(text) == schema.crd(kind)
+        assert "&id" not in text
+
+    def test_the_chart_has_the_same_spec_and_keeps_it(self, kind: Kind) -> None:
+        lines = generate.chart_crd_file(kind).splitlines()
+        assert lines[0] == "{{- if .Values.crds.install }}"
+        assert lines[-1] == "{{- end }}"
+        plain = yaml.safe_load("\n".join(line for line in lines if "{{" not in line))
+        assert plain["spec"] == schema.crd(kind)["spec"]
+        assert plain["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+    def test_the_reference_has_every_field_and_rule(self, kind: Kind) -> None:
+        page = reference.kind_page(kind)
+        whole = schema.object_schema(kind)
+        sections = dict(zip(("spec", "status"), page.split("\n## status\n"), strict=True))
+        for part, section in sections.items():
+            for field in schema.fields(whole["properties"][part], ""):
+                row = next(line for line in section.splitlines() if line.startswith(f"| `{field.path.lstrip('.')}`"))
+                assert field.schema["description"] in row
+                assert ("(required)" in row) == (field.required and part == "spec")
+        rules: list[str] = []
+        schema.walk(whole, "", lambda _, node: rules.extend(r["message"] for r in node.get(schema.VALIDATIONS, ())))
+        assert rules
+        for message in rules:
+            assert message in page
+
+
+def test_a_template_never_runs_what_a_description_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "crd", lambda _: {"apiVersion": "v1", "kind": "C", "spec": {"x": "{{ fail }}"}})
+    assert """x: '{{ "{{" }} fail }}'""" in generate.chart_crd_file(KINDS[0])
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 32}, "1 to 32"),
+        ({"type": "integer", "minimum": 1}, "at least 1"),
+        ({"type": "string", "maxLength": 5}, "at most 5 characters"),
+        ({"type": "string", "minLength": 36, "maxLength": 36}, "36 characters"),
+        ({"type": "string", "minLength": 36, "pattern": base.UUID_PATTERN}, "a UUID in lower case"),
+        ({"type": "string", "enum": ["A", "B"]}, "`A` or `B`"),
+        ({"type": "array", "maxItems": 3, "x-kubernetes-list-map-keys": ["name"]}, "at most 3 items, unique by name"),
+        ({"type": "string", "pattern": "^a$"}, "`^a$`"),
+    ],
+)
+def test_bounds_in_words(field: schema.Schema, words: str) -> None:
+    assert reference.bounds(field) == words
+
+
+def test_every_failpoint_is_listed() -> None:
+    page = reference.failpoints_page()
+    for name, where in failpoints.REGISTRY.items():
+        assert f"| `{name}` | {where} |" in page
+
+
+def test_a_pipe_does_not_end_a_cell() -> None:
+    assert "(E\\|P\\|T" in reference.kind_page(KINDS[0])
