@@ -57,11 +57,14 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
 
 base_key() { hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree)"; }
 
-base_tree() { # SUITE PACKAGES TARGET: as debian_tree, without a running database in it
+base_tree() { # SUITE PACKAGES TARGET: as debian_tree, with no database made in it, and no compiler (JIT is off)
   debian_tree "$1" "$2" "$3" \
     --setup-hook='mkdir -p "$1/etc/postgresql-common"' \
     --setup-hook='echo create_main_cluster = false >"$1/etc/postgresql-common/createcluster.conf"' \
-    --dpkgopt=force-confold
+    --dpkgopt=force-confold \
+    --dpkgopt='path-exclude=/usr/lib/*/libLLVM*' --dpkgopt='path-exclude=/usr/lib/*/libz3*' \
+    --dpkgopt='path-exclude=/usr/lib/llvm*' --dpkgopt='path-exclude=/usr/lib/postgresql/*/lib/bitcode/*' \
+    --dpkgopt='path-exclude=/usr/share/i18n/*'
 }
 
 make_base() { # of SUITE and PACKAGES: sets BASE
@@ -106,13 +109,6 @@ storage_driver() { # vfs works everywhere, and copies all of the image for every
   cat "$file"
 }
 
-# pip in a build reaches its index as this machine's own pip does: its configuration, certificate and folders are
-# mounted for the time of the build, never copied.
-pip_mounts() {
-  local conf=$CACHE/pip.conf
-  python3 "$HERE/lib/pipconf.py" "$conf"
-}
-
 # ---- building
 
 # context_of NAME:TAG DIR: a copy of its inputs, so that what is hashed is what is built, whoever edits meanwhile
@@ -127,7 +123,7 @@ image_key() { # DIR BASE
 }
 
 build_one() { # NAME:TAG: sets DIGEST
-  local image=$1 context key record mounts
+  local image=$1 context key record
   image_spec "$image"
   make_base
   context=$(mktemp -d "$CACHE/tmp/context-XXXXXX")
@@ -135,8 +131,7 @@ build_one() { # NAME:TAG: sets DIGEST
   key=$(image_key "$context" "$BASE" | sha256sum | cut -c 1-16)
   record=$CACHE/images/$image/$key
   if [ ! -f "$record" ]; then
-    mapfile -t mounts < <(pip_mounts)
-    step "building $image" bud "$image" "$context" "$key" "${mounts[@]}"
+    step "building $image" bud "$image" "$context"
     mkdir -p "${record%/*}"
     cp "$CACHE/tmp/digest" "$record"
   fi
@@ -145,14 +140,16 @@ build_one() { # NAME:TAG: sets DIGEST
   rm -rf "$context"
 }
 
-bud() { # NAME:TAG CONTEXT KEY MOUNT...
-  local image=$1 context=$2 key=$3 mount volumes=()
-  shift 3
-  for mount in "$@"; do volumes+=(--volume "$mount"); done
-  buildah_ bud --layers --timestamp 0 --pull-never --format oci "${volumes[@]}" "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" \
-    -t "$PREFIX/$image" -f "$context/images/${image%:*}/Containerfile" "$context"
-  mkdir -p "$CACHE/oci"
-  buildah_ push -q --disable-compression --digestfile "$CACHE/tmp/digest" "$PREFIX/$image" "oci:$CACHE/oci:${image/:/-}-$key"
+bud() { # NAME:TAG CONTEXT
+  # pip in the build reaches its index as this machine's own pip does: its configuration is mounted for the time of
+  # the build at a place that is there and empty, so that nothing of it, not even a name, gets into a layer.
+  python3 "$HERE/lib/pipconf.py" "$CACHE/tmp/pip"
+  buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
+    "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" -t "$PREFIX/$1" --iidfile "$CACHE/tmp/id" \
+    -f "$2/images/${1%:*}/Containerfile" "$2"
+  # "buildah push" would compress all layers anew each time.
+  python3 "$HERE/lib/oci.py" export "$CACHE/buildah/storage" "$(storage_driver)" "$(<"$CACHE/tmp/id")" "$CACHE/oci" \
+    >"$CACHE/tmp/digest"
 }
 
 build_images() {

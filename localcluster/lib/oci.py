@@ -1,17 +1,21 @@
 """OCI images as files, for localcluster: the pause image, and archives of what a cluster lacks.
 
 oci.py pause PROGRAM OUT                      an image archive of one static program
+oci.py export STORAGE DRIVER ID LAYOUT        an image of buildah's storage as blobs; prints its manifest's digest
 oci.py thin LAYOUT HAVE NAME=DIGEST... >OUT   an archive of images in an OCI layout without the blobs
                                               whose digests the file HAVE lists
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import io
 import json
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 PAUSE = "localhost/ocore-snapshots/pause:1"
@@ -55,6 +59,58 @@ def pause(program: Path, out: Path) -> None:
         write_index(archive, [{**entry, "annotations": {"io.containerd.image.name": PAUSE}}])
 
 
+def export(storage: Path, driver: str, image: str, layout: Path) -> str:
+    """The storage keeps a layer as files and the rest of its tar beside them: the same bytes can be made again."""
+    image = image.removeprefix("sha256:").strip()
+    entry = next(i for i in json.loads((storage / f"{driver}-images/images.json").read_text()) if i["id"] == image)
+    layers = {layer["id"]: layer for layer in json.loads((storage / f"{driver}-layers/layers.json").read_text())}
+    data = {name: big_data(storage / f"{driver}-images" / image, name) for name in entry["big-data-names"]}
+    manifest = json.loads(data["manifest"])
+    put(layout, entry["digest"], iter([data["manifest"]]))
+    put(layout, manifest["config"]["digest"], iter([data[manifest["config"]["digest"]]]))
+    layer = layers[entry["layer"]]
+    for described in reversed(manifest["layers"]):
+        if described["digest"] != layer["diff-digest"]:
+            sys.exit(f"oci.py: {image} has other layers than its manifest says")
+        put(layout, described["digest"], tar_of(storage, driver, layer["id"]))
+        layer = layers.get(layer.get("parent"))
+    return str(entry["digest"])
+
+
+def big_data(folder: Path, name: str) -> bytes:
+    plain = folder / name
+    return (plain if plain.exists() else folder / ("=" + base64.b64encode(name.encode()).decode())).read_bytes()
+
+
+def tar_of(storage: Path, driver: str, layer: str) -> Iterator[bytes]:
+    files = storage / driver / ("dir/" + layer if driver == "vfs" else layer + "/diff")
+    with gzip.open(storage / f"{driver}-layers" / f"{layer}.tar-split.gz", "rt") as parts:
+        for part in map(json.loads, parts):
+            if part["type"] == 2:
+                yield base64.b64decode(part["payload"])
+            elif part.get("size"):
+                with (files / part["name"]).open("rb") as file:
+                    while chunk := file.read(1 << 20):
+                        yield chunk
+
+
+def put(layout: Path, name: str, chunks: Iterator[bytes]) -> None:
+    path = blob_path(layout, name)
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".half")
+    seen = hashlib.sha256()
+    with half.open("wb") as out:
+        for chunk in chunks:
+            seen.update(chunk)
+            out.write(chunk)
+    if "sha256:" + seen.hexdigest() != name:
+        half.unlink()
+        sys.exit(f"oci.py: {name} could not be made again from buildah's storage")
+    half.rename(path)
+
+
 def thin(layout: Path, have: set[str], images: list[str]) -> None:
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
         entries = []
@@ -84,6 +140,8 @@ def main(args: list[str]) -> None:
     match args:
         case ["pause", program, out]:
             pause(Path(program), Path(out))
+        case ["export", storage, driver, image, layout]:
+            print(export(Path(storage), driver, image, Path(layout)))
         case ["thin", layout, have, *images]:
             thin(Path(layout), set(Path(have).read_text().split()), images)
         case _:

@@ -1,17 +1,18 @@
-"""Writes this machine's pip configuration to a file and prints the mounts that a build needs to use it.
+"""Writes this machine's pip configuration, and the files it names, to a folder that a build mounts at /mnt.
 
-pipconf.py FILE
+pipconf.py FOLDER
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-TARGET = "/etc/pip.conf"
+MOUNT = "/mnt"
 
 
 def settings() -> dict[str, str]:
@@ -27,16 +28,25 @@ def settings() -> dict[str, str]:
     return found
 
 
-def main(file: Path) -> None:
-    values = settings()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_text("[global]\n" + "".join(f"{k} = {v.replace(chr(10), ' ')}\n" for k, v in values.items()))
-    print(f"{file}:{TARGET}:ro")
-    for key in ("cert", "client-cert", "find-links"):
-        for path in values.get(key, "").split():
-            if path.startswith("/") and Path(path).exists():
-                print(f"{path}:{path}:ro")
+def main(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    lines = ["[global]"]
+    for key, value in settings().items():
+        words = value.split()
+        if key in ("cert", "client-cert", "find-links"):
+            words = [copied(Path(w), folder) if w.startswith("/") and Path(w).exists() else w for w in words]
+        lines.append(f"{key} = {' '.join(words)}")
+    (folder / "pip.conf").write_text("\n".join(lines) + "\n")
+
+
+def copied(path: Path, folder: Path) -> str:
+    target = folder / path.name
+    if path.is_dir():
+        shutil.copytree(path, target, dirs_exist_ok=True)
+    else:
+        shutil.copy(path, target)
+    return f"{MOUNT}/{path.name}"
 
 
 if __name__ == "__main__":
