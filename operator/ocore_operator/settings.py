@@ -1,0 +1,153 @@
+"""The operator's settings: the only reader of the environment. Every knob is ``OCORE_<NAME>``, documented here and in docs/operator.md."""
+
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ocore_crds import naming
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Read once at start. Lists are written with commas."""
+
+    model_config = SettingsConfigDict(env_prefix="OCORE_", frozen=True)
+
+    # --- what is watched ------------------------------------------------------------------------------------
+    namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Namespaces that are watched, with commas; empty: all of the cluster."
+    )
+    kubeconfig: Path | None = Field(
+        default=None, description="Outside a cluster: the kubeconfig file. Inside, the service account is used."
+    )
+    resync_interval: Seconds = Field(
+        default=45,
+        description=(
+            "Seconds between full lists of all kinds: what a watch has missed is in step after this and one request timeout."
+        ),
+    )
+    request_timeout: Seconds = Field(default=10, description="Seconds that one request to the API server may take.")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=8, description="Objects that are worked on at the same time."
+    )
+    reconcile_timeout: Seconds = Field(
+        default=120, description="Seconds that one look at an object may take before it is given up and tried again."
+    )
+
+    # --- Jobs -----------------------------------------------------------------------------------------------
+    mover_image: str = Field(
+        default="localhost/ocore-snapshots/mover:{major}",
+        description="Image of the Jobs; `{major}` becomes the PostgreSQL major version.",
+    )
+    mover_majors: Annotated[tuple[int, ...], NoDecode] = Field(
+        default=(15, 17), description="PostgreSQL majors that there is a mover image for, with commas."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="Pull policy of the Jobs' image."
+    )
+    image_pull_secrets: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names of pull secrets that the Jobs' namespaces have, with commas."
+    )
+    job_service_account: str = Field(
+        default="",
+        description="Service account of the Jobs (its token is never mounted); empty: the namespace's default one.",
+    )
+    job_user: Annotated[int, Field(ge=1)] = Field(
+        default=65532, description="User id of a Job that inherits none from a workload."
+    )
+    job_group: Annotated[int, Field(ge=1)] = Field(
+        default=65532, description="Group id and fsGroup of a Job that inherits no user from a workload."
+    )
+    job_start_deadline: Seconds = Field(
+        default=180, description="Seconds until the container of a new Job must run: image, volumes, scheduling."
+    )
+    job_ttl: Annotated[int, Field(ge=60)] = Field(default=600, description="Seconds that a finished Job is kept.")
+    max_concurrent_jobs: Annotated[int, Field(ge=1)] = Field(
+        default=10,
+        description=(
+            "Snapshot, restore and verify Jobs at the same time; probes, inspections and deletions have a pool of their own of the "
+            "same size; switches and cleanups never wait."
+        ),
+    )
+    commit_annotation: str = Field(
+        default=naming.ANNOTATION_COMMIT,
+        description="Annotation of a workload or its pod template that holds the commit its image was built from.",
+    )
+
+    # --- times ----------------------------------------------------------------------------------------------
+    probe_interval: Seconds = Field(
+        default=3600, description="Seconds between probes of an Environment or SnapshotStore that is ready."
+    )
+    probe_backoff_min: Seconds = Field(default=15, description="Seconds until the first repeated probe of what is not.")
+    probe_backoff_max: Seconds = Field(default=300, description="Seconds between later ones at most.")
+    environment_wait: Seconds = Field(
+        default=60, description="Seconds that a Snapshot waits for an Environment that is not there."
+    )
+    probe_wait: Seconds = Field(
+        default=300,
+        description="Seconds that a Snapshot waits for a probe of an Environment that was not ready when it was created.",
+    )
+    cleanup_timeout: Seconds = Field(
+        default=600,
+        description="Seconds in which data in a store is removed, else it is left there and an Event says what and where.",
+    )
+
+    # --- one replica ----------------------------------------------------------------------------------------
+    namespace: str = Field(default="default", description="The operator's own namespace; the Lease is there.")
+    lease_name: str = Field(default="ocore-operator", description="Name of the Lease that guards against two.")
+    lease_duration: Annotated[int, Field(ge=3)] = Field(
+        default=15, description="Seconds after which a silent holder has lost the Lease and exits."
+    )
+    lease_renew: Seconds = Field(default=5, description="Seconds between renewals.")
+    pod_name: str = Field(default="", description="Name of the operator's pod (downward API).")
+    pod_uid: str = Field(
+        default="", description="Its uid: a restarted container takes its Lease up again without waiting."
+    )
+
+    # --- being watched --------------------------------------------------------------------------------------
+    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8080, description="Port of /healthz, /readyz and /metrics."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+
+    # --- tests ----------------------------------------------------------------------------------------------
+    allow_failpoints: bool = Field(
+        default=False, description="Honours the annotation ocore.dev/failpoints (tests only; the chart lacks it)."
+    )
+    failpoint_marks: Path = Field(
+        default=Path("/tmp"),  # noqa: S108 - an emptyDir in the pod, and only for tests
+        description="Folder that remembers which of the operator's own failpoints have fired.",
+    )
+
+    @field_validator("namespaces", "image_pull_secrets", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("mover_majors", mode="before")
+    @classmethod
+    def _majors(cls, value: Any) -> Any:
+        return tuple(sorted(int(v) for v in value.split(",") if v.strip())) if isinstance(value, str) else value
+
+    @field_validator("mover_majors")
+    @classmethod
+    def _some_major(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise ValueError("give at least one PostgreSQL major, for example OCORE_MOVER_MAJORS=15,17")
+        return value
+
+    def image(self, major: int) -> str:
+        """The mover's image for a PostgreSQL major; the newest where there is none of it (commands that need no client)."""
+        return self.mover_image.replace("{major}", str(major if major in self.mover_majors else self.mover_majors[-1]))
+
+    def identity(self) -> str:
+        """Who holds the Lease: stable over restarts of the container in one pod, unique elsewhere."""
+        if self.pod_uid:
+            return f"{self.pod_name or 'operator'}_{self.pod_uid}"
+        return f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
