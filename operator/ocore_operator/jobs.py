@@ -38,8 +38,10 @@ def restore(  # type: ignore[empty-body]
     """Name ``restore-<uid>-<attempt>``; `deadline`: seconds from now until the Job is given up."""
 
 
-def switch(settings: Settings, site: Site, owner: Rollback, *, wait: float, deadline: float) -> Object:  # type: ignore[empty-body]
-    """Name ``switch-<uid>-1``: waits `wait` seconds for the signal. Its pod is Running(ready=True) once it waits."""
+def switch(  # type: ignore[empty-body]
+    settings: Settings, site: Site, owner: Rollback, *, wait: float, attempt: int, deadline: float
+) -> Object:
+    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal. Its pod is Running(ready=True) once it waits."""
 
 
 def switch_now(settings: Settings, site: Site, owner: Rollback, *, back: bool, attempt: int, deadline: float) -> Object:  # type: ignore[empty-body]

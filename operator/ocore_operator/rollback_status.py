@@ -20,6 +20,7 @@ from ocore_crds.protocol import ROLLBACK_STEPS, RestoreResult, Step, SwitchResul
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, SavedWorkload
 from ocore_crds.snapshot import EvidenceStatus, StepStatus
 
+from .clock import parse
 from .rollback_views import EnvironmentView, SnapshotView, WorkloadView
 
 StepState = Literal["Pending", "Running", "Done", "Skipped", "Failed"]
@@ -34,18 +35,13 @@ _PHASES: dict[RollbackStage, str] = {
 
 
 def stamp(when: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds."""
+    """RFC 3339 in UTC with milliseconds: downtimes are told in tenths of a second."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def moment(text: str) -> datetime:
-    """The time of a timestamp."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def elapsed(status: RollbackStatus, now: datetime) -> float:
     """Seconds since the stage began."""
-    return (now - moment(status.stage_since)).total_seconds() if status.stage_since else 0.0
+    return (now - parse(status.stage_since)).total_seconds() if status.stage_since else 0.0
 
 
 def change(status: RollbackStatus, **changes: Any) -> RollbackStatus:
@@ -160,6 +156,12 @@ def resumed(status: RollbackStatus, now: datetime) -> RollbackStatus:
     return step(step(fresh, Step.RESUME, "Done", now), Step.HEALTH_CHECK, "Running", now)
 
 
+def healthy(status: RollbackStatus, now: datetime) -> RollbackStatus:
+    """The workloads are ready."""
+    fresh = enter(status, "Finish", now, ready_at=stamp(now))
+    return step(fresh, Step.HEALTH_CHECK, "Done", now) if status.failure_reason is None else fresh
+
+
 def unhealthy(status: RollbackStatus, message: str, now: datetime) -> RollbackStatus:
     """Not ready in time: back to the previous one."""
     fresh = enter(
@@ -213,7 +215,7 @@ def ended(status: RollbackStatus, now: datetime, undo_window: int | None) -> Rol
     )
     if failed:
         return _stop_steps(fresh, now, status.failure_message or "")
-    return step(change(fresh, ready_at=at), Step.HEALTH_CHECK, "Done", now)
+    return fresh
 
 
 def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
