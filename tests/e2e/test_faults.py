@@ -14,7 +14,7 @@ from support.cluster import Cluster, Object, condition, is_true, wait_for
 from support.operator import NAMESPACE, Operator
 from support.site import DEMO_IMAGE, Servers, Site, make_site
 
-SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith("snapshot-") or n.startswith("after-")]
+SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-"))]
 RESTORE_POINTS = [n for n in REGISTRY if n.startswith("restore-")]
 SWITCH_POINTS = [n for n in REGISTRY if n.startswith("switch-") and not n.startswith("switch-back-")]
 SWITCH_BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
@@ -200,20 +200,47 @@ def test_mover_killed_in_a_switch(site: Site, point: str) -> None:
     holds_all_promises(site)
 
 
+def probe_for_marker(site: Site, table: str) -> None:
+    """The application counts as ready only where the live database has that table."""
+    code = (
+        "from demo_app.settings import Settings; from demo_app.database import connect; "
+        f"connect(Settings.from_environment()).execute('SELECT 1 FROM {table} LIMIT 1')"
+    )
+    patch = {
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "app",
+                            "readinessProbe": {
+                                "httpGet": None,
+                                "exec": {"command": ["python3", "-c", code]},
+                                "periodSeconds": 2,
+                                "timeoutSeconds": 5,
+                            },
+                        }
+                    ]
+                }
+            }
+        }
+    }
+    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
+    site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")
+
+
 @pytest.mark.parametrize("point", ["", *SWITCH_BACK_POINTS])
 def test_mover_killed_in_switching_back(site: Site, point: str) -> None:
     """The application does not come up on the restored database: switched back, whoever dies."""
     set_marker(site, 7)
-    with site.connect() as connection:  # the application refuses to serve where this is missing
-        connection.execute("INSERT INTO ir_config_parameter (key, value) VALUES ('demo.require', 'marker')")
+    probe_for_marker(site, "fault_marker")
     try:
         name = Case(point or "switch-back").name
         obj = roll_back(site, name, f"{point}=kill" if point else "", readyTimeoutSeconds=10)
         assert is_true(obj, "Failed"), obj["status"]
         old_or_new(site, obj)
     finally:
-        with site.connect() as connection:
-            connection.execute("DELETE FROM ir_config_parameter WHERE key = 'demo.require'")
+        probe_for_marker(site, "ir_attachment")
     holds_all_promises(site)
 
 
