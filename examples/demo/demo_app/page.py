@@ -17,13 +17,14 @@ h2 { font-size: 14px; margin: 0 0 8px; color: var(--soft); font-weight: 600; }
 #live { font-size: 13px; padding: 2px 10px; border-radius: 99px; border: 1px solid currentColor; color: var(--good); }
 #live[data-up="no"] { color: #fff; background: var(--bad); border-color: var(--bad); }
 .from { color: var(--soft); margin: 6px 0 16px; }
-.from b { color: var(--ink); font-weight: 600; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; }
-.tile b { display: block; font-size: 26px; font-variant-numeric: tabular-nums; line-height: 1.2; }
+.from b { font-weight: 600; } .from b:not([class]) { color: var(--ink); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 12px; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px;
+  min-width: 0; overflow-x: auto; }
+.tile b { display: block; font-size: 25px; white-space: nowrap; font-variant-numeric: tabular-nums; line-height: 1.2; }
 .tile small { color: var(--soft); }
 .tile.good b { color: var(--good); } .tile.bad { border-color: var(--bad); } .tile.bad b { color: var(--bad); }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 12px; margin: 12px 0 24px; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 12px; margin: 12px 0 24px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; }
 th { text-align: left; color: var(--soft); font-weight: 500; padding: 3px 10px 3px 0; }
 td { border-top: 1px solid var(--line); padding: 4px 10px 4px 0; white-space: nowrap; font-variant-numeric: tabular-nums; }
@@ -32,7 +33,6 @@ td { border-top: 1px solid var(--line); padding: 4px 10px 4px 0; white-space: no
 svg { display: block; width: 100%; height: 72px; } polyline { fill: none; stroke: var(--accent); stroke-width: 2;
   vector-effect: non-scaling-stroke; } rect { fill: var(--bad); opacity: .18; }
 #chart { margin-top: 12px; }
-@media (max-width: 480px) { .two { grid-template-columns: 1fr; } table { display: block; overflow-x: auto; } }
 """
 
 # The page stays open while the application is stopped: it says for how long, and goes on by itself.
@@ -104,7 +104,7 @@ def render_part(state: dict[str, Any]) -> str:
     return f"""{_provenance(state["database"])}
 <div class="tiles" data-orders="{orders["count"]}" data-missing="{missing}">
 {_tile("Orders", f"{orders['count']:,}", f"{orders['confirmed']:,} confirmed")}
-{_tile("Revenue", _money(orders["revenue"]), "of confirmed orders")}
+{_tile("Revenue", f"€ {float(orders['revenue']):,.0f}", "of confirmed orders")}
 {_tile("Attachments", f"{attachments['count']:,}", _bytes(attachments["bytes"]))}
 {_tile("Missing files", f"{missing:,}", "named by a row, not there" if missing else "every row has its file", "bad" if missing else "good")}
 {_tile("Files on disk", f"{filestore['files']:,}", f"{filestore['waiting_for_gc']:,} on the garbage checklist")}
