@@ -59,6 +59,13 @@ class DatabaseArtifact(_Part):
     extensions: dict[str, str] = Field(
         default_factory=dict, description="Extension → version; created first on restore."
     )
+    immutable_functions: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Functions of extensions that are IMMUTABLE and that indexes need: `ALTER FUNCTION … IMMUTABLE` after creating the "
+            "extension, where its script makes them otherwise. pg_dump does not keep it."
+        ),
+    )
     compression: Literal["pg_dump", "external-zstd"] = Field(
         description=(
             "`pg_dump`: pg_restore reads the files as they are. `external-zstd`: pg_dump before 16 knows no zstd; run "

@@ -42,7 +42,8 @@ def previous_database(live: str, rollback_id: str) -> str:
     return f"{live}_prev_{short_id(rollback_id)}"
 
 
-#: Database-level setting (``ALTER DATABASE … SET``) that marks a database as ours; it stays through renames.
+#: Marks a database as ours: a line ``ocore.rollback_id=<id>`` in its comment, which stays through renames. (A setting by
+#: ``ALTER DATABASE … SET`` will not do: PostgreSQL lets only superusers set a parameter that no module defines.)
 DATABASE_MARKER = "ocore.rollback_id"
 
 #: Folder of ours at the root of the filestore's claim: frozen copies, hold sets, staged folders.

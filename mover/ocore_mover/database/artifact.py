@@ -1,0 +1,77 @@
+"""What the manifest says of the database besides the dump's files: read in the dumped snapshot itself."""
+
+from dataclasses import dataclass
+
+from ocore_crds import conditions
+
+from ..errors import MoverError
+from .connect import Connection
+
+
+@dataclass(frozen=True)
+class DatabaseProperties:
+    """How the database was created, and what pg_dump does not keep."""
+
+    name: str
+    size_bytes: int
+    server_version: str
+    server_major: int
+    encoding: str
+    collate: str
+    ctype: str
+    locale_provider: str  # c, i or b, as pg_database has it
+    icu_locale: str  # of provider i or b
+    extensions: dict[str, str]
+    immutable_functions: tuple[str, ...]
+    table_bytes: dict[int, int]  # oid → bytes of a table with its TOAST, without its indexes: what COPY reads
+
+
+def read(connection: Connection) -> DatabaseProperties:
+    """Properties of the database of this connection; run it in the exported snapshot's transaction."""
+    major = connection.info.server_version // 10000
+    provider = "datlocprovider::text" if major >= 15 else "'c'"
+    locale = {15: "daticulocale", 16: "daticulocale"}.get(major, "datlocale" if major >= 17 else "NULL")
+    row = connection.execute(
+        f"SELECT datname::text, pg_database_size(oid), current_setting('server_version'), pg_encoding_to_char(encoding),"  # noqa: S608 - our own column names
+        f" datcollate::text, datctype::text, {provider}, coalesce({locale}, '') FROM pg_database"
+        " WHERE datname = current_database()".encode()
+    ).fetchone()
+    if row is None:
+        raise MoverError(conditions.DATABASE_NOT_FOUND, "the database is gone")
+    name, size, version, encoding, collate, ctype, locale_provider, icu_locale = row
+    return DatabaseProperties(
+        name=name,
+        size_bytes=size,
+        server_version=version.split()[0],
+        server_major=major,
+        encoding=encoding,
+        collate=collate,
+        ctype=ctype,
+        locale_provider=locale_provider,
+        icu_locale=icu_locale,
+        extensions={row[0]: row[1] for row in connection.execute("SELECT extname::text, extversion FROM pg_extension")},
+        immutable_functions=_immutable_functions(connection),
+        table_bytes={
+            row[0]: row[1]
+            for row in connection.execute(
+                "SELECT oid::bigint, pg_table_size(oid) FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= 16384"
+            )
+        },
+    )
+
+
+def _immutable_functions(connection: Connection) -> tuple[str, ...]:
+    """Functions of extensions that are IMMUTABLE and that an index, a default or a constraint uses.
+
+    Where somebody made them so by ALTER FUNCTION (Odoo does with unaccent), pg_dump does not know, and the index cannot be
+    made again without it.
+    """
+    found = connection.execute(
+        "SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'"
+        " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " JOIN pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'"
+        " JOIN pg_depend u ON u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid"
+        " WHERE p.provolatile = 'i' AND u.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass)"
+        " ORDER BY 1"
+    )
+    return tuple(row[0] for row in found)

@@ -1,0 +1,66 @@
+"""Whether the restored database is what the snapshot says."""
+
+from dataclasses import dataclass
+
+from ocore_crds import conditions
+from ocore_crds.manifest import DatabaseArtifact
+
+from ..deadline import Token
+from ..errors import MoverError
+from .connect import Connection, Server, connect, translating
+from .position import Names
+
+APPLICATION = "ocore-check"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was proven of a restored database."""
+
+    proven: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def check(server: Server, names: Names, artifact: DatabaseArtifact, token: Token) -> Checked:
+    """Raises MoverError VerificationFailed where an index or an extension of the restored database is not right."""
+    with (
+        translating(conditions.VERIFICATION_FAILED, f"checking {names.restored}"),
+        connect(server.actor.at(names.restored), application=APPLICATION, token=token) as connection,
+    ):
+        _check_indexes(connection)
+        warnings = _check_extensions(connection, artifact)
+        row = connection.execute(
+            "SELECT count(*) FILTER (WHERE relkind = 'r'), count(*) FILTER (WHERE relkind = 'i') FROM pg_class WHERE oid >= 16384"
+        ).fetchone()
+    tables, indexes = row or (0, 0)
+    return Checked(
+        (f"restored database: {tables} tables, {indexes} valid indexes, {len(artifact.extensions)} extensions",),
+        tuple(warnings),
+    )
+
+
+def _check_indexes(connection: Connection) -> None:
+    # An index on a partitioned table is invalid for as long as a partition lacks its part, in the original too.
+    broken = connection.execute(
+        "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " WHERE NOT i.indisvalid AND c.relkind = 'i' ORDER BY 1 LIMIT 5"
+    ).fetchall()
+    if broken:
+        raise MoverError(
+            conditions.VERIFICATION_FAILED,
+            f"indexes are invalid after the restore: {', '.join(row[0] for row in broken)}",
+        )
+
+
+def _check_extensions(connection: Connection, artifact: DatabaseArtifact) -> list[str]:
+    there: dict[str, str] = dict(connection.execute("SELECT extname::text, extversion FROM pg_extension").fetchall())
+    missing = sorted(set(artifact.extensions) - set(there))
+    if missing:
+        raise MoverError(
+            conditions.VERIFICATION_FAILED, f"extensions are missing after the restore: {', '.join(missing)}"
+        )
+    return [
+        f"extension {name} is {there[name]}, the snapshot has {version}"
+        for name, version in sorted(artifact.extensions.items())
+        if there[name] != version
+    ]

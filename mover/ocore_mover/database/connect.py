@@ -1,0 +1,237 @@
+"""Connections with bounds on everything, and PostgreSQL's errors in the words of conditions.py."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+
+from ocore_crds import conditions
+
+from ..deadline import Token
+from ..errors import MoverError
+from .credentials import Credentials
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+CONNECT_TIMEOUT = 10  # seconds, per address
+#: How long a server that does not answer is asked again: a fail-over of a small cluster.
+PATIENCE = 20.0
+_STATEMENT_TIMEOUT = "60s"
+_LOCK_TIMEOUT = "30s"
+#: A dead peer is noticed after 30 + 3 * 10 s.
+_TCP = {
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """The live database, and who may do what on its server."""
+
+    app: Credentials
+    admin: Credentials | None = None
+
+    @property
+    def live(self) -> str:
+        """Name of the live database."""
+        return self.app.dbname
+
+    @property
+    def actor(self) -> Credentials:
+        """Who creates, renames and drops databases and ends sessions: the admin, else the application's role."""
+        return self.admin or self.app
+
+
+def connect(
+    credentials: Credentials, *, application: str, token: Token | None = None, patience: float = PATIENCE
+) -> Connection:
+    """A connection in autocommit mode with statement and lock timeouts. Transactions are ``with connection.transaction()``.
+
+    A server that cannot be reached is asked again for `patience` seconds; a wrong password is not (roles get locked).
+    Raises MoverError AuthenticationFailed, DatabaseNotFound, DatabaseUnreachable, MissingGrants.
+    """
+    until = time.monotonic() + patience
+    while True:
+        if token is not None:
+            token.check()
+        try:
+            return _open(credentials, application)
+        except psycopg.OperationalError as error:
+            failure = connection_failure(credentials, str(error))
+            if not failure.retryable or time.monotonic() >= until:
+                raise failure from None
+        if token is not None:
+            token.sleep(0.5)
+        else:
+            time.sleep(0.5)
+
+
+def _open(credentials: Credentials, application: str) -> Connection:
+    connection = psycopg.connect(
+        credentials.conninfo(**_TCP, application_name=application, connect_timeout=str(CONNECT_TIMEOUT)),
+        password=credentials.password,
+        client_encoding="UTF8",
+        autocommit=True,
+        prepare_threshold=None,
+    )
+    try:
+        set_timeouts(connection, statement=_STATEMENT_TIMEOUT, lock=_LOCK_TIMEOUT)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def set_timeouts(connection: Connection, *, statement: str, lock: str) -> None:
+    """Statement and lock timeouts of the session (``0`` is none); those of idle sessions and whole transactions, which a role
+    or a database may carry, are off: our transactions are long and idle on purpose."""
+    settings = {
+        "statement_timeout": statement,
+        "lock_timeout": lock,
+        "idle_in_transaction_session_timeout": "0",
+        "default_transaction_read_only": "off",
+    }
+    if connection.info.server_version >= 140000:
+        settings["idle_session_timeout"] = "0"
+    if connection.info.server_version >= 170000:
+        settings["transaction_timeout"] = "0"
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    connection.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
+
+
+def connect_maintenance(server: Server, *, application: str, token: Token | None = None) -> Connection:
+    """To the database from which others are created and renamed: ``postgres``, else ``template1``, as the actor."""
+    last: MoverError | None = None
+    for name in ("postgres", "template1"):
+        if name == server.live:
+            continue
+        try:
+            return connect(server.actor.at(name), application=application, token=token)
+        except MoverError as error:
+            if error.reason not in (conditions.DATABASE_NOT_FOUND, conditions.MISSING_GRANTS):
+                raise
+            last = error
+    raise MoverError(
+        conditions.MISSING_GRANTS,
+        f"role {server.actor.user} can connect to neither the database postgres nor template1, one of which is needed to rename "
+        f"databases: GRANT CONNECT ON DATABASE postgres TO {quoted(server.actor.user)}; ({last.message if last else ''})",
+    )
+
+
+#: What a failed connection says (libpq gives no SQLSTATE for these) → reason, what to do, whether to ask again.
+_PHRASES: tuple[tuple[str, str, str, bool], ...] = (
+    (
+        r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist|authentication failed|"
+        r"is not permitted to log in|certificate authentication failed",
+        conditions.AUTHENTICATION_FAILED,
+        "check user and password in the Secret",
+        False,
+    ),
+    (
+        r"no pg_hba.conf entry|pg_hba.conf rejects",
+        conditions.AUTHENTICATION_FAILED,
+        "the server's pg_hba.conf does not let this role in from here; allow it, or set sslmode in the uri",
+        False,
+    ),
+    (
+        r"database \"[^\"]*\" does not exist",
+        conditions.DATABASE_NOT_FOUND,
+        "check dbname in the Secret",
+        False,
+    ),
+    (
+        r"permission denied for database|does not have CONNECT privilege",
+        conditions.MISSING_GRANTS,
+        "GRANT CONNECT ON DATABASE … TO the role",
+        False,
+    ),
+    (
+        r"is not currently accepting connections",
+        conditions.DATABASE_UNREACHABLE,
+        "it refuses connections: `inspect --rollback-id … --repair` allows them again where a switch was killed",
+        False,
+    ),
+    (
+        r"too many connections|remaining connection slots|too many clients",
+        conditions.DATABASE_UNREACHABLE,
+        "all connection slots are taken; raise max_connections or the role's CONNECTION LIMIT",
+        True,
+    ),
+    (
+        r"could not translate host name|Name or service not known|failed to resolve host|Temporary failure in name",
+        conditions.DATABASE_UNREACHABLE,
+        "the host name is not known here; check host in the Secret",
+        True,
+    ),
+    (
+        r"SSL|certificate",
+        conditions.DATABASE_UNREACHABLE,
+        "TLS failed; check sslmode and sslrootcert in the uri",
+        False,
+    ),
+)
+#: Nothing of these: the network, or the server's start.
+_UNKNOWN = (
+    conditions.DATABASE_UNREACHABLE,
+    "check that the server runs and that host, port and network policies let this Job reach it",
+    True,
+)
+
+
+def connection_failure(credentials: Credentials, text: str) -> MoverError:
+    """A failed connection as a reason and words that say what to do."""
+    said = _last_line(text)
+    reason, advice, retryable = next(
+        ((why, what, again) for pattern, why, what, again in _PHRASES if re.search(pattern, text)), _UNKNOWN
+    )
+    where = f"database {credentials.dbname} at {credentials.place} as {credentials.user}"
+    return MoverError(reason, f"cannot connect to {where}: {said}; {advice}", retryable=retryable)
+
+
+def _last_line(text: str) -> str:
+    """The server's own words: behind FATAL where it said so, else the first line."""
+    fatal = re.search(r"FATAL:\s*(.+)", text)
+    return fatal[1].strip() if fatal else text.strip().splitlines()[0].removeprefix("connection failed: ")
+
+
+def query_failure(error: psycopg.Error, *, default: str, doing: str) -> MoverError:
+    """A failed statement as a reason and words."""
+    said = (error.diag.message_primary or str(error)).strip()
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    message = f"{doing}: {said}{hint}"
+    if isinstance(error, pg.InsufficientPrivilege):
+        return MoverError(conditions.MISSING_GRANTS, message)
+    if isinstance(error, pg.DiskFull):
+        return MoverError(conditions.NO_SPACE, f"{message}; the database server's volume is full: enlarge it")
+    if isinstance(error, pg.LockNotAvailable):
+        return MoverError(default, f"{message}; another session holds the lock for too long", retryable=True)
+    if isinstance(error, pg.QueryCanceled):
+        return MoverError(default, f"{message}; the server did not answer in time", retryable=True)
+    if error.sqlstate is None or isinstance(error, (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow)):
+        return MoverError(
+            conditions.DATABASE_UNREACHABLE, f"{message}; the connection to the server was lost", retryable=True
+        )
+    return MoverError(default, message)
+
+
+@contextmanager
+def translating(default: str, doing: str) -> Iterator[None]:
+    """Turns PostgreSQL's errors within the block into MoverErrors; `default` is the reason where none fits better."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise query_failure(error, default=default, doing=doing) from error
+
+
+def quoted(identifier: str) -> str:
+    """An identifier for a statement that people are shown or that we run."""
+    return '"' + identifier.replace('"', '""') + '"'

@@ -1,0 +1,152 @@
+"""Empties the folder that pg_dump writes into, while it writes: every file is followed into the store.
+
+Bounded: where the store is slower than the dump, pg_dump is stopped (SIGSTOP) until the store has caught up.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from ocore_crds import failpoints
+from ocore_crds.manifest import StoredObject
+
+from ..deadline import Token
+from . import inotify
+from .follow import STEP, Follower, Sink
+from .programs import Running
+
+#: Files handed on at the same time: small ones wait for the store's answer, not for the processor.
+WORKERS = 6
+#: Bytes on the disk that are not in the store: stop the dump above, let it go on below. Between two looks pg_dump writes
+#: some 20 MB, so the peak stays far below the 512 MB that a scratch volume has at least.
+HIGH = 192 * 1024 * 1024
+LOW = 64 * 1024 * 1024
+_POLL = 0.02
+_QUEUED = 4 * WORKERS
+_RESCAN_EVERY = 25  # looks, where the kernel tells nothing
+
+
+class Drain:
+    """One folder's files on their way. `make_sink` gets a file's name."""
+
+    def __init__(self, folder: Path, make_sink: Callable[[str], Sink], *, punch: bool) -> None:
+        self.stored: dict[str, StoredObject] = {}
+        self.raw_bytes = 0  # of all files, as pg_dump wrote them
+        self._folder = folder
+        self._make_sink = make_sink
+        self._punch = punch
+        self._watch = inotify.watch(folder)
+        self._waiting: set[str] = set()  # neither stored nor being handed on
+        self._closed: set[str] = set()  # pg_dump has closed them
+        self._known: set[str] = set()
+        self._followers: dict[str, Follower] = {}
+        self._busy: dict[str, Future[StoredObject | None]] = {}
+        self._looks = 0
+
+    def run(self, running: Running, token: Token, tick: Callable[[], None]) -> int:
+        """Until pg_dump has ended and every file is stored. Returns its exit code; where that is not 0, files are left out.
+
+        `tick` is called at every look. Raises what the store raised, or what ended the command.
+        """
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="drain") as pool:
+            try:
+                code = self._follow(running, token, pool, tick)
+                if code == 0:
+                    self._finish(token, pool)
+                    self._check_sizes()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+                for follower in self._followers.values():
+                    follower.close()
+                if self._watch is not None:
+                    self._watch.close()
+        return code
+
+    def _follow(self, running: Running, token: Token, pool: ThreadPoolExecutor, tick: Callable[[], None]) -> int:
+        while (code := running.poll()) is None:
+            self._discover()
+            self._hand_on(pool)
+            self._throttle(running)
+            tick()
+            token.sleep(_POLL)
+        return code
+
+    def _finish(self, token: Token, pool: ThreadPoolExecutor) -> None:
+        """What is there now is all there is, and whole."""
+        self._look_into_folder()
+        self._closed |= self._known
+        while self._waiting or self._busy:
+            self._hand_on(pool)
+            token.sleep(_POLL)
+
+    def _check_sizes(self) -> None:
+        """A file that grew after it was handed on would be stored in part."""
+        for name, follower in self._followers.items():
+            size = (self._folder / name).stat().st_size
+            if size != follower.read:
+                raise RuntimeError(f"{name} has {size} bytes, of which {follower.read} were stored")
+
+    def _discover(self) -> None:
+        self._looks += 1
+        if self._watch is None:
+            if self._looks % _RESCAN_EVERY == 1:
+                self._look_into_folder()
+            return
+        try:
+            created, closed = self._watch.read()
+        except inotify.Overflow:
+            self._look_into_folder()
+            return
+        self._add(created | closed)
+        self._closed |= closed
+
+    def _look_into_folder(self) -> None:
+        self._add({entry.name for entry in os.scandir(self._folder) if entry.is_file(follow_symlinks=False)})
+
+    def _add(self, names: set[str]) -> None:
+        new = names - self._known
+        self._known |= new
+        self._waiting |= new
+
+    def _hand_on(self, pool: ThreadPoolExecutor) -> None:
+        """Collects what is done, and gives the workers what is due: whole files, and full steps of growing ones."""
+        for name, future in list(self._busy.items()):
+            if not future.done():
+                continue
+            del self._busy[name]
+            stored = future.result()
+            if stored is None:
+                self._waiting.add(name)
+            else:
+                self.stored[name] = stored
+                self.raw_bytes += self._followers[name].read
+            failpoints.hit("snapshot-dump-running")
+        for name in list(self._waiting):
+            if len(self._busy) >= _QUEUED:
+                return
+            whole = name in self._closed
+            if whole or self._unread(name) >= STEP:
+                self._waiting.discard(name)
+                self._busy[name] = pool.submit(self._advance, name, whole)
+
+    def _advance(self, name: str, whole: bool) -> StoredObject | None:
+        follower = self._followers.get(name)
+        if follower is None:
+            # The table of contents is read once more from the disk (and is small).
+            punch = self._punch and name != "toc.dat"
+            follower = self._followers[name] = Follower(self._folder / name, self._make_sink(name), punch=punch)
+        return follower.advance(whole=whole)
+
+    def _unread(self, name: str) -> int:
+        follower = self._followers.get(name)
+        return (self._folder / name).stat().st_size - (follower.read if follower else 0)
+
+    def _throttle(self, running: Running) -> None:
+        if not self._punch:
+            return
+        behind = sum(self._unread(name) for name in self._waiting | self._busy.keys())
+        if behind > HIGH:
+            running.pause()
+        elif behind < LOW:
+            running.resume()

@@ -1,0 +1,58 @@
+"""How far a dump is, honestly: bytes of tables that COPY has read, of all bytes in tables."""
+
+from collections.abc import Mapping
+
+import psycopg
+import structlog
+
+from ..report import Counter
+from .connect import Connection
+
+log = structlog.get_logger()
+
+
+def copied_bytes(table_bytes: Mapping[int, int], active: Mapping[int, int]) -> int:
+    """Bytes read, from what is being read: table → bytes that COPY has processed.
+
+    A parallel pg_dump takes the largest tables first: what is larger than the smallest table under way was read before.
+    """
+    if not active:
+        return 0
+    smallest = min(table_bytes.get(table, 0) for table in active)
+    done = sum(size for table, size in table_bytes.items() if table not in active and size > smallest)
+    return done + sum(min(count, table_bytes.get(table, 0)) for table, count in active.items())
+
+
+class DumpProgress:
+    """Asks the server once in a while (PostgreSQL 14 and newer; before, nothing moves until the end)."""
+
+    def __init__(self, counter: Counter, table_bytes: Mapping[int, int], application: str) -> None:
+        self._counter = counter
+        self._table_bytes = table_bytes
+        self._application = application
+        counter.bytes_total = sum(table_bytes.values())
+
+    def ask(self, connection: Connection) -> None:
+        """Reads the progress of our dump's sessions; what cannot be read does not matter."""
+        if connection.info.server_version < 140000 or connection.closed:
+            return
+        try:
+            rows = connection.execute(
+                "SELECT p.relid::bigint, p.bytes_processed FROM pg_stat_progress_copy p JOIN pg_stat_activity a USING (pid)"
+                " WHERE a.application_name = %s AND p.datname = current_database()",
+                [self._application],
+            ).fetchall()
+        except psycopg.Error as error:
+            log.info("progress is not known", error=str(error))
+            connection.close()
+            return
+        self._reach(copied_bytes(self._table_bytes, dict(rows)))
+
+    def finish(self) -> None:
+        """All was read."""
+        self._reach(self._counter.bytes_total)
+        self._counter.report()
+
+    def _reach(self, done: int) -> None:
+        # Never backwards: a table may be gone from the view between two looks.
+        self._counter.add(bytes_=max(0, done - self._counter.bytes_done))

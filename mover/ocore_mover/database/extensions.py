@@ -1,0 +1,120 @@
+"""Extensions, created before everything else: pg_restore would make them too late for what was altered in them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from ocore_crds import conditions
+from ocore_crds.manifest import DatabaseArtifact
+
+from ..errors import MoverError
+from .connect import Connection, query_failure, quoted
+
+_NAME = r'("(?:[^"]|"")+"|[^\s;]+)'
+_CREATE = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?{_NAME}(?: WITH SCHEMA {_NAME})?$")
+
+
+@dataclass(frozen=True)
+class Extension:
+    """One extension of the dump."""
+
+    name: str
+    schema: str  # empty: where it likes to be
+
+
+def parse(statements: Iterable[str]) -> Iterator[Extension]:
+    """From pg_restore's ``CREATE EXTENSION`` statements."""
+    for statement in statements:
+        match = _CREATE.match(statement)
+        if match:
+            yield Extension(_unquoted(match[1]), _unquoted(match[2] or ""))
+
+
+def create(
+    connection: Connection, owner: str, extensions: Iterable[Extension], artifact: DatabaseArtifact
+) -> tuple[set[str], list[str]]:
+    """Creates them, trusted ones as the owner, others as the connection's own role.
+
+    Returns the schemas that were made for them, and warnings (another version than the snapshot's). Raises MoverError
+    RestoreFailed or MissingGrants.
+    """
+    schemas: set[str] = set()
+    warnings: list[str] = []
+    for extension in extensions:
+        wanted = artifact.extensions.get(extension.name, "")
+        with connection.transaction():
+            if _trusted(connection, extension.name):
+                connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+            if extension.schema and _make_schema(connection, owner, extension.schema):
+                schemas.add(extension.schema)
+            version = wanted if _offers(connection, extension.name, wanted) else ""
+            if wanted and not version:
+                warnings.append(
+                    f"extension {extension.name}: version {wanted} is no longer on the server, its default was taken"
+                )
+            _create(connection, extension, version)
+    _make_immutable(connection, artifact)
+    return schemas, warnings
+
+
+def _create(connection: Connection, extension: Extension, version: str) -> None:
+    statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(extension.name))
+    if extension.schema:
+        statement += sql.SQL(" SCHEMA {}").format(sql.Identifier(extension.schema))
+    if version:
+        statement += sql.SQL(" VERSION {}").format(sql.Literal(version))
+    try:
+        connection.execute(statement + sql.SQL(" CASCADE"))
+    except psycopg.Error as error:
+        raise query_failure(
+            error, default=conditions.RESTORE_FAILED, doing=f"creating extension {extension.name}"
+        ) from error
+
+
+def _make_schema(connection: Connection, owner: str, schema: str) -> bool:
+    row = connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", [schema]).fetchone()
+    if row is None or not row[0]:
+        return False
+    connection.execute(
+        sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(schema), sql.Identifier(owner))
+    )
+    return True
+
+
+def _trusted(connection: Connection, name: str) -> bool:
+    row = connection.execute(
+        "SELECT bool_or(trusted OR NOT superuser) FROM pg_available_extension_versions WHERE name = %s", [name]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _offers(connection: Connection, name: str, version: str) -> bool:
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_available_extension_versions WHERE name = %s AND version = %s)", [name, version]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _make_immutable(connection: Connection, artifact: DatabaseArtifact) -> None:
+    for function in artifact.immutable_functions:
+        row = connection.execute(
+            "SELECT provolatile::text FROM pg_proc WHERE oid = to_regprocedure(%s)", [function]
+        ).fetchone()
+        if row is None or row[0] == "i":
+            continue  # not one of this server's, or made so by the extension itself
+        try:
+            # From the manifest, and found by to_regprocedure above: it is the name of a function and nothing else.
+            connection.execute(f"ALTER FUNCTION {function} IMMUTABLE".encode())
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise MoverError(
+                conditions.MISSING_GRANTS,
+                f"function {function} was made IMMUTABLE in the snapshot's database and an index needs that, but "
+                f"{quoted(connection.info.user)} may not alter it ({error.diag.message_primary}); give adminSecretRef of a superuser",
+            ) from error
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

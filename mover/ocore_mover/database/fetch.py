@@ -1,0 +1,140 @@
+"""The dump's files where pg_restore can read them, every byte checked before it does.
+
+A folder store's files are checked and used where they lie; others go to scratch, as do files that we compressed ourselves.
+"""
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from backports import zstd
+
+from ocore_crds import conditions
+from ocore_crds.manifest import DatabaseArtifact, StoredObject
+from ocore_crds.quantity import human
+
+from ..errors import Corrupt, MoverError
+from ..report import Counter
+from ..store.base import Store
+
+#: Files fetched at the same time.
+WORKERS = 4
+#: Room beside the dump itself: block rounding of many small files, lists, pg_restore's own.
+_MARGIN = 64 * 1024 * 1024
+_CHUNK = 1024 * 1024
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+@contextmanager
+def fetched(store: Store, artifact: DatabaseArtifact, scratch: Path, counter: Counter) -> Iterator[Path]:
+    """The folder for pg_restore within the block; what was put into scratch is removed after it.
+
+    Raises Corrupt (before pg_restore has seen anything), MoverError ScratchFull, StoreError.
+    """
+    external = artifact.compression == "external-zstd"
+    if store.local_root is not None and not external:
+        _each(artifact, lambda obj: _check(store, obj, counter))
+        yield (store.local_root / artifact.files[0].key).parent
+        return
+    check_room(artifact, scratch)
+    folder = scratch / "restore"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with _disk_errors(artifact, scratch):
+            folder.mkdir(parents=True)
+            _each(artifact, lambda obj: _fetch(store, obj, folder, counter, external=external))
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_room(artifact: DatabaseArtifact, scratch: Path) -> None:
+    """Raises MoverError ScratchFull where the dump would not fit."""
+    needed = artifact.raw_bytes + _MARGIN
+    free = shutil.disk_usage(scratch).free
+    if free < needed:
+        raise _full(scratch, f"the dump needs {human(needed)} and {human(free)} are free")
+
+
+def file_name(obj: StoredObject) -> str:
+    """The name in the dump's folder; keys come from the store and may be anything."""
+    name = obj.key.rsplit("/", 1)[-1]
+    if not name or name.startswith(".") or not _SAFE.issuperset(name):
+        raise Corrupt(f"the manifest names a dump file {obj.key!r}, which no dump has")
+    return name
+
+
+def _each(artifact: DatabaseArtifact, work: Callable[[StoredObject], None]) -> None:
+    """The largest first; the first failure ends it."""
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
+        futures = [pool.submit(work, obj) for obj in sorted(artifact.files, key=lambda o: -o.size)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check(store: Store, obj: StoredObject, counter: Counter) -> None:
+    file_name(obj)
+    for chunk in store.read(obj):
+        counter.add(bytes_=len(chunk))
+
+
+def _fetch(store: Store, obj: StoredObject, folder: Path, counter: Counter, *, external: bool) -> None:
+    name = file_name(obj)
+    packed = external and name.endswith(".zst")
+    path = folder / (name.removesuffix(".zst") if packed else name)
+    decompress = _decompressor(obj) if packed else _unchanged
+    with path.open("xb", buffering=0) as file:
+        for chunk in store.read(obj):
+            for part in decompress(chunk):
+                file.write(part)
+            counter.add(bytes_=len(chunk))
+    counter.add(files=1)
+
+
+def _unchanged(chunk: bytes) -> Iterator[bytes]:
+    yield chunk
+
+
+def _decompressor(obj: StoredObject) -> Callable[[bytes], Iterator[bytes]]:
+    """Bounded output per step: a few bytes of zstd can be gigabytes."""
+    decompressor = zstd.ZstdDecompressor()
+
+    def parts(chunk: bytes) -> Iterator[bytes]:
+        data = chunk
+        try:
+            while True:
+                if decompressor.eof:
+                    raise Corrupt(f"{obj.key}: bytes after the end of the compressed data")
+                part = decompressor.decompress(data, max_length=8 * _CHUNK)
+                data = b""
+                if part:
+                    yield part
+                if decompressor.needs_input or decompressor.eof:
+                    return
+        except zstd.ZstdError as error:
+            raise Corrupt(f"{obj.key}: {error}") from error
+
+    return parts
+
+
+def _full(scratch: Path, words: str) -> MoverError:
+    return MoverError(
+        conditions.SCRATCH_FULL,
+        f"the scratch volume at {scratch} is too small: {words}; raise spec.scratch.size of the Environment",
+    )
+
+
+@contextmanager
+def _disk_errors(artifact: DatabaseArtifact, scratch: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(scratch, f"{error} ({human(artifact.raw_bytes)} are needed)") from error
+        raise MoverError(conditions.RESTORE_FAILED, f"cannot write to {scratch}: {error}") from error

@@ -1,0 +1,144 @@
+"""What stands in the way of a rollback, each with the statement that mends it."""
+
+from collections.abc import Iterator
+
+import psycopg
+
+from ocore_crds import conditions, naming
+from ocore_crds.protocol import DatabaseFacts, Finding
+
+from ..errors import MoverError
+from . import sessions
+from .connect import Connection, Server, connect_maintenance, quoted
+from .position import too_long
+
+APPLICATION = "ocore-probe"
+
+
+def look(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[Finding, ...]:
+    """Findings; `connection` is one to the live database, another is made as the one who would do the rollback."""
+    found: list[Finding] = []
+    if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
+        found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
+    try:
+        with connect_maintenance(server, application=APPLICATION) as maintenance:
+            found.extend(_rights(maintenance, facts))
+            superuser = _is_superuser(maintenance)
+            if not superuser:
+                found.extend(_session_findings(maintenance, facts))
+                found.extend(_superuser_only(connection, server))
+            found.extend(_unavailable(connection))
+    except MoverError as error:
+        found.append(Finding(reason=error.reason, message=error.message))
+    except psycopg.Error as error:
+        found.append(Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading rights: {error}"))
+    return tuple(found)
+
+
+def _is_superuser(connection: Connection) -> bool:
+    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    return bool(row and row[0])
+
+
+def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """CREATEDB, and the right to own and alter what the owner owns."""
+    row = connection.execute(
+        "SELECT rolname, rolcreatedb OR rolsuper, pg_has_role(%s, 'USAGE'), pg_has_role(%s, 'MEMBER') FROM pg_roles"
+        " WHERE rolname = current_user",
+        [facts.owner, facts.owner],
+    ).fetchone()
+    assert row is not None  # noqa: S101 - our own role
+    role, createdb, inherits, member = row
+    if not createdb:
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"{role} may neither create nor rename databases: ALTER ROLE {quoted(role)} CREATEDB;",
+        )
+    if not (inherits and member):
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=(
+                f"{role} does not own database {facts.name} (owner {facts.owner}) and is no member of its owner: "
+                f"GRANT {quoted(facts.owner)} TO {quoted(role)};"
+            ),
+        )
+
+
+def _session_findings(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """Roles whose sessions are in the live database now and that we could not end."""
+    row = connection.execute("SELECT current_user").fetchone()
+    actor = str(row[0]) if row else ""
+    roles = {s.role: s for s in sessions.others(connection, [facts.name])}
+    for role, session in sorted(roles.items()):
+        allowed = connection.execute(
+            "SELECT NOT rolsuper AND (pg_has_role(oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))"
+            " FROM pg_roles WHERE rolname = %s",
+            [role],
+        ).fetchone()
+        if allowed is not None and not allowed[0]:
+            yield Finding(
+                reason=conditions.MISSING_GRANTS,
+                message=(
+                    f"application {session.application or 'unknown'} is connected to {facts.name}: "
+                    f"{sessions.cure(actor, role, superuser=session.superuser)}"
+                ),
+            )
+
+
+_NEEDS_SUPERUSER = (
+    # what, query for names
+    (
+        "extension",
+        "SELECT DISTINCT e.extname::text FROM pg_extension e JOIN pg_available_extension_versions v ON v.name = e.extname"
+        " WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' AND NOT EXISTS (SELECT FROM"
+        " pg_available_extension_versions t WHERE t.name = e.extname AND (t.trusted OR NOT t.superuser))",
+    ),
+    ("event trigger", "SELECT evtname::text FROM pg_event_trigger"),
+    ("publication for all tables", "SELECT pubname::text FROM pg_publication WHERE puballtables"),
+    (
+        "function in C",
+        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname IN ('c', 'internal')"
+        " AND p.oid >= 16384 AND NOT EXISTS"
+        " (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')",
+    ),
+    (
+        "foreign-data wrapper",
+        "SELECT fdwname::text FROM pg_foreign_data_wrapper f WHERE NOT EXISTS (SELECT FROM pg_depend d"
+        " WHERE d.classid = 'pg_foreign_data_wrapper'::regclass AND d.objid = f.oid AND d.deptype = 'e')",
+    ),
+    (
+        "altered function",  # owned by the bootstrap superuser where the extension is trusted
+        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid"
+        " AND d.deptype = 'e' JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid"
+        " WHERE e.extname = 'unaccent' AND p.proname = 'unaccent' AND p.provolatile = 'i'"
+        " AND EXISTS (SELECT FROM pg_depend u WHERE u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid"
+        " AND u.deptype = 'n' AND u.classid = 'pg_class'::regclass)",
+    ),
+)
+
+
+def _superuser_only(connection: Connection, server: Server) -> Iterator[Finding]:
+    for what, query in _NEEDS_SUPERUSER:
+        names = [row[0] for row in connection.execute(query.encode())]
+        if names:
+            yield Finding(
+                reason=conditions.MISSING_GRANTS,
+                message=(
+                    f"{what} {', '.join(names[:10])}: only a superuser can create this in the restored database, and {server.actor.user} is "
+                    "none; give adminSecretRef of a superuser, or drop it where nothing needs it"
+                ),
+            )
+
+
+def _unavailable(connection: Connection) -> Iterator[Finding]:
+    names = [
+        row[0]
+        for row in connection.execute(
+            "SELECT extname::text FROM pg_extension WHERE extname NOT IN (SELECT name FROM pg_available_extensions) ORDER BY 1"
+        )
+    ]
+    if names:
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"the server no longer has the files of extension {', '.join(names)}: install its package on the server",
+        )

@@ -1,0 +1,141 @@
+"""One point in time for database and filestore: garbage collection held off while the snapshot is exported and frozen.
+
+Two connections: one holds the lock, for seconds; the other holds the REPEATABLE READ transaction whose snapshot pg_dump
+imports, until the dump has ended.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import sql
+
+from ocore_crds import conditions, failpoints
+
+from ..deadline import Token
+from ..errors import MoverError
+from .connect import Connection, Server, connect, set_timeouts, translating
+
+APPLICATION = "ocore-snapshot"
+#: Odoo's garbage collection holds its SHARE lock while it unlinks. Waiting behind it blocks nobody else.
+LOCK_TIMEOUT = 120
+_ITERSIZE = 20_000
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A snapshot that is held open."""
+
+    snapshot: str  # for pg_dump --snapshot
+    consistent_at: datetime
+    store_fnames: tuple[str, ...]  # as the column has them, without duplicates; empty where there is no table
+    attachments: bool
+    connection: Connection  # in the snapshot's transaction: for whoever must read the same state
+
+
+def find_attachments(connection: Connection) -> str | None:
+    """The table ir_attachment with a column store_fname, on the search path, quoted for SQL; None where there is none."""
+    row = connection.execute(
+        "SELECT c.oid::regclass::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'store_fname' AND NOT a.attisdropped"
+        " WHERE c.oid = to_regclass('ir_attachment') AND c.relkind IN ('r', 'p')"
+    ).fetchone()
+    return str(row[1]) if row else None
+
+
+def read_names(connection: Connection, table: str) -> Iterator[str]:
+    """The distinct store_fname of all attachments; needs a transaction (server-side cursor)."""
+    query = sql.SQL("SELECT DISTINCT store_fname FROM {} WHERE store_fname IS NOT NULL").format(_table(table))
+    with connection.cursor(name="ocore_names") as cursor:
+        cursor.itersize = _ITERSIZE
+        cursor.execute(query)
+        for row in cursor:
+            yield row[0]
+
+
+def read_live_names(server: Server, database: str, token: Token | None = None) -> tuple[str, ...]:
+    """The names that a database has now; empty where it has no attachment table."""
+    with (
+        translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {database}"),
+        connect(server.app.at(database), application=APPLICATION, token=token) as connection,
+        connection.transaction(),
+    ):
+        table = find_attachments(connection)
+        return tuple(read_names(connection, table)) if table else ()
+
+
+@contextmanager
+def export(
+    server: Server, token: Token, *, lock: bool, freeze: Callable[[tuple[str, ...]], None]
+) -> Iterator[Exported]:
+    """Exports a snapshot and holds it within the block.
+
+    `lock`: hold garbage collection off and read the attachment names, where the table is there (layout Odoo). `freeze` gets the
+    names and is called while the lock is held. Hits snapshot-locked and snapshot-frozen.
+    """
+    with connect(server.app, application=APPLICATION, token=token) as holder:
+        set_timeouts(holder, statement="0", lock="0")
+        with token.on_cancel(holder.cancel_safe), holder.transaction():
+            with _locked(server, token, holder, enabled=lock) as table:
+                exported = _export(holder, table)
+                failpoints.hit("snapshot-locked")
+                freeze(exported.store_fnames)
+            failpoints.hit("snapshot-frozen")
+            yield exported
+            # The names were read in this very transaction: where it is gone, the dump may not be the same state.
+            with translating(conditions.DUMP_FAILED, "ending the snapshot's transaction"):
+                holder.execute("SELECT 1")
+
+
+def _export(holder: Connection, table: str | None) -> Exported:
+    with translating(conditions.DUMP_FAILED, "exporting a snapshot"):
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        row = holder.execute("SELECT pg_export_snapshot()").fetchone()
+        consistent_at = datetime.now(UTC)
+        names = tuple(read_names(holder, table)) if table else ()
+    return Exported(str(row[0]) if row else "", consistent_at, names, table is not None, holder)
+
+
+@contextmanager
+def _locked(server: Server, token: Token, finder: Connection, *, enabled: bool) -> Iterator[str | None]:
+    """Garbage collection (which takes SHARE) is kept out within the block, writers are let in."""
+    if not enabled:
+        yield None
+        return
+    with connect(server.app, application=APPLICATION, token=token) as connection:
+        table = find_attachments(connection)
+        if table is None:
+            yield None
+            return
+        set_timeouts(connection, statement="0", lock=f"{LOCK_TIMEOUT}s")
+        with token.on_cancel(connection.cancel_safe), connection.transaction():
+            _lock(connection, table, token)
+            yield table
+
+
+def _lock(connection: Connection, table: str, token: Token) -> None:
+    try:
+        connection.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(_table(table)))
+    except psycopg.errors.LockNotAvailable:
+        raise MoverError(
+            conditions.DUMP_FAILED,
+            f"table {table} was locked by another session for more than {LOCK_TIMEOUT} s (garbage collection, or a migration); "
+            "try again when it is done",
+            retryable=True,
+        ) from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MoverError(
+            conditions.MISSING_GRANTS,
+            f"garbage collection cannot be held off: {error.diag.message_primary}: GRANT UPDATE ON {table} TO the role",
+        ) from None
+    except psycopg.errors.QueryCanceled:
+        token.check()
+        raise
+
+
+def _table(quoted_name: str) -> sql.SQL:
+    # From the catalog, quoted by quote_ident: no text of a user's.
+    return sql.SQL(quoted_name)

@@ -1,0 +1,107 @@
+"""A store and a counter that end with the command: whoever uses them needs to know nothing of deadlines."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ocore_crds.manifest import StoredObject
+from ocore_crds.protocol import Step
+
+from .deadline import Token
+from .report import Counter, Reporter
+from .store.base import ObjectInfo, Store, Writer
+
+
+class GuardedWriter:
+    """A writer that raises once the command is ended; its ``with`` then aborts."""
+
+    def __init__(self, writer: Writer, token: Token) -> None:
+        self._writer = writer
+        self._token = token
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._token.check()
+        self._writer.write(data)
+
+    def commit(self) -> StoredObject:
+        self._token.check()
+        return self._writer.commit()
+
+    def abort(self) -> None:
+        self._writer.abort()
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+
+
+class GuardedStore:
+    """Implements :class:`~ocore_mover.store.base.Store` over another one. Deleting is not guarded: it is how a command that
+    was ended cleans up."""
+
+    def __init__(self, store: Store, token: Token) -> None:
+        self._store = store
+        self._token = token
+
+    @property
+    def url(self) -> str:
+        return self._store.url
+
+    @property
+    def local_root(self) -> Path | None:
+        return self._store.local_root
+
+    def writer(self, key: str) -> Writer:
+        self._token.check()
+        return GuardedWriter(self._store.writer(key), self._token)
+
+    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
+        self._token.check()
+        return self._store.adopt(key, expected)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        self._token.check()
+        return self._store.put_if_absent(key, data)
+
+    def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
+        self._token.check()
+        return self._store.get(key, limit=limit)
+
+    def read(self, obj: StoredObject) -> Iterator[bytes]:
+        for chunk in self._store.read(obj):
+            self._token.check()
+            yield chunk
+
+    def head(self, key: str) -> ObjectInfo | None:
+        self._token.check()
+        return self._store.head(key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self._token.check()
+        return self._store.list(prefix)
+
+    def delete(self, keys: Iterable[str]) -> int:
+        return self._store.delete(keys)
+
+    def abort_uploads(self, prefix: str) -> int:
+        return self._store.abort_uploads(prefix)
+
+
+class GuardedCounter(Counter):
+    """A counter that raises once the command is ended."""
+
+    def __init__(
+        self, reporter: Reporter, step: Step, token: Token, *, bytes_total: int = 0, files_total: int = 0
+    ) -> None:
+        super().__init__(reporter, step, bytes_total=bytes_total, files_total=files_total)
+        self._token = token
+
+    def add(self, *, bytes_: int = 0, files: int = 0) -> None:
+        self._token.check()
+        super().add(bytes_=bytes_, files=files)
