@@ -1,0 +1,152 @@
+"""Progress on a terminal (redrawn in place) and in a log (a line for each change)."""
+
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from ocore_crds.snapshot import StepStatus
+
+from .runs import Run, amounts, duration, parse_time
+
+#: A log gets a line of progress at most this often (seconds) while nothing else changes.
+_PROGRESS_EVERY = 5.0
+_MARKS = {"Pending": "·", "Done": "✓", "Skipped": "-", "Failed": "✗"}
+_COLOURS = {"Pending": "dim", "Running": "cyan", "Done": "green", "Skipped": "dim", "Failed": "bold red"}
+
+
+class Display(Protocol):
+    """Shows a run as it goes."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, run: Run) -> None:
+        """Called at every look, whether anything changed or not."""
+
+    def note(self, text: str) -> None:
+        """Something about the watching itself."""
+
+
+def display_for(console: Console) -> Display:
+    """In place on a terminal, lines elsewhere."""
+    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+
+
+def step_seconds(step: StepStatus, now: datetime) -> float | None:
+    """How long a step has taken; None before it began."""
+    started = parse_time(step.started_at)
+    if started is None:
+        return None
+    return max(0.0, ((parse_time(step.completed_at) or now) - started).total_seconds())
+
+
+class PlainDisplay:
+    """One line for each change of a step, and of progress every five seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen: dict[str, str] = {}
+        self._waiting = ""
+        self._progress_at = float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def show(self, run: Run) -> None:
+        now = datetime.now(UTC)
+        elapsed = run.elapsed(now)
+        for step in run.steps:
+            if step.state != "Pending" and self._seen.get(step.name) != step.state:
+                self._seen[step.name] = step.state
+                self._progress_at = elapsed
+                self._line(elapsed, step.name, step.state, _step_note(step, now))
+        waiting = run.waits_for()
+        if run.phase == "Pending" and waiting and waiting != self._waiting:
+            self._line(elapsed, "Waiting", "", waiting)
+        self._waiting = waiting
+        if run.progress is not None and run.outcome is None and elapsed - self._progress_at >= _PROGRESS_EVERY:
+            self._progress_at = elapsed
+            self._line(elapsed, run.progress.step, f"{run.progress.percent} %", amounts(run.progress))
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(text))
+
+    def _line(self, elapsed: float, what: str, state: str, note: str) -> None:
+        self._console.print(Text(f"[{elapsed:7.1f} s] {what:<17} {state:<8} {note}".rstrip()), soft_wrap=True)
+
+
+def _step_note(step: StepStatus, now: datetime) -> str:
+    seconds = step_seconds(step, now)
+    took = duration(seconds) if seconds is not None and step.state != "Running" else ""
+    return "  ".join(part for part in (took, step.message) if part)
+
+
+class LiveDisplay:
+    """All steps with their states, the running one with its bytes, and a bar of the whole; redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=8, transient=False)
+        self._spinner = Spinner("dots", style="cyan")
+        self._note = ""
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, run: Run) -> None:
+        self._note = ""
+        self._live.update(self._draw(run, datetime.now(UTC)), refresh=True)
+
+    def note(self, text: str) -> None:
+        if text != self._note:
+            self._live.console.print(Text(text, style="yellow"))
+        self._note = text
+
+    def _draw(self, run: Run, now: datetime) -> RenderableType:
+        return Group(self._head(run, now), self._steps(run, now), Text(run.waits_for(), style="dim"))
+
+    def _head(self, run: Run, now: datetime) -> RenderableType:
+        percent = 100 if run.outcome == "Complete" else (run.progress.percent if run.progress else 0)
+        colour = {"Complete": "green", "Failed": "red"}.get(run.outcome or "", "cyan")
+        table = Table.grid(padding=(0, 2))
+        table.add_row(
+            Text(f"{run.kind.kind} {run.name}", style="bold"),
+            Text(run.phase, style=colour),
+            ProgressBar(total=100, completed=percent, width=30, complete_style=colour, finished_style=colour),
+            Text(f"{percent:3d} %"),
+            Text(duration(run.elapsed(now))),
+        )
+        return table
+
+    def _steps(self, run: Run, now: datetime) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        for step in run.steps:
+            seconds = step_seconds(step, now)
+            running = step.state == "Running"
+            progress = run.progress if run.progress is not None and run.progress.step == step.name else None
+            note = amounts(progress) if running and progress is not None else step.message
+            table.add_row(
+                self._spinner if running else Text(_MARKS[step.state], style=_COLOURS[step.state]),
+                Text(step.name, style=_COLOURS[step.state]),
+                Text(duration(seconds) if seconds is not None else "", justify="right"),
+                Text(note, style="dim", overflow="ellipsis", no_wrap=True),
+            )
+        return table

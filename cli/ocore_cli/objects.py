@@ -1,0 +1,136 @@
+"""The resources in the API server, as plain data. Errors come as words that say what to do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import urllib3
+from kubernetes import client
+from kubernetes import config as untyped_config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+
+from ocore_crds.base import GROUP, VERSION
+from ocore_crds.kinds import Kind
+
+from .errors import CliError, Unreachable
+
+Object = dict[str, Any]
+#: Seconds to connect, and to wait for an answer.
+_TIMEOUT = (5, 15)
+config: Any = untyped_config  # the package's annotations leave these functions out
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class Objects(Protocol):
+    """What the commands need of the API server."""
+
+    namespace: str
+
+    def get(self, kind: Kind, name: str) -> Object | None:
+        """The object in the namespace; None where there is none."""
+
+    def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
+        """All of the namespace, or of all namespaces."""
+
+    def create(self, kind: Kind, body: Object) -> Object:
+        """Creates; raises CliError where it is refused, with the API server's reason."""
+
+
+class KubernetesObjects:
+    """The API server of a kubeconfig, or of the pod that this runs in."""
+
+    def __init__(self, kubeconfig: str | None = None, context: str | None = None, namespace: str | None = None) -> None:
+        api, default_namespace = _connect(kubeconfig, context)
+        self._api = client.CustomObjectsApi(api)
+        self.namespace = namespace or default_namespace
+
+    def get(self, kind: Kind, name: str) -> Object | None:
+        try:
+            return self._call("get_namespaced_custom_object", kind, name)
+        except _NotFoundError:
+            return None
+
+    def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
+        try:
+            found = self._cluster_wide(kind) if everywhere else self._call("list_namespaced_custom_object", kind)
+        except _NotFoundError as error:
+            raise CliError(
+                f"this cluster does not know {kind.crd_name}: install the chart (docs/install.md)"
+            ) from error
+        return list(found["items"])
+
+    def create(self, kind: Kind, body: Object) -> Object:
+        try:
+            return self._call("create_namespaced_custom_object", kind, body)
+        except _NotFoundError as error:
+            raise CliError(
+                f"there is no namespace {self.namespace}, or this cluster does not know {kind.crd_name}"
+            ) from error
+
+    def _call(self, method: str, kind: Kind, *arguments: Any) -> Object:
+        call = getattr(self._api, method)
+        return _translated(
+            lambda: call(GROUP, VERSION, self.namespace, kind.plural, *arguments, _request_timeout=_TIMEOUT)
+        )
+
+    def _cluster_wide(self, kind: Kind) -> Object:
+        return _translated(
+            lambda: self._api.list_cluster_custom_object(GROUP, VERSION, kind.plural, _request_timeout=_TIMEOUT)
+        )
+
+
+class _NotFoundError(Exception):
+    """404: the caller knows what it means."""
+
+
+def _connect(kubeconfig: str | None, context: str | None) -> tuple[client.ApiClient, str]:
+    try:
+        api = config.new_client_from_config(kubeconfig, context)
+        contexts, active = config.list_kube_config_contexts(kubeconfig)
+    except (ConfigException, OSError) as error:
+        if kubeconfig is None and context is None:
+            try:
+                config.load_incluster_config()
+            except ConfigException:
+                pass
+            else:
+                return client.ApiClient(), _pod_namespace()
+        raise CliError(f"no cluster to talk to: {error}; set KUBECONFIG or --kubeconfig") from error
+    chosen = next((c for c in contexts if c["name"] == context), active)
+    return api, chosen["context"].get("namespace") or "default"
+
+
+def _pod_namespace() -> str:
+    try:
+        return _POD_NAMESPACE.read_text().strip()
+    except OSError:
+        return "default"
+
+
+def _translated(call: Callable[[], Any]) -> Object:
+    try:
+        answer: Object = call()
+    except ApiException as error:
+        if error.status == 404:
+            raise _NotFoundError from error
+        if error.status in (429, 500, 502, 503, 504):
+            raise Unreachable(f"the API server answers {error.status} {error.reason}") from error
+        raise CliError(_words(error)) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise Unreachable(f"the API server does not answer: {error}") from error
+    return answer
+
+
+def _words(error: ApiException) -> str:
+    """The message of the API server's Status object."""
+    try:
+        message = json.loads(error.body or "")["message"]
+    except (ValueError, KeyError, TypeError):
+        message = error.reason
+    if error.status == 401:
+        return f"the API server does not know you: {message}; renew the credentials of your kubeconfig"
+    if error.status == 403:
+        return f"you may not do that: {message}"
+    return str(message)

@@ -1,0 +1,123 @@
+"""The tables of ``kubectl ocore status``."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ocore_crds import conditions
+from ocore_crds.conditions import Condition
+from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.kinds import Kind
+from ocore_crds.quantity import human
+from ocore_crds.snapshotstore import SnapshotStoreStatus
+
+from .runs import Run, bad_conditions, duration
+
+Object = dict[str, Any]
+
+
+def environments(objects: Sequence[Object], runs: Sequence[Run], namespaces: bool, now: datetime) -> Table:
+    """Environments with their last good snapshot."""
+    table = _table(
+        "Environments", namespaces, "Name", "Type", "Ready", "Rollback", "Database", "Files", "Last snapshot"
+    )
+    for obj in objects:
+        status = EnvironmentStatus.model_validate(obj.get("status") or {})
+        probe = status.probe
+        name = obj["metadata"]["name"]
+        _row(
+            table,
+            obj,
+            namespaces,
+            Text(name),
+            Text(obj["spec"]["type"]),
+            _mark(status.conditions, conditions.READY),
+            _mark(status.conditions, conditions.ROLLBACK_READY),
+            Text(
+                f"{human(probe.database_bytes)}, PostgreSQL {probe.server_major}"
+                if probe and probe.server_major
+                else "-"
+            ),
+            Text(f"{probe.filestore_files}, {human(probe.filestore_bytes)}" if probe else "-"),
+            _last_snapshot(name, runs, now),
+        )
+    return table
+
+
+def stores(objects: Sequence[Object], namespaces: bool) -> Table:
+    """Stores, and who checks what is written."""
+    table = _table("Stores", namespaces, "Name", "URL", "Ready", "Checksums")
+    for obj in objects:
+        status = SnapshotStoreStatus.model_validate(obj.get("status") or {})
+        _row(
+            table,
+            obj,
+            namespaces,
+            Text(obj["metadata"]["name"]),
+            Text(status.url or "-", overflow="fold"),
+            _mark(status.conditions, conditions.READY),
+            Text(status.checksums or "-"),
+        )
+    return table
+
+
+def running(runs: Sequence[Run], now: datetime) -> Table:
+    """What is not over yet."""
+    table = _table("Running", False, "Operation", "Environment", "Phase", "Step", "Done", "Elapsed")
+    for run in runs:
+        table.add_row(
+            Text(f"{run.kind.singular} {run.name}"),
+            Text(run.environment or "-"),
+            Text(run.phase),
+            Text(run.progress.step if run.progress else run.waits_for() or "-"),
+            Text(f"{run.progress.percent} %" if run.progress else "-", justify="right"),
+            Text(duration(run.elapsed(now)), justify="right"),
+        )
+    return table
+
+
+def print_troubles(console: Console, what: str, found: Iterable[Condition]) -> None:
+    """Every condition that says why, with its whole message: it has the words that mend it."""
+    for condition in found:
+        console.print(Text.assemble((f"{what}: ", "bold"), (f"{condition.type} {condition.reason}", "red")))
+        for line in condition.message.splitlines():
+            console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def object_troubles(kind: Kind, obj: Object) -> tuple[str, tuple[Condition, ...]]:
+    """Heading and conditions of an Environment or SnapshotStore."""
+    model = EnvironmentStatus if kind.kind == "Environment" else SnapshotStoreStatus
+    status = model.model_validate(obj.get("status") or {})
+    return f"{kind.singular} {obj['metadata']['name']}", bad_conditions(status.conditions)
+
+
+def _table(title: str, namespaces: bool, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in (*(("Namespace",) if namespaces else ()), *columns):
+        table.add_column(column, header_style="dim")
+    return table
+
+
+def _row(table: Table, obj: Object, namespaces: bool, *cells: Text) -> None:
+    table.add_row(*((Text(obj["metadata"]["namespace"]),) if namespaces else ()), *cells)
+
+
+def _mark(found: Iterable[Condition], type_: str) -> Text:
+    condition = conditions.find(found, type_)
+    if condition is None or condition.status == "Unknown":
+        return Text("unknown", style="dim")
+    return Text("yes", style="green") if condition.status == "True" else Text(condition.reason, style="red")
+
+
+def _last_snapshot(environment: str, runs: Sequence[Run], now: datetime) -> Text:
+    ends = [
+        ended
+        for run in runs
+        if run.kind.kind == "Snapshot" and run.environment == environment and run.outcome == "Complete"
+        if (ended := run.ended()) is not None
+    ]
+    return Text(f"{duration((now - max(ends)).total_seconds())} ago") if ends else Text("none", style="yellow")

@@ -1,0 +1,321 @@
+"""What the commands say and how they end, over objects as the API server holds them."""
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+
+from ocore_cli import app
+from ocore_cli.display import LiveDisplay, PlainDisplay
+from ocore_cli.errors import CliError, Unreachable
+from ocore_cli.follow import follow
+from ocore_cli.runs import Run, amounts, duration, patience, run_of
+from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
+from ocore_crds.snapshot import Progress
+
+NOW = datetime.now(UTC)
+Object = dict[str, Any]
+
+
+def at(seconds: float) -> str:
+    """RFC 3339, so many seconds from now."""
+    return (NOW + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def condition(type_: str, status: str = "True", reason: str = "Running", message: str = "") -> Object:
+    return {"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": at(0)}
+
+
+def snapshot(phase: str = "Running", **status: Any) -> Object:
+    return {
+        "metadata": {"name": "before", "namespace": "shop", "creationTimestamp": at(-20)},
+        "spec": {"environmentRef": {"name": "shop"}, "timeoutSeconds": 300},
+        "status": {"phase": phase, **status},
+    }
+
+
+DUMPING = snapshot(
+    steps=[
+        {"name": "Prepare", "state": "Done", "startedAt": at(-19), "completedAt": at(-17)},
+        {"name": "DumpDatabase", "state": "Running", "startedAt": at(-17)},
+    ],
+    progress={
+        "step": "DumpDatabase",
+        "bytesDone": 3 * 1024**2,
+        "bytesTotal": 6 * 1024**2,
+        "percent": 25,
+        "updatedAt": at(0),
+    },
+    conditions=[condition("Reconciling", message="dumping"), condition("Ready", "False")],
+)
+DONE = snapshot(
+    "Complete",
+    completedAt=at(-8),
+    consistentAt=at(-18),
+    conditions=[condition("Complete", reason="Succeeded"), condition("Verified", "False", "NotRead")],
+    sizes={"storedBytes": 2048, "databaseBytes": 8192, "filestoreFiles": 3, "filestoreBytes": 512},
+)
+BROKEN = snapshot(
+    "Failed",
+    completedAt=at(-8),
+    conditions=[
+        condition("Failed", reason="AuthenticationFailed", message="the password is wrong: change the Secret [db]"),
+        condition("Ready", "False", "AuthenticationFailed", "the password is wrong"),
+    ],
+)
+
+
+class FakeObjects:
+    """The API server: each get of an operation gives the next of its states, the last one for ever."""
+
+    def __init__(self, **states: list[Object | Exception | None]) -> None:
+        self.namespace = "shop"
+        self.states = states
+        self.others: dict[str, list[Object]] = {}
+        self.created: list[tuple[Kind, Object]] = []
+
+    def get(self, kind: Kind, name: str) -> Object | None:
+        queue = self.states.get(kind.singular, [None])
+        state = queue.pop(0) if len(queue) > 1 else queue[0]
+        if isinstance(state, Exception):
+            raise state
+        return state
+
+    def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
+        return self.others.get(kind.singular, [])
+
+    def create(self, kind: Kind, body: Object) -> Object:
+        self.created.append((kind, body))
+        return body
+
+
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 0.001)
+
+
+def console(terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=120, force_terminal=terminal)
+
+
+def text(of: Console) -> str:
+    assert isinstance(of.file, io.StringIO)
+    return of.file.getvalue()
+
+
+def follow_states(
+    states: list[Object | Exception | None], timeout: float = 60, terminal: bool = False
+) -> tuple[Run, str]:
+    objects, out, clock = FakeObjects(snapshot=states), console(terminal), Clock()
+
+    def read() -> Run | None:
+        obj = objects.get(SNAPSHOT, "before")
+        return run_of(SNAPSHOT, obj) if obj is not None else None
+
+    display = LiveDisplay(out) if terminal else PlainDisplay(out)
+    return follow(read, display, timeout, clock=clock, sleep=clock.sleep), text(out)
+
+
+def test_a_log_gets_a_line_for_each_change() -> None:
+    run, out = follow_states([snapshot("Pending"), DUMPING, DUMPING, DUMPING, DONE])
+    assert run.outcome == "Complete"
+    lines = [line.split("]")[1].split()[:2] for line in out.splitlines()]
+    assert lines == [["Prepare", "Done"], ["DumpDatabase", "Running"]]
+
+
+def test_a_terminal_shows_all_steps_and_bytes() -> None:
+    _, out = follow_states([DUMPING, DONE], terminal=True)
+    assert "3.0 MiB of 6.0 MiB" in out
+    assert "CopyFilestore" in out
+
+
+def test_the_api_server_may_be_away_for_a_while() -> None:
+    run, out = follow_states([DUMPING, Unreachable("gone"), Unreachable("gone"), DONE])
+    assert run.outcome == "Complete"
+    assert "gone; trying again" in out
+
+
+def test_a_wait_ends_at_its_deadline_and_says_how_to_go_on() -> None:
+    with pytest.raises(CliError, match=r"not over after 30.0 s \(phase Running: dumping\).*goes on by itself"):
+        follow_states([DUMPING], timeout=30)
+
+
+def test_a_deadline_holds_without_an_api_server() -> None:
+    with pytest.raises(CliError, match="did not answer for 5"):
+        follow_states([Unreachable("gone")], timeout=5)
+
+
+def test_an_object_deleted_meanwhile_ends_the_wait() -> None:
+    with pytest.raises(CliError, match="was deleted"):
+        follow_states([DUMPING, None])
+
+
+def test_failure_is_exit_code_1_with_the_message() -> None:
+    out = console()
+    with pytest.raises(typer.Exit) as ended:
+        app.wait_for_end(FakeObjects(snapshot=[BROKEN]), SNAPSHOT, "before", None, out)
+    assert ended.value.exit_code == 1
+    assert "Failed AuthenticationFailed" in text(out)
+    assert "the password is wrong: change the Secret [db]" in text(out)  # no markup of rich's
+    assert text(out).count("the password is wrong") == 1
+
+
+def test_success_says_what_came_out() -> None:
+    out = console()
+    app.wait_for_end(FakeObjects(snapshot=[DONE]), SNAPSHOT, "before", None, out)
+    assert "Snapshot before is Complete after 12.0 s" in text(out)
+    assert "stored 2.0 KiB, database 8.0 KiB, 3 files of 512 B" in text(out)
+
+
+def test_a_rollback_says_how_long_it_refused() -> None:
+    rollback = {
+        "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-20)},
+        "spec": {"snapshotRef": {"name": "before"}},
+        "status": {
+            "phase": "Complete",
+            "completedAt": at(0),
+            "position": "New",
+            "refusedSeconds": 0.42,
+            "quiescedAt": at(-6),
+            "readyAt": at(-2),
+            "undoUntil": at(86400),
+            "previousDatabase": "shop_prev_1a2b3c4d",
+            "conditions": [condition("Complete", reason="Succeeded")],
+        },
+    }
+    out = console()
+    app.wait_for_end(FakeObjects(rollback=[rollback]), ROLLBACK, "back", None, out)
+    assert "refused connections for 0.4 s" in text(out)
+    assert "stopped for 4.0 s" in text(out)
+    assert "shop_prev_1a2b3c4d is kept until" in text(out)
+
+
+def test_nothing_to_watch() -> None:
+    with pytest.raises(CliError, match="no snapshot nowhere in namespace shop"):
+        app.wait_for_end(FakeObjects(), SNAPSHOT, "nowhere", None, console())
+
+
+def test_patience_is_the_operations_own_deadline() -> None:
+    assert patience(SNAPSHOT, {"timeoutSeconds": 300}) == 360
+    assert patience(SNAPSHOT, {}) == 3660
+    assert patience(ROLLBACK, {"timeoutSeconds": 600, "readyTimeoutSeconds": 100}) == 860
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
+    """The commands over these objects instead of a cluster's."""
+    objects = FakeObjects(snapshot=[DONE], environment=[{"metadata": {"name": "shop"}}])
+    monkeypatch.setattr(app, "KubernetesObjects", lambda *_: objects)
+    return objects
+
+
+def run(*arguments: str) -> int:
+    try:
+        app.app(list(arguments), standalone_mode=False, prog_name="kubectl ocore")
+    except typer.Exit as ended:
+        return ended.exit_code
+    return 0
+
+
+def test_snapshot_creates_one(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("snapshot", "shop", "--name", "before", "--verify") == 0
+    kind, body = cli.created[0]
+    assert kind is SNAPSHOT
+    assert body["metadata"] == {"name": "before", "namespace": "shop"}
+    assert body["spec"]["environmentRef"] == {"name": "shop"}
+    assert body["spec"]["verify"] == "Full"
+    SNAPSHOT.spec.model_validate(body["spec"])
+    assert "follow it: kubectl ocore watch snapshot before -n shop" in capsys.readouterr().out
+
+
+def test_rollback_creates_one_and_waits(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    done = {**DONE, "spec": {}, "metadata": {**DONE["metadata"], "name": "back"}}
+    cli.states["rollback"] = [done]
+    assert run("rollback", "before", "--wait", "--undo-window", "60") == 0
+    kind, body = cli.created[0]
+    assert kind is ROLLBACK
+    assert body["metadata"]["name"].startswith("back-to-before-")
+    ROLLBACK.spec.model_validate(body["spec"])
+    assert body["spec"]["undoWindowSeconds"] == 60
+    assert "is Complete" in capsys.readouterr().out
+
+
+def test_rollback_to_what_is_not_complete_is_refused(cli: FakeObjects) -> None:
+    cli.states["snapshot"] = [BROKEN]
+    with pytest.raises(CliError, match="is Failed, not Complete"):
+        run("rollback", "before")
+    cli.states["snapshot"] = [None]
+    with pytest.raises(CliError, match="no snapshot before"):
+        run("rollback", "before")
+    assert cli.created == []
+
+
+def test_snapshot_of_an_unknown_environment_is_refused(cli: FakeObjects) -> None:
+    cli.states["environment"] = [None]
+    with pytest.raises(CliError, match="no environment nowhere in namespace shop"):
+        run("snapshot", "nowhere")
+
+
+def test_status_shows_what_is_there_and_what_mends_it() -> None:
+    objects = FakeObjects()
+    probe = {"time": at(0), "generation": 1, "serverMajor": 17, "databaseBytes": 1024, "filestoreFiles": 7}
+    objects.others = {
+        ENVIRONMENT.singular: [
+            {
+                "metadata": {"name": "shop", "namespace": "shop"},
+                "spec": {"type": "production"},
+                "status": {
+                    "probe": probe,
+                    "conditions": [
+                        condition("Ready", reason="Succeeded"),
+                        condition("RollbackReady", "False", "MissingGrants", "ALTER ROLE shop CREATEDB;"),
+                    ],
+                },
+            }
+        ],
+        SNAPSHOT_STORE.singular: [
+            {"metadata": {"name": "backups", "namespace": "shop"}, "status": {"url": "s3://bucket/shop"}}
+        ],
+        SNAPSHOT.singular: [DUMPING, DONE, BROKEN],
+    }
+    out = console()
+    app.show_status(objects, out)
+    shown = text(out)
+    assert "MissingGrants" in shown
+    assert "ALTER ROLE shop CREATEDB;" in shown
+    assert "s3://bucket/shop" in shown
+    assert shown.count("snapshot before") == 1  # only what runs
+    assert "DumpDatabase" in shown
+    assert " s ago" in shown
+    assert "password" not in shown  # a failed snapshot is over
+
+
+def test_status_of_nothing() -> None:
+    out = console()
+    app.show_status(FakeObjects(), out)
+    assert "no environments and no stores in namespace shop" in text(out)
+    assert "Nothing runs." in text(out)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.44, "0.4 s"), (59.9, "59.9 s"), (247, "4 min 07 s"), (3720, "1 h 02 min")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_amounts() -> None:
+    progress = Progress(step="CopyFilestore", files_done=3, files_total=9, bytes_done=2048, updated_at=at(0))
+    assert amounts(progress) == "2.0 KiB, 3 of 9 files"
