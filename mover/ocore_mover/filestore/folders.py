@@ -1,39 +1,109 @@
-"""Folders on the filestore's claim: the filestore and ours beside it (docs/architecture.md)."""
+"""Folders on the filestore's claim, and the names of an Odoo filestore's files (docs/architecture.md)."""
 
+import errno
+import os
+import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from ocore_crds import conditions
+from ocore_crds.naming import CLAIM_FOLDER, short_id
+
+from ..errors import MoverError
+
+#: ``xx/sha1``; Odoo up to 15 keeps using ``xxx/sha1`` where it finds such a file (retro compatibility in _get_path).
+ODOO_NAME = re.compile(r"([0-9a-f]{2,3})/\1[0-9a-f]{37,38}")
+ODOO_FOLDER = re.compile(r"[0-9a-f]{2,3}")
+_ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+SHA1_DIGITS = 40
 
 
 @dataclass(frozen=True)
 class ClaimFolders:
-    """Every folder of one environment on its claim."""
+    """Every folder of one environment on its claim. `path` is relative to the claim's root."""
 
     claim: Path
     path: str
     environment_id: str
 
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.path).parts
+        if self.path.startswith("/") or ".." in parts:
+            raise ValueError(f"the filestore's path {self.path!r} must be relative to the claim and stay in it")
+        if parts and parts[0] == CLAIM_FOLDER:
+            raise ValueError(f"the filestore cannot lie in {CLAIM_FOLDER}, which is this software's own folder")
+
     @property
     def filestore(self) -> Path:
         """The application's filestore."""
-        raise NotImplementedError
+        return self.claim / self.path
 
     @property
     def own(self) -> Path:
         """``.ocore/<environment id>``."""
-        raise NotImplementedError
+        return self.claim / CLAIM_FOLDER / self.environment_id
 
     def freeze(self, attempt: str) -> Path:
-        raise NotImplementedError
+        """Frozen links of one attempt of a snapshot."""
+        if not _ATTEMPT.fullmatch(attempt):
+            raise ValueError(f"{attempt!r} is no attempt's id")
+        return self.own / f"freeze-{attempt}"
 
     def hold(self, rollback_id: str) -> Path:
-        raise NotImplementedError
+        """The hold set of a rollback."""
+        return self.own / f"hold-{short_id(rollback_id)}"
 
     def stage(self, rollback_id: str) -> Path:
-        raise NotImplementedError
+        """Layout Plain: the restored folder before the switch."""
+        return self.own / f"stage-{short_id(rollback_id)}"
 
     def previous(self, rollback_id: str) -> Path:
-        raise NotImplementedError
+        """Layout Plain: the previous folder after the switch."""
+        return self.own / f"prev-{short_id(rollback_id)}"
+
+    def journal(self, rollback_id: str) -> Path:
+        """Layout Plain: which way a switch was going."""
+        return self.own / f"switch-{short_id(rollback_id)}.json"
+
+    @property
+    def incoming(self) -> Path:
+        """Files of a running restore that are not all verified yet."""
+        return self.own / "incoming"
+
+    def require_filestore(self) -> None:
+        """Raises MoverError FilestoreNotFound or FilestoreNotReadable."""
+        try:
+            with os.scandir(self.filestore) as entries:
+                next(entries, None)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MoverError(
+                conditions.FILESTORE_NOT_FOUND,
+                f"there is no folder {self.path or '(the claim itself)'} on the filestore's claim: correct spec.filestore.path",
+            ) from error
+        except PermissionError as error:
+            raise MoverError(
+                conditions.FILESTORE_NOT_READABLE,
+                f"uid {os.getuid()} cannot read {self.path or 'the claim'}: let the Jobs run as the application's user (runAsUser, fsGroup)",
+            ) from error
+
+    def make_own(self, folder: Path) -> None:
+        """Makes a folder of ours; only its owner and group see it: it holds the application's files."""
+        try:
+            self.own.mkdir(parents=True, exist_ok=True, mode=0o770)
+            folder.mkdir(exist_ok=True, mode=0o770)
+        except OSError as error:
+            raise filesystem_error(error, f"make {folder.name} on the filestore's claim") from error
+
+    def drop_own_if_empty(self) -> None:
+        """Removes ``.ocore/<environment id>`` and ``.ocore`` where nothing is in them."""
+        for folder in (self.own, self.own.parent):
+            try:
+                folder.rmdir()
+            except OSError:
+                return
 
 
 @dataclass(frozen=True)
@@ -47,4 +117,47 @@ class Names:
 
 def sort_names(store_fnames: Iterable[str]) -> Names:
     """Sorts out ``ir_attachment.store_fname``. Names are untrusted: only ``xx/sha1`` and ``xxx/sha1`` are files."""
-    raise NotImplementedError
+    files: set[str] = set()
+    invalid: set[str] = set()
+    uris = 0
+    for name in store_fnames:
+        if ODOO_NAME.fullmatch(name):
+            files.add(name)
+        elif _URI.match(name):
+            uris += 1
+        else:
+            invalid.add(name)
+    return Names(tuple(sorted(files)), uris, tuple(sorted(invalid)))
+
+
+def filesystem_error(error: OSError, what: str) -> MoverError:
+    """An error of the filestore's claim in our words; `what` was tried."""
+    detail = f"cannot {what}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MoverError(conditions.NO_SPACE, f"{detail}. Enlarge the filestore's volume or free space on it.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return MoverError(
+            conditions.FILESTORE_NOT_READABLE,
+            f"{detail}. Uid {os.getuid()} needs to read and write the claim: see runAsUser and fsGroup.",
+        )
+    if error.errno == errno.EMFILE:
+        return MoverError(conditions.INTERNAL_ERROR, f"{detail}. Raise the limit of open files.", retryable=True)
+    return MoverError(conditions.FILESTORE_NOT_READABLE, f"{detail}. Check the volume and its node.", retryable=True)
+
+
+def remove_tree(folder: Path) -> bool:
+    """Removes a folder with all that is in it; False where there is none. Read-only folders in it do not stop it."""
+    if not os.path.lexists(folder):
+        return False
+    try:
+        try:
+            shutil.rmtree(folder)
+        except PermissionError:
+            for root, _, _ in os.walk(folder):
+                os.chmod(root, 0o700)  # noqa: PTH101 - names of any bytes
+            shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise filesystem_error(error, f"remove {folder.name}") from error
+    return True

@@ -1,38 +1,107 @@
-"""A frozen view of an Odoo filestore: hard links of the files that a snapshot's database names."""
+"""A frozen view of an Odoo filestore: hard links of the files that a snapshot's database names.
 
+Odoo's garbage collection unlinks files that no row names any more. A link of ours keeps the content until the snapshot's
+Job has read it, however long that takes, so the collection has to be held off for the linking only.
+"""
+
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .folders import ClaimFolders
+import structlog
+
+from .folders import ClaimFolders, filesystem_error, remove_tree
+from .links import LinksUnsupported, by_folder, link_names, opened
+
+log = structlog.get_logger()
+
+_FREEZE = "freeze-"
 
 
 class Frozen:
-    """The files of a snapshot, safe from garbage collection where `linked`. A context manager: removes its folder at the end."""
+    """The files of a snapshot. A context manager: removes its folder at the end.
 
-    root: Path  # where xx/sha1 are read
-    linked: bool  # False: no hard links here, `root` is the live filestore
-    names: tuple[str, ...]  # what is there
-    missing: tuple[str, ...]  # what was asked for and is not there
+    Where the file system has no hard links, `linked` is False and `root` is the live filestore: a file may vanish before
+    it is read, then the copy ends with FilestoreChanging and the snapshot begins again with a new database snapshot.
+    """
+
+    def __init__(
+        self, folders: ClaimFolders, root: Path, names: tuple[str, ...], missing: tuple[str, ...], *, linked: bool
+    ) -> None:
+        self._folders = folders
+        self.root = root
+        self.names = names
+        self.missing = missing
+        self.linked = linked
 
     def remove(self) -> None:
-        raise NotImplementedError
+        """Removes the links; the files themselves stay with the application."""
+        if self.linked:
+            remove_tree(self.root)
+            self._folders.drop_own_if_empty()
 
     def __enter__(self) -> Self:
-        raise NotImplementedError
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.remove()
 
 
 def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
-    """Links the named files (of :func:`~.folders.sort_names`) into ``freeze-<attempt>``. Call while garbage collection is
-    held off; takes about 15 µs a file. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace."""
-    raise NotImplementedError
+    """Links the named files (`files` of :func:`~.folders.sort_names`: checked and sorted) into ``freeze-<attempt>``.
+
+    Call while garbage collection is held off; about 10 µs a file. What an earlier run of the same attempt left is removed
+    first. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
+    """
+    folders.require_filestore()
+    target = folders.freeze(attempt)
+    try:
+        remove_tree(target)
+        folders.make_own(target)
+        missing = link_names(folders.filestore, target, names)
+    except LinksUnsupported as error:
+        log.warning("no hard links on the filestore's claim: reading the live files", error=str(error))
+        remove_tree(target)
+        folders.drop_own_if_empty()
+        return _unfrozen(folders, names)
+    except OSError as error:
+        remove_tree(target)
+        raise filesystem_error(error, "link the filestore's files") from error
+    return Frozen(folders, target, _without(names, missing), tuple(missing), linked=True)
+
+
+def _unfrozen(folders: ClaimFolders, names: Sequence[str]) -> Frozen:
+    missing: list[str] = []
+    with opened(folders.filestore) as root:
+        for folder, files in by_folder(names):
+            try:
+                with opened(folder, dir_fd=root) as fd:
+                    present = set(os.listdir(fd))
+            except FileNotFoundError:
+                present = set()
+            missing.extend(f"{folder}/{file}" for file in files if file not in present)
+    return Frozen(folders, folders.filestore, _without(names, missing), tuple(missing), linked=False)
+
+
+def _without(names: Sequence[str], missing: list[str]) -> tuple[str, ...]:
+    gone = set(missing)
+    return tuple(name for name in names if name not in gone) if gone else tuple(names)
 
 
 def remove_stale(folders: ClaimFolders, keep_attempt: str | None = None) -> int:
     """Removes ``freeze-*`` folders that earlier attempts left. Returns how many."""
-    raise NotImplementedError
+    kept = folders.freeze(keep_attempt).name if keep_attempt is not None else None
+    try:
+        found = [name for name in os.listdir(folders.own) if name.startswith(_FREEZE) and name != kept]
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise filesystem_error(error, "list this software's folder on the claim") from error
+    for name in found:
+        remove_tree(folders.own / name)
+    folders.drop_own_if_empty()
+    return len(found)

@@ -1,11 +1,38 @@
 """Packs: the files of a filestore as tar archives, streamed into a store, with an index."""
 
+import hashlib
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+
+from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 
+from ..errors import MoverError
 from ..report import Counter
 from ..store.base import Store
-from .folders import ClaimFolders
+from . import tar
+from .folders import filesystem_error
 from .freeze import Frozen
+from .index import odoo_line
+from .links import by_folder, opened
+from .packset import SAMPLE, Lanes, PackSet, copy_content, run_workers
+from .plain_copy import store_plain
+
+__all__ = ["store_odoo", "store_plain"]
+
+#: Files that one worker takes at a time.
+BATCH = 64
+#: Files up to this size are read whole, checked, and then put into a pack.
+WHOLE = 4 * 1024 * 1024
+#: Fewer files are not worth a second worker: it would begin two more packs.
+FILES_PER_WORKER = 256
+#: Seconds before a file whose content is not what its name says is read again.
+READ_AGAIN_AFTER = 0.2
+
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def store_odoo(
@@ -17,14 +44,156 @@ def store_odoo(
     FilestoreChanging (not frozen, and a file vanished: take a new database snapshot and try again; retryable) and
     StoreError. Hits the failpoint snapshot-pack-stored. `frozen.missing` goes into the artifact's `missing`.
     """
-    raise NotImplementedError
+    workers = max(1, min(jobs, len(frozen.names) // FILES_PER_WORKER))
+    with PackSet(store, prefix) as packs:
+        copy = _OdooCopy(frozen, packs, counter)
+        run_workers(workers, copy.work)
+        index, stored = packs.finish()
+    return FilestoreArtifact(
+        layout="Odoo",
+        file_count=len(frozen.names),
+        size_bytes=copy.bytes_done,
+        index=index,
+        packs=stored,
+        skipped_uris=skipped_uris,
+        missing=frozen.missing,
+    )
 
 
-def store_plain(
-    store: Store, prefix: str, folders: ClaimFolders, counter: Counter, *, jobs: int = 2
-) -> tuple[FilestoreArtifact, tuple[str, ...]]:
-    """Stores a folder of any files; the second value are warnings (sockets, devices: skipped).
+class _OdooCopy:
+    """What the workers share."""
 
-    Raises MoverError FilestoreChanging, FilestoreNotFound, FilestoreNotReadable and StoreError.
-    """
-    raise NotImplementedError
+    def __init__(self, frozen: Frozen, packs: PackSet, counter: Counter) -> None:
+        self._frozen = frozen
+        self._packs = packs
+        self._counter = counter
+        self._lock = threading.Lock()
+        self._batches = self._batch()
+        self._failed = False
+        self.bytes_done = 0
+        counter.files_total = len(frozen.names)
+
+    def _batch(self) -> Iterator[list[str]]:
+        names = self._frozen.names
+        for start in range(0, len(names), BATCH):
+            yield list(names[start : start + BATCH])
+
+    def work(self) -> None:
+        """One worker: takes batches until there are no more."""
+        lanes = Lanes(self._packs)
+        reader = _Reader(self._counter)
+        try:
+            with opened(self._frozen.root) as root:
+                while not self._failed:
+                    with self._lock:
+                        batch = next(self._batches, None)
+                    if batch is None:
+                        break
+                    self._copy_batch(root, batch, lanes, reader)
+            lanes.close()
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _copy_batch(self, root: int, names: list[str], lanes: Lanes, reader: "_Reader") -> None:
+        size = 0
+        for folder, files in by_folder(names):
+            try:
+                with opened(folder, dir_fd=root) as fd:
+                    for file in files:
+                        size += reader.copy(f"{folder}/{file}", file, fd, lanes)
+            except FileNotFoundError as error:
+                raise _vanished(f"{folder}/…") from error
+            except OSError as error:
+                raise filesystem_error(error, f"read {folder}/… in the filestore") from error
+        with self._lock:
+            self.bytes_done += size
+        self._counter.add(files=len(names))
+
+
+class _Reader:
+    """Reads one file after the other; one buffer for all of them."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._buffer = bytearray(tar.BLOCK + WHOLE + tar.BLOCK)
+
+    def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int:
+        """Copies one file into a pack; its size."""
+        try:
+            fd = os.open(file, _OPEN, dir_fd=folder_fd)
+        except FileNotFoundError as error:
+            raise _vanished(name) from error
+        try:
+            for last in (False, True):
+                size = self._copy_once(name, file, fd, lanes)
+                if size is not None:
+                    return size
+                if not last:
+                    time.sleep(READ_AGAIN_AFTER)
+        finally:
+            os.close(fd)
+        raise MoverError(
+            conditions.ATTACHMENT_CORRUPT,
+            f"the attachment {name} is damaged in the filestore: its content is not what its name (the SHA-1) says. "
+            "Restore that file from an older copy, or delete the attachment in the application.",
+        )
+
+    def _copy_once(self, name: str, file: str, fd: int, lanes: Lanes) -> int | None:
+        """None where the content does not match the name."""
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if status.st_size > WHOLE:
+            return self._stream(name, file, fd, status, lanes)
+        view = memoryview(self._buffer)
+        size = 0
+        while read := os.preadv(fd, [view[tar.BLOCK + size : tar.BLOCK + WHOLE + 1]], size):
+            size += read
+            if size >= status.st_size:
+                break
+        content = view[tar.BLOCK : tar.BLOCK + size]
+        if hashlib.sha1(content, usedforsecurity=False).hexdigest() != file:
+            return None
+        end = tar.BLOCK + size + tar.padding(size)
+        view[tar.BLOCK + size : end] = bytes(tar.padding(size))
+        view[: tar.BLOCK] = _header(name, size, status)
+        middle = max(0, (size - SAMPLE) // 2)
+        pack = lanes.pack_for(end, content[middle : middle + SAMPLE])
+        pack.lines.append(odoo_line(name, size, pack.name, pack.offset + tar.BLOCK))
+        pack.write(view[:end])
+        self._counter.add(bytes_=size)
+        return size
+
+    def _stream(self, name: str, file: str, fd: int, status: os.stat_result, lanes: Lanes) -> int | None:
+        """A large file, read by pieces. Where it turns out wrong, a later member of the same name replaces it in the tar, and
+        the index never names it."""
+        size = status.st_size
+        pack = lanes.pack_for(tar.BLOCK + size + tar.padding(size), os.pread(fd, SAMPLE, size // 2))
+        pack.write(_header(name, size, status))
+        offset = pack.offset
+        digest = hashlib.sha1(usedforsecurity=False)
+        if not copy_content(fd, size, pack, self._buffer, digest, self._counter) or digest.hexdigest() != file:
+            return None
+        pack.lines.append(odoo_line(name, size, pack.name, offset))
+        return size
+
+
+def _header(name: str, size: int, status: os.stat_result) -> bytes:
+    return tar.header(
+        name.encode(),
+        size=size,
+        mode=stat.S_IMODE(status.st_mode),
+        mtime=int(status.st_mtime),
+        uid=status.st_uid,
+        gid=status.st_gid,
+    )
+
+
+def _vanished(name: str) -> MoverError:
+    return MoverError(
+        conditions.FILESTORE_CHANGING,
+        f"{name} vanished from the filestore while it was copied: the application's garbage collection removed it, and this "
+        "file system has no hard links to hold it. The snapshot begins again.",
+        retryable=True,
+    )

@@ -1,29 +1,34 @@
 """Where artifacts live: :func:`open_store` gives a :class:`~ocore_mover.store.base.Store` for a URL."""
 
-from dataclasses import dataclass
+import re
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from .base import ObjectInfo, Store, Writer
+from .folder import FolderStore
+from .s3 import S3Store
+from .s3_client import S3Options
 
 __all__ = ["ObjectInfo", "S3Options", "Store", "Writer", "open_store"]
 
-
-@dataclass(frozen=True)
-class S3Options:
-    """How to reach an S3 store; the command line's options of the same names."""
-
-    endpoint: str | None = None
-    region: str = "us-east-1"
-    credentials: Path | None = None
-    ca: Path | None = None
-    sse: str | None = None
-    kms_key: str | None = None
-    path_style: bool = True
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def open_store(url: str, s3: S3Options | None = None) -> Store:
-    """The store at ``s3://bucket/prefix`` or ``file:///folder``. Opens no connection yet.
+    """The store at ``s3://bucket/prefix`` or ``file:///folder``. Opens no connection and makes no folder yet.
 
     Raises ValueError for a URL of another form.
     """
-    raise NotImplementedError
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ValueError(f"{url}: neither ? nor # can stand in a store's URL")
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return FolderStore(Path(unquote(parts.path)))
+    if parts.scheme == "s3":
+        if not _BUCKET.fullmatch(parts.netloc):
+            raise ValueError(f"{url}: {parts.netloc!r} is no bucket's name (3 to 63 of a-z, 0-9, dot and hyphen)")
+        prefix = parts.path.strip("/")
+        if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
+            raise ValueError(f"{url}: the prefix must not hold empty parts, '.' or '..'")
+        return S3Store(parts.netloc, prefix, s3 or S3Options())
+    raise ValueError(f"{url}: a store's URL is s3://bucket/prefix or file:///folder")

@@ -1,0 +1,114 @@
+"""The index of a filestore's packs: JSON lines, zstd-compressed; the lines of one pack stand together."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from backports.zstd import ZstdDecompressor, ZstdError
+
+from ..errors import Corrupt
+
+#: A line with the longest path and link target that Linux has, escaped, is shorter.
+MAX_LINE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file, symbolic link or folder. Names are text with undecodable bytes as surrogates (os.fsdecode)."""
+
+    name: str
+    pack: str
+    offset: int  # of the content in the uncompressed tar
+    size: int = 0
+    digest: str = ""  # SHA-1 (Odoo) or SHA-256 (Plain) of the content
+    kind: Literal["file", "folder", "symlink"] = "file"
+    mode: int = 0o644
+    mtime_ns: int = 0
+    target: str = ""  # of a symbolic link
+
+
+def odoo_line(name: str, size: int, pack: str, offset: int) -> bytes:
+    """The line of a file that is named by its SHA-1."""
+    sha1 = name[name.index("/") + 1 :]
+    return b'{"name":"%b","size":%d,"sha1":"%b","pack":"%b","offset":%d}\n' % (
+        name.encode(),
+        size,
+        sha1.encode(),
+        pack.encode(),
+        offset,
+    )
+
+
+def plain_line(entry: Entry) -> bytes:
+    """The line of anything in a Plain filestore."""
+    data: dict[str, Any] = {"name": entry.name, "type": entry.kind, "pack": entry.pack, "offset": entry.offset}
+    if entry.kind == "file":
+        data |= {"size": entry.size, "sha256": entry.digest}
+    if entry.kind == "symlink":
+        data["target"] = entry.target
+    else:
+        data["mode"] = f"{entry.mode:04o}"
+    data["mtimeNs"] = entry.mtime_ns
+    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompresses and splits. Raises Corrupt where that is no zstd, cut off, or has an endless line."""
+    decompressor = ZstdDecompressor()
+    rest = b""
+    for chunk in chunks:
+        data = chunk
+        while data or not decompressor.needs_input:
+            try:
+                if decompressor.eof:
+                    raise Corrupt("the filestore's index goes on behind its end")
+                text = rest + decompressor.decompress(data, 1024 * 1024)
+            except ZstdError as error:
+                raise Corrupt(f"the filestore's index cannot be decompressed: {error}") from error
+            data = b""
+            *whole, rest = text.split(b"\n")
+            yield from whole
+            if len(rest) > MAX_LINE:
+                raise Corrupt("the filestore's index has a line that is too long")
+            if decompressor.eof:
+                data = decompressor.unused_data
+                if not data:
+                    break
+    if rest or not decompressor.eof:
+        raise Corrupt("the filestore's index is cut off")
+
+
+def parse(line: bytes) -> Entry:
+    """One line. Raises Corrupt where fields are missing or of the wrong type; names are checked by who uses them."""
+    try:
+        data = json.loads(line)
+        kind = data.get("type", "file")
+        entry = Entry(
+            name=_text(data["name"]),
+            pack=_text(data["pack"]),
+            offset=_count(data["offset"]),
+            size=_count(data["size"]) if kind == "file" else 0,
+            digest=_text(data.get("sha1") or data["sha256"]) if kind == "file" else "",
+            kind=kind,
+            mode=int(data.get("mode", "0644"), 8) & 0o7777,
+            mtime_ns=int(data.get("mtimeNs", 0)),
+            target=_text(data["target"]) if kind == "symlink" else "",
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(f"the filestore's index has a line that is none of ours: {line[:100]!r}") from error
+    if kind not in ("file", "folder", "symlink"):
+        raise Corrupt(f"the filestore's index names a thing of an unknown type: {line[:100]!r}")
+    return entry
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise TypeError(value)
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(value)
+    return value

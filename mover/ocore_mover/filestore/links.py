@@ -1,0 +1,95 @@
+"""Many hard links, fast: one system call a file, relative to open folders."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+#: What file systems say that have no hard links, or none for this file (fs.protected_hardlinks, NFS, CIFS, FUSE).
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES}
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class LinksUnsupported(Exception):
+    """This file system makes no hard links (of these files)."""
+
+
+@contextmanager
+def opened(folder: Path | str, *, dir_fd: int | None = None) -> Iterator[int]:
+    """A folder's descriptor; a symbolic link in its place is refused."""
+    fd = os.open(folder, _FOLDER, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Groups sorted ``xx/file`` names: (xx, [file, …])."""
+    for folder, group in groupby(names, lambda name: name.partition("/")[0]):
+        start = len(folder) + 1
+        yield folder, [name[start:] for name in group]
+
+
+def ensure_folder(name: str, dir_fd: int) -> None:
+    """Makes a folder where there is none."""
+    try:
+        os.mkdir(name, 0o770, dir_fd=dir_fd)
+    except FileExistsError:
+        pass
+
+
+def link_names(source: Path, target: Path, names: Iterable[str]) -> list[str]:
+    """Links the named files (sorted, ``xx/file``) from one folder into another; returns those that are not there.
+
+    A name that the target has already is left as it is. Raises LinksUnsupported, or OSError.
+    """
+    missing: list[str] = []
+    with opened(source) as source_root, opened(target) as target_root:
+        for folder, files in by_folder(names):
+            try:
+                with opened(folder, dir_fd=source_root) as source_fd:
+                    ensure_folder(folder, target_root)
+                    with opened(folder, dir_fd=target_root) as target_fd:
+                        missing.extend(f"{folder}/{file}" for file in _link_all(files, source_fd, target_fd))
+            except FileNotFoundError:
+                missing.extend(f"{folder}/{file}" for file in files)
+    return missing
+
+
+def _link_all(files: list[str], source_fd: int, target_fd: int) -> list[str]:
+    missing = []
+    link = os.link
+    for file in files:
+        try:
+            link(file, file, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            missing.append(file)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno in NO_LINKS:
+                raise LinksUnsupported(error.strerror) from error
+            raise
+    return missing
+
+
+def links_supported(folder: Path, sample: Path | None) -> bool:
+    """Whether a file of the application (`sample`), or else one of ours, can be linked into the folder."""
+    own = folder / ".ocore-link-test"
+    link = folder / ".ocore-link-test-2"
+    try:
+        own.touch()
+        try:
+            os.link(sample or own, link, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in NO_LINKS:
+                return False
+            raise
+        return link.stat().st_nlink > 1
+    finally:
+        link.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)

@@ -1,0 +1,212 @@
+"""Tar packs on their way into a store, and the index beside them."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from backports.zstd import CompressionParameter, ZstdCompressor
+
+from ocore_crds import failpoints
+from ocore_crds.manifest import StoredObject
+
+from ..report import Counter
+from ..store.base import Store, Writer
+from . import tar
+
+#: A pack is closed before its tar would be larger, but for a single file that is larger than that.
+PACK_BYTES = 128 * 1000 * 1000
+#: A pack of many tiny files is closed earlier: its index lines are kept in memory until it is stored.
+PACK_FILES = 20_000
+#: Packs that are being flushed and confirmed while the next ones are filled.
+CLOSING = 2
+#: Contents are compared with what they were cut from: the checksum lets `zstd -t` find damage, too.
+_ZSTD = {CompressionParameter.compression_level: 1, CompressionParameter.checksum_flag: 1}
+#: Bytes of a file that tell whether it can be compressed, taken from its middle: heads are untypical.
+SAMPLE = 4096
+#: Compressed larger than this part of itself, a sample counts as incompressible.
+WORTH = 0.9
+
+FOLDER = "filestore/"
+INDEX = FOLDER + "index.jsonl.zst"
+
+
+class Pack:
+    """One tar that is being written. Used by one thread."""
+
+    def __init__(self, name: str, writer: Writer, *, compressed: bool) -> None:
+        self.name = name
+        self.offset = 0  # bytes of the uncompressed tar so far
+        self.lines: list[bytes] = []  # of the index
+        self._writer = writer
+        self._zstd = ZstdCompressor(options=_ZSTD) if compressed else None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Appends to the tar."""
+        self.offset += len(data)
+        if self._zstd is None:
+            self._writer.write(data)
+        elif out := self._zstd.compress(data):
+            self._writer.write(out)
+
+    def pad(self, size: int) -> None:
+        """Fills the last block of a content of `size` bytes."""
+        if rest := tar.padding(size):
+            self.write(bytes(rest))
+
+    def has_room(self, size: int) -> bool:
+        """Whether a member with `size` bytes fits; an empty pack takes anything."""
+        return self.offset == 0 or (self.offset + size <= PACK_BYTES and len(self.lines) < PACK_FILES)
+
+    def commit(self) -> StoredObject:
+        """Ends the tar; returns what is stored."""
+        self.write(tar.trailer(self.offset))
+        if self._zstd is not None:
+            self._writer.write(self._zstd.flush())
+        return self._writer.commit()
+
+    def abort(self) -> None:
+        """Gives up."""
+        self._writer.abort()
+
+
+class PackSet:
+    """Numbers packs, closes them in the background, collects their index. Thread-safe.
+
+    A context manager: without :meth:`finish`, everything is given up.
+    """
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._lock = threading.Lock()
+        self._count = 0
+        self._open: set[Pack] = set()
+        self._stored: list[StoredObject] = []
+        self._index = store.writer(prefix + INDEX)
+        self._index_zstd = ZstdCompressor(options=_ZSTD)
+        self._closer = ThreadPoolExecutor(CLOSING, thread_name_prefix="pack")
+        self._closing = threading.BoundedSemaphore(CLOSING)
+        self._closed: list[Future[None]] = []
+
+    def begin(self, *, compressed: bool) -> Pack:
+        """A new pack."""
+        with self._lock:
+            name = f"pack-{self._count:05d}.tar" + (".zst" if compressed else "")
+            self._count += 1
+        pack = Pack(name, self._store.writer(f"{self._prefix}{FOLDER}{name}"), compressed=compressed)
+        with self._lock:
+            self._open.add(pack)
+        return pack
+
+    def close(self, pack: Pack) -> None:
+        """Hands a full pack over; waits where two are being closed already. Raises what closing an earlier one raised."""
+        self._closing.acquire()
+        try:
+            for future in self._closed:
+                if future.done():
+                    future.result()
+            self._closed.append(self._closer.submit(self._close, pack))
+        except BaseException:
+            self._closing.release()
+            raise
+
+    def _close(self, pack: Pack) -> None:
+        try:
+            stored = pack.commit()
+        except BaseException:
+            pack.abort()
+            raise
+        finally:
+            self._closing.release()
+        with self._lock:
+            self._open.discard(pack)
+            self._stored.append(stored)
+            self._index.write(self._index_zstd.compress(b"".join(pack.lines)))
+        pack.lines.clear()
+        failpoints.hit("snapshot-pack-stored")
+
+    def finish(self) -> tuple[StoredObject, tuple[StoredObject, ...]]:
+        """Waits for all packs, stores the index: (index, packs in the order of their names)."""
+        for future in self._closed:
+            future.result()
+        self._index.write(self._index_zstd.flush())
+        return self._index.commit(), tuple(sorted(self._stored, key=lambda o: o.key))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closer.shutdown(wait=True, cancel_futures=True)
+        for pack in self._open:
+            pack.abort()
+        self._index.abort()
+
+
+class Lanes:
+    """The two packs that one worker fills: one of what can be compressed, one of what cannot."""
+
+    def __init__(self, packs: PackSet) -> None:
+        self._packs = packs
+        self._lanes: dict[bool, Pack] = {}
+        self._sampler = ZstdCompressor(options={CompressionParameter.compression_level: 1})
+
+    def pack_for(self, size: int, sample: bytes | bytearray | memoryview) -> Pack:
+        """The pack with room for a member of `size` bytes in all, of which `sample` is typical."""
+        compressed = self._worth(sample)
+        pack = self._lanes.get(compressed)
+        if pack is not None and not pack.has_room(size):
+            del self._lanes[compressed]
+            self._packs.close(pack)
+            pack = None
+        if pack is None:
+            pack = self._lanes[compressed] = self._packs.begin(compressed=compressed)
+        return pack
+
+    def _worth(self, sample: bytes | bytearray | memoryview) -> bool:
+        length = len(sample)
+        return length == 0 or len(self._sampler.compress(sample, ZstdCompressor.FLUSH_FRAME)) < length * WORTH
+
+    def close(self) -> None:
+        """Closes both packs."""
+        for pack in self._lanes.values():
+            self._packs.close(pack)
+        self._lanes.clear()
+
+
+def copy_content(fd: int, size: int, pack: Pack, buffer: bytearray, digest: "hashlib._Hash", counter: Counter) -> bool:
+    """A member's content of `size` bytes from a file, piece by piece, padded. False where the file has another length now:
+    the member is filled up with zeros, so that the tar stays whole."""
+    view = memoryview(buffer)
+    done = 0
+    while done < size:
+        read = os.preadv(fd, [view[: min(len(view), size - done)]], done)
+        if read == 0:
+            break
+        digest.update(view[:read])
+        pack.write(view[:read])
+        counter.add(bytes_=read)
+        done += read
+    whole = done == size and not os.pread(fd, 1, size)
+    while done < size:
+        zeros = bytes(min(len(view), size - done))
+        pack.write(zeros)
+        done += len(zeros)
+    pack.pad(size)
+    return whole
+
+
+def run_workers(count: int, work: Callable[[], None]) -> None:
+    """Runs `work` in so many threads; raises the first error of any, after all have ended."""
+    if count <= 1:
+        work()
+        return
+    with ThreadPoolExecutor(count, thread_name_prefix="files") as executor:
+        futures = [executor.submit(work) for _ in range(count)]
+    for future in futures:
+        future.result()

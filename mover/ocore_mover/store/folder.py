@@ -1,0 +1,376 @@
+"""Objects as files of a folder: a volume claim, or any folder of a shell user."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ocore_crds import conditions
+from ocore_crds.manifest import StoredObject
+
+from ..disk import start_writeback
+from ..errors import Corrupt, StoreError
+from .base import ObjectInfo
+from .keys import checked
+
+#: Names of files that are being written; a listing never shows them.
+TEMPORARY = ".tmp-"
+CHUNK = 1024 * 1024
+#: Written bytes are handed to the disk this often, so that the flush at the end is short.
+WRITEBACK = 16 * CHUNK
+#: Seconds after which another's guard (see put_if_absent) counts as left by a crash.
+STALE_GUARD = 60.0
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES}
+
+
+class FolderStore:
+    """A folder. Every file is flushed and read back from the disk before it has its name."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def url(self) -> str:
+        """``file:///folder``."""
+        return self._root.as_uri()
+
+    @property
+    def local_root(self) -> Path | None:
+        """The folder."""
+        return self._root
+
+    def path(self, key: str) -> Path:
+        """Where the object lies."""
+        return self._root / checked(key)
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def writer(self, key: str) -> "FolderWriter":
+        """Streams a new object."""
+        return FolderWriter(self, key)
+
+    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
+        """Takes a file that a program has written at the key's place."""
+        path = self.path(key)
+        with self.translated(f"read back {key}"):
+            with path.open("rb+") as file:
+                _flush(file.fileno())
+                _compare(file.fileno(), expected, self.url)
+            sync_folder(path.parent)
+        return StoredObject(key=key, size=expected.size, sha256=expected.sha256)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """A hard link gives the name, and fails where it is taken; without hard links a guard file decides."""
+        path = self.path(key)
+        with self.translated(f"write {key}"):
+            if path.exists():
+                return False
+            temporary, fd = self.create_temporary(path)
+            try:
+                with open(fd, "wb") as file:  # noqa: PTH123 - a file descriptor
+                    file.write(data)
+                    file.flush()
+                    _flush(fd)
+                if not _name(temporary, path):
+                    return False
+                sync_folder(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return True
+
+    def create_temporary(self, path: Path) -> tuple[Path, int]:
+        """A new temporary file beside `path`, open for reading and writing."""
+        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+        for last in (False, False, False, True):
+            try:
+                self._make_folder(path.parent)
+                return temporary, os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            except FileNotFoundError:  # another Job deletes its last snapshot, and with it the folder
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _make_folder(self, folder: Path) -> None:
+        """The folder and its parents, flushed."""
+        if folder.is_dir():
+            return
+        missing = [folder, *(p for p in folder.parents if not p.exists())]
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            sync_folder(made.parent)
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Whether the file is there, and its size."""
+        with self.translated(f"look for {key}"):
+            try:
+                return ObjectInfo(key, self.path(key).stat().st_size)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
+        """A small file whole."""
+        with self.translated(f"read {key}"):
+            try:
+                with self.path(key).open("rb") as file:
+                    data = file.read(limit + 1)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        if len(data) > limit:
+            raise StoreError(conditions.CORRUPT, f"{key} in {self.url} is larger than {limit} bytes")
+        return data
+
+    def read(self, obj: StoredObject) -> Iterator[bytes]:
+        """A file in chunks of 1 MiB, compared with its size and SHA-256 at the end."""
+        with self.translated(f"read {obj.key}"):
+            try:
+                fd = os.open(self.path(obj.key), os.O_RDONLY | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise Corrupt(f"{obj.key} is missing in {self.url}") from error
+        try:
+            yield from self._chunks(fd, obj)
+        finally:
+            os.close(fd)
+
+    def _chunks(self, fd: int, obj: StoredObject) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        rest = obj.size
+        with self.translated(f"read {obj.key}"):
+            size = os.fstat(fd).st_size
+            if size != obj.size:
+                raise Corrupt(f"{obj.key} in {self.url} has {size} bytes instead of {obj.size}")
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        while rest:
+            with self.translated(f"read {obj.key}"):
+                chunk = os.read(fd, min(CHUNK, rest))
+            if not chunk:
+                raise Corrupt(f"{obj.key} in {self.url} became shorter while it was read")
+            digest.update(chunk)
+            rest -= len(chunk)
+            yield chunk
+        if digest.hexdigest() != obj.sha256:
+            raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """All files whose key begins with the prefix, temporary ones left out."""
+        for path, size in self._walk(prefix):
+            if not path.name.startswith(TEMPORARY):
+                yield ObjectInfo(path.relative_to(self._root).as_posix(), size)
+
+    def _walk(self, prefix: str) -> Iterator[tuple[Path, int]]:
+        folder = self._root / prefix.rpartition("/")[0]
+        text = os.fspath(self._root / prefix) + ("/" if prefix.endswith("/") or not prefix else "")
+        pending = [folder]
+        while pending:
+            with self.translated(f"list {prefix or 'everything'}"):
+                try:
+                    entries = sorted(os.scandir(pending.pop()), key=lambda e: e.name)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                found = []
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if f"{entry.path}/".startswith(text) or text.startswith(f"{entry.path}/"):
+                            pending.append(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False) and entry.path.startswith(text):
+                        found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_size))
+            yield from found
+
+    # --- deleting --------------------------------------------------------------------------------------------
+
+    def delete(self, keys: Iterable[str]) -> int:
+        """Deletes files, and folders that become empty. Works on a full disk."""
+        count = 0
+        for key in keys:
+            path = self.path(key)
+            with self.translated(f"delete {key}"):
+                try:
+                    path.unlink()
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                count += 1
+                self.drop_empty(path.parent)
+        return count
+
+    def abort_uploads(self, prefix: str) -> int:
+        """Removes temporary files below the prefix."""
+        count = 0
+        for path, _ in list(self._walk(prefix.rpartition("/")[0] + "/" if "/" in prefix else "")):
+            if path.name.startswith(TEMPORARY):
+                with self.translated(f"delete {path.name}"):
+                    path.unlink(missing_ok=True)
+                    self.drop_empty(path.parent)
+                count += 1
+        return count
+
+    def drop_empty(self, folder: Path) -> None:
+        """Removes folders that are empty, up to the root."""
+        while folder != self._root and folder.is_relative_to(self._root):
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or gone already
+                return
+            folder = folder.parent
+
+    @contextmanager
+    def translated(self, what: str) -> Iterator[None]:
+        """Turns OSError into StoreError; `what` was tried ("write KEY")."""
+        try:
+            yield
+        except OSError as error:
+            raise self._error(error, what) from error
+
+    def _error(self, error: OSError, what: str) -> StoreError:
+        detail = f"cannot {what} in {self.url}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return StoreError(conditions.NO_SPACE, f"{detail}. Enlarge the store's volume, or delete snapshots.")
+        if error.errno == errno.EROFS:
+            return StoreError(conditions.STORE_NOT_WRITABLE, f"{detail}. The store's volume is mounted read-only.")
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return StoreError(
+                conditions.STORE_NOT_WRITABLE,
+                f"{detail}. Uid {os.getuid()} needs to read and write the folder: see runAsUser and fsGroup.",
+            )
+        return StoreError(
+            conditions.STORE_UNREACHABLE, f"{detail}. Check the store's volume and its node.", retryable=True
+        )
+
+
+class FolderWriter:
+    """See :class:`~ocore_mover.store.base.Writer`."""
+
+    def __init__(self, store: FolderStore, key: str) -> None:
+        self._store = store
+        self._key = checked(key)
+        self._path = store.path(key)
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._buffer = bytearray()
+        self._started = 0
+        with store.translated(f"write {key}"):
+            self._temporary, self._fd = store.create_temporary(self._path)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Appends; written by the mebibyte."""
+        self._buffer += data
+        if len(self._buffer) >= CHUNK:
+            self._drain()
+
+    def _drain(self) -> None:
+        data = memoryview(self._buffer)
+        self._digest.update(data)
+        with self._store.translated(f"write {self._key}"):
+            written = 0
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+            self._size += len(data)
+            if self._size - self._started >= WRITEBACK:
+                start_writeback(self._fd, self._started, self._size - self._started)
+                self._started = self._size
+        self._buffer = bytearray()
+
+    def commit(self) -> StoredObject:
+        """Flushes, reads back from the disk, and gives the file its name."""
+        self._drain()
+        stored = StoredObject(key=self._key, size=self._size, sha256=self._digest.hexdigest())
+        with self._store.translated(f"write {self._key}"):
+            _flush(self._fd)
+            _compare(self._fd, stored, self._store.url)
+            os.close(self._fd)
+            self._fd = -1
+            self._temporary.replace(self._path)
+            sync_folder(self._path.parent)
+        return stored
+
+    def abort(self) -> None:
+        """Removes the temporary file."""
+        if self._fd < 0:
+            return
+        os.close(self._fd)
+        self._fd = -1
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+            self._store.drop_empty(self._temporary.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+def _name(temporary: Path, path: Path) -> bool:
+    """Gives a finished file its name; False where the name is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _name_guarded(temporary, path)
+    return True
+
+
+def _name_guarded(temporary: Path, path: Path) -> bool:
+    """For file systems without hard links: whoever makes the guard may rename."""
+    guard = path.with_name(f"{TEMPORARY}guard-{path.name}")
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - guard.stat().st_mtime > STALE_GUARD:
+            guard.unlink(missing_ok=True)
+    try:
+        guard.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    try:
+        if path.exists():
+            return False
+        temporary.rename(path)
+    finally:
+        guard.unlink(missing_ok=True)
+    return True
+
+
+def _flush(fd: int) -> None:
+    """To the disk, and out of the page cache, so that reading back reads the disk."""
+    os.fsync(fd)
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _compare(fd: int, expected: StoredObject, url: str) -> None:
+    digest = hashlib.sha256()
+    size = 0
+    os.lseek(fd, 0, os.SEEK_SET)
+    while chunk := os.read(fd, CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    if size != expected.size or digest.hexdigest() != expected.sha256:
+        raise Corrupt(
+            f"{expected.key} in {url} reads back other bytes than were written ({size} of {expected.size}): the volume is broken"
+        )
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's entries; file systems that cannot are left alone."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EROFS):
+            raise
+    finally:
+        os.close(fd)

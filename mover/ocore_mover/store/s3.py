@@ -1,0 +1,408 @@
+"""Objects in an S3-compatible store."""
+
+import base64
+import contextlib
+import hashlib
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from ocore_crds import conditions
+from ocore_crds.manifest import StoredObject
+
+from ..errors import Corrupt, StoreError
+from .base import ObjectInfo
+from .keys import checked
+from .s3_client import DIGEST_CODES, S3Options, code_of, connect, status_of, translated
+from .s3_writer import PartPool, S3Writer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: Uploads at once, and connections beside them for reads and small requests.
+UPLOADS = 4
+CONNECTIONS = UPLOADS + 8
+READ_CHUNK = 1024 * 1024
+#: Broken downloads are taken up again at the byte where they broke; so often without a single new byte.
+MAX_RESUMES = 5
+DELETE_BATCH = 1000
+_NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
+_NO_UPLOAD = {"404", "NoSuchUpload", "NoSuchKey"}
+_NOT_IMPLEMENTED = {"501", "NotImplemented", "MethodNotAllowed", "405"}
+
+
+class S3Store:
+    """A bucket, or what lies below a prefix in it."""
+
+    def __init__(self, bucket: str, prefix: str, options: S3Options) -> None:
+        self.bucket = bucket
+        self.options = options
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._lock = threading.Lock()
+        self._server_checks: bool | None = None
+
+    @property
+    def url(self) -> str:
+        """``s3://bucket/prefix``."""
+        return f"s3://{self.bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def local_root(self) -> Path | None:
+        """None: this is no folder."""
+        return None
+
+    @cached_property
+    def client(self) -> "S3Client":
+        """The client; made at first use, opens connections by itself."""
+        with translated("connect", self.url):
+            return connect(self.options, CONNECTIONS)
+
+    @cached_property
+    def parts(self) -> PartPool:
+        """Threads that upload parts, for all writers of this store."""
+        return PartPool(UPLOADS)
+
+    def full_key(self, key: str) -> str:
+        """The key in the bucket."""
+        return self._prefix + checked(key)
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def writer(self, key: str) -> S3Writer:
+        """Streams a new object."""
+        return S3Writer(self, key)
+
+    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
+        """Only folders can."""
+        raise NotImplementedError("an S3 store adopts no files")
+
+    def server_checks(self, near: str) -> bool:
+        """Whether the server refuses bytes that do not match their SHA-256, in whole objects and in parts.
+
+        Found out once per process, before the first write, by requests with a wrong digest beside that full key: what a
+        killed one leaves is deleted together with the snapshot. Raises BucketNotFound first:
+        some servers (SeaweedFS) make a missing bucket of a misspelt name.
+        """
+        with self._lock:
+            if self._server_checks is None:
+                with translated("look at the bucket", self.url):
+                    self._find_bucket()
+                    self._server_checks = self._refuses_wrong_object(near) and self._refuses_wrong_part(near)
+            return self._server_checks
+
+    def _find_bucket(self) -> None:
+        try:
+            self.client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if status_of(error) != 404:
+                raise
+            raise StoreError(
+                conditions.BUCKET_NOT_FOUND,
+                f"the bucket of {self.url} does not exist. Create it, or correct its name.",
+            ) from error
+
+    def _refuses_wrong_object(self, near: str) -> bool:
+        key = f"{near}.probe-{secrets.token_hex(4)}"
+
+        def put() -> None:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=b"probe", **_wrong_digest(), **self._encryption())
+
+        if _is_refused(put):
+            return True
+        self.client.delete_object(Bucket=self.bucket, Key=key)
+        return False
+
+    def _refuses_wrong_part(self, near: str) -> bool:
+        key = f"{near}.probe-{secrets.token_hex(4)}"
+        upload = self.create_upload(key)
+        try:
+            return _is_refused(
+                lambda: self.client.upload_part(
+                    Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"probe", **_wrong_digest()
+                )
+            )
+        finally:
+            self.abort_upload(key, upload)
+
+    def _encryption(self) -> dict[str, Any]:
+        return self.options.encryption()
+
+    def put(self, full_key: str, data: Any, digest: bytes, **more: Any) -> None:
+        """One object by one request, checked by the server. A transfer that changed bytes is repeated."""
+        declared = base64.b64encode(digest).decode()
+        with translated(f"write {full_key}", self.url):
+            repeated(
+                lambda: self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=full_key,
+                    Body=data,
+                    ChecksumSHA256=declared,
+                    ContentType="application/octet-stream",
+                    **self._encryption(),
+                    **more,
+                )
+            )
+
+    def create_upload(self, full_key: str) -> str:
+        """Begins a multipart upload; its id."""
+        answer = self.client.create_multipart_upload(
+            Bucket=self.bucket,
+            Key=full_key,
+            ChecksumAlgorithm="SHA256",
+            ContentType="application/octet-stream",
+            **self._encryption(),
+        )
+        return answer["UploadId"]
+
+    def upload_part(self, full_key: str, upload: str, number: int, body: Callable[[], Any], declared: str) -> str:
+        """One part, checked by the server against its base64 SHA-256; its ETag."""
+
+        def send() -> str:
+            answer = self.client.upload_part(
+                Bucket=self.bucket,
+                Key=full_key,
+                UploadId=upload,
+                PartNumber=number,
+                Body=body(),
+                ChecksumSHA256=declared,
+            )
+            return answer["ETag"]
+
+        etag: str = repeated(send)
+        return etag
+
+    def abort_upload(self, full_key: str, upload: str) -> bool:
+        """Gives a multipart upload up; False where there is none."""
+        try:
+            self.client.abort_multipart_upload(Bucket=self.bucket, Key=full_key, UploadId=upload)
+        except ClientError as error:
+            if code_of(error) in _NO_UPLOAD:
+                return False
+            raise
+        return True
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Asks first, too: a server that ignores If-None-Match then at least never overwrites what was there before."""
+        full_key = self.full_key(key)
+        self.server_checks(full_key)
+        if self.head(key) is not None:
+            return False
+        digest = hashlib.sha256(data).digest()
+        for condition in ({"IfNoneMatch": "*"}, {}):
+            try:
+                self.put(full_key, data, digest, **condition)
+            except StoreError as error:
+                cause = error.__cause__
+                if not isinstance(cause, ClientError):
+                    raise
+                if status_of(cause) in (409, 412):
+                    return False
+                if not condition or code_of(cause) not in _NOT_IMPLEMENTED:
+                    raise
+            else:
+                break
+        return True
+
+    def honours_conditions(self, key: str) -> bool:
+        """Whether If-None-Match keeps a write from replacing the object at `key`, which must be there."""
+        data = b"other"
+        try:
+            self.put(self.full_key(key), data, hashlib.sha256(data).digest(), IfNoneMatch="*")
+        except StoreError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and status_of(cause) in (409, 412):
+                return True
+            if isinstance(cause, ClientError) and code_of(cause) in _NOT_IMPLEMENTED:
+                return False
+            raise
+        return False
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Whether the object is there, and its size."""
+        with translated(f"look for {key}", self.url):
+            try:
+                answer = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key))
+            except ClientError as error:
+                if code_of(error) in _NOT_FOUND:
+                    return None
+                raise
+        return ObjectInfo(key, answer["ContentLength"])
+
+    def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
+        """A small object whole."""
+        data = bytearray()
+        try:
+            for chunk in self._download(key, None):
+                data += chunk
+                if len(data) > limit:
+                    raise StoreError(conditions.CORRUPT, f"{key} in {self.url} is larger than {limit} bytes")
+        except _Absent:
+            return None
+        return bytes(data)
+
+    def read(self, obj: StoredObject) -> Iterator[bytes]:
+        """An object in chunks of at most 1 MiB, compared with its size and SHA-256 at the end."""
+        digest = hashlib.sha256()
+        try:
+            for chunk in self._download(obj.key, obj.size):
+                digest.update(chunk)
+                yield chunk
+        except _Absent as error:
+            raise Corrupt(f"{obj.key} is missing in {self.url}") from error
+        if digest.hexdigest() != obj.sha256:
+            raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
+
+    def _download(self, key: str, size: int | None) -> Iterator[bytes]:
+        """Chunks of an object; resumes where the connection breaks. Raises _Absent, Corrupt where the size differs."""
+        position, etag, failures = 0, None, 0
+        while size is None or position < size or etag is None:
+            try:
+                with translated(f"read {key}", self.url):
+                    body, total, etag = self._open(key, position, etag)
+                if size is not None and total != size:
+                    raise Corrupt(f"{key} in {self.url} has {total} bytes instead of {size}")
+                size = total
+                with contextlib.closing(body):
+                    while chunk := body.read(READ_CHUNK):
+                        position, failures = position + len(chunk), 0
+                        yield chunk
+                if position < size:
+                    raise ConnectionError(f"{size - position} bytes did not come")
+            except (BotoCoreError, HTTPError, OSError) as error:
+                failures += 1
+                if failures > MAX_RESUMES:
+                    raise StoreError(
+                        conditions.STORE_UNREACHABLE,
+                        f"reading {key} from {self.url} breaks at byte {position}, again and again: {error}",
+                        retryable=True,
+                    ) from error
+                pause(failures)
+
+    def _open(self, key: str, position: int, etag: str | None) -> tuple[Any, int, str]:
+        """Body from `position`, size of the whole object, ETag. The object must be the same one all the time."""
+        asked: dict[str, Any] = {}
+        if position:
+            asked["Range"] = f"bytes={position}-"
+        if etag is not None:
+            asked["IfMatch"] = etag
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.full_key(key), **asked)
+        except ClientError as error:
+            if code_of(error) in _NOT_FOUND:
+                raise _Absent(key) from error
+            if status_of(error) == 412:
+                raise Corrupt(f"{key} in {self.url} was replaced while it was read") from error
+            raise
+        body, length = answer["Body"], answer["ContentLength"]
+        if position and "ContentRange" not in answer:
+            _skip(body, position)
+            return body, length, answer["ETag"]
+        return body, position + length, answer["ETag"]
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """All objects whose key begins with the prefix."""
+        with translated(f"list {prefix or 'everything'}", self.url):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self._prefix + prefix
+            )
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    yield ObjectInfo(found["Key"].removeprefix(self._prefix), found["Size"])
+
+    # --- deleting --------------------------------------------------------------------------------------------
+
+    def delete(self, keys: Iterable[str]) -> int:
+        """Deletes by the thousand. S3 does not say which keys were there: the number is that of the keys."""
+        count = 0
+        batch: list[str] = []
+        for key in keys:
+            batch.append(self.full_key(key))
+            if len(batch) == DELETE_BATCH:
+                count += self._delete_batch(batch)
+                batch = []
+        return count + (self._delete_batch(batch) if batch else 0)
+
+    def _delete_batch(self, full_keys: Sequence[str]) -> int:
+        with translated(f"delete {full_keys[0]}", self.url):
+            try:
+                answer = self.client.delete_objects(
+                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in full_keys], "Quiet": True}
+                )
+            except ClientError as error:
+                if code_of(error) not in _NOT_IMPLEMENTED:
+                    raise
+                # Google's XML API has no DeleteObjects.
+                for key in full_keys:
+                    self.client.delete_object(Bucket=self.bucket, Key=key)
+                return len(full_keys)
+            for failed in answer.get("Errors", ()):
+                if failed.get("Code") not in _NOT_FOUND:
+                    raise ClientError({"Error": dict(failed)}, "DeleteObjects")  # type: ignore[typeddict-item]
+        return len(full_keys)
+
+    def abort_uploads(self, prefix: str) -> int:
+        """Aborts unfinished multipart uploads below the prefix."""
+        count = 0
+        with translated(f"list unfinished uploads of {prefix or 'everything'}", self.url):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=self._prefix + prefix
+            )
+            # All of them first: aborting while paging would skip some.
+            found = [(upload["Key"], upload["UploadId"]) for page in pages for upload in page.get("Uploads", ())]
+            for key, upload in found:
+                count += self.abort_upload(key, upload)
+        return count
+
+
+class _Absent(Exception):
+    """There is no such object."""
+
+
+def _wrong_digest() -> dict[str, Any]:
+    return {"ChecksumSHA256": base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()}
+
+
+def _is_refused(request: Callable[[], Any]) -> bool:
+    try:
+        request()
+    except ClientError as error:
+        if code_of(error) in DIGEST_CODES or status_of(error) == 400:
+            return True
+        raise
+    return False
+
+
+def _skip(body: Any, count: int) -> None:
+    """For servers that ignore Range."""
+    while count:
+        chunk = body.read(min(READ_CHUNK, count))
+        if not chunk:
+            raise ConnectionError("the answer ended early")
+        count -= len(chunk)
+
+
+def pause(failures: int) -> None:
+    """Exponential back-off with jitter, 0.1 to 5 s."""
+    time.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+
+
+def repeated(request: Callable[[], Any], attempts: int = 3) -> Any:
+    """Repeats a request whose bytes were changed on the way. botocore repeats the transient errors."""
+    for attempt in range(1, attempts + 1):
+        try:
+            return request()
+        except ClientError as error:
+            if code_of(error) not in DIGEST_CODES or attempt == attempts:
+                raise
+            pause(attempt)
+    raise AssertionError("unreachable")

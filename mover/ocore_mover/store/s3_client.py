@@ -1,0 +1,234 @@
+"""The boto3 client: credentials, time-outs, retries, signing, and S3's errors in our words."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import botocore.auth
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import DeferredRefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSLError,
+)
+
+from ocore_crds import conditions
+
+from ..errors import Corrupt, MoverError, StoreError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: Four attempts of 5 s to connect: an unreachable store is reported within half a minute.
+CONNECT_TIMEOUT = 5
+#: Seconds without a byte. Completing an upload of thousands of parts takes some servers that long.
+READ_TIMEOUT = 60
+MAX_ATTEMPTS = 4
+#: Mounted Secrets change in place: the files are read again this often (botocore renews 15 minutes before "expiry").
+_CREDENTIALS_LIFETIME = timedelta(minutes=20)
+
+_NO_BUCKET = {"NoSuchBucket", "InvalidBucketName", "AllAccessDisabled"}
+_DENIED = {
+    "403",
+    "AccessDenied",
+    "AccountProblem",
+    "ExpiredToken",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnauthorizedAccess",
+}
+_FULL = {
+    "507",
+    "InsufficientStorage",
+    "QuotaExceeded",
+    "StorageFull",
+    "XMinioAdminBucketQuotaExceeded",
+    "XMinioStorageFull",
+}
+_NOT_WRITABLE = {"405", "InvalidRetentionPeriod", "KMS.DisabledException", "MethodNotAllowed", "ObjectLocked"}
+_OTHER_REGION = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
+#: The bytes that arrived are not those that were hashed.
+DIGEST_CODES = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
+
+
+@dataclass(frozen=True)
+class S3Options:
+    """How to reach an S3 store; the command line's options of the same names."""
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    #: Folder with the files accessKeyId, secretAccessKey and maybe sessionToken; None: boto3's own chain.
+    credentials: Path | None = None
+    ca: Path | None = None
+    sse: str | None = None
+    kms_key: str | None = None
+    path_style: bool = True
+
+    def encryption(self) -> dict[str, Any]:
+        """Arguments of PutObject and CreateMultipartUpload."""
+        if self.sse is None:
+            return {}
+        arguments = {"ServerSideEncryption": self.sse}
+        if self.kms_key:
+            arguments["SSEKMSKeyId"] = self.kms_key
+        return arguments
+
+
+class _ChecksumSigner(botocore.auth.S3SigV4Auth):
+    """Signs the payload with the digest that the request declares already, instead of hashing every part twice.
+
+    Every server that checks SigV4 checks the payload's digest too, also one that knows no x-amz-checksum-sha256; over
+    https botocore would leave it out.
+    """
+
+    def payload(self, request: Any) -> str:
+        declared = request.headers.get("x-amz-checksum-sha256")
+        if declared is None:
+            digest: str = super().payload(request)
+            return digest
+        return base64.b64decode(declared).hex()
+
+
+_SIGNER = "ocore-s3v4"
+botocore.auth.AUTH_TYPE_MAPS[_SIGNER] = _ChecksumSigner
+
+
+def connect(options: S3Options, connections: int) -> "S3Client":
+    """A thread-safe client with that many pooled connections. Opens none yet."""
+    session = botocore.session.Session()
+    if options.credentials is not None:
+        folder = options.credentials
+        # boto3 offers no public way to bring one's own renewing credentials; this is the one its documentation shows.
+        session._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]
+            refresh_using=lambda: read_credentials(folder), method="ocore-credentials-folder"
+        )
+    client: S3Client = session.create_client(  # type: ignore[assignment]
+        "s3",
+        region_name=options.region,
+        endpoint_url=options.endpoint,
+        verify=str(options.ca) if options.ca is not None else None,
+        config=Config(
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            max_pool_connections=connections,
+            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+            s3={"addressing_style": "path" if options.path_style else "virtual", "payload_signing_enabled": True},
+            # Ours are SHA-256 and always given; CRC trailers confuse servers that are not AWS.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            tcp_keepalive=True,
+            user_agent_extra="ocore-snapshots",
+        ),
+    )
+    for operation in ("PutObject", "UploadPart"):
+        client.meta.events.register(f"choose-signer.s3.{operation}", _choose_signer)  # type: ignore[arg-type]
+    return client
+
+
+def _choose_signer(signature_version: Any, **_: Any) -> str | None:
+    return _SIGNER if signature_version in ("s3v4", "v4", _SIGNER) else None
+
+
+def read_credentials(folder: Path) -> dict[str, str]:
+    """A mounted Secret, in botocore's words. Raises StoreError SecretInvalid where a key is missing."""
+    values = {}
+    for key in ("accessKeyId", "secretAccessKey", "sessionToken"):
+        try:
+            values[key] = (folder / key).read_text().strip()
+        except FileNotFoundError:
+            values[key] = ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(conditions.SECRET_INVALID, f"the store's credentials cannot be read: {error}") from error
+    missing = [key for key in ("accessKeyId", "secretAccessKey") if not values[key]]
+    if missing:
+        raise StoreError(
+            conditions.SECRET_INVALID,
+            f"the store's credentials Secret lacks {' and '.join(missing)}; it needs accessKeyId and secretAccessKey",
+        )
+    return {
+        "access_key": values["accessKeyId"],
+        "secret_key": values["secretAccessKey"],
+        "token": values["sessionToken"],
+        "expiry_time": (datetime.now(UTC) + _CREDENTIALS_LIFETIME).isoformat(),
+    }
+
+
+def code_of(error: ClientError) -> str:
+    """S3's error code; answers to HEAD have no body, there it is the HTTP status."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status_of(error: ClientError) -> int:
+    """The HTTP status; 0 where there is none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+@contextmanager
+def translated(what: str, url: str) -> Iterator[None]:
+    """Turns what boto3 raises into StoreError; `what` was tried ("write KEY")."""
+    try:
+        yield
+    except ClientError as error:
+        raise _from_answer(error, what, url) from error
+    except BotoCoreError as error:
+        raise _from_client(error, what, url) from error
+
+
+def _from_answer(error: ClientError, what: str, url: str) -> MoverError:
+    code, status = code_of(error), status_of(error)
+    said = error.response.get("Error", {}).get("Message", "")
+    detail = f"cannot {what} in {url}: {code} {said}".rstrip()
+    if code in _NO_BUCKET:
+        return StoreError(conditions.BUCKET_NOT_FOUND, f"{detail}. Create the bucket, or correct its name.")
+    if code in DIGEST_CODES:
+        return Corrupt(f"{detail}. The bytes were changed on their way to the store, several times.")
+    if code in _FULL or status == 507:
+        return StoreError(conditions.NO_SPACE, f"{detail}. Free space in the store or raise its quota.")
+    if code in _OTHER_REGION:
+        return StoreError(conditions.STORE_UNREACHABLE, f"{detail}. Set the bucket's own region and endpoint.")
+    if code in _NOT_WRITABLE:
+        return StoreError(conditions.STORE_NOT_WRITABLE, f"{detail}. The store does not allow this.")
+    if code in _DENIED or status in (401, 403):
+        return StoreError(
+            conditions.STORE_ACCESS_DENIED,
+            f"{detail}. Check the credentials, and that they may list the bucket and read, write and delete objects.",
+        )
+    if status >= 500 or code in ("SlowDown", "RequestTimeout", "429") or status == 429:
+        return StoreError(
+            conditions.STORE_UNREACHABLE, f"{detail}. The store did not recover within the retries.", retryable=True
+        )
+    return StoreError(conditions.STORE_NOT_READY, f"{detail} (HTTP {status}).")
+
+
+def _from_client(error: BotoCoreError, what: str, url: str) -> StoreError:
+    detail = f"cannot {what} in {url}: {error}"
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
+        return StoreError(
+            conditions.STORE_ACCESS_DENIED,
+            f"{detail}. Name a Secret with credentials, or give the Job's service account a workload identity.",
+        )
+    if isinstance(error, SSLError):
+        return StoreError(
+            conditions.STORE_UNREACHABLE, f"{detail}. Where the endpoint has a CA of its own, set the store's caBundle."
+        )
+    if isinstance(error, HTTPClientError) or "Connection" in type(error).__name__:
+        return StoreError(
+            conditions.STORE_UNREACHABLE,
+            f"{detail}. Check the endpoint, its DNS name, network policies and that the store runs.",
+            retryable=True,
+        )
+    return StoreError(conditions.STORE_NOT_READY, f"{detail}.")

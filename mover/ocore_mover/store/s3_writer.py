@@ -1,0 +1,265 @@
+"""Streams one object into S3: parts are uploaded by a few threads while the next one is filled."""
+
+import base64
+import hashlib
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import structlog
+from botocore.exceptions import ClientError
+
+from ocore_crds import conditions
+from ocore_crds.manifest import StoredObject
+
+from ..errors import Corrupt, MoverError, StoreError
+from .keys import checked
+from .s3_client import code_of, translated
+
+if TYPE_CHECKING:
+    from .s3 import S3Store
+
+log = structlog.get_logger()
+
+MIB = 1024 * 1024
+#: (parts, bytes of each): S3 allows 10,000 parts of at most 5 GiB and 5 TiB in all. Objects up to 7.8 GiB are made of parts of
+#: 8 MiB, up to 258 GiB of parts that fit in memory.
+PART_SIZES = (
+    (1000, 8 * MIB),
+    (2000, 16 * MIB),
+    (3000, 32 * MIB),
+    (2000, 64 * MIB),
+    (1000, 512 * MIB),
+    (1000, 4600 * MIB),
+)
+#: Larger parts are spooled to a temporary file (TMPDIR), so that memory does not grow with the object.
+SPOOL_ABOVE = 64 * MIB
+#: Bytes in memory that wait for, or are in, an upload, over all writers of a store.
+IN_FLIGHT_BYTES = 64 * MIB
+#: Seconds for one part to find room. An upload that is stuck fails long before (time-outs and retries of the client).
+ROOM_DEADLINE = 1800.0
+#: Seconds that an abort waits for running uploads. A Job that is told to end has ten in all.
+ABORT_DEADLINE = 5.0
+
+
+def part_size(number: int) -> int:
+    """Bytes of the part with that number, from 1."""
+    for count, size in PART_SIZES:
+        if number <= count:
+            return size
+        number -= count
+    raise StoreError(conditions.NO_SPACE, "an object cannot be larger than 5 TiB in S3")
+
+
+class PartPool:
+    """Threads for uploads and a budget of bytes, shared by all writers of a store."""
+
+    def __init__(self, threads: int, budget: int = IN_FLIGHT_BYTES) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+        self._room = threading.Condition()
+        self._budget = budget
+        self._used = 0
+
+    def submit(self, size: int, upload: Callable[[], None]) -> "Future[None]":
+        """Runs `upload` in a thread once there is room for `size` bytes; waits for that here."""
+        with self._room:
+            if not self._room.wait_for(lambda: self._used == 0 or self._used + size <= self._budget, ROOM_DEADLINE):
+                raise StoreError(conditions.STORE_UNREACHABLE, "uploads make no progress", retryable=True)
+            self._used += size
+        future = self._executor.submit(upload)
+        future.add_done_callback(lambda _: self._give_back(size))
+        return future
+
+    def _give_back(self, size: int) -> None:
+        with self._room:
+            self._used -= size
+            self._room.notify_all()
+
+
+class _Part:
+    """Bytes of one part, in memory or, where large, in a temporary file. Hashed into its own digest and the object's."""
+
+    def __init__(self, number: int, whole: "hashlib._Hash") -> None:
+        self.number = number
+        self.capacity = part_size(number)
+        self.size = 0
+        self._whole = whole
+        self._digest = hashlib.sha256()
+        self._memory = bytearray()
+        self._file: IO[bytes] | None = tempfile.TemporaryFile() if self.capacity > SPOOL_ABOVE else None  # noqa: SIM115 - lives as long as the part
+
+    def take(self, data: memoryview) -> int:
+        """Takes what fits; returns how much that was."""
+        data = data[: self.capacity - self.size]
+        if self._file is None:
+            self._memory += data
+        else:
+            self._file.write(data)
+            self._hash(data)
+        self.size += len(data)
+        return len(data)
+
+    def finish(self) -> None:
+        """Nothing more comes. Memory is hashed in one go: small pieces would cost more than the hash itself."""
+        if self._file is None:
+            self._hash(self._memory)
+
+    def _hash(self, data: bytearray | memoryview) -> None:
+        self._whole.update(data)
+        self._digest.update(data)
+
+    @property
+    def full(self) -> bool:
+        return self.size == self.capacity
+
+    @property
+    def bytes_in_memory(self) -> int:
+        return len(self._memory)
+
+    def digest(self) -> bytes:
+        return self._digest.digest()
+
+    def body(self) -> Any:
+        """What boto3 sends."""
+        if self._file is None:
+            return self._memory
+        self._file.seek(0)
+        return self._file
+
+    def drop(self) -> None:
+        """Frees memory and disk."""
+        self._memory = bytearray()
+        if self._file is not None:
+            self._file.close()
+
+
+class S3Writer:
+    """See :class:`~ocore_mover.store.base.Writer`. Not for several threads at once."""
+
+    def __init__(self, store: "S3Store", key: str) -> None:
+        self._store = store
+        self._key = checked(key)
+        self._full_key = store.full_key(key)
+        self._whole = hashlib.sha256()
+        self._size = 0
+        self._part = _Part(1, self._whole)
+        self._upload: str | None = None
+        self._uploads: list[Future[None]] = []
+        self._done: dict[int, dict[str, Any]] = {}
+        self._closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Appends; hands full parts to the upload threads."""
+        if self._closed:
+            raise ValueError("the writer is closed")
+        rest = memoryview(data).cast("B")
+        while rest:
+            if self._part.full:
+                self._send_part()
+            taken = self._part.take(rest)
+            self._size += taken
+            rest = rest[taken:]
+
+    def commit(self) -> StoredObject:
+        """Waits for the parts, completes the upload, and compares the size; reads back where the server checks nothing."""
+        if self._closed:
+            raise ValueError("the writer is closed")
+        checks = self._store.server_checks(self._full_key)
+        if self._upload is None:
+            self._part.finish()
+            self._store.put(self._full_key, self._part.body(), self._whole.digest())
+            trusted = checks
+        else:
+            self._send_part()
+            self._await_parts()
+            trusted = self._complete() and checks
+        self._part.drop()
+        self._closed = True
+        stored = StoredObject(key=self._key, size=self._size, sha256=self._whole.hexdigest())
+        self._compare(stored, trusted)
+        return stored
+
+    def abort(self) -> None:
+        """Gives up. A store that cannot be reached keeps the upload: `delete` aborts it later."""
+        if self._closed:
+            return
+        self._closed = True
+        for future in self._uploads:
+            future.cancel()
+        wait(self._uploads, timeout=ABORT_DEADLINE)  # a part that arrives after the abort would stay for ever
+        self._part.drop()
+        if self._upload is None:
+            return
+        try:
+            with translated(f"abort {self._key}", self._store.url):
+                self._store.abort_upload(self._full_key, self._upload)
+        except MoverError as error:
+            log.warning("unfinished upload left behind", key=self._key, error=error.message)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    def _send_part(self) -> None:
+        """Hands the part that was filled to the upload threads, and begins the next one."""
+        for future in self._uploads:
+            if future.done():
+                future.result()
+        if self._upload is None:
+            self._store.server_checks(self._full_key)
+            with translated(f"write {self._key}", self._store.url):
+                self._upload = self._store.create_upload(self._full_key)
+        part, upload = self._part, self._upload
+        part.finish()
+        self._uploads.append(self._store.parts.submit(part.bytes_in_memory, lambda: self._send(part, upload)))
+        self._part = _Part(part.number + 1, self._whole)
+
+    def _send(self, part: _Part, upload: str) -> None:
+        declared = base64.b64encode(part.digest()).decode()
+        try:
+            with translated(f"write part {part.number} of {self._key}", self._store.url):
+                etag = self._store.upload_part(self._full_key, upload, part.number, part.body, declared)
+        finally:
+            part.drop()
+        self._done[part.number] = {"PartNumber": part.number, "ETag": etag, "ChecksumSHA256": declared}
+
+    def _await_parts(self) -> None:
+        """Raises the first error of an upload."""
+        for future in self._uploads:
+            future.result(timeout=ROOM_DEADLINE)
+
+    def _complete(self) -> bool:
+        """Completes the upload. False where the answer to an earlier try was lost, so that nothing is known of it."""
+        assert self._upload is not None  # noqa: S101 - a promise to the type checker
+        parts = [self._done[number] for number in sorted(self._done)]
+        with translated(f"complete {self._key}", self._store.url):
+            try:
+                self._store.client.complete_multipart_upload(
+                    Bucket=self._store.bucket,
+                    Key=self._full_key,
+                    UploadId=self._upload,
+                    MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
+                )
+            except ClientError as error:
+                if code_of(error) != "NoSuchUpload":
+                    raise
+                return False
+        return True
+
+    def _compare(self, stored: StoredObject, trusted: bool) -> None:
+        if not trusted:
+            for _ in self._store.read(stored):
+                pass
+        elif self._upload is not None:
+            found = self._store.head(self._key)
+            if found is None or found.size != stored.size:
+                raise Corrupt(
+                    f"{self._key} in {self._store.url} has {found.size if found else 'no'} bytes instead of {stored.size}"
+                )
