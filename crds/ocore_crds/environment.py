@@ -186,6 +186,7 @@ class ProbeStatus(StatusModel):
     """What the last probe found."""
 
     time: Timestamp = Field(description="When it ended.")
+    started_at: Timestamp | None = Field(default=None, description="When it began; what changed later it has not seen.")
     generation: int = Field(description="metadata.generation that was probed.")
     server_version: str = Field(default="", description="Version of the PostgreSQL server.")
     server_major: int = Field(default=0, description="Its major version; it chooses the mover's image.")
