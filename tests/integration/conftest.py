@@ -34,6 +34,12 @@ def crds(cluster: Cluster) -> Cluster:
         }
     cluster.apply(*found, manager="helm")
     for crd in found:
+        name = crd["metadata"]["name"]
+        # Whoever applied it before must not hold its fields against an upgrade of the chart.
+        there = cluster.wait("CustomResourceDefinition", name, None, lambda _: True)
+        helms = [m for m in there["metadata"]["managedFields"] if m["manager"] == "helm"]
+        cluster.patch("CustomResourceDefinition", name, None, {"metadata": {"managedFields": helms}})
+    for crd in found:
         cluster.wait("CustomResourceDefinition", crd["metadata"]["name"], None, _established, 30)
         plural = crd["spec"]["names"]["plural"]
         wait_for(f"{plural} served", lambda plural=plural: cluster.kubectl("get", plural, "-n", "default") or True, 30)

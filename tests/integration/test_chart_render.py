@@ -1,0 +1,289 @@
+"""The chart's templates: taken by the real API server for many values, strict about wrong ones, least privilege."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from ocore_operator import kube
+from ocore_operator.settings import Settings
+from support.chart import CHART, FOREIGN, Helm, HelmError, environment, find
+from support.cluster import Cluster, Object, unique
+
+MONITORED = {"metrics": {"monitor": {"kind": "PodMonitor", "interval": "1m", "labels": {"team": "a"}}}}
+EVERYTHING: Object = {
+    "fullnameOverride": "snapshots",
+    "operator": {
+        "image": {
+            "repository": "registry.example.org/operator",
+            "digest": "sha256:" + "0" * 64,
+            "pullPolicy": "Always",
+        },
+        "imagePullSecrets": ["pull"],
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"team": "a"},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "tier", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+    },
+    "mover": {
+        "image": "registry.example.org/mover:{major}",
+        "majors": [16, 17, 18],
+        "imagePullSecrets": ["one", "two"],
+        "serviceAccount": {"name": "mover"},
+    },
+    "settings": {"logLevel": "DEBUG", "jobTtl": 5000000, "leaseRenew": 2.5},
+    "serviceAccount": {"name": "snapshots", "annotations": {"a": "b"}},
+    "admissionPolicies": {"projectLabel": "example.org/project"},
+    "networkPolicy": {"enabled": True, "apiServerPorts": [6443], "metricsFrom": [{"namespaceSelector": {}}]},
+    **MONITORED,
+}
+NOTHING: Object = {
+    "crds": {"install": False},
+    "rbac": {"create": False},
+    "serviceAccount": {"create": False},
+    "admissionPolicies": {"pinnedSnapshots": False},
+    "metrics": {"service": {"enabled": False}},
+}
+NAMESPACED: Object = {
+    "watchNamespaces": ["default", "kube-system"],
+    "mover": {"serviceAccount": {"create": True, "annotations": {"example.org/role": "mover"}}},
+    "admissionPolicies": {"projectLabel": "project"},
+    "metrics": {"monitor": {"kind": "ServiceMonitor"}},
+}
+COMBINATIONS = {"defaults": {}, "everything": EVERYTHING, "nothing": NOTHING, "namespaced": NAMESPACED}
+#: Settings that are for tests and for running outside a cluster.
+NOT_IN_THE_CHART = {"kubeconfig", "allow_failpoints", "failpoint_marks"}
+
+
+@pytest.fixture(scope="module")
+def helm(cluster: Cluster) -> Helm:
+    return Helm(cluster)
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster: Cluster) -> Any:
+    """A restricted namespace."""
+    name = cluster.namespace("chart")
+    yield name
+    cluster.delete("Namespace", name)
+
+
+@pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
+class TestRendered:
+    def test_the_api_server_takes_every_object(self, crds: Cluster, helm: Helm, namespace: str, values: Object) -> None:
+        for obj in helm.render(values, release=unique("r"), namespace=namespace):
+            if obj["kind"] in FOREIGN:
+                continue
+            resource = crds.dynamic.resources.get(api_version=obj["apiVersion"], kind=obj["kind"])
+            resource.server_side_apply(
+                body=obj, name=obj["metadata"]["name"], namespace=obj["metadata"].get("namespace"),
+                field_manager="helm", dry_run="All", field_validation="Strict", force_conflicts=True,
+            )  # fmt: skip
+
+    def test_the_pod_is_restricted(self, cluster: Cluster, helm: Helm, namespace: str, values: Object) -> None:
+        account = {"serviceAccount": {"create": False, "name": "default"}}
+        template = find(helm.render(values | account, namespace=namespace), "Deployment")["spec"]["template"]
+        metadata = template["metadata"] | {"name": unique("pod"), "namespace": namespace}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        cluster.core.create_namespaced_pod(namespace, pod, dry_run="All")
+
+    def test_every_object_says_whose_it_is(self, helm: Helm, values: Object) -> None:
+        for obj in helm.render(values):
+            labels = obj["metadata"]["labels"]
+            assert labels["app.kubernetes.io/managed-by"] == "Helm"
+            assert labels["app.kubernetes.io/instance"] == "ocore"
+
+    def test_nothing_may_read_a_secret_or_use_a_wildcard(self, helm: Helm, values: Object) -> None:
+        for obj in helm.render(values):
+            for rule in obj.get("rules", ()):
+                named = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+                assert not [n for n in named if "*" in n or "secret" in n or "exec" in n or n in ("escalate", "bind")]
+
+    def test_one_replica_that_is_replaced_before_the_next_starts(self, helm: Helm, values: Object) -> None:
+        spec = find(helm.render(values), "Deployment")["spec"]
+        assert spec["replicas"] == 1
+        assert spec["strategy"] == {"type": "Recreate"}
+
+    def test_the_operator_reads_its_environment(
+        self, helm: Helm, values: Object, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in environment(helm.render(values)).items():
+            monkeypatch.setenv(name, value)
+        assert list(Settings().namespaces) == values.get("watchNamespaces", [])
+
+
+def test_helm_lint_finds_nothing(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm.run("lint", str(CHART), "--strict")
+
+
+def test_crds_are_kept(helm: Helm) -> None:
+    found = [o for o in helm.render({}) if o["kind"] == "CustomResourceDefinition"]
+    assert len(found) == 4
+    assert {o["metadata"]["annotations"]["helm.sh/resource-policy"] for o in found} == {"keep"}
+    assert not [o for o in helm.render(NOTHING) if o["kind"] == "CustomResourceDefinition"]
+
+
+# --- values --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"surprise": 1}, "'surprise' not allowed"),
+        ({"operator": {"replicas": 2}}, "'replicas' not allowed"),
+        ({"settings": {"allowFailpoints": True}}, "'allowFailpoints' not allowed"),
+        ({"settings": {"jobTtl": 1}}, "/settings/jobTtl"),
+        ({"settings": {"leaseRenew": 0}}, "/settings/leaseRenew"),
+        ({"settings": {"logLevel": "TRACE"}}, "/settings/logLevel"),
+        ({"watchNamespaces": ["Shop"]}, "/watchNamespaces/0"),
+        ({"watchNamespaces": "shop"}, "/watchNamespaces"),
+        ({"operator": {"image": {"digest": "abc"}}}, "/operator/image/digest"),
+        ({"mover": {"majors": []}}, "/mover/majors"),
+        ({"metrics": {"monitor": {"kind": "Probe"}}}, "/metrics/monitor/kind"),
+        ({"admissionPolicies": {"projectLabel": "a b"}}, "/admissionPolicies/projectLabel"),
+        ({"mover": {"serviceAccount": {"create": True}}}, "needs watchNamespaces"),
+        (
+            {"metrics": {"service": {"enabled": False}, "monitor": {"kind": "ServiceMonitor"}}},
+            "needs metrics.service.enabled",
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_refused(helm: Helm, values: Object, words: str) -> None:
+    with pytest.raises(HelmError, match=re.escape(words)):
+        helm.render(values)
+
+
+def _leaves(values: Object, path: str = "") -> list[str]:
+    found: list[str] = []
+    for name, value in values.items():
+        here = f"{path}.{name}".lstrip(".")
+        found += _leaves(value, here) if isinstance(value, dict) and value and name != "resources" else [here]
+    return found
+
+
+def test_every_value_is_in_the_readme_and_in_the_schema() -> None:
+    text = (CHART / "README.md").read_text()
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    # A row may name several: `a.b`, `.c` is a.b and a.c.
+    documented: set[str] = set()
+    for row in re.findall(r"^\| (`.+?) \|", text, re.MULTILINE):
+        names = re.findall(r"`([\w.]+)`", row)
+        stem = names[0].rpartition(".")[0] if names else ""
+        documented |= {f"{stem}{name}" if name.startswith(".") else name for name in names}
+    for leaf in _leaves(yaml.safe_load((CHART / "values.yaml").read_text())):
+        assert leaf in documented, f"{leaf} is not in README.md"
+        node = schema
+        for part in leaf.split("."):
+            node = node["properties"][part]
+
+
+def test_the_settings_are_the_operators(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every setting can be reached by a value but those for tests, and the chart's defaults are the operator's own."""
+    objects = helm.render({})
+    (container,) = find(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    names = {v["name"].removeprefix("OCORE_").lower() for v in container["env"]}
+    assert names == set(Settings.model_fields) - NOT_IN_THE_CHART
+    plain = Settings()
+    for name, value in environment(objects).items():
+        monkeypatch.setenv(name, value)
+    assert Settings().model_dump(exclude={"lease_name", "mover_image"}) == plain.model_dump(
+        exclude={"lease_name", "mover_image"}
+    )
+
+
+def test_numbers_are_written_out(helm: Helm) -> None:
+    variables = environment(helm.render(EVERYTHING))
+    assert variables["OCORE_JOB_TTL"] == "5000000"
+    assert variables["OCORE_LEASE_RENEW"] == "2.5"
+    assert variables["OCORE_MOVER_MAJORS"] == "16,17,18"
+    assert variables["OCORE_IMAGE_PULL_SECRETS"] == "one,two"
+    assert variables["OCORE_JOB_SERVICE_ACCOUNT"] == "mover"
+
+
+def test_a_digest_goes_before_the_tag(helm: Helm) -> None:
+    (container,) = find(helm.render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"registry.example.org/operator@sha256:{'0' * 64}"
+
+
+def test_monitors(helm: Helm) -> None:
+    pods = find(helm.render(MONITORED), "PodMonitor")
+    assert pods["spec"]["podMetricsEndpoints"] == [{"port": "http", "path": "/metrics", "interval": "1m"}]
+    assert pods["metadata"]["labels"]["team"] == "a"
+    objects = helm.render(NAMESPACED)
+    service, monitor = find(objects, "Service"), find(objects, "ServiceMonitor")
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+
+
+# --- permissions ---------------------------------------------------------------------------------------------
+OURS = ("environments", "snapshotstores", "snapshots", "rollbacks")
+IN_A_NAMESPACE = {
+    **{kind: {"get", "list", "watch", "patch"} for kind in OURS},
+    **{f"{kind}/status": {"patch"} for kind in OURS},
+    "jobs": {"create", "get", "list", "watch", "delete"},
+    "pods": {"get", "list", "watch", "patch"},
+    "pods/log": {"get"},
+    "events": {"create", "patch", "list"},
+    "deployments": {"get", "list", "watch"},
+    "statefulsets": {"get", "list", "watch"},
+    "deployments/scale": {"get", "patch"},
+    "statefulsets/scale": {"get", "patch"},
+    "persistentvolumeclaims": {"get"},
+    "configmaps": {"get"},
+}
+EVERYWHERE = {"namespaces": {"get", "list"}}
+OURS_EVERYWHERE = {**{kind: {"get", "patch"} for kind in OURS}, **{f"{kind}/status": {"patch"} for kind in OURS}}
+
+
+def granted(role: Object) -> dict[str, set[str]]:
+    """Resource → verbs."""
+    found: dict[str, set[str]] = {}
+    for rule in role["rules"]:
+        for resource in rule["resources"]:
+            found.setdefault(resource, set()).update(rule["verbs"])
+    return found
+
+
+def test_cluster_wide_permissions(helm: Helm) -> None:
+    objects = helm.render({})
+    assert granted(find(objects, "ClusterRole", "-operator")) == IN_A_NAMESPACE | EVERYWHERE
+    assert [o["metadata"]["name"] for o in objects if o["kind"] == "Role"] == ["ocore-ocore-snapshots-lease"]
+
+
+def test_namespaced_permissions(helm: Helm) -> None:
+    objects = helm.render(NAMESPACED)
+    assert granted(find(objects, "ClusterRole", "-operator")) == EVERYWHERE | OURS_EVERYWHERE
+    roles = [o for o in objects if o["kind"] == "Role" and o["metadata"]["name"].endswith("-operator")]
+    assert [r["metadata"]["namespace"] for r in roles] == NAMESPACED["watchNamespaces"]
+    assert all(granted(role) == IN_A_NAMESPACE for role in roles)
+    bindings = [o for o in objects if o["kind"] == "RoleBinding" and o["metadata"]["name"].endswith("-operator")]
+    assert [b["metadata"]["namespace"] for b in bindings] == NAMESPACED["watchNamespaces"]
+    account = {"kind": "ServiceAccount", "name": "ocore-ocore-snapshots", "namespace": "ocore-system"}
+    assert all(b["subjects"] == [account] for b in bindings)
+
+
+def test_the_lease_is_its_own(helm: Helm) -> None:
+    objects = helm.render({})
+    create, own = find(objects, "Role", "-lease")["rules"]
+    assert create["verbs"] == ["create"]
+    assert own["resourceNames"] == [environment(objects)["OCORE_LEASE_NAME"]]
+
+
+def test_everything_that_the_operator_asks_for_is_granted(helm: Helm) -> None:
+    objects = helm.render({})
+    roles = [find(objects, "ClusterRole", "-operator"), find(objects, "Role", "-lease")]
+    resources = {resource for role in roles for resource in granted(role)}
+    asked = {value.plural for value in vars(kube).values() if isinstance(value, kube.Type)}
+    assert asked
+    assert asked <= resources
+
+
+def test_users_get_our_kinds_by_their_roles(helm: Helm) -> None:
+    objects = helm.render({})
+    assert granted(find(objects, "ClusterRole", "-view")) == {k: {"get", "list", "watch"} for k in OURS}
+    assert set(granted(find(objects, "ClusterRole", "-edit"))) == {"snapshots", "rollbacks"}
+    assert set(granted(find(objects, "ClusterRole", "-admin"))) == {"environments", "snapshotstores"}
+    assert not [o for o in helm.render({"rbac": {"aggregate": False}}) if "-edit" in o["metadata"]["name"]]

@@ -1,0 +1,70 @@
+"""The chart as a test sees it: rendered, applied as a dry run, installed as a release."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from .cluster import REPOSITORY, Cluster, Object
+
+CHART = REPOSITORY / "charts/ocore-snapshots"
+#: Kinds of the Prometheus Operator, which the local cluster has not.
+FOREIGN = {"ServiceMonitor", "PodMonitor"}
+
+
+class HelmError(AssertionError):
+    """Helm refused; the message is its own."""
+
+
+class Helm:
+    """helm of the local cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._rendered: dict[str, str] = {}
+
+    def run(self, *arguments: str, values: Object | None = None, timeout: float = 180) -> str:
+        """Its stdout; raises HelmError with what it said."""
+        done = subprocess.run(
+            ["helm", *arguments, *(["--values", "-"] if values is not None else [])],
+            env=self.cluster.env, input=json.dumps(values) if values is not None else None,
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise HelmError(done.stderr)
+        return done.stdout
+
+    def render(
+        self, values: Object, *, release: str = "ocore", namespace: str = "ocore-system", chart: Path = CHART
+    ) -> list[Object]:
+        """The objects of a release."""
+        key = json.dumps([values, release, namespace, str(chart)])
+        if key not in self._rendered:
+            self._rendered[key] = self.run(
+                "template", release, str(chart), "--namespace", namespace, values=values, timeout=60
+            )
+        return [d for d in yaml.safe_load_all(self._rendered[key]) if d]
+
+    def install(self, release: str, namespace: str, values: Object, *options: str, chart: Path = CHART) -> None:
+        """`helm upgrade --install`."""
+        self.run(
+            "upgrade", "--install", release, str(chart), "--namespace", namespace, "--create-namespace",
+            "--timeout", "120s", *options, values=values,
+        )  # fmt: skip
+
+    def uninstall(self, release: str, namespace: str) -> None:
+        """Removes a release; an absent one does not matter."""
+        self.run("uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait", "--timeout", "60s")
+
+
+def find(objects: list[Object], kind: str, suffix: str = "") -> Object:
+    """The only object of that kind whose name ends so."""
+    (found,) = [o for o in objects if o["kind"] == kind and o["metadata"]["name"].endswith(suffix)]
+    return found
+
+
+def environment(objects: list[Object]) -> dict[str, str]:
+    """The variables of the operator's container that have a value."""
+    (container,) = find(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return {v["name"]: v["value"] for v in container["env"] if "value" in v}
