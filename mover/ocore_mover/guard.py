@@ -10,7 +10,7 @@ from ocore_crds.protocol import Step
 
 from .deadline import Token
 from .report import Counter, Reporter
-from .store.base import ObjectInfo, Store, Writer
+from .store.base import Guarantees, ObjectInfo, Store, Writer
 
 
 class GuardedWriter:
@@ -78,6 +78,11 @@ class GuardedStore:
             self._token.check()
             yield chunk
 
+    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+        for chunk in self._store.read_range(obj, start, length):
+            self._token.check()
+            yield chunk
+
     def head(self, key: str) -> ObjectInfo | None:
         self._token.check()
         return self._store.head(key)
@@ -85,6 +90,10 @@ class GuardedStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         self._token.check()
         return self._store.list(prefix)
+
+    def guarantees(self, key: str) -> Guarantees:
+        self._token.check()
+        return self._store.guarantees(key)
 
     def delete(self, keys: Iterable[str]) -> int:
         return self._store.delete(keys)

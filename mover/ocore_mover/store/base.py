@@ -9,9 +9,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from ocore_crds.manifest import StoredObject
+
+
+@dataclass(frozen=True)
+class Guarantees:
+    """What a store does by itself, found out by trying."""
+
+    checksums: Literal["Server", "ReadBack"]  # see protocol.StoreProbeResult
+    conditional_writes: bool
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,10 @@ class Store(Protocol):
         """An object in chunks; after the last chunk raises Corrupt where size or SHA-256 differ. Never retries by
         starting over silently: a broken connection is resumed at the byte it broke."""
 
+    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+        """`length` bytes of an object from `start` on, in chunks; resumed as :meth:`read`. Nothing compares them: the caller
+        knows a digest of what is in them. Raises Corrupt where the object is missing or has another size."""
+
     def head(self, key: str) -> ObjectInfo | None:
         """Whether the object is there, and its size."""
 
@@ -83,3 +95,6 @@ class Store(Protocol):
 
     def abort_uploads(self, prefix: str) -> int:
         """Aborts unfinished multipart uploads (removes temporary files) below the prefix. Returns how many."""
+
+    def guarantees(self, key: str) -> Guarantees:
+        """Tries, with `key` as the test object's, which is there afterwards as little as before."""

@@ -17,7 +17,7 @@ from ocore_crds.manifest import StoredObject
 
 from ..disk import start_writeback
 from ..errors import Corrupt, StoreError
-from .base import ObjectInfo
+from .base import Guarantees, ObjectInfo
 from .keys import checked
 
 #: Names of files that are being written; a listing never shows them.
@@ -106,6 +106,11 @@ class FolderStore:
         for made in missing:
             sync_folder(made.parent)
 
+    def guarantees(self, key: str) -> Guarantees:
+        """A file is read back after each write, and given a name that is free; both by us."""
+        checked(key)
+        return Guarantees("ReadBack", conditional_writes=True)
+
     # --- reading ---------------------------------------------------------------------------------------------
 
     def head(self, key: str) -> ObjectInfo | None:
@@ -130,35 +135,39 @@ class FolderStore:
 
     def read(self, obj: StoredObject) -> Iterator[bytes]:
         """A file in chunks of 1 MiB, compared with its size and SHA-256 at the end."""
+        digest = hashlib.sha256()
+        for chunk in self.read_range(obj, 0, obj.size):
+            digest.update(chunk)
+            yield chunk
+        if digest.hexdigest() != obj.sha256:
+            raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
+
+    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+        """Some bytes of a file; nothing compares them."""
         with self.translated(f"read {obj.key}"):
             try:
                 fd = os.open(self.path(obj.key), os.O_RDONLY | os.O_CLOEXEC)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise Corrupt(f"{obj.key} is missing in {self.url}") from error
         try:
-            yield from self._chunks(fd, obj)
+            yield from self._chunks(fd, obj, start, start + length)
         finally:
             os.close(fd)
 
-    def _chunks(self, fd: int, obj: StoredObject) -> Iterator[bytes]:
-        digest = hashlib.sha256()
-        rest = obj.size
+    def _chunks(self, fd: int, obj: StoredObject, position: int, end: int) -> Iterator[bytes]:
         with self.translated(f"read {obj.key}"):
             size = os.fstat(fd).st_size
             if size != obj.size:
                 raise Corrupt(f"{obj.key} in {self.url} has {size} bytes instead of {obj.size}")
             with contextlib.suppress(OSError):
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        while rest:
+                os.posix_fadvise(fd, position, end - position, os.POSIX_FADV_SEQUENTIAL)
+        while position < end:
             with self.translated(f"read {obj.key}"):
-                chunk = os.read(fd, min(CHUNK, rest))
+                chunk = os.pread(fd, min(CHUNK, end - position), position)
             if not chunk:
                 raise Corrupt(f"{obj.key} in {self.url} became shorter while it was read")
-            digest.update(chunk)
-            rest -= len(chunk)
+            position += len(chunk)
             yield chunk
-        if digest.hexdigest() != obj.sha256:
-            raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All files whose key begins with the prefix, temporary ones left out."""

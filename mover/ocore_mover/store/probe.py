@@ -9,8 +9,7 @@ from ocore_crds.naming import STORE_ID_KEY
 from ocore_crds.protocol import StoreProbeResult
 
 from ..errors import StoreError
-from .base import Store
-from .s3 import S3Store
+from .base import Guarantees, Store
 
 FORMAT = "ocore-store"
 #: Test objects of the first look; never part of a snapshot.
@@ -20,42 +19,45 @@ PROBE_PREFIX = ".ocore-probe/"
 def probe_store(store: Store) -> StoreProbeResult:
     """Writes the store id where there is none, tries what the store checks, removes its test objects.
 
-    Raises StoreError where the store cannot be written to, read from or deleted in; the reason says which.
+    Raises StoreError where the store cannot be written to, read from, listed or deleted in; the reason says which.
     """
     identifier = _find_id(store) or _create_id(store)
-    test = f"{PROBE_PREFIX}{secrets.token_hex(8)}"
-    conditional = True
-    with store.writer(test) as writer:
+    found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+    _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+    return StoreProbeResult(
+        store_id=identifier,
+        checksums=found.checksums,
+        conditional_writes=found.conditional_writes,
+        warnings=_warnings(store, found),
+    )
+
+
+def _try(store: Store, key: str) -> None:
+    """Writes, reads, lists and deletes."""
+    with store.writer(key) as writer:
         writer.write(secrets.token_bytes(64))
         stored = writer.commit()
     try:
         for _ in store.read(stored):
             pass
-        if all(found.key != test for found in store.list(PROBE_PREFIX)):
+        if all(found.key != key for found in store.list(PROBE_PREFIX)):
             raise StoreError(
                 conditions.STORE_NOT_READY,
                 f"{store.url} does not list what was just written; deletion would leave objects behind",
             )
-        if isinstance(store, S3Store):
-            conditional = store.honours_conditions(test)
     finally:
-        store.delete([test])
-    checks = not isinstance(store, S3Store) or store.server_checks(store.full_key(test))
-    return StoreProbeResult(
-        store_id=identifier,
-        checksums="Server" if checks and isinstance(store, S3Store) else "ReadBack",
-        conditional_writes=conditional,
-        warnings=_warnings(store, checks, conditional),
-    )
+        store.delete([key])
 
 
-def _warnings(store: Store, checks: bool, conditional: bool) -> tuple[str, ...]:
-    found = []
-    if not checks:
-        found.append(f"{store.url} does not check the SHA-256 of what it is given: every object is read back, slower")
-    if not conditional:
-        found.append(f"{store.url} ignores If-None-Match: two writers at the same instant could replace a manifest")
-    return tuple(found)
+def _warnings(store: Store, found: Guarantees) -> tuple[str, ...]:
+    warnings = []
+    if found.checksums == "ReadBack" and store.local_root is None:
+        warnings.append(
+            f"{store.url} does not check the SHA-256 of what it is given: every object is read back, slower"
+        )
+    if not found.conditional_writes:
+        warnings.append(f"{store.url} ignores If-None-Match: two writers at the same instant could replace a manifest")
+    return tuple(warnings)
 
 
 def store_id(store: Store) -> str:

@@ -19,7 +19,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 
 from ..errors import Corrupt, StoreError
-from .base import ObjectInfo
+from .base import Guarantees, ObjectInfo
 from .keys import checked
 from .s3_client import DIGEST_CODES, S3Options, code_of, connect, status_of, translated
 from .s3_writer import PartPool, S3Writer
@@ -211,11 +211,22 @@ class S3Store:
                 break
         return True
 
-    def honours_conditions(self, key: str) -> bool:
-        """Whether If-None-Match keeps a write from replacing the object at `key`, which must be there."""
-        data = b"other"
+    def guarantees(self, key: str) -> Guarantees:
+        """Tries what the server checks."""
+        full_key = self.full_key(key)
+        checks = self.server_checks(full_key)
+        data = b"probe"
+        digest = hashlib.sha256(data).digest()
         try:
-            self.put(self.full_key(key), data, hashlib.sha256(data).digest(), IfNoneMatch="*")
+            self.put(full_key, data, digest)
+            conditional = self._refuses_overwrite(full_key, data, digest)
+        finally:
+            self.delete([key])
+        return Guarantees("Server" if checks else "ReadBack", conditional)
+
+    def _refuses_overwrite(self, full_key: str, data: bytes, digest: bytes) -> bool:
+        try:
+            self.put(full_key, data, digest, IfNoneMatch="*")
         except StoreError as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and status_of(cause) in (409, 412):
@@ -262,22 +273,33 @@ class S3Store:
         if digest.hexdigest() != obj.sha256:
             raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
 
-    def _download(self, key: str, size: int | None) -> Iterator[bytes]:
-        """Chunks of an object; resumes where the connection breaks. Raises _Absent, Corrupt where the size differs."""
-        position, etag, failures = 0, None, 0
-        while size is None or position < size or etag is None:
+    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+        """Some bytes of an object; nothing compares them."""
+        try:
+            yield from self._download(obj.key, obj.size, start, start + length)
+        except _Absent as error:
+            raise Corrupt(f"{obj.key} is missing in {self.url}") from error
+
+    def _download(self, key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Chunks of an object from `start` up to `end`; resumes where the connection breaks.
+
+        Raises _Absent, Corrupt where the object's size is not `size`.
+        """
+        position, etag, failures = start, None, 0
+        while end is None or position < end:
             try:
                 with translated(f"read {key}", self.url):
-                    body, total, etag = self._open(key, position, etag)
+                    body, total, etag = self._open(key, position, end, etag)
                 if size is not None and total != size:
                     raise Corrupt(f"{key} in {self.url} has {total} bytes instead of {size}")
-                size = total
+                if end is None:
+                    end = total
                 with contextlib.closing(body):
-                    while chunk := body.read(READ_CHUNK):
+                    while position < end and (chunk := body.read(min(READ_CHUNK, end - position))):
                         position, failures = position + len(chunk), 0
                         yield chunk
-                if position < size:
-                    raise ConnectionError(f"{size - position} bytes did not come")
+                if position < end:
+                    raise ConnectionError(f"{end - position} bytes did not come")
             except (BotoCoreError, HTTPError, OSError) as error:
                 failures += 1
                 if failures > MAX_RESUMES:
@@ -288,11 +310,11 @@ class S3Store:
                     ) from error
                 pause(failures)
 
-    def _open(self, key: str, position: int, etag: str | None) -> tuple[Any, int, str]:
+    def _open(self, key: str, position: int, end: int | None, etag: str | None) -> tuple[Any, int, str]:
         """Body from `position`, size of the whole object, ETag. The object must be the same one all the time."""
         asked: dict[str, Any] = {}
-        if position:
-            asked["Range"] = f"bytes={position}-"
+        if position or end is not None:
+            asked["Range"] = f"bytes={position}-" + ("" if end is None else str(end - 1))
         if etag is not None:
             asked["IfMatch"] = etag
         try:
@@ -302,12 +324,14 @@ class S3Store:
                 raise _Absent(key) from error
             if status_of(error) == 412:
                 raise Corrupt(f"{key} in {self.url} was replaced while it was read") from error
+            if status_of(error) == 416:
+                raise Corrupt(f"{key} in {self.url} is shorter than the manifest says") from error
             raise
-        body, length = answer["Body"], answer["ContentLength"]
-        if position and "ContentRange" not in answer:
-            _skip(body, position)
-            return body, length, answer["ETag"]
-        return body, position + length, answer["ETag"]
+        body = answer["Body"]
+        if "ContentRange" in answer:
+            return body, int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
+        _skip(body, position)  # a server that ignores Range
+        return body, answer["ContentLength"], answer["ETag"]
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects whose key begins with the prefix."""
@@ -383,7 +407,7 @@ def _is_refused(request: Callable[[], Any]) -> bool:
 
 
 def _skip(body: Any, count: int) -> None:
-    """For servers that ignore Range."""
+    """Reads and drops so many bytes."""
     while count:
         chunk = body.read(min(READ_CHUNK, count))
         if not chunk:
