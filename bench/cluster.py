@@ -1,0 +1,318 @@
+"""Figures that need a cluster: a snapshot's latency, a rollback's length and downtime, memory of mover and operator.
+
+Run by `make bench` in the node's network. Both sides of a comparison run in the same cluster, alternating, at least three times; medians.
+Prints Markdown rows to stdout and everything measured to --json.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from support.cluster import GROUP, POD_SECURITY, RESTRICTED, Cluster, Object, unique, wait_for
+from support.operator import Operator
+from support.site import IMAGE, Servers, Site, make_site
+
+Row = dict[str, Any]
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    begin = time.monotonic()
+    action()
+    return time.monotonic() - begin
+
+
+def row(name: str, ours: float, peer: float | None, limit: str, unit: str = "s") -> Row:
+    """One line of the table; the ratio is ours to the peer's."""
+    return {
+        "figure": name,
+        "ours": round(ours, 3),
+        "peer": None if peer is None else round(peer, 3),
+        "ratio": None if not peer else round(ours / peer, 2),
+        "wanted": limit,
+        "unit": unit,
+    }
+
+
+def empty_job(cluster: Cluster, namespace: str) -> None:
+    """What Kubernetes itself takes: a Job that does nothing, in the mover's image."""
+    name = unique("empty")
+    cluster.apply(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "backoffLimit": 0,
+                "template": {
+                    "spec": {
+                        "restartPolicy": "Never",
+                        "securityContext": POD_SECURITY,
+                        "containers": [
+                            {
+                                "name": "main",
+                                "image": f"{IMAGE}/mover:17",
+                                "imagePullPolicy": "IfNotPresent",
+                                "command": ["true"],
+                                "securityContext": RESTRICTED,
+                            }
+                        ],
+                    }
+                },
+            },
+        }
+    )
+    cluster.wait("Job", name, namespace, lambda j: (j.get("status", {}).get("succeeded") or 0) > 0, 60)
+
+
+def latency(cluster: Cluster, servers: Servers, runs: int) -> list[Row]:
+    """From `kubectl apply` of a Snapshot of a tiny environment to Complete, and an empty Job."""
+    ours, peer = [], []
+    with make_site(cluster, servers) as site:
+        for run in range(runs):
+            peer.append(seconds(lambda: empty_job(cluster, site.namespace)))
+            ours.append(
+                seconds(lambda run=run: site.completed("Snapshot", site.snapshot(f"run-{run}")))  # type: ignore[misc]
+            )
+    return [row("Snapshot of a tiny environment / an empty Job", med(ours), med(peer), "≤ 2")]
+
+
+def med(values: list[float]) -> float:
+    """Median."""
+    return statistics.median(values)
+
+
+def fill(site: Site, megabytes: int) -> None:
+    """Wide text and JSON tables of about that size, half compressible."""
+    rows = megabytes * 1024 // 2  # about 2 KiB a row
+    with site.connect() as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pgcrypto")
+        for table in range(8):
+            connection.execute(
+                f"CREATE TABLE wide_{table} AS SELECT g AS id, "
+                "encode(gen_random_bytes(700), 'hex') AS random_text, "
+                "jsonb_build_object('order', g, 'note', repeat('the quick brown fox ', 20), 'sum', g * 1.19) AS data "
+                "FROM generate_series(1, %s) g",
+                [rows // 8],
+            )
+            connection.execute(f"ALTER TABLE wide_{table} ADD PRIMARY KEY (id)")
+
+
+class Downtime:
+    """Asks the application's HTTP port all the time: from the first failed to the first good answer."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.first_failed: float | None = None
+        self.first_good: float | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Downtime":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            good = self._good()
+            now = time.monotonic()
+            if not good and self.first_failed is None:
+                self.first_failed = now
+            if good and self.first_failed is not None and self.first_good is None:
+                self.first_good = now
+            time.sleep(0.02)
+
+    def _good(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.site.url}/readyz", timeout=0.5) as answer:
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    @property
+    def seconds(self) -> float:
+        """How long it did not answer; 0 where it always did."""
+        if self.first_failed is None or self.first_good is None:
+            return 0.0
+        return self.first_good - self.first_failed
+
+
+def own_stop_and_start(site: Site) -> float:
+    """The application's own share of a downtime: scaled to zero and up again, seen at the same port."""
+    with Downtime(site) as downtime:
+        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=0")
+        wait_for("stopped", lambda: not site.cluster.pods(site.namespace, "app=shop"), 60, 0.05)
+        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=1")
+        wait_for("answers again", lambda: downtime.first_good, 60, 0.05)
+    return downtime.seconds
+
+
+RESTORE = """
+set -e
+export PGPASSWORD=$(cat /database/password) PGHOST=$(cat /database/host) PGUSER=$(cat /database/user)
+db=$(cat /database/dbname)
+pg_dump -Fd -j2 --compress=zstd:1 -f /tmp/dump -d "$db"
+psql -qd postgres -c "CREATE DATABASE peer TEMPLATE template0"
+begin=$(date +%s.%N)
+pg_restore -j2 --no-owner --no-acl -d peer /tmp/dump
+psql -qd peer -c ANALYZE
+end=$(date +%s.%N)
+psql -qd postgres -c "DROP DATABASE peer"
+echo "SECONDS $(echo "$end $begin" | awk '{print $1 - $2}')"
+"""
+
+
+def plain_restore(site: Site) -> float:
+    """`pg_restore -j2` and ANALYZE alone, in a pod of the same image."""
+    code, log = site.cluster.run_pod(
+        site.namespace, f"{IMAGE}/mover:17", ["bash", "-c", RESTORE], secrets_={"/database": "database"}, timeout=900
+    )
+    if code != 0:
+        raise RuntimeError(log)
+    return float(log.rsplit("SECONDS ", 1)[1].split()[0])
+
+
+def rollback(cluster: Cluster, servers: Servers, runs: int, megabytes: int) -> tuple[list[Row], float]:
+    """A whole rollback, and its downtime."""
+    whole, peer, down, own = [], [], [], []
+    with make_site(cluster, servers) as site:
+        fill(site, megabytes)
+        site.completed("Snapshot", site.snapshot("base", timeoutSeconds=1800), 900)
+        for run in range(runs):
+            peer.append(plain_restore(site))
+            own.append(own_stop_and_start(site))
+            with Downtime(site) as downtime:
+                name = site.rollback(f"run-{run}", "base", undoWindowSeconds=0, timeoutSeconds=1800)
+                status = site.completed("Rollback", name, 900)["status"]
+            down.append(downtime.seconds)
+            whole.append(span(status["startedAt"], status["completedAt"]) - own[-1])
+            wait_for("cleaned up", lambda: site.databases() == [site.database], 120)
+    net = med([d - o for d, o in zip(down, own, strict=True)])
+    return [
+        row(f"Rollback, {megabytes} MB / pg_restore -j2 + ANALYZE", med(whole), med(peer), "≤ 1.15 and 10 s"),
+        row(f"Downtime, {megabytes} MB, less the application's own {med(own):.1f} s", net, None, "≤ 5 s"),
+    ], net
+
+
+def span(begin: str, end: str) -> float:
+    """Seconds between two timestamps."""
+    from datetime import datetime
+
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
+def operator_idle(cluster: Cluster, servers: Servers, operator: Operator, count: int) -> list[Row]:
+    """Memory and CPU of the operator with so many finished Snapshots."""
+    with make_site(cluster, servers, application=False) as site:
+        done = site.completed("Snapshot", site.snapshot("base"))
+        status = {k: v for k, v in done["status"].items() if k != "id"}
+        resource = cluster.resource("Snapshot")
+        for number in range(count):
+            name = f"copy-{number}"
+            body: Object = {
+                "apiVersion": GROUP,
+                "kind": "Snapshot",
+                "metadata": {"name": name, "namespace": site.namespace, "finalizers": ["ocore.dev/data"]},
+                "spec": {"environmentRef": {"name": site.environment}},
+            }
+            resource.create(body=body, namespace=site.namespace)
+            resource.subresources["status"].patch(
+                body={"status": {**status, "id": f"00000000-0000-4000-8000-{number:012d}", "observedGeneration": 1}},
+                name=name,
+                namespace=site.namespace,
+                content_type="application/merge-patch+json",
+            )
+        operator.scale(0)
+        operator.scale(1)
+        time.sleep(60)  # what it does at start is over
+        before = cpu_seconds(operator)
+        time.sleep(120)
+        cores = (cpu_seconds(operator) - before) / 120
+        memory = anonymous_bytes(operator) / 1e6
+        for number in range(count):
+            cluster.patch("Snapshot", f"copy-{number}", site.namespace, {"metadata": {"finalizers": None}})
+    return [
+        row(f"Operator's memory with {count} Snapshots", memory, None, "≤ 150 MB", "MB"),
+        row(f"Operator's CPU when idle with {count} Snapshots", cores, None, "≤ 0.1 core", "cores"),
+    ]
+
+
+def in_node(script: str) -> str:
+    """Output of a shell script inside the node."""
+    cluster = str(Path(__file__).resolve().parent.parent / "localcluster/cluster")
+    return subprocess.run(
+        [cluster, "exec", "--", "bash", "-c", script], check=True, capture_output=True, text=True, timeout=30
+    ).stdout
+
+
+def operator_pid(operator: Operator) -> int:
+    """The process id inside the node."""
+    uid = operator.pod()["metadata"]["uid"]  # type: ignore[index]
+    script = (
+        f'for c in /proc/[0-9]*/cgroup; do grep -q "{uid}" $c 2>/dev/null || continue; p=$(basename $(dirname $c)); '
+        'tr "\\0" " " < /proc/$p/cmdline | grep -q ocore_operator && echo $p && break; done'
+    )
+    return int(in_node(script))
+
+
+def cpu_seconds(operator: Operator) -> float:
+    """CPU time used so far."""
+    fields = in_node(f"cat /proc/{operator_pid(operator)}/stat").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def anonymous_bytes(operator: Operator) -> int:
+    """RssAnon."""
+    text = in_node(f"grep RssAnon /proc/{operator_pid(operator)}/status")
+    return int(text.split()[1]) * 1024
+
+
+def main() -> None:
+    """Runs the chosen figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figures", nargs="*", default=["latency", "rollback", "operator"])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--megabytes", type=int, default=1500)
+    parser.add_argument("--snapshots", type=int, default=1000)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    cluster = Cluster()
+    operator = Operator(cluster)
+    operator.install()
+    servers = Servers(cluster)
+    rows: list[Row] = []
+    try:
+        if "latency" in options.figures:
+            rows += latency(cluster, servers, max(options.runs, 5))
+        if "rollback" in options.figures:
+            small, small_down = rollback(cluster, servers, options.runs, options.megabytes // 10)
+            large, large_down = rollback(cluster, servers, options.runs, options.megabytes)
+            rows += small + large
+            rows.append(row("Downtime, ten times the database", large_down, small_down, "the same within noise"))
+        if "operator" in options.figures:
+            rows += operator_idle(cluster, servers, operator, options.snapshots)
+    finally:
+        cluster.delete("Namespace", servers.namespace)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False))
+    for r in rows:
+        print(f"| {r['figure']} | {r['ours']} {r['unit']} | {r['peer'] or '—'} | {r['ratio'] or '—'} | {r['wanted']} |")
+
+
+if __name__ == "__main__":
+    main()
