@@ -31,7 +31,7 @@ step() {
     trap 'kill $! 2>/dev/null; exit' TERM
     while :; do
       sleep 5 9>&- & wait $!
-      say "  ... $what, $(seconds "$since") s: $(tail -c 300 "$log" | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 | cut -c 1-90)"
+      say "  ... $what, $(seconds "$since") s: $(tail -c 300 "$log" | tr '\r' '\n' | grep -av '^ *$' | tail -n 1 | cut -c 1-90)"
     done
   ) &
   TICKER=$!

@@ -57,6 +57,7 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
 
 base_key() { hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree)"; }
 
+# shellcheck disable=SC2016  # mmdebstrap expands it
 base_tree() { # SUITE PACKAGES TARGET: as debian_tree, with no database made in it, and no compiler (JIT is off)
   debian_tree "$1" "$2" "$3" \
     --setup-hook='mkdir -p "$1/etc/postgresql-common"' \
@@ -168,6 +169,40 @@ build_all() {
     pairs+=("$PREFIX/$image=$DIGEST")
   done
   import_images "${pairs[@]}"
+  # Every change of code leaves thin layers behind.
+  [ "$(find "$CACHE/images" -type f | wc -l)" -lt 100 ] || step "clearing old images from the cache" prune_images 5
+}
+
+# prune_images KEEP: all but the newest of each image
+prune_images() {
+  local dir keep=$1
+  for dir in "$CACHE"/images/*/; do
+    # shellcheck disable=SC2012  # names of our own
+    (cd "$dir" && ls -t | tail -n +$((keep + 1)) | xargs -r rm -f)
+  done
+  buildah_ rmi --prune >/dev/null
+  python3 "$HERE/lib/oci.py" prune "$CACHE/oci" "$CACHE/images"
+}
+
+# prune: of the node's builds all but the one that is built now and those that clusters run
+prune_cache() {
+  need_root
+  with_lock images prune_images 1
+  with_lock node prune_builds
+}
+
+prune_builds() {
+  local dir used
+  # What clusters of any state folder run upon, and what those of this one will be started upon.
+  used=$(readlink "$STATE"/*/bin "$STATE"/*/rootfs || true
+    cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -oE 'lowerdir=[^,:]+' | sort -u | cut -d= -f2 || true)
+  for dir in "$CACHE"/node/*/ "$CACHE"/rootfs/*/; do
+    dir=${dir%/}
+    case $dir in
+      */"$(binaries_key)" | */"$(rootfs_key)" | '*') continue ;;
+    esac
+    grep -qFx "$dir" <<<"$used" || rm -rf --one-file-system "$dir"
+  done
 }
 
 # load IMAGE...: as it was built last

@@ -197,6 +197,7 @@ with_lock_ports() { (flock 8; choose_port) 8>"$CACHE/locks/ports" || exit 1; }
 start_node() {
   local port=$1
   ln -sfn "$BIN" "$S/bin"
+  ln -sfn "$ROOTFS" "$S/rootfs" # names it as used
   rm -rf "$S/conf" "$S/manifests"
   cp -r "$HERE/guest/conf" "$HERE/guest/manifests" "$HERE/guest/init.sh" "$S/"
   sed -i "s/@CGROUP@/$CGROUP/" "$S/conf/kubelet.yaml"

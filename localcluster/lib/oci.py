@@ -4,6 +4,7 @@ oci.py pause PROGRAM OUT                      an image archive of one static pro
 oci.py export STORAGE DRIVER ID LAYOUT        an image of buildah's storage as blobs; prints its manifest's digest
 oci.py thin LAYOUT HAVE NAME=DIGEST... >OUT   an archive of images in an OCI layout without the blobs
                                               whose digests the file HAVE lists
+oci.py prune LAYOUT RECORDS                   removes the blobs of images whose digest no file below RECORDS has
 """
 
 from __future__ import annotations
@@ -127,6 +128,17 @@ def thin(layout: Path, have: set[str], images: list[str]) -> None:
         write_index(archive, entries)
 
 
+def prune(layout: Path, records: Path) -> None:
+    keep: set[str] = set()
+    for record in records.glob("*/*"):
+        manifest_digest = record.read_text().strip()
+        manifest = json.loads(blob_path(layout, manifest_digest).read_bytes())
+        keep |= {manifest_digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+    for path in (layout / "blobs/sha256").iterdir():
+        if f"sha256:{path.name}" not in keep:
+            path.unlink()
+
+
 def blob_path(layout: Path, name: str) -> Path:
     return layout / "blobs" / name.replace(":", "/")
 
@@ -144,6 +156,8 @@ def main(args: list[str]) -> None:
             print(export(Path(storage), driver, image, Path(layout)))
         case ["thin", layout, have, *images]:
             thin(Path(layout), set(Path(have).read_text().split()), images)
+        case ["prune", layout, records]:
+            prune(Path(layout), Path(records))
         case _:
             sys.exit(__doc__)
 
