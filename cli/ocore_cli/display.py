@@ -39,7 +39,8 @@ class Display(Protocol):
 
 def display_for(console: Console) -> Display:
     """In place on a terminal, lines elsewhere."""
-    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+    in_place = console.is_terminal and not console.is_dumb_terminal
+    return LiveDisplay(console) if in_place else PlainDisplay(console)
 
 
 def step_seconds(step: StepStatus, now: datetime) -> float | None:

@@ -1,0 +1,109 @@
+"""``examples/demo/run``."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from .kube import CLUSTER, NAMESPACE, OPERATOR_NAMESPACE, RELEASE, Kube, cluster_environment, with_plugin
+from .output import Output, StepFailed
+from .steps import BUILD_SECONDS, Demo, clean
+
+_DESCRIPTION = """\
+A snapshot and a rollback of a running application on a local cluster: brings the cluster up, installs the operator, starts a shop
+whose customers keep writing, takes a snapshot, destroys data, rolls back and shows that all is back. Can be run again and again.
+OCORE_CLUSTER names the cluster (default: ocore), CLUSTER=kind takes kind. More in docs/demo.md."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: all is back. 1: a step failed, and it was said what to look at."""
+    parser = argparse.ArgumentParser(
+        prog="examples/demo/run", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--ci", action="store_true", help="plain lines: no colours, nothing redrawn")
+    parser.add_argument("--clean", action="store_true", help="remove the demo and the operator from the cluster")
+    options = parser.parse_args(arguments)
+    output = Output(ci=options.ci, steps=2 if options.clean else 9)
+    kube: Kube | None = None
+    try:
+        if options.clean:
+            env = cluster_environment()
+            if env is None:
+                output.say("There is no cluster that runs, and so nothing to remove.")
+                return 0
+            clean(output, Kube(env, plain=True))
+            return 0
+        kube = _cluster(output)
+        _story(output, Demo(output, kube))
+    except StepFailed as failure:
+        _explain(output, failure, kube)
+        return 1
+    except KeyboardInterrupt:
+        output.say("\nstopped; running it again goes on from what is there", "yellow")
+        return 130
+    return 0
+
+
+def _cluster(output: Output) -> Kube:
+    output.heading("A Kubernetes on this machine, and the images")
+    output.say("localcluster/cluster up && localcluster/cluster images")
+    builder = Kube(dict(os.environ), plain=not output.live)
+    for command in ("up", "images"):
+        if builder.show(str(CLUSTER), command, timeout=BUILD_SECONDS) != 0:
+            raise StepFailed(f"localcluster/cluster {command} failed; see above", "localcluster/cluster status")
+    env = cluster_environment()
+    if env is None:
+        raise StepFailed("the cluster is up, but says nothing of itself", "localcluster/cluster env")
+    return Kube(with_plugin(env), plain=not output.live)
+
+
+def _story(output: Output, demo: Demo) -> None:
+    output.heading("The operator")
+    demo.operator()
+    output.heading("The application: PostgreSQL, an S3 store, a shop")
+    demo.application()
+    output.heading("Customers place orders with attachments, delete drafts; garbage is collected")
+    demo.load()
+    output.heading("A snapshot, while they go on")
+    mark = demo.snapshot()
+    output.heading("Something goes wrong")
+    demo.damage()
+    output.heading("A rollback to the snapshot")
+    downtime = demo.rollback()
+    output.heading("Is everything back?")
+    demo.check(mark)
+    output.heading("Figures")
+    demo.figures(downtime)
+    demo.epilogue()
+
+
+def _explain(output: Output, failure: StepFailed, kube: Kube | None) -> None:
+    output.say(f"\n✗ {failure}", "bold red")
+    if kube is not None:
+        _print_surroundings(output, kube)
+    if failure.look_at:
+        output.say('\nLook at (after `eval "$(localcluster/cluster env)"`):')
+        for command in failure.look_at:
+            output.say(f"  {command}")
+    output.say("\nWhat was made is left as it is: run it again to go on, or `make demo-clean` to remove it.")
+
+
+def _print_surroundings(output: Output, kube: Kube) -> None:
+    """Pods, the latest events and the operator's last words: best effort, the failure itself was printed."""
+    for command in (
+        ("kubectl", "-n", NAMESPACE, "get", "pods,jobs,oenv,ostore,osnap,orb"),
+        ("kubectl", "-n", NAMESPACE, "events", "--types=Warning"),
+        ("kubectl", "-n", OPERATOR_NAMESPACE, "logs", "-l", f"app.kubernetes.io/instance={RELEASE}", "--tail=10"),
+    ):
+        output.say(f"\n$ {' '.join(command)}", "dim")
+        try:
+            done = subprocess.run(command, env=kube.env, capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            output.say(str(error))
+        else:
+            output.say("\n".join((done.stdout + done.stderr).splitlines()[-15:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

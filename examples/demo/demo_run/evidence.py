@@ -1,0 +1,90 @@
+"""What is measured and compared: states of the application, times of an operation, downtime. Pure but for the Kube it is given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .kube import Kube
+from .output import Look, Output, StepFailed
+
+Object = dict[str, Any]
+#: An order with a smaller id may be committed after one with a larger: what is compared ends this many ids before the last.
+_MARGIN = 100
+
+
+_FIGURES: tuple[tuple[str, Callable[[Object], str]], ...] = (
+    ("orders", lambda s: f"{s['orders']['count']:,}"),
+    ("confirmed orders", lambda s: f"{s['orders']['confirmed']:,}"),
+    ("revenue", lambda s: f"€ {float(s['orders']['revenue']):,.2f}"),
+    ("attachments", lambda s: f"{s['attachments']['count']:,}"),
+    ("missing files", lambda s: f"{s['attachments']['missing']:,}"),
+    ("brought back by", lambda s: (s["database"]["rollback_id"] or "-")[:8]),
+)
+
+
+def show_state(output: Output, title: str, states: dict[str, Object]) -> None:
+    """The application's own figures, one column for each moment."""
+    rows: list[tuple[str, ...]] = [(name, *(pick(s) for s in states.values())) for name, pick in _FIGURES]
+    output.table(title, ("", *states), rows)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What must be back afterwards: the confirmed orders up to an id. Nobody but the damage deletes a confirmed order."""
+
+    up_to: int
+    confirmed: int
+    fingerprint: str
+
+    @classmethod
+    def take(cls, kube: Kube, state: Object) -> "Mark":
+        """Of the application as it is now."""
+        return cls.of(kube, max(0, (state["orders"]["last_id"] or 0) - _MARGIN))
+
+    @classmethod
+    def of(cls, kube: Kube, up_to: int) -> "Mark":
+        """Up to that id."""
+        found = kube.app(f"/api/orders?up_to={up_to}")
+        return cls(up_to, found["confirmed"], found["fingerprint"])
+
+
+def status_of(kube: Kube, kind: str, name: str) -> Object:
+    """An operation's status. Raises StepFailed where it is gone."""
+    obj = kube.get(kind, name)
+    if obj is None:
+        raise StepFailed(f"{kind} {name} is gone: somebody deleted it")
+    return dict(obj.get("status", {}))
+
+
+def seconds_between(status: Object, start: str, end: str) -> float | None:
+    """Between two times of a status; None where one is not there."""
+    if not status.get(start) or not status.get(end):
+        return None
+    return (datetime.fromisoformat(status[end]) - datetime.fromisoformat(status[start])).total_seconds()
+
+
+def outages_since(kube: Kube, time: str) -> list[Object]:
+    """Downtimes at the HTTP port that the load generator has measured, from that time (RFC 3339) on."""
+    since = datetime.fromisoformat(time)
+    return [
+        event
+        for event in kube.load_events()
+        if event["event"] == "outage" and datetime.fromisoformat(event["since"]) >= since
+    ]
+
+
+def wait_for_outage(output: Output, kube: Kube, time: str) -> float:
+    """Seconds from the first failed to the first good request around the switch."""
+
+    def look() -> Look:
+        found = outages_since(kube, time)
+        return Look(bool(found), f"{sum(o['seconds'] for o in found):.1f} s" if found else "not answering yet")
+
+    output.wait("downtime at the HTTP port", look, 60, "kubectl -n demo logs job/load")
+    return float(sum(o["seconds"] for o in outages_since(kube, time)))
+
+
+def duration(seconds: float | None) -> str:
+    """For the table of timings."""
+    return "-" if seconds is None else f"{seconds:.1f} s"

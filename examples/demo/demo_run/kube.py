@@ -1,0 +1,110 @@
+"""The local cluster, by kubectl and helm. Never any other cluster than the one that localcluster/cluster made."""
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .output import StepFailed
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CLUSTER = REPOSITORY / "localcluster/cluster"
+NAMESPACE = "demo"
+OPERATOR_NAMESPACE = "ocore-system"
+RELEASE = "ocore"
+Object = dict[str, Any]
+
+
+def cluster_environment() -> dict[str, str] | None:
+    """KUBECONFIG and PATH of the local cluster; None where it does not run."""
+    script = 'set -e; exports=$("$0" env); eval "$exports"; env -0'
+    done = subprocess.run(["bash", "-c", script, str(CLUSTER)], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        return None
+    return dict(item.split("=", 1) for item in done.stdout.split("\0") if "=" in item)
+
+
+def fingerprint(*paths: str) -> str:
+    """Of the files that an image is made of: pods are replaced where it changes, though the tag stays `dev`."""
+    digest = hashlib.sha256()
+    files = [
+        f for p in paths for f in sorted((REPOSITORY / p).rglob("*")) if f.is_file() and "__pycache__" not in f.parts
+    ]
+    for file in files:
+        digest.update(str(file.relative_to(REPOSITORY)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Kube:
+    """Commands against the cluster. Every one has a deadline; a failure is StepFailed with what the command said."""
+
+    def __init__(self, env: dict[str, str], *, plain: bool) -> None:
+        self.env = {**env, **({"TERM": "dumb", "NO_COLOR": "1"} if plain else {})}
+
+    def run(self, *command: str, stdin: str | None = None, timeout: float = 60, ok: tuple[int, ...] = (0,)) -> str:
+        """The command's stdout."""
+        try:
+            done = subprocess.run(
+                command, env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise StepFailed(f"{' '.join(command[:6])} …: no end after {timeout:.0f} s") from error
+        if done.returncode not in ok:
+            raise StepFailed(f"{' '.join(command[:8])}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout
+
+    def show(self, *command: str, timeout: float) -> int:
+        """Runs with its output on the terminal; the exit code."""
+        try:
+            return subprocess.run(command, env=self.env, timeout=timeout, check=False).returncode
+        except subprocess.TimeoutExpired as error:
+            raise StepFailed(f"{' '.join(command[:6])}: no end after {timeout:.0f} s") from error
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """kubectl in the demo's namespace."""
+        return self.run("kubectl", "-n", NAMESPACE, *arguments, stdin=stdin, timeout=timeout)
+
+    def get(self, kind: str, name: str) -> Object | None:
+        """An object; None where there is none."""
+        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
+        return dict(json.loads(text)) if text.strip() else None
+
+    def apply(self, path: Path, build: str) -> None:
+        """The file's or folder's manifests; Deployments of the demo's own image carry the build's fingerprint."""
+        files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+        objects = [d for f in files for d in yaml.safe_load_all(f.read_text()) if d]
+        for obj in objects:
+            if obj["kind"] == "Deployment" and obj["metadata"]["name"] == "shop":
+                obj["spec"]["template"]["metadata"]["annotations"]["demo-build"] = build
+        self.kubectl(
+            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}), timeout=120
+        )
+
+    def app(self, path: str) -> Any:
+        """JSON of the application's API, through the API server's own proxy: no port needs to be forwarded."""
+        return json.loads(
+            self.run("kubectl", "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/services/shop:http/proxy{path}")
+        )
+
+    def in_app(self, *arguments: str, timeout: float = 120, ok: tuple[int, ...] = (0,)) -> Any:
+        """JSON that a command of the application prints, run in its pod."""
+        command = ("kubectl", "-n", NAMESPACE, "exec", "deploy/shop", "--", "python3", "-m", "demo_app", *arguments)
+        return json.loads(self.run(*command, timeout=timeout, ok=ok))
+
+    def load_events(self) -> list[Object]:
+        """What the load generator has said so far."""
+        lines = self.kubectl("logs", "job/load").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def ocore(self, *arguments: str, timeout: float) -> int:
+        """`kubectl ocore`, with its progress on the terminal; its exit code."""
+        return self.show("kubectl", "ocore", *arguments, "-n", NAMESPACE, timeout=timeout)
+
+
+def with_plugin(env: dict[str, str]) -> dict[str, str]:
+    """The environment with the checkout's `kubectl ocore` on the PATH."""
+    return {**env, "PATH": f"{REPOSITORY}/cli:{env.get('PATH', os.defpath)}"}

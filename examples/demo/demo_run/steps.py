@@ -1,0 +1,281 @@
+"""The steps, in their order."""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from .evidence import Mark, duration, seconds_between, show_state, status_of, wait_for_outage
+from .kube import NAMESPACE, OPERATOR_NAMESPACE, RELEASE, REPOSITORY, Kube, fingerprint
+from .output import Look, Output, StepFailed
+
+#: Orders that the load generator places at once, before it goes on at its rate (load.yaml).
+_BURST = 600
+#: The first build of the cluster takes minutes.
+BUILD_SECONDS = 3600.0
+_OPERATION_SECONDS = 900
+#: How long the previous database is kept: long enough to look at it, short enough not to pile up.
+_UNDO_SECONDS = 900
+DEMO = REPOSITORY / "examples/demo"
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, output: Output, kube: Kube) -> None:
+        self.output = output
+        self.kube = kube
+        stamp = datetime.now(UTC).strftime("%m%d-%H%M%S")
+        self.snapshot_name = f"before-{stamp}"
+        self.rollback_name = f"back-{stamp}"
+        self.states: dict[str, Any] = {}
+
+    # --- set-up ------------------------------------------------------------------------------------------
+    def operator(self) -> None:
+        """The chart, as a user installs it."""
+        build = fingerprint("crds/ocore_crds", "operator/ocore_operator", "requirements/operator.txt")
+        command = (
+            "helm", "upgrade", "--install", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"),
+            "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
+            "--set-string", f"operator.podAnnotations.demo-build={build}",
+        )  # fmt: skip
+        self.output.say(" ".join(command[:6]))
+        self.kube.run(*command, timeout=180)
+        self.output.wait(
+            "operator",
+            lambda: self._workload("deployment", f"app.kubernetes.io/instance={RELEASE}", OPERATOR_NAMESPACE),
+            180,
+            f"kubectl -n {OPERATOR_NAMESPACE} get pods",
+            f"kubectl -n {OPERATOR_NAMESPACE} logs -l app.kubernetes.io/instance={RELEASE} --tail 30",
+        )
+
+    def application(self) -> None:
+        """PostgreSQL, an S3 server, the shop, and what the operator is told of them."""
+        self.output.say("kubectl apply -f examples/demo/manifests/")
+        self.kube.apply(DEMO / "manifests", fingerprint("examples/demo/demo_app", "requirements/demo.txt"))
+        pods = f"kubectl -n {NAMESPACE} get pods"
+        for kind, name in (
+            ("statefulset", "postgres"), ("deployment", "s3"), ("job", "postgres-setup"), ("job", "s3-setup"),
+            ("deployment", "shop"),
+        ):  # fmt: skip
+            describe = f"kubectl -n {NAMESPACE} describe {kind} {name}"
+            self.output.wait(name, lambda kind=kind, name=name: self._object(kind, name), 300, pods, describe)  # type: ignore[misc]
+        for kind, name, types in (
+            ("snapshotstore", "backups", ("Ready",)),
+            ("environment", "shop", ("Ready", "RollbackReady")),
+        ):
+            self.output.wait(
+                f"{kind} {name}",
+                lambda kind=kind, name=name, types=types: self._conditions(kind, name, types),  # type: ignore[misc]
+                180,
+                f"kubectl -n {NAMESPACE} describe {kind} {name}",
+                f"kubectl -n {NAMESPACE} get jobs,pods",
+            )
+
+    def load(self) -> None:
+        """Customers."""
+        self.kube.kubectl("delete", "job", "load", "--ignore-not-found", "--wait", timeout=90)
+        before = self.kube.app("/api/state")["orders"]["last_id"] or 0
+        self.kube.apply(DEMO / "load.yaml", "")
+
+        def look() -> Look:
+            state = self.kube.app("/api/state")
+            placed = (state["orders"]["last_id"] or 0) - before
+            return Look(placed >= _BURST, f"{placed} orders placed, {state['attachments']['count']} attachments")
+
+        self.output.wait("orders", look, 300, f"kubectl -n {NAMESPACE} logs job/load --tail 5")
+
+    # --- the story ---------------------------------------------------------------------------------------
+    def snapshot(self) -> Mark:
+        """A snapshot while orders are placed, drafts deleted and garbage collected."""
+        self.states["before"] = before = self.kube.app("/api/state")
+        mark = Mark.take(self.kube, before)
+        self.output.say(f"kubectl ocore snapshot shop --name {self.snapshot_name} --wait")
+        self._operate("snapshot", "shop", "--name", self.snapshot_name)
+        placed = (self.kube.app("/api/state")["orders"]["last_id"] or 0) - before["orders"]["last_id"]
+        self.output.good(f"{placed} orders were placed meanwhile: the application never stopped")
+        return mark
+
+    def damage(self) -> None:
+        """What a rollback is for."""
+        lost = self.kube.in_app("damage")
+        self.output.say(
+            f"a script deleted {lost['orders_deleted']} orders with {lost['attachments_deleted']} attachments, and somebody"
+            f" removed {lost['files_unlinked']} files by hand",
+            "red",
+        )
+
+        def look() -> Look:
+            self.states["damaged"] = state = self.kube.app("/api/state")
+            missing = state["attachments"]["missing"]
+            return Look(missing > 0, f"{missing} attachments whose file is gone")
+
+        self.output.wait("the application sees it", look, 60)
+        show_state(self.output, "What the application holds", self.states)
+
+    def rollback(self) -> float:
+        """Back to the snapshot; the downtime at the HTTP port in seconds."""
+        asked = datetime.now(UTC).isoformat()
+        self.output.say(f"kubectl ocore rollback {self.snapshot_name} --name {self.rollback_name} --wait")
+        self._operate("rollback", self.snapshot_name, "--name", self.rollback_name, "--undo-window", str(_UNDO_SECONDS))
+        return wait_for_outage(self.output, self.kube, asked)
+
+    def check(self, mark: Mark) -> None:
+        """All is back: the confirmed orders one by one, and every attachment's file byte by byte."""
+
+        def look() -> Look:
+            self.states["after"] = state = self.kube.app("/api/state")
+            return Look(state["attachments"]["missing"] == 0, f"{state['attachments']['missing']} files missing")
+
+        self.output.wait("the application's own count", look, 60)
+        show_state(self.output, "What the application holds", self.states)
+        now = Mark.of(self.kube, mark.up_to)
+        if now != mark:
+            raise StepFailed(
+                f"confirmed orders up to S{mark.up_to:05d}: {mark.confirmed} before, {now.confirmed} now, or not the same ones",
+                f"kubectl -n {NAMESPACE} describe rollback {self.rollback_name}",
+            )
+        self.output.good(f"all {mark.confirmed:,} confirmed orders up to S{mark.up_to:05d} are back, unchanged")
+        report = self.kube.in_app("check", timeout=300, ok=(0, 1))
+        if not report["ok"]:
+            raise StepFailed(
+                f"check: {report['missing']} files missing, {report['size'] + report['sha1'] + report['name']} wrong,"
+                f" {report['torn_orders']} orders torn: {report['examples'][:3]}",
+                f"kubectl -n {NAMESPACE} exec deploy/shop -- python3 -m demo_app check",
+            )
+        self.output.good(
+            f"not one attachment is missing: {report['rows']:,} rows, {report['files']:,} files, {report['bytes']:,} bytes read,"
+            " every SHA-1 right"
+        )
+
+    def figures(self, downtime: float) -> None:
+        """Timings, from the resources' own status and from the port."""
+        snapshot = status_of(self.kube, "snapshot", self.snapshot_name)
+        rollback = status_of(self.kube, "rollback", self.rollback_name)
+        steps = [
+            (f"  {s['name']}", duration(seconds_between(s, "startedAt", "completedAt")))
+            for s in rollback.get("steps", [])
+            if s["state"] == "Done"
+        ]
+        refused = rollback.get("refusedSeconds")
+        self.output.table(
+            "Timings",
+            ("", "time"),
+            [
+                ("snapshot, whole", duration(seconds_between(snapshot, "startedAt", "completedAt"))),
+                ("rollback, whole", duration(seconds_between(rollback, "startedAt", "completedAt"))),
+                *steps,
+                (
+                    "application stopped (asked to stop until ready)",
+                    duration(seconds_between(rollback, "quiescedAt", "readyAt")),
+                ),
+                ("downtime at the HTTP port (first failed to first good)", duration(downtime)),
+                ("database refused connections", duration(refused if refused is None else float(refused))),
+            ],
+        )
+        last = [e for e in self.kube.load_events() if e["event"] == "progress"][-1]
+        self.output.say(
+            f"The load generator placed {last['orders']:,} orders with {last['attachments']:,} attachments, deleted"
+            f" {last['deleted']:,} drafts and collected garbage {last['gc_runs']} times; failed requests: {last['errors'] or 'none'}."
+        )
+        self.kube.kubectl("delete", "job", "load", "--ignore-not-found", "--wait=false")
+
+    def epilogue(self) -> None:
+        """What to look at, and how to remove it."""
+        self.output.say(
+            f"""
+Look at it:
+  eval "$(localcluster/cluster env)"; export PATH=$PWD/cli:$PATH
+  kubectl -n {NAMESPACE} port-forward svc/shop 8080:8080          # then open http://127.0.0.1:8080
+  kubectl -n {NAMESPACE} get oenv,ostore,osnap,orb
+  kubectl -n {NAMESPACE} describe rollback {self.rollback_name}
+  kubectl ocore status -n {NAMESPACE}
+  kubectl -n {NAMESPACE} apply -f examples/demo/load.yaml          # customers again, for half an hour
+  kubectl ocore snapshot shop -n {NAMESPACE} --wait                # your own
+The database from before the rollback is kept for {_UNDO_SECONDS // 60} minutes beside the live one.
+
+Remove it:
+  make demo-clean      # the demo and the operator
+  make cluster-down    # the whole cluster; nothing is left behind"""
+        )
+
+    # --- looks -------------------------------------------------------------------------------------------
+    def _operate(self, *arguments: str) -> None:
+        kind, name = arguments[0], arguments[arguments.index("--name") + 1]
+        code = self.kube.ocore(
+            *arguments, "--wait", "--timeout", str(_OPERATION_SECONDS), timeout=_OPERATION_SECONDS + 60
+        )
+        if code != 0:
+            raise StepFailed(
+                f"the {kind} did not work",
+                f"kubectl -n {NAMESPACE} describe {kind} {name}",
+                f"kubectl -n {NAMESPACE} get jobs,pods",
+                f"kubectl -n {OPERATOR_NAMESPACE} logs -l app.kubernetes.io/instance={RELEASE} --tail 50",
+            )
+
+    def _object(self, kind: str, name: str) -> Look:
+        obj = self.kube.get(kind, name) or {}
+        status = obj.get("status", {})
+        if kind == "job":
+            failed = next(
+                (c for c in status.get("conditions", []) if c["type"] == "Failed" and c["status"] == "True"), None
+            )
+            if failed is not None:
+                raise StepFailed(f"job {name}: {failed.get('message')}", f"kubectl -n {NAMESPACE} logs job/{name}")
+            return Look(status.get("succeeded", 0) > 0, "done" if status.get("succeeded") else "running")
+        observed = status.get("observedGeneration", 0) >= obj.get("metadata", {}).get("generation", 1)
+        ready = status.get("readyReplicas", 0)
+        updated = status.get("updatedReplicas", 0)
+        done = observed and ready >= 1 and updated >= 1 and status.get("replicas", 0) == updated
+        return Look(done, "ready" if done else self._why_not(name))
+
+    def _why_not(self, name: str) -> str:
+        pods = json.loads(self.kube.kubectl("get", "pods", "-l", f"app={name}", "-o", "json"))["items"]
+        for pod in pods:
+            for container in pod.get("status", {}).get("containerStatuses", []):
+                waiting = container["state"].get("waiting")
+                if waiting:
+                    return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+        return "starting" if pods else "no pod yet"
+
+    def _workload(self, kind: str, selector: str, namespace: str) -> Look:
+        found = json.loads(self.kube.run("kubectl", "-n", namespace, "get", kind, "-l", selector, "-o", "json"))[
+            "items"
+        ]
+        ready = [
+            o
+            for o in found
+            if o.get("status", {}).get("observedGeneration", 0) >= o["metadata"]["generation"]
+            and o.get("status", {}).get("readyReplicas", 0) >= 1
+            and o["status"].get("replicas") == o["status"].get("updatedReplicas")
+        ]
+        return Look(bool(found) and len(ready) == len(found), f"{len(ready)} of {len(found)} ready")
+
+    def _conditions(self, kind: str, name: str, types: tuple[str, ...]) -> Look:
+        obj = self.kube.get(kind, name) or {}
+        found = {c["type"]: c for c in obj.get("status", {}).get("conditions", [])}
+        lacking = [found.get(t) for t in types if found.get(t, {}).get("status") != "True"]
+        if not lacking:
+            return Look(True, ", ".join(types))
+        words = [f"{c['type']} {c['reason']}: {c['message']}" if c else "not looked at yet" for c in lacking]
+        return Look(False, "; ".join(words))
+
+
+def clean(output: Output, kube: Kube) -> None:
+    """Removes the demo while the operator still runs, which takes the data out of the way, then the operator."""
+    output.heading("Removing the demo")
+    started = time.monotonic()
+    for kind in ("rollbacks", "snapshots", "environments", "snapshotstores"):
+        kube.run(
+            "kubectl", "-n", NAMESPACE, "delete", f"{kind}.ocore.dev", "--all", "--ignore-not-found", "--timeout=120s",
+            timeout=150, ok=(0, 1),
+        )  # fmt: skip
+        output.say(f"{kind} are gone")
+    kube.run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s", timeout=200)
+    output.say(f"namespace {NAMESPACE} is gone")
+    output.heading("Removing the operator")
+    kube.run("helm", "uninstall", RELEASE, "-n", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait", timeout=180)
+    kube.run("kubectl", "delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found", "--timeout=120s", timeout=150)
+    output.good(
+        f"removed in {time.monotonic() - started:.0f} s; the chart keeps its CRDs. `make cluster-down` removes the cluster"
+    )
