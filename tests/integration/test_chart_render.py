@@ -10,7 +10,7 @@ import yaml
 from ocore_operator import kube
 from ocore_operator.settings import Settings
 from support.chart import CHART, FOREIGN, Helm, HelmError, environment, find
-from support.cluster import Cluster, Object, unique
+from support.cluster import REPOSITORY, Cluster, Object, documents, unique
 
 MONITORED = {"metrics": {"monitor": {"kind": "PodMonitor", "interval": "1m", "labels": {"team": "a"}}}}
 EVERYTHING: Object = {
@@ -287,3 +287,15 @@ def test_users_get_our_kinds_by_their_roles(helm: Helm) -> None:
     assert set(granted(find(objects, "ClusterRole", "-edit"))) == {"snapshots", "rollbacks"}
     assert set(granted(find(objects, "ClusterRole", "-admin"))) == {"environments", "snapshotstores"}
     assert not [o for o in helm.render({"rbac": {"aggregate": False}}) if "-edit" in o["metadata"]["name"]]
+
+
+@pytest.mark.parametrize("path", ["argocd/application.yaml", "flux/operator.yaml"])
+def test_the_examples_for_gitops_give_values_that_the_chart_takes(helm: Helm, path: str) -> None:
+    found = list(documents(REPOSITORY / "examples/gitops" / path))
+    (values,) = [
+        v
+        for d in found
+        for v in (d["spec"].get("values"), d["spec"].get("source", {}).get("helm", {}).get("valuesObject"))
+        if v
+    ]
+    assert find(helm.render(values), "Deployment")

@@ -1,0 +1,183 @@
+"""Every example is taken by the real API server; the expressions for Flux mean what they should."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+
+from ocore_crds.kinds import KINDS
+from support.cluster import REPOSITORY, Cluster, Object, documents, unique, wait_for
+from support.statuses import ALL, Sample
+
+EXAMPLES = REPOSITORY / "examples"
+FILES = [
+    *sorted(EXAMPLES.glob("*.yaml")),
+    *sorted(EXAMPLES.glob("gitops/shop/*.yaml")),
+    EXAMPLES / "gitops/argocd/argocd-cm.yaml",
+]
+#: Kinds of Argo CD, Flux and kustomize, which the local cluster has not.
+FOREIGN = {"Application", "Kustomization", "GitRepository", "HelmRelease"}
+PLURAL = {kind.kind: kind.plural for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def namespace(crds: Cluster) -> Iterator[str]:
+    name = crds.namespace("examples")
+    yield name
+    crds.delete("Namespace", name)
+
+
+def take(cluster: Cluster, namespace: str, obj: Object) -> Object:
+    """Created as a dry run; unknown fields are errors."""
+    obj = obj | {"metadata": obj["metadata"] | {"namespace": namespace}}
+    resource = cluster.dynamic.resources.get(api_version=obj["apiVersion"], kind=obj["kind"])
+    created = resource.create(body=obj, namespace=namespace, dry_run="All", field_validation="Strict")
+    return dict(created.to_dict())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(EXAMPLES)))
+def test_the_api_server_takes_it(crds: Cluster, namespace: str, path: Path) -> None:
+    found = [d for d in documents(path) if d["kind"] not in FOREIGN]
+    assert found or path.name == "kustomization.yaml"
+    for obj in found:
+        take(crds, namespace, obj)
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    kinds = {d["kind"] for path in EXAMPLES.glob("*.yaml") for d in documents(path)}
+    assert kinds >= set(PLURAL)
+    stores = [d for p in EXAMPLES.glob("snapshotstore-*.yaml") for d in documents(p) if d["kind"] == "SnapshotStore"]
+    assert {key for store in stores for key in store["spec"] if key in ("s3", "claim")} == {"s3", "claim"}
+
+
+def test_the_folder_for_gitops_builds(crds: Cluster, namespace: str) -> None:
+    built = list(yaml.safe_load_all(crds.kubectl("kustomize", str(EXAMPLES / "gitops/shop"))))
+    assert {obj["kind"] for obj in built} == set(PLURAL)
+    assert {obj["metadata"]["namespace"] for obj in built} == {"shop"}
+    for obj in built:
+        take(crds, namespace, obj)
+
+
+def test_the_kinds_of_others_are_named_rightly() -> None:
+    kinds = {
+        (d["apiVersion"], d["kind"])
+        for folder in ("argocd", "flux", "shop")
+        for path in (EXAMPLES / "gitops" / folder).glob("*.yaml")
+        for d in documents(path)
+        if d["kind"] in FOREIGN
+    }
+    assert kinds == {
+        ("argoproj.io/v1alpha1", "Application"),
+        ("kustomize.toolkit.fluxcd.io/v1", "Kustomization"),
+        ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
+        ("source.toolkit.fluxcd.io/v1", "GitRepository"),
+        ("helm.toolkit.fluxcd.io/v2", "HelmRelease"),
+    }
+
+
+# --- Flux ----------------------------------------------------------------------------------------------------
+def flux() -> Object:
+    """The Kustomization's spec."""
+    (found,) = documents(EXAMPLES / "gitops/flux/kustomization.yaml")
+    spec: Object = found["spec"]
+    return spec
+
+
+def test_flux_checks_every_object_of_the_folder(crds: Cluster) -> None:
+    built = yaml.safe_load_all(crds.kubectl("kustomize", str(EXAMPLES / "gitops/shop")))
+    there = {(o["kind"], o["metadata"]["name"], o["metadata"]["namespace"]) for o in built}
+    assert {(c["kind"], c["name"], c["namespace"]) for c in flux()["healthChecks"]} == there
+    assert flux()["force"] is False
+
+
+def _as_policy(expression: str) -> str:
+    """Flux gives an object's fields by their names, an admission policy gives the object."""
+    return re.sub(r"(?<![\w.])(status|metadata)\.", r"object.\1.", expression)
+
+
+def policy(name: str, namespace: str, check: Object) -> list[Object]:
+    """A policy that refuses every write of a status and says what Flux would call it: in progress first, then failed, then current."""
+    plural = PLURAL[check["kind"]]
+    verdict = 'variables.inProgress ? "InProgress" : variables.failed ? "Failed" : variables.current ? "Current" : "InProgress"'
+    spec: dict[str, Any] = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": ["ocore.dev"],
+                    "apiVersions": ["*"],
+                    "operations": ["UPDATE"],
+                    "resources": [f"{plural}/status"],
+                }
+            ]
+        },
+        "variables": [
+            {"name": part, "expression": _as_policy(check[part])} for part in ("inProgress", "failed", "current")
+        ],
+        "validations": [{"expression": "false", "messageExpression": f'"flux says " + ({verdict})'}],
+    }
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    binding = {
+        "policyName": name,
+        "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": selector},
+    }
+    api = "admissionregistration.k8s.io/v1"
+    return [
+        {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec},
+        {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name}, "spec": binding},
+    ]
+
+
+def verdict(cluster: Cluster, namespace: str, obj: Object) -> str:
+    """What Flux would call the object, evaluated by the API server's CEL; empty while the policy is not obeyed yet."""
+    custom = client.CustomObjectsApi(cluster.api)
+    patch = [{"op": "add", "path": "/status", "value": obj["status"]}]
+    try:
+        custom.patch_namespaced_custom_object_status(
+            "ocore.dev", "v1alpha1", namespace, PLURAL[obj["kind"]], "sample", patch, dry_run="All",
+            _content_type="application/json-patch+json",
+        )  # fmt: skip
+    except ApiException as error:
+        said = json.loads(error.body or "{}")["message"]
+        found = re.search(r"flux says (\w+)", said)
+        assert found, said
+        return found[1]
+    return ""
+
+
+@pytest.fixture(scope="module")
+def judged(crds: Cluster, namespace: str) -> Iterator[Cluster]:
+    """The cluster, which says of each status what Flux would."""
+    name = unique("flux")
+    objects = [
+        o for check in flux()["healthCheckExprs"] for o in policy(f"{name}-{PLURAL[check['kind']]}", namespace, check)
+    ]
+    assert len(objects) == 2 * len(PLURAL)
+    for kind in PLURAL:
+        (ready, *_) = [s.obj for k, s in ALL if k == kind and s.name == "stalled"]
+        crds.apply({**ready, "metadata": {"name": "sample", "namespace": namespace}, "status": {}})
+    crds.apply(*objects)
+    for kind in PLURAL:
+        (ready, *_) = [s.obj for k, s in ALL if k == kind and s.name == "stalled"]
+        wait_for(f"the policy for {kind}", lambda ready=ready: verdict(crds, namespace, ready), 30)
+    yield crds
+    for obj in objects:
+        crds.delete(obj["kind"], obj["metadata"]["name"])
+
+
+@pytest.mark.parametrize(("kind", "sample"), ALL, ids=lambda v: v.name if isinstance(v, Sample) else v)
+def test_flux_health(judged: Cluster, namespace: str, kind: str, sample: Sample) -> None:
+    stored = judged.get(kind, "sample", namespace)
+    assert stored
+    status = dict(sample.obj.get("status", {}))
+    # The samples are of generation 3; the stored object's is its own.
+    if status.get("observedGeneration") == sample.obj["metadata"]["generation"]:
+        status["observedGeneration"] = stored["metadata"]["generation"]
+    assert verdict(judged, namespace, {"kind": kind, "status": status}) == sample.flux
