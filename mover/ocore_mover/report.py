@@ -23,6 +23,8 @@ from ocore_crds.protocol import (
     StepReport,
 )
 
+from . import redact
+
 #: Progress is written at most this often (seconds): the operator patches its status at most once a second.
 PROGRESS_INTERVAL = 0.5
 
@@ -40,6 +42,7 @@ def configure_logging(verbose: bool = False) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            redact.processor,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
@@ -94,7 +97,7 @@ class Reporter:
 
     def emit(self, line: Model) -> None:
         """One JSON line on stdout, flushed."""
-        text = json.dumps(line.wire(), separators=(",", ":"))
+        text = json.dumps(redact.data(line.wire()), separators=(",", ":"))
         with self._lock:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
@@ -120,6 +123,7 @@ class Reporter:
         self._finish(Result(ok=False, failure=failure, time=now()))
 
     def _finish(self, result: Result) -> None:
+        result = Result.model_validate(redact.data(result.wire()))
         self.emit(result)
         # Outside a pod there is no such file, and none is made.
         if self._termination.exists():

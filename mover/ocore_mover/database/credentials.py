@@ -15,7 +15,6 @@ from ..errors import MoverError
 #: libpq's name → the keys of a Secret that give it, the first that is there counts. CloudNativePG writes `username` and
 #: `user`; its `jdbc-uri`, `fqdn-uri` and `pgpass` say the same once more.
 _KEYS = {"host": ("host",), "port": ("port",), "dbname": ("dbname",), "user": ("user", "username")}
-_DEFAULTS = {"port": "5432"}
 #: Would be a second secret, with nowhere to put it but the command line of pg_dump.
 _UNSUPPORTED = ("sslpassword", "passfile", "service")
 
@@ -57,10 +56,10 @@ class Credentials:
         return f"*:*:*:*:{escaped}\n"
 
 
-def load(folder: Path) -> Credentials:
+def load(folder: Path, *, dbname: str = "") -> Credentials:
     """Reads a mounted Secret: `host`, `port`, `dbname`, `user` or `username`, `password`, or `uri`.
 
-    Single keys win over the same part of `uri`. Raises MoverError SecretInvalid with the keys that are missing.
+    `dbname` is taken where the Secret has none. Single keys win over the same part of `uri`. Raises MoverError SecretInvalid with the keys that are missing.
     """
     if not folder.is_dir():
         raise _invalid(folder, "the folder is not there; mount the Secret, or make a folder with one file per key")
@@ -71,8 +70,8 @@ def load(folder: Path) -> Credentials:
             params[name] = value
     password = _read(folder, "password") or params.pop("password", "")
     params.pop("password", None)
-    for name, value in _DEFAULTS.items():
-        params.setdefault(name, value)
+    params.setdefault("port", "5432")
+    params.setdefault("dbname", dbname)
     missing = [name for name in _KEYS if not params.get(name)] + ([] if password else ["password"])
     if missing:
         raise _invalid(

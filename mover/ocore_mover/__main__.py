@@ -1,0 +1,343 @@
+"""The mover's command line. Bodies are thin: options in, a command of :mod:`ocore_mover.commands` called, exit code out."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from ocore_crds.manifest import Identity
+from ocore_crds.protocol import Payload
+
+from .commands import probe as probe_command
+from .commands import switch as switch_command
+from .commands import verify as verify_command
+from .commands.options import (
+    CommonOptions,
+    EnvironmentId,
+    Jobs,
+    OptionalStoreOptions,
+    RollbackId,
+    Scratch,
+    SnapshotId,
+    StoreOptions,
+    TargetOptions,
+    expand,
+    uuid,
+)
+from .commands.restore import RestoreOptions, RestoreRun
+from .commands.runtime import GRACE, Runtime, run
+from .commands.snapshot import SnapshotOptions, SnapshotRun
+from .commands.switch import SwitchOptions
+from .commands.switcher import Switcher
+from .database.cleanup import What
+
+app = typer.Typer(
+    name="ocore_mover",
+    help="Takes, verifies, restores and switches snapshots. Reports are JSON lines on stdout, logs on stderr. docs/mover.md has a "
+    "walk through all of it from a shell.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,  # they print local variables, passwords among them
+    add_completion=False,
+)
+_EXAMPLE = "    python -m ocore_mover "
+_IDS = "--environment-id 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01"
+_SNAPSHOT = f"{_IDS} --snapshot-id 0b0f4b5e-58f4-4d0e-8a53-2b1f3f3f7c02"
+_ROLLBACK = f"{_IDS} --rollback-id 9c7d1f0a-1111-4222-8333-444455556666"
+_SITE = "--database ~/secret --claim /srv --filestore odoo/filestore/live"
+#: The switch puts things in order after a failure, and asks a server that restarts for a minute.
+_SWITCH_GRACE = 90.0
+
+
+def _example(text: str) -> str:
+    return f"**Example**\n\n{_EXAMPLE}{text}"
+
+
+def _attempt(attempt: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", attempt):
+        raise typer.BadParameter(f"{attempt!r}: letters, digits and -, 63 at most")
+    return attempt
+
+
+@app.command("probe", epilog=_example(f"probe {_SITE}"))
+@expand
+def probe(
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId = "00000000-0000-0000-0000-000000000000",
+    rollback: Annotated[bool, typer.Option(help="Also look at what a rollback needs.")] = True,
+    jobs: Jobs = 2,
+) -> None:
+    """Look at an environment: rights, sizes, extensions, filestore. What it finds is its result, never a failure."""
+    target.check()
+    _exit(lambda r: probe_command.probe(r, target, environment_id, rollback=rollback, jobs=jobs), common)
+
+
+@app.command("probe-store", epilog=_example("probe-store --store file:///var/snapshots"))
+@expand
+def probe_store(where: StoreOptions, common: CommonOptions) -> None:
+    """Look at a store, and write its id where it has none: the first command for a new store."""
+    store = where.open()
+    _exit(lambda r: probe_command.probe_store(r, store), common)
+
+
+@app.command("snapshot", epilog=_example(f"snapshot --store file:///var/snapshots {_SITE} {_SNAPSHOT} --scratch /tmp"))
+@expand
+def snapshot(
+    where: StoreOptions,
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the dump's own folder below it is used
+    attempt: Annotated[str, typer.Option(callback=_attempt, help="Keeps two writers of one snapshot apart.")] = "1",
+    identity: Annotated[
+        str,
+        typer.Option(
+            metavar="JSON", help="What the snapshot saw (manifest.Identity); default: a development environment."
+        ),
+    ] = "",
+    config: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The mounted ConfigMap.")] = None,
+    verify: Annotated[
+        Literal["Checksums", "Full"], typer.Option(help="Full: read every byte again at the end.")
+    ] = "Checksums",
+    jobs: Jobs = 2,
+) -> None:
+    """Take a full snapshot of database, filestore and configuration while the application keeps writing."""
+    target.check()
+    store = where.open()
+    who = _identity(identity, environment_id, snapshot_id)
+    _exit(
+        lambda r: SnapshotRun(
+            r,
+            store,
+            SnapshotOptions(
+                identity=who,
+                attempt=attempt,
+                server=target.server(),
+                folders=target.folders(environment_id),
+                layout=target.layout,
+                missing_files=target.missing_files,
+                config=config,
+                scratch=scratch,
+                jobs=jobs,
+                verify=verify,
+            ),
+        ).run(),
+        common,
+    )
+
+
+@app.command("verify", epilog=_example(f"verify --store file:///var/snapshots {_SNAPSHOT}"))
+@expand
+def verify(
+    where: StoreOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    manifest_sha256: Annotated[str | None, typer.Option(help="What the manifest's digest must be.")] = None,
+    jobs: Jobs = 2,
+) -> None:
+    """Read every byte of a snapshot again and compare it with the manifest."""
+    store = where.open()
+    _exit(
+        lambda r: verify_command.verify(r, store, environment_id, snapshot_id, sha256=manifest_sha256, jobs=jobs),
+        common,
+    )
+
+
+@app.command(
+    "restore",
+    epilog=_example(
+        f"restore --store file:///var/snapshots {_SITE} {_SNAPSHOT} {_ROLLBACK.removeprefix(_IDS + ' ')} --scratch /tmp"
+    ),
+)
+@expand
+def restore(
+    where: StoreOptions,
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    rollback_id: RollbackId,
+    scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the dump's own folder below it is used
+    manifest_sha256: Annotated[str | None, typer.Option(help="What the manifest's digest must be.")] = None,
+    jobs: Jobs = 2,
+) -> None:
+    """Restore a snapshot beside the live environment, which is not touched, and check it."""
+    target.check()
+    store = where.open()
+    _exit(
+        lambda r: RestoreRun(
+            r,
+            store,
+            RestoreOptions(
+                environment_id=environment_id,
+                snapshot_id=snapshot_id,
+                rollback_id=rollback_id,
+                manifest_sha256=manifest_sha256,
+                server=target.server(),
+                folders=target.folders(environment_id),
+                layout=target.layout,
+                scratch=scratch,
+                jobs=jobs,
+            ),
+        ).run(),
+        common,
+    )
+
+
+@app.command(
+    "switch",
+    epilog=_example(f"switch --now {_SITE} {_ROLLBACK}")
+    + f"\n\nand back again\n\n{_EXAMPLE}switch --back --now {_SITE} {_ROLLBACK}",
+)
+@expand
+def switch(
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    rollback_id: RollbackId,
+    signal_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the signals appear (downward API).")
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Touched when it waits for its signal.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the first signal.")] = 600.0,
+    now: Annotated[bool, typer.Option("--now", help="Switch at once, without a signal, and end.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="With --now: to the previous database.")] = False,
+) -> None:
+    """Put the restored copy in the live one's place. Stop the application first; its sessions are ended."""
+    target.check()
+    if now == (signal_file is not None):
+        raise typer.BadParameter("give either --now or --signal-file")
+    if back and not now:
+        raise typer.BadParameter("--back goes with --now; a waiting switch is told by its signal")
+    options = SwitchOptions(signal_file, ready_file, wait, now, back)
+    _exit(
+        lambda r: switch_command.switch(r, _switcher(r, target, environment_id, rollback_id), options),
+        common,
+        grace=_SWITCH_GRACE,
+    )
+
+
+@app.command("delete", epilog=_example(f"delete --store file:///var/snapshots {_SNAPSHOT}"))
+@expand
+def delete(
+    where: StoreOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    attempts_only: Annotated[
+        bool, typer.Option("--attempts-only", help="Only what no manifest names: left-overs of attempts that failed.")
+    ] = False,
+    keep_attempt: Annotated[
+        str | None, typer.Option(help="With --attempts-only: an attempt that is being written.")
+    ] = None,
+) -> None:
+    """Remove a snapshot from the store: its manifest first, then everything else."""
+    store = where.open()
+    _exit(
+        lambda r: verify_command.delete(
+            r, store, environment_id, snapshot_id, attempts_only=attempts_only, keep_attempt=keep_attempt
+        ),
+        common,
+    )
+
+
+@app.command("cleanup", epilog=_example(f"cleanup --what previous {_SITE} {_ROLLBACK}"))
+@expand
+def cleanup(
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    rollback_id: RollbackId,
+    what: Annotated[
+        What, typer.Option(help="previous: the undo window is over. restored: given up before the switch.")
+    ],
+) -> None:
+    """Remove what a rollback keeps beside the live environment; never the live one itself."""
+    target.check()
+    _exit(
+        lambda r: switch_command.cleanup(
+            r,
+            _switcher(r, target, environment_id, rollback_id),
+            target.server(),
+            target.folders(environment_id),
+            target.layout,
+            rollback_id,
+            what,
+        ),
+        common,
+    )
+
+
+@app.command(
+    "inspect",
+    epilog=_example(f"inspect --store file:///var/snapshots {_SNAPSHOT}")
+    + f"\n\nor after a switch that was killed\n\n{_EXAMPLE}inspect --repair {_SITE} {_ROLLBACK}",
+)
+@expand
+def inspect(
+    where: OptionalStoreOptions,
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: Annotated[str | None, typer.Option(callback=uuid, help="Report this snapshot's manifest.")] = None,
+    rollback_id: Annotated[str | None, typer.Option(callback=uuid, help="Report this rollback's position.")] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="With --rollback-id: allow connections again, finish what was half.")
+    ] = False,
+) -> None:
+    """Report what is there: a snapshot in the store, or where a rollback stands."""
+    if (snapshot_id is None) == (rollback_id is None):
+        raise typer.BadParameter("give either --snapshot-id or --rollback-id")
+    if snapshot_id is not None:
+        store = where.open()
+        wanted = snapshot_id
+        _exit(lambda r: verify_command.inspect_snapshot(r, store, environment_id, wanted), common)
+    target.check()
+    rollback = rollback_id or ""
+    _exit(
+        lambda r: switch_command.inspect_rollback(_switcher(r, target, environment_id, rollback), repair=repair), common
+    )
+
+
+def _exit(body: Callable[[Runtime], Payload], common: CommonOptions, *, grace: float = GRACE) -> NoReturn:
+    raise typer.Exit(run(body, deadline=common.deadline, verbose=common.verbose, grace=grace))
+
+
+def _switcher(runtime: Runtime, target: TargetOptions, environment_id: str, rollback_id: str) -> Switcher:
+    return Switcher(target.server(), target.folders(environment_id), target.layout, rollback_id, runtime.token)
+
+
+def _identity(text: str, environment_id: str, snapshot_id: str) -> Identity:
+    """The given one, which must be of these ids; from a shell, one of a development environment."""
+    if not text:
+        return Identity(
+            environment_id=environment_id,
+            environment_name=environment_id,
+            environment_type="development",
+            project_id=environment_id,
+            snapshot_id=snapshot_id,
+        )
+    try:
+        identity = Identity.model_validate_json(text)
+    except ValidationError as error:
+        raise typer.BadParameter(f"no identity: {error}", param_hint="--identity") from error
+    if (identity.environment_id, identity.snapshot_id) != (environment_id, snapshot_id):
+        raise typer.BadParameter("its ids are not --environment-id and --snapshot-id", param_hint="--identity")
+    return identity
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

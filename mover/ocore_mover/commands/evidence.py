@@ -1,0 +1,90 @@
+"""What was required, what was proven, what is missing: sentences that a person can check."""
+
+from collections.abc import Iterable, Sequence
+
+from ocore_crds.manifest import Evidence, Manifest
+from ocore_crds.quantity import human
+
+from ..database.check import Checked
+from ..filestore.restore import Restored
+from ..store.base import Store
+
+
+def of_snapshot(manifest: Manifest, store: Store, attachments: int, warnings: Sequence[str]) -> Evidence:
+    """Of a snapshot whose objects are all stored. `attachments`: files that the dumped database names."""
+    checked = (
+        "written to the volume and read back"
+        if store.local_root is not None
+        else "checked by the store as it was written"
+    )
+    required: list[str] = []
+    proven: list[str] = []
+    missing: list[str] = []
+    database, filestore, config = manifest.database, manifest.filestore, manifest.config
+    if database is not None:
+        required.append(f"database {database.name}: every table at one point in time")
+        proven.append(
+            f"database dump: {len(database.files)} files, {human(sum(f.size for f in database.files))}, SHA-256 of each {checked}"
+        )
+        proven.append(
+            f"database dump: pg_dump {database.client_version} ended with exit code 0 at the exported snapshot, and every table of its "
+            "table of contents has its data file"
+        )
+    if filestore is not None:
+        required.append(
+            "filestore: every file that the dumped database names"
+            if filestore.layout == "Odoo"
+            else "filestore: every file of the folder"
+        )
+        proven.append(
+            f"filestore: {filestore.file_count} files, {human(filestore.size_bytes)} in {len(filestore.packs)} packs, SHA-256 of each pack "
+            f"{checked}"
+        )
+        if filestore.layout == "Odoo":
+            proven.append(
+                f"filestore: {attachments - len(filestore.missing)} of {attachments} files that the dumped database names are in the copy, "
+                "each with the SHA-1 that is its name"
+            )
+        missing.extend(filestore.missing[:100])
+    if config is not None:
+        required.append("configuration: every key")
+        proven.append(f"configuration: {config.file_count} keys, SHA-256 {checked}")
+    proven.append("store: every object was found with its size before the manifest was written")
+    return Evidence(required=tuple(required), proven=tuple(proven), missing=tuple(missing), warnings=tuple(warnings))
+
+
+def of_verification(manifest: Manifest, bytes_read: int) -> Evidence:
+    """Of a snapshot that was read again."""
+    objects = len(manifest.objects())
+    return Evidence(
+        required=("every byte of every object",),
+        proven=(f"{objects} objects, {human(bytes_read)} read again, size and SHA-256 as in the manifest",),
+    )
+
+
+def of_restore(
+    manifest: Manifest, checked: Checked | None, restored: Restored | None, named: int, warnings: Iterable[str]
+) -> Evidence:
+    """Of a restored copy beside the live one. `named`: files that the restored database names."""
+    proven: list[str] = []
+    required: list[str] = []
+    if manifest.database is not None and checked is not None:
+        required.append("restored database: loaded without an error, indexes valid, extensions there")
+        proven.append(f"dump: {len(manifest.database.files)} files, SHA-256 of each checked before pg_restore read it")
+        proven.extend(checked.proven)
+    if manifest.filestore is not None and restored is not None:
+        required.append("filestore: every file of the snapshot")
+        proven.append(
+            f"filestore: {restored.files_added} files added ({human(restored.bytes_added)}), {restored.files_checked} were there and right, "
+            f"{restored.files_replaced} were there and wrong and were replaced"
+        )
+        if manifest.filestore.layout == "Odoo":
+            proven.append(
+                f"attachments: all {named} files that the restored database names are in the filestore or known lost"
+            )
+    return Evidence(
+        required=tuple(required),
+        proven=tuple(proven),
+        missing=manifest.filestore.missing[:100] if manifest.filestore is not None else (),
+        warnings=(*warnings, *(checked.warnings if checked is not None else ())),
+    )

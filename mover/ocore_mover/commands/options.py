@@ -1,0 +1,183 @@
+"""Options that several commands share, as dataclasses whose fields are typer options; :func:`expand` puts them together."""
+
+import dataclasses
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ocore_crds.base import UUID_PATTERN
+
+from ..database.connect import Server
+from ..database.credentials import load
+from ..filestore.folders import ClaimFolders
+from ..store import S3Options, Store, open_store
+
+
+def uuid(value: str | None) -> str | None:
+    """A callback for options: a UUID in small letters."""
+    if value is not None and not re.fullmatch(UUID_PATTERN, value):
+        raise typer.BadParameter(f"{value!r} is no UUID such as 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01")
+    return value
+
+
+EnvironmentId = Annotated[str, typer.Option(callback=uuid, help="Identity of the environment (UUID).")]
+SnapshotId = Annotated[str, typer.Option(callback=uuid, help="Identity of the snapshot (UUID).")]
+RollbackId = Annotated[str, typer.Option(callback=uuid, help="Identity of the rollback (UUID).")]
+Jobs = Annotated[int, typer.Option(min=1, max=32, help="Tables dumped or restored, and packs written, at a time.")]
+Scratch = Annotated[
+    Path, typer.Option(exists=True, file_okay=False, writable=True, help="Room for a dump that is on its way.")
+]
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """Of every command."""
+
+    deadline: Annotated[
+        float | None, typer.Option(min=1, help="Seconds after which the command gives up by itself.")
+    ] = None
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")] = False
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Where artifacts live."""
+
+    store: Annotated[str, typer.Option(metavar="URL", help="s3://bucket/prefix or file:///folder.")]
+    s3_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Default: AWS S3 of the region.", rich_help_panel="S3")
+    ] = None
+    s3_region: Annotated[str, typer.Option(help="Region.", rich_help_panel="S3")] = "us-east-1"
+    s3_credentials: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Holds the files accessKeyId and secretAccessKey; without it boto3's own chain (workload identity).",
+            rich_help_panel="S3",
+        ),
+    ] = None
+    s3_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificates that the endpoint is checked against.", rich_help_panel="S3"),
+    ] = None
+    s3_sse: Annotated[
+        str | None, typer.Option(metavar="AES256|aws:kms", help="Encryption by the store.", rich_help_panel="S3")
+    ] = None
+    s3_kms_key_id: Annotated[str | None, typer.Option(help="Key for aws:kms.", rich_help_panel="S3")] = None
+    s3_path_style: Annotated[
+        bool, typer.Option(help="Bucket in the path rather than in the host name.", rich_help_panel="S3")
+    ] = True
+
+    def open(self) -> Store:
+        """The store; wrong usage where the URL is none."""
+        if self.s3_sse not in (None, "AES256", "aws:kms"):
+            raise typer.BadParameter(f"{self.s3_sse!r} is neither AES256 nor aws:kms", param_hint="--s3-sse")
+        try:
+            return open_store(
+                self.store,
+                S3Options(
+                    endpoint=self.s3_endpoint,
+                    region=self.s3_region,
+                    credentials=self.s3_credentials,
+                    ca=self.s3_ca,
+                    sse=self.s3_sse,
+                    kms_key=self.s3_kms_key_id,
+                    path_style=self.s3_path_style,
+                ),
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--store") from error
+
+
+@dataclass(frozen=True)
+class OptionalStoreOptions(StoreOptions):
+    """Where a command needs a store for one of its uses."""
+
+    store: Annotated[str, typer.Option(metavar="URL", help="s3://bucket/prefix or file:///folder.")] = ""
+
+    def open(self) -> Store:
+        """The store; wrong usage where none is given."""
+        if not self.store:
+            raise typer.BadParameter("give --store", param_hint="--store")
+        return super().open()
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """The environment itself: database, filestore, or both."""
+
+    database: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A mounted Secret: files host, port, dbname, user (or username), password, or one file uri.",
+        ),
+    ] = None
+    admin: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The same of a role that creates, renames and ends what the first may not."
+        ),
+    ] = None
+    claim: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the filestore's claim is mounted.")] = None
+    filestore: Annotated[str, typer.Option(metavar="PATH", help="The filestore, below the claim's root.")] = ""
+    layout: Annotated[Literal["Odoo", "Plain"], typer.Option(help="Odoo: files named by ir_attachment.")] = "Odoo"
+    missing_files: Annotated[
+        Literal["Fail", "Report"], typer.Option(help="Where the database names files that are lost already.")
+    ] = "Fail"
+
+    def check(self) -> None:
+        """Wrong usage where nothing is given, or what does not go together."""
+        if self.database is None and self.claim is None:
+            raise typer.BadParameter("give --database, --claim or both")
+        if self.database is None and self.layout == "Odoo":
+            raise typer.BadParameter("layout Odoo needs --database, which names the files; or give --layout Plain")
+        if self.layout == "Plain" and self.claim is not None and not self.filestore:
+            raise typer.BadParameter("layout Plain needs --filestore, a path below the claim's root")
+
+    def server(self) -> Server | None:
+        """The database's server; raises MoverError SecretInvalid."""
+        if self.database is None:
+            return None
+        # The admin's database does not matter, and its Secret need not name one.
+        return Server(load(self.database), load(self.admin, dbname="postgres") if self.admin is not None else None)
+
+    def folders(self, environment_id: str) -> ClaimFolders | None:
+        """The folders on the claim."""
+        return None if self.claim is None else ClaimFolders(self.claim, self.filestore, environment_id)
+
+
+def expand(command: Callable[..., None]) -> Callable[..., None]:
+    """For typer: a parameter that is one of these dataclasses becomes its fields, each an option of its own."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(_keyword(name, hints[name], parameter.default))
+            continue
+        fields = typing.get_type_hints(groups[name], include_extras=True)
+        for field in dataclasses.fields(groups[name]):
+            default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+            parameters.append(_keyword(field.name, fields[field.name], default))
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
+        command(**given)
+
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
+    return wrapper
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)

@@ -1,0 +1,204 @@
+"""``restore``: the snapshot beside the live environment, held, loaded and checked."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ocore_crds import conditions, failpoints
+from ocore_crds.manifest import FilestoreArtifact, Manifest
+from ocore_crds.protocol import RestoreResult, Step
+
+from .. import manifests
+from ..database import check, create
+from ..database import restore as database_restore
+from ..database.connect import Server, connect_maintenance, translating
+from ..database.position import Names
+from ..database.restore import DatabaseRestore, RestoredDatabase
+from ..database.snapshot_export import read_live_names
+from ..errors import MoverError
+from ..filestore import plain_switch
+from ..filestore import restore as filestore_restore
+from ..filestore.folders import ClaimFolders, sort_names
+from ..filestore.hold import HoldSet
+from ..filestore.restore import Restored
+from ..store.base import Store
+from . import evidence
+from .runtime import Runtime, best_effort
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What to bring back, and beside what."""
+
+    environment_id: str
+    snapshot_id: str
+    rollback_id: str
+    manifest_sha256: str | None
+    server: Server | None
+    folders: ClaimFolders | None
+    layout: str
+    scratch: Path
+    jobs: int
+
+
+class RestoreRun:
+    """One run of the command."""
+
+    def __init__(self, runtime: Runtime, store: Store, options: RestoreOptions) -> None:
+        self._runtime = runtime
+        self._store = runtime.guarded(store)
+        self._options = options
+        self._names = Names(options.server.live, options.rollback_id) if options.server is not None else None
+        self._hold = (
+            HoldSet(options.folders, options.rollback_id)
+            if options.folders is not None and options.layout == "Odoo"
+            else None
+        )
+
+    def run(self) -> RestoreResult:
+        """Restores and checks; the live environment is not touched. Raises MoverError; what was made is then taken down."""
+        failpoints.hit("restore-start")
+        with self._runtime.step(Step.PREFLIGHT):
+            manifest = self._preflight()
+            self._take_down()
+        try:
+            self._make_hold()
+            failpoints.hit("restore-hold-made")
+            database, files = self._restore(manifest)
+            with self._runtime.step(Step.CHECK):
+                result = self._check(manifest, database, files)
+        except BaseException:
+            best_effort("what was restored", self._take_down)
+            raise
+        failpoints.hit("restore-checked")
+        return result
+
+    def _preflight(self) -> Manifest:
+        options = self._options
+        stored = manifests.read(
+            self._store, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
+        )
+        manifest = stored.manifest
+        if manifest.database is not None and options.server is None:
+            raise MoverError(conditions.DATABASE_NOT_FOUND, "the snapshot has a database: give --database")
+        if manifest.filestore is not None and options.folders is None:
+            raise MoverError(conditions.CLAIM_NOT_FOUND, "the snapshot has a filestore: give --claim")
+        if manifest.filestore is not None and manifest.filestore.layout != options.layout:
+            raise MoverError(
+                conditions.FILESTORE_LAYOUT_UNSUPPORTED,
+                f"the snapshot's filestore has layout {manifest.filestore.layout}, the environment's {options.layout}; they must be the same",
+            )
+        if self._names is not None:
+            self._names.check_length()
+        manifests.check_objects(self._store, manifest)
+        return manifest
+
+    def _take_down(self) -> None:
+        """What this rollback has made so far: the restored database, the staged folder, the hold set. The position is looked at
+        first: after the switch these are the live environment."""
+        options = self._options
+        if options.server is not None and self._names is not None:
+            with connect_maintenance(options.server, application=database_restore.APPLICATION) as connection:
+                database_restore.take_down(connection, self._names)
+        elif options.folders is not None and plain_switch.is_switched(options.folders, options.rollback_id):
+            raise MoverError(
+                conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is switched already; use a new rollback id"
+            )
+        if self._hold is not None:
+            self._hold.remove()
+        elif options.folders is not None:
+            plain_switch.remove_stage(options.folders, options.rollback_id)
+
+    def _make_hold(self) -> None:
+        """From now on the application's garbage collection takes nothing for good."""
+        if self._hold is None or self._options.server is None:
+            return
+        live = sort_names(read_live_names(self._options.server, self._options.server.live, self._runtime.token))
+        self._hold.hold_all(live.files)
+
+    def _restore(self, manifest: Manifest) -> tuple[RestoredDatabase | None, Restored | None]:
+        load: Callable[[], RestoredDatabase] | None = None
+        add: Callable[[], Restored] | None = None
+        if manifest.database is not None and self._options.server is not None and self._names is not None:
+            restore = DatabaseRestore(
+                server=self._options.server,
+                names=self._names,
+                artifact=manifest.database,
+                store=self._store,
+                scratch=self._options.scratch,
+                counter=self._runtime.counter(Step.RESTORE_DATABASE),
+                token=self._runtime.token,
+                jobs=self._options.jobs,
+            )
+            load = self._as_step(Step.RESTORE_DATABASE, restore.run)
+        if manifest.filestore is not None and self._options.folders is not None:
+            add = self._as_step(Step.RESTORE_FILESTORE, self._adding(manifest.filestore, self._options.folders))
+        if load is not None and add is not None:
+            return self._runtime.both(load, add)
+        return (load() if load is not None else None), (add() if add is not None else None)
+
+    def _as_step(self, step: Step, work: Callable[[], T]) -> Callable[[], T]:
+        def run() -> T:
+            with self._runtime.step(step):
+                return work()
+
+        return run
+
+    def _adding(self, artifact: FilestoreArtifact, folders: ClaimFolders) -> Callable[[], Restored]:
+        counter = self._runtime.counter(Step.RESTORE_FILESTORE)
+        counter.bytes_total, counter.files_total = artifact.size_bytes, artifact.file_count
+        jobs = self._options.jobs
+        if artifact.layout == "Odoo":
+            return lambda: filestore_restore.add_missing(self._store, artifact, folders, self._hold, counter, jobs=jobs)
+        return lambda: filestore_restore.stage_plain(
+            self._store, artifact, folders, self._options.rollback_id, counter, jobs=jobs
+        )
+
+    def _check(self, manifest: Manifest, database: RestoredDatabase | None, files: Restored | None) -> RestoreResult:
+        checked: check.Checked | None = None
+        named = 0
+        server, names = self._options.server, self._names
+        if database is not None and manifest.database is not None and server is not None and names is not None:
+            checked = check.check(server, names, manifest.database, self._runtime.token)
+            if self._hold is not None and manifest.filestore is not None:
+                named = self._check_attachments(server, names, manifest.filestore, self._hold)
+            with (
+                translating(conditions.RESTORE_FAILED, "marking the restored database"),
+                connect_maintenance(server, application=check.APPLICATION, token=self._runtime.token) as connection,
+            ):
+                create.mark_checked(connection, names)
+        warnings = database.warnings if database is not None else ()
+        return RestoreResult(
+            restored_database=database.name if database is not None else "",
+            database_bytes=database.size_bytes if database is not None else 0,
+            files_added=files.files_added if files is not None else 0,
+            bytes_added=files.bytes_added if files is not None else 0,
+            evidence=evidence.of_restore(manifest, checked, files, named, warnings),
+        )
+
+    def _check_attachments(self, server: Server, names: Names, artifact: FilestoreArtifact, hold: HoldSet) -> int:
+        """Every file that the restored database names is there (or was known lost); what garbage collection has taken meanwhile
+        is linked back. Their content was compared as they were added."""
+        named = sort_names(read_live_names(server, names.restored, self._runtime.token)).files
+        lost = frozenset(artifact.missing)
+        wanted = [name for name in named if name not in lost]
+        if len(wanted) != artifact.file_count:
+            raise MoverError(
+                conditions.VERIFICATION_FAILED,
+                f"the restored database names {len(wanted)} files and the snapshot has {artifact.file_count}: they do not belong together; "
+                "take a new snapshot",
+            )
+        _relink(hold, wanted)
+        return len(named)
+
+
+def _relink(hold: HoldSet, names: Sequence[str]) -> None:
+    try:
+        hold.relink(names)
+    except MoverError as error:
+        if error.reason != conditions.ATTACHMENTS_MISSING:
+            raise
+        raise MoverError(conditions.VERIFICATION_FAILED, error.message) from error

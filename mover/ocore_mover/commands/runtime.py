@@ -1,0 +1,149 @@
+"""What surrounds every command: its token, its report lines, its last line, its exit code."""
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+import structlog
+
+from ocore_crds import conditions
+from ocore_crds.protocol import Failure, Payload, Step
+
+from ..database.connect import query_failure
+from ..deadline import Token
+from ..errors import Cancelled, MoverError
+from ..guard import GuardedCounter, GuardedStore
+from ..report import Counter, Reporter, configure_logging
+from ..store.base import Store
+
+log = structlog.get_logger()
+
+#: A command that was ended has this long to clean up (seconds): less than a pod's grace period of 30 s.
+GRACE = 20.0
+#: Partial objects and folders are removed as far as this allows (seconds).
+CLEANUP = 10.0
+EXIT_OK, EXIT_FAILED = 0, 1
+
+First = TypeVar("First")
+Second = TypeVar("Second")
+
+
+class Runtime:
+    """Of one run of one command."""
+
+    def __init__(self, reporter: Reporter, token: Token) -> None:
+        self.reporter = reporter
+        self.token = token
+
+    def guarded(self, store: Store) -> Store:
+        """The store for work that ends with the command."""
+        return GuardedStore(store, self.token)
+
+    def counter(self, step: Step) -> Counter:
+        """A step's counter that ends with the command."""
+        return GuardedCounter(self.reporter, step, self.token)
+
+    @contextmanager
+    def step(self, step: Step, message: str = "") -> Iterator[None]:
+        """Reports that a step runs, and how it ends."""
+        self.token.check()
+        self.reporter.step(step, "Running", message)
+        try:
+            yield
+        except BaseException as error:
+            self.reporter.step(step, "Failed", as_failure(error).message)
+            raise
+        self.reporter.step(step, "Done")
+
+    def both(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+        """Runs both at the same time; where one fails the other is ended, and the failure is the first one's."""
+        with ThreadPoolExecutor(2, thread_name_prefix="half") as pool:
+            one: Future[First] = pool.submit(first)
+            two: Future[Second] = pool.submit(second)
+            # The main thread stays free for signals.
+            halves: tuple[Future[Any], Future[Any]] = (one, two)
+            done, _ = wait(halves, return_when=FIRST_EXCEPTION)
+            failed = next((future.exception() for future in done if future.exception() is not None), None)
+            if failed is not None:
+                failure = as_failure(failed)
+                self.token.cancel(Cancelled(failure.reason, failure.message, retryable=failure.retryable))
+                wait(halves)
+                raise failed
+            return one.result(), two.result()
+
+
+def best_effort(what: str, work: Callable[[], object]) -> None:
+    """Cleans up within :data:`CLEANUP` seconds; what is left is found by the next attempt or by `delete`."""
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            log.warning("left behind", what=what, error=str(error))
+
+    thread = threading.Thread(target=run, name="cleanup", daemon=True)
+    thread.start()
+    thread.join(CLEANUP)
+    if thread.is_alive():
+        log.warning("left behind", what=what, error=f"not done within {CLEANUP:.0f} s")
+
+
+def as_failure(error: BaseException) -> Failure:
+    """Any exception as the last line says it."""
+    if isinstance(error, MoverError):
+        return error.failure()
+    if isinstance(error, psycopg.Error):
+        return query_failure(error, default=conditions.INTERNAL_ERROR, doing="talking to PostgreSQL").failure()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure(reason=conditions.NO_SPACE, message=f"a volume is full: {error}; enlarge it")
+    return Failure(
+        reason=conditions.INTERNAL_ERROR,
+        message=f"{type(error).__name__}: {error}; the log (stderr) has the details",
+        retryable=True,
+    )
+
+
+def run(
+    body: Callable[[Runtime], Payload], *, deadline: float | None, verbose: bool = False, grace: float = GRACE
+) -> int:
+    """Runs a command's body; writes its last line; returns its exit code."""
+    configure_logging(verbose)
+    reporter = Reporter()
+    token = Token(deadline)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: token.cancel())
+    over = threading.Event()
+    threading.Thread(target=_watchdog, args=(token, reporter, over, grace), name="watchdog", daemon=True).start()
+    try:
+        payload = body(Runtime(reporter, token))
+    except Exception as error:
+        failure = as_failure(error)
+        if failure.reason == conditions.INTERNAL_ERROR:
+            log.exception("failed")
+        over.set()
+        reporter.fail(failure)
+        return EXIT_FAILED
+    over.set()
+    reporter.succeed(payload)
+    return EXIT_OK
+
+
+def _watchdog(token: Token, reporter: Reporter, over: threading.Event, grace: float) -> None:
+    """A volume or a server that hangs must not keep a command that was ended from saying so."""
+    while not token.cancelled:
+        if over.wait(0.5):
+            return
+    if over.wait(grace):
+        return
+    log.error("did not end by itself", grace_seconds=grace)
+    try:
+        token.check()
+    except MoverError as error:
+        reporter.fail(error.failure())
+    os._exit(EXIT_FAILED)

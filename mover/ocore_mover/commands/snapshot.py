@@ -1,0 +1,302 @@
+"""``snapshot``: database, filestore and configuration of one point in time, in the store, with the manifest last."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from ocore_crds import conditions, failpoints, naming
+from ocore_crds.manifest import (
+    ConfigArtifact,
+    DatabaseArtifact,
+    FilestoreArtifact,
+    Identity,
+    Manifest,
+)
+from ocore_crds.protocol import SnapshotResult, Step
+
+from .. import manifests
+from ..database import artifact as database_artifact
+from ..database import dump as database_dump
+from ..database import snapshot_export
+from ..database.connect import Server
+from ..database.snapshot_export import Exported
+from ..errors import Corrupt, MoverError
+from ..filestore import freeze as filestore_freeze
+from ..filestore import packs
+from ..filestore.folders import ClaimFolders, sort_names
+from ..filestore.freeze import Frozen
+from ..report import now
+from ..store.base import Store
+from ..store.probe import store_id
+from . import config_archive, evidence
+from .probe import no_attachments
+from .runtime import Runtime, best_effort
+
+log = structlog.get_logger()
+
+#: A filestore without hard links that changes while it is copied is copied again, with a new database snapshot.
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class SnapshotOptions:
+    """What to take, and where to put it."""
+
+    identity: Identity
+    attempt: str
+    server: Server | None
+    folders: ClaimFolders | None
+    layout: str
+    missing_files: str
+    config: Path | None
+    scratch: Path
+    jobs: int
+    verify: str
+
+    @property
+    def prefix(self) -> str:
+        """Key prefix of this attempt."""
+        return naming.attempt_prefix(self.identity.environment_id, self.identity.snapshot_id, self.attempt)
+
+    @property
+    def odoo(self) -> bool:
+        """Whether the database names the files."""
+        return self.folders is not None and self.layout == "Odoo"
+
+
+@dataclass
+class _Taken:
+    """What one try has stored."""
+
+    consistent_at: str = ""
+    database: DatabaseArtifact | None = None
+    filestore: FilestoreArtifact | None = None
+    config: ConfigArtifact | None = None
+    warnings: list[str] = field(default_factory=list)
+    linked: bool = True
+    attachments: int = 0
+
+
+class SnapshotRun:
+    """One run of the command."""
+
+    def __init__(self, runtime: Runtime, store: Store, options: SnapshotOptions) -> None:
+        self._runtime = runtime
+        self._raw_store = store
+        self._store = runtime.guarded(store)
+        self._options = options
+
+    def run(self) -> SnapshotResult:
+        """Takes the snapshot. A manifest of the same attempt that is there already is the result; another's is ManifestExists."""
+        failpoints.hit("snapshot-start")
+        started_at = now()
+        with self._runtime.step(Step.PREPARE):
+            found = self._already_there()
+            if found is not None:
+                return manifests.result(found)
+            identity_of_store = store_id(self._store)
+            self._remove_leftovers()
+        try:
+            taken = self._take()
+            stored = self._publish(taken, identity_of_store, started_at)
+        except BaseException:
+            best_effort("partial objects", self._remove_partial)
+            raise
+        failpoints.hit("after-manifest")
+        return manifests.result(stored, read_back=self._verify(stored))
+
+    def _already_there(self) -> manifests.StoredManifest | None:
+        identity = self._options.identity
+        found = manifests.find(self._store, identity.environment_id, identity.snapshot_id)
+        if found is not None and found.manifest.attempt != self._options.attempt:
+            raise MoverError(
+                conditions.MANIFEST_EXISTS,
+                f"attempt {found.manifest.attempt} has written snapshot {identity.snapshot_id} already; `inspect` reports it",
+            )
+        return found
+
+    def _remove_leftovers(self) -> None:
+        """Of a container of this very attempt that was killed, and frozen folders of any attempt."""
+        self._store.delete([obj.key for obj in self._store.list(self._options.prefix)])
+        self._store.abort_uploads(self._options.prefix)
+        if self._options.folders is not None:
+            filestore_freeze.remove_stale(self._options.folders)
+
+    def _remove_partial(self) -> None:
+        """Our own objects, unless a manifest names them: its answer may be what was lost."""
+        identity, store = self._options.identity, self._raw_store
+        found = manifests.find(store, identity.environment_id, identity.snapshot_id)
+        if found is not None and found.manifest.attempt == self._options.attempt:
+            return
+        store.abort_uploads(self._options.prefix)
+        store.delete([obj.key for obj in store.list(self._options.prefix)])
+
+    def _take(self) -> _Taken:
+        tries = TRIES
+        while True:
+            try:
+                return self._take_once()
+            except MoverError as error:
+                tries -= 1
+                if error.reason != conditions.FILESTORE_CHANGING or tries <= 0 or self._runtime.token.cancelled:
+                    raise
+                log.warning("the filestore changed while it was copied; once more", error=error.message)
+                self._remove_leftovers()
+
+    def _take_once(self) -> _Taken:
+        taken = _Taken(consistent_at=now())
+        with ExitStack() as stack:
+            dump: Callable[[], DatabaseArtifact | None] = _nothing
+            frozen: list[Frozen] = []
+            skipped = 0
+            if self._options.server is not None:
+                exported, skipped = self._export(stack, taken, frozen)
+                dump = self._dumping(self._options.server, exported)
+            copy = self._copying(taken, frozen[0] if frozen else None, skipped)
+            if self._options.folders is None or self._options.server is None:
+                taken.database, taken.filestore = dump(), copy()
+            else:
+                taken.database, taken.filestore = self._runtime.both(dump, copy)
+        if self._options.config is not None:
+            with self._runtime.step(Step.CAPTURE_CONFIG):
+                taken.config = config_archive.capture(self._store, self._options.prefix, self._options.config)
+        else:
+            self._runtime.reporter.step(Step.CAPTURE_CONFIG, "Skipped", "no configuration is given")
+        return taken
+
+    def _export(self, stack: ExitStack, taken: _Taken, frozen: list[Frozen]) -> tuple[Exported, int]:
+        """Enters the exported snapshot and the frozen filestore into the stack."""
+        assert self._options.server is not None  # noqa: S101 - the caller has looked
+        uris = 0
+
+        def freeze(store_fnames: tuple[str, ...]) -> None:
+            nonlocal uris
+            if self._options.folders is None or not self._options.odoo:
+                return
+            uris = self._freeze(stack, taken, frozen, self._options.folders, store_fnames)
+
+        exported = stack.enter_context(
+            snapshot_export.export(self._options.server, self._runtime.token, lock=self._options.odoo, freeze=freeze)
+        )
+        taken.consistent_at = exported.consistent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self._options.odoo and not exported.attachments:
+            raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(self._options.server.live))
+        return exported, uris
+
+    def _freeze(
+        self,
+        stack: ExitStack,
+        taken: _Taken,
+        frozen: list[Frozen],
+        folders: ClaimFolders,
+        store_fnames: tuple[str, ...],
+    ) -> int:
+        names = sort_names(store_fnames)
+        result = stack.enter_context(filestore_freeze.freeze(folders, self._options.attempt, names.files))
+        frozen.append(result)
+        taken.linked = result.linked
+        taken.attachments = len(names.files)
+        lost = [*result.missing, *names.invalid]
+        if lost and self._options.missing_files == "Fail":
+            raise MoverError(
+                conditions.ATTACHMENTS_MISSING,
+                f"the database names {len(lost)} files that the filestore does not have, for example {', '.join(lost[:3])}; restore them, "
+                "delete the rows, or set missingFiles: Report to go on without them",
+            )
+        if lost:
+            taken.warnings.append(
+                f"{len(lost)} files that the database names were lost already, for example {', '.join(lost[:3])}"
+            )
+        if names.uris:
+            taken.warnings.append(
+                f"{names.uris} attachments are kept elsewhere by the application and are not in the snapshot"
+            )
+        if not result.linked:
+            taken.warnings.append("the filestore has no hard links: its files were read where they are")
+        return names.uris
+
+    def _dumping(self, server: Server, exported: Exported) -> Callable[[], DatabaseArtifact]:
+        properties = database_artifact.read(exported.connection)
+
+        def dump() -> DatabaseArtifact:
+            with self._runtime.step(Step.DUMP_DATABASE):
+                return database_dump.dump(
+                    server,
+                    exported,
+                    properties,
+                    self._store,
+                    self._options.prefix,
+                    self._options.scratch,
+                    self._runtime.counter(Step.DUMP_DATABASE),
+                    self._runtime.token,
+                    jobs=self._options.jobs,
+                )
+
+        return dump
+
+    def _copying(self, taken: _Taken, frozen: Frozen | None, skipped: int) -> Callable[[], FilestoreArtifact | None]:
+        folders = self._options.folders
+        if folders is None:
+            return _nothing
+
+        def copy() -> FilestoreArtifact:
+            with self._runtime.step(Step.COPY_FILESTORE):
+                counter = self._runtime.counter(Step.COPY_FILESTORE)
+                prefix, jobs = self._options.prefix, self._options.jobs
+                if frozen is not None:
+                    return packs.store_odoo(self._store, prefix, frozen, counter, jobs=jobs, skipped_uris=skipped)
+                artifact, warnings = packs.store_plain(self._store, prefix, folders, counter, jobs=jobs)
+                taken.warnings.extend(warnings)
+                return artifact
+
+        return copy
+
+    def _publish(self, taken: _Taken, identity_of_store: str, started_at: str) -> manifests.StoredManifest:
+        with self._runtime.step(Step.PUBLISH):
+            manifest = Manifest(
+                store_id=identity_of_store,
+                attempt=self._options.attempt,
+                identity=self._options.identity,
+                started_at=started_at,
+                consistent_at=taken.consistent_at,
+                completed_at=now(),
+                database=taken.database,
+                filestore=taken.filestore,
+                config=taken.config,
+            )
+            manifests.check_objects(self._store, manifest)
+            manifest = manifest.model_copy(
+                update={"evidence": evidence.of_snapshot(manifest, self._store, taken.attachments, taken.warnings)}
+            )
+            failpoints.hit("after-upload-before-manifest")
+            return manifests.write(self._store, manifest)
+
+    def _verify(self, stored: manifests.StoredManifest) -> bool:
+        """Reads every byte again where that was asked for; a snapshot that is not right is taken back."""
+        if self._options.verify != "Full":
+            self._runtime.reporter.step(
+                Step.VERIFY,
+                "Done",
+                "every object's SHA-256 was checked as it was written; the bytes were not read again",
+            )
+            return False
+        with self._runtime.step(Step.VERIFY):
+            counter = self._runtime.counter(Step.VERIFY)
+            counter.bytes_total = stored.manifest.stored_bytes()
+            try:
+                manifests.verify_objects(self._store, stored.manifest, counter, jobs=self._options.jobs)
+            except Corrupt:
+                identity = self._options.identity
+                best_effort(
+                    "the corrupt snapshot",
+                    lambda: manifests.delete_snapshot(self._raw_store, identity.environment_id, identity.snapshot_id),
+                )
+                raise
+        return True
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,167 @@
+"""Database and filestore of one rollback, switched as one. What is slow is done before connections are refused."""
+
+import os
+import time
+from collections.abc import Sequence
+
+from ocore_crds import conditions
+from ocore_crds.protocol import SwitchResult
+
+from ..database import sessions
+from ..database.connect import Server
+from ..database.position import Position
+from ..database.snapshot_export import read_live_names
+from ..database.switch import DatabaseSwitch
+from ..deadline import Token
+from ..errors import MoverError
+from ..filestore import plain_switch
+from ..filestore.folders import ClaimFolders, sort_names
+from ..filestore.hold import HoldSet
+
+
+class Switcher:
+    """One rollback's switch. Where there is a database, its names are the position; else the folders are."""
+
+    def __init__(
+        self, server: Server | None, folders: ClaimFolders | None, layout: str, rollback_id: str, token: Token
+    ) -> None:
+        self._server = server
+        self._folders = folders
+        self._rollback_id = rollback_id
+        self._token = token
+        self._database = DatabaseSwitch(server, rollback_id) if server is not None else None
+        self._plain = folders if layout == "Plain" else None
+        self._hold = HoldSet(folders, rollback_id) if folders is not None and layout == "Odoo" else None
+        self._restored_names: tuple[str, ...] = ()
+        self._previous_names: tuple[str, ...] | None = None
+        self._relinked = 0
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._database is not None:
+            self._database.close()
+
+    def repair(self) -> SwitchResult:
+        """Finishes a switch of the filestore that stands between two renames, and allows connections to the live database."""
+        if self._database is None:
+            return self._folders_only()
+        now = self._database.read()
+        self._align_folders(now)
+        return self._result(self._database.allow_live())
+
+    def look(self) -> SwitchResult:
+        """The position, nothing changed."""
+        return self._result(self._database.read()) if self._database is not None else self._folders_only()
+
+    def prepare(self) -> None:
+        """Checks that a switch would work, and reads the names of the restored database: that takes seconds where they are many.
+
+        Raises MoverError SwitchFailed where there is nothing to switch to.
+        """
+        if self._database is None or self._server is None:
+            return
+        now = self._database.check_ready()
+        if now.position == "New" or self._hold is None or now.restored is None:
+            return
+        if not self._hold.exists:
+            raise MoverError(
+                conditions.SWITCH_FAILED,
+                f"the hold set of rollback {self._rollback_id} is gone, so files may be missing; run `restore` again",
+            )
+        if not now.restored.allows_connections:
+            # An earlier switch gave up after it had refused them.
+            sessions.allow(self._database.connection(), now.restored.name, True)
+        names = sort_names(read_live_names(self._server, now.restored.name, self._token)).files
+        # What is neither there nor held was lost before the snapshot: `restore` has checked all others.
+        self._restored_names = tuple(name for name in names if self._is_kept(name))
+
+    def forward(self) -> SwitchResult:
+        """Switches to the restored copy. Where it is done already it is put in order."""
+        if self._database is None:
+            return self._switch_folders(back=False)
+        if self._database.read().position == "New":
+            return self.repair()
+        if self._hold is not None and self._server is not None:
+            live = self._server.live
+            self._previous_names = sort_names(read_live_names(self._server, live, self._token)).files
+            self._hold.extend(self._previous_names)
+        outcome = self._database.switch(self._keep_files, self._folders_forward)
+        return self._result(outcome.position, outcome.refused_seconds)
+
+    def back(self) -> SwitchResult:
+        """Switches back to the previous database. Where it is done already it is put in order."""
+        if self._database is None:
+            return self._switch_folders(back=True)
+        if self._database.read().position == "Old":
+            return self.repair()
+        outcome = self._database.switch_back(self._give_back_files, self._folders_back)
+        return self._result(outcome.position, outcome.refused_seconds)
+
+    def _keep_files(self) -> None:
+        """No session is left: what was added since is held, what the restored database needs is there."""
+        if self._hold is not None:
+            self._hold.extend(self._previous_names)
+            self._relinked = self._hold.relink(self._restored_names)
+
+    def _give_back_files(self) -> None:
+        """What the previous database needs; after a restart its names are not known, and all that is held is linked."""
+        if self._hold is not None and self._hold.exists:
+            names = self._previous_names
+            self._relinked = self._hold.relink(names if names is not None else self._held_names())
+
+    def _folders_forward(self) -> None:
+        if self._plain is not None:
+            plain_switch.switch(self._plain, self._rollback_id)
+
+    def _folders_back(self) -> None:
+        if self._plain is not None:
+            plain_switch.switch_back(self._plain, self._rollback_id)
+
+    def _align_folders(self, now: Position) -> None:
+        """The databases' names are the commit point: the folders follow them. Where the folders were never staged or are gone,
+        there is nothing to do."""
+        if self._plain is None:
+            return
+        switched = plain_switch.is_switched(self._plain, self._rollback_id)
+        if now.position == "New" and not switched and self._plain.stage(self._rollback_id).exists():
+            plain_switch.switch(self._plain, self._rollback_id)
+        elif now.position == "Old" and switched:
+            plain_switch.switch_back(self._plain, self._rollback_id)
+
+    def _switch_folders(self, *, back: bool) -> SwitchResult:
+        assert self._plain is not None  # noqa: S101 - the options allow no other layout without a database
+        since = time.monotonic()
+        if back:
+            plain_switch.switch_back(self._plain, self._rollback_id)
+        else:
+            plain_switch.switch(self._plain, self._rollback_id)
+        return self._folders_only(round(time.monotonic() - since, 3))
+
+    def _folders_only(self, seconds: float = 0.0) -> SwitchResult:
+        assert self._plain is not None  # noqa: S101 - see above
+        switched = plain_switch.is_switched(self._plain, self._rollback_id)
+        return SwitchResult(position="New" if switched else "Old", refused_seconds=seconds)
+
+    def _result(self, now: Position, seconds: float = 0.0) -> SwitchResult:
+        return SwitchResult(
+            position=now.position,
+            live_database=now.live.name,
+            previous_database=now.previous.name if now.previous is not None else "",
+            restored_database=now.restored.name if now.restored is not None else "",
+            accepting_connections=now.live.allows_connections,
+            refused_seconds=seconds,
+            relinked_files=self._relinked,
+        )
+
+    def _is_kept(self, name: str) -> bool:
+        assert self._folders is not None  # noqa: S101 - there is a hold set
+        return (self._folders.filestore / name).exists() or (self._folders.hold(self._rollback_id) / name).exists()
+
+    def _held_names(self) -> Sequence[str]:
+        assert self._folders is not None  # noqa: S101 - there is a hold set
+        root = self._folders.hold(self._rollback_id)
+        found: list[str] = []
+        for folder in os.scandir(root):
+            if folder.is_dir(follow_symlinks=False):
+                found.extend(f"{folder.name}/{entry.name}" for entry in os.scandir(folder))
+        return sort_names(found).files

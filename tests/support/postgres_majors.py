@@ -1,0 +1,243 @@
+"""A PostgreSQL server of a given major version, and the programs of that version.
+
+The host's own where it has that major, else from a root file system of Debian packages that is made once (needs root and
+mmdebstrap, 30 s) and kept in the cache: the server runs in it, the programs run on the host's files by its own loader.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+SUITES = {15: "bookworm", 17: "trixie"}
+NOBODY = 65534
+SUPERUSER = "postgres"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where the programs of one major are."""
+
+    major: int
+    root: Path | None  # of the root file system that the server runs in
+    bin: Path  # pg_dump and friends, for the host
+
+    def inside(self, name: str) -> str:
+        """A server program's path where it runs."""
+        return f"/usr/lib/postgresql/{self.major}/bin/{name}"
+
+
+def cache() -> Path:
+    """As the Makefile has it."""
+    return Path(os.environ.get("OCORE_CACHE") or Path.home() / ".cache/ocore-snapshots")
+
+
+def installation(major: int) -> Installation:
+    """Finds it or makes it; skips the test where neither is possible."""
+    host = Path(f"/usr/lib/postgresql/{major}/bin")
+    if (host / "initdb").exists():
+        return Installation(major, None, host)
+    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+        pytest.skip(f"no PostgreSQL {major} here, and making one needs root and mmdebstrap (make deps)")
+    base = cache() / "postgresql"
+    base.mkdir(parents=True, exist_ok=True)
+    root = base / str(major)
+    with (base / f"{major}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            _make_root(major, root)
+        return Installation(major, root, _wrappers(major, root))
+
+
+def _make_root(major: int, root: Path) -> None:
+    temporary = root.with_suffix(".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    targets = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"],
+        capture_output=True, text=True, check=False,
+    ).stdout.split()  # fmt: skip
+    mirror = [uri for uri in targets if "security" not in uri][:1]
+    subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=essential", "--aptopt=Apt::Install-Recommends \"false\"",
+         "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+         f"--include=postgresql-{major}", SUITES[major], str(temporary), *mirror],
+        check=True, timeout=600,
+    )  # fmt: skip
+    temporary.rename(root)
+
+
+def _wrappers(major: int, root: Path) -> Path:
+    """Programs of the root file system that see the host's files: started by its own loader with its own libraries."""
+    folder = root.with_name(f"{major}-bin")
+    folder.mkdir(exist_ok=True)
+    loader = next(root.glob("lib*/ld-linux*.so.*"))
+    libraries = next(root.glob("usr/lib/*-linux-gnu"))
+    for name in ("pg_dump", "pg_restore", "psql"):
+        program = f"{root}/usr/lib/postgresql/{major}/bin/{name}"
+        text = f'#!/bin/sh\nexec {loader} --library-path {libraries} {program} "$@"\n'
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            path.chmod(0o755)
+    return folder
+
+
+class Server:
+    """A running server on loopback. Its superuser is `postgres`; tests make other roles."""
+
+    def __init__(self, installed: Installation, base: Path) -> None:
+        self.installed = installed
+        self.major = installed.major
+        self.bin = installed.bin
+        self.base = base
+        self.port = free_port()
+        self.password = secrets.token_urlsafe(12)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def initialise(self) -> None:
+        (self.base / "password").write_text(self.password)
+        os.chown(self.base, NOBODY, NOBODY)
+        self._run("initdb", "-D", "data", "-U", SUPERUSER, "--pwfile=password", "-A", "scram-sha-256",
+                  "-E", "UTF8", "--locale=C.UTF-8", "--no-sync").wait(timeout=120)  # fmt: skip
+        assert (self.base / "data/PG_VERSION").exists(), (self.base / "log").read_text()
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        settings = {
+            "listen_addresses": "127.0.0.1", "port": self.port, "fsync": "off", "max_prepared_transactions": 4,
+            "unix_socket_directories": "", "max_connections": 60, "shared_buffers": "64MB", "logging_collector": "off",
+        }  # fmt: skip
+        arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        self._process = self._run("postgres", "-D", "data", *arguments)
+        until = time.monotonic() + 60
+        while not self._answers():
+            assert time.monotonic() < until, (self.base / "log").read_text()[-3000:]
+            assert self._process.poll() is None, (self.base / "log").read_text()[-3000:]
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """As an out-of-memory kill does: the postmaster and its children, at once."""
+        assert self._process is not None
+        children = _children(self._process.pid)
+        self._process.kill()
+        for pid in children:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._process.wait(timeout=30)
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=30)
+
+    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """In the server's folder, as nobody; without a fork between us and it, so that its pid is the process's."""
+        root, inside = self.installed.root, self.installed.inside(program)
+        if root is None:
+            command = [inside, *arguments]
+            if os.geteuid() == 0:
+                command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+        else:
+            script = 'mount --bind "$1" "$2/mnt" && mount --rbind /dev "$2/dev" && cd / && shift 2 && exec "$@"'
+            command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(self.base), str(root),
+                       "chroot", f"--userspec={NOBODY}:{NOBODY}", str(root), "sh", "-c", 'cd /mnt && exec "$@"', "sh",
+                       inside, *arguments]  # fmt: skip
+        with (self.base / "log").open("ab") as log:
+            return subprocess.Popen(command, cwd=self.base, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def connect(self, database: str = "postgres", user: str = SUPERUSER, password: str = "") -> psycopg.Connection[Any]:
+        """A connection in autocommit mode."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, dbname=database, user=user, password=password or self.password,
+            autocommit=True, connect_timeout=5,
+        )  # fmt: skip
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """As the superuser."""
+        with self.connect(database) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(major: int) -> Iterator[Server]:
+    """A server of that major, for the block."""
+    installed = installation(major)
+    # Not pytest's folder: the server is another user, who may not enter it.
+    base = Path(tempfile.mkdtemp(prefix=f"ocore-pg{major}-"))
+    base.chmod(0o755)
+    server = Server(installed, base)
+    try:
+        server.initialise()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@dataclass
+class Role:
+    """A role with a random password: a test can look for it in what is printed."""
+
+    name: str
+    password: str
+
+
+def create_role(server: Server, name: str, options: str = "") -> Role:
+    """A login role; never a superuser unless the options say so."""
+    password = "pw-" + secrets.token_hex(12)
+    with server.connect() as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} {}").format(
+                sql.Identifier(name),
+                sql.Literal(password),
+                sql.SQL(options),  # type: ignore[arg-type]
+            )
+        )
+    return Role(name, password)
+
+
+def write_secret(folder: Path, server: Server, role: Role, database: str) -> Path:
+    """A mounted Secret with the keys of a CloudNativePG app secret."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = {"host": "127.0.0.1", "port": str(server.port), "dbname": database, "username": role.name, "user": role.name,
+            "password": role.password, "pgpass": "ignored", "jdbc-uri": "ignored"}  # fmt: skip
+    for key, value in keys.items():
+        (folder / key).write_text(value)
+    return folder
