@@ -23,13 +23,9 @@ CHART_CRDS = "charts/ocore-snapshots/templates/crds"
 #: Folders whose files of that suffix are all made here: what is not made any more is removed.
 OWNED = {"crds": ".yaml", CHART_CRDS: ".yaml", "docs/reference": ".md"}
 _NOTICE = "# Made by `make generate` from the models in crds/ocore_crds; do not edit.\n"
-_CHART_METADATA = """\
-metadata:
-  name: {name}
-  annotations:
-    helm.sh/resource-policy: keep
+_CHART_LABELS = """\
   labels:
-    {{{{- include "ocore-snapshots.labels" . | nindent 4 }}}}
+    {{- include "ocore-snapshots.labels" . | nindent 4 }}
 """
 
 
@@ -58,10 +54,10 @@ def chart_crd_file(kind: Kind) -> str:
     kept on uninstall, because deleting a CRD deletes every object of its kind.
     """
     whole = crd(kind)
-    head = {key: whole[key] for key in ("apiVersion", "kind")}
-    body = _yaml({"spec": whole["spec"]}).replace("{{", '{{ "{{" }}')
-    metadata = _CHART_METADATA.format(name=kind.crd_name)
-    return f"{{{{- if .Values.crds.install }}}}\n{_NOTICE}{_yaml(head)}{metadata}{body}{{{{- end }}}}\n"
+    whole["metadata"]["annotations"] |= {"helm.sh/resource-policy": "keep"}
+    spec = whole.pop("spec")
+    body = _yaml({"spec": spec}).replace("{{", '{{ "{{" }}')
+    return f"{{{{- if .Values.crds.install }}}}\n{_NOTICE}{_yaml(whole)}{_CHART_LABELS}{body}{{{{- end }}}}\n"
 
 
 def rendered() -> dict[str, str]:

@@ -40,6 +40,13 @@ VALIDATIONS = "x-kubernetes-validations"
 #: because a default inside an absent object does not apply.
 STATUS_DEFAULT = {"observedGeneration": -1}
 
+#: Whoever prunes a CRD deletes every object of its kind. Argo CD honours Helm's own "keep" only where an Application is deleted, not
+#: where a chart stops rendering the CRD (argo-cd#17819).
+KEPT = {
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
+
 _FIRST = ("type", "description")
 _LAST = (VALIDATIONS, "required", "properties", "items")
 _DROPPED = ("title",)
@@ -160,7 +167,7 @@ def crd(kind: Kind) -> Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": kind.crd_name},
+        "metadata": {"name": kind.crd_name, "annotations": dict(KEPT)},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",

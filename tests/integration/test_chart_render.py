@@ -123,7 +123,10 @@ def test_helm_lint_finds_nothing(helm: Helm) -> None:
 def test_crds_are_kept(helm: Helm) -> None:
     found = [o for o in helm.render({}) if o["kind"] == "CustomResourceDefinition"]
     assert len(found) == 4
-    assert {o["metadata"]["annotations"]["helm.sh/resource-policy"] for o in found} == {"keep"}
+    for annotations in (o["metadata"]["annotations"] for o in found):
+        assert annotations["helm.sh/resource-policy"] == "keep"
+        assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+        assert annotations["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
     assert not [o for o in helm.render(NOTHING) if o["kind"] == "CustomResourceDefinition"]
 
 

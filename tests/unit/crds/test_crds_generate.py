@@ -71,7 +71,7 @@ class TestFiles:
         assert lines[-1] == "{{- end }}"
         plain = yaml.safe_load("\n".join(line for line in lines if "{{" not in line))
         assert plain["spec"] == schema.crd(kind)["spec"]
-        assert plain["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+        assert plain["metadata"]["annotations"] == schema.KEPT | {"helm.sh/resource-policy": "keep"}
 
     def test_the_reference_has_every_field_and_rule(self, kind: Kind) -> None:
         page = reference.kind_page(kind)
@@ -90,7 +90,7 @@ class TestFiles:
 
 
 def test_a_template_never_runs_what_a_description_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "crd", lambda _: {"apiVersion": "v1", "kind": "C", "spec": {"x": "{{ fail }}"}})
+    monkeypatch.setattr(generate, "crd", lambda _: {"metadata": {"annotations": {}}, "spec": {"x": "{{ fail }}"}})
     assert """x: '{{ "{{" }} fail }}'""" in generate.chart_crd_file(KINDS[0])
 
 
