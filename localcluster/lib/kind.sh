@@ -1,0 +1,115 @@
+# shellcheck shell=bash
+# The same commands with kind, where a Docker engine is there. Sourced by ../cluster.
+#
+# What differs: the default StorageClass is kind's own (no fsGroup needed), there is no class `sized`, and pods can reach
+# other machines.
+
+NODE=$NAME-control-plane
+CONTEXT=kind-$NAME
+
+install_deps() {
+  local tool
+  for tool in docker kind kubectl helm; do
+    command -v $tool >/dev/null || die "$tool is missing (CLUSTER=kind)"
+  done
+  have_docker || die "the Docker engine does not answer (CLUSTER=kind)"
+}
+
+cluster_build() { install_deps; }
+
+kind_exists() { kind get clusters 2>/dev/null | grep -qFx "$NAME"; }
+need_node() { docker inspect "$NODE" >/dev/null 2>&1 || die "cluster '$NAME' does not run: localcluster/cluster up"; }
+
+cluster_up() {
+  cluster_build
+  mkdir -p "$S" "$CACHE/log"
+  if kind_exists; then
+    docker start "$NODE" >/dev/null
+  else
+    sed "s/apiServerPort: .*/apiServerPort: ${OCORE_API_PORT:-$([ "$NAME" = ocore ] && echo 6443 || echo 0)}/" \
+      "$HERE/kind.yaml" >"$S/kind.yaml"
+    step "making kind cluster '$NAME'" kind create cluster --name "$NAME" --config "$S/kind.yaml" \
+      --kubeconfig "$S/kubeconfig" --wait 180s
+  fi
+  kind get kubeconfig --name "$NAME" >"$S/kubeconfig"
+  chmod 600 "$S/kubeconfig"
+  # In the node's network the API server has its own port.
+  sed 's#server: https://127.0.0.1:.*#server: https://127.0.0.1:6443#' "$S/kubeconfig" >"$S/kubeconfig-inside"
+  chmod 600 "$S/kubeconfig-inside"
+  printf 'nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n' \
+    >"$S/resolv.conf"
+  kubectl --kubeconfig "$S/kubeconfig" wait --for=condition=Ready nodes --all --timeout 120s >/dev/null
+  kubectl --kubeconfig "$S/kubeconfig" wait --for=condition=Available -n kube-system deployment/coredns --timeout 120s >/dev/null
+  wait_for 60 "the default service account" kubectl --kubeconfig "$S/kubeconfig" get serviceaccount default ||
+    die "cluster '$NAME' has no default service account after 60 s"
+  say "cluster '$NAME' is ready: eval \"\$(localcluster/cluster env)\""
+}
+
+cluster_down() {
+  if kind_exists; then kind delete cluster --name "$NAME" --kubeconfig "$S/kubeconfig"; fi
+  rm -rf "$S"
+  rmdir "$STATE" 2>/dev/null || true
+}
+
+cluster_stop() { need_node; docker stop "$NODE" >/dev/null; }
+
+node_pid() { docker inspect -f '{{.State.Pid}}' "$NODE"; }
+
+cluster_env() {
+  local file=$S/kubeconfig pid
+  need_node
+  pid=$(node_pid)
+  # Called by a command of `net`, it tells of the way from there.
+  [ "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" ] || file=$S/kubeconfig-inside
+  printf 'export %s=%q\n' OCORE_CLUSTER "$NAME" KUBECONFIG "$file" OCORE_NODE_PID "$pid"
+}
+
+cluster_status() {
+  kind_exists || { echo "cluster '$NAME': none"; return 3; }
+  echo "cluster '$NAME': kind, context $CONTEXT, KUBECONFIG=$S/kubeconfig"
+  kubectl --kubeconfig "$S/kubeconfig" get nodes -o wide
+}
+
+cluster_exec() {
+  need_node
+  [ $# -gt 0 ] || set -- bash
+  docker exec -i "$NODE" "$@"
+}
+
+# As root, the engine's processes being root's.
+# shellcheck disable=SC2016  # expanded by the inner shell
+cluster_net() {
+  local root=()
+  need_node
+  [ $# -gt 0 ] || set -- bash
+  [ "$(id -u)" = 0 ] || root=(sudo --preserve-env)
+  exec "${root[@]}" env "PATH=$PATH" "HOME=$HOME" "KUBECONFIG=$S/kubeconfig-inside" "OCORE_CLUSTER=$NAME" \
+    nsenter -t "$(node_pid)" --net unshare --mount --propagation private bash -c '
+      mount --bind "$0" /etc/resolv.conf && exec "$@"' "$S/resolv.conf" "$@"
+}
+
+cluster_logs() { need_node; docker logs "$NODE"; }
+
+build_images() {
+  local image names
+  install_deps
+  names=$(full_names "$@") || exit 1
+  for image in $names; do
+    image_spec "$image"
+    step "building $image" docker build -q -t "$PREFIX/$image" "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=debian:${SUITE}-slim" \
+      -f "$REPO/images/${image%:*}/Containerfile" "$REPO"
+  done
+  if kind_exists; then
+    # shellcheck disable=SC2086  # a list
+    load_images $names
+  fi
+}
+
+load_images() {
+  local image
+  for image in $(full_names "$@"); do
+    kind load docker-image --name "$NAME" "$PREFIX/$image"
+  done
+}
+
+prune_cache() { docker image prune -f; }

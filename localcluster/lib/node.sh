@@ -136,12 +136,14 @@ down_locked() { stop_node; delete_state; }
 
 # ---- up
 
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
 free_port() { # one that nobody listens on and no other cluster remembers
   local port
   for port in $(seq 6443 6543); do
     [ "$port" != 6443 ] || [ "$NAME" = ocore ] || continue # kept for the cluster with the default name
     ! grep -qsx "$port" "$STATE"/*/port || continue
-    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || continue
+    ! listens "$port" || continue
     echo "$port"
     return
   done
@@ -163,7 +165,7 @@ choose_port() {
     fi
     echo "$PORT" >"$S/port"
   fi
-  ! (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null ||
+  ! listens "$PORT" ||
     die "port $PORT of this machine is taken: set OCORE_API_PORT (and 'down' cluster '$NAME' where it has a state)"
 }
 
@@ -178,6 +180,7 @@ up_locked() {
   if node_pid >/dev/null; then
     [ "$(readlink "$S/bin")" = "$BIN" ] ||
       say "cluster '$NAME' runs an older build of the node; 'stop' and 'start' takes the new one"
+    listens "$(<"$S/port")" || start_relay "$(<"$S/port")" "$(node_pid)"
     wait_ready
     say "cluster '$NAME' is up already, API server on 127.0.0.1:$(<"$S/port")"
     return
@@ -206,10 +209,7 @@ start_node() {
   make_cgroups
   date -u +%Y-%m-%dT%H:%M:%S.%6NZ >"$S/started"
   (
-    for dir in $(cgroup_dirs); do
-      # Not into the group of version 2 beside version 1 where it refuses.
-      echo $BASHPID >"$dir/node/cgroup.procs" || true
-    done 2>/dev/null
+    enter_cgroups
     export S ROOTFS BIN PORT=$port
     exec setsid unshare --mount --pid --net --uts --ipc --fork --kill-child --propagation private \
       bash "$HERE/guest/enter.sh" </dev/null >"$S/log/init.log" 2>&1 9>&-
@@ -218,16 +218,28 @@ start_node() {
   local pid
   pid=$(<"$S/node.pid")
   echo "$pid $(start_time "$pid") $(</proc/sys/kernel/random/boot_id)" >"$S/node.id"
-  # The one way in: the API server, over a unix socket. This half ends with the node.
-  (
-    for dir in $(cgroup_dirs); do echo $BASHPID >"$dir/node/cgroup.procs" || true; done 2>/dev/null
-    exec setsid "$BIN/relay" --until-exit "$pid" tcp "127.0.0.1:$port" unix "$S/api.sock" \
-      </dev/null >"$S/log/relay-outside.log" 2>&1 9>&-
-  ) &
-  disown -a
+  start_relay "$port" "$pid"
   wait_for 20 containerd nsenter_node ctr version || start_failed "containerd does not answer"
   nsenter_node ctr -n k8s.io images import /opt/node/pause.tar >"$S/log/pause.log" 2>&1 ||
     start_failed "the pause image does not load"
+}
+
+# The one way in: the API server, over a unix socket. This half of it ends with the node.
+start_relay() { # PORT PID
+  (
+    enter_cgroups
+    exec setsid "$BIN/relay" --until-exit "$2" tcp "127.0.0.1:$1" unix "$S/api.sock" \
+      </dev/null >"$S/log/relay-outside.log" 2>&1 9>&-
+  ) &
+  disown -a
+}
+
+enter_cgroups() {
+  local dir
+  for dir in $(cgroup_dirs); do
+    # Not into the group of version 2 beside version 1, where it refuses.
+    echo $BASHPID >"$dir/node/cgroup.procs" || true
+  done 2>/dev/null
 }
 
 start_failed() {

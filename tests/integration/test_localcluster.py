@@ -1,5 +1,6 @@
 """The local cluster itself: volumes, network, images, and what is left of it in the end."""
 
+import json
 import os
 import re
 import signal
@@ -20,6 +21,13 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     name = cluster.namespace("localcluster")
     yield name
     cluster.delete("Namespace", name)
+
+
+@pytest.fixture
+def own_node(cluster: Cluster) -> None:
+    """For what kind does its own way."""
+    if not cluster.kubectl("config", "current-context").startswith("localcluster-"):
+        pytest.skip("not the cluster in namespaces")
 
 
 def shell(cluster: Cluster, namespace: str, script: str, **spec: object) -> tuple[int, str]:
@@ -45,6 +53,7 @@ def test_a_pod_without_root_writes_to_its_claim(cluster: Cluster, namespace: str
     assert cluster.logs(namespace, "reader") == "hello\n3000 2\n"
 
 
+@pytest.mark.usefixtures("own_node")
 def test_a_claim_is_not_writable_without_its_group(cluster: Cluster, namespace: str) -> None:
     cluster.apply(claim("strict", namespace))
     stranger = pod("stranger", namespace, DEMO_IMAGE, ["sh", "-c", "echo >/data/a"], claims={"/data": "strict"})
@@ -53,6 +62,7 @@ def test_a_claim_is_not_writable_without_its_group(cluster: Cluster, namespace: 
     assert cluster.wait("Pod", "stranger", namespace, finished)["status"]["phase"] == "Failed"
 
 
+@pytest.mark.usefixtures("own_node")
 def test_a_deleted_claim_takes_its_volume_and_files_along(cluster: Cluster, namespace: str) -> None:
     cluster.apply(claim("short", namespace), claim("short-sized", namespace, "20Mi", "sized"))
     claims = {"/data": "short", "/sized": "short-sized"}
@@ -67,6 +77,7 @@ def test_a_deleted_claim_takes_its_volume_and_files_along(cluster: Cluster, name
     assert [p for p in in_node("find", "/state/volumes", "-maxdepth", "1").split() if p.startswith(tuple(paths))] == []
 
 
+@pytest.mark.usefixtures("own_node")
 def test_a_sized_volume_is_full_at_its_size(cluster: Cluster, namespace: str) -> None:
     cluster.apply(claim("small", namespace, "20Mi", "sized"))
     code, log = shell(
@@ -97,12 +108,14 @@ def test_names_resolve_in_a_pod(cluster: Cluster, namespace: str) -> None:
     assert log.split().count("10.96.0.1") == 2
 
 
+@pytest.mark.usefixtures("own_node")
 def test_names_resolve_here() -> None:
     """The tests run in the node's network."""
     done = subprocess.run(["getent", "hosts", "kubernetes.default"], capture_output=True, text=True, check=True)
     assert done.stdout.split()[0] == "10.96.0.1"
 
 
+@pytest.mark.usefixtures("own_node")
 def test_nothing_reaches_another_machine(cluster: Cluster, namespace: str) -> None:
     # The node has no link that leaves it. An address of the range for documentation: nobody is there anyway.
     assert "default" not in in_node("ip", "route")
@@ -175,7 +188,10 @@ def kubectl(env: dict[str, str], *arguments: str) -> str:
     return run(env, "net", "--", "kubectl", *arguments)
 
 
-def test_a_second_cluster_lives_beside_the_first_and_leaves_nothing(cluster: Cluster, second: dict[str, str]) -> None:
+@pytest.mark.usefixtures("own_node")
+def test_a_second_cluster_lives_beside_the_first_and_leaves_nothing(
+    cluster: Cluster, second: dict[str, str], tmp_path: Path
+) -> None:
     links = set(os.listdir("/sys/class/net"))  # noqa: PTH208
     run(second, "up")
     assert "is up already" in run(second, "up")
@@ -188,6 +204,12 @@ def test_a_second_cluster_lives_beside_the_first_and_leaves_nothing(cluster: Clu
     cluster.get("Namespace", "default")  # the first one answers still
 
     kubectl(second, "create", "configmap", "kept", "--from-literal=a=b")
+    (tmp_path / "sleeper.json").write_text(json.dumps(sleeper()))
+    kubectl(second, "apply", "-f", str(tmp_path / "sleeper.json"))
+    kubectl(second, "wait", "--for=condition=Ready", "pod/sleeper", "--timeout=60s")
+    volume = kubectl(second, "get", "pvc", "data", "-o", "jsonpath={.spec.volumeName}")
+    run(second, "exec", "--", "touch", f"/state/volumes/{volume}/kept")
+    assert volume in loop_devices()
     os.kill(node, signal.SIGKILL)
     wait_for("the node to end", lambda: not Path(f"/proc/{node}").exists(), 20)
     run(second, "up")
@@ -198,6 +220,8 @@ def test_a_second_cluster_lives_beside_the_first_and_leaves_nothing(cluster: Clu
     run(second, "start")
     assert kubectl(second, "get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
 
+    assert "/dev/loop" in run(second, "exec", "--", "df", "--output=source", f"/state/volumes/{volume}/kept")
+
     node = int(exports(second)["OCORE_NODE_PID"])
     namespaces |= {(kind, str(Path(f"/proc/{node}/ns/{kind}").readlink())) for kind in kinds}
     run(second, "down")
@@ -205,10 +229,21 @@ def test_a_second_cluster_lives_beside_the_first_and_leaves_nothing(cluster: Clu
     name = f"ocore-{second['OCORE_CLUSTER']}"
     assert list(Path("/sys/fs/cgroup").glob(f"**/{name}")) == []
     assert str(state) not in Path("/proc/mounts").read_text()
+    wait_for("the loop device to be let go", lambda: volume not in loop_devices(), 10)
     assert set(os.listdir("/sys/class/net")) == links  # noqa: PTH208
     left = {p.name: namespaces & namespaces_of(p.name, kinds) for p in Path("/proc").iterdir() if p.name.isdigit()}
     assert {p: n for p, n in left.items() if n} == {}
     assert "there is no cluster" in run(second, "down")
+
+
+def sleeper() -> Object:
+    """A pod of the one image that every cluster has, on a sized volume."""
+    sleeping = pod("sleeper", "default", "localhost/ocore-snapshots/pause:1", ["/pause"], claims={"/data": "data"})
+    return {"apiVersion": "v1", "kind": "List", "items": [claim("data", "default", "10Mi", "sized"), sleeping]}
+
+
+def loop_devices() -> str:
+    return subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
 
 
 def namespaces_of(process: str, kinds: tuple[str, ...]) -> set[tuple[str, str]]:
