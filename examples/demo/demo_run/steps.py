@@ -39,7 +39,9 @@ class Demo:
             "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
             "--set-string", f"operator.podAnnotations.demo-build={build}",
         )  # fmt: skip
-        self.output.say(" ".join(command[:6]))
+        self.output.say(
+            "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace"
+        )
         self.kube.run(*command, timeout=180)
         self.output.wait(
             "operator",
