@@ -33,6 +33,7 @@ REGISTRY: dict[str, str] = {
     "switch-refused": "the live database refuses connections, sessions are not ended yet",
     "switch-sessions-ended": "no session is left, nothing renamed yet",
     "switch-renamed": "both databases are renamed, the new live one refuses connections still",
+    "switch-filestore-moved": "layout Plain: the filestore is moved away, the other one is not in its place yet",
     "switch-done": "connections are allowed again, nobody was told",
     "switch-back-refused": "switching back: the live database refuses connections",
     "switch-back-renamed": "switching back: renamed, connections refused still",

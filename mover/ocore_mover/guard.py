@@ -98,8 +98,8 @@ class GuardedStore:
     def delete(self, keys: Iterable[str]) -> int:
         return self._store.delete(keys)
 
-    def abort_uploads(self, prefix: str) -> int:
-        return self._store.abort_uploads(prefix)
+    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
+        return self._store.abort_uploads(prefix, spare=spare)
 
 
 class GuardedCounter(Counter):

@@ -1,12 +1,27 @@
 """Manifests: written last and once, read, checked against the store, deleted first."""
 
+import hashlib
+import json
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ocore_crds.manifest import Manifest
+from pydantic import ValidationError
+
+from ocore_crds import conditions, failpoints, naming
+from ocore_crds.manifest import Manifest, StoredObject
 from ocore_crds.protocol import SnapshotResult
 
+from .errors import Corrupt, MoverError
+from .filestore.packset import FOLDER as FILESTORE_FOLDER
+from .filestore.packset import run_workers
 from .report import Counter
 from .store.base import Store
+
+#: A manifest names every file of a dump; 100,000 tables make 20 MB.
+MAX_BYTES = 256 * 1024 * 1024
+#: Deleted in one go at most; a listing need not be kept whole.
+DELETE_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -20,44 +35,205 @@ class StoredManifest:
 
 def write(store: Store, manifest: Manifest) -> StoredManifest:
     """Publishes a snapshot. The first manifest wins: raises MoverError ManifestExists where another attempt's is there
-    (the same attempt's own, found again after a lost answer, is fine). Reads it back and compares."""
-    raise NotImplementedError
+    (the same one, found again after a lost answer, is fine). Reads it back and compares."""
+    identity = manifest.identity
+    key = naming.manifest_key(identity.environment_id, identity.snapshot_id)
+    _check_keys(manifest)
+    data = json.dumps(manifest.wire(), indent=1, ensure_ascii=True).encode() + b"\n"
+    created = store.put_if_absent(key, data)
+    found = store.get(key, limit=MAX_BYTES)
+    if found == data:
+        return StoredManifest(manifest, key, hashlib.sha256(data).hexdigest())
+    if created:
+        raise Corrupt(f"{key} in {store.url} reads back other bytes than were written")
+    raise MoverError(
+        conditions.MANIFEST_EXISTS,
+        f"snapshot {identity.snapshot_id} has a manifest already, of another attempt: it is complete; this attempt's objects are not needed",
+    )
 
 
 def read(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest:
     """Raises MoverError SnapshotNotFound, Corrupt (not JSON of ours, ids differ, digest is not `sha256`)."""
-    raise NotImplementedError
+    found = find(store, environment_id, snapshot_id, sha256=sha256)
+    if found is None:
+        raise MoverError(
+            conditions.SNAPSHOT_NOT_FOUND,
+            f"{store.url} has no snapshot {snapshot_id} of environment {environment_id}: never completed, deleted, or another store",
+        )
+    return found
 
 
-def find(store: Store, environment_id: str, snapshot_id: str) -> StoredManifest | None:
+def find(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest | None:
     """As :func:`read`, None where there is none."""
-    raise NotImplementedError
+    key = naming.manifest_key(environment_id, snapshot_id)
+    data = store.get(key, limit=MAX_BYTES)
+    if data is None:
+        return None
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise Corrupt(
+            f"{key} in {store.url} has SHA-256 {digest} instead of {sha256}: it was changed after the snapshot"
+        )
+    manifest = _parse(data, key)
+    identity = manifest.identity
+    if (identity.environment_id, identity.snapshot_id) != (environment_id, snapshot_id):
+        raise Corrupt(f"{key} in {store.url} is the manifest of another snapshot: {identity.snapshot_id}")
+    _check_keys(manifest)
+    return StoredManifest(manifest, key, digest)
+
+
+def _parse(data: bytes, key: str) -> Manifest:
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Corrupt(f"{key} is no manifest that this version can read: {where}: {first['msg']}") from error
+
+
+def _check_keys(manifest: Manifest) -> None:
+    """Every object lies below the snapshot's own prefix: nothing else can be read, verified or deleted by its manifest."""
+    identity = manifest.identity
+    prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
+    seen: set[str] = set()
+    for obj in manifest.objects():
+        parts = obj.key.removeprefix(prefix).split("/")
+        if not obj.key.startswith(prefix) or any(part in ("", ".", "..") for part in parts):
+            raise Corrupt(
+                f"the manifest of snapshot {identity.snapshot_id} names {obj.key!r}, which is not the snapshot's"
+            )
+        if obj.key in seen:
+            raise Corrupt(f"the manifest of snapshot {identity.snapshot_id} names {obj.key!r} twice")
+        seen.add(obj.key)
+
+
+def artifact_digest(objects: Iterable[StoredObject]) -> str:
+    """One SHA-256 for an artifact of many objects: over its lines ``<sha256>  <key>``, sorted as bytes, as ``sha256sum`` writes
+    them (docs/format.md)."""
+    lines = sorted(f"{obj.sha256}  {obj.key}\n".encode() for obj in objects)
+    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def result(stored: StoredManifest, *, read_back: bool = False) -> SnapshotResult:
     """What ``snapshot`` and ``inspect`` report of it, checksums and paths included."""
-    raise NotImplementedError
+    manifest = stored.manifest
+    prefix = stored.key.rpartition("/")[0] + f"/{manifest.attempt}/"
+    checksums, paths = {"manifest": stored.sha256}, {"manifest": stored.key}
+    found = SnapshotResult(
+        attempt=manifest.attempt,
+        manifest_key=stored.key,
+        manifest_sha256=stored.sha256,
+        store_id=manifest.store_id,
+        started_at=manifest.started_at,
+        consistent_at=manifest.consistent_at,
+        completed_at=manifest.completed_at,
+        stored_bytes=manifest.stored_bytes(),
+        evidence=manifest.evidence,
+        read_back=read_back,
+    )
+    more: dict[str, object] = {}
+    if database := manifest.database:
+        checksums["database"] = artifact_digest(database.files)
+        paths["database"] = _folder_of(database.files, prefix)
+        more |= {
+            "server_version": database.server_version,
+            "server_major": database.server_major,
+            "client_version": database.client_version,
+            "database_bytes": database.size_bytes,
+            "database_stored_bytes": sum(file.size for file in database.files),
+            "database_restore_bytes": database.raw_bytes,
+        }
+    if filestore := manifest.filestore:
+        objects = (filestore.index, *filestore.packs)
+        checksums["filestore"] = artifact_digest(objects)
+        paths["filestore"] = prefix + FILESTORE_FOLDER
+        more |= {
+            "filestore_bytes": filestore.size_bytes,
+            "filestore_files": filestore.file_count,
+            "filestore_stored_bytes": sum(obj.size for obj in objects),
+        }
+    if config := manifest.config:
+        checksums["config"] = config.archive.sha256
+        paths["config"] = config.archive.key
+    return found.model_copy(update={**more, "checksums": checksums, "paths": paths})
+
+
+def _folder_of(objects: tuple[StoredObject, ...], default: str) -> str:
+    return objects[0].key.rpartition("/")[0] + "/" if objects else default
 
 
 def check_objects(store: Store, manifest: Manifest) -> None:
     """Every object is there with its size (no byte is read). Raises Corrupt naming the first that is not."""
-    raise NotImplementedError
+    identity = manifest.identity
+    prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
+    sizes = {found.key: found.size for found in store.list(prefix)}  # one request a thousand, not one each
+    for obj in manifest.objects():
+        size = sizes.get(obj.key)
+        if size is None:
+            raise Corrupt(f"{obj.key} is missing in {store.url}")
+        if size != obj.size:
+            raise Corrupt(f"{obj.key} in {store.url} has {size} bytes instead of {obj.size}")
 
 
 def verify_objects(store: Store, manifest: Manifest, counter: Counter, *, jobs: int = 2) -> int:
     """Reads every byte and compares. Returns the bytes read; raises Corrupt."""
-    raise NotImplementedError
+    objects = iter(sorted(manifest.objects(), key=lambda obj: -obj.size))
+    lock = threading.Lock()
+    failed = threading.Event()
+
+    def work() -> None:
+        try:
+            while not failed.is_set():
+                with lock:
+                    obj = next(objects, None)
+                if obj is None:
+                    return
+                for chunk in store.read(obj):
+                    counter.add(bytes_=len(chunk))
+                counter.add(files=1)
+        except BaseException:
+            failed.set()
+            raise
+
+    run_workers(min(jobs, len(manifest.objects())), work)
+    return manifest.stored_bytes()
 
 
 def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tuple[int, int]:
     """Manifest first, then every object below the prefix, then stale uploads: (objects, uploads aborted). Idempotent.
     Hits the failpoint delete-manifest-gone."""
-    raise NotImplementedError
+    key = naming.manifest_key(environment_id, snapshot_id)
+    count = 0
+    if store.head(key) is not None:
+        count += store.delete([key])
+    failpoints.hit("delete-manifest-gone")
+    prefix = naming.snapshot_prefix(environment_id, snapshot_id)
+    return count + _delete_all(store, prefix, frozenset(), ""), store.abort_uploads(prefix)
 
 
 def delete_leftovers(
     store: Store, environment_id: str, snapshot_id: str, *, keep_attempt: str | None = None
 ) -> tuple[int, int]:
     """Deletes what no manifest names: everything but the manifest and its objects; `keep_attempt` spares an attempt that
-    is being written. (objects, uploads aborted)."""
-    raise NotImplementedError
+    is being written. (objects, uploads aborted).
+
+    A manifest that cannot be read raises Corrupt: then nothing is deleted, somebody may still mend it.
+    """
+    found = find(store, environment_id, snapshot_id)
+    keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()
+    prefix = naming.snapshot_prefix(environment_id, snapshot_id)
+    spared = naming.attempt_prefix(environment_id, snapshot_id, keep_attempt) if keep_attempt is not None else ""
+    return _delete_all(store, prefix, keep, spared), store.abort_uploads(prefix, spare=spared)
+
+
+def _delete_all(store: Store, prefix: str, keep: frozenset[str], spared: str) -> int:
+    count = 0
+    batch: list[str] = []
+    for found in store.list(prefix):
+        if found.key in keep or (spared and found.key.startswith(spared)):
+            continue
+        batch.append(found.key)
+        if len(batch) == DELETE_BATCH:
+            count += store.delete(batch)
+            batch = []
+    return count + (store.delete(batch) if batch else 0)

@@ -1,8 +1,25 @@
 """What ``probe`` finds out about a filestore."""
 
+import contextlib
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ocore_crds import conditions
+from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.protocol import FilestoreFacts, Finding
 
-from .folders import ClaimFolders
+from ..errors import MoverError
+from .folders import ODOO_FOLDER, ClaimFolders
+from .links import links_supported
+from .plain_restore import require_switchable
+
+#: Counting ends after so many seconds: of a filestore of tens of millions of files an estimate would do.
+COUNT_SECONDS = 60.0
+#: One file in so many is opened, to see whether it can be read.
+READ_EVERY = 100
+LISTED = 5
 
 
 def look(
@@ -10,4 +27,154 @@ def look(
 ) -> tuple[FilestoreFacts | None, tuple[Finding, ...], tuple[Finding, ...], tuple[str, ...]]:
     """Facts (None where there is no folder), findings that keep a snapshot from working, findings that keep a rollback
     from working, warnings. Leaves nothing behind. Never raises for what it finds."""
-    raise NotImplementedError
+    try:
+        folders.require_filestore()
+    except MoverError as error:
+        return None, (Finding(reason=error.reason, message=error.message),), (), ()
+    seen = _count(folders, layout)
+    hard_links, not_writable = _try_links(folders, seen.sample)
+    volume = os.statvfs(folders.filestore)
+    status = folders.filestore.stat()
+    facts = FilestoreFacts(
+        file_count=seen.files,
+        size_bytes=seen.size,
+        hard_links=hard_links,
+        free_bytes=volume.f_bavail * volume.f_frsize,
+        uid=status.st_uid,
+        gid=status.st_gid,
+    )
+    later = _rollback_findings(folders, layout, facts, not_writable) if rollback else []
+    warnings = [*seen.warnings]
+    if layout == "Odoo" and not hard_links:
+        warnings.append(_without_links(facts, not_writable))
+    return facts, tuple(_blocking(seen)), tuple(later), tuple(warnings)
+
+
+@dataclass
+class _Seen:
+    files: int = 0
+    size: int = 0
+    sample: str | None = None
+    unreadable: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def _count(folders: ClaimFolders, layout: str) -> _Seen:
+    """Walks the filestore: of layout Odoo only what can be an attachment."""
+    seen = _Seen()
+    end = time.monotonic() + COUNT_SECONDS
+    root = os.fspath(folders.filestore)
+    pending = [root]
+    foreign = 0
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = os.scandir(folder)
+        except PermissionError:
+            seen.unreadable.append(os.path.relpath(folder, root))
+            continue
+        except OSError:  # removed meanwhile
+            continue
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if folder == root and (entry.name == CLAIM_FOLDER or entry.name in ("checklist", "lost+found")):
+                        continue
+                    if folder == root and layout == "Odoo" and not ODOO_FOLDER.fullmatch(entry.name):
+                        foreign += 1
+                        continue
+                    pending.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    _note_file(entry, seen, root)
+        if time.monotonic() > end:
+            seen.warnings.append(f"the filestore is large: counting ended after {COUNT_SECONDS:.0f} s")
+            break
+    if foreign and not seen.files:
+        seen.warnings.append(
+            f"{folders.path or 'the claim'} does not look like an Odoo filestore (no folders 00 to ff, but {foreign} others); it "
+            "ends in filestore/<database>"
+        )
+    return seen
+
+
+def _note_file(entry: "os.DirEntry[str]", seen: _Seen, root: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        seen.size += entry.stat(follow_symlinks=False).st_size
+        seen.files += 1
+        if seen.files % READ_EVERY == 1:
+            if os.access(entry.path, os.R_OK, effective_ids=True):
+                seen.sample = seen.sample or entry.path
+            else:
+                seen.unreadable.append(os.path.relpath(entry.path, root))
+
+
+def _blocking(seen: _Seen) -> list[Finding]:
+    if not seen.unreadable:
+        return []
+    return [
+        Finding(
+            reason=conditions.FILESTORE_NOT_READABLE,
+            message=f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable[:LISTED])} in the filestore: let the Jobs run as the "
+            "application's user (runAsUser, fsGroup)",
+        )
+    ]
+
+
+def _try_links(folders: ClaimFolders, sample: str | None) -> tuple[bool, str]:
+    """Whether a file of the application can be linked into our folder, and what keeps us from writing there."""
+    test = folders.own / "probe"
+    try:
+        folders.make_own(test)
+        try:
+            return links_supported(test, Path(sample) if sample else None), ""
+        finally:
+            test.rmdir()
+            folders.drop_own_if_empty()
+    except MoverError as error:
+        return False, error.message
+    except OSError as error:
+        return False, f"cannot write to the filestore's claim: {error.strerror}"
+
+
+def _rollback_findings(folders: ClaimFolders, layout: str, facts: FilestoreFacts, not_writable: str) -> list[Finding]:
+    found = []
+    if not_writable:
+        found.append(Finding(reason=conditions.FILESTORE_NOT_READABLE, message=not_writable))
+    elif not os.access(folders.filestore, os.W_OK | os.X_OK, effective_ids=True):
+        found.append(
+            Finding(
+                reason=conditions.FILESTORE_NOT_READABLE,
+                message=f"uid {os.geteuid()} cannot write to the filestore: let the Jobs run as the application's user "
+                f"(uid {facts.uid}, gid {facts.gid})",
+            )
+        )
+    if layout == "Plain":
+        try:
+            require_switchable(folders)
+        except MoverError as error:
+            found.append(Finding(reason=error.reason, message=error.message))
+        if facts.size_bytes > facts.free_bytes:
+            found.append(
+                Finding(
+                    reason=conditions.INSUFFICIENT_CAPACITY,
+                    message=f"a rollback restores the filestore beside the live one: {facts.size_bytes} bytes, and {facts.free_bytes} are "
+                    "free on its volume; enlarge it",
+                )
+            )
+    elif not facts.hard_links and facts.size_bytes > facts.free_bytes:
+        found.append(
+            Finding(
+                reason=conditions.INSUFFICIENT_CAPACITY,
+                message=f"without hard links a rollback copies the filestore: {facts.size_bytes} bytes, and {facts.free_bytes} are free on "
+                "its volume; enlarge it",
+            )
+        )
+    return found
+
+
+def _without_links(facts: FilestoreFacts, not_writable: str) -> str:
+    why = not_writable or "the claim's file system makes no hard links of the application's files"
+    return (
+        f"{why}: a snapshot reads the live files and begins again where the application deletes one meanwhile; a rollback needs room "
+        f"for a copy of the filestore ({facts.size_bytes} bytes)"
+    )

@@ -21,6 +21,17 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 SHA1_DIGITS = 40
 
 
+class FolderNotWritable(MoverError):
+    """Our folder on the claim cannot be made: mounted read-only, or not ours to write."""
+
+
+def _not_writable(error: OSError) -> str:
+    return (
+        f"uid {os.getuid()} cannot write to the filestore's claim ({error.strerror}): mount it writable and let the Jobs run as "
+        "the application's user (runAsUser, fsGroup)"
+    )
+
+
 @dataclass(frozen=True)
 class ClaimFolders:
     """Every folder of one environment on its claim. `path` is relative to the claim's root."""
@@ -64,10 +75,6 @@ class ClaimFolders:
         """Layout Plain: the previous folder after the switch."""
         return self.own / f"prev-{short_id(rollback_id)}"
 
-    def journal(self, rollback_id: str) -> Path:
-        """Layout Plain: which way a switch was going."""
-        return self.own / f"switch-{short_id(rollback_id)}.json"
-
     @property
     def incoming(self) -> Path:
         """Files of a running restore that are not all verified yet."""
@@ -90,11 +97,16 @@ class ClaimFolders:
             ) from error
 
     def make_own(self, folder: Path) -> None:
-        """Makes a folder of ours; only its owner and group see it: it holds the application's files."""
+        """Makes a folder of ours; only its owner and group see it: it holds the application's files.
+
+        Raises FolderNotWritable where the claim cannot be written to.
+        """
         try:
             self.own.mkdir(parents=True, exist_ok=True, mode=0o770)
             folder.mkdir(exist_ok=True, mode=0o770)
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise FolderNotWritable(conditions.FILESTORE_NOT_READABLE, _not_writable(error)) from error
             raise filesystem_error(error, f"make {folder.name} on the filestore's claim") from error
 
     def drop_own_if_empty(self) -> None:

@@ -4,7 +4,6 @@ Odoo's garbage collection unlinks files that no row names any more. A link of ou
 Job has read it, however long that takes, so the collection has to be held off for the linking only.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +11,8 @@ from typing import Self
 
 import structlog
 
-from .folders import ClaimFolders, filesystem_error, remove_tree
-from .links import LinksUnsupported, by_folder, link_names, opened
+from .folders import ClaimFolders, FolderNotWritable, filesystem_error, remove_tree
+from .links import LinksUnsupported, by_folder, link_names, names_in, opened
 
 log = structlog.get_logger()
 
@@ -63,8 +62,8 @@ def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
         remove_tree(target)
         folders.make_own(target)
         missing = link_names(folders.filestore, target, names)
-    except LinksUnsupported as error:
-        log.warning("no hard links on the filestore's claim: reading the live files", error=str(error))
+    except (LinksUnsupported, FolderNotWritable) as error:
+        log.warning("cannot link on the filestore's claim: reading the live files", error=str(error))
         remove_tree(target)
         folders.drop_own_if_empty()
         return _unfrozen(folders, names)
@@ -80,7 +79,7 @@ def _unfrozen(folders: ClaimFolders, names: Sequence[str]) -> Frozen:
         for folder, files in by_folder(names):
             try:
                 with opened(folder, dir_fd=root) as fd:
-                    present = set(os.listdir(fd))
+                    present = set(names_in(fd))
             except FileNotFoundError:
                 present = set()
             missing.extend(f"{folder}/{file}" for file in files if file not in present)
@@ -96,12 +95,12 @@ def remove_stale(folders: ClaimFolders, keep_attempt: str | None = None) -> int:
     """Removes ``freeze-*`` folders that earlier attempts left. Returns how many."""
     kept = folders.freeze(keep_attempt).name if keep_attempt is not None else None
     try:
-        found = [name for name in os.listdir(folders.own) if name.startswith(_FREEZE) and name != kept]
+        found = [path for path in folders.own.iterdir() if path.name.startswith(_FREEZE) and path.name != kept]
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise filesystem_error(error, "list this software's folder on the claim") from error
-    for name in found:
-        remove_tree(folders.own / name)
+    for path in found:
+        remove_tree(path)
     folders.drop_own_if_empty()
     return len(found)

@@ -1,34 +1,306 @@
-"""Hold sets: hard links that keep files from the application's garbage collection during a rollback."""
+"""Hold sets: hard links that keep files from the application's garbage collection during a rollback.
 
-from collections.abc import Collection, Iterable
+The collection unlinks files that no row of the live database names. Before the switch those are files that only the
+restored database names, after it files that only the previous one names. A second link in ``hold-<short>`` keeps all of
+them, at the price of one folder entry each.
 
-from .folders import ClaimFolders
+Where the file system has no hard links the set consists of copies, made only of what the live database names (and of what a
+restore adds): it then costs as much space as these files, and ``probe`` says so beforehand.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
+
+import structlog
+
+from ocore_crds import conditions
+
+from ..disk import sync_filesystem
+from ..errors import MoverError
+from ..store.folder import sync_folder
+from .folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error, remove_tree
+from .links import NO_LINKS, LinksUnsupported, by_folder, ensure_folder, names_in, opened
+
+log = structlog.get_logger()
+
+#: A folder whose time stamp is younger may get another entry without getting another time stamp (the kernel's clock ticks
+#: every few milliseconds; some file systems count seconds or two).
+SETTLED_NS = 3_000_000_000
+COPY_CHUNK = 1024 * 1024
+#: Names of files on their way; never a SHA-1, so never held.
+_TEMPORARY = ".new-"
+#: Says that this set consists of copies.
+_COPIES = ".copies"
 
 
 class HoldSet:
     """The hold set of one rollback, ``hold-<short>``. Made or found again by its name: it survives the Job."""
 
     def __init__(self, folders: ClaimFolders, rollback_id: str) -> None:
-        raise NotImplementedError
+        self._folders = folders
+        self._root = folders.hold(rollback_id)
 
     @property
     def exists(self) -> bool:
-        raise NotImplementedError
+        """Whether there is one."""
+        return self._root.is_dir()
 
     def hold_all(self, live_names: Collection[str] | None = None) -> int:
         """Holds every file that is in the filestore now (a superset of what the live database names). Where the file system
-        has no hard links, copies: only `live_names` (what the live database names) where given. Returns the number held."""
-        raise NotImplementedError
+        has no hard links, copies: only `live_names` (what the live database names) where given.
+
+        Returns how many were added. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
+        """
+        self._folders.require_filestore()
+        self._folders.make_own(self._root)
+        with _translated("hold the filestore's files"):
+            return self._add(live_names)
 
     def extend(self, live_names: Collection[str] | None = None) -> int:
-        """Adds what is new in the filestore since; call when no session is left. Returns how many."""
-        raise NotImplementedError
+        """Adds what is new in the filestore since; call when no session is left. Returns how many.
+
+        Folders that did not change since are not read: 256 times two system calls, whatever the number of files.
+        """
+        return self.hold_all(live_names)
 
     def relink(self, names: Iterable[str]) -> int:
-        """Links back what is gone from the filestore; returns how many. Raises MoverError AttachmentsMissing where a name is
-        neither in the filestore nor held (the message counts and names some), after linking the others."""
-        raise NotImplementedError
+        """Links back what is gone from the filestore; returns how many.
+
+        A file whose size differs from the held one is replaced, too: the application was killed while it wrote it. Raises
+        MoverError AttachmentsMissing where a name is neither in the filestore nor held (the message counts and names some),
+        after linking the others.
+        """
+        ordered = sorted(name for name in set(names) if ODOO_NAME.fullmatch(name))
+        lost: list[str] = []
+        count = 0
+        with _translated("link files back into the filestore"), opened(self._folders.filestore) as filestore:
+            for folder, files in by_folder(ordered):
+                linked, missing = self._relink_folder(filestore, folder, files)
+                count += linked
+                lost.extend(f"{folder}/{file}" for file in missing)
+        if lost:
+            raise MoverError(
+                conditions.ATTACHMENTS_MISSING,
+                f"{len(lost)} files that the database names are neither in the filestore nor held, among them "
+                f"{', '.join(lost[:5])}",
+            )
+        return count
+
+    def add_verified(self, source_fd: int, folder: str, files: Iterable[str]) -> None:
+        """Holds restored files of an open folder, whose content was compared with their names; replaces held ones."""
+        with opened(self._root) as root:
+            ensure_folder(folder, root)
+            with opened(folder, dir_fd=root) as target_fd:
+                for file in files:
+                    self._put(file, source_fd, target_fd)
 
     def remove(self) -> bool:
         """Removes the set; False where there was none."""
-        raise NotImplementedError
+        found = remove_tree(self._root)
+        self._folders.drop_own_if_empty()
+        return found
+
+    # --- adding ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _copies(self) -> bool:
+        return (self._root / _COPIES).exists()
+
+    def _add(self, live_names: Collection[str] | None) -> int:
+        if not self._copies:
+            try:
+                return self._add_links()
+            except LinksUnsupported as error:
+                log.warning("no hard links on the filestore's claim: holding copies", error=str(error))
+                remove_tree(self._root)
+                self._folders.make_own(self._root)
+                (self._root / _COPIES).touch()
+                self._copies = True
+        count = self._add_copies(None if live_names is None else sorted(live_names))
+        if count:
+            sync_filesystem(self._root)
+        return count
+
+    def _add_links(self) -> int:
+        count = 0
+        with opened(self._folders.filestore) as filestore, opened(self._root) as root:
+            now = _filesystem_time(root)
+            for folder in _odoo_folders(filestore):
+                with opened(folder, dir_fd=filestore) as source_fd:
+                    ensure_folder(folder, root)
+                    with opened(folder, dir_fd=root) as target_fd:
+                        count += _link_new(source_fd, target_fd, folder, now)
+        return count
+
+    def _add_copies(self, names: list[str] | None) -> int:
+        count = 0
+        with opened(self._folders.filestore) as filestore, opened(self._root) as root:
+            groups = by_folder(names) if names is not None else ((f, None) for f in _odoo_folders(filestore))
+            for folder, files in groups:
+                with contextlib.suppress(FileNotFoundError), opened(folder, dir_fd=filestore) as source_fd:
+                    ensure_folder(folder, root)
+                    with opened(folder, dir_fd=root) as target_fd:
+                        held = set(names_in(target_fd))
+                        for file in names_in(source_fd) if files is None else files:
+                            if file not in held and ODOO_NAME.fullmatch(f"{folder}/{file}"):
+                                count += _copy(file, source_fd, target_fd, replace=False)
+        return count
+
+    # --- linking back ----------------------------------------------------------------------------------------
+
+    def _relink_folder(self, filestore: int, folder: str, files: list[str]) -> tuple[int, list[str]]:
+        """How many were linked back, and which are lost."""
+        try:
+            hold = self._open_held(folder)
+        except FileNotFoundError:
+            present = _present(filestore, folder)
+            return 0, [file for file in files if file not in present]
+        try:
+            held, present = _inodes(hold), _present(filestore, folder)
+            lost = [file for file in files if file not in present and file not in held]
+            gone = [file for file in files if file not in present and file in held]
+            changed = [file for file in files if file in present and held.get(file, present[file]) != present[file]]
+            if not gone and not changed:
+                return 0, lost
+            ensure_folder(folder, filestore)
+            with opened(folder, dir_fd=filestore) as target:
+                gone += [file for file in changed if _size(file, hold) != _size(file, target)]
+                for file in gone:
+                    self._put(file, hold, target)
+            if gone:
+                sync_folder(self._folders.filestore / folder)
+            return len(gone), lost
+        finally:
+            os.close(hold)
+
+    def _open_held(self, folder: str) -> int:
+        return os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def _put(self, file: str, source_fd: int, target_fd: int) -> None:
+        """A link, or a copy, that replaces what has the name."""
+        if self._copies:
+            _copy(file, source_fd, target_fd, replace=True)
+        else:
+            _replace_by_link(file, source_fd, target_fd)
+
+
+def _replace_by_link(file: str, source_fd: int, target_fd: int) -> None:
+    """Links a file into another folder; what has its name there is replaced in one step."""
+    try:
+        os.link(file, file, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+    except FileExistsError:
+        temporary = f"{_TEMPORARY}{secrets.token_hex(4)}"
+        os.link(file, temporary, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+        os.rename(temporary, file, src_dir_fd=target_fd, dst_dir_fd=target_fd)
+        # Renaming one link of a file over another one of the same file does nothing at all (POSIX).
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=target_fd)
+
+
+def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
+    """Links what the held folder lacks. Its time stamp is set to the source's, which says that it was complete then."""
+    changed_at = os.fstat(source_fd).st_mtime_ns  # before it is listed
+    if os.fstat(target_fd).st_mtime_ns == changed_at:
+        return 0
+    held = set(names_in(target_fd))
+    count = 0
+    for file in names_in(source_fd):
+        if file in held or not ODOO_NAME.fullmatch(f"{folder}/{file}"):
+            continue
+        try:
+            os.link(file, file, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # garbage collection was faster: no row names it
+        except OSError as error:
+            if error.errno in NO_LINKS:
+                raise LinksUnsupported(error.strerror) from error
+            raise
+        count += 1
+    if changed_at < now - SETTLED_NS:
+        os.utime(target_fd, ns=(changed_at, changed_at))
+    return count
+
+
+def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:
+    """Copies a file whose content is what its name says; 0 where it is not (still being written), or gone."""
+    try:
+        source = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=source_fd)
+    except FileNotFoundError:
+        return 0
+    temporary = f"{_TEMPORARY}{secrets.token_hex(4)}"
+    digest = hashlib.sha1(usedforsecurity=False)
+    try:
+        mode = os.fstat(source).st_mode & 0o777
+        target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=target_fd)
+        try:
+            while chunk := os.read(source, COPY_CHUNK):
+                digest.update(chunk)
+                write_all(target, chunk)
+            os.fchmod(target, mode)
+            if replace:
+                os.fsync(target)
+        finally:
+            os.close(target)
+        if digest.hexdigest() != file:
+            return 0
+        os.rename(temporary, file, src_dir_fd=target_fd, dst_dir_fd=target_fd)
+        return 1
+    finally:
+        os.close(source)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=target_fd)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Writes everything, however little the system takes at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _odoo_folders(filestore: int) -> list[str]:
+    return sorted(name for name in names_in(filestore) if ODOO_FOLDER.fullmatch(name))
+
+
+def _present(filestore: int, folder: str) -> dict[str, int]:
+    try:
+        with opened(folder, dir_fd=filestore) as fd:
+            return _inodes(fd)
+    except FileNotFoundError:
+        return {}
+
+
+def _inodes(fd: int) -> dict[str, int]:
+    with os.scandir(fd) as entries:
+        return {entry.name: entry.inode() for entry in entries}
+
+
+def _size(file: str, folder_fd: int) -> int:
+    return os.stat(file, dir_fd=folder_fd, follow_symlinks=False).st_size
+
+
+def _filesystem_time(folder_fd: int) -> int:
+    """The time that a new entry gets: that of the file server where there is one."""
+    name = f"{_TEMPORARY}{secrets.token_hex(4)}"
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder_fd))
+    try:
+        return os.stat(name, dir_fd=folder_fd).st_mtime_ns
+    finally:
+        os.unlink(name, dir_fd=folder_fd)
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise MoverError(
+                conditions.FILESTORE_NOT_FOUND, f"cannot {what}: {error.filename} is gone from the claim"
+            ) from error
+        raise filesystem_error(error, what) from error

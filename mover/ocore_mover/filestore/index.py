@@ -14,12 +14,21 @@ MAX_LINE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """The zstd frame of a compressed pack that a member is in."""
+
+    start: int  # where it begins in the pack as stored
+    offset: int  # which byte of the uncompressed tar it begins with
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file, symbolic link or folder. Names are text with undecodable bytes as surrogates (os.fsdecode)."""
 
     name: str
     pack: str
     offset: int  # of the content in the uncompressed tar
+    frame: Frame | None = None  # None in a pack that is not compressed
     size: int = 0
     digest: str = ""  # SHA-1 (Odoo) or SHA-256 (Plain) of the content
     kind: Literal["file", "folder", "symlink"] = "file"
@@ -28,21 +37,19 @@ class Entry:
     target: str = ""  # of a symbolic link
 
 
-def odoo_line(name: str, size: int, pack: str, offset: int) -> bytes:
+def odoo_line(name: str, size: int, pack: str, offset: int, frame: Frame | None) -> bytes:
     """The line of a file that is named by its SHA-1."""
-    sha1 = name[name.index("/") + 1 :]
-    return b'{"name":"%b","size":%d,"sha1":"%b","pack":"%b","offset":%d}\n' % (
-        name.encode(),
-        size,
-        sha1.encode(),
-        pack.encode(),
-        offset,
-    )
+    text = f'{{"name":"{name}","size":{size},"sha1":"{name[name.index("/") + 1 :]}","pack":"{pack}","offset":{offset}'
+    if frame is not None:
+        text += f',"frame":[{frame.start},{frame.offset}]'
+    return text.encode() + b"}\n"
 
 
 def plain_line(entry: Entry) -> bytes:
     """The line of anything in a Plain filestore."""
     data: dict[str, Any] = {"name": entry.name, "type": entry.kind, "pack": entry.pack, "offset": entry.offset}
+    if entry.frame is not None:
+        data["frame"] = [entry.frame.start, entry.frame.offset]
     if entry.kind == "file":
         data |= {"size": entry.size, "sha256": entry.digest}
     if entry.kind == "symlink":
@@ -88,6 +95,7 @@ def parse(line: bytes) -> Entry:
             name=_text(data["name"]),
             pack=_text(data["pack"]),
             offset=_count(data["offset"]),
+            frame=_frame(data.get("frame")),
             size=_count(data["size"]) if kind == "file" else 0,
             digest=_text(data.get("sha1") or data["sha256"]) if kind == "file" else "",
             kind=kind,
@@ -100,6 +108,14 @@ def parse(line: bytes) -> Entry:
     if kind not in ("file", "folder", "symlink"):
         raise Corrupt(f"the filestore's index names a thing of an unknown type: {line[:100]!r}")
     return entry
+
+
+def _frame(value: object) -> Frame | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise TypeError(value)
+    return Frame(_count(value[0]), _count(value[1]))
 
 
 def _text(value: object) -> str:

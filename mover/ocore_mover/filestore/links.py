@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -11,6 +11,11 @@ from pathlib import Path
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES}
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def names_in(fd: int) -> list[str]:
+    """What lies in an open folder."""
+    return os.listdir(fd)
 
 
 class LinksUnsupported(Exception):
@@ -27,6 +32,25 @@ def opened(folder: Path | str, *, dir_fd: int | None = None) -> Iterator[int]:
         os.close(fd)
 
 
+def open_below(root: int, path: str) -> int:
+    """A folder's descriptor, step by step: a symbolic link that took a folder's place is not followed.
+
+    Raises NotADirectoryError where something else is in the way.
+    """
+    fd = os.open(".", _FOLDER, dir_fd=root)
+    for part in filter(None, path.split("/")):
+        try:
+            child = os.open(part, _FOLDER, dir_fd=fd)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), part) from error
+            raise
+        finally:
+            os.close(fd)
+        fd = child
+    return fd
+
+
 def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """Groups sorted ``xx/file`` names: (xx, [file, …])."""
     for folder, group in groupby(names, lambda name: name.partition("/")[0]):
@@ -36,10 +60,8 @@ def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
 
 def ensure_folder(name: str, dir_fd: int) -> None:
     """Makes a folder where there is none."""
-    try:
+    with suppress(FileExistsError):
         os.mkdir(name, 0o770, dir_fd=dir_fd)
-    except FileExistsError:
-        pass
 
 
 def link_names(source: Path, target: Path, names: Iterable[str]) -> list[str]:

@@ -160,7 +160,8 @@ class _Reader:
         view[: tar.BLOCK] = _header(name, size, status)
         middle = max(0, (size - SAMPLE) // 2)
         pack = lanes.pack_for(end, content[middle : middle + SAMPLE])
-        pack.lines.append(odoo_line(name, size, pack.name, pack.offset + tar.BLOCK))
+        frame = pack.begin_member()
+        pack.lines.append(odoo_line(name, size, pack.name, pack.offset + tar.BLOCK, frame))
         pack.write(view[:end])
         self._counter.add(bytes_=size)
         return size
@@ -170,12 +171,13 @@ class _Reader:
         the index never names it."""
         size = status.st_size
         pack = lanes.pack_for(tar.BLOCK + size + tar.padding(size), os.pread(fd, SAMPLE, size // 2))
+        frame = pack.begin_member()
         pack.write(_header(name, size, status))
         offset = pack.offset
         digest = hashlib.sha1(usedforsecurity=False)
         if not copy_content(fd, size, pack, self._buffer, digest, self._counter) or digest.hexdigest() != file:
             return None
-        pack.lines.append(odoo_line(name, size, pack.name, offset))
+        pack.lines.append(odoo_line(name, size, pack.name, offset, frame))
         return size
 
 

@@ -16,6 +16,7 @@ from ocore_crds.manifest import StoredObject
 from ..report import Counter
 from ..store.base import Store, Writer
 from . import tar
+from .index import Frame
 
 #: A pack is closed before its tar would be larger, but for a single file that is larger than that.
 PACK_BYTES = 128 * 1000 * 1000
@@ -23,8 +24,11 @@ PACK_BYTES = 128 * 1000 * 1000
 PACK_FILES = 20_000
 #: Packs that are being flushed and confirmed while the next ones are filled.
 CLOSING = 2
+#: A compressed pack consists of zstd frames, each of whole members: a new one begins after so many bytes of tar. A restore of a
+#: few files reads their frames and nothing else.
+FRAME_BYTES = 2 * 1024 * 1024
 #: Contents are compared with what they were cut from: the checksum lets `zstd -t` find damage, too.
-_ZSTD = {CompressionParameter.compression_level: 1, CompressionParameter.checksum_flag: 1}
+_ZSTD: dict[int, int] = {CompressionParameter.compression_level: 1, CompressionParameter.checksum_flag: 1}
 #: Bytes of a file that tell whether it can be compressed, taken from its middle: heads are untypical.
 SAMPLE = 4096
 #: Compressed larger than this part of itself, a sample counts as incompressible.
@@ -41,16 +45,31 @@ class Pack:
         self.name = name
         self.offset = 0  # bytes of the uncompressed tar so far
         self.lines: list[bytes] = []  # of the index
+        self._stored = 0  # bytes given to the writer
+        self._frame = Frame(0, 0)
         self._writer = writer
         self._zstd = ZstdCompressor(options=_ZSTD) if compressed else None
+
+    def begin_member(self) -> "Frame | None":
+        """Call before a member's header; the frame that the member is in, None in a pack that is not compressed."""
+        if self._zstd is None:
+            return None
+        if self.offset - self._frame.offset >= FRAME_BYTES:
+            self._put(self._zstd.flush())
+            self._frame = Frame(self._stored, self.offset)
+        return self._frame
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Appends to the tar."""
         self.offset += len(data)
         if self._zstd is None:
-            self._writer.write(data)
+            self._put(data)
         elif out := self._zstd.compress(data):
-            self._writer.write(out)
+            self._put(out)
+
+    def _put(self, data: bytes | bytearray | memoryview) -> None:
+        self._stored += len(data)
+        self._writer.write(data)
 
     def pad(self, size: int) -> None:
         """Fills the last block of a content of `size` bytes."""
@@ -65,7 +84,7 @@ class Pack:
         """Ends the tar; returns what is stored."""
         self.write(tar.trailer(self.offset))
         if self._zstd is not None:
-            self._writer.write(self._zstd.flush())
+            self._put(self._zstd.flush())
         return self._writer.commit()
 
     def abort(self) -> None:
@@ -154,7 +173,7 @@ class Lanes:
     def __init__(self, packs: PackSet) -> None:
         self._packs = packs
         self._lanes: dict[bool, Pack] = {}
-        self._sampler = ZstdCompressor(options={CompressionParameter.compression_level: 1})
+        self._sampler = ZstdCompressor(level=1)
 
     def pack_for(self, size: int, sample: bytes | bytearray | memoryview) -> Pack:
         """The pack with room for a member of `size` bytes in all, of which `sample` is typical."""

@@ -17,6 +17,7 @@ from ..store.base import Store
 from . import tar
 from .folders import ClaimFolders, filesystem_error
 from .index import Entry, plain_line
+from .links import open_below
 from .packset import SAMPLE, Lanes, Pack, PackSet, copy_content, run_workers
 
 #: Files that one worker takes at a time: all of one folder.
@@ -185,7 +186,7 @@ class _PlainCopy:
 
     def _copy_batch(self, batch: _Batch, root: int, lanes: Lanes, buffer: bytearray) -> None:
         try:
-            folder = _open_below(root, batch.folder)
+            folder = open_below(root, batch.folder)
         except (FileNotFoundError, NotADirectoryError):
             with self._lock:
                 self._vanished += len(batch.files)
@@ -241,6 +242,7 @@ class _PlainCopy:
         )
         sample = os.pread(fd, SAMPLE, max(0, (size - SAMPLE) // 2))
         pack = lanes.pack_for(len(head) + size + tar.padding(size), sample)
+        frame = pack.begin_member()
         pack.write(head)
         offset = pack.offset
         digest = hashlib.sha256()
@@ -253,6 +255,7 @@ class _PlainCopy:
                     name,
                     pack.name,
                     offset,
+                    frame,
                     size=size,
                     digest=digest.hexdigest(),
                     mode=stat.S_IMODE(before.st_mode),
@@ -279,6 +282,7 @@ class _PlainCopy:
 def _store_entry(entry: Entry, pack: Pack) -> None:
     folder = entry.kind == "folder"
     name = os.fsencode(entry.name)
+    frame = pack.begin_member()
     pack.write(
         tar.header(
             name + b"/" if folder else name,
@@ -295,6 +299,7 @@ def _store_entry(entry: Entry, pack: Pack) -> None:
                 entry.name,
                 pack.name,
                 pack.offset,
+                frame,
                 kind=entry.kind,
                 mode=entry.mode,
                 mtime_ns=entry.mtime_ns,
@@ -314,15 +319,3 @@ def _kind(entry: "os.DirEntry[str]") -> str:
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _open_below(root: int, path: str) -> int:
-    """The folder's descriptor, step by step: a symbolic link that took a folder's place is not followed."""
-    fd = os.open(".", _FOLDER, dir_fd=root)
-    for part in filter(None, path.split("/")):
-        try:
-            child = os.open(part, _FOLDER, dir_fd=fd)
-        finally:
-            os.close(fd)
-        fd = child
-    return fd

@@ -1,23 +1,44 @@
-"""A filestore back from its packs: missing files added (Odoo), or a folder staged (Plain)."""
+"""Layout Odoo: the files that a snapshot names and the filestore lacks, out of the snapshot's packs."""
 
+import contextlib
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 
-from ocore_crds.manifest import FilestoreArtifact
+import structlog
 
+from ocore_crds import conditions, failpoints
+from ocore_crds.manifest import FilestoreArtifact, StoredObject
+
+from ..disk import sync_filesystem
+from ..errors import Corrupt, MoverError
 from ..report import Counter
 from ..store.base import Store
-from .folders import ClaimFolders
-from .hold import HoldSet
+from . import index
+from .folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error, remove_tree
+from .hold import HoldSet, write_all
+from .index import Entry
+from .links import ensure_folder, names_in, opened
+from .packset import run_workers
+from .plain_restore import stage_plain
+from .unpack import Restored, contents
 
+__all__ = ["Restored", "add_missing", "stage_plain"]
 
-@dataclass(frozen=True)
-class Restored:
-    """What was done."""
+log = structlog.get_logger()
 
-    files_added: int
-    bytes_added: int
-    files_replaced: int  # were there with the right name and wrong content
-    files_checked: int  # were there and right
+READ_CHUNK = 1024 * 1024
+#: Part of the volume, and bytes at most, that must stay free: a full filestore stops the application.
+RESERVE = 0.05
+MAX_RESERVE = 1024 * 1024 * 1024
+
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def add_missing(
@@ -29,23 +50,263 @@ def add_missing(
     *,
     jobs: int = 2,
 ) -> Restored:
-    """Layout Odoo: adds to the live filestore what the snapshot names and it lacks; never removes anything.
+    """Adds to the live filestore what the snapshot names and it lacks; never removes anything.
 
-    Files that are there are read and compared with their name. New files are put into `hold` before they are visible.
-    Raises Corrupt (nothing of a pack that is not whole becomes visible), MoverError NoSpace, StoreError. Hits the
-    failpoint restore-files-added.
+    Files that are there are read and compared with their name: the restored database will rely on them, and a damaged one
+    is replaced in one step. New files come into a folder of their own first; once all of them and all packs are verified and
+    flushed, they are held (in `hold`) and then made visible. Raises Corrupt (nothing has become visible then), MoverError
+    FilestoreNotFound, NoSpace, and StoreError. Hits the failpoint restore-files-added.
     """
-    raise NotImplementedError
+    folders.require_filestore()
+    remove_tree(folders.incoming)
+    folders.make_own(folders.incoming)
+    try:
+        run = _Adding(store, artifact, folders, counter)
+        run.check_space()
+        run_workers(jobs, run.work)
+        run.check_whole()
+        try:
+            sync_filesystem(folders.incoming)
+            _publish(folders, hold)
+            sync_filesystem(folders.filestore)
+        except OSError as error:
+            raise filesystem_error(error, "add files to the filestore") from error
+    finally:
+        with contextlib.suppress(MoverError):  # `cleanup` and the next attempt remove it, too
+            remove_tree(folders.incoming)
+    folders.drop_own_if_empty()
+    failpoints.hit("restore-files-added")
+    return run.result()
 
 
-def stage_plain(
-    store: Store,
-    artifact: FilestoreArtifact,
-    folders: ClaimFolders,
-    rollback_id: str,
-    counter: Counter,
-    *,
-    jobs: int = 2,
-) -> Restored:
-    """Layout Plain: restores into ``stage-<short>``, which is emptied first."""
-    raise NotImplementedError
+class _Adding:
+    """What the workers share."""
+
+    def __init__(self, store: Store, artifact: FilestoreArtifact, folders: ClaimFolders, counter: Counter) -> None:
+        self._store = store
+        self._artifact = artifact
+        self._folders = folders
+        self._counter = counter
+        self._like = _Neighbours.of(folders.filestore)
+        self._lock = threading.Lock()
+        self._failed = False
+        self._seen = 0
+        self._blocks = self._read_blocks()
+        self.files_added = self.bytes_added = self.files_replaced = self.files_checked = 0
+
+    # --- before ----------------------------------------------------------------------------------------------
+
+    def check_space(self) -> None:
+        """Reads the index once, whole and verified, and compares what is missing with the volume's free space."""
+        missing = files = 0
+        with opened(self._folders.filestore) as root:
+            empty = not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root))
+            for entry in odoo_entries(self._store, self._artifact):
+                files += 1
+                if empty or _size_of(entry.name, root) != entry.size:
+                    missing += entry.size
+        if files != self._artifact.file_count:
+            raise Corrupt(f"the index names {files} files and the manifest {self._artifact.file_count}")
+        volume = os.statvfs(self._folders.filestore)
+        free, total = volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize
+        reserve = min(int(total * RESERVE), MAX_RESERVE)
+        if missing and missing + reserve > free:
+            raise MoverError(
+                conditions.NO_SPACE,
+                f"the filestore's volume has {free} bytes free; the snapshot's files need {missing}, and {reserve} must stay free for "
+                "the application. Enlarge the volume.",
+            )
+
+    # --- the workers -----------------------------------------------------------------------------------------
+
+    def _read_blocks(self) -> Iterator[tuple[StoredObject, list[Entry]]]:
+        packs = {pack.key.rpartition("/")[2]: pack for pack in self._artifact.packs}
+        entries = odoo_entries(self._store, self._artifact)
+        for name, block in groupby(entries, key=lambda entry: entry.pack):
+            yield packs[name], list(block)
+
+    def work(self) -> None:
+        """One worker: takes packs until there are no more."""
+        try:
+            with (
+                opened(self._folders.filestore) as filestore,
+                opened(self._folders.incoming) as incoming,
+            ):
+                while (block := self._next()) is not None:
+                    self._restore_block(*block, filestore, incoming)
+        except OSError as error:
+            self._failed = True
+            raise filesystem_error(error, "write to the filestore's claim") from error
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _next(self) -> tuple[StoredObject, list[Entry]] | None:
+        with self._lock:
+            block = None if self._failed else next(self._blocks, None)
+            if block is not None:
+                self._seen += len(block[1])
+            return block
+
+    def _restore_block(self, pack: StoredObject, entries: list[Entry], filestore: int, incoming: int) -> None:
+        buffer = bytearray(READ_CHUNK)
+        wanted, replaced, checked = [], 0, 0
+        for entry in entries:
+            found = _examine(entry, filestore, buffer)
+            if found == "right":
+                checked += 1
+                self._counter.add(bytes_=entry.size, files=1)
+            else:
+                wanted.append(entry)
+                replaced += found == "wrong"
+        for entry, pieces in contents(self._store, pack, entries, wanted):
+            self._write(entry, pieces, incoming)
+            self._counter.add(bytes_=entry.size, files=1)
+        with self._lock:
+            self.files_checked += checked
+            self.files_replaced += replaced
+            self.files_added += len(wanted)
+            self.bytes_added += sum(entry.size for entry in wanted)
+
+    def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview], incoming: int) -> None:
+        folder, _, file = entry.name.partition("/")
+        digest = hashlib.sha1(usedforsecurity=False)
+        fd = self._create(folder, file, incoming)
+        try:
+            for piece in pieces:
+                digest.update(piece)
+                write_all(fd, memoryview(piece))
+            self._like.apply_to_file(fd)
+        finally:
+            os.close(fd)
+        if digest.hexdigest() != file:
+            raise Corrupt(f"{entry.name} in pack {entry.pack} is not what its name (the SHA-1) says")
+
+    def _create(self, folder: str, file: str, incoming: int) -> int:
+        try:
+            return os.open(f"{folder}/{file}", _CREATE, 0o600, dir_fd=incoming)
+        except FileNotFoundError:
+            ensure_folder(folder, incoming)
+        except FileExistsError as error:
+            raise Corrupt(f"the index names {folder}/{file} twice") from error
+        return os.open(f"{folder}/{file}", _CREATE, 0o600, dir_fd=incoming)
+
+    # --- after -----------------------------------------------------------------------------------------------
+
+    def check_whole(self) -> None:
+        """All packs were read and the index to its end."""
+        if self._seen != self._artifact.file_count:
+            raise Corrupt(f"only {self._seen} of {self._artifact.file_count} files of the snapshot were restored")
+
+    def result(self) -> Restored:
+        """For the report."""
+        return Restored(self.files_added, self.bytes_added, self.files_replaced, self.files_checked)
+
+
+def odoo_entries(store: Store, artifact: FilestoreArtifact) -> Iterator[Entry]:
+    """The index's entries, each checked: a file's name that leads nowhere else, its digest, a pack of this snapshot."""
+    packs = {pack.key.rpartition("/")[2] for pack in artifact.packs}
+    for line in index.lines(store.read(artifact.index)):
+        entry = index.parse(line)
+        if (
+            not ODOO_NAME.fullmatch(entry.name)
+            or entry.kind != "file"
+            or entry.name.rpartition("/")[2] != entry.digest
+            or entry.pack not in packs
+        ):
+            raise Corrupt(f"the index has a line that is none of an Odoo filestore: {line[:200]!r}")
+        yield entry
+
+
+def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:
+    """`right`, `wrong` or `missing`: what the live filestore has under the entry's name."""
+    try:
+        fd = os.open(entry.name, _OPEN, dir_fd=filestore)
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        log.warning("cannot be read, will be replaced", name=entry.name, error=error.strerror)
+        return "wrong"
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
+            return "wrong"
+        digest = hashlib.sha1(usedforsecurity=False)
+        view = memoryview(buffer)
+        while read := os.readv(fd, [view]):
+            digest.update(view[:read])
+        return "right" if digest.hexdigest() == entry.digest else "wrong"
+    finally:
+        os.close(fd)
+
+
+def _size_of(name: str, root: int) -> int | None:
+    try:
+        return os.stat(name, dir_fd=root, follow_symlinks=False).st_size
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Neighbours:
+    """Owner and mode that the filestore's files and folders have; new ones get the same."""
+
+    file_mode: int
+    folder_mode: int
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, filestore: Path) -> "_Neighbours":
+        """Looks at the folder and the first file in it."""
+        root = filestore.stat()
+        folder_mode, file_mode = root.st_mode, 0o644
+        with os.scandir(filestore) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) and len(entry.name) == 2:
+                    with os.scandir(entry.path) as files:
+                        first = next((f for f in files if f.is_file(follow_symlinks=False)), None)
+                    if first is not None:
+                        folder_mode, file_mode = entry.stat().st_mode, first.stat().st_mode
+                        break
+        return cls(stat.S_IMODE(file_mode), stat.S_IMODE(folder_mode), root.st_uid, root.st_gid)
+
+    def apply_to_file(self, fd: int) -> None:
+        os.fchmod(fd, self.file_mode)
+        self._own(fd)
+
+    def apply_to_folder(self, fd: int) -> None:
+        os.fchmod(fd, self.folder_mode)
+        self._own(fd)
+
+    def _own(self, fd: int) -> None:
+        """Root gives files away; another user's files are its own, with the folder's group where it may set that."""
+        status = os.fstat(fd)
+        uid = self.uid if os.geteuid() == 0 else -1
+        if (uid != -1 and status.st_uid != uid) or status.st_gid != self.gid:
+            with contextlib.suppress(PermissionError):
+                os.fchown(fd, uid, self.gid)
+
+
+def _publish(folders: ClaimFolders, hold: HoldSet | None) -> None:
+    """Gives every new file its place: in the hold set first, so that garbage collection cannot take it for good."""
+    like = _Neighbours.of(folders.filestore)
+    with opened(folders.filestore) as filestore, opened(folders.incoming) as incoming:
+        for folder in sorted(names_in(incoming)):
+            with opened(folder, dir_fd=incoming) as source:
+                _ensure_like(folder, filestore, like)
+                files = names_in(source)
+                if hold is not None:
+                    hold.add_verified(source, folder, files)
+                with opened(folder, dir_fd=filestore) as target:
+                    for file in files:
+                        os.rename(file, file, src_dir_fd=source, dst_dir_fd=target)
+
+
+def _ensure_like(folder: str, filestore: int, like: _Neighbours) -> None:
+    try:
+        os.mkdir(folder, 0o700, dir_fd=filestore)
+    except FileExistsError:
+        return
+    with opened(folder, dir_fd=filestore) as fd:
+        like.apply_to_folder(fd)

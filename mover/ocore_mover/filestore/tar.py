@@ -11,7 +11,7 @@ RECORD = 20 * BLOCK
 FILE, SYMLINK, FOLDER = b"0", b"2", b"5"
 _LONG_NAME, _LONG_LINK = b"L", b"K"
 _NAME_BYTES = 100
-# name, mode, uid, gid, size, mtime, checksum, type, link, magic, user, group, major, minor, prefix (unused)
+#: In the order of the format: name, mode and so on; at the end user, group, device numbers and prefix, which we leave empty.
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _MAGIC = b"ustar  \0"
 _BLANK = b" " * 8

@@ -93,8 +93,9 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> int:
         """Deletes; absent keys do not matter. Needs no write of new data. Returns how many were there."""
 
-    def abort_uploads(self, prefix: str) -> int:
-        """Aborts unfinished multipart uploads (removes temporary files) below the prefix. Returns how many."""
+    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
+        """Aborts unfinished multipart uploads (removes temporary files) below the prefix, but for those below `spare`, where
+        that is not empty. Returns how many."""
 
     def guarantees(self, key: str) -> Guarantees:
         """Tries, with `key` as the test object's, which is there afterwards as little as before."""

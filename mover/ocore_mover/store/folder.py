@@ -210,10 +210,12 @@ class FolderStore:
                 self.drop_empty(path.parent)
         return count
 
-    def abort_uploads(self, prefix: str) -> int:
+    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
         """Removes temporary files below the prefix."""
         count = 0
         for path, _ in list(self._walk(prefix.rpartition("/")[0] + "/" if "/" in prefix else "")):
+            if spare and path.is_relative_to(self._root / spare):
+                continue
             if path.name.startswith(TEMPORARY):
                 with self.translated(f"delete {path.name}"):
                     path.unlink(missing_ok=True)

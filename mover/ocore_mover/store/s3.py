@@ -1,19 +1,15 @@
 """Objects in an S3-compatible store."""
 
 import base64
-import contextlib
 import hashlib
-import random
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
@@ -22,6 +18,7 @@ from ..errors import Corrupt, StoreError
 from .base import Guarantees, ObjectInfo
 from .keys import checked
 from .s3_client import DIGEST_CODES, S3Options, code_of, connect, status_of, translated
+from .s3_reader import NOT_FOUND, Absent, download, pause
 from .s3_writer import PartPool, S3Writer
 
 if TYPE_CHECKING:
@@ -30,11 +27,7 @@ if TYPE_CHECKING:
 #: Uploads at once, and connections beside them for reads and small requests.
 UPLOADS = 4
 CONNECTIONS = UPLOADS + 8
-READ_CHUNK = 1024 * 1024
-#: Broken downloads are taken up again at the byte where they broke; so often without a single new byte.
-MAX_RESUMES = 5
 DELETE_BATCH = 1000
-_NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 _NO_UPLOAD = {"404", "NoSuchUpload", "NoSuchKey"}
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "MethodNotAllowed", "405"}
 
@@ -244,7 +237,7 @@ class S3Store:
             try:
                 answer = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key))
             except ClientError as error:
-                if code_of(error) in _NOT_FOUND:
+                if code_of(error) in NOT_FOUND:
                     return None
                 raise
         return ObjectInfo(key, answer["ContentLength"])
@@ -253,11 +246,11 @@ class S3Store:
         """A small object whole."""
         data = bytearray()
         try:
-            for chunk in self._download(key, None):
+            for chunk in download(self, key, None):
                 data += chunk
                 if len(data) > limit:
                     raise StoreError(conditions.CORRUPT, f"{key} in {self.url} is larger than {limit} bytes")
-        except _Absent:
+        except Absent:
             return None
         return bytes(data)
 
@@ -265,10 +258,10 @@ class S3Store:
         """An object in chunks of at most 1 MiB, compared with its size and SHA-256 at the end."""
         digest = hashlib.sha256()
         try:
-            for chunk in self._download(obj.key, obj.size):
+            for chunk in download(self, obj.key, obj.size):
                 digest.update(chunk)
                 yield chunk
-        except _Absent as error:
+        except Absent as error:
             raise Corrupt(f"{obj.key} is missing in {self.url}") from error
         if digest.hexdigest() != obj.sha256:
             raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
@@ -276,62 +269,9 @@ class S3Store:
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
         """Some bytes of an object; nothing compares them."""
         try:
-            yield from self._download(obj.key, obj.size, start, start + length)
-        except _Absent as error:
+            yield from download(self, obj.key, obj.size, start, start + length)
+        except Absent as error:
             raise Corrupt(f"{obj.key} is missing in {self.url}") from error
-
-    def _download(self, key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Chunks of an object from `start` up to `end`; resumes where the connection breaks.
-
-        Raises _Absent, Corrupt where the object's size is not `size`.
-        """
-        position, etag, failures = start, None, 0
-        while end is None or position < end:
-            try:
-                with translated(f"read {key}", self.url):
-                    body, total, etag = self._open(key, position, end, etag)
-                if size is not None and total != size:
-                    raise Corrupt(f"{key} in {self.url} has {total} bytes instead of {size}")
-                if end is None:
-                    end = total
-                with contextlib.closing(body):
-                    while position < end and (chunk := body.read(min(READ_CHUNK, end - position))):
-                        position, failures = position + len(chunk), 0
-                        yield chunk
-                if position < end:
-                    raise ConnectionError(f"{end - position} bytes did not come")
-            except (BotoCoreError, HTTPError, OSError) as error:
-                failures += 1
-                if failures > MAX_RESUMES:
-                    raise StoreError(
-                        conditions.STORE_UNREACHABLE,
-                        f"reading {key} from {self.url} breaks at byte {position}, again and again: {error}",
-                        retryable=True,
-                    ) from error
-                pause(failures)
-
-    def _open(self, key: str, position: int, end: int | None, etag: str | None) -> tuple[Any, int, str]:
-        """Body from `position`, size of the whole object, ETag. The object must be the same one all the time."""
-        asked: dict[str, Any] = {}
-        if position or end is not None:
-            asked["Range"] = f"bytes={position}-" + ("" if end is None else str(end - 1))
-        if etag is not None:
-            asked["IfMatch"] = etag
-        try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=self.full_key(key), **asked)
-        except ClientError as error:
-            if code_of(error) in _NOT_FOUND:
-                raise _Absent(key) from error
-            if status_of(error) == 412:
-                raise Corrupt(f"{key} in {self.url} was replaced while it was read") from error
-            if status_of(error) == 416:
-                raise Corrupt(f"{key} in {self.url} is shorter than the manifest says") from error
-            raise
-        body = answer["Body"]
-        if "ContentRange" in answer:
-            return body, int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
-        _skip(body, position)  # a server that ignores Range
-        return body, answer["ContentLength"], answer["ETag"]
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects whose key begins with the prefix."""
@@ -370,11 +310,11 @@ class S3Store:
                     self.client.delete_object(Bucket=self.bucket, Key=key)
                 return len(full_keys)
             for failed in answer.get("Errors", ()):
-                if failed.get("Code") not in _NOT_FOUND:
+                if failed.get("Code") not in NOT_FOUND:
                     raise ClientError({"Error": dict(failed)}, "DeleteObjects")  # type: ignore[typeddict-item]
         return len(full_keys)
 
-    def abort_uploads(self, prefix: str) -> int:
+    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
         """Aborts unfinished multipart uploads below the prefix."""
         count = 0
         with translated(f"list unfinished uploads of {prefix or 'everything'}", self.url):
@@ -384,12 +324,9 @@ class S3Store:
             # All of them first: aborting while paging would skip some.
             found = [(upload["Key"], upload["UploadId"]) for page in pages for upload in page.get("Uploads", ())]
             for key, upload in found:
-                count += self.abort_upload(key, upload)
+                if not (spare and key.startswith(self._prefix + spare)):
+                    count += self.abort_upload(key, upload)
         return count
-
-
-class _Absent(Exception):
-    """There is no such object."""
 
 
 def _wrong_digest() -> dict[str, Any]:
@@ -404,20 +341,6 @@ def _is_refused(request: Callable[[], Any]) -> bool:
             return True
         raise
     return False
-
-
-def _skip(body: Any, count: int) -> None:
-    """Reads and drops so many bytes."""
-    while count:
-        chunk = body.read(min(READ_CHUNK, count))
-        if not chunk:
-            raise ConnectionError("the answer ended early")
-        count -= len(chunk)
-
-
-def pause(failures: int) -> None:
-    """Exponential back-off with jitter, 0.1 to 5 s."""
-    time.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
 
 
 def repeated(request: Callable[[], Any], attempts: int = 3) -> Any:

@@ -1,0 +1,239 @@
+"""Layout Plain: a snapshot's files into ``stage-<short>``, beside the live folder."""
+
+import contextlib
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from ocore_crds import conditions, failpoints
+from ocore_crds.manifest import FilestoreArtifact, StoredObject
+
+from ..disk import sync_filesystem
+from ..errors import Corrupt, MoverError
+from ..report import Counter
+from ..store.base import Store
+from . import index
+from .folders import ClaimFolders, filesystem_error, remove_tree
+from .hold import write_all
+from .index import Entry
+from .links import open_below
+from .packset import run_workers
+from .unpack import Restored, contents
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
+_FILE_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
+
+
+def stage_plain(
+    store: Store,
+    artifact: FilestoreArtifact,
+    folders: ClaimFolders,
+    rollback_id: str,
+    counter: Counter,
+    *,
+    jobs: int = 2,
+) -> Restored:
+    """Restores into ``stage-<short>``, which is emptied first. Modes, times and symbolic links as they were; owners as the
+    live folder has it (only root could give files away). Removes the stage where it fails.
+
+    Raises Corrupt, MoverError FilestoreNotFound, FilestoreLayoutUnsupported, NoSpace, and StoreError. Hits the failpoint
+    restore-files-added.
+    """
+    require_switchable(folders)
+    folders.require_filestore()
+    stage = folders.stage(rollback_id)
+    remove_tree(stage)
+    folders.make_own(stage)
+    try:
+        _check_space(artifact, folders)
+        root = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            run = _Staging(store, artifact, root, counter)
+            run_workers(jobs, run.work)
+            run.finish(folders)
+        finally:
+            os.close(root)
+        sync_filesystem(stage)
+    except BaseException as error:
+        with contextlib.suppress(MoverError):
+            remove_tree(stage)
+        folders.drop_own_if_empty()
+        if isinstance(error, OSError):
+            raise filesystem_error(error, "restore the filestore's files") from error
+        raise
+    failpoints.hit("restore-files-added")
+    return Restored(run.files, run.size)
+
+
+def require_switchable(folders: ClaimFolders) -> None:
+    """A folder can be renamed, a claim cannot."""
+    if not folders.path:
+        raise MoverError(
+            conditions.FILESTORE_LAYOUT_UNSUPPORTED,
+            "a filestore of layout Plain at the root of its claim cannot be switched by renaming: move it into a folder and set "
+            "spec.filestore.path",
+        )
+
+
+def _check_space(artifact: FilestoreArtifact, folders: ClaimFolders) -> None:
+    volume = os.statvfs(folders.own)
+    free = volume.f_bavail * volume.f_frsize
+    if artifact.size_bytes > free:
+        raise MoverError(
+            conditions.NO_SPACE,
+            f"the filestore's volume has {free} bytes free; restoring the snapshot beside the live folder needs "
+            f"{artifact.size_bytes}. Enlarge the volume.",
+        )
+
+
+class _Staging:
+    """What the workers share."""
+
+    def __init__(self, store: Store, artifact: FilestoreArtifact, root: int, counter: Counter) -> None:
+        self._store = store
+        self._artifact = artifact
+        self._root = root
+        self._counter = counter
+        self._lock = threading.Lock()
+        self._failed = False
+        self._made: set[str] = {""}
+        self._later: list[Entry] = []
+        self._blocks = self._read_blocks()
+        self.files = self.size = 0
+
+    def _read_blocks(self) -> Iterator[tuple[StoredObject, list[Entry]]]:
+        packs = {pack.key.rpartition("/")[2]: pack for pack in self._artifact.packs}
+        parsed = (index.parse(line) for line in index.lines(self._store.read(self._artifact.index)))
+        for name, block in groupby(parsed, key=lambda entry: entry.pack):
+            if name not in packs:
+                raise Corrupt(f"the index names the pack {name!r}, which is not in the manifest")
+            yield packs[name], [_checked(entry) for entry in block]
+
+    def work(self) -> None:
+        """One worker: takes packs until there are no more."""
+        try:
+            while (block := self._next()) is not None:
+                pack, entries = block
+                files = [entry for entry in entries if entry.kind == "file"]
+                for entry, pieces in contents(self._store, pack, entries, files):
+                    self._write(entry, pieces)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _next(self) -> tuple[StoredObject, list[Entry]] | None:
+        with self._lock:
+            block = None if self._failed else next(self._blocks, None)
+            if block is not None:
+                self._later.extend(entry for entry in block[1] if entry.kind != "file")
+            return block
+
+    def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> None:
+        digest = hashlib.sha256()
+        with self._in_parent(entry.name) as (folder, name):
+            try:
+                fd = os.open(name, _CREATE, 0o600, dir_fd=folder)
+            except FileExistsError as error:
+                raise Corrupt(f"the index names {entry.name!r} twice") from error
+        try:
+            for piece in pieces:
+                digest.update(piece)
+                write_all(fd, memoryview(piece))
+            os.fchmod(fd, entry.mode & _FILE_MODE)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(fd)
+        if digest.hexdigest() != entry.digest:
+            raise Corrupt(f"{entry.name!r} in pack {entry.pack} is not what was stored: its SHA-256 differs")
+        with self._lock:
+            self.files += 1
+            self.size += entry.size
+        self._counter.add(bytes_=entry.size, files=1)
+
+    @contextlib.contextmanager
+    def _in_parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """The open parent folder and the last part of the name. Folders are made as they are needed; a symbolic link in the
+        way is never followed."""
+        parent, _, name = path.rpartition("/")
+        self._make_folders(parent)
+        try:
+            fd = open_below(self._root, parent)
+        except NotADirectoryError as error:
+            raise Corrupt(f"the index places {path!r} below something that is no folder") from error
+        try:
+            yield fd, name
+        finally:
+            os.close(fd)
+
+    def _make_folders(self, path: str) -> None:
+        with self._lock:
+            if path in self._made:
+                return
+            fd = open_below(self._root, "")
+            try:
+                for part in path.split("/"):
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, 0o700, dir_fd=fd)
+                    child = open_below(fd, part)
+                    os.close(fd)
+                    fd = child
+            except NotADirectoryError as error:
+                raise Corrupt(f"the index has {path!r} as a folder and as something else") from error
+            finally:
+                os.close(fd)
+            self._made.add(path)
+
+    def finish(self, folders: ClaimFolders) -> None:
+        """Folders, then links, then the folders' modes and times: from the deepest up, once nothing is made in them."""
+        if self.files != self._artifact.file_count:
+            raise Corrupt(f"{self.files} of {self._artifact.file_count} files of the snapshot were restored")
+        found = sorted((entry for entry in self._later if entry.kind == "folder"), key=lambda entry: entry.name)
+        for entry in found:
+            self._make_folders(entry.name)
+        for entry in self._later:
+            if entry.kind == "symlink":
+                self._make_link(entry)
+        for entry in reversed(found):
+            fd = open_below(self._root, entry.name)
+            try:
+                os.fchmod(fd, entry.mode & _FOLDER_MODE)
+                os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+            finally:
+                os.close(fd)
+        self._become_like(folders)
+
+    def _make_link(self, entry: Entry) -> None:
+        with self._in_parent(entry.name) as (folder, name):
+            try:
+                os.symlink(entry.target, name, dir_fd=folder)
+            except FileExistsError as error:
+                raise Corrupt(f"the index names {entry.name!r} twice") from error
+            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+    def _become_like(self, folders: ClaimFolders) -> None:
+        live = folders.filestore.stat()
+        os.fchmod(self._root, stat.S_IMODE(live.st_mode))
+        if os.geteuid() == 0 and live.st_uid != 0:
+            for _, names, files, fd in os.fwalk(dir_fd=self._root):
+                for name in (*names, *files):
+                    os.chown(name, live.st_uid, live.st_gid, dir_fd=fd, follow_symlinks=False)
+                os.fchown(fd, live.st_uid, live.st_gid)
+
+
+def _checked(entry: Entry) -> Entry:
+    """Names come from the store: relative, no way out."""
+    parts = PurePosixPath(entry.name).parts
+    if (
+        not entry.name
+        or entry.name != "/".join(parts)
+        or ".." in parts
+        or entry.name.startswith("/")
+        or parts == (".",)
+    ):
+        raise Corrupt(f"the index has the name {entry.name!r}, which could lead out of the folder")
+    return entry

@@ -1,0 +1,157 @@
+"""Reads members out of packs: whole packs with their SHA-256, or only the frames that some files are in."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from backports.zstd import ZstdDecompressor, ZstdError
+
+from ocore_crds.manifest import StoredObject
+
+from ..errors import Corrupt
+from ..store.base import Store
+from . import tar
+from .index import Entry
+
+#: Decompressed bytes at a time: a few bytes of zstd can stand for gigabytes.
+PIECE = 1024 * 1024
+#: A pack of which more than this part is needed is read whole.
+WORTH_WHOLE = 0.5
+#: More requests than this for one pack cost more than they save.
+MAX_RANGES = 32
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore has done."""
+
+    files_added: int
+    bytes_added: int
+    files_replaced: int = 0  # were there with the right name and wrong content
+    files_checked: int = 0  # were there and right
+
+
+Content = tuple[Entry, Iterator[bytes | memoryview]]
+
+
+def contents(store: Store, pack: StoredObject, known: Sequence[Entry], wanted: Sequence[Entry]) -> Iterator[Content]:
+    """The wanted entries with their bytes, in the order they stand in the pack. The bytes of one must be consumed before the
+    next. `known` are all entries of the pack.
+
+    Where the pack is read whole, its SHA-256 is compared after the last entry was given out: until this ends without
+    Corrupt, nothing of it may be made visible. Where only parts are read, the entries' own digests are all there is.
+    """
+    ordered = sorted(wanted, key=lambda entry: entry.offset)
+    for part in _parts(pack, known, ordered):
+        if part is None:
+            chunks = store.read(pack)
+            yield from _members(_tar(chunks, pack), 0, ordered, pack)
+            for _ in chunks:  # the rest, for the digest
+                pass
+        else:
+            start, length, offset, entries = part
+            yield from _members(_tar(store.read_range(pack, start, length), pack), offset, entries, pack)
+
+
+_Part = tuple[int, int, int, list[Entry]]  # start and length in the stored pack, offset in the tar, entries
+
+
+def _parts(pack: StoredObject, known: Sequence[Entry], wanted: list[Entry]) -> list[_Part | None]:
+    """What to read; None stands for the whole pack."""
+    if not wanted:
+        return []
+    parts = _frames(pack, known, wanted) if wanted[0].frame is not None else _spans(wanted)
+    if len(parts) > MAX_RANGES or sum(length for _, length, _, _ in parts) > pack.size * WORTH_WHOLE:
+        return [None]
+    return [*parts]
+
+
+def _spans(wanted: list[Entry]) -> list[_Part]:
+    """In a pack that is not compressed, stored bytes are tar bytes; neighbours are read together."""
+    parts: list[_Part] = []
+    for entry in wanted:
+        if parts:
+            start, length, offset, entries = parts[-1]
+            if entry.offset - (start + length) <= 2 * tar.BLOCK:
+                entries.append(entry)
+                parts[-1] = (start, entry.offset + entry.size - start, offset, entries)
+                continue
+        parts.append((entry.offset, entry.size, entry.offset, [entry]))
+    return parts
+
+
+def _frames(pack: StoredObject, known: Sequence[Entry], wanted: list[Entry]) -> list[_Part]:
+    """The frames that the wanted entries are in; neighbouring frames are read together."""
+    starts = sorted({entry.frame.start for entry in known if entry.frame is not None})
+    ends = dict(zip(starts, [*starts[1:], pack.size], strict=True))
+    parts: list[_Part] = []
+    for entry in wanted:
+        frame = entry.frame
+        if frame is None or frame.start >= pack.size:
+            raise Corrupt(f"the index places {entry.name} outside of {pack.key}")
+        end = ends[frame.start]
+        if parts and frame.start <= parts[-1][0] + parts[-1][1]:
+            start, _, offset, entries = parts[-1]
+            entries.append(entry)
+            parts[-1] = (start, end - start, offset, entries)
+        else:
+            parts.append((frame.start, end - frame.start, frame.offset, [entry]))
+    return parts
+
+
+def _tar(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes]:
+    """The uncompressed tar."""
+    if not pack.key.endswith(".zst"):
+        return chunks
+    return _decompressed(chunks, pack)
+
+
+def _decompressed(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes]:
+    frame = ZstdDecompressor()
+    for chunk in chunks:
+        data = chunk
+        while data or not (frame.needs_input or frame.eof):
+            try:
+                if frame.eof:
+                    frame = ZstdDecompressor()
+                piece = frame.decompress(data, PIECE)
+            except ZstdError as error:
+                raise Corrupt(f"{pack.key} cannot be decompressed: {error}") from error
+            data = frame.unused_data if frame.eof else b""
+            if piece:
+                yield piece
+    if not frame.eof:
+        raise Corrupt(f"{pack.key} is cut off")
+
+
+class _Stream:
+    """A cursor over chunks."""
+
+    def __init__(self, chunks: Iterator[bytes], position: int, pack: StoredObject) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+        self._pack = pack
+        self.position = position
+
+    def take(self, count: int) -> Iterator[memoryview]:
+        """The next bytes, in pieces."""
+        while count:
+            if not self._rest:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    raise Corrupt(f"{self._pack.key} ends before what the index says is in it")
+                self._rest = memoryview(chunk)
+            piece = self._rest[:count]
+            self._rest = self._rest[len(piece) :]
+            self.position += len(piece)
+            count -= len(piece)
+            yield piece
+
+
+def _members(chunks: Iterator[bytes], offset: int, entries: list[Entry], pack: StoredObject) -> Iterator[Content]:
+    stream = _Stream(chunks, offset, pack)
+    for entry in entries:
+        if entry.offset < stream.position:
+            raise Corrupt(f"the index lets {entry.name} and another file overlap in {pack.key}")
+        for _ in stream.take(entry.offset - stream.position):
+            pass
+        yield entry, stream.take(entry.size)

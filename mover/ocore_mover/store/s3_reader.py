@@ -1,0 +1,96 @@
+"""Downloads from S3 that go on where a connection breaks."""
+
+import contextlib
+import random
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from ocore_crds import conditions
+
+from ..errors import Corrupt, StoreError
+from .s3_client import code_of, status_of, translated
+
+if TYPE_CHECKING:
+    from .s3 import S3Store
+
+READ_CHUNK = 1024 * 1024
+#: Broken downloads are taken up again at the byte where they broke; so often without a single new byte.
+MAX_RESUMES = 5
+NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
+
+
+class Absent(Exception):
+    """There is no such object."""
+
+
+def download(store: "S3Store", key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """Chunks of an object from `start` up to `end`; resumes where the connection breaks.
+
+    Raises Absent, Corrupt where the object's size is not `size`.
+    """
+    position, etag, failures = start, None, 0
+    while end is None or position < end:
+        try:
+            with translated(f"read {key}", store.url):
+                body, total, etag = _open(store, key, position, end, etag)
+            if size is not None and total != size:
+                raise Corrupt(f"{key} in {store.url} has {total} bytes instead of {size}")
+            if end is None:
+                end = total
+            with contextlib.closing(body):
+                while position < end and (chunk := body.read(min(READ_CHUNK, end - position))):
+                    position, failures = position + len(chunk), 0
+                    yield chunk
+            if position < end:
+                raise ConnectionError(f"{end - position} bytes did not come")
+        except (BotoCoreError, HTTPError, OSError) as error:
+            failures += 1
+            if failures > MAX_RESUMES:
+                raise StoreError(
+                    conditions.STORE_UNREACHABLE,
+                    f"reading {key} from {store.url} breaks at byte {position}, again and again: {error}",
+                    retryable=True,
+                ) from error
+            pause(failures)
+
+
+def _open(store: "S3Store", key: str, position: int, end: int | None, etag: str | None) -> tuple[Any, int, str]:
+    """Body from `position`, size of the whole object, ETag. The object must be the same one all the time."""
+    asked: dict[str, Any] = {}
+    if position or end is not None:
+        asked["Range"] = f"bytes={position}-" + ("" if end is None else str(end - 1))
+    if etag is not None:
+        asked["IfMatch"] = etag
+    try:
+        answer = store.client.get_object(Bucket=store.bucket, Key=store.full_key(key), **asked)
+    except ClientError as error:
+        if code_of(error) in NOT_FOUND:
+            raise Absent(key) from error
+        if status_of(error) == 412:
+            raise Corrupt(f"{key} in {store.url} was replaced while it was read") from error
+        if status_of(error) == 416:
+            raise Corrupt(f"{key} in {store.url} is shorter than the manifest says") from error
+        raise
+    body = answer["Body"]
+    if "ContentRange" in answer:
+        return body, int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
+    _skip(body, position)  # a server that ignores Range
+    return body, answer["ContentLength"], answer["ETag"]
+
+
+def _skip(body: Any, count: int) -> None:
+    """Reads and drops so many bytes."""
+    while count:
+        chunk = body.read(min(READ_CHUNK, count))
+        if not chunk:
+            raise ConnectionError("the answer ended early")
+        count -= len(chunk)
+
+
+def pause(failures: int) -> None:
+    """Exponential back-off with jitter, 0.1 to 5 s."""
+    time.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
