@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .catalog import Catalog
     from .events import Recorder
     from .kube import Kube
     from .limits import Limits
+    from .metrics import Metrics
+    from .probing import ProbeRequests
     from .progress import Followers
     from .queue import WorkQueue
     from .settings import Settings
@@ -21,7 +24,10 @@ class Context:
     settings: "Settings"
     kube: "Kube"
     queue: "WorkQueue"
+    catalog: "Catalog"
     limits: "Limits"
     followers: "Followers"
     events: "Recorder"
+    metrics: "Metrics"
+    probes: "ProbeRequests"
     now: Callable[[], datetime]

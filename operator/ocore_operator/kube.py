@@ -54,6 +54,7 @@ NAMESPACES = Type("v1", "namespaces", "Namespace")
 EVENTS = Type("v1", "events", "Event")
 DEPLOYMENTS = Type("apps/v1", "deployments", "Deployment")
 STATEFUL_SETS = Type("apps/v1", "statefulsets", "StatefulSet")
+CRDS = Type("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
 LEASES = Type("coordination.k8s.io/v1", "leases", "Lease")
 WORKLOADS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
 

@@ -78,7 +78,9 @@ class Lease:
     # --- life -----------------------------------------------------------------------------------------------
     async def acquire(self) -> None:
         """Returns once this process is the leader; waits as long as another one is."""
-        while not await self._try():
+        while True:
+            if await self._try():
+                break
             await asyncio.sleep(min(self._renew, 2.0))
         _log.info("lease acquired", lease=f"{self._namespace}/{self._name}", identity=self._identity)
 

@@ -1,5 +1,6 @@
 """Our resources as typed, frozen values: parsed once from what the API server sent."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -88,6 +89,13 @@ Environment = Resource[EnvironmentSpec, EnvironmentStatus]
 Store = Resource[SnapshotStoreSpec, SnapshotStoreStatus]
 Snapshot = Resource[SnapshotSpec, SnapshotStatus]
 Rollback = Resource[RollbackSpec, RollbackStatus]
+
+
+def label_value(name: str) -> str:
+    """A name as a label's value: at most 63 characters, long ones cut and told apart by a hash."""
+    if len(name) <= 63:
+        return name
+    return f"{name[:46]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _parse(kind: Kind, obj: Object) -> Resource[Any, Any]:

@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     job_group: Annotated[int, Field(ge=1)] = Field(
         default=65532, description="Group id and fsGroup of a Job that inherits no user from a workload."
     )
-    job_start_deadline: Seconds = Field(
+    start_deadline: Seconds = Field(
         default=180, description="Seconds until the container of a new Job must run: image, volumes, scheduling."
     )
     job_ttl: Annotated[int, Field(ge=60)] = Field(default=600, description="Seconds that a finished Job is kept.")

@@ -1,31 +1,212 @@
 """The one place that turns outcomes into conditions and phase, and that writes a status."""
 
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
 
+import structlog
+
+from ocore_crds import conditions as c
+from ocore_crds.base import Model, StatusModel
+from ocore_crds.conditions import Condition
+
+from . import clock
 from .context import Context
-from .errors import Outcome
-from .resources import Resource
+from .errors import Failed, Outcome, Stalled
+from .resources import Meta, Object, Resource
 
-StatusT = TypeVar("StatusT")
+SpecT = TypeVar("SpecT", bound=Model)
+StatusT = TypeVar("StatusT", bound=StatusModel)
+
+#: Owned by field managers of their own: never part of what the main manager applies …
+OWNED_ELSEWHERE = ("operation", "executedRollbacks")
+#: … and this one only once it is final, so that 100 % and Complete appear together and no late report overwrites them.
+PROGRESS = "progress"
+
+_log = structlog.get_logger()
 
 
-async def write(ctx: Context, obj: Resource, status: StatusT) -> bool:  # type: ignore[type-arg]
-    """Writes the status (all but `progress`, `operation`, `executedRollbacks`, which have managers of their own) where it differs from what
-    was read. Raises Conflict: the queue reads again. False: nothing changed."""
-    raise NotImplementedError
+# --- conditions ------------------------------------------------------------------------------------------------
+
+
+def is_terminal(status: Any) -> bool:
+    """Whether the object has come to its end."""
+    return c.is_true(status.conditions, c.COMPLETE) or c.is_true(status.conditions, c.FAILED)
 
 
 def running(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
     """Reconciling=True, Ready=False(reason)."""
-    raise NotImplementedError
+    return _set(
+        status,
+        now,
+        generation,
+        (c.RECONCILING, "True", reason, message),
+        (c.READY, "False", reason, message),
+        drop=(c.STALLED,),
+    )
 
 
 def outcome(status: StatusT, end: Outcome, *, now: str, generation: int) -> StatusT:
-    """Waiting: Reconciling=True and Ready=False(reason); Stalled: Stalled=True and Ready=False; Failed: Failed=True, Ready=False, neither
-    Reconciling nor Stalled, completedAt set."""
-    raise NotImplementedError
+    """Waiting: Reconciling=True and Ready=False(reason). Stalled: Stalled=True and Ready=False. Failed: Failed=True and Stalled=True (kstatus
+    knows no other word for an object that will not become ready), Ready=False, phase Failed, completedAt."""
+    if isinstance(end, Failed):
+        status = _set(
+            status,
+            now,
+            generation,
+            (c.FAILED, "True", end.reason, end.message),
+            (c.STALLED, "True", end.reason, end.message),
+            (c.READY, "False", end.reason, end.message),
+            drop=(c.RECONCILING, c.COMPLETE),
+        )
+        return _ended(status, "Failed", now)
+    if isinstance(end, Stalled):
+        return _set(
+            status,
+            now,
+            generation,
+            (c.STALLED, "True", end.reason, end.message),
+            (c.READY, "False", end.reason, end.message),
+            drop=(c.RECONCILING,),
+        )
+    return running(status, end.reason, end.message, now=now, generation=generation)
 
 
 def complete(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
-    """Complete=True and Ready=True; Reconciling, Stalled and Failed absent; completedAt set."""
-    raise NotImplementedError
+    """Complete=True and Ready=True; Reconciling, Stalled and Failed absent; phase Complete, completedAt."""
+    status = _set(
+        status,
+        now,
+        generation,
+        (c.COMPLETE, "True", reason, message),
+        (c.READY, "True", reason, message),
+        drop=(c.RECONCILING, c.STALLED, c.FAILED),
+    )
+    return _ended(status, "Complete", now)
+
+
+def ready(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
+    """Ready=True; Reconciling and Stalled absent."""
+    return _set(status, now, generation, (c.READY, "True", reason, message), drop=(c.RECONCILING, c.STALLED))
+
+
+def not_ready(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
+    """Ready=False; neither Reconciling nor Stalled: it is looked at again by itself."""
+    return _set(status, now, generation, (c.READY, "False", reason, message), drop=(c.RECONCILING, c.STALLED))
+
+
+def with_condition(
+    status: StatusT,
+    type_: str,
+    value: Literal["True", "False", "Unknown"],
+    reason: str,
+    message: str,
+    *,
+    now: str,
+    generation: int,
+) -> StatusT:
+    """One more condition, beside the ones above."""
+    return _set(status, now, generation, (type_, value, reason, message))
+
+
+def without(status: StatusT, *types: str) -> StatusT:
+    """The conditions of these types are absent."""
+    kept: tuple[Condition, ...] = status.conditions  # type: ignore[attr-defined]
+    return status.model_copy(update={"conditions": tuple(x for x in kept if x.type not in types)})
+
+
+def _set(
+    status: StatusT,
+    now: str,
+    generation: int,
+    *values: tuple[str, Literal["True", "False", "Unknown"], str, str],
+    drop: tuple[str, ...] = (),
+) -> StatusT:
+    found: tuple[Condition, ...] = status.conditions  # type: ignore[attr-defined]
+    for type_, value, reason, message in values:
+        found = c.set_condition(found, type_, value, reason, message, now=now, generation=generation)
+    kept = tuple(x for x in found if x.type not in drop)
+    return status.model_copy(update={"conditions": kept, "observed_generation": generation})
+
+
+def _ended(status: StatusT, phase: str, now: str) -> StatusT:
+    """Phase and end of an operation; percent is 100 only now, and only where it went well."""
+    update: dict[str, Any] = {"phase": phase}
+    if getattr(status, "completed_at", None) is None:
+        update["completed_at"] = now
+    progress = getattr(status, "progress", None)
+    if progress is not None and phase == "Complete":
+        update["progress"] = progress.model_copy(update={"percent": 100, "updated_at": now})
+    return status.model_copy(update=update)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------
+
+
+def applied(status: StatusModel) -> Object:
+    """What the main field manager owns of a status, in wire form."""
+    data = status.wire()
+    for name in OWNED_ELSEWHERE:
+        data.pop(name, None)
+    if not (hasattr(status, "conditions") and is_terminal(status)):
+        data.pop(PROGRESS, None)
+    return data
+
+
+async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) -> Resource[SpecT, StatusT] | None:
+    """Writes the status where it differs from what was read, and the Events and metrics of its transitions. The object as it is then, to go
+    on with; None where it is gone. Raises Conflict: the queue reads again."""
+    body = applied(status)
+    if body == applied(obj.status):
+        return obj
+    written = await ctx.kube.apply_status(obj, body)
+    if written is None:
+        return None
+    ctx.catalog.put(obj.kind.kind, written)
+    new = replace(obj, meta=Meta.of(written), status=status)
+    _tell(ctx, obj, new)
+    return new
+
+
+def _tell(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, StatusT]) -> None:
+    """Events, log lines and metrics of the conditions that changed."""
+    before = {x.type: x for x in old.status.conditions}  # type: ignore[attr-defined]
+    for condition in new.status.conditions:  # type: ignore[attr-defined]
+        was = before.get(condition.type)
+        if was is not None and was.status == condition.status and was.reason == condition.reason:
+            continue
+        _log.info(
+            "condition", kind=new.kind.kind, namespace=new.meta.namespace, name=new.meta.name, condition=condition.type,
+            status=condition.status, reason=condition.reason, message=condition.message[:500],
+        )  # fmt: skip
+        event = _event(condition, was)
+        if event is not None:
+            ctx.events.record(new, event, condition.reason, condition.message or condition.type)
+    if is_terminal(new.status) and not is_terminal(old.status):
+        _count(ctx, new)
+
+
+def _event(condition: Condition, was: Condition | None) -> Literal["Normal", "Warning"] | None:
+    """Which transitions people hear of: the ends, what needs a person, and readiness once it changes."""
+    true = condition.status == "True"
+    if condition.type in (c.FAILED,) or (condition.type == c.STALLED and true):
+        return "Warning"
+    if condition.type == c.COMPLETE and true:
+        return "Normal"
+    if condition.type == c.RECONCILING and true:
+        return "Normal"
+    if condition.type in (c.VERIFIED, c.ROLLBACK_READY):
+        if true:
+            return "Normal"
+        return "Warning" if condition.status == "False" else None
+    if condition.type == c.READY and was is not None and was.status != condition.status:
+        return "Normal" if true else None
+    return None
+
+
+def _count(ctx: Context, obj: Resource[SpecT, StatusT]) -> None:
+    status: Any = obj.status
+    failed = c.find(status.conditions, c.FAILED)
+    seconds: float | None = None
+    if status.started_at and status.completed_at:
+        seconds = clock.seconds_since(status.started_at, clock.parse(status.completed_at))
+    ctx.metrics.ended(obj.kind.kind, failed.reason if failed is not None else "", seconds)
