@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ocore_crds.kinds import KINDS
 from ocore_operator import kube
 from ocore_operator.settings import Settings
 from support.chart import CHART, FOREIGN, Helm, HelmError, environment, find
@@ -229,7 +230,7 @@ IN_A_NAMESPACE = {
     "jobs": {"create", "get", "list", "watch", "delete"},
     "pods": {"get", "list", "watch", "patch"},
     "pods/log": {"get"},
-    "events": {"create", "patch", "list"},
+    "events": {"create", "list"},
     "deployments": {"get", "list", "watch"},
     "statefulsets": {"get", "list", "watch"},
     "deployments/scale": {"get", "patch"},
@@ -237,7 +238,7 @@ IN_A_NAMESPACE = {
     "persistentvolumeclaims": {"get"},
     "configmaps": {"get"},
 }
-EVERYWHERE = {"namespaces": {"get", "list"}}
+EVERYWHERE = {"namespaces": {"get"}, "customresourcedefinitions": {"get"}}
 OURS_EVERYWHERE = {**{kind: {"get", "patch"} for kind in OURS}, **{f"{kind}/status": {"patch"} for kind in OURS}}
 
 
@@ -268,11 +269,18 @@ def test_namespaced_permissions(helm: Helm) -> None:
     assert all(b["subjects"] == [account] for b in bindings)
 
 
+def test_only_our_own_crds(helm: Helm) -> None:
+    rules = find(helm.render({}), "ClusterRole", "-operator")["rules"]
+    (rule,) = [r for r in rules if "customresourcedefinitions" in r["resources"]]
+    assert set(rule["resourceNames"]) == {kind.crd_name for kind in KINDS}
+
+
 def test_the_lease_is_its_own(helm: Helm) -> None:
     objects = helm.render({})
     create, own = find(objects, "Role", "-lease")["rules"]
     assert create["verbs"] == ["create"]
     assert own["resourceNames"] == [environment(objects)["OCORE_LEASE_NAME"]]
+    assert own["verbs"] == ["get", "patch"]
 
 
 def test_everything_that_the_operator_asks_for_is_granted(helm: Helm) -> None:

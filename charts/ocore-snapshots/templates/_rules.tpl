@@ -17,7 +17,7 @@
   verbs: [get]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch, list] # list: why a pod does not start
+  verbs: [create, list] # list: why a pod does not start
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch]
@@ -34,9 +34,14 @@ What it may do everywhere, also where it watches only some namespaces: the Roles
 and the finalizers of our own objects must still go.
 */}}
 {{- define "ocore-snapshots.clusterRules" -}}
+# Whether an object goes because everything around it goes: then its data in the store is kept.
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list]
+  verbs: [get]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [environments.ocore.dev, snapshotstores.ocore.dev, snapshots.ocore.dev, rollbacks.ocore.dev]
+  verbs: [get]
 {{- if .Values.watchNamespaces }}
 - apiGroups: [ocore.dev]
   resources: [environments, snapshotstores, snapshots, rollbacks]
