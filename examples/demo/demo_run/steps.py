@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .evidence import Mark, duration, seconds_between, show_state, status_of, wait_for_outage
-from .kube import NAMESPACE, OPERATOR_NAMESPACE, RELEASE, REPOSITORY, Kube, fingerprint
+from .kube import NAMESPACE, OPERATOR_NAMESPACE, RELEASE, REPOSITORY, Kube, Object, fingerprint
 from .output import Look, Output, StepFailed
 
 #: Orders that the load generator places at once, before it goes on at its rate (load.yaml).
@@ -45,7 +45,7 @@ class Demo:
         self.kube.run(*command, timeout=180)
         self.output.wait(
             "operator",
-            lambda: self._workload("deployment", f"app.kubernetes.io/instance={RELEASE}", OPERATOR_NAMESPACE),
+            lambda: self._workload(f"app.kubernetes.io/instance={RELEASE}", OPERATOR_NAMESPACE),
             180,
             f"kubectl -n {OPERATOR_NAMESPACE} get pods",
             f"kubectl -n {OPERATOR_NAMESPACE} logs -l app.kubernetes.io/instance={RELEASE} --tail 30",
@@ -225,14 +225,12 @@ Remove it:
             if failed is not None:
                 raise StepFailed(f"job {name}: {failed.get('message')}", f"kubectl -n {NAMESPACE} logs job/{name}")
             return Look(status.get("succeeded", 0) > 0, "done" if status.get("succeeded") else "running")
-        observed = status.get("observedGeneration", 0) >= obj.get("metadata", {}).get("generation", 1)
-        ready = status.get("readyReplicas", 0)
-        updated = status.get("updatedReplicas", 0)
-        done = observed and ready >= 1 and updated >= 1 and status.get("replicas", 0) == updated
-        return Look(done, "ready" if done else self._why_not(name))
+        done = rolled_out(obj)
+        return Look(done, "ready" if done else self._why_not(f"app={name}"))
 
-    def _why_not(self, name: str) -> str:
-        pods = json.loads(self.kube.kubectl("get", "pods", "-l", f"app={name}", "-o", "json"))["items"]
+    def _why_not(self, selector: str, namespace: str = NAMESPACE) -> str:
+        """What the pods' containers wait for, or died of."""
+        pods = self._list("pods", selector, namespace)
         for pod in pods:
             for container in pod.get("status", {}).get("containerStatuses", []):
                 waiting = container["state"].get("waiting")
@@ -240,18 +238,14 @@ Remove it:
                     return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
         return "starting" if pods else "no pod yet"
 
-    def _workload(self, kind: str, selector: str, namespace: str) -> Look:
-        found = json.loads(self.kube.run("kubectl", "-n", namespace, "get", kind, "-l", selector, "-o", "json"))[
-            "items"
-        ]
-        ready = [
-            o
-            for o in found
-            if o.get("status", {}).get("observedGeneration", 0) >= o["metadata"]["generation"]
-            and o.get("status", {}).get("readyReplicas", 0) >= 1
-            and o["status"].get("replicas") == o["status"].get("updatedReplicas")
-        ]
-        return Look(bool(found) and len(ready) == len(found), f"{len(ready)} of {len(found)} ready")
+    def _workload(self, selector: str, namespace: str) -> Look:
+        found = self._list("deployments", selector, namespace)
+        done = bool(found) and all(rolled_out(o) for o in found)
+        return Look(done, "ready" if done else self._why_not(selector, namespace))
+
+    def _list(self, kind: str, selector: str, namespace: str) -> list[Object]:
+        text = self.kube.run("kubectl", "-n", namespace, "get", kind, "-l", selector, "-o", "json")
+        return list(json.loads(text)["items"])
 
     def _conditions(self, kind: str, name: str, types: tuple[str, ...]) -> Look:
         obj = self.kube.get(kind, name) or {}
@@ -261,6 +255,18 @@ Remove it:
             return Look(True, ", ".join(types))
         words = [f"{c['type']} {c['reason']}: {c['message']}" if c else "not looked at yet" for c in lacking]
         return Look(False, "; ".join(words))
+
+
+def rolled_out(workload: Object) -> bool:
+    """Whether every pod of a Deployment or StatefulSet is of its newest form, and ready."""
+    status = workload.get("status", {})
+    replicas = status.get("replicas", 0)
+    return bool(
+        status.get("observedGeneration", 0) >= workload.get("metadata", {}).get("generation", 1)
+        and replicas >= 1
+        and status.get("updatedReplicas", 0) == replicas
+        and status.get("readyReplicas", 0) == replicas
+    )
 
 
 def clean(output: Output, kube: Kube) -> None:
