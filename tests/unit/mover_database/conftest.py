@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from psycopg import sql
+from tests.support.postgres_majors import Role, Server, create_role, running, write_secret
 
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.credentials import load
@@ -15,7 +16,6 @@ from ocore_mover.database.position import Names
 from ocore_mover.deadline import Token
 from ocore_mover.report import Counter, Reporter
 from ocore_mover.store import Store, open_store
-from tests.support.postgres_majors import Role, Server, create_role, running, write_secret
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.support.postgres_majors import create_role
 
 from ocore_crds.manifest import DatabaseArtifact
 from ocore_mover.database import artifact, check, create, dump, snapshot_export
@@ -12,7 +13,6 @@ from ocore_mover.deadline import Token
 from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
-from tests.support.postgres_majors import create_role
 
 from .conftest import Site
 
@@ -44,9 +44,7 @@ SAME = (
 )
 
 
-def take(
-    site: Site, store: Store, scratch: Path, counter: Counter, token: Token, *, jobs: int = 2
-) -> DatabaseArtifact:
+def take(site: Site, store: Store, scratch: Path, counter: Counter, token: Token, *, jobs: int = 2) -> DatabaseArtifact:
     with snapshot_export.export(site.target, token, lock=True, freeze=lambda _: None) as exported:
         properties = artifact.read(exported.connection)
         return dump.dump(site.target, exported, properties, store, PREFIX, scratch, counter, token, jobs=jobs)
@@ -86,17 +84,15 @@ def fill(site: Site) -> None:
     for name in (reader, vanishing):
         create_role(site.server, name)
     site.sql(NASTY.read_text().replace("TO reader", f"TO {reader}").replace("vanishing", vanishing))
-    site.sql(f'ALTER DATABASE {site.live} SET work_mem = \'7MB\'')
+    site.sql(f"ALTER DATABASE {site.live} SET work_mem = '7MB'")
     site.sql(f'ALTER DATABASE {site.live} SET search_path = "$user", public, "Odd; schema"')
-    site.sql(f'ALTER ROLE "{site.role.name}" IN DATABASE {site.live} SET maintenance_work_mem = \'9MB\'')
+    site.sql(f"ALTER ROLE \"{site.role.name}\" IN DATABASE {site.live} SET maintenance_work_mem = '9MB'")
     site.sql(f"ALTER DATABASE {site.live} CONNECTION LIMIT 33")
     site.sql(f"COMMENT ON DATABASE {site.live} IS 'the shop\nof ours'")
     site.sql(f"REVOKE TEMPORARY ON DATABASE {site.live} FROM PUBLIC; GRANT CREATE ON DATABASE {site.live} TO {reader}")
 
 
-def test_everything_comes_back(
-    site: Site, any_store: Store, scratch: Path, counter: Counter, token: Token
-) -> None:
+def test_everything_comes_back(site: Site, any_store: Store, scratch: Path, counter: Counter, token: Token) -> None:
     fill(site)
     before = [site.sql(query) for query in SAME]
     found = take(site, any_store, scratch, counter, token)
