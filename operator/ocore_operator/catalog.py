@@ -4,7 +4,7 @@ It answers questions whose answer may be a moment old: who else has this id, who
 right (the hold, the status) is decided against the API server.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
@@ -99,13 +99,6 @@ class Catalog:
         old = self._entries.get(key)
         if old is not None and uid in (None, old.uid):
             self._drop(old)
-
-    def keep_only(self, kind: str, namespaces: Iterable[str] | None, keys: set[Key]) -> None:
-        """After a full list (of `namespaces`, None: of all): what it did not show is gone."""
-        within = None if namespaces is None else set(namespaces)
-        for old in [e for e in self._entries.values() if e.key.kind == kind]:
-            if old.key not in keys and (within is None or old.key.namespace in within):
-                self._drop(old)
 
     def _drop(self, old: Entry) -> None:
         del self._entries[old.key]

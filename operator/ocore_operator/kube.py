@@ -194,15 +194,31 @@ class Kube:
         patch = {"metadata": {"resourceVersion": obj.resource_version, "finalizers": list(finalizers)}}
         return await self.merge_patch(type_, obj.namespace, obj.name, patch)
 
-    async def set_scale(self, type_: Type, namespace: str, name: str, replicas: int) -> bool:
-        """Sets spec.replicas through the scale subresource; False where the workload is not there."""
-        patch = {"spec": {"replicas": replicas}}
+    async def set_scale(
+        self, type_: Type, namespace: str, name: str, replicas: int, *, resource_version: str | None = None
+    ) -> bool:
+        """Sets spec.replicas through the scale subresource; False where the workload is not there. With `resource_version`: raises Conflict
+        where it moved on since it was read."""
+        patch: Object = {"spec": {"replicas": replicas}}
+        if resource_version is not None:
+            patch["metadata"] = {"resourceVersion": resource_version}
         return await self.merge_patch(type_, namespace, name, patch, subresource="scale") is not None
 
-    async def annotate(self, type_: Type, namespace: str, name: str, annotations: dict[str, str | None]) -> bool:
-        """Sets (None: removes) annotations; False where the object is not there. For the switch Job's pod: ocore.dev/signal."""
-        patch = {"metadata": {"annotations": annotations}}
-        return await self.merge_patch(type_, namespace, name, patch) is not None
+    async def annotate(
+        self,
+        type_: Type,
+        namespace: str,
+        name: str,
+        annotations: dict[str, str | None],
+        *,
+        resource_version: str | None = None,
+    ) -> bool:
+        """Sets (None: removes) annotations; False where the object is not there. For the switch Job's pod: ocore.dev/signal. With
+        `resource_version`: raises Conflict where the object moved on since it was read."""
+        metadata: Object = {"annotations": annotations}
+        if resource_version is not None:
+            metadata["resourceVersion"] = resource_version
+        return await self.merge_patch(type_, namespace, name, {"metadata": metadata}) is not None
 
     # --- inner ----------------------------------------------------------------------------------------------
     def _may_write(self) -> None:

@@ -17,7 +17,7 @@ from ocore_crds import naming
 from .context import Context
 from .errors import Waiting
 from .kube import JOBS
-from .resources import Object
+from .resources import Key, Object
 from .runs import finished
 
 Class = Literal["heavy", "light", "free"]
@@ -58,6 +58,16 @@ def store_of(job: Object) -> tuple[str, str]:
     return job["metadata"]["namespace"], job["metadata"]["labels"].get(naming.LABEL_STORE, "")
 
 
+def owner_of(job: Object) -> Key:
+    """The object that a Job or a pod of ours works for."""
+    metadata = job["metadata"]
+    return Key(
+        metadata["labels"][naming.LABEL_KIND],
+        metadata["namespace"],
+        metadata["annotations"][naming.ANNOTATION_OWNER_NAME],
+    )
+
+
 def load(jobs: Iterable[Object], class_: Class) -> Load:
     """Counts the Jobs that are not over."""
     total = 0
@@ -73,6 +83,7 @@ def load(jobs: Iterable[Object], class_: Class) -> Load:
 
 @dataclass(frozen=True)
 class _Waiter:
+    owner: Key
     class_: Class
     store: tuple[str, str]
     since: str
@@ -96,6 +107,10 @@ class Limits:
         """Jobs that wait for a slot."""
         return len(self._waiters)
 
+    def waiters(self) -> tuple[Key, ...]:
+        """Those that wait, to be woken when a Job ends."""
+        return tuple(w.owner for w in self._waiters.values())
+
     @asynccontextmanager
     async def slot(self, ctx: Context, job: Object, since: str) -> AsyncIterator[None]:
         """Holds the place while the caller creates the Job. Raises Waiting(WaitingForJobSlot). `since`: when the caller began to wait
@@ -112,7 +127,7 @@ class Limits:
         now = asyncio.get_running_loop().time()
         name = (job["metadata"]["namespace"], job["metadata"]["name"])
         self._waiters = {k: w for k, w in self._waiters.items() if now - w.asked < WAITER_TTL}
-        mine = _Waiter(job_class(job), store_of(job), since, now)
+        mine = _Waiter(owner_of(job), job_class(job), store_of(job), since, now)
         refusal = self._refusal(mine, name, there)
         if refusal is not None:
             self._waiters[name] = mine

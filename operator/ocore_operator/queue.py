@@ -103,6 +103,10 @@ class WorkQueue:
         self._delayed.pop(key, None)
         self.add(key)
 
+    def scheduled(self, key: Key) -> bool:
+        """Whether the key is looked at anyway: now, soon or by appointment."""
+        return key in self._delayed or key in self._queued or key in self._active
+
     def __len__(self) -> int:
         return len(self._queued)
 

@@ -1,0 +1,14 @@
+"""``python -m ocore_operator``."""
+
+import sys
+
+from .main import main as run
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""/healthz, /readyz and /metrics on one port."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+#: As prometheus_client's exposition writes it.
+METRICS_TYPE = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+
+#: Answers the reason why not, or None where all is well.
+Check = Callable[[], str | None]
+
+
+class HealthServer:
+    """A small HTTP server in the same event loop: that it answers says that the loop runs."""
+
+    def __init__(self, *, port: int, registry: CollectorRegistry, healthy: Check, ready: Check) -> None:
+        self._port = port
+        self._registry = registry
+        self._checks = {"/healthz": healthy, "/readyz": ready}
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> int:
+        """Listens; the port (which the system chooses where 0 was given)."""
+        app = web.Application()
+        for path in self._checks:
+            app.router.add_get(path, self._check)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, None, self._port)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Closes the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _check(self, request: web.Request) -> web.Response:
+        problem = self._checks[request.path]()
+        return web.Response(status=200 if problem is None else 503, text=problem or "ok")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers=METRICS_TYPE)

@@ -1,0 +1,234 @@
+"""Puts the operator together and runs it until it is told to stop, or until a part of it ends that must not."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import kopf
+import structlog
+
+from . import clock, logs, watches
+from .catalog import Catalog
+from .context import Context
+from .errors import ApiError
+from .events import Recorder
+from .health import HealthServer
+from .kube import Kube
+from .lease import Lease
+from .limits import Limits
+from .metrics import FromCatalog, Metrics
+from .probing import ProbeRequests
+from .progress import Followers
+from .queue import WorkQueue
+from .reconcilers import RECONCILERS
+from .resources import Key
+from .resync import Resync
+from .settings import Settings
+from .transport import Transport, connect
+
+#: Seconds between two questions whether the CRDs are there.
+KINDS_PAUSE = 3.0
+#: Seconds that Events and logs have at shutdown.
+FLUSH = 3.0
+
+_log = structlog.get_logger()
+
+
+class Operator:
+    """All parts, in the order in which they start."""
+
+    def __init__(self, settings: Settings, api: Any) -> None:
+        self._settings = settings
+        self._api = api
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._transport = Transport(api, settings.request_timeout)
+        self._lease = Lease(
+            Kube(self._transport),
+            namespace=settings.namespace,
+            name=settings.lease_name,
+            identity=settings.identity(),
+            duration=settings.lease_duration,
+            renew=settings.lease_renew,
+        )
+        kube = Kube(self._transport, settings.namespaces, self._lease.guard)
+        queue = WorkQueue(workers=settings.workers, timeout=settings.reconcile_timeout)
+        self._ctx = Context(
+            settings=settings,
+            kube=kube,
+            queue=queue,
+            catalog=Catalog(),
+            limits=Limits(settings.max_concurrent_jobs),
+            followers=Followers(kube, queue.add, clock.now),
+            events=Recorder(kube),
+            metrics=Metrics(),
+            probes=ProbeRequests(),
+            now=clock.now,
+        )
+        self._resync = Resync(self._ctx)
+        self._health = HealthServer(
+            port=settings.http_port,
+            registry=self._ctx.metrics.registry,
+            healthy=self._unhealthy,
+            ready=self._unready,
+        )
+
+    # --- health ---------------------------------------------------------------------------------------------
+    def _unhealthy(self) -> str | None:
+        dead = [t.get_name() for t in self._tasks if t.done()]
+        if dead:
+            return f"ended: {', '.join(dead)}"
+        if self._tasks and not self._ctx.queue.alive():
+            return "a worker of the queue is dead or stuck"
+        return None
+
+    def _unready(self) -> str | None:
+        if not self._lease.held():
+            return "another operator holds the lease, or it could not be renewed"
+        if not self._resync.synced():
+            return "not everything has been listed yet"
+        return self._unhealthy()
+
+    # --- life -----------------------------------------------------------------------------------------------
+    async def run(self) -> int:
+        """The exit code: 0 after a signal, 1 where a part ended that must not."""
+        loop = asyncio.get_running_loop()
+        self._on_signals(loop)
+        ctx = self._ctx
+        ctx.metrics.registry.register(FromCatalog(ctx.catalog, ctx.queue, ctx.limits.waiting, self._lease.held))
+        port = await self._health.start()
+        _log.info("operator starts", port=port, namespaces=self._settings.namespaces or "all")
+        try:
+            if not await self._until_stopped(self._prepare()):
+                return 0
+            return await self._work(loop)
+        finally:
+            await self._shut_down()
+
+    def _on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """True where the work was done before a signal came. Raises what the work raises."""
+        task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (task, stopped):
+            each.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+        if task.cancelled():
+            return False
+        task.result()
+        return True
+
+    async def _prepare(self) -> None:
+        """Waits for the CRDs, then for the Lease."""
+        for reconciler in RECONCILERS.values():
+            await self._served(reconciler.type.plural, self._lister(reconciler))
+        await self._lease.acquire()
+
+    def _lister(self, reconciler: Any) -> Callable[[], Coroutine[Any, Any, Any]]:
+        namespaces = self._settings.namespaces or (None,)
+
+        async def first_page() -> None:
+            async for _ in self._ctx.kube.pages(reconciler.type, namespaces[0]):
+                return
+
+        return first_page
+
+    async def _served(self, plural: str, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        while True:
+            try:
+                await ask()
+            except ApiError as error:
+                _log.warning("waiting for the API", resource=plural, status=error.status, error=str(error))
+                await asyncio.sleep(KINDS_PAUSE)
+            else:
+                return
+
+    async def _work(self, loop: asyncio.AbstractEventLoop) -> int:
+        ctx, ready, stop_kopf = self._ctx, asyncio.Event(), asyncio.Event()
+        self._spawn("lease", self._lease.keep())
+        self._spawn("queue", ctx.queue.run(self._look))
+        self._spawn("resync", self._resync.run())
+        self._spawn("kopf", self._kopf(ready, stop_kopf))
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        # kopf puts handlers of its own on the signals while it starts; ours come back after that.
+        restored = asyncio.create_task(self._restore_signals(ready, loop), name="signals")
+        done, _ = await asyncio.wait([*self._tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        restored.cancel()
+        stop_kopf.set()
+        if stopped in done:
+            return 0
+        stopped.cancel()
+        for task in done:
+            error = None if task.cancelled() else task.exception()
+            _log.error("a part of the operator ended", part=task.get_name(), exc_info=error)
+        return 1
+
+    async def _restore_signals(self, ready: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+        await ready.wait()
+        self._on_signals(loop)
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _look(self, key: Key) -> float | None:
+        return await RECONCILERS[key.kind].reconcile(self._ctx, key)
+
+    async def _kopf(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
+        settings = kopf.OperatorSettings()
+        watches.configure(settings)
+        namespaces = self._settings.namespaces
+        await kopf.operator(
+            registry=watches.registry(self._ctx, self._login),
+            settings=settings,
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            stop_flag=stop,
+            ready_flag=ready,
+        )
+
+    def _login(self) -> kopf.ConnectionInfo:
+        """The client's own connection, so that there is one place that knows how to log in."""
+        if self._settings.kubeconfig is None:
+            found = kopf.login_with_service_account(settings=kopf.OperatorSettings())
+            if found is None:
+                raise kopf.LoginError("no service account token in this pod; outside a cluster set OCORE_KUBECONFIG")
+            return found
+        configuration = self._api.configuration
+        token = str(configuration.api_key.get("BearerToken") or "")
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            insecure=not configuration.verify_ssl,
+            token=token.partition(" ")[2] or token or None,
+        )
+
+    async def _shut_down(self) -> None:
+        _log.info("operator stops")
+        await self._ctx.followers.stop()
+        for task in self._tasks:
+            if task.get_name() != "kopf":
+                task.cancel()
+        await asyncio.wait(self._tasks, timeout=2 * FLUSH) if self._tasks else None
+        await self._ctx.events.flush(FLUSH)
+        await self._lease.release()
+        await self._health.stop()
+        await self._transport.close()
+
+
+async def run(settings: Settings) -> int:
+    """Connects and runs; the exit code."""
+    return await Operator(settings, await connect(settings.kubeconfig)).run()
+
+
+def main() -> int:
+    """The process."""
+    settings = Settings()
+    logs.configure(settings.log_level)
+    return asyncio.run(run(settings))
