@@ -261,10 +261,10 @@ def test_quota_refuses_the_job(cluster: Cluster, servers: Servers) -> None:
 
 def test_image_cannot_be_pulled(cluster: Cluster, servers: Servers, operator: Operator) -> None:
     with make_site(cluster, servers) as site:
-        operator.set_env("OCORE_MOVER_IMAGE=localhost/ocore-snapshots/no-such-image:{major}", "OCORE_JOB_START_DEADLINE=20")
+        operator.set_env("OCORE_MOVER_IMAGE=localhost/ocore-snapshots/no-such-image:{major}", "OCORE_START_DEADLINE=20")
         try:
             snapshot = site.snapshot("before")
             obj = site.failed("Snapshot", snapshot, "PodNotStarted", BOUND)
             assert "no-such-image" in str(condition(obj, "Failed"))
         finally:
-            operator.set_env("OCORE_MOVER_IMAGE-", "OCORE_JOB_START_DEADLINE-")
+            operator.set_env("OCORE_MOVER_IMAGE-", "OCORE_START_DEADLINE-")
