@@ -9,14 +9,23 @@ cd "$1"
 key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1.key" 2>/dev/null; }
 
 key ca
-openssl req -x509 -new -key ca.key -out ca.crt -days 3650 -subj "/CN=$context-ca" 2>/dev/null
+# Python 3.13 checks strictly (VERIFY_X509_STRICT): key usages and key identifiers must be there.
+openssl req -x509 -new -key ca.key -out ca.crt -days 3650 -subj "/CN=$context-ca" \
+  -addext keyUsage=critical,keyCertSign,cRLSign 2>/dev/null
 key sa
 openssl ec -in sa.key -pubout -out sa.pub 2>/dev/null
 
 certificate() { # NAME SUBJECT [ALTERNATIVE_NAMES]
   key "$1"
   openssl req -new -key "$1.key" -subj "$2" -out "$1.csr" 2>/dev/null
-  printf 'extendedKeyUsage=clientAuth,serverAuth\n%s' "${3:+subjectAltName=$3}" >"$1.ext"
+  {
+    echo 'basicConstraints=critical,CA:FALSE'
+    echo 'keyUsage=critical,digitalSignature'
+    echo 'extendedKeyUsage=clientAuth,serverAuth'
+    echo 'subjectKeyIdentifier=hash'
+    echo 'authorityKeyIdentifier=keyid'
+    echo "${3:+subjectAltName=$3}"
+  } >"$1.ext"
   openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 16)" -days 3650 \
     -extfile "$1.ext" -out "$1.crt" 2>/dev/null
   rm "$1.csr" "$1.ext"
