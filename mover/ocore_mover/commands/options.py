@@ -70,7 +70,7 @@ class StoreOptions:
     s3_sse: Annotated[
         str | None, typer.Option(metavar="AES256|aws:kms", help="Encryption by the store.", rich_help_panel="S3")
     ] = None
-    s3_kms_key_id: Annotated[str | None, typer.Option(help="Key for aws:kms.", rich_help_panel="S3")] = None
+    s3_kms_key: Annotated[str | None, typer.Option(help="Key for aws:kms.", rich_help_panel="S3")] = None
     s3_path_style: Annotated[
         bool, typer.Option(help="Bucket in the path rather than in the host name.", rich_help_panel="S3")
     ] = True
@@ -88,7 +88,7 @@ class StoreOptions:
                     credentials=self.s3_credentials,
                     ca=self.s3_ca,
                     sse=self.s3_sse,
-                    kms_key=self.s3_kms_key_id,
+                    kms_key=self.s3_kms_key,
                     path_style=self.s3_path_style,
                 ),
             )
