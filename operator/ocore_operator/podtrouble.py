@@ -10,6 +10,9 @@ from .resources import Object
 #: A Secret or ConfigMap that a pod mounts and that is not there gets so many seconds to appear.
 MISSING_PATIENCE = 30.0
 
+#: What is said of a pod that is merely not there yet; an Event knows more.
+VAGUE = ("NoPod", "Scheduling", "ContainerCreating", "PodInitializing")
+
 #: Waiting reason of a container → what to do, and whether waiting any longer is in vain.
 _ADVICE: dict[str, tuple[str, bool]] = {
     "ImagePullBackOff": ("Check OCORE_MOVER_IMAGE, the registry and OCORE_IMAGE_PULL_SECRETS.", False),
@@ -69,7 +72,9 @@ class Trouble:
         return _ADVICE.get(self.kind, ("", False))[0]
 
     def because(self, kind: str, message: str) -> "Trouble":
-        """The same with an Event's words."""
+        """The same with an Event's words, where the waiting reason says next to nothing."""
+        if self.kind not in VAGUE:
+            return self
         patience = MISSING_PATIENCE if kind == "FailedMount" and "not found" in message else None
         return replace(self, kind=kind, message=message, patience=patience)
 
