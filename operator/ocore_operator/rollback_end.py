@@ -63,7 +63,7 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
 
 def _running_jobs(status: RollbackStatus, world: World, now: datetime) -> Action | None:
     """The switch Job ends by itself after `Finish`; nothing else begins, and nobody else gets in, before."""
-    since = (now - parse(status.completed_at)).total_seconds() if status.completed_at else 0.0
+    since = elapsed(status, world, now)
     live = world.live("restore", "switch")
     if not live or since > JOB_END_SECONDS + JOB_GONE_SECONDS:
         return None
@@ -87,6 +87,11 @@ def _command(status: RollbackStatus) -> Command:
 
 
 def _errand(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+    command = _command(status)
+    job = world.job("inspect" if command == "inspect" else "cleanup", status.cleanup_attempt)
+    begun = status.cleanup_attempt > 0 and status.cleanup_after is None
+    if begun and job is not None:
+        return _outcome(status, spec, job, world, now)
     if world.environment is None or world.environment.id != status.environment_id:
         text = "The Environment is gone, so nobody knows the way to its database: remove what is left by hand."
         return _give_up(status, text, now)
@@ -94,26 +99,23 @@ def _errand(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
         return Wait(15, c.WAITING_FOR_OPERATION, f"Cleaning up waits for {world.hold.holder}.")
     if world.hold.state == "Free":
         return Do(TakeHold())
-    if status.cleanup_attempt == 0 or status.cleanup_after is not None:
+    if not begun:
         return Record(enter(status, "Ended", now, cleanup_attempt=status.cleanup_attempt + 1, cleanup_after=None))
-    command = _command(status)
-    job = world.job("inspect" if command == "inspect" else "cleanup", status.cleanup_attempt)
-    if job is None:
-        return _start(status, command, world, now)
+    if elapsed(status, world, now) > ERRAND_SECONDS:
+        return _failed(status, world.refusal or "its Job could not be started", world, now)
+    return Do(StartJob(command, status.cleanup_attempt), before="operator-rollback-cleanup")
+
+
+def _outcome(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: World, now: datetime) -> Action:
+    """Of the errand's Job, which has the hold since before it began."""
     if job.ended and job.failure is None:
         return _done(status, spec, job, world, now)
-    if not job.ended and elapsed(status, now) <= ERRAND_SECONDS:
+    if not job.ended and elapsed(status, world, now) <= ERRAND_SECONDS:
         return Wait(2, c.RUNNING, job.problem or f"Job {job.name} runs.")
-    if job.live:
+    if job.live and elapsed(status, world, now) <= ERRAND_SECONDS + JOB_GONE_SECONDS:
         return Wait(1, c.RUNNING, f"Waits until Job {job.name} has stopped.") if job.stopping else Do(StopJob(job))
     why = f"{job.failure.reason}: {job.failure.message}" if job.failure else "it did not end in time"
     return _failed(status, why, world, now)
-
-
-def _start(status: RollbackStatus, command: Command, world: World, now: datetime) -> Action:
-    if elapsed(status, now) > ERRAND_SECONDS:
-        return _failed(status, world.refusal or "its Job could not be started", world, now)
-    return Do(StartJob(command, status.cleanup_attempt), before="operator-rollback-cleanup")
 
 
 def _done(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: World, now: datetime) -> Action:

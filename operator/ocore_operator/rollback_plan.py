@@ -32,7 +32,6 @@ from .rollback_views import (
     Scale,
     Settled,
     StartJob,
-    StopJob,
     TakeHold,
     Wait,
     World,
@@ -104,37 +103,33 @@ def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action
 def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     job = world.job("restore", status.attempt)
     if job is None:
-        if world.no_slot:
-            return Wait(5, c.WAITING_FOR_JOB_SLOT, world.no_slot)
         return refused(status, world, now) or Do(StartJob("restore", status.attempt))
     if not job.ended:
         return Wait(5, c.RUNNING, job.problem or f"Job {job.name} restores the snapshot beside the live environment.")
     if isinstance(job.payload, RestoreResult):
         note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
         return Record(restored(status, job.payload, now), (note,), failpoint="operator-rollback-restored")
-    return _again_or_abort(status, job, status.attempt, {"attempt": status.attempt + 1}, now)
+    return _again(status, job, status.attempt, {"attempt": status.attempt + 1}, now)
 
 
-def _again_or_abort(
-    status: RollbackStatus, job: JobView, attempt: int, changes: dict[str, int], now: datetime
-) -> Action:
-    """A new attempt where the failure may pass, else the end. Both wait until the failed Job's pods are gone."""
+def _again(status: RollbackStatus, job: JobView, attempt: int, changes: dict[str, int], now: datetime) -> Action:
+    """A new attempt where the failure may pass, else the end. The failed Job's pod is gone before either."""
     reason = job.failure.reason if job.failure else c.JOB_FAILED
     message = job.failure.message if job.failure else f"Job {job.name} ended without a result."
     if job.failure is None or not job.failure.retryable or attempt >= MAX_ATTEMPTS:
         return abort(status, reason, message, now)
-    if job.pods:
-        return Wait(1, c.RUNNING, f"Waits until the pod of Job {job.name} is gone.")
+    if job.live:
+        return rollback_switch.stopped((job,))
     text = f"Attempt {attempt} of {MAX_ATTEMPTS} failed ({reason}: {message}); trying again."
     return Record(change(status, **changes), (Note("Warning", reason, text),))
 
 
 def refused(status: RollbackStatus, world: World, now: datetime) -> Record | None:
-    """The end where the API server has refused a Job for too long."""
+    """The end where a Job could not be made for too long."""
     if world.refused_since is None or (now - world.refused_since).total_seconds() < REFUSED_SECONDS:
         return None
-    text = f"The API server has refused the Job for {REFUSED_SECONDS} s: {world.refusal}"
-    return abort(status, c.JOB_REFUSED, text, now)
+    text = f"Its Job could not be made for {REFUSED_SECONDS} s: {world.refusal}"
+    return abort(status, world.refusal_reason or c.JOB_REFUSED, text, now)
 
 
 # --- Prepare, Stop, Drain: the switch Job waits, the workloads stop ---------------------------------------------------
@@ -145,7 +140,7 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if job is None:
         return refused(status, world, now) or Do(StartJob("switch", status.switch_attempt))
     if job.ended:
-        return _again_or_abort(status, job, status.switch_attempt, {"switch_attempt": status.switch_attempt + 1}, now)
+        return _again(status, job, status.switch_attempt, {"switch_attempt": status.switch_attempt + 1}, now)
     if not job.ready:
         return Wait(2, c.RUNNING, job.problem or f"Job {job.name} prepares the switch.")
     missing = [w.label for w in world.workloads if not w.exists]
@@ -159,7 +154,7 @@ def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
     running = tuple((w, 0) for w in world.workloads if w.exists and w.replicas > 0)
     if not running:
         return Record(enter(status, "Drain", now))
-    if elapsed(status, now) > STOP_SECONDS:
+    if elapsed(status, world, now) > STOP_SECONDS:
         names = ", ".join(w.label for w, _ in running)
         text = f"{names} could not be scaled to zero within {STOP_SECONDS} s; see the operator's log."
         return abort(status, c.WORKLOAD_NOT_STOPPED, text, now)
@@ -184,7 +179,7 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         return Record(
             signalling(status, now, rollback_switch.SIGNAL_SECONDS), failpoint="operator-rollback-scaled-down"
         )
-    if elapsed(status, now) > DRAIN_SECONDS + grace(world):
+    if elapsed(status, world, now) > DRAIN_SECONDS + grace(world):
         what = f"pods of {', '.join(left)} are left" if left else f"Job {job.name} is not ready ({job.problem})"
         text = f"After {DRAIN_SECONDS + grace(world)} s {what}; the workloads are started again."
         return abort(status, c.WORKLOAD_NOT_STOPPED if left else c.SWITCH_FAILED, text, now)
@@ -204,11 +199,8 @@ def grace(world: World) -> int:
 def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Nothing of ours may act any more before the application starts again."""
     live = world.live()
-    if live and elapsed(status, now) <= STOP_JOBS_SECONDS:
-        for job in live:
-            if not job.stopping:
-                return Do(StopJob(job))
-        return Wait(1, c.RUNNING, f"Waits until Job {live[0].name} has stopped.")
+    if live and elapsed(status, world, now) <= STOP_JOBS_SECONDS:
+        return rollback_switch.stopped(live)
     return Record(enter(status, "Resume" if status.workloads else "Finish", now))
 
 

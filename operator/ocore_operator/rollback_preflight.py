@@ -11,7 +11,7 @@ from ocore_crds.quantity import human
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 
 from .clock import parse
-from .rollback_status import already_executed, elapsed, failing, start
+from .rollback_status import already_executed, failing, start
 from .rollback_views import (
     Action,
     AskProbe,
@@ -51,7 +51,7 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         return Record(already_executed(status, now), (note,))
     if world.deleting:
         return _refuse(status, Refusal(c.CANCELLED, "The rollback was deleted before it started."), now)
-    refusal = _expired(spec, now) or _named(spec, world) or _fits(world)
+    refusal = _expired(spec, now) or _duplicate(world) or _named(spec, world) or _fits(world)
     if refusal is not None and refusal.patience and _queued(status, now) < APPEAR_SECONDS:
         return Wait(2, _waiting_reason(refusal), refusal.message)
     if refusal is not None:
@@ -80,7 +80,7 @@ def _under_the_hold(status: RollbackStatus, spec: RollbackSpec, world: World, no
 def _probe(
     status: RollbackStatus, environment: EnvironmentView, world: World, since: datetime, now: datetime
 ) -> Action:
-    if (now - since).total_seconds() > PROBE_SECONDS:
+    if (now - max(since, world.watched_since or since)).total_seconds() > PROBE_SECONDS:
         why = environment.not_ready_message or "see the Jobs with the label ocore.dev/command=probe"
         message = f"No probe of environment {environment.name} has ended within {PROBE_SECONDS} s: {why}"
         return _refuse(status, Refusal(c.ENVIRONMENT_NOT_READY, message), now)
@@ -96,7 +96,7 @@ def _refuse(status: RollbackStatus, refusal: Refusal, now: datetime) -> Record:
 
 def _queued(status: RollbackStatus, now: datetime) -> float:
     """Seconds since the rollback was first seen."""
-    return (now - parse(status.queued_at)).total_seconds() if status.queued_at else elapsed(status, now)
+    return (now - parse(status.queued_at)).total_seconds() if status.queued_at else 0.0
 
 
 def _waiting_reason(refusal: Refusal) -> str:
@@ -109,6 +109,15 @@ def _expired(spec: RollbackSpec, now: datetime) -> Refusal | None:
         return None
     return Refusal(
         c.EXPIRED, f"notAfter, {spec.not_after}, has passed. Create a new Rollback where it is still wanted."
+    )
+
+
+def _duplicate(world: World) -> Refusal | None:
+    """Databases and folders are named by the id: two rollbacks with the same one would take them from each other."""
+    if not world.duplicate_of:
+        return None
+    return Refusal(
+        c.DUPLICATE_ID, f"Rollback {world.duplicate_of} has the same id. Give this one another spec.id, or none."
     )
 
 

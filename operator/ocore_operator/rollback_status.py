@@ -21,7 +21,10 @@ from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, Sav
 from ocore_crds.snapshot import EvidenceStatus, StepStatus
 
 from .clock import parse
-from .rollback_views import EnvironmentView, SnapshotView, WorkloadView
+from .rollback_views import EnvironmentView, SnapshotView, WorkloadView, World
+
+#: Seconds between two looks after which the operator counts as having been away: longer than its longest back-off and a resync.
+WATCH_GAP_SECONDS = 180
 
 StepState = Literal["Pending", "Running", "Done", "Skipped", "Failed"]
 
@@ -39,9 +42,10 @@ def stamp(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def elapsed(status: RollbackStatus, now: datetime) -> float:
-    """Seconds since the stage began."""
-    return (now - parse(status.stage_since)).total_seconds() if status.stage_since else 0.0
+def elapsed(status: RollbackStatus, world: World, now: datetime) -> float:
+    """Seconds of the stage in which this operator was there to do something about it (see World.watched_since)."""
+    since = parse(status.stage_since) if status.stage_since else now
+    return (now - max(since, world.watched_since or since)).total_seconds()
 
 
 def change(status: RollbackStatus, **changes: Any) -> RollbackStatus:

@@ -53,6 +53,8 @@ SIGNAL_MARGIN_SECONDS = 2
 INSPECT_SECONDS = 900
 #: Seconds in which the workloads must take their replicas again.
 RESUME_SECONDS = 120
+#: Seconds that the operator itself must have looked at workloads that are not ready, before it switches back.
+WATCHED_SECONDS = 60
 #: Seconds in which the Environment must take note of the rollback.
 FINISH_SECONDS = 60
 #: Seconds for the pods to go before a switch back; it does not wait longer: refused connections are the barrier.
@@ -103,16 +105,20 @@ def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     job = world.job("inspect", status.inspect_attempt)
     if job is not None and isinstance(job.payload, SwitchResult):
         return _found(status, job.payload, now)
-    if elapsed(status, now) > INSPECT_SECONDS:
+    if elapsed(status, world, now) > INSPECT_SECONDS:
         return _position_unknown(status, job, now)
     writers = world.live("switch")
     if writers:
-        return _stopped(writers)
+        return stopped(writers)
     if job is None:
         return Do(StartJob("inspect", status.inspect_attempt))
     if not job.ended:
         return Wait(1, c.RUNNING, job.problem or f"Job {job.name} looks at the databases' names.")
-    return _pause(job, elapsed(status, now), now) or Record(change(status, inspect_attempt=status.inspect_attempt + 1))
+    if job.live:
+        return stopped((job,))
+    return _pause(job, elapsed(status, world, now), now) or Record(
+        change(status, inspect_attempt=status.inspect_attempt + 1)
+    )
 
 
 def _found(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
@@ -145,7 +151,7 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Back to the replicas of before, whatever the outcome is."""
     wrong = tuple((w, n) for w, n in _wanted(status, world) if w.exists and w.replicas != n)
-    if wrong and elapsed(status, now) <= RESUME_SECONDS:
+    if wrong and elapsed(status, world, now) <= RESUME_SECONDS:
         after = "operator-rollback-resumed" if status.failure_reason is None else ""
         return Do(Scale(wrong), after=after)
     if status.failure_reason is None or (status.phase == "SwitchingBack" and status.position == "Old"):
@@ -160,7 +166,7 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     if not sick:
         return Record(healthy(status, now))
     why = "; ".join(f"{w.label} is not ready: {w.problem or 'no pod is Ready'}" for w in sick)
-    if elapsed(status, now) <= spec.ready_timeout_seconds:
+    if not _late(status, spec, world, now):
         return Wait(1, c.RUNNING, why)
     if status.failure_reason is not None:
         return Record(
@@ -170,14 +176,21 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     return Record(unhealthy(status, text, now), (Note("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back."),))
 
 
+def _late(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> bool:
+    """The workloads have had their time, and a minute of it under our eyes: a node that restarts brings the operator back before them."""
+    limit = spec.ready_timeout_seconds
+    total = (now - parse(status.stage_since)).total_seconds() if status.stage_since else 0.0
+    return total > limit and elapsed(status, world, now) > min(limit, WATCHED_SECONDS)
+
+
 def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """The Environment remembers what ran before anybody is told, so that it never runs twice."""
     environment = world.environment
     new = status.position == "New"
-    if new and environment is not None and not environment.executed and elapsed(status, now) <= FINISH_SECONDS:
+    if new and environment is not None and not environment.executed and elapsed(status, world, now) <= FINISH_SECONDS:
         return Do(RecordExecuted())
     job = world.job("switch", status.switch_attempt)
-    if new and job is not None and not job.ended and elapsed(status, now) <= FINISH_SECONDS:
+    if new and job is not None and not job.ended and elapsed(status, world, now) <= FINISH_SECONDS:
         finish_signal = Signal(
             action="Finish", not_after=parse(status.stage_since or stamp(now)).timestamp() + FINISH_SECONDS
         )
@@ -197,7 +210,7 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Stops the workloads a second time. What cannot be stopped does not keep it from going back: it is shut out."""
     running = tuple((w, 0) for w in world.workloads if w.exists and w.replicas > 0)
-    if running and elapsed(status, now) <= RESUME_SECONDS:
+    if running and elapsed(status, world, now) <= RESUME_SECONDS:
         return Do(Scale(running))
     return Record(enter(status, "BackDrain", now))
 
@@ -205,7 +218,7 @@ def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
 def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits for the pods to go, a while."""
     limit = BACK_DRAIN_SECONDS + max((w.grace_seconds for w in world.workloads), default=0)
-    if elapsed(status, now) <= limit:
+    if elapsed(status, world, now) <= limit:
         up = tuple((w, 0) for w in world.workloads if w.exists and w.replicas > 0)
         if up:
             return Do(Scale(up))
@@ -236,18 +249,18 @@ def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     job = world.job("switch", status.switch_attempt)
     if job is not None and isinstance(job.payload, SwitchResult) and job.payload.position == "Old":
         return _went_back(status, job.payload, now)
-    if elapsed(status, now) > BACK_SECONDS:
+    if elapsed(status, world, now) > BACK_SECONDS:
         return _to_inspect_back(status, job, now)
     earlier = tuple(j for j in world.live("switch") if j.attempt != status.switch_attempt)
     if earlier:
-        return _stopped(earlier)
+        return stopped(earlier)
     if job is None:
         return Do(StartJob("switch-back", status.switch_attempt))
     if not job.ended:
         return Wait(1, c.RUNNING, job.problem or f"Job {job.name} switches back.")
     if job.failure is not None and not job.failure.retryable:
         return _to_inspect_back(status, job, now)
-    return _pause(job, elapsed(status, now), now) or Record(_to_back_job(status, now, first=False))
+    return _pause(job, elapsed(status, world, now), now) or Record(_to_back_job(status, now, first=False))
 
 
 def _to_back_job(status: RollbackStatus, now: datetime, *, first: bool = True) -> RollbackStatus:
@@ -292,7 +305,7 @@ def _signal(
     return SendSignal(job, wanted)
 
 
-def _stopped(writers: tuple[JobView, ...]) -> Action:
+def stopped(writers: tuple[JobView, ...]) -> Action:
     """Stops them, one at a time, and waits until their pods are really gone."""
     for job in writers:
         if not job.stopping:

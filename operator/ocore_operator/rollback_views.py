@@ -138,13 +138,17 @@ class World:
     jobs: tuple[JobView, ...] = ()
     #: The saved ones once they are saved, the Environment's before.
     workloads: tuple[WorkloadView, ...] = ()
-    #: Empty, or why no further Job may start now (limit of Jobs at once).
-    no_slot: str = ""
-    #: The API server has refused our Jobs (quota, admission) since then, with its words.
+    #: Another Rollback, older than this one, that has the same id.
+    duplicate_of: str = ""
+    #: Our Jobs could not be made since then (quota, admission, something that they need is gone), and why.
     refused_since: datetime | None = None
+    refusal_reason: str = ""
     refusal: str = ""
     #: A probe has been asked for, and did not come yet.
     probe_asked: bool = False
+    #: Since when this operator has looked at the rollback without a longer gap. What it must do itself, or must have seen, has its time from then:
+    #: an operator that comes back after an hour must not give up before it has tried.
+    watched_since: datetime | None = None
 
     def job(self, kind: JobKind, attempt: int) -> JobView | None:
         """The Job of that attempt, or None."""

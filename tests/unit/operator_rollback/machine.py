@@ -1,0 +1,276 @@
+"""Hypothesis drives the model: faults in any order at any moment, then quiet, then the end must come and be right."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from ocore_operator import rollback_plan as plan
+from ocore_operator import rollback_views as v
+from ocore_operator.rollback_status import WATCH_GAP_SECONDS
+
+from .model import ROLLBACK_ID, Model, Seen, SimConflict
+
+#: Seconds after the last fault, or after the rollback's own deadline, until it must be terminal. Before the signal: 60 s for the stop of what
+#: runs. After it: an answer, an inspection, two health checks, a switch back, all at their limits.
+BEFORE_SECONDS = plan.STOP_JOBS_SECONDS + 60
+AFTER_SECONDS = 30 + 90 + 900 + 120 + 60 + 120 + 125 + 30 + 90 + 300 + 900 + 120 + 60 + 60
+SETTLE_SECONDS = 8 * 600 + 15 * 2**8
+
+#: Where faults begin.
+REACHED = (
+    *("Preflight", "Restore", "Prepare", "Stop", "Drain", "Switch", "Switch", "Resume", "HealthCheck", "Finish"),
+    *("BackStop", "BackDrain", "BackSwitch", "BackSwitch", "Ended"),
+)
+
+
+class Operator:
+    """One process: reads, decides, acts. It can die after any of them."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.watched_since = self.last_look = model.time
+
+    def decide(self) -> tuple[Seen, v.Action]:
+        """Reads everything and decides."""
+        now = self.model.time
+        if now - self.last_look > WATCH_GAP_SECONDS:
+            self.watched_since = now
+        self.last_look = now
+        seen = self.model.see(self.watched_since)
+        return seen, plan.decide(seen.status, self.model.spec, seen.world, ROLLBACK_ID, self.model.now())
+
+    def act(self, seen: Seen, action: v.Action) -> bool:
+        """Carries one action out; whether to look again at once."""
+        try:
+            if isinstance(action, v.Record):
+                self.model.write(seen, action)
+            elif isinstance(action, v.Do):
+                self.model.do(seen, action.effect)
+                return not isinstance(action.effect, (v.TakeHold, v.StartJob))
+        except SimConflict:
+            return True
+        return isinstance(action, v.Record)
+
+    def work(self, limit: int = 40) -> v.Action:
+        """Until there is nothing to do at the moment."""
+        for _ in range(limit):
+            if not self.model.exists:
+                return v.Settled()
+            seen, action = self.decide()
+            if not self.act(seen, action):
+                return action
+        raise AssertionError(f"the plan goes round in circles at {self.model.status.stage}: {action}")
+
+
+class RollbackMachine(RuleBasedStateMachine):
+    """Everything that may go wrong."""
+
+    #: Faults always begin at this stage, where it is given.
+    focus = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.operator = Operator(self.model)
+        self.kept: tuple[Seen, v.Action] | None = None
+
+    @initialize(
+        healthy=st.sampled_from([(True, True), (True, True), (False, True), (False, False)]),
+        replicas=st.sampled_from([(2, 1), (1,), (), (0, 3)]),
+        undo_window=st.sampled_from([0, 600]),
+        timeout=st.sampled_from([60, 1200, 1200]),
+        reached=st.sampled_from(REACHED),
+    )
+    def begin(
+        self, healthy: tuple[bool, bool], replicas: tuple[int, ...], undo_window: int, timeout: int, reached: str
+    ) -> None:
+        """Faults begin at any stage: those far from the start would hardly be met otherwise."""
+        self.model = Model(
+            replicas=replicas,
+            new_is_healthy=healthy[0],
+            old_is_healthy=healthy[1],
+            undo_window=undo_window,
+            timeout=timeout,
+        )
+        self.operator = Operator(self.model)
+        for _ in range(600):
+            if self.model.status.stage in (self.focus or reached, "Ended"):
+                return
+            if not self.operator.act(*self.operator.decide()):
+                self.model.advance(1, 1)
+
+    # --- what is ordinary -------------------------------------------------------------------------------------------------
+    @rule(count=st.integers(1, 12))
+    def operator_works(self, count: int) -> None:
+        """A few actions; the process may die after any of them: nothing is kept in memory."""
+        for _ in range(count):
+            if self.model.exists:
+                seen, action = self.operator.decide()
+                self.operator.act(seen, action)
+                self.model.check()
+
+    @rule(seconds=st.sampled_from([0.1, 1, 5, 20]), steps=st.integers(0, 3))
+    def time_passes(self, seconds: float, steps: int) -> None:
+        self.model.advance(seconds, steps)
+
+    @rule(rounds=st.integers(1, 15))
+    def all_goes_well(self, rounds: int) -> None:
+        """Operator and Jobs get on together: without it, nothing would get far."""
+        for _ in range(rounds):
+            if self.model.exists:
+                self.operator.work()
+            self.model.advance(2, 2)
+
+    # --- what is not ---------------------------------------------------------------------------------------------------------
+    @rule(seconds=st.sampled_from([60, 400, 2000]))
+    def operator_is_away(self, seconds: float) -> None:
+        self.disturb()
+        for _ in range(4):
+            self.model.advance(seconds / 4, 4)
+
+    @precondition(lambda self: any(j.alive for j in self.model.jobs.values()))
+    @rule(lost=st.booleans(), index=st.integers(0, 3))
+    def job_dies(self, lost: bool, index: int) -> None:
+        self.disturb()
+        alive = [j for j in self.model.jobs.values() if j.alive]
+        job = alive[index % len(alive)]
+        if lost:
+            self.model.lose(job)
+        else:
+            self.model.kill(job)
+        self.model.check()
+
+    @precondition(lambda self: any(j.ended for j in self.model.jobs.values()))
+    @rule()
+    def ended_jobs_vanish(self) -> None:
+        """Their time to live is over, or somebody tidied up."""
+        self.model.jobs = {n: j for n, j in self.model.jobs.items() if not j.ended}
+
+    @rule()
+    def gitops_scales_up(self) -> None:
+        self.disturb()
+        for workload, replicas in zip(self.model.workloads, self.model.saved, strict=True):
+            if workload.replicas != replicas:
+                workload.replicas = replicas
+                workload.version += 1
+
+    @precondition(lambda self: self.model.status.stage == "Drain")
+    @rule()
+    def gitops_scales_up_in_the_last_moment(self) -> None:
+        """All pods are gone, and no new one is there yet."""
+        self.model.advance(10, 1)
+        self.gitops_scales_up()
+
+    @rule(up=st.booleans())
+    def server_changes(self, up: bool) -> None:
+        self.disturb()
+        self.model.server_up = up
+
+    @rule(lost=st.booleans())
+    def server_is_down_for_long(self, lost: bool) -> None:
+        """Longer than anybody waits for an answer; perhaps with the node of its Jobs."""
+        self.model.server_up = False
+        for job in self.model.jobs.values():
+            if job.alive and lost:
+                self.model.lose(job)
+        for _ in range(140):
+            self.operator.work()
+            self.model.advance(10, 2)
+        self.model.server_up = True
+        self.disturb()
+
+    @rule(granted=st.booleans())
+    def quota_changes(self, granted: bool) -> None:
+        self.disturb()
+        self.model.quota = granted
+
+    @rule()
+    def pods_linger(self) -> None:
+        """A node does not answer: its pods stay for a long time."""
+        self.disturb()
+        for workload in self.model.workloads:
+            for pod in workload.pods:
+                if pod.leaves_at is not None:
+                    pod.leaves_at += 300
+
+    @precondition(lambda self: self.model.status.stage not in (None, "Preflight"))
+    @rule()
+    def rollback_is_deleted(self) -> None:
+        self.disturb()
+        if not self.model.deleting:
+            self.model.deleting = True
+            self.model.version += 1
+            self.model.exists = self.model.finalizer
+
+    @precondition(lambda self: self.model.status.stage not in (None, "Preflight"))
+    @rule()
+    def environment_is_deleted(self) -> None:
+        self.disturb()
+        self.model.environment, self.model.holder, self.model.executed = False, None, False
+
+    @precondition(lambda self: self.model.holder is None and self.model.environment)
+    @rule()
+    def another_operation_runs(self) -> None:
+        self.disturb()
+        self.model.holder, self.model.hold_since = "snapshot other", self.model.time
+
+    @precondition(lambda self: self.model.holder == "snapshot other")
+    @rule()
+    def the_other_operation_ends(self) -> None:
+        self.model.holder = None
+
+    # --- two operators -----------------------------------------------------------------------------------------------------
+    @precondition(lambda self: self.model.exists and self.kept is None)
+    @rule()
+    def operator_is_stopped_before_it_acts(self) -> None:
+        """SIGSTOP between reading and acting; another one takes over."""
+        self.kept = self.operator.decide()
+
+    @precondition(lambda self: self.kept is not None)
+    @rule()
+    def stopped_operator_goes_on(self) -> None:
+        assert self.kept is not None
+        (seen, action), self.kept = self.kept, None
+        self.disturb()
+        if self.model.exists:
+            self.model.stale_starts = self.model.stale_starts or (
+                isinstance(action, v.Do) and isinstance(action.effect, v.StartJob)
+            )
+            self.operator.act(seen, action)
+        self.model.check()
+
+    def disturb(self) -> None:
+        """From now on there is something to recover from."""
+        self.model.disturbed_at = self.model.time
+
+    # --- the end -------------------------------------------------------------------------------------------------------------
+    def teardown(self) -> None:
+        """All faults end, the operator runs: terminal in time, and nothing owed."""
+        model = self.model
+        model.server_up = model.quota = True
+        if model.holder == "snapshot other":
+            model.holder = None
+        since = model.time
+        while model.exists and model.status.stage != "Ended":
+            self.operator.work()
+            model.advance(1, 2)
+            bound = BEFORE_SECONDS + model.spec.timeout_seconds + 400
+            if model.signalled_at is not None:
+                bound += AFTER_SECONDS
+            assert model.time - since < bound, (
+                f"not terminal {model.time - since:.0f} s after all was well: {model.status}"
+            )
+        since = model.time
+        while model.exists:
+            action = self.operator.work()
+            model.advance(5, 4)
+            if isinstance(action, v.Settled) and action.seconds is None:
+                break
+            assert model.time - since < SETTLE_SECONDS + model.spec.undo_window_seconds, model.status
+        if model.exists:
+            model.check_settled()
+        if model.environment and not model.stale_starts:
+            assert model.data.accepting
+        assert model.switches <= 1
+        assert model.backs <= model.switches

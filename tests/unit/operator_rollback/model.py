@@ -1,0 +1,576 @@
+"""A small world to run the plan of a rollback against: databases, folders, workloads with pods, Jobs with programs, an API server that knows
+versions. Every program moves in single steps and can be killed between any two of them, as the real one can.
+
+It checks the promises as it goes: a violation is an AssertionError at the moment it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import CleanupResult, Failure, Payload, RestoreResult, Signal, SwitchResult
+from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_operator import rollback_views as v
+from ocore_operator.clock import parse
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ROLLBACK_ID = "0a1b2c3d-0000-4000-8000-000000000001"
+ENVIRONMENT_ID = "e0000000-0000-4000-8000-000000000001"
+PROJECT_ID = "d0000000-0000-4000-8000-000000000001"
+Content = Literal["old", "new"]
+
+
+@dataclass
+class Data:
+    """The server's databases and the filestore's folders (layout Plain), by what they hold."""
+
+    live: Content = "old"
+    restored: bool = False
+    previous: bool = False
+    accepting: bool = True
+    folder: Content = "old"
+    staged: bool = False
+    kept_folder: bool = False
+
+    @property
+    def position(self) -> Literal["Old", "New"]:
+        """By the databases' names, as the mover derives it."""
+        return "New" if self.live == "new" else "Old"
+
+    def allow(self) -> None:
+        """Connections are allowed only to a whole: never to a half."""
+        assert self.live == self.folder, f"connections to a half: database {self.live}, folder {self.folder}"
+        self.accepting = True
+
+
+@dataclass
+class SimPod:
+    """A pod of a workload."""
+
+    leaves_at: float | None = None
+    ready_at: float = 0.0
+
+
+@dataclass
+class SimWorkload:
+    """A Deployment."""
+
+    name: str
+    replicas: int
+    version: int = 1
+    pods: list[SimPod] = field(default_factory=list)
+
+
+@dataclass
+class SimJob:
+    """A Job with one pod and its program."""
+
+    name: str
+    command: v.Command
+    attempt: int
+    uid: int
+    created: float
+    program: Iterator[None]
+    version: int = 1
+    alive: bool = True
+    ended: bool = False
+    stopping_at: float | None = None
+    restarts: int = 0
+    ready: bool = False
+    signal: Signal | None = None
+    answer: SwitchResult | None = None
+    payload: Payload | None = None
+    failure: Failure | None = None
+    ended_at: float = 0.0
+
+
+class Infrastructure(Exception):
+    """The server does not answer; a new attempt may succeed."""
+
+
+class Refused(Exception):
+    """Never, for a reason that stays."""
+
+
+class SimConflict(Exception):
+    """The API server's 409: the object moved on since it was read."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an operator has read: a world, and the versions of what stands in it."""
+
+    world: v.World
+    status: RollbackStatus
+    status_version: int
+    versions: dict[str, int]
+    uids: dict[str, int]
+
+
+class Model:
+    """The world."""
+
+    def __init__(
+        self,
+        *,
+        replicas: tuple[int, ...] = (2, 1),
+        new_is_healthy: bool = True,
+        old_is_healthy: bool = True,
+        undo_window: int = 600,
+        timeout: int = 1200,
+    ) -> None:
+        self.time = 0.0
+        self.spec = RollbackSpec.model_validate(
+            {
+                "snapshotRef": {"name": "s1"},
+                "undoWindowSeconds": undo_window,
+                "timeoutSeconds": timeout,
+                "readyTimeoutSeconds": 60,
+            }
+        )
+        self.healthy: dict[Content, bool] = {"old": old_is_healthy, "new": new_is_healthy}
+        self.status = RollbackStatus()
+        self.version = 1
+        self.exists = True
+        self.deleting = False
+        self.finalizer = False
+        self.environment = True
+        self.executed = False
+        self.holder: str | None = None
+        self.hold_since = 0.0
+        self.probed_at: float | None = None
+        self.asked = False
+        self.data = Data()
+        self.saved = replicas
+        self.workloads = [SimWorkload(f"w{i}", n, pods=[SimPod() for _ in range(n)]) for i, n in enumerate(replicas)]
+        self.jobs: dict[str, SimJob] = {}
+        self.next_uid = 1
+        self.server_up = True
+        self.quota = True
+        self.refused_since: float | None = None
+        self.grace = 5.0
+        self.stale_starts = False
+        self.switches = 0
+        self.backs = 0
+        self.signalled_at: float | None = None
+        self.ended_at: float | None = None
+        self.disturbed_at = 0.0
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+    def now(self) -> datetime:
+        """The clock."""
+        return START + timedelta(seconds=self.time)
+
+    def advance(self, seconds: float, steps: int = 1) -> None:
+        """Time passes; every program makes up to `steps` steps; pods come and go."""
+        self.time += seconds
+        for job in list(self.jobs.values()):
+            for _ in range(steps):
+                if job.alive and not job.ended:
+                    self._step(job)
+            if job.stopping_at is not None and self.time >= job.stopping_at:
+                job.alive = False
+                self._released(job)
+                del self.jobs[job.name]
+        for workload in self.workloads:
+            self._settle_pods(workload)
+        if self.asked and self.server_up:
+            self.probed_at, self.asked = self.time, False
+        self.check()
+
+    def _settle_pods(self, workload: SimWorkload) -> None:
+        workload.pods = [p for p in workload.pods if p.leaves_at is None or p.leaves_at > self.time]
+        staying = [p for p in workload.pods if p.leaves_at is None]
+        for pod in staying[workload.replicas :]:
+            pod.leaves_at = self.time + self.grace
+        for _ in range(workload.replicas - len(staying)):
+            workload.pods.append(SimPod(ready_at=self.time + 3))
+
+    def _is_ready(self, workload: SimWorkload) -> bool:
+        ready = [p for p in workload.pods if p.leaves_at is None and p.ready_at <= self.time]
+        well = self.data.accepting and self.healthy[self.data.live]
+        return workload.replicas == 0 or (well and len(ready) >= workload.replicas)
+
+    # --- Jobs ---------------------------------------------------------------------------------------------------------
+    def _step(self, job: SimJob) -> None:
+        try:
+            next(job.program)
+        except StopIteration:
+            self._end(job)
+        except Infrastructure:
+            self._end(job, Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True))
+        except Refused as refusal:
+            self._end(job, Failure(reason=c.SWITCH_FAILED, message=str(refusal)))
+
+    def _end(self, job: SimJob, failure: Failure | None = None) -> None:
+        job.failure = failure
+        job.ended, job.alive, job.ready, job.ended_at = True, False, False, self.time
+
+    def _released(self, job: SimJob) -> None:
+        """SIGTERM and SIGKILL of a program: whatever it was doing stays as it is; a real switch puts right what it can."""
+        if job.command in ("switch", "switch-back") and not job.ended and self.server_up:
+            self._repair()
+
+    def kill(self, job: SimJob) -> None:
+        """`kill -9`: the container starts again, up to six times."""
+        job.restarts += 1
+        job.ready, job.answer = False, None
+        if job.restarts > 6:
+            self._end(job, Failure(reason=c.JOB_FAILED, message="backoffLimit", retryable=True))
+        else:
+            job.program = self._program(job.command, job)
+
+    def lose(self, job: SimJob) -> None:
+        """The node is lost: the pod is gone and nobody read a result."""
+        job.answer = None
+        self._end(job, Failure(reason=c.JOB_LOST, message="the pod is gone", retryable=True))
+
+    def _up(self) -> None:
+        if not self.server_up:
+            raise Infrastructure
+
+    def _program(self, command: v.Command, job: SimJob) -> Iterator[None]:
+        programs = {
+            "restore": self._restore,
+            "switch": self._switch,
+            "switch-back": self._switch_back,
+            "inspect": self._inspect,
+            "cleanup-restored": self._cleanup_restored,
+            "cleanup-previous": self._cleanup_previous,
+        }
+        return programs[command](job)
+
+    def _restore(self, job: SimJob) -> Iterator[None]:
+        self._up()
+        if self.data.position == "New" or self.data.previous:
+            raise Refused("the environment runs on this rollback already")
+        self.data.restored = self.data.staged = False
+        yield
+        self._up()
+        self.data.restored = True
+        yield
+        self._up()
+        self.data.staged = True
+        yield
+        job.payload = RestoreResult(restored_database="shop_rb_0a1b2c3d")
+
+    def _repair(self) -> None:
+        """Finishes a switch that stands between two renames, and allows connections."""
+        if self.data.folder != self.data.live:
+            self._move_folder(self.data.live)
+        self.data.allow()
+
+    def _move_folder(self, to: Content) -> None:
+        self.data.folder = to
+        self.data.staged, self.data.kept_folder = (False, True) if to == "new" else (True, False)
+
+    def _result(self) -> SwitchResult:
+        return SwitchResult(
+            position=self.data.position, live_database="shop", accepting_connections=self.data.accepting
+        )
+
+    def _rename(self, to: Content) -> None:
+        if to == "new":
+            assert self.data.restored, "switched to nothing"
+            assert not self.data.accepting, "switched while connections are allowed"
+            assert self.status.position == "Old", "switched though the status says New"
+            self.switches += 1
+            assert self.switches == 1, "switched twice"
+        else:
+            self.backs += 1
+            assert self.data.previous, "switched back to nothing"
+            assert self.backs == 1, "switched back twice"
+        self.data.live = to
+        self.data.restored, self.data.previous = (False, True) if to == "new" else (True, False)
+
+    def _move(self, to: Content) -> Iterator[None]:
+        """Refuse, end sessions, rename, move the folder, allow: each may be the last thing a killed program did."""
+        self._up()
+        self.data.accepting = False
+        yield
+        self._up()
+        self._rename(to)
+        yield
+        self._move_folder(to)
+        yield
+        self._up()
+        self.data.allow()
+        yield
+
+    def _switch(self, job: SimJob) -> Iterator[None]:
+        self._up()
+        if self.data.position == "Old" and not self.data.restored:
+            raise Refused("nothing is restored")
+        self._repair()
+        if self.data.position == "New":
+            job.answer = self._result()
+        job.ready = True
+        until = self.time + 900
+        while self.time < until:
+            signal = job.signal
+            if signal is not None and self.now().timestamp() <= signal.not_after:
+                if signal.action == "Finish":
+                    break
+                if signal.action == "Switch" and self.data.position == "Old":
+                    yield from self._move("new")
+                    job.answer = self._result()
+                if signal.action == "SwitchBack" and self.data.position == "New":
+                    yield from self._move("old")
+                    break
+                if signal.action == "SwitchBack":
+                    break
+            yield
+        if self.time >= until:
+            raise Refused("DeadlineExceeded")
+        job.payload = self._result()
+
+    def _switch_back(self, job: SimJob) -> Iterator[None]:
+        self._up()
+        self._repair()
+        yield
+        if self.data.position == "New":
+            yield from self._move("old")
+        job.payload = self._result()
+
+    def _inspect(self, job: SimJob) -> Iterator[None]:
+        self._up()
+        self._repair()
+        yield
+        job.payload = self._result()
+
+    def _cleanup_restored(self, job: SimJob) -> Iterator[None]:
+        self._up()
+        self._repair()
+        if self.data.position == "New":
+            raise Refused("the environment runs on it")
+        yield
+        self._up()
+        self.data.restored = False
+        yield
+        self.data.staged = False
+        job.payload = CleanupResult()
+
+    def _cleanup_previous(self, job: SimJob) -> Iterator[None]:
+        self._up()
+        self._repair()
+        if self.data.position == "Old":
+            raise Refused("the environment runs on it")
+        yield
+        self._up()
+        over = self.status.undo_until is not None and self.now() >= parse(self.status.undo_until)
+        assert over or self.deleting, "the previous database is dropped inside the undo window"
+        assert self.holder == "ours" or not self.environment, "the previous database is dropped without the hold"
+        self.data.previous = False
+        yield
+        self.data.kept_folder = False
+        job.payload = CleanupResult()
+
+    # --- what an operator reads and does ------------------------------------------------------------------------------------
+    def see(self, watched_since: float) -> Seen:
+        """Everything, read afresh."""
+        return Seen(
+            world=replace(self._world(), watched_since=START + timedelta(seconds=watched_since)),
+            status=self.status,
+            status_version=self.version,
+            versions={**{w.name: w.version for w in self.workloads}, **{j.name: j.version for j in self.jobs.values()}},
+            uids={j.name: j.uid for j in self.jobs.values()},
+        )
+
+    def _world(self) -> v.World:
+        at = START
+        probed = START + timedelta(seconds=self.probed_at) if self.probed_at is not None else None
+        environment = v.EnvironmentView(
+            name="shop",
+            id=ENVIRONMENT_ID,
+            project_id=PROJECT_ID,
+            workloads=tuple(("Deployment", w.name) for w in self.workloads),
+            capacity=10**12,
+            probed_at=probed,
+            server_major=17,
+            database_name="shop",
+            used_bytes=10**9,
+            rollback_ready=True,
+            executed=self.executed,
+        )
+        snapshot = v.SnapshotView(
+            name="s1",
+            id="50000000-0000-4000-8000-000000000001",
+            complete=True,
+            failed=False,
+            environment_id=ENVIRONMENT_ID,
+            project_id=PROJECT_ID,
+            manifest_sha256="a" * 64,
+            server_major=17,
+            database_bytes=10**9,
+        )
+        hold = v.Hold("Free")
+        if self.holder is not None:
+            mine = self.holder == "ours"
+            hold = v.Hold("Ours" if mine else "Other", self.holder, START + timedelta(seconds=self.hold_since))
+        refused = START + timedelta(seconds=self.refused_since) if self.refused_since is not None else None
+        return v.World(
+            created=at,
+            environment=environment if self.environment else None,
+            snapshot=snapshot,
+            environment_name="shop",
+            deleting=self.deleting,
+            finalizer=self.finalizer,
+            hold=hold,
+            jobs=tuple(self._job_view(j) for j in self.jobs.values()),
+            workloads=tuple(self._workload_view(w) for w in self.workloads),
+            refused_since=refused,
+            refusal="quota",
+            probe_asked=self.asked,
+        )
+
+    @staticmethod
+    def _job_view(job: SimJob) -> v.JobView:
+        kinds: dict[str, v.JobKind] = {"restore": "restore", "inspect": "inspect"}
+        kind = kinds.get(job.command, "switch" if job.command.startswith("switch") else "cleanup")
+        return v.JobView(
+            kind=kind,
+            attempt=job.attempt,
+            name=job.name,
+            ended=job.ended,
+            pods=int(job.alive),
+            stopping=job.stopping_at is not None,
+            ready=job.ready and job.alive,
+            signal=job.signal,
+            answer=job.answer,
+            payload=job.payload if job.ended else None,
+            failure=job.failure,
+            ended_at=START + timedelta(seconds=job.ended_at) if job.ended else None,
+        )
+
+    def _workload_view(self, workload: SimWorkload) -> v.WorkloadView:
+        return v.WorkloadView(
+            kind="Deployment",
+            name=workload.name,
+            replicas=workload.replicas,
+            pods=len(workload.pods),
+            ready=self._is_ready(workload),
+            problem="CrashLoopBackOff",
+            grace_seconds=5,
+        )
+
+    def write(self, seen: Seen, action: v.Record) -> None:
+        """Compare and swap of the status."""
+        if seen.status_version != self.version or not self.exists:
+            raise SimConflict
+        before, self.status = self.status, action.status
+        self.version += 1
+        if action.status.stage == "Switch" and before.stage != "Switch":
+            self.signalled_at = self.time
+            assert not any(w.replicas for w in self.workloads), "signalled while a workload is scaled up"
+            assert not any(w.pods for w in self.workloads), "signalled while pods are left"
+        if action.status.stage == "Ended" and before.stage != "Ended":
+            self._check_end()
+
+    def do(self, seen: Seen, effect: v.Effect) -> None:
+        """One effect; SimConflict where what it changes has moved on."""
+        if isinstance(effect, v.StartJob):
+            self._start(effect)
+        elif isinstance(effect, v.StopJob):
+            job = self.jobs.get(effect.job.name)
+            if job is not None and job.uid == seen.uids.get(job.name) and job.stopping_at is None:
+                job.stopping_at = self.time + 2
+        elif isinstance(effect, v.Scale):
+            for view, replicas in effect.targets:
+                self._scale(seen, view.name, replicas)
+        elif isinstance(effect, v.SendSignal):
+            job = self.jobs.get(effect.job.name)
+            if job is None or job.version != seen.versions.get(job.name) or job.uid != seen.uids[job.name]:
+                raise SimConflict
+            job.signal = effect.signal
+            job.version += 1
+        else:
+            self._bookkeeping(seen, effect)
+
+    def _bookkeeping(self, seen: Seen, effect: v.Effect) -> None:
+        if isinstance(effect, v.TakeHold):
+            if self.holder is None and self.environment:
+                self.holder, self.hold_since = "ours", self.time
+        elif isinstance(effect, v.ReleaseHold):
+            if self.holder == "ours" and seen.world.hold.since == START + timedelta(seconds=self.hold_since):
+                self._check_release()
+                self.holder = None
+        elif isinstance(effect, v.AskProbe):
+            self.asked = True
+        elif isinstance(effect, v.RecordExecuted):
+            self.executed = True
+        elif seen.status_version != self.version and isinstance(effect, v.RemoveFinalizer):
+            raise SimConflict
+        else:
+            self.finalizer = isinstance(effect, v.AddFinalizer)
+            self.version += 1
+            if self.deleting and not self.finalizer:
+                self.exists = False
+
+    def _start(self, effect: v.StartJob) -> None:
+        name = f"{effect.command}-{effect.attempt}"
+        if name in self.jobs:
+            return
+        if not self.quota:
+            self.refused_since = self.time if self.refused_since is None else self.refused_since
+            return
+        self.refused_since = None
+        self.next_uid += 1
+        job = SimJob(name, effect.command, effect.attempt, self.next_uid, self.time, iter(()))
+        job.program = self._program(effect.command, job)
+        self.jobs[name] = job
+
+    def _scale(self, seen: Seen, name: str, replicas: int) -> None:
+        workload = next(w for w in self.workloads if w.name == name)
+        if workload.version != seen.versions[name]:
+            raise SimConflict
+        workload.replicas = replicas
+        workload.version += 1
+
+    # --- promises ------------------------------------------------------------------------------------------------------------
+    def check(self) -> None:
+        """At every moment."""
+        if self.data.accepting:
+            assert self.data.live == self.data.folder, "half is visible"
+        writers = [j.name for j in self.jobs.values() if j.alive and not j.ended]
+        assert len(writers) <= 1 or self.stale_starts, f"two writers: {writers}"
+
+    def _check_end(self) -> None:
+        """In the moment it becomes terminal."""
+        self.ended_at = self.time
+        status = self.status
+        if status.workloads:
+            assert [w.replicas for w in self.workloads] == list(self.saved), "a workload was left stopped"
+        if status.position is not None:
+            assert self.data.accepting, "the live database refuses connections"
+            assert status.position == self.data.position, "the status lies about the position"
+        if status.phase == "Complete":
+            assert status.position == "New"
+            assert self.executed or not self.environment, "nobody remembers that it ran"
+            assert status.undo_until is not None
+            assert self.healthy["new"] or not any(self.saved), "Complete though nothing is ready"
+        else:
+            assert status.failure_reason
+            writers = [j.name for j in self.jobs.values() if j.alive and not j.ended]
+            assert not writers or self.stale_starts or status.position != "Old", f"called off while {writers} ran"
+
+    def _check_release(self) -> None:
+        assert self.status.stage == "Ended", "the hold was released in the middle"
+        writers = [j.name for j in self.jobs.values() if j.alive and not j.ended]
+        assert not writers or self.stale_starts, f"the hold was released while {writers} ran"
+
+    def check_settled(self) -> None:
+        """When nothing is owed any more."""
+        assert self.holder != "ours"
+        assert not self.finalizer
+        if self.status.residue == "None":
+            assert not (self.data.restored or self.data.previous), self.data
+            assert not (self.data.staged or self.data.kept_folder), self.data
+
+
+def without_program(seen: Seen) -> Seen:
+    """A copy for keeping: what was read does not change any more."""
+    return replace(seen, versions=dict(seen.versions), uids=dict(seen.uids))

@@ -1,0 +1,10 @@
+"""The heart: a rollback under all faults at once keeps its promises (design, section 2, points 3, 4 and 8)."""
+
+from hypothesis import HealthCheck, settings
+
+from .machine import RollbackMachine
+
+TestRollbackMachine = RollbackMachine.TestCase
+TestRollbackMachine.settings = settings(
+    max_examples=250, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)

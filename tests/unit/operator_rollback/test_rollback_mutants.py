@@ -1,0 +1,138 @@
+"""The machine can fail: each of these small damages to the plan must be found by it."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FunctionType, ModuleType
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from ocore_operator import rollback_end, rollback_plan, rollback_status, rollback_switch
+
+from .machine import RollbackMachine
+
+#: Stage where the faults begin, what is wrong, and the change.
+MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
+    ("Drain", "a workload that was scaled up again is not noticed", rollback_plan, "    if up:\n", "    if False:\n"),
+    ("", "does not wait for the pods", rollback_plan, "if not left and job.ready", "if job.ready"),
+    (
+        "Switch",
+        "the deadline counts after the signal too",
+        rollback_plan,
+        "if status.stage in BEFORE_THE_SWITCH:",
+        'if status.stage in (*BEFORE_THE_SWITCH, "Switch"):',
+    ),
+    (
+        "Restore",
+        "leaves the Jobs of an aborted rollback alone",
+        rollback_plan,
+        "    live = world.live()\n",
+        "    live = ()\n",
+    ),
+    (
+        "Drain",
+        "an aborted rollback forgets the workloads",
+        rollback_plan,
+        '"Resume" if status.workloads',
+        '"Finish" if status.workloads',
+    ),
+    (
+        "",
+        "replicas are not remembered before the quiesce",
+        rollback_status,
+        "replicas=w.replicas)",
+        "replicas=0)",
+    ),
+    (
+        "Resume",
+        "an operator that was away gives up before it has tried",
+        rollback_status,
+        "max(since, world.watched_since or since)",
+        "since",
+    ),
+    (
+        "Switch",
+        "two writers: inspects while the switch may go on",
+        rollback_switch,
+        '    writers = world.live("switch")\n',
+        "    writers = ()\n",
+    ),
+    ("BackSwitch", "two writers: switches back twice at once", rollback_switch, "    if earlier:\n", "    if False:\n"),
+    (
+        "Switch",
+        "a lost switch is taken for none",
+        rollback_switch,
+        'if result.position == "New" and not back:',
+        "if False:",
+    ),
+    ("", "nobody remembers that it ran", rollback_switch, "not environment.executed", "False"),
+    (
+        "HealthCheck",
+        "not ready, but not switched back",
+        rollback_switch,
+        "return Record(unhealthy(status, text, now)",
+        "return Record(healthy(status, now)",
+    ),
+    ("", "the undo window is not kept", rollback_end, "times.append(status.undo_until)", "pass"),
+    (
+        "",
+        "the hold is given back while the switch Job runs",
+        rollback_end,
+        "    if leftover is not None:\n",
+        "    if False:\n",
+    ),
+    ("Ended", "cleans up without the hold", rollback_end, 'if world.hold.state == "Free":', "if False:"),
+    (
+        "",
+        "keeps the hold for ever",
+        rollback_end,
+        'if world.hold.state == "Ours":\n        return Do(ReleaseHold())',
+        "if False:\n        pass",
+    ),
+]
+
+
+@contextmanager
+def damaged(module: ModuleType, old: str, new: str) -> Iterator[None]:
+    """The module's functions with the code of a changed source."""
+    source = inspect.getsource(module)
+    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module.__name__}"
+    tree = compile(ast.parse(source.replace(old, new)), module.__file__ or "", "exec")
+    changed: dict[str, object] = {"__name__": module.__name__, "__package__": module.__package__}
+    exec(tree, changed)  # noqa: S102 - our own source
+    saved = {
+        n: f.__code__
+        for n, f in vars(module).items()
+        if isinstance(f, FunctionType) and f.__module__ == module.__name__
+    }
+    try:
+        for name in saved:
+            function = changed[name]
+            assert isinstance(function, FunctionType)
+            getattr(module, name).__code__ = function.__code__
+        yield
+    finally:
+        for name, code in saved.items():
+            getattr(module, name).__code__ = code
+
+
+@pytest.mark.parametrize(("focus", "what", "module", "old", "new"), MUTANTS, ids=[m[1] for m in MUTANTS])
+def test_a_damaged_plan_is_found_out(focus: str, what: str, module: ModuleType, old: str, new: str) -> None:
+    machine = type("Focused", (RollbackMachine,), {"focus": focus})
+    with damaged(module, old, new), pytest.raises((AssertionError, BaseExceptionGroup)):
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=600,
+                stateful_step_count=30,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                phases=[Phase.generate],
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
