@@ -184,8 +184,6 @@ class Operator:
         await kopf.operator(
             registry=watches.registry(self._ctx, self._login),
             settings=settings,
-            # kopf's own asks for the name of the user, which the image's uid does not have.
-            identity=kopf.Identity(self._settings.identity()),
             standalone=True,
             # Else kopf looks for the name of the user, and a numeric user of an image has none.
             identity=self._settings.identity(),  # type: ignore[arg-type]
