@@ -1,0 +1,189 @@
+"""What both kinds of store promise: once, whole, checked."""
+
+import hashlib
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocore_crds import conditions
+from ocore_crds.manifest import StoredObject
+from ocore_mover.errors import Corrupt, StoreError
+from ocore_mover.store import ObjectInfo, Store, open_store
+from ocore_mover.store.probe import probe_store, store_id
+
+MIB = 1024 * 1024
+
+
+def random_bytes(size: int) -> bytes:
+    """The same ones each time."""
+    return random.Random(size).randbytes(size)  # noqa: S311 - no secret
+
+
+def put(store: Store, key: str, data: bytes, piece: int = 70_000) -> StoredObject:
+    with store.writer(key) as writer:
+        for start in range(0, len(data), piece):
+            writer.write(data[start : start + piece])
+        return writer.commit()
+
+
+@pytest.mark.parametrize("size", [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 20 * MIB + 7])
+def test_what_is_written_is_read(store: Store, size: int) -> None:
+    data = random_bytes(size)
+    stored = put(store, "a/b/object", data)
+    assert stored == StoredObject(key="a/b/object", size=size, sha256=hashlib.sha256(data).hexdigest())
+    assert b"".join(store.read(stored)) == data
+    assert store.head("a/b/object") == ObjectInfo("a/b/object", size)
+    assert store.get("a/b/object") == data
+    assert [found.key for found in store.list("a/b/")] == ["a/b/object"]
+    assert store.abort_uploads("a/") == 0
+
+
+def test_a_range_is_read(store: Store) -> None:
+    data = random_bytes(9 * MIB)
+    stored = put(store, "object", data)
+    for start, length in ((0, 1), (MIB - 1, 2 * MIB + 3), (len(data) - 5, 5), (3, len(data) - 3), (7, 0)):
+        assert b"".join(store.read_range(stored, start, length)) == data[start : start + length]
+
+
+def test_nothing_is_visible_before_commit_or_after_abort(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.writer("given/up") as writer:  # noqa: PT012
+        writer.write(os.urandom(17 * MIB))
+        assert store.head("given/up") is None
+        raise RuntimeError
+    assert store.head("given/up") is None
+    assert list(store.list("")) == []
+    assert store.abort_uploads("") == 0
+
+
+def test_a_key_is_replaced_at_commit(store: Store) -> None:
+    put(store, "object", b"old")
+    with store.writer("object") as writer:
+        writer.write(b"new")
+        assert store.get("object") == b"old"
+        writer.commit()
+    assert store.get("object") == b"new"
+
+
+def test_the_first_one_wins(store: Store) -> None:
+    assert store.put_if_absent("m/manifest", b"first")
+    assert not store.put_if_absent("m/manifest", b"second")
+    assert store.get("m/manifest") == b"first"
+    assert [found.key for found in store.list("")] == ["m/manifest"]
+
+
+def test_absent_objects(store: Store) -> None:
+    absent = StoredObject(key="no/such", size=1, sha256="0" * 64)
+    assert store.head("no/such") is None
+    assert store.get("no/such") is None
+    assert list(store.list("no/")) == []
+    with pytest.raises(Corrupt, match="missing"):
+        list(store.read(absent))
+    with pytest.raises(Corrupt, match="missing"):
+        list(store.read_range(absent, 0, 1))
+    store.delete(["no/such"])
+
+
+def test_other_bytes_than_the_manifest_says(store: Store) -> None:
+    stored = put(store, "object", b"some bytes")
+    with pytest.raises(Corrupt, match="SHA-256"):
+        list(store.read(stored.model_copy(update={"sha256": "0" * 64})))
+    with pytest.raises(Corrupt, match="10 bytes instead of 11"):
+        list(store.read(stored.model_copy(update={"size": 11})))
+    with pytest.raises(Corrupt):
+        list(store.read(stored.model_copy(update={"size": 9})))
+
+
+def test_a_large_object_is_not_read_whole(store: Store) -> None:
+    put(store, "object", bytes(5000))
+    with pytest.raises(StoreError, match="larger than 4999"):
+        store.get("object", limit=4999)
+    assert store.get("object", limit=5000) == bytes(5000)
+
+
+def test_deletes_by_prefix(store: Store) -> None:
+    for key in ("a/1", "a/2", "a/b/3", "ab/4", "c"):
+        put(store, key, b"x")
+    assert sorted(found.key for found in store.list("a")) == ["a/1", "a/2", "a/b/3", "ab/4"]
+    assert store.delete([found.key for found in store.list("a/")]) == 3
+    assert sorted(found.key for found in store.list("")) == ["ab/4", "c"]
+
+
+def test_more_than_a_page(store: Store) -> None:
+    keys = [f"many/{number:04d}" for number in range(1005)]
+    for key in keys:
+        put(store, key, b"")
+    assert sorted(found.key for found in store.list("many/")) == keys
+    assert store.delete(keys) == 1005
+    assert list(store.list("many/")) == []
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".", "a\0b", "k" * 1025])
+def test_keys_that_lead_elsewhere_are_refused(store: Store, key: str) -> None:
+    with pytest.raises(Corrupt, match="no key of a store"):
+        store.get(key)
+    with pytest.raises(Corrupt, match="no key of a store"):
+        store.writer(key)
+    with pytest.raises(Corrupt, match="no key of a store"):
+        store.delete([key])
+
+
+def test_probe(store: Store) -> None:
+    with pytest.raises(StoreError) as error:
+        store_id(store)
+    assert error.value.reason == conditions.STORE_NOT_READY
+    first, second = probe_store(store), probe_store(store)
+    assert first.store_id == second.store_id == store_id(store)
+    assert first.conditional_writes
+    assert first.checksums == ("Server" if store.local_root is None else "ReadBack")
+    assert first.warnings == ()
+    assert [found.key for found in store.list("")] == ["ocore-store.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"format": "other", "id": "x"}', b"[1]", b"\xff"])
+def test_a_foreign_store_id_is_refused(store: Store, content: bytes) -> None:
+    put(store, "ocore-store.json", content)
+    with pytest.raises(StoreError) as error:
+        probe_store(store)
+    assert error.value.reason == conditions.STORE_ID_CONFLICT
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x/y",
+        "s3://",
+        "s3://Upper/x",
+        "s3://bucket/../x",
+        "s3://bucket/a//b",
+        "file://host/x",
+        "file:relative",
+        "/plain",
+        "s3://b?x=1",
+        "s3://bucket/x#y",
+    ],
+)
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|bucket|prefix"):
+        open_store(url)
+
+
+def test_urls_for_people() -> None:
+    assert open_store("s3://bucket/").url == "s3://bucket"
+    assert open_store("s3://bucket/some/prefix").url == "s3://bucket/some/prefix"
+    assert open_store("file:///a%20b/c").local_root == Path("/a b/c")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(st.binary(max_size=300_000), max_size=12))
+def test_pieces_make_no_difference(folder: Store, pieces: list[bytes]) -> None:
+    with folder.writer("pieces") as writer:
+        for piece in pieces:
+            writer.write(piece)
+        stored = writer.commit()
+    data = b"".join(pieces)
+    assert (stored.size, stored.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert folder.get("pieces") == data
