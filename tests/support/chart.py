@@ -3,10 +3,11 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from .cluster import REPOSITORY, Cluster, Object
+from .cluster import GROUP, REPOSITORY, Cluster, Object
 
 CHART = REPOSITORY / "charts/ocore-snapshots"
 #: Kinds of the Prometheus Operator, which the local cluster has not.
@@ -68,3 +69,14 @@ def environment(objects: list[Object]) -> dict[str, str]:
     """The variables of the operator's container that have a value."""
     (container,) = find(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
     return {v["name"]: v["value"] for v in container["env"] if "value" in v}
+
+
+def snapshot(namespace: str, name: str, pin: Object | None, **metadata: Any) -> Object:
+    """A Snapshot."""
+    spec = {"environmentRef": {"name": "shop"}} | ({} if pin is None else {"pin": pin})
+    return {
+        "apiVersion": GROUP,
+        "kind": "Snapshot",
+        "metadata": {"name": name, "namespace": namespace, **metadata},
+        "spec": spec,
+    }

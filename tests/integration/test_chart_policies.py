@@ -1,0 +1,177 @@
+"""The chart's admission policies on the real API server: what they refuse, what they say, and what they let through."""
+
+import copy
+import json
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from support.chart import Helm, find, snapshot
+from support.cluster import GROUP as API
+from support.cluster import Cluster, Object, unique, wait_for
+from support.operator import NAMESPACE, RELEASE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_other_policies(crds: Cluster) -> None:
+    """A release that holds everywhere would answer in place of the policies tried here."""
+    Helm(crds).uninstall(RELEASE, NAMESPACE)
+
+
+@pytest.fixture
+def namespace(crds: Cluster) -> Iterator[str]:
+    name = crds.namespace("policy")
+    yield name
+    for obj in crds.objects("Snapshot", name):  # an operator may have been here
+        crds.patch("Snapshot", obj["metadata"]["name"], name, {"metadata": {"finalizers": None}})
+    crds.delete("Namespace", name)
+
+
+class Policy:
+    """The chart's policies under a name of their own, bound to one namespace, once the server obeys them."""
+
+    def __init__(self, cluster: Cluster, values: Object, namespace: str, group: str = "ocore.dev") -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        rendered = Helm(cluster).render(values | {"watchNamespaces": [namespace]}, release=unique("policy"))
+        self.objects = [
+            json.loads(json.dumps(o).replace('"ocore.dev"', f'"{group}"'))
+            for o in rendered
+            if o["kind"].startswith("ValidatingAdmissionPolicy")
+        ]
+
+    def __enter__(self) -> "Policy":
+        self.cluster.apply(*self.objects)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for obj in self.objects:
+            self.cluster.delete(obj["kind"], obj["metadata"]["name"])
+
+
+def refused(cluster: Cluster, namespace: str, *arguments: str) -> str:
+    """What the server says to a refused `kubectl delete`."""
+    return cluster.kubectl("-n", namespace, "delete", "--wait=false", *arguments, check=False)
+
+
+@pytest.fixture
+def pins(crds: Cluster, namespace: str) -> Iterator[str]:
+    """A namespace in which the policy on pins is obeyed."""
+    with Policy(crds, {}, namespace):
+        crds.apply(snapshot(namespace, "probe", {}))
+        wait_for(
+            "the policy", lambda: "is pinned" in refused(crds, namespace, "osnap", "probe", "--dry-run=server"), 30
+        )
+        crds.patch("Snapshot", "probe", namespace, {"spec": {"pin": None}})
+        crds.delete("Snapshot", "probe", namespace)
+        yield namespace
+
+
+def test_a_pinned_snapshot_is_not_deleted(crds: Cluster, pins: str) -> None:
+    crds.apply(snapshot(pins, "kept", {"label": 'the "audit"'}))
+    said = refused(crds, pins, "osnap", "kept")
+    assert """snapshot kept is pinned (the "audit"): remove spec.pin first""" in said
+    command = said.split("for example with ")[1].strip()
+    crds.kubectl("-n", pins, *shlex.split(command)[1:])  # what it says works as it stands
+    crds.kubectl("-n", pins, "delete", "osnap", "kept")
+    crds.wait_gone("Snapshot", "kept", pins, 10)
+
+
+def test_a_snapshot_without_pin_is_deleted(crds: Cluster, pins: str) -> None:
+    crds.apply(snapshot(pins, "free", None))
+    crds.kubectl("-n", pins, "delete", "osnap", "free")
+
+
+def test_deleting_all_leaves_the_pinned_ones(crds: Cluster, pins: str) -> None:
+    crds.apply(snapshot(pins, "kept", {}), snapshot(pins, "free", None))
+    collection = f"/apis/{API}/namespaces/{pins}/snapshots"
+    assert "snapshot kept is pinned" in crds.kubectl("delete", "--raw", collection, check=False)
+    assert crds.get("Snapshot", "kept", pins)
+
+
+def test_other_namespaces_are_not_the_business_of_a_namespaced_release(crds: Cluster, pins: str) -> None:
+    crds.apply(snapshot("default", "elsewhere", {}))
+    crds.kubectl("-n", "default", "delete", "osnap", "elsewhere")
+
+
+def test_a_namespace_with_pinned_snapshots_can_be_deleted(crds: Cluster, pins: str) -> None:
+    crds.apply(snapshot(pins, "kept", {}))
+    crds.delete("Namespace", pins)
+    crds.wait_gone("Namespace", pins, None, 60)
+
+
+def test_a_crd_with_pinned_snapshots_can_be_removed(crds: Cluster, namespace: str) -> None:
+    """The API server's own finalizer deletes the objects without asking admission. Shown with a copy of CRD and policy in another
+    group, since removing ours would take every Snapshot of the cluster along.
+    """
+    group = f"{unique('t')}.ocore.dev"
+    crd = copy.deepcopy(find(Helm(crds).render({}), "CustomResourceDefinition", "snapshots.ocore.dev"))
+    crd["metadata"] = {"name": f"snapshots.{group}"}
+    crd["spec"]["group"] = group
+    crd["spec"]["names"] |= {"shortNames": [], "categories": []}
+    crds.apply(crd)
+    resource = f"snapshots.{group}"
+    obj = snapshot(namespace, "kept", {}, finalizers=["ocore.dev/data"]) | {"apiVersion": f"{group}/v1alpha1"}
+    try:
+        with Policy(crds, {}, namespace, group):
+            wait_for(
+                "the copy of the CRD",
+                lambda: (
+                    "created" in crds.kubectl("create", "-f", "-", stdin=json.dumps(obj), check=False)
+                    or crds.kubectl("-n", namespace, "get", resource, "kept")
+                ),
+                30,
+            )
+            deletion = ("delete", resource, "kept", "--wait=false", "--dry-run=server")
+            wait_for(
+                "the policy",
+                lambda: "is pinned" in crds.kubectl("-n", namespace, *deletion, check=False),
+                30,
+            )
+            crds.kubectl("delete", "crd", resource, "--wait=false")
+            # Let through, and waiting for the finalizer: that is where the operator keeps the data in the store.
+            wait_for(
+                "deleted but for its finalizer",
+                lambda: crds.kubectl(
+                    "-n", namespace, "get", resource, "kept", "-o", "jsonpath={.metadata.deletionTimestamp}"
+                ),
+                30,
+            )
+            crds.kubectl(
+                "-n", namespace, "patch", resource, "kept", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+            )
+            crds.wait_gone("CustomResourceDefinition", resource, None, 60)
+    finally:
+        crds.kubectl("delete", "crd", resource, "--ignore-not-found", "--wait=false")
+
+
+def environment(namespace: str, project: str) -> Object:
+    """An Environment of that project."""
+    return {
+        "apiVersion": API,
+        "kind": "Environment",
+        "metadata": {"name": "shop", "namespace": namespace},
+        "spec": {
+            "projectId": project,
+            "type": "staging",
+            "storeRef": {"name": "main"},
+            "database": {"secretRef": {"name": "db"}},
+        },
+    }
+
+
+def test_a_project_is_held_to_the_namespaces_label(crds: Cluster, namespace: str) -> None:
+    mine, other = "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b", "1f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
+
+    def ask(project: str) -> str:
+        return crds.kubectl(
+            "create", "--dry-run=server", "-f", "-", stdin=json.dumps(environment(namespace, project)), check=False
+        )
+
+    with Policy(crds, {"admissionPolicies": {"projectLabel": "example.org/project"}}, namespace):
+        unlabelled = f"namespace {namespace} has no label example.org/project: ask a cluster administrator"
+        wait_for("the policy", lambda: unlabelled in ask(mine), 30)
+        crds.patch("Namespace", namespace, None, {"metadata": {"labels": {"example.org/project": mine}}})
+        wait_for("the label", lambda: "created" in ask(mine), 30)
+        assert f"projectId must be {mine}, the project of namespace {namespace}" in ask(other)
