@@ -43,6 +43,7 @@ class Drain:
         self._followers: dict[str, Follower] = {}
         self._busy: dict[str, Future[StoredObject | None]] = {}
         self._looks = 0
+        self._paused = False
 
     def run(self, running: Running, token: Token, tick: Callable[[], None]) -> int:
         """Until pg_dump has ended and every file is stored. Returns its exit code; where that is not 0, files are left out.
@@ -126,17 +127,18 @@ class Drain:
             if len(self._busy) >= _QUEUED:
                 return
             whole = name in self._closed
-            if whole or self._unread(name) >= STEP:
+            # While pg_dump is stopped no file gets to a full step, and many small rests would keep it stopped for ever.
+            if whole or self._unread(name) >= (1 if self._paused else STEP):
                 self._waiting.discard(name)
-                self._busy[name] = pool.submit(self._advance, name, whole)
+                self._busy[name] = pool.submit(self._advance, name, whole, self._paused)
 
-    def _advance(self, name: str, whole: bool) -> StoredObject | None:
+    def _advance(self, name: str, whole: bool, eager: bool) -> StoredObject | None:
         follower = self._followers.get(name)
         if follower is None:
             # The table of contents is read once more from the disk (and is small).
             punch = self._punch and name != "toc.dat"
             follower = self._followers[name] = Follower(self._folder / name, self._make_sink(name), punch=punch)
-        return follower.advance(whole=whole)
+        return follower.advance(whole=whole, eager=eager)
 
     def _unread(self, name: str) -> int:
         follower = self._followers.get(name)
@@ -147,6 +149,8 @@ class Drain:
             return
         behind = sum(self._unread(name) for name in self._waiting | self._busy.keys())
         if behind > HIGH:
+            self._paused = True
             running.pause()
         elif behind < LOW:
+            self._paused = False
             running.resume()

@@ -111,14 +111,13 @@ class Follower:
         self._sink = sink
         self._stored = False
 
-    def advance(self, *, whole: bool) -> StoredObject | None:
-        """Hands on what has come: full steps while the file grows, and all of it once it is `whole`.
-
-        Returns the stored object where that was the end.
+    def advance(self, *, whole: bool, eager: bool = False) -> StoredObject | None:
+        """Hands on what has come: full steps while the file grows, all of it once it is `whole`, or where it is asked to be
+        `eager`. Returns the stored object where that was the end.
         """
         while True:
             ready = os.fstat(self._descriptor).st_size - self.read
-            if ready <= 0 or (ready < STEP and not whole):
+            if ready <= 0 or (ready < STEP and not whole and not eager):
                 break
             data = os.pread(self._descriptor, min(ready, STEP), self.read)
             self._sink.write(data)

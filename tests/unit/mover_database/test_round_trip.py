@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.support.mover_site import Site
 from tests.support.postgres_majors import create_role
 
 from ocore_crds.manifest import DatabaseArtifact
@@ -13,8 +14,6 @@ from ocore_mover.deadline import Token
 from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
-
-from .conftest import Site
 
 NASTY = Path(__file__).with_name("nasty.sql")
 PREFIX = "environments/e/snapshots/s/1/"

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.support import mover_beside as beside
+from tests.support.mover_beside import command, stand_beside, was_killed, which
+from tests.support.mover_site import Site
 from tests.support.postgres_majors import Server, create_role
 
 from ocore_mover.database import sessions
 from ocore_mover.database.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
-
-from . import beside
-from .beside import command, stand_beside, was_killed, which
-from .conftest import Site
 
 
 def nothing() -> None:
