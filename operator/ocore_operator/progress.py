@@ -54,6 +54,7 @@ class LogState:
         if isinstance(report, StepReport):
             if report.state == "Running":
                 self.started.setdefault(report.step, report.time)
+            if report.state == "Running" or self.latest is None:
                 self.latest = report.step
             self.steps[report.step] = report
             return True

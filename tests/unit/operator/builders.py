@@ -28,13 +28,13 @@ def moment(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def obj(kind: str, name: str, spec: Object, status: Object | None = None, **meta: Any) -> Object:
+def obj(kind: str, called: str, spec: Object, status: Object | None = None, /, **meta: Any) -> Object:
     """Any of ours."""
     return {
         "apiVersion": "ocore.dev/v1alpha1",
         "kind": kind,
         "metadata": {
-            "name": name,
+            "name": called,
             "namespace": "shop",
             "uid": UID,
             "generation": 1,

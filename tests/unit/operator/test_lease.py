@@ -1,0 +1,174 @@
+"""The Lease: one leader, no write after it has run out, whoever was stopped and continued.
+
+The API server is a stand-in here, because what is tested is time: the real one is in tests/integration.
+"""
+
+import asyncio
+import copy
+from typing import Any, cast
+
+import pytest
+
+from ocore_operator import lease as lease_module
+from ocore_operator.errors import AlreadyExists, Conflict, Unavailable
+from ocore_operator.kube import Kube
+from ocore_operator.lease import Lease
+from ocore_operator.resources import Object
+
+
+class Server:
+    """One Lease object with resource versions."""
+
+    def __init__(self) -> None:
+        self.lease: Object | None = None
+        self.down = False
+
+    def _answer(self) -> None:
+        if self.down:
+            raise Unavailable(0, "NoAnswer", "cut off")
+
+    async def get(self, *_: Any) -> Object | None:
+        self._answer()
+        return copy.deepcopy(self.lease)
+
+    async def create(self, _: Any, obj: Object) -> Object:
+        self._answer()
+        if self.lease is not None:
+            raise AlreadyExists(409, "AlreadyExists", "there")
+        self.lease = copy.deepcopy(obj)
+        self.lease["metadata"]["resourceVersion"] = "1"
+        return self.lease
+
+    async def merge_patch(self, _: Any, __: str, ___: str, patch: Object) -> Object | None:
+        self._answer()
+        assert self.lease is not None
+        if patch["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", "moved on")
+        self.lease["metadata"]["resourceVersion"] = str(int(self.lease["metadata"]["resourceVersion"]) + 1)
+        self.lease["spec"].update(patch["spec"])
+        return self.lease
+
+
+class Lost(Exception):
+    """Stands for the end of the process."""
+
+
+class Contender:
+    """A process with a clock of its own."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.clock = 1000.0
+        self.lease = Lease(
+            cast(Kube, server),
+            namespace="ns",
+            name="lease",
+            identity=name,
+            duration=15,
+            renew=0.01,
+            monotonic=lambda: self.clock,
+            lost=self._lost,
+        )
+
+    def _lost(self, message: str) -> None:
+        raise Lost(message)
+
+    async def tries(self) -> bool:
+        return await self.lease._try()
+
+
+def test_one_leader_at_a_time() -> None:
+    async def main() -> None:
+        server = Server()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        assert await one.tries()
+        assert not await two.tries()
+        one.lease.guard()
+        with pytest.raises(Lost):
+            two.lease.guard()
+        two.clock += 14
+        assert not await two.tries()
+        assert await one.tries()  # renewed: for the other one the wait begins anew
+        two.clock += 14
+        assert not await two.tries()
+        two.clock += 16
+        assert await two.tries()
+
+    asyncio.run(main())
+
+
+def test_whoever_was_stopped_and_continues_writes_nothing() -> None:
+    async def main() -> None:
+        server = Server()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        assert await one.tries()
+        assert not await two.tries()
+        one.clock += 16  # SIGSTOP: the clock goes on
+        with pytest.raises(Lost):
+            one.lease.guard()
+        two.clock += 16
+        assert await two.tries()
+        with pytest.raises(Lost):
+            await one.tries()
+
+    asyncio.run(main())
+
+
+def test_the_lease_counts_from_before_the_request() -> None:
+    async def main() -> None:
+        server = Server()
+        one = Contender(server, "one")
+        original = server.create
+
+        async def slow(type_: Any, obj: Object) -> Object:
+            one.clock += 10
+            return await original(type_, obj)
+
+        server.create = slow  # type: ignore[method-assign]
+        assert await one.tries()
+        one.clock += 6
+        assert not one.lease.held()
+
+    asyncio.run(main())
+
+
+def test_a_short_outage_is_outlived_and_a_long_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "RETRY_PAUSE", 0.01)
+
+    async def main() -> None:
+        server = Server()
+        one = Contender(server, "one")
+        assert await one.tries()
+        server.down = True
+        one.clock += 10
+        assert not await one.tries()
+        assert one.lease.held()
+        server.down = False
+        assert await one.tries()
+        server.down = True
+        one.clock += 16
+        with pytest.raises(Lost):
+            async with asyncio.timeout(5):
+                await one.lease.keep()
+
+    asyncio.run(main())
+
+
+def test_a_released_lease_is_free_at_once() -> None:
+    async def main() -> None:
+        server = Server()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        assert await one.tries()
+        await one.lease.release()
+        assert not one.lease.held()
+        assert await two.tries()
+
+    asyncio.run(main())
+
+
+def test_a_restarted_container_takes_its_own_lease_up_again() -> None:
+    async def main() -> None:
+        server = Server()
+        assert await Contender(server, "pod_uid").tries()
+        assert await Contender(server, "pod_uid").tries()
+
+    asyncio.run(main())

@@ -1,0 +1,229 @@
+"""The work queue's laws: nothing is lost, one worker at a time per key, errors back off, dead workers come back."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocore_operator import queue as queue_module
+from ocore_operator.errors import Conflict
+from ocore_operator.queue import BACKOFF_CAP, WorkQueue, backoff
+from ocore_operator.resources import Key
+
+
+def key(number: int) -> Key:
+    return Key("Snapshot", "shop", f"s{number}")
+
+
+async def until(predicate: Callable[[], bool], seconds: float = 5) -> None:
+    """Polls with a deadline."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if predicate():
+                return
+            await asyncio.sleep(0.005)
+
+
+def run(work: Callable[[WorkQueue], Awaitable[None]], handler: queue_module.Handler, **options: float) -> WorkQueue:
+    """Runs a queue with the handler while `work` goes on."""
+
+    async def main() -> WorkQueue:
+        queue = WorkQueue(workers=int(options.get("workers", 4)), timeout=options.get("timeout", 5))
+        task = asyncio.create_task(queue.run(handler))
+        try:
+            await work(queue)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return queue
+
+    return asyncio.run(main())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 6))
+def test_one_worker_per_key_and_nothing_lost(numbers: list[int], workers: int) -> None:
+    """After the last change of a key it is looked at once more, and never by two at a time."""
+    active: Counter[Key] = Counter()
+    version: Counter[Key] = Counter()
+    seen: dict[Key, int] = {}
+    overlaps = []
+
+    async def handler(k: Key) -> None:
+        active[k] += 1
+        if active[k] > 1:
+            overlaps.append(k)
+        at_begin = version[k]
+        await asyncio.sleep(0.001)
+        seen[k] = at_begin
+        active[k] -= 1
+
+    async def work(queue: WorkQueue) -> None:
+        for n in numbers:
+            version[key(n)] += 1
+            queue.add(key(n), low=bool(n % 2))
+            if n % 3 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: all(seen.get(k) == v for k, v in version.items()))
+
+    run(work, handler, workers=workers)
+    assert overlaps == []
+
+
+def test_adding_twice_is_one_look() -> None:
+    looks: Counter[Key] = Counter()
+
+    async def handler(k: Key) -> None:
+        looks[k] += 1
+
+    async def work(queue: WorkQueue) -> None:
+        for _ in range(10):
+            queue.add(key(1))
+        assert len(queue) == 1
+        await until(lambda: looks[key(1)] > 0 and len(queue) == 0)
+
+    run(work, handler)
+    assert looks[key(1)] == 1
+
+
+def test_the_resync_comes_after_what_happened() -> None:
+    order: list[Key] = []
+
+    async def handler(k: Key) -> None:
+        order.append(k)
+
+    async def work(queue: WorkQueue) -> None:
+        queue.add(key(1), low=True)
+        queue.add(key(2), low=True)
+        queue.add(key(3))
+        queue.add(key(2))  # something happened to it after all
+        await until(lambda: len(order) == 3)
+
+    run(work, handler, workers=1)
+    assert order == [key(3), key(2), key(1)]
+
+
+def test_an_error_is_repeated_until_it_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "BACKOFF_BASE", 0.01)
+    looks: Counter[Key] = Counter()
+
+    async def handler(k: Key) -> None:
+        looks[k] += 1
+        if looks[k] < 4:
+            raise RuntimeError("no")
+
+    async def work(queue: WorkQueue) -> None:
+        queue.add(key(1))
+        await until(lambda: looks[key(1)] == 4 and not queue.scheduled(key(1)))
+
+    assert run(work, handler).statistics.errors == 3
+
+
+def test_a_conflict_is_no_error() -> None:
+    looks: Counter[Key] = Counter()
+
+    async def handler(k: Key) -> None:
+        looks[k] += 1
+        if looks[k] == 1:
+            raise Conflict(409, "Conflict", "the object has been modified")
+
+    async def work(queue: WorkQueue) -> None:
+        queue.add(key(1))
+        await until(lambda: looks[key(1)] == 2)
+
+    queue = run(work, handler)
+    assert (queue.statistics.errors, queue.statistics.conflicts) == (0, 1)
+
+
+def test_a_look_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "BACKOFF_BASE", 0.01)
+    looks: Counter[Key] = Counter()
+
+    async def handler(k: Key) -> None:
+        looks[k] += 1
+        if looks[k] == 1:
+            await asyncio.sleep(60)
+
+    async def work(queue: WorkQueue) -> None:
+        queue.add(key(1))
+        await until(lambda: looks[key(1)] == 2)
+
+    assert run(work, handler, timeout=0.05).statistics.errors == 1
+
+
+def test_a_worker_that_dies_comes_back_and_its_key_is_not_lost() -> None:
+    looks: Counter[Key] = Counter()
+
+    async def handler(k: Key) -> None:
+        looks[k] += 1
+        if looks[k] == 1:
+            raise asyncio.CancelledError  # not an Exception: kills the worker
+
+    async def work(queue: WorkQueue) -> None:
+        queue.add(key(1))
+        await until(lambda: looks[key(1)] == 2)
+        await until(queue.alive)
+
+    assert run(work, handler, workers=1).statistics.restarts == 1
+
+
+def test_health_tells_of_a_stuck_worker() -> None:
+    async def handler(_: Key) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.3)  # does not let itself be cancelled
+            raise
+
+    async def work(queue: WorkQueue) -> None:
+        await until(queue.alive)
+        queue.add(key(1))
+        await until(lambda: not queue.alive())
+
+    run(work, handler, timeout=0.05)
+
+
+def test_the_earlier_appointment_stands() -> None:
+    times: list[float] = []
+
+    async def handler(_: Key) -> None:
+        times.append(asyncio.get_running_loop().time())
+
+    async def work(queue: WorkQueue) -> None:
+        begin = asyncio.get_running_loop().time()
+        queue.add_after(key(1), 0.05)
+        queue.add_after(key(1), 30)
+        assert queue.scheduled(key(1))
+        await until(lambda: len(times) == 1)
+        assert 0.04 <= times[0] - begin < 2
+        queue.add_after(key(2), 30)
+        queue.add_after(key(2), 0.05)
+        await until(lambda: len(times) == 2)
+
+    run(work, handler)
+
+
+def test_a_handler_makes_its_own_appointment() -> None:
+    looks: Counter[Key] = Counter()
+
+    async def handler(k: Key) -> float | None:
+        looks[k] += 1
+        return 0.01 if looks[k] < 3 else None
+
+    async def work(queue: WorkQueue) -> None:
+        queue.add(key(1))
+        await until(lambda: looks[key(1)] == 3)
+        await until(lambda: not queue.scheduled(key(1)))
+
+    run(work, handler)
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1))
+def test_backoff_grows_to_its_cap(failures: int, jitter: float) -> None:
+    pause = backoff(failures, jitter)
+    assert 0 < pause <= BACKOFF_CAP
+    assert backoff(failures + 1, 0) >= backoff(failures, 0)
+    assert backoff(failures, 0) * 2 >= backoff(failures, 1) - 1e-9
