@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from builders import UID, at, environment_object, obj, snapshot_object
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_builders import UID, at, environment_object, obj, snapshot_object
 
 from ocore_operator.catalog import Catalog
 from ocore_operator.resources import Key, Object

@@ -1,8 +1,8 @@
 """Events that the API server takes."""
 
-from builders import NOW, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_builders import NOW, snapshot
 
 from ocore_operator.events import MAX_MESSAGE, build
 

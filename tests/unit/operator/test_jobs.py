@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import typer
 import typer.main
-from builders import OTHER_UID, SETTINGS, UID, environment, obj, snapshot, started, store
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_builders import OTHER_UID, SETTINGS, UID, environment, obj, snapshot, started, store
 
 from ocore_mover.__main__ import app
 from ocore_operator import jobs, resources

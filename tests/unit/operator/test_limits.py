@@ -4,9 +4,9 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from builders import at, job
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_builders import at, job
 
 from ocore_operator import limits as limits_module
 from ocore_operator.context import Context

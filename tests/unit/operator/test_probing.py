@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from builders import NOW, OTHER_UID, SETTINGS, UID, at, environment, moment, store
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_builders import NOW, OTHER_UID, SETTINGS, UID, at, environment, moment, store
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from builders import at, ended, job, moment, pod, recorded
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_builders import at, ended, job, moment, pod, recorded
 
 from ocore_crds.protocol import DeleteResult, Failure, Result
 from ocore_operator import clock

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from builders import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from operator_builders import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started
 
 from ocore_crds.protocol import Failure, Payload, Result, SnapshotResult
 from ocore_operator.jobshape import job_name

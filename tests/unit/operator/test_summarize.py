@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from builders import at, snapshot, started
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_builders import at, snapshot, started
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus, Operation
