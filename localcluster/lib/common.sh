@@ -25,8 +25,10 @@ step() {
   mkdir -p "$CACHE/log"
   log=$(mktemp "$CACHE/log/$(date +%H%M%S)-XXXXXX.log")
   say "$what"
+  set -m # a process group of its own, to end all of it
   (set -e; "$@") >"$log" 2>&1 </dev/null 9>&- &
   STEP=$!
+  set +m
   (
     trap 'kill $! 2>/dev/null; exit' TERM
     while :; do
@@ -47,9 +49,9 @@ step() {
   say "$what: $(seconds "$since") s"
 }
 
-# Background commands of a script ignore Ctrl-C: pass it on.
+# What was asked to end ends its step too.
 STEP='' TICKER=''
-on_exit() { [ -z "$STEP" ] || kill "$STEP" "$TICKER" 2>/dev/null || true; }
+on_exit() { [ -z "$STEP" ] || kill -- "-$STEP" "$TICKER" 2>/dev/null || true; }
 pass_signals_on() { # a subshell has no traps: it must set them again
   trap on_exit EXIT
   trap 'exit 130' INT
