@@ -159,6 +159,7 @@ class RollbackMachine(RuleBasedStateMachine):
     @rule()
     def gitops_scales_up_in_the_last_moment(self) -> None:
         """All pods are gone, and no new one is there yet."""
+        self.model.advance(1, 0)
         self.model.advance(10, 1)
         self.gitops_scales_up()
 
@@ -174,9 +175,9 @@ class RollbackMachine(RuleBasedStateMachine):
         for job in self.model.jobs.values():
             if job.alive and lost:
                 self.model.lose(job)
-        for _ in range(140):
+        for _ in range(60):
             self.operator.work()
-            self.model.advance(10, 2)
+            self.model.advance(20, 3)
         self.model.server_up = True
         self.disturb()
 

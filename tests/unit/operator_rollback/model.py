@@ -21,6 +21,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLBACK_ID = "0a1b2c3d-0000-4000-8000-000000000001"
 ENVIRONMENT_ID = "e0000000-0000-4000-8000-000000000001"
 PROJECT_ID = "d0000000-0000-4000-8000-000000000001"
+#: Seconds that an ended Job is kept.
+JOB_TTL = 120
 Content = Literal["old", "new"]
 
 
@@ -172,7 +174,9 @@ class Model:
             for _ in range(steps):
                 if job.alive and not job.ended:
                     self._step(job)
-            if job.stopping_at is not None and self.time >= job.stopping_at:
+            if job.ended and self.time > job.ended_at + JOB_TTL:
+                del self.jobs[job.name]
+            elif job.stopping_at is not None and self.time >= job.stopping_at:
                 job.alive = False
                 self._released(job)
                 del self.jobs[job.name]
@@ -567,8 +571,8 @@ class Model:
         assert self.holder != "ours"
         assert not self.finalizer
         if self.status.residue == "None":
-            assert not (self.data.restored or self.data.previous), self.data
-            assert not (self.data.staged or self.data.kept_folder), self.data
+            left = (self.data.restored, self.data.previous, self.data.staged, self.data.kept_folder)
+            assert not any(left), self.data
 
 
 def without_program(seen: Seen) -> Seen:
