@@ -91,8 +91,10 @@ def test_deleting_all_leaves_the_pinned_ones(crds: Cluster, pins: str) -> None:
 
 
 def test_other_namespaces_are_not_the_business_of_a_namespaced_release(crds: Cluster, pins: str) -> None:
-    crds.apply(snapshot("default", "elsewhere", {}))
-    crds.kubectl("-n", "default", "delete", "osnap", "elsewhere")
+    other = crds.namespace("policy-other")
+    crds.apply(snapshot(other, "elsewhere", {}))
+    crds.kubectl("-n", other, "delete", "osnap", "elsewhere", "--timeout=20s")
+    crds.delete("Namespace", other)
 
 
 def test_a_namespace_with_pinned_snapshots_can_be_deleted(crds: Cluster, pins: str) -> None:
