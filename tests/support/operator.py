@@ -20,8 +20,7 @@ class Operator:
         done = subprocess.run(
             [
                 "helm", "upgrade", "--install", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"),
-                "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s",
-                "--values", str(REPOSITORY / "tests/support/values.yaml"), *arguments,
+                "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s", *arguments,
             ],
             env=self.cluster.env, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
