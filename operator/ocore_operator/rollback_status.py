@@ -23,8 +23,9 @@ from ocore_crds.snapshot import EvidenceStatus, StepStatus
 from .clock import parse
 from .rollback_views import EnvironmentView, SnapshotView, WorkloadView, World
 
-#: Seconds between two looks after which the operator counts as having been away: longer than its longest back-off and a resync.
-WATCH_GAP_SECONDS = 180
+#: Seconds between two looks after which the operator counts as having been away. Longer than its longest back-off; shorter than what it gives
+#: itself for anything, so that nothing is given up that was not tried.
+WATCH_GAP_SECONDS = 90
 
 StepState = Literal["Pending", "Running", "Done", "Skipped", "Failed"]
 

@@ -56,7 +56,7 @@ RESUME_SECONDS = 120
 #: Seconds that the operator itself must have looked at workloads that are not ready, before it switches back.
 WATCHED_SECONDS = 60
 #: Seconds in which the Environment must take note of the rollback.
-FINISH_SECONDS = 60
+FINISH_SECONDS = 120
 #: Seconds for the pods to go before a switch back; it does not wait longer: refused connections are the barrier.
 BACK_DRAIN_SECONDS = 120
 #: Seconds in which it must be switched back.

@@ -65,8 +65,8 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "Switch",
         "a lost switch is taken for none",
         rollback_switch,
-        'if result.position == "New" and not back:',
-        "if False:",
+        "return _to_inspect(status, job, now)",
+        'return Record(failing(status, c.SWITCH_FAILED, "lost", now))',
     ),
     ("", "nobody remembers that it ran", rollback_switch, "not environment.executed", "False"),
     (
