@@ -75,9 +75,11 @@ class PlainDisplay:
                 self._progress_at = elapsed
                 self._line(elapsed, step.name, step.state, _step_note(step, now))
         waiting = run.waits_for()
-        if run.phase == "Pending" and waiting and waiting != self._waiting:
+        # A new object has no conditions for a moment: that is no news.
+        noticed = bool(run.status.conditions) or elapsed >= _PROGRESS_EVERY
+        if run.phase == "Pending" and waiting and waiting != self._waiting and noticed:
             self._line(elapsed, "Waiting", "", waiting)
-        self._waiting = waiting
+            self._waiting = waiting
         if run.progress is not None and run.outcome is None and elapsed - self._progress_at >= _PROGRESS_EVERY:
             self._progress_at = elapsed
             self._line(elapsed, run.progress.step, f"{run.progress.percent} %", amounts(run.progress))

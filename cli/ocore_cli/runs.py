@@ -65,6 +65,8 @@ class Run:
 
     def waits_for(self) -> str:
         """What it waits for or works at; empty where nobody said."""
+        if not self.status.conditions:
+            return "the operator has not taken notice of it yet"
         found = conditions.find(self.status.conditions, conditions.RECONCILING)
         return found.message if found is not None and found.status == "True" else ""
 

@@ -73,9 +73,8 @@ class Kube:
         text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
         return dict(json.loads(text)) if text.strip() else None
 
-    def apply(self, path: Path, build: str) -> None:
-        """The file's or folder's manifests; Deployments of the demo's own image carry the build's fingerprint."""
-        files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    def apply(self, files: list[Path], build: str) -> None:
+        """The files' manifests; the Deployment of the demo's own image carries the build's fingerprint."""
         objects = [d for f in files for d in yaml.safe_load_all(f.read_text()) if d]
         for obj in objects:
             if obj["kind"] == "Deployment" and obj["metadata"]["name"] == "shop":

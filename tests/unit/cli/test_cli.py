@@ -132,7 +132,7 @@ def test_a_log_gets_a_line_for_each_change() -> None:
     run, out = follow_states([snapshot("Pending"), DUMPING, DUMPING, DUMPING, DONE])
     assert run.outcome == "Complete"
     lines = [line.split("]")[1].split()[:2] for line in out.splitlines()]
-    assert lines == [["Prepare", "Done"], ["DumpDatabase", "Running"]]
+    assert lines == [["Waiting", "the"], ["Prepare", "Done"], ["DumpDatabase", "Running"]]
 
 
 def test_a_terminal_shows_all_steps_and_bytes() -> None:

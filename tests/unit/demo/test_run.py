@@ -161,7 +161,7 @@ def test_what_is_applied_carries_the_builds_fingerprint(monkeypatch: pytest.Monk
     applied: list[str] = []
     made = kube.Kube({}, plain=True)
     monkeypatch.setattr(made, "kubectl", lambda *_, stdin, timeout: applied.append(stdin))
-    made.apply(DEMO / "manifests", "abc")
+    made.apply([DEMO / "manifests/30-shop.yaml"], "abc")
     shop = next(
         o for o in json.loads(applied[0])["items"] if o["kind"] == "Deployment" and o["metadata"]["name"] == "shop"
     )
