@@ -14,11 +14,10 @@ from ocore_crds.naming import CLAIM_FOLDER, short_id
 from ..errors import MoverError
 
 #: ``xx/sha1``; Odoo up to 15 keeps using ``xxx/sha1`` where it finds such a file (retro compatibility in _get_path).
-ODOO_NAME = re.compile(r"([0-9a-f]{2,3})/\1[0-9a-f]{37,38}")
+ODOO_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")
 ODOO_FOLDER = re.compile(r"[0-9a-f]{2,3}")
 _ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-SHA1_DIGITS = 40
 
 
 class FolderNotWritable(MoverError):

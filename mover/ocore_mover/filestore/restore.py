@@ -74,7 +74,7 @@ def add_missing(
     finally:
         with contextlib.suppress(MoverError):  # `cleanup` and the next attempt remove it, too
             remove_tree(folders.incoming)
-    folders.drop_own_if_empty()
+        folders.drop_own_if_empty()
     failpoints.hit("restore-files-added")
     return run.result()
 

@@ -1,0 +1,118 @@
+"""What ``probe`` says of a filestore."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ocore_crds import conditions
+from ocore_mover.filestore import facts
+from ocore_mover.filestore.folders import ClaimFolders
+
+from .conftest import ENVIRONMENT, Site
+from .test_odoo import no_links
+
+
+def test_a_healthy_filestore(site: Site) -> None:
+    site.fill(20)
+    (site.filestore / "checklist" / "ab").mkdir(parents=True)
+    (site.filestore / "checklist" / "ab" / "x").touch()
+    found, blocking, rollback, warnings = facts.look(site.folders, "Odoo")
+    assert found is not None
+    assert (found.file_count, found.size_bytes) == (20, sum(map(len, site.contents.values())))
+    assert found.hard_links
+    assert found.free_bytes > 0
+    status = site.filestore.stat()
+    assert (found.uid, found.gid) == (status.st_uid, status.st_gid)
+    assert (blocking, rollback, warnings) == ((), (), ())
+    assert not (site.claim / ".ocore").exists()
+
+
+@pytest.mark.parametrize("make", ["nothing", "file"])
+def test_no_folder(site: Site, make: str) -> None:
+    site.filestore.rmdir()
+    if make == "file":
+        site.filestore.touch()
+    found, blocking, _, _ = facts.look(site.folders, "Odoo")
+    assert found is None
+    assert [finding.reason for finding in blocking] == [conditions.FILESTORE_NOT_FOUND]
+    assert "spec.filestore.path" in blocking[0].message
+
+
+def test_without_hard_links(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fill(3)
+    no_links(monkeypatch)
+    found, blocking, rollback, warnings = facts.look(site.folders, "Odoo")
+    assert found is not None
+    assert not found.hard_links
+    assert (blocking, rollback) == ((), ())
+    assert "room for a copy" in warnings[0]
+
+
+def test_a_folder_above_the_filestore(site: Site) -> None:
+    site.fill(3)
+    above = ClaimFolders(site.claim, "data", ENVIRONMENT)
+    found, _, _, warnings = facts.look(above, "Odoo")
+    assert found is not None
+    assert found.file_count == 0
+    assert "does not look like an Odoo filestore" in warnings[0]
+
+
+def test_plain_at_the_root_of_its_claim(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folders = ClaimFolders(tmp_path, "", ENVIRONMENT)
+    found, blocking, rollback, _ = facts.look(folders, "Plain")
+    assert found is not None
+    assert found.file_count == 1
+    assert blocking == ()
+    assert [finding.reason for finding in rollback] == [conditions.FILESTORE_LAYOUT_UNSUPPORTED]
+    assert facts.look(folders, "Plain", rollback=False)[2] == ()
+
+
+@pytest.mark.parametrize("path", ["/abs", "../up", "a/../../b", ".ocore", ".ocore/x"])
+def test_paths_that_leave_the_claim_are_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ValueError, match=r"filestore"):
+        ClaimFolders(tmp_path, path, ENVIRONMENT)
+
+
+@pytest.fixture
+def as_nobody() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs to become another user")
+
+
+def in_child(uid: int, work: object) -> str:
+    """Runs in a process of another user; its answer as text."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            os.write(writer, repr(work()).encode())  # type: ignore[operator]
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        answer = pipe.read()
+    os.waitpid(pid, 0)
+    return answer
+
+
+@pytest.mark.usefixtures("as_nobody")
+def test_another_user(site: Site, tmp_path: Path) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        if parent.name.startswith("pytest"):
+            parent.chmod(0o755)
+    tmp_path.chmod(0o755)
+    site.fill(3)
+    answer = in_child(12345, lambda: facts.look(site.folders, "Odoo")[2])
+    assert conditions.FILESTORE_NOT_READABLE in answer
+    assert "runAsUser" in answer
+    for file in site.filestore.rglob("*"):
+        if file.is_file():
+            file.chmod(0o600)
+    assert "cannot read" in in_child(12345, lambda: facts.look(site.folders, "Odoo")[1])
+    site.filestore.chmod(0o700)
+    assert conditions.FILESTORE_NOT_READABLE in in_child(12345, lambda: facts.look(site.folders, "Odoo")[1])

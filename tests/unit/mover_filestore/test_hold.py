@@ -1,0 +1,245 @@
+"""Hold sets: what garbage collection takes comes back."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocore_crds import conditions
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore import hold as hold_module
+from ocore_mover.filestore.folders import sort_names
+from ocore_mover.store import Store
+
+from .conftest import ROLLBACK, Site, new_site, some_bytes
+from .test_odoo import no_links
+
+
+def test_what_is_unlinked_is_linked_again(site: Site) -> None:
+    site.fill(100)
+    hold = site.hold
+    assert not hold.exists
+    assert hold.hold_all() == 100
+    assert hold.exists
+    assert hold.hold_all() == 0
+    gone = site.names[::3]
+    inodes = {name: (site.filestore / name).stat().st_ino for name in gone}
+    for name in gone:
+        site.unlink(name)
+    assert site.hold.relink(site.names) == len(gone)  # found again by its name
+    assert site.on_disk() == site.contents
+    assert {name: (site.filestore / name).stat().st_ino for name in gone} == inodes
+    assert hold.relink(site.names) == 0
+    assert hold.remove()
+    assert not hold.remove()
+    assert site.own_folders() == []
+    assert site.on_disk() == site.contents
+
+
+def test_whole_folders_that_are_gone_come_back(site: Site) -> None:
+    site.fill(30)
+    site.hold.hold_all()
+    shutil.rmtree(site.filestore)
+    site.filestore.mkdir()
+    assert site.hold.relink(site.names) == 30
+    assert site.on_disk() == site.contents
+
+
+def test_extend_adds_what_is_new(site: Site) -> None:
+    site.fill(20)
+    hold = site.hold
+    hold.hold_all()
+    new = site.add(b"written while the restore ran")
+    assert hold.extend() == 1
+    site.unlink(new)
+    assert hold.relink([new]) == 1
+
+
+def test_settled_folders_are_not_read_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fill(60)
+    for folder in site.filestore.iterdir():
+        os.utime(folder, (1_600_000_000, 1_600_000_000))
+    hold = site.hold
+    hold.hold_all()
+    new = site.add(b"one more")
+    listed: list[int] = []
+    real = hold_module.names_in
+
+    def spy(fd: int) -> list[str]:
+        listed.append(fd)
+        return real(fd)
+
+    monkeypatch.setattr(hold_module, "names_in", spy)
+    assert hold.extend() == 1
+    assert len(listed) == 3  # the filestore itself; the changed folder and its held twin
+    held = site.folders.hold(ROLLBACK) / new[:2]
+    assert {path.name for path in held.iterdir()} == {path.name for path in (site.filestore / new[:2]).iterdir()}
+
+
+def test_young_folders_are_read_again(site: Site) -> None:
+    """Within one tick of the clock a folder can get another file and keep its time stamp."""
+    name = site.add(b"first")
+    folder = (site.filestore / name).parent
+    hold = site.hold
+    hold.hold_all()
+    stamp = folder.stat().st_mtime_ns
+    other = f"{name[:2]}/{name[:2]}{'0' * 38}"
+    (site.filestore / other).write_bytes(b"second")
+    os.utime(folder, ns=(stamp, stamp))
+    assert hold.extend() == 1
+
+
+def test_a_torn_file_of_a_killed_application_is_replaced(site: Site) -> None:
+    site.fill(10)
+    site.hold.hold_all()
+    name = site.names[4]
+    data = site.contents[name]
+    site.unlink(name)
+    (site.filestore / name).write_bytes(data[: len(data) // 2])
+    assert site.hold.relink(site.names) == 1
+    assert site.on_disk() == site.contents
+
+
+def test_a_file_that_was_written_again_stays(site: Site) -> None:
+    name = site.add(b"uploaded twice")
+    site.hold.hold_all()
+    site.unlink(name)
+    site.add(b"uploaded twice")
+    inode = (site.filestore / name).stat().st_ino
+    assert site.hold.relink([name]) == 0
+    assert (site.filestore / name).stat().st_ino == inode
+
+
+def test_names_that_nobody_has_are_told_after_the_others_are_back(site: Site) -> None:
+    site.fill(10)
+    site.hold.hold_all()
+    lost = f"ab/ab{'0' * 38}"
+    site.unlink(site.names[0])
+    with pytest.raises(MoverError) as error:
+        site.hold.relink([*site.names, lost])
+    assert error.value.reason == conditions.ATTACHMENTS_MISSING
+    assert lost in error.value.message
+    assert "1 files" in error.value.message
+    assert site.on_disk() == site.contents
+
+
+def test_names_that_lead_elsewhere_are_not_followed(site: Site, tmp_path: Path) -> None:
+    site.fill(3)
+    (tmp_path / "secret").write_bytes(b"x")
+    site.hold.hold_all()
+    assert site.hold.relink(["../../../secret", "/etc/passwd", "s3://elsewhere/x", ""]) == 0
+
+
+def test_other_folders_of_the_application_are_not_held(site: Site) -> None:
+    site.fill(3)
+    (site.filestore / "checklist" / "ab").mkdir(parents=True)
+    (site.filestore / "checklist" / "ab" / "x").touch()
+    (site.filestore / "notes.txt").touch()
+    assert site.hold.hold_all() == 3
+
+
+def test_restored_files_are_held_before_they_are_seen(site: Site, folder_store: Store) -> None:
+    site.fill(40)
+    artifact = site.store(folder_store)
+    for name in site.names[:10]:
+        site.unlink(name)
+    hold = site.hold
+    hold.hold_all()
+    assert site.add_missing(folder_store, artifact, hold).files_added == 10
+    for name in site.names:
+        site.unlink(name)  # the live database names none of them
+    assert hold.relink(site.names) == 40
+    assert site.on_disk() == site.contents
+
+
+def test_without_hard_links_copies_of_what_is_named_are_held(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.fill(30)
+    artifact = site.store(folder_store)
+    unnamed = site.add(b"named by nobody")
+    torn = f"ab/ab{'1' * 38}"
+    (site.filestore / "ab").mkdir(exist_ok=True)
+    (site.filestore / torn).write_bytes(b"half")
+    named = [name for name in site.names if name != unnamed]
+    restored_only = named[:5]
+    for name in restored_only:
+        site.unlink(name)
+    no_links(monkeypatch)
+    hold = site.hold
+    assert hold.hold_all([*named[5:], torn]) == 25
+    assert hold.hold_all(named[5:]) == 0
+    site.add_missing(folder_store, artifact, hold)
+    for name in site.names:
+        site.unlink(name)
+    assert site.hold.relink(named) == 30
+    with pytest.raises(MoverError):
+        hold.relink([unnamed])
+    assert {name: site.on_disk()[name] for name in named} == {name: site.contents[name] for name in named}
+    assert hold.remove()
+
+
+def test_without_a_filestore(site: Site) -> None:
+    site.filestore.rmdir()
+    with pytest.raises(MoverError) as error:
+        site.hold.hold_all()
+    assert error.value.reason == conditions.FILESTORE_NOT_FOUND
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["write", "collect", "extend"]), st.integers(0, 15)), min_size=1, max_size=30
+    )
+)
+def test_nothing_that_was_once_held_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    """Writes, garbage collection and extensions in any order: what an extension has seen comes back."""
+    site = new_site(tmp_path_factory.mktemp("law"))
+    site.fill(4)
+    hold = site.hold
+    hold.hold_all()
+    held = set(site.names)
+    for step, number in steps:
+        data = some_bytes(number, 50)
+        name = f"{hashlib.sha1(data, usedforsecurity=False).hexdigest()[:2]}/{hashlib.sha1(data, usedforsecurity=False).hexdigest()}"
+        if step == "write":
+            if not (site.filestore / name).exists():  # as Odoo does
+                site.add(data)
+        elif step == "collect":
+            (site.filestore / name).unlink(missing_ok=True)
+        else:
+            hold.extend()
+            held |= set(site.on_disk())
+    hold.relink(held)
+    on_disk = site.on_disk()
+    assert {name: on_disk[name] for name in held} == {name: site.contents[name] for name in held}
+    shutil.rmtree(site.claim)
+
+
+def test_names_are_sorted_out() -> None:
+    good = f"ab/ab{'c' * 38}"
+    old = f"abc/abc{'d' * 37}"
+    names = sort_names(
+        [
+            good,
+            good,
+            old,
+            "s3://bucket/x",
+            "azure://c/x",
+            f"ab/cd{'c' * 38}",
+            f"ab/ab{'c' * 37}",
+            f"../{good}",
+            "",
+            f"{good}\n",
+            f"AB/AB{'c' * 38}",
+        ]
+    )
+    assert names.files == (good, old)
+    assert names.uris == 2
+    assert len(names.invalid) == 6

@@ -1,0 +1,468 @@
+"""Layout Odoo: what is stored comes back, and nothing else does."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocore_crds import conditions
+from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore import index, packs, packset, restore, unpack
+from ocore_mover.filestore.freeze import freeze
+from ocore_mover.store import Store, open_store
+
+from .conftest import PREFIX, Site, counter, new_site, some_bytes
+
+
+def test_round_trip(site: Site, other: Site, store: Store) -> None:
+    site.fill(700)
+    artifact = site.store(store)
+    assert (artifact.file_count, artifact.size_bytes) == (len(site.contents), sum(map(len, site.contents.values())))
+    assert len(artifact.packs) == 4  # two workers, two kinds each
+    assert sum(pack.size for pack in artifact.packs) < artifact.size_bytes  # half of it can be compressed
+    assert {found.key for found in store.list("")} == {artifact.index.key, *(pack.key for pack in artifact.packs)}
+    done = other.add_missing(store, artifact)
+    assert (done.files_added, done.bytes_added) == (artifact.file_count, artifact.size_bytes)
+    assert other.on_disk() == site.contents
+    assert site.own_folders() == other.own_folders() == []
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    contents=st.lists(st.binary(max_size=3000) | st.integers(0, 400_000).map(lambda n: some_bytes(n, n)), max_size=30),
+    jobs=st.integers(1, 3),
+    pack_bytes=st.sampled_from([4096, 100_000, packset.PACK_BYTES]),
+    frame_bytes=st.sampled_from([512, 65536]),
+)
+def test_any_filestore_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes], jobs: int, pack_bytes: int, frame_bytes: int
+) -> None:
+    base = tmp_path_factory.mktemp("any")
+    site, other = new_site(base / "claim"), new_site(base / "other")
+    store = open_store((base / "store").as_uri())
+    for data in contents:
+        site.add(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packset, "PACK_BYTES", pack_bytes)
+        patch.setattr(packset, "FRAME_BYTES", frame_bytes)
+        patch.setattr(packs, "FILES_PER_WORKER", 4)
+        patch.setattr(packs, "WHOLE", 150_000)  # larger ones are streamed
+        patch.setattr(packs, "BATCH", 3)
+        artifact = site.store(store, jobs=jobs)
+    other.add_missing(store, artifact, jobs=jobs)
+    assert other.on_disk() == site.contents
+    shutil.rmtree(base)
+
+
+def test_an_empty_filestore(site: Site, other: Site, store: Store) -> None:
+    artifact = site.store(store)
+    assert (artifact.file_count, artifact.packs) == (0, ())
+    assert other.add_missing(store, artifact).files_added == 0
+
+
+def test_files_of_an_old_odoo(site: Site, other: Site, folder_store: Store) -> None:
+    data = b"older than 16"
+    digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+    name = f"{digest[:3]}/{digest}"
+    (site.filestore / digest[:3]).mkdir()
+    (site.filestore / name).write_bytes(data)
+    site.contents[name] = data
+    other.add_missing(folder_store, site.store(folder_store))
+    assert other.on_disk() == {name: data}
+
+
+def test_a_damaged_attachment_is_named(site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "READ_AGAIN_AFTER", 0)
+    monkeypatch.setattr(packs, "WHOLE", 10_000)
+    site.fill(5)
+    for size in (100, 50_000):  # read whole, streamed
+        name = site.add(some_bytes(size, size))
+        (site.filestore / name).write_bytes(b"x" * size)
+        with pytest.raises(MoverError) as error:
+            site.store(folder_store)
+        assert error.value.reason == conditions.ATTACHMENT_CORRUPT
+        assert name in error.value.message
+        assert list(folder_store.list("")) == []
+        assert site.own_folders() == []
+        site.unlink(name)
+        del site.contents[name]
+
+
+def test_a_file_that_was_just_written_is_read_again(site: Site, other: Site, folder_store: Store) -> None:
+    whole, large = site.add(b"complete" * 1000), site.add(some_bytes(1, 5_000_000))
+    for name in (whole, large):
+        path = site.filestore / name
+        path.write_bytes(site.contents[name][:-1])
+
+    def complete() -> None:
+        for name in (whole, large):
+            with (site.filestore / name).open("ab") as file:
+                file.write(site.contents[name][-1:])
+
+    timer = threading.Timer(packs.READ_AGAIN_AFTER / 2, complete)
+    timer.start()
+    artifact = site.store(folder_store)
+    timer.join()
+    other.add_missing(folder_store, artifact)
+    assert other.on_disk() == site.contents
+
+
+def test_frozen_files_survive_garbage_collection(site: Site, other: Site, folder_store: Store) -> None:
+    site.fill(50)
+    with freeze(site.folders, "a1", site.names) as frozen:
+        assert frozen.linked
+        shutil.rmtree(site.filestore)
+        artifact = packs.store_odoo(folder_store, PREFIX, frozen, counter())
+    other.add_missing(folder_store, artifact)
+    assert other.on_disk() == site.contents
+
+
+def test_without_hard_links_a_vanished_file_is_told(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_links(monkeypatch)
+    site.fill(20)
+    with freeze(site.folders, "a1", site.names) as frozen:
+        assert not frozen.linked
+        assert frozen.names == site.names
+        site.unlink(site.names[-1])
+        with pytest.raises(MoverError) as error:
+            packs.store_odoo(folder_store, PREFIX, frozen, counter())
+    assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
+    assert list(folder_store.list("")) == []
+
+
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("ocore_mover.filestore.links.os.link", refuse)
+
+
+def test_missing_files_go_into_the_manifest(site: Site, folder_store: Store) -> None:
+    site.fill(10)
+    gone = site.names[3]
+    site.unlink(gone)
+    artifact = site.store(folder_store)
+    assert artifact.missing == (gone,)
+    assert artifact.file_count == 9
+
+
+# --- restoring beside what is there --------------------------------------------------------------------------
+
+
+def test_only_what_is_missing_is_added(site: Site, store: Store) -> None:
+    site.fill(300)
+    artifact = site.store(store)
+    later = site.add(b"uploaded after the snapshot")
+    before = {name: (site.filestore / name).stat().st_ino for name in site.names}
+    gone = [name for name in site.names if name != later][::20]
+    for name in gone:
+        site.unlink(name)
+    done = site.add_missing(store, artifact)
+    assert (done.files_added, done.files_replaced) == (len(gone), 0)
+    assert done.files_checked == artifact.file_count - len(gone)
+    assert site.on_disk() == site.contents
+    after = {name: (site.filestore / name).stat().st_ino for name in site.names}
+    assert {name for name in after if after[name] != before[name]} <= set(gone)
+
+
+def test_a_few_files_are_not_worth_whole_packs(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packset, "FRAME_BYTES", 20_000)
+    site.fill(400, largest=9000)
+    artifact = site.store(folder_store, jobs=1)
+    read: list[tuple[str, int]] = []
+    for method, size_of in (("read", lambda obj, *_: obj.size), ("read_range", lambda _obj, _start, length: length)):
+        real = getattr(type(folder_store), method)
+
+        def spy(self: object, obj: StoredObject, *more: int, real=real, size_of=size_of):  # type: ignore[no-untyped-def]
+            if obj.key != artifact.index.key:
+                read.append((obj.key, size_of(obj, *more)))
+            return real(self, obj, *more)
+
+        monkeypatch.setattr(type(folder_store), method, spy)
+    for name in site.names[::150]:
+        site.unlink(name)
+    done = site.add_missing(folder_store, artifact)
+    assert done.files_added == 3
+    assert site.on_disk() == site.contents
+    assert 0 < sum(size for _, size in read) < sum(pack.size for pack in artifact.packs) / 4
+
+
+@pytest.mark.parametrize("damage", ["other bytes", "shorter", "empty", "symlink"])
+def test_a_damaged_file_is_replaced(site: Site, folder_store: Store, tmp_path: Path, damage: str) -> None:
+    site.fill(40)
+    artifact = site.store(folder_store)
+    name = site.names[7]
+    path = site.filestore / name
+    data = site.contents[name]
+    site.hold.hold_all()
+    path.unlink()
+    if damage == "symlink":
+        (tmp_path / "elsewhere").write_bytes(data)
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.write_bytes({"other bytes": bytes(len(data)), "shorter": data[:-1], "empty": b""}[damage])
+    done = site.add_missing(folder_store, artifact, site.hold)
+    assert (done.files_added, done.files_replaced) == (1, 1)
+    assert not path.is_symlink()
+    assert site.on_disk() == site.contents
+    site.unlink(name)
+    assert site.hold.relink([name]) == 1
+    assert path.read_bytes() == data
+
+
+def test_new_files_look_like_their_neighbours(site: Site, folder_store: Store) -> None:
+    site.fill(30)
+    artifact = site.store(folder_store)
+    names = site.names
+    for path in site.filestore.iterdir():
+        path.chmod(0o2750)
+        for file in path.iterdir():
+            file.chmod(0o640)
+            if os.geteuid() == 0:
+                os.chown(file, 1234, 1235)
+        if os.geteuid() == 0:
+            os.chown(path, 1234, 1235)
+    if os.geteuid() == 0:
+        os.chown(site.filestore, 1234, 1235)
+    for name in names[1:]:
+        site.unlink(name)
+        if not any((site.filestore / name).parent.iterdir()):
+            (site.filestore / name).parent.rmdir()
+    site.add_missing(folder_store, artifact)
+    for name in names:
+        file, folder = (site.filestore / name).stat(), (site.filestore / name).parent.stat()
+        assert (file.st_mode & 0o7777, folder.st_mode & 0o7777) == (0o640, 0o2750)
+        if os.geteuid() == 0:
+            assert {(file.st_uid, file.st_gid), (folder.st_uid, folder.st_gid)} == {(1234, 1235)}
+
+
+def test_what_a_killed_restore_left_is_removed(site: Site, other: Site, folder_store: Store) -> None:
+    site.fill(20)
+    artifact = site.store(folder_store)
+    left = other.folders.incoming / "ab"
+    left.mkdir(parents=True)
+    (left / "abc").write_bytes(b"half")
+    other.add_missing(folder_store, artifact)
+    assert other.on_disk() == site.contents
+    assert other.own_folders() == []
+
+
+def test_no_room(site: Site, other: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fill(20)
+    artifact = site.store(folder_store)
+    real = os.statvfs(other.filestore)
+    tight = os.statvfs_result((*real[:3], 1, 1, *real[5:10]))
+    monkeypatch.setattr(restore.os, "statvfs", lambda _: tight)
+    with pytest.raises(MoverError, match="Enlarge the volume") as error:
+        other.add_missing(folder_store, artifact)
+    assert error.value.reason == conditions.NO_SPACE
+    assert other.on_disk() == {}
+    assert other.own_folders() == []
+
+
+# --- damage in the store -------------------------------------------------------------------------------------
+
+
+def flip(store: Store, key: str, offset: int, bit: int) -> None:
+    assert store.local_root is not None
+    path = store.local_root / key
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1 << bit
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Store, FilestoreArtifact]:
+    """One snapshot for many tests, which leave it as it was."""
+    base = tmp_path_factory.mktemp("stored")
+    site = new_site(base / "claim")
+    store = open_store((base / "store").as_uri())
+    site.fill(24, largest=3000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packset, "FRAME_BYTES", 6000)
+        patch.setattr(packset, "PACK_BYTES", 20_000)
+        return site, store, site.store(store)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), which=st.integers(0, 100), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_found_before_anything_is_visible(
+    stored: tuple[Site, Store, FilestoreArtifact],
+    tmp_path_factory: pytest.TempPathFactory,
+    where: float,
+    which: int,
+    bit: int,
+) -> None:
+    _, store, artifact = stored
+    objects = (artifact.index, *artifact.packs)
+    obj = objects[which % len(objects)]
+    offset = int(where * obj.size)
+    other = new_site(tmp_path_factory.mktemp("flipped"))
+    flip(store, obj.key, offset, bit)
+    try:
+        with pytest.raises(Corrupt):
+            list(store.read(obj))
+        with pytest.raises(Corrupt):
+            other.add_missing(store, artifact)
+    finally:
+        flip(store, obj.key, offset, bit)
+    assert other.on_disk() == {}
+    assert other.own_folders() == []
+    shutil.rmtree(other.claim)
+
+
+@pytest.mark.parametrize("change", ["cut", "longer", "gone"])
+def test_a_pack_of_another_length_is_found(
+    stored: tuple[Site, Store, FilestoreArtifact], other: Site, change: str
+) -> None:
+    _, store, artifact = stored
+    assert store.local_root is not None
+    path = store.local_root / artifact.packs[1].key
+    data = path.read_bytes()
+    try:
+        if change == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(data[:-1] if change == "cut" else data + b"\0")
+        with pytest.raises(Corrupt, match=r"missing|bytes instead"):
+            other.add_missing(store, artifact)
+    finally:
+        path.write_bytes(data)
+    assert other.on_disk() == {}
+
+
+BAD_LINES = [
+    b"not json",
+    b"[]",
+    b'{"name": "ab/ab"}',
+    *(
+        b'{"name":"%b","size":4,"sha1":"%b","pack":"%b","offset":%b}'
+        % (name.encode(), name.rpartition("/")[2].encode(), pack, offset)
+        for name, pack, offset in (
+            ("../" + "a" * 40, b"pack-00000.tar", b"512"),
+            ("/etc/passwd", b"pack-00000.tar", b"512"),
+            ("ab/" + "c" * 40, b"pack-00000.tar", b"512"),
+            ("ab/../../" + "ab" * 20, b"pack-00000.tar", b"512"),
+            ("ab/" + "ab" * 20, b"../pack", b"512"),
+            ("ab/" + "ab" * 20, b"pack-00000.tar", b"-1"),
+            ("ab/" + "ab" * 20, b"pack-00000.tar", b"1e3"),
+            ("ab/" + "ab" * 20, b"pack-00000.tar", b"99999999"),
+            ("ab/" + "AB" * 20, b"pack-00000.tar", b"512"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_an_index_that_lies_is_refused(site: Site, other: Site, folder_store: Store, line: bytes) -> None:
+    """Its digest is right: somebody who can write to the store made it so."""
+    site.add(some_bytes(1, 4))
+    artifact = site.store(folder_store)
+    with folder_store.writer(artifact.index.key) as writer:
+        writer.write(packset.ZstdCompressor().compress(line + b"\n", packset.ZstdCompressor.FLUSH_FRAME))
+        lying = artifact.model_copy(update={"index": writer.commit()})
+    with pytest.raises(Corrupt):
+        other.add_missing(folder_store, lying)
+    assert other.on_disk() == {}
+    assert sorted(path.name for path in other.claim.parent.iterdir()) == ["claim", "other", "store"]
+
+
+def test_a_symbolic_link_in_the_filestore_leads_nowhere(
+    site: Site, other: Site, folder_store: Store, tmp_path: Path
+) -> None:
+    name = site.add(b"some content")
+    artifact = site.store(folder_store)
+    (tmp_path / "outside").mkdir()
+    (other.filestore / name[:2]).symlink_to(tmp_path / "outside")
+    with pytest.raises(MoverError):
+        other.add_missing(folder_store, artifact)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+# --- sizes ---------------------------------------------------------------------------------------------------
+
+
+def test_plain_tar_and_zstd_read_the_packs(site: Site, folder_store: Store, tmp_path: Path) -> None:
+    site.fill(60)
+    site.add(some_bytes(3, 5_000_000))
+    artifact = site.store(folder_store)
+    assert folder_store.local_root is not None
+    out = tmp_path / "out"
+    out.mkdir()
+    for pack in artifact.packs:
+        path = folder_store.local_root / pack.key
+        if pack.key.endswith(".zst"):
+            subprocess.run(["zstd", "-q", "-t", str(path)], check=True)
+        options = ["--zstd"] if pack.key.endswith(".zst") else []
+        subprocess.run(["tar", *options, "-x", "-f", str(path), "-C", str(out)], check=True)
+    assert {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()} == site.contents
+
+
+def test_offsets_are_those_of_the_uncompressed_tar(site: Site, folder_store: Store) -> None:
+    site.fill(50)
+    artifact = site.store(folder_store, jobs=1)
+    by_pack = {
+        pack.key.rpartition("/")[2]: b"".join(unpack._tar(folder_store.read(pack), pack)) for pack in artifact.packs
+    }
+    entries = list(restore.odoo_entries(folder_store, artifact))
+    assert len(entries) == 50
+    for entry in entries:
+        data = by_pack[entry.pack][entry.offset : entry.offset + entry.size]
+        assert data == site.contents[entry.name]
+
+
+def test_freezing_is_fast(site: Site) -> None:
+    """Garbage collection waits for it. The bound is ten times what it takes on an idle machine."""
+    for number in range(5000):
+        digest = hashlib.sha1(b"%d" % number, usedforsecurity=False).hexdigest()
+        path = site.filestore / digest[:2] / digest
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        site.contents[f"{digest[:2]}/{digest}"] = b""
+    names = site.names
+    started = time.monotonic()
+    with freeze(site.folders, "a1", names) as frozen:
+        taken = time.monotonic() - started
+        assert len(frozen.names) == 5000
+    assert taken < 0.8
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    entries=st.lists(
+        st.builds(
+            index.Entry,
+            name=st.binary(min_size=1, max_size=300).filter(lambda b: b"\0" not in b).map(os.fsdecode),
+            pack=st.just("pack-00000.tar"),
+            offset=st.integers(0, 2**50),
+            frame=st.none() | st.builds(index.Frame, st.integers(0, 2**50), st.integers(0, 2**50)),
+            size=st.integers(0, 2**50),
+            digest=st.just("ab" * 32),
+            mode=st.integers(0, 0o7777),
+            mtime_ns=st.integers(-(2**60), 2**62),
+        ),
+        max_size=20,
+    ),
+    cut=st.integers(1, 100),
+)
+def test_an_index_reads_as_it_was_written(entries: list[index.Entry], cut: int) -> None:
+    text = packset.ZstdCompressor().compress(
+        b"".join(map(index.plain_line, entries)), packset.ZstdCompressor.FLUSH_FRAME
+    )
+    pieces = [text[start : start + cut] for start in range(0, len(text), cut)]
+    assert [index.parse(line) for line in index.lines(iter(pieces))] == entries
+    for broken in (pieces[:-1], [*pieces, b"more"]):
+        with pytest.raises(Corrupt):
+            list(index.lines(iter(broken)))

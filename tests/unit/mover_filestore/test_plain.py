@@ -1,0 +1,431 @@
+"""Layout Plain: any tree comes back as it was, beside the live one, and is switched in."""
+
+import os
+import shutil
+import stat
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocore_crds import conditions, failpoints
+from ocore_crds.manifest import FilestoreArtifact
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore import index, packset, plain_copy, plain_switch, restore
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.index import Entry, plain_line
+from ocore_mover.store import Store, open_store
+
+from .conftest import ENVIRONMENT, PREFIX, ROLLBACK, counter, some_bytes
+
+STAGE = f"stage-{ROLLBACK[:8]}"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> ClaimFolders:
+    found = ClaimFolders(tmp_path / "claim", "app/files", ENVIRONMENT)
+    found.filestore.mkdir(parents=True)
+    return found
+
+
+def take(store: Store, folders: ClaimFolders, jobs: int = 2) -> tuple[FilestoreArtifact, tuple[str, ...]]:
+    return plain_copy.store_plain(store, PREFIX, folders, counter(), jobs=jobs)
+
+
+def stage(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Path:
+    restore.stage_plain(store, artifact, folders, ROLLBACK, counter())
+    return folders.stage(ROLLBACK)
+
+
+def tree(root: Path) -> dict[str, tuple[Any, ...]]:
+    """Everything below a folder: kind, mode, time, content. Names of any bytes, as os.fsdecode has them."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for folder, folders, files in os.walk(root):
+        for path in (Path(folder) / name for name in (*folders, *files)):
+            status = path.lstat()
+            key = path.relative_to(root).as_posix()
+            if stat.S_ISLNK(status.st_mode):
+                found[key] = ("link", path.readlink(), status.st_mtime_ns)
+            elif stat.S_ISDIR(status.st_mode):
+                found[key] = ("folder", stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+            elif stat.S_ISREG(status.st_mode):
+                found[key] = ("file", stat.S_IMODE(status.st_mode), status.st_mtime_ns, path.read_bytes())
+    return found
+
+
+def make_tree(root: Path) -> None:
+    """What a folder of files can hold."""
+    (root / "deep" / "er").mkdir(parents=True)
+    (root / "empty").mkdir()
+    (root / "deep" / "er" / "report.txt").write_bytes(b"text " * 5000)
+    (root / "photo").write_bytes(some_bytes(1, 40_000))
+    (root / "empty file").touch()
+    (root / "script").write_text("#!/bin/sh\n")
+    (root / "script").chmod(0o755)
+    (root / ("long" * 60)).write_bytes(b"a long name")
+    (root / ("folder" * 30)).mkdir()
+    (root / ("folder" * 30) / ("name" * 50)).write_bytes(b"a long path")
+    (root / os.fsdecode(b"caf\xe9 \xff\n'\"\\")).write_bytes(b"a name in no encoding")
+    (root / "umlaut äöü €").write_bytes(b"utf-8")
+    os.link(root / "photo", root / "same photo")
+    (root / "link").symlink_to("deep/er/report.txt")
+    (root / "dangling").symlink_to("/nonexistent/" + "x" * 150)
+    (root / "outside").symlink_to("/etc")
+    (root / "sealed").mkdir()
+    (root / "sealed" / "file").write_bytes(b"in a folder without write permission")
+    (root / "sealed").chmod(0o555)
+    (root / "old").write_bytes(b"old")
+    os.utime(root / "old", ns=(1, 1_234_567_890_123_456_789))
+
+
+def test_a_tree_comes_back_as_it_was(folders: ClaimFolders, store: Store) -> None:
+    make_tree(folders.filestore)
+    before = tree(folders.filestore)
+    artifact, warnings = take(store, folders)
+    assert warnings == ()
+    assert artifact.layout == "Plain"
+    assert artifact.file_count == sum(value[0] == "file" for value in before.values())
+    assert tree(stage(store, artifact, folders)) == before
+    assert tree(folders.filestore) == before
+
+
+def test_plain_tar_reads_the_packs(folders: ClaimFolders, folder_store: Store, tmp_path: Path) -> None:
+    make_tree(folders.filestore)
+    artifact, _ = take(folder_store, folders)
+    out = tmp_path / "out"
+    out.mkdir()
+    assert folder_store.local_root is not None
+    for pack in sorted(artifact.packs, key=lambda pack: pack.key):
+        subprocess.run(["tar", "-x", "-p", "-f", str(folder_store.local_root / pack.key), "-C", str(out)], check=True)
+
+    def seconds(found: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        return {k: (*v[:2], v[2] // 10**9, *v[3:]) if v[0] == "file" else v[:2] for k, v in found.items()}
+
+    assert seconds(tree(out)) == seconds(tree(folders.filestore))
+
+
+NAMES = st.binary(min_size=1, max_size=40).filter(lambda b: b not in (b".", b"..") and not set(b) & {0, 47})
+LEAVES = st.binary(max_size=400) | st.tuples(
+    st.just("link"), st.binary(min_size=1, max_size=60).filter(lambda b: 0 not in b)
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.recursive(LEAVES, lambda inner: st.dictionaries(NAMES, inner, max_size=5), max_leaves=20).filter(
+        lambda value: isinstance(value, dict)
+    ),
+    pack_bytes=st.sampled_from([2048, packset.PACK_BYTES]),
+    jobs=st.integers(1, 3),
+)
+def test_any_tree_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, content: Any, pack_bytes: int, jobs: int
+) -> None:
+    base = tmp_path_factory.mktemp("any")
+    folders = ClaimFolders(base / "claim", "files", ENVIRONMENT)
+    folders.filestore.mkdir(parents=True)
+    build(folders.filestore, content)
+    store = open_store((base / "store").as_uri())
+    before = tree(folders.filestore)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packset, "PACK_BYTES", pack_bytes)
+        patch.setattr(packset, "FRAME_BYTES", 700)
+        artifact, _ = take(store, folders, jobs)
+    assert tree(stage(store, artifact, folders)) == before
+    shutil.rmtree(base)
+
+
+def build(root: Path, content: Any) -> None:
+    for name, value in content.items():
+        path = root / os.fsdecode(name)
+        if isinstance(value, dict):
+            path.mkdir()
+            build(path, value)
+        elif isinstance(value, tuple):
+            path.symlink_to(os.fsdecode(value[1]))
+        else:
+            path.write_bytes(value)
+
+
+def test_special_files_are_left_out_and_told(folders: ClaimFolders, folder_store: Store) -> None:
+    os.mkfifo(folders.filestore / "pipe")
+    (folders.filestore / "file").write_bytes(b"x")
+    artifact, warnings = take(folder_store, folders)
+    assert artifact.file_count == 1
+    assert len(warnings) == 1
+    assert "pipe" in warnings[0]
+
+
+def test_our_own_folder_is_no_part_of_a_claim(tmp_path: Path, folder_store: Store) -> None:
+    folders = ClaimFolders(tmp_path / "claim", "", ENVIRONMENT)
+    (folders.own / "freeze-old").mkdir(parents=True)
+    (folders.filestore / "file").write_bytes(b"x")
+    artifact, _ = take(folder_store, folders)
+    assert [entry.name for entry in _entries(folder_store, artifact)] == ["file"]
+    with pytest.raises(MoverError) as error:
+        stage(folder_store, artifact, folders)
+    assert error.value.reason == conditions.FILESTORE_LAYOUT_UNSUPPORTED
+
+
+def _entries(store: Store, artifact: FilestoreArtifact) -> list[Entry]:
+    return [index.parse(line) for line in index.lines(store.read(artifact.index))]
+
+
+def test_a_file_that_keeps_changing_is_told(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain_copy, "ATTEMPT_PAUSE", 0)
+    path = folders.filestore / "busy.log"
+    path.write_bytes(b"line\n" * 1000)
+    real = packset.copy_content
+
+    def append_meanwhile(fd: int, *more: Any) -> bool:
+        with path.open("ab") as file:
+            file.write(b"line\n")
+        return real(fd, *more)
+
+    monkeypatch.setattr(plain_copy, "copy_content", append_meanwhile)
+    with pytest.raises(MoverError) as error:
+        take(folder_store, folders)
+    assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
+    assert "busy.log" in error.value.message
+    assert list(folder_store.list("")) == []
+
+
+@pytest.mark.parametrize("change", ["grow", "shrink", "replace"])
+def test_a_file_that_changes_once_is_right_in_the_end(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
+) -> None:
+    path = folders.filestore / "file"
+    path.write_bytes(b"0123456789" * 1000)
+    (folders.filestore / "other").write_bytes(b"other")
+    real = packset.copy_content
+    pending = [change]
+
+    def once(fd: int, size: int, *more: Any) -> bool:
+        if size == 10_000 and pending and pending.pop():
+            if change == "grow":
+                with path.open("ab") as file:
+                    file.write(b"more")
+            elif change == "shrink":
+                os.truncate(path, 77)
+            else:
+                path.write_bytes(b"9876543210" * 1000)
+        return real(fd, size, *more)
+
+    monkeypatch.setattr(plain_copy, "copy_content", once)
+    artifact, _ = take(folder_store, folders)
+    assert tree(stage(folder_store, artifact, folders)) == tree(folders.filestore)
+    out = tmp_path / "out"
+    out.mkdir()
+    assert folder_store.local_root is not None
+    for pack in artifact.packs:
+        subprocess.run(["tar", "-x", "-f", str(folder_store.local_root / pack.key), "-C", str(out)], check=True)
+    assert (out / "file").read_bytes() == path.read_bytes()
+
+
+def test_files_that_vanish_are_left_out_and_told(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        (folders.filestore / f"{number}").write_bytes(b"x")
+    real = plain_copy.open_below
+
+    def vanish(root: int, path: str) -> int:
+        (folders.filestore / "7").unlink(missing_ok=True)
+        return real(root, path)
+
+    monkeypatch.setattr(plain_copy, "open_below", vanish)
+    artifact, warnings = take(folder_store, folders)
+    assert artifact.file_count == 9
+    assert "1 files were deleted" in warnings[0]
+
+
+def test_many_files_in_many_folders(folders: ClaimFolders, store: Store) -> None:
+    for number in range(600):
+        folder = folders.filestore / f"{number % 7}" / f"{number % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}").write_bytes(some_bytes(number, number * 37 % 5000, compressible=bool(number % 2)))
+    artifact, _ = take(store, folders)
+    assert artifact.file_count == 600
+    assert tree(stage(store, artifact, folders)) == tree(folders.filestore)
+
+
+# --- what comes from the store is not trusted ----------------------------------------------------------------
+
+
+def lying(store: Store, artifact: FilestoreArtifact, *entries: Entry) -> FilestoreArtifact:
+    with store.writer(artifact.index.key) as writer:
+        text = b"".join(map(plain_line, entries))
+        writer.write(packset.ZstdCompressor().compress(text, packset.ZstdCompressor.FLUSH_FRAME))
+        return artifact.model_copy(update={"index": writer.commit()})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("../evil",),
+        ("/tmp/evil",),
+        ("a/../../evil",),
+        ("",),
+        (".",),
+        ("..",),
+        ("a//b",),
+        ("a/",),
+        ("file", "file"),
+        ("file", "file/below"),
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(
+    folders: ClaimFolders, folder_store: Store, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    (folders.filestore / "file").write_bytes(b"content")
+    artifact, _ = take(folder_store, folders)
+    right = _entries(folder_store, artifact)[0]
+    entries = [Entry(name, right.pack, right.offset, right.frame, right.size, right.digest) for name in names]
+    with pytest.raises((Corrupt, MoverError)):
+        stage(folder_store, lying(folder_store, artifact, *entries), folders)
+    assert not folders.stage(ROLLBACK).exists()
+    assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize("below", ["a/b", "a/b/c"])
+def test_nothing_is_written_through_a_link(
+    folders: ClaimFolders, folder_store: Store, tmp_path: Path, below: str
+) -> None:
+    (folders.filestore / "file").write_bytes(b"content")
+    (folders.filestore / "folder").mkdir()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    artifact, _ = take(folder_store, folders)
+    file = _entries(folder_store, artifact)[0]
+    last = artifact.packs[-1].key.rpartition("/")[2]
+    entries = (
+        file,
+        Entry("a", last, 512, kind="symlink", target=str(outside)),
+        Entry(below, last, 512, kind="symlink", target="x"),
+    )
+    with pytest.raises(Corrupt):
+        stage(folder_store, lying(folder_store, artifact, *entries), folders)
+    assert list(outside.iterdir()) == []
+
+
+def test_set_uid_is_not_restored(folders: ClaimFolders, folder_store: Store) -> None:
+    path = folders.filestore / "tool"
+    path.write_bytes(b"x")
+    path.chmod(0o4755)
+    artifact, _ = take(folder_store, folders)
+    assert stat.S_IMODE((stage(folder_store, artifact, folders) / "tool").stat().st_mode) == 0o755
+
+
+def test_damage_leaves_no_stage(folders: ClaimFolders, folder_store: Store) -> None:
+    make_tree(folders.filestore)
+    artifact, _ = take(folder_store, folders)
+    assert folder_store.local_root is not None
+    path = folder_store.local_root / artifact.packs[0].key
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Corrupt):
+        stage(folder_store, artifact, folders)
+    assert not (folders.claim / ".ocore").exists()
+
+
+# --- the switch ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def staged(folders: ClaimFolders, folder_store: Store) -> ClaimFolders:
+    (folders.filestore / "old").write_bytes(b"old")
+    artifact, _ = take(folder_store, folders)
+    (folders.filestore / "old").unlink()
+    (folders.filestore / "new").write_bytes(b"new")
+    stage(folder_store, artifact, folders)
+    return folders
+
+
+def live(folders: ClaimFolders) -> list[str]:
+    return sorted(path.name for path in folders.filestore.iterdir())
+
+
+def test_switch_and_back(staged: ClaimFolders) -> None:
+    assert plain_switch.position(staged, ROLLBACK) == "Old"
+    assert not plain_switch.is_switched(staged, ROLLBACK)
+    plain_switch.switch_back(staged, ROLLBACK)
+    for _ in range(2):
+        plain_switch.switch(staged, ROLLBACK)
+        assert live(staged) == ["old"]
+        assert plain_switch.is_switched(staged, ROLLBACK)
+    for _ in range(2):
+        plain_switch.switch_back(staged, ROLLBACK)
+        assert live(staged) == ["new"]
+        assert plain_switch.position(staged, ROLLBACK) == "Old"
+    plain_switch.switch(staged, ROLLBACK)
+    assert plain_switch.remove_previous(staged, ROLLBACK)
+    assert not plain_switch.remove_previous(staged, ROLLBACK)
+    assert not plain_switch.remove_stage(staged, ROLLBACK)
+    assert live(staged) == ["old"]
+    assert plain_switch.position(staged, ROLLBACK) == "Nothing"
+    assert not (staged.claim / ".ocore").exists()
+
+
+@pytest.mark.parametrize("then", ["switch", "switch_back"])
+@pytest.mark.parametrize("first", ["switch", "switch_back"])
+@pytest.mark.parametrize("subpath", [False, True])
+def test_a_switch_killed_between_its_renames(
+    staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch, first: str, then: str, subpath: bool
+) -> None:
+    if first == "switch_back":
+        plain_switch.switch(staged, ROLLBACK)
+    monkeypatch.setenv(failpoints.ENVIRONMENT_VARIABLE, "switch-filestore-moved=error")
+    monkeypatch.setattr(failpoints, "_fired", set())
+    with pytest.raises(failpoints.FailpointError):
+        getattr(plain_switch, first)(staged, ROLLBACK)
+    assert not staged.filestore.exists()
+    if subpath:
+        staged.filestore.mkdir()  # the kubelet did
+    assert plain_switch.position(staged, ROLLBACK) == "Between"
+    for remove in (plain_switch.remove_previous, plain_switch.remove_stage):
+        with pytest.raises(MoverError, match="between two renames"):
+            remove(staged, ROLLBACK)
+    getattr(plain_switch, then)(staged, ROLLBACK)
+    assert live(staged) == (["old"] if then == "switch" else ["new"])
+
+
+def test_a_switch_without_a_stage_is_refused(folders: ClaimFolders) -> None:
+    with pytest.raises(MoverError) as error:
+        plain_switch.switch(folders, ROLLBACK)
+    assert error.value.reason == conditions.SWITCH_FAILED
+    plain_switch.switch_back(folders, ROLLBACK)
+
+
+def test_folders_that_fit_no_step_are_refused(staged: ClaimFolders) -> None:
+    (staged.previous(ROLLBACK) / "x").mkdir(parents=True)
+    for function in (plain_switch.switch, plain_switch.switch_back, plain_switch.remove_stage):
+        with pytest.raises(MoverError, match="by hand"):
+            function(staged, ROLLBACK)
+    assert live(staged) == ["new"]
+
+
+def test_a_reader_in_the_folder_is_no_obstacle(staged: ClaimFolders) -> None:
+    with (staged.filestore / "new").open("rb"):
+        plain_switch.switch(staged, ROLLBACK)
+    assert live(staged) == ["old"]
+
+
+def test_threads_do_not_make_folders_twice(folders: ClaimFolders, folder_store: Store) -> None:
+    """Two workers restore into the same new folders."""
+    assert threading.active_count() < 50
+    for number in range(40):
+        path = folders.filestore / "a" / "b" / f"{number % 4}" / f"{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(some_bytes(number, 1000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packset, "PACK_BYTES", 3000)
+        artifact, _ = take(folder_store, folders)
+    assert len(artifact.packs) > 10
+    assert tree(stage(folder_store, artifact, folders)) == tree(folders.filestore)
