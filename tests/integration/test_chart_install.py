@@ -13,13 +13,13 @@ from kubernetes import client
 
 from support.chart import CHART, Helm, HelmError, find, snapshot
 from support.cluster import GROUP as API
-from support.cluster import REPOSITORY, Cluster, Object, is_true, wait_for
+from support.cluster import REPOSITORY, Cluster, Object, is_true
 from support.crd_rules import changed, nodes, schema_of
 from support.crd_samples import SPECS, sample
-from support.operator import NAMESPACE, RELEASE, SELECTOR
+from support.operator import NAMESPACE, RELEASE, Operator
 
-#: What is in the middle of an upgrade: the CRDs are the same, the operator need not run for these tests.
-VALUES: Object = {"operator": {"image": {"pullPolicy": "Never"}}}
+#: An operator that never starts: what is compared must not be written meanwhile.
+VALUES: Object = {"operator": {"image": {"repository": "localhost/absent", "pullPolicy": "Never"}}}
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_the_operator_becomes_ready(helm: Helm, crds: Cluster) -> None:
     need_images(crds, "operator:dev")
     restricted_namespace(crds)
     helm.install(RELEASE, NAMESPACE, {}, "--wait")
-    (pod,) = wait_for("one operator pod", lambda: crds.pods(NAMESPACE, SELECTOR), 30)
+    pod: Object = Operator(crds).pod()
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
     service = find(Helm(crds).render({}), "Service")["metadata"]["name"]
     path = f"/api/v1/namespaces/{NAMESPACE}/services/{service}:http/proxy/metrics"
@@ -294,7 +294,7 @@ def test_a_namespaced_operator_works_and_lets_its_namespace_go(helm: Helm, crds:
     crds.wait("SnapshotStore", "main", namespace, lambda o: is_true(o, "Ready"), 120)
     crds.apply(snapshot(namespace, "waiting", None))
     crds.wait("Snapshot", "waiting", namespace, lambda o: bool(o["metadata"].get("finalizers")), 30)
-    log = crds.logs(NAMESPACE, crds.pods(NAMESPACE, SELECTOR)[0]["metadata"]["name"])
+    log = Operator(crds).logs(1000)
     assert "forbidden" not in log.lower(), log
     crds.delete("Namespace", namespace)
     crds.wait_gone("Namespace", namespace, None, 90)
