@@ -153,7 +153,7 @@ def test_missing_createdb(cluster: Cluster, servers: Servers) -> None:
         assert site.accepts_connections()
 
 
-def test_snapshot_not_complete(site: Site) -> None:
+def test_row_19_snapshot_not_complete(site: Site) -> None:
     snapshot = site.snapshot(unique("bad"), environmentRef={"name": "no-such-environment"})
     site.failed("Snapshot", snapshot, "EnvironmentNotFound", BOUND)
     name = site.rollback(unique("bad"), snapshot)
@@ -218,7 +218,7 @@ def test_database_name_too_long(cluster: Cluster, servers: Servers, site: Site) 
     assert "49" in not_ready(site, environment, "DatabaseNameTooLong", type_="RollbackReady")
 
 
-def test_disk_full_in_mid_dump(cluster: Cluster, servers: Servers) -> None:
+def test_row_11_disk_full_in_mid_dump(cluster: Cluster, servers: Servers) -> None:
     with make_site(cluster, servers, store="Claim", environment={"storeRef": {"name": "small"}}) as site:
         cluster.apply(
             claim("small", site.namespace, size="16Mi", storage_class="sized"),
@@ -259,7 +259,7 @@ def test_quota_refuses_the_job(cluster: Cluster, servers: Servers) -> None:
         assert "quota" in str(condition(obj, "Failed"))
 
 
-def test_image_cannot_be_pulled(cluster: Cluster, servers: Servers, operator: Operator) -> None:
+def test_row_16_image_cannot_be_pulled(cluster: Cluster, servers: Servers, operator: Operator) -> None:
     with make_site(cluster, servers) as site:
         operator.set_env("OCORE_MOVER_IMAGE=localhost/ocore-snapshots/no-such-image:{major}", "OCORE_START_DEADLINE=20")
         try:

@@ -4,15 +4,15 @@ One site serves all tests of a module: each leaves it whole, or the next one fai
 """
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from ocore_crds.failpoints import REGISTRY
-from support.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster import Cluster, condition, is_true
 from support.operator import NAMESPACE, Operator
-from support.site import DEMO_IMAGE, Servers, Site, make_site
+from support.promises import fresh, holds_all_promises, is_no_snapshot, old_or_new, roll_back, set_marker
+from support.site import Servers, Site, make_site
 
 SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-"))]
 RESTORE_POINTS = [n for n in REGISTRY if n.startswith("restore-")]
@@ -47,110 +47,31 @@ def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
         yield site
 
 
-class Case:
-    """Names of one test's objects."""
-
-    def __init__(self, point: str) -> None:
-        self.name = point[:40] + "-" + format(time.time_ns() % 16**6, "06x")
-
-
-def marker(site: Site) -> int:
-    """How many rows the application's own mark has: tells old data from new."""
-    return int(site.query("SELECT count(*) FROM fault_marker")[0][0])
-
-
-def set_marker(site: Site, rows: int) -> None:
-    """Makes the live database recognisable."""
-    with site.connect() as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS fault_marker (n int)")
-        connection.execute("DELETE FROM fault_marker")
-        connection.execute("INSERT INTO fault_marker SELECT generate_series(1, %s)", [rows])
-
-
-def folders(site: Site) -> list[str]:
-    """Folders of ours on the filestore's claim."""
-    _, log = site.cluster.run_pod(
-        site.namespace,
-        DEMO_IMAGE,
-        ["sh", "-c", "ls -d /claim/.ocore/*/* 2>/dev/null | sed 's,.*/,,'"],
-        claims={"/claim": site.filestore_claim},
-    )
-    return log.split()
-
-
-def stored_keys(site: Site) -> set[str]:
-    """Keys in the bucket below the store's prefix."""
-    pages = site.servers.s3_client().get_paginator("list_objects_v2").paginate(Bucket=site.bucket)
-    return {o["Key"].removeprefix("test/") for page in pages for o in page.get("Contents", [])}
-
-
-def named_keys(site: Site) -> set[str]:
-    """Keys that the manifests of the Complete snapshots name, and the manifests."""
-    s3, named = site.servers.s3_client(), {"ocore-store.json"}
-    for obj in site.cluster.objects("Snapshot", site.namespace):
-        if is_true(obj, "Complete"):
-            key = obj["status"]["manifestKey"]
-            manifest = json.loads(s3.get_object(Bucket=site.bucket, Key=f"test/{key}")["Body"].read())
-            named.add(key)
-            named.update(o["key"] for o in manifest["database"]["files"])
-            named.update(o["key"] for o in manifest["filestore"]["packs"])
-            named.add(manifest["filestore"]["index"]["key"])
-            named.add(manifest["config"]["archive"]["key"])
-    return named
-
-
-def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
-    """The invariants of design.md section 2 and that nothing is left over."""
-    wait_for("live database accepts connections", site.accepts_connections, 30)
-    wait_for("only the live database is left", lambda: site.databases() == [site.database], timeout)
-    site.app_ready()
-    deployment = site.cluster.get("Deployment", "shop", site.namespace)
-    assert deployment is not None
-    assert deployment["spec"]["replicas"] == 1
-    environment = site.cluster.wait(
-        "Environment", site.environment, site.namespace, lambda o: not o["status"].get("operation"), 60, "hold released"
-    )
-    assert is_true(environment, "Ready")
-    wait_for("store holds what is named and no more", lambda: stored_keys(site) == named_keys(site), timeout)
-    uploads = site.servers.s3_client().list_multipart_uploads(Bucket=site.bucket).get("Uploads", [])
-    assert uploads == []
-    wait_for("no folder of ours is left", lambda: folders(site) == [], timeout, interval=2)
-
-    def idle() -> bool:
-        jobs = site.cluster.objects("Job", site.namespace)
-        return all(not j.get("status", {}).get("active") for j in jobs)
-
-    wait_for("no Job runs", idle, 60)
-    code, log = site.in_app("check")
-    assert code == 0, log
-
-
 @pytest.mark.parametrize("point", SNAPSHOT_POINTS)
 def test_mover_killed_in_a_snapshot(site: Site, point: str) -> None:
     """Killed in the first attempt: another attempt completes it, or the manifest that was written counts."""
-    name = site.snapshot(
-        Case(point).name, annotations={"ocore.dev/failpoints": f"{point}=kill@1"}, deletionPolicy="Delete"
-    )
+    name = site.snapshot(fresh(point), annotations={"ocore.dev/failpoints": f"{point}=kill@1"}, deletionPolicy="Delete")
     status = site.completed("Snapshot", name, 120)["status"]
     assert status["attempt"] == (1 if point == "after-manifest" else 2)
     holds_all_promises(site)
 
 
-def test_mover_killed_in_every_attempt(site: Site) -> None:
+def test_row_02_mover_killed_in_every_attempt(site: Site) -> None:
     """Killed again and again: Failed, said so, nothing left."""
-    name = site.snapshot(Case("all").name, annotations={"ocore.dev/failpoints": "after-upload-before-manifest=kill"})
+    name = site.snapshot(fresh("all"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=kill"})
     obj = site.finished("Snapshot", name, 180)
     found = condition(obj, "Failed")
     assert found is not None
     assert found["reason"] in ("JobFailed", "JobLost")
     assert obj["status"]["attempt"] == 3
+    is_no_snapshot(site, obj)
     holds_all_promises(site)
 
 
 def test_mover_killed_in_a_deletion(site: Site) -> None:
     """Killed after the manifest is gone: the rest follows."""
     name = site.snapshot(
-        Case("delete").name,
+        fresh("delete"),
         annotations={"ocore.dev/failpoints": "delete-manifest-gone=kill@1"},
         deletionPolicy="Delete",
     )
@@ -160,42 +81,19 @@ def test_mover_killed_in_a_deletion(site: Site) -> None:
     holds_all_promises(site)
 
 
-def roll_back(site: Site, name: str, failpoints: str, **spec: object) -> Object:
-    """A rollback to `base` with nothing kept afterwards; its terminal state."""
-    site.rollback(
-        name,
-        "base",
-        annotations={"ocore.dev/failpoints": failpoints} if failpoints else {},
-        undoWindowSeconds=0,
-        **spec,
-    )
-    return site.finished("Rollback", name, 240)
-
-
-def old_or_new(site: Site, obj: Object) -> None:
-    """What the status says is what the database shows."""
-    has_marker = bool(site.query("SELECT to_regclass('fault_marker') IS NOT NULL")[0][0])
-    if is_true(obj, "Complete"):
-        assert obj["status"]["position"] == "New"
-        assert not has_marker, "Complete, but the old data is live"
-    else:
-        assert obj["status"].get("position") in (None, "Old")
-        assert has_marker, "Failed, but the old data is gone"
-
-
 @pytest.mark.parametrize("point", RESTORE_POINTS)
-def test_mover_killed_in_a_restore(site: Site, point: str) -> None:
+def test_row_17_mover_killed_in_a_restore(site: Site, point: str) -> None:
     set_marker(site, 5)
-    obj = roll_back(site, Case(point).name, f"{point}=kill@1")
+    obj = roll_back(site, fresh(point), f"{point}=kill@1")
     assert is_true(obj, "Complete"), obj["status"]
     old_or_new(site, obj)
     holds_all_promises(site)
 
 
 @pytest.mark.parametrize("point", SWITCH_POINTS)
-def test_mover_killed_in_a_switch(site: Site, point: str) -> None:
+def test_row_17_mover_killed_in_a_switch(site: Site, point: str) -> None:
     set_marker(site, 6)
-    obj = roll_back(site, Case(point).name, f"{point}=kill")
+    obj = roll_back(site, fresh(point), f"{point}=kill")
     old_or_new(site, obj)
     holds_all_promises(site)
 
@@ -230,12 +128,12 @@ def probe_for_marker(site: Site, table: str) -> None:
 
 
 @pytest.mark.parametrize("point", ["", *SWITCH_BACK_POINTS])
-def test_mover_killed_in_switching_back(site: Site, point: str) -> None:
+def test_row_17_mover_killed_in_switching_back(site: Site, point: str) -> None:
     """The application does not come up on the restored database: switched back, whoever dies."""
     set_marker(site, 7)
     probe_for_marker(site, "fault_marker")
     try:
-        name = Case(point or "switch-back").name
+        name = fresh(point or "switch-back")
         obj = roll_back(site, name, f"{point}=kill" if point else "", readyTimeoutSeconds=10)
         assert is_true(obj, "Failed"), obj["status"]
         old_or_new(site, obj)
@@ -245,7 +143,7 @@ def test_mover_killed_in_switching_back(site: Site, point: str) -> None:
 
 
 def test_mover_killed_in_the_cleanup(site: Site) -> None:
-    obj = roll_back(site, Case("cleanup").name, "cleanup-database-dropped=kill@1")
+    obj = roll_back(site, fresh("cleanup"), "cleanup-database-dropped=kill@1")
     assert is_true(obj, "Complete")
     holds_all_promises(site)
 
@@ -262,17 +160,17 @@ def armed_operator(operator: Operator, request: pytest.FixtureRequest) -> Iterat
 
 
 @pytest.mark.parametrize("armed_operator", OPERATOR_SNAPSHOT_POINTS, indirect=True)
-def test_operator_killed_in_a_snapshot(site: Site, armed_operator: str) -> None:
-    name = site.snapshot(Case(armed_operator).name, deletionPolicy="Delete")
+def test_row_01_operator_killed_in_a_snapshot(site: Site, armed_operator: str) -> None:
+    name = site.snapshot(fresh(armed_operator), deletionPolicy="Delete")
     status = site.completed("Snapshot", name, 150)["status"]
     assert status["attempt"] == 1
     holds_all_promises(site)
 
 
 @pytest.mark.parametrize("armed_operator", OPERATOR_ROLLBACK_POINTS, indirect=True)
-def test_operator_killed_in_a_rollback(site: Site, armed_operator: str) -> None:
+def test_row_01_operator_killed_in_a_rollback(site: Site, armed_operator: str) -> None:
     set_marker(site, 8)
-    obj = roll_back(site, Case(armed_operator).name, "")
+    obj = roll_back(site, fresh(armed_operator), "")
     old_or_new(site, obj)
     assert is_true(obj, "Complete"), obj["status"]
     holds_all_promises(site)

@@ -175,7 +175,7 @@ def test_cancelled_by_deletion(cluster: Cluster, servers: Servers) -> None:
         site.completed("Snapshot", site.snapshot("next"))
 
 
-def test_operator_killed_in_the_middle(cluster: Cluster, servers: Servers, operator: Operator) -> None:
+def test_row_01_operator_killed_in_the_middle(cluster: Cluster, servers: Servers, operator: Operator) -> None:
     """`kill -9` of the operator while the dump runs: the next one takes the running Job up; there is one attempt only."""
     with make_site(cluster, servers) as site:
         site.snapshot("before", annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:6"})
@@ -191,7 +191,7 @@ def test_operator_killed_in_the_middle(cluster: Cluster, servers: Servers, opera
         assert len(jobs) == 1
 
 
-def test_children_carry_no_foreign_labels(cluster: Cluster, servers: Servers) -> None:
+def test_row_26_children_carry_no_foreign_labels(cluster: Cluster, servers: Servers) -> None:
     """Argo CD and Flux mark what they apply; our Jobs must not carry the marks, or they would be pruned (velero#2975)."""
     with make_site(cluster, servers) as site:
         name = "marked"

@@ -14,6 +14,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
+from urllib3.exceptions import HTTPError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -35,7 +36,7 @@ def wait_for(what: str, poll: Callable[[], T | None], timeout: float = 60, inter
             if answer:
                 return answer
             last = answer
-        except (ApiException, OSError, AssertionError) as error:
+        except (ApiException, HTTPError, OSError, AssertionError) as error:
             last = error
         if time.monotonic() > deadline:
             raise TimedOutError(f"{what}: not within {timeout:.0f} s; last seen: {last!r}")

@@ -39,6 +39,7 @@ class Faults:
 
 @dataclass
 class _State:
+    host: str
     port: int
     faults: Faults = field(default_factory=Faults)
     requests: list[Request] = field(default_factory=list)
@@ -46,13 +47,13 @@ class _State:
 
 
 class FaultyProxy:
-    """A context manager; `endpoint` is its URL."""
+    """A context manager; `endpoint` is its URL. It listens on `address`, loopback or one that pods reach."""
 
-    def __init__(self, target_port: int) -> None:
-        self._state = _State(target_port)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._state))
+    def __init__(self, target_port: int, *, target_host: str = "127.0.0.1", address: str = "127.0.0.1") -> None:
+        self._state = _State(target_host, target_port)
+        self._server = ThreadingHTTPServer((address, 0), _handler(self._state))
         self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.endpoint = f"http://{address}:{self._server.server_address[1]}"
 
     @property
     def requests(self) -> list[Request]:
@@ -122,7 +123,7 @@ def _handler(state: _State) -> type[BaseHTTPRequestHandler]:
 
         def _forward(self, request: Request, cut: int | None, lose: bool, strip: frozenset[str]) -> None:
             headers = {k: v for k, v in request.headers.items() if k not in HOP_BY_HOP and k not in strip}
-            connection = http.client.HTTPConnection("127.0.0.1", state.port, timeout=60)
+            connection = http.client.HTTPConnection(state.host, state.port, timeout=60)
             try:
                 connection.request(request.method, request.path, request.body, headers)
                 answer = connection.getresponse()

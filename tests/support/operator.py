@@ -2,7 +2,8 @@
 
 import subprocess
 
-from .cluster import REPOSITORY, Cluster, wait_for
+from . import node
+from .cluster import REPOSITORY, Cluster, Object, wait_for
 
 NAMESPACE = "ocore-system"
 RELEASE = "ocore"
@@ -37,6 +38,12 @@ class Operator:
         self.cluster.kubectl("-n", NAMESPACE, "set", "env", f"deployment/{self.deployment}", *assignments)
         self.ready()
 
+    def lease(self) -> Object:
+        """The spec of its Lease: who leads."""
+        found = self.cluster.get("Lease", self.deployment, NAMESPACE)
+        assert found is not None
+        return dict(found["spec"])
+
     def scale(self, replicas: int) -> None:
         """Scales, and waits until the pods are as many."""
         self.cluster.kubectl("-n", NAMESPACE, "scale", f"deployment/{self.deployment}", f"--replicas={replicas}")
@@ -52,9 +59,9 @@ class Operator:
             timeout=timeout + 10,
         )  # fmt: skip
 
-    def pod(self) -> dict[str, object]:
+    def pod(self) -> Object:
         """The running pod."""
-        found: dict[str, object] = wait_for(
+        found: Object = wait_for(
             "operator pod",
             lambda: next(
                 (
@@ -68,27 +75,30 @@ class Operator:
         )
         return found
 
+    def pods(self) -> list[Object]:
+        """All its pods that are not being deleted, the older first."""
+        found = [p for p in self.cluster.pods(NAMESPACE, SELECTOR) if not p["metadata"].get("deletionTimestamp")]
+        return sorted(found, key=lambda p: p["metadata"]["creationTimestamp"])
+
+    @staticmethod
+    def processes(pod: Object) -> list[int]:
+        """Ids, in the node, of the operator's process in that pod."""
+        return node.processes(pod, "ocore_operator")
+
     def kill(self) -> None:
         """`kill -9` of the process in its container: nothing is told, nothing is released."""
         pod = self.pod()
-        uid = pod["metadata"]["uid"]  # type: ignore[index]
-        restarts = self._restarts(pod)
-        script = (
-            "for c in /proc/[0-9]*/cgroup; do p=${c%/cgroup}; p=${p#/proc/}; "
-            f'grep -q "{uid}" "$c" 2>/dev/null && tr "\\0" " " < /proc/$p/cmdline | grep -q ocore_operator '
-            "&& kill -9 $p; done; true"
-        )
-        subprocess.run(
-            [str(REPOSITORY / "localcluster/cluster"), "exec", "--", "bash", "-c", script], check=True, timeout=30
-        )
-        wait_for("operator restarted", lambda: self._restarts(self.pod()) > restarts, 60)
+        restarts = self.restarts(pod)
+        node.signal(self.processes(pod), "KILL")
+        wait_for("operator restarted", lambda: self.restarts(self.pod()) > restarts, 60)
 
     @staticmethod
-    def _restarts(pod: dict[str, object]) -> int:
-        statuses = pod.get("status", {}).get("containerStatuses") or [{}]  # type: ignore[attr-defined]
+    def restarts(pod: Object) -> int:
+        """How often its container was started again."""
+        statuses = pod.get("status", {}).get("containerStatuses") or [{}]
         return int(statuses[0].get("restartCount", 0))
 
     def logs(self, lines: int = 200) -> str:
         """The end of its log."""
-        name = self.pod()["metadata"]["name"]  # type: ignore[index]
+        name = self.pod()["metadata"]["name"]
         return self.cluster.logs(NAMESPACE, name, tail_lines=lines)

@@ -1,0 +1,89 @@
+"""The cluster's node, as an administrator on it sees it: processes by their ids, and the network of one pod."""
+
+import subprocess
+
+from .cluster import REPOSITORY, Object, wait_for
+
+#: Ids of the processes whose control group is the pod's and whose command line has the pattern.
+_OF_POD = (
+    'for c in /proc/[0-9]*/cgroup; do p=${c%/cgroup}; p=${p#/proc/}; grep -q "$1" "$c" 2>/dev/null && '
+    'tr "\\0" " " <"/proc/$p/cmdline" 2>/dev/null | grep -qE -- "$2" && echo "$p"; done; true'
+)
+
+
+def run(script: str, *arguments: str, timeout: float = 30) -> str:
+    """The stdout of a bash script inside the node; its arguments are $1, $2 …"""
+    done = subprocess.run(
+        [str(REPOSITORY / "localcluster/cluster"), "exec", "--", "bash", "-c", script, "bash", *arguments],
+        capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"in the node: {script}: {done.stderr}"
+    return done.stdout
+
+
+def processes(pod: Object, pattern: str) -> list[int]:
+    """Ids (in the node) of the pod's processes whose command line matches."""
+    return [int(line) for line in run(_OF_POD, pod["metadata"]["uid"], pattern).split()]
+
+
+def signal(pids: list[int], name: str) -> None:
+    """Sends a signal to processes; what has ended meanwhile does not matter."""
+    run(f"kill -{name} {' '.join(map(str, pids))} 2>/dev/null; true")
+
+
+def kill_component(name: str) -> None:
+    """`kill -9` of one of the node's own components (kubelet, kube-apiserver); the node starts it again."""
+    before = component(name)
+    signal([before], "KILL")
+    wait_for(f"{name} started again", lambda: component(name) not in (0, before), 30)
+
+
+def component(name: str) -> int:
+    """Process id of one of the node's own components; 0 while it does not run."""
+    found = run('pgrep -x -- "${1:0:15}" | head -1', name).split()
+    return int(found[0]) if found else 0
+
+
+class PodNetwork:
+    """Faults in the network of one pod, between it and one address. Everything is taken back at the end of the `with`."""
+
+    def __init__(self, pod: Object, address: str) -> None:
+        self._address = address
+        # The sandbox's process: it outlives the containers.
+        (self._pid,) = processes(pod, "^/?[^ ]*pause")
+
+    def __enter__(self) -> "PodNetwork":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inside("nft delete table inet faults 2>/dev/null; true")
+
+    def connections(self) -> list[str]:
+        """Local ports of the connections that stand."""
+        command = f"ss -Htn state established dst {self._address} | awk '{{ print $3 }}' | sed 's/.*://'"
+        return self._inside(command).split()
+
+    def cut(self) -> list[str]:
+        """Breaks every connection; the pod's side is told. Returns the ports that are gone."""
+        before = self.connections()
+        self._inside(f"ss -K dst {self._address} >/dev/null 2>&1; true")
+        gone = sorted(set(before) - set(self.connections()))
+        assert gone, f"none of {before} was cut"
+        return gone
+
+    def half_open(self) -> list[str]:
+        """From now on nothing passes on the connections that stand, and neither side is told; new ones work."""
+        ports = self.connections()
+        assert ports, f"no connection to {self._address}"
+        among = f"{{ {', '.join(ports)} }}"
+        self._inside(
+            "nft add table inet faults && "
+            "nft 'add chain inet faults out { type filter hook output priority 0; }' && "
+            "nft 'add chain inet faults in { type filter hook input priority 0; }' && "
+            f"nft 'add rule inet faults out ip daddr {self._address} tcp sport {among} drop' && "
+            f"nft 'add rule inet faults in ip saddr {self._address} tcp dport {among} drop'"
+        )
+        return ports
+
+    def _inside(self, command: str) -> str:
+        return run(f'nsenter -t {self._pid} -n bash -c "$1"', command)

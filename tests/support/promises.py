@@ -1,0 +1,126 @@
+"""The promises of the design (section 2) as questions to a site, asked after whatever was done to it."""
+
+import json
+import time
+
+from .cluster import Object, is_true, wait_for
+from .site import DEMO_IMAGE, Site
+
+
+def fresh(prefix: str) -> str:
+    """A name for one test's object; sorts by time."""
+    return prefix[:40] + "-" + format(time.time_ns() % 16**6, "06x")
+
+
+def marker(site: Site) -> int:
+    """How many rows the application's own mark has: tells old data from new."""
+    if not site.query("SELECT to_regclass('fault_marker') IS NOT NULL")[0][0]:
+        return 0
+    return int(site.query("SELECT count(*) FROM fault_marker")[0][0])
+
+
+def set_marker(site: Site, rows: int) -> None:
+    """Makes the live database recognisable."""
+    with site.connect() as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS fault_marker (n int)")
+        connection.execute("DELETE FROM fault_marker")
+        connection.execute("INSERT INTO fault_marker SELECT generate_series(1, %s)", [rows])
+
+
+def folders(site: Site) -> list[str]:
+    """Folders of ours on the filestore's claim."""
+    _, log = site.cluster.run_pod(
+        site.namespace,
+        DEMO_IMAGE,
+        ["sh", "-c", "ls -d /claim/.ocore/*/* 2>/dev/null | sed 's,.*/,,'"],
+        claims={"/claim": site.filestore_claim},
+    )
+    return log.split()
+
+
+def stored_keys(site: Site) -> set[str]:
+    """Keys in the bucket below the store's prefix."""
+    pages = site.servers.s3_client().get_paginator("list_objects_v2").paginate(Bucket=site.bucket)
+    return {o["Key"].removeprefix("test/") for page in pages for o in page.get("Contents", [])}
+
+
+def uploads(site: Site) -> list[str]:
+    """Keys of the unfinished multipart uploads in the bucket."""
+    found = site.servers.s3_client().list_multipart_uploads(Bucket=site.bucket).get("Uploads", [])
+    return [u["Key"] for u in found]
+
+
+def manifest(site: Site, snapshot: Object) -> Object:
+    """The manifest of a Complete Snapshot, as it lies in the bucket."""
+    key = f"test/{snapshot['status']['manifestKey']}"
+    body = site.servers.s3_client().get_object(Bucket=site.bucket, Key=key)["Body"].read()
+    return dict(json.loads(body))
+
+
+def named_keys(site: Site) -> set[str]:
+    """Keys that the manifests of the Complete snapshots name, and the manifests."""
+    named = {"ocore-store.json"}
+    for obj in site.cluster.objects("Snapshot", site.namespace):
+        if is_true(obj, "Complete"):
+            found = manifest(site, obj)
+            named.add(obj["status"]["manifestKey"])
+            named.update(o["key"] for o in found["database"]["files"])
+            named.update(o["key"] for o in found["filestore"]["packs"])
+            named.add(found["filestore"]["index"]["key"])
+            named.add(found["config"]["archive"]["key"])
+    return named
+
+
+def is_no_snapshot(site: Site, obj: Object) -> None:
+    """A Failed snapshot is listed as restorable nowhere: neither by its status nor by a manifest in the store."""
+    assert not is_true(obj, "Ready")
+    assert not is_true(obj, "Complete")
+    assert obj["status"].get("manifestKey") is None
+    assert [k for k in stored_keys(site) if obj["status"]["id"] in k and k.endswith("manifest.json")] == []
+
+
+def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
+    """The invariants of design.md section 2 and that nothing is left over."""
+    wait_for("live database accepts connections", site.accepts_connections, 30)
+    wait_for("only the live database is left", lambda: site.databases() == [site.database], timeout)
+    site.app_ready()
+    deployment = site.cluster.get("Deployment", "shop", site.namespace)
+    assert deployment is not None
+    assert deployment["spec"]["replicas"] == 1
+    environment = site.cluster.wait(
+        "Environment", site.environment, site.namespace, lambda o: not o["status"].get("operation"), 60, "hold released"
+    )
+    assert is_true(environment, "Ready")
+    wait_for("store holds what is named and no more", lambda: stored_keys(site) == named_keys(site), timeout)
+    assert uploads(site) == []
+    wait_for("no folder of ours is left", lambda: folders(site) == [], timeout, interval=2)
+
+    def idle() -> bool:
+        jobs = site.cluster.objects("Job", site.namespace)
+        return all(not j.get("status", {}).get("active") for j in jobs)
+
+    wait_for("no Job runs", idle, 60)
+    code, log = site.in_app("check")
+    assert code == 0, log
+
+
+def roll_back(site: Site, name: str, failpoints: str, **spec: object) -> Object:
+    """A rollback to `base` with nothing kept afterwards; its terminal state."""
+    site.rollback(
+        name,
+        "base",
+        annotations={"ocore.dev/failpoints": failpoints} if failpoints else {},
+        undoWindowSeconds=0,
+        **spec,
+    )
+    return site.finished("Rollback", name, 240)
+
+
+def old_or_new(site: Site, obj: Object) -> None:
+    """What the status says is what the database shows. `base` has no marker, the database before the rollback has one."""
+    if is_true(obj, "Complete"):
+        assert obj["status"]["position"] == "New"
+        assert marker(site) == 0, "Complete, but the old data is live"
+    else:
+        assert obj["status"].get("position") in (None, "Old")
+        assert marker(site) > 0, "Failed, but the old data is gone"
