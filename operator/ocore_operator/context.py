@@ -1,9 +1,11 @@
 """What every reconcile needs: built once in main.py, handed down."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from .rollback_memory import Memories
 
 if TYPE_CHECKING:
     from .catalog import Catalog
@@ -31,3 +33,4 @@ class Context:
     metrics: "Metrics"
     probes: "ProbeRequests"
     now: Callable[[], datetime]
+    rollbacks: Memories = field(default_factory=Memories)

@@ -91,7 +91,10 @@ async def stale(ctx: Context, environment: Environment) -> bool:
     obj = await ctx.kube.get(OURS[operation.kind], environment.meta.namespace, operation.name)
     if obj is None or obj["metadata"]["uid"] != operation.uid:
         return True
-    conditions = obj.get("status", {}).get("conditions") or ()
+    status = obj.get("status", {})
+    if operation.kind == "Rollback" and status.get("residue") == "Pending":
+        return False  # at its end, it still cleans up under the hold, and lets go by itself
+    conditions = status.get("conditions") or ()
     return any(x["type"] in (c.COMPLETE, c.FAILED) and x["status"] == "True" for x in conditions)
 
 

@@ -49,8 +49,11 @@ class Load:
 
 
 def job_class(job: Object) -> Class:
-    """The Job's class, by its command."""
-    return CLASSES[job["metadata"]["labels"][naming.LABEL_COMMAND]]
+    """The Job's class, by its command. The inspection of a rollback is urgent: its environment is stopped meanwhile."""
+    labels = job["metadata"].get("labels", {})
+    if labels.get(naming.LABEL_KIND) == "Rollback" and labels.get(naming.LABEL_COMMAND) == "inspect":
+        return "free"
+    return CLASSES[labels[naming.LABEL_COMMAND]]
 
 
 def store_of(job: Object) -> tuple[str, str]:
@@ -74,7 +77,7 @@ def load(jobs: Iterable[Object], class_: Class) -> Load:
     by_store: dict[tuple[str, str], int] = {}
     for job in jobs:
         command = job["metadata"].get("labels", {}).get(naming.LABEL_COMMAND, "")
-        if CLASSES.get(command) != class_ or finished(job) is not None:
+        if command not in CLASSES or job_class(job) != class_ or finished(job) is not None:
             continue
         total += 1
         by_store[store_of(job)] = by_store.get(store_of(job), 0) + 1

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from . import environment, kube, snapshot, snapshotstore
+from . import environment, kube, rollback, snapshot, snapshotstore
 from .context import Context
 from .resources import Key, Object
 
@@ -28,4 +28,5 @@ RECONCILERS: dict[str, Reconciler] = {
     "SnapshotStore": Reconciler(kube.STORES, snapshotstore.reconcile),
     "Environment": Reconciler(kube.ENVIRONMENTS, environment.reconcile),
     "Snapshot": Reconciler(kube.SNAPSHOTS, snapshot.reconcile, snapshot.settled),
+    "Rollback": Reconciler(kube.ROLLBACKS, rollback.reconcile, rollback.settled),
 }

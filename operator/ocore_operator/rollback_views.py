@@ -41,6 +41,10 @@ class JobView:
     ended_at: datetime | None = None
     #: Why its pod does not get on (image, scheduling, mount), for people.
     problem: str = ""
+    #: What a write to it must still find: the Job's uid, its running pod and that pod's resourceVersion.
+    uid: str = ""
+    pod: str = ""
+    pod_version: str = ""
 
     @property
     def live(self) -> bool:
@@ -64,6 +68,8 @@ class WorkloadView:
     problem: str = ""
     #: The longest terminationGracePeriodSeconds of its pods.
     grace_seconds: int = 30
+    #: resourceVersion that a write to it must still find.
+    version: str = ""
 
     @property
     def label(self) -> str:

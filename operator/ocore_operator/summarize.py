@@ -19,8 +19,10 @@ StatusT = TypeVar("StatusT", bound=StatusModel)
 
 #: Owned by field managers of their own: never part of what the main manager applies …
 OWNED_ELSEWHERE = ("operation", "executedRollbacks")
-#: … and this one only once it is final, so that 100 % and Complete appear together and no late report overwrites them.
+#: … and this one only once it is final, so that 100 % and Complete appear together and no late report overwrites them; of a Rollback as soon as
+#: its restore is over, because no log tells of it then.
 PROGRESS = "progress"
+TOLD_BY_LOG = (None, "Preflight", "Restore")
 
 _log = structlog.get_logger()
 
@@ -147,7 +149,7 @@ def applied(status: StatusModel) -> Object:
     data = status.wire()
     for name in OWNED_ELSEWHERE:
         data.pop(name, None)
-    if not (hasattr(status, "conditions") and is_terminal(status)):
+    if not (hasattr(status, "conditions") and is_terminal(status)) and getattr(status, "stage", None) in TOLD_BY_LOG:
         data.pop(PROGRESS, None)
     return data
 
