@@ -21,7 +21,7 @@ class Operator:
         done = subprocess.run(
             [
                 "helm", "upgrade", "--install", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"),
-                "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s", *arguments,
+                "--namespace", NAMESPACE, "--create-namespace", "--force-conflicts", "--wait", "--timeout", "120s", *arguments,
             ],
             env=self.cluster.env, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
