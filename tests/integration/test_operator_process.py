@@ -1,0 +1,307 @@
+"""The operator as a process: one leader, health, what it does when the API server is cut off, objects that need no Job."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from operator_process import OperatorProcess, Proxy, api_address, kubeconfig_through, sleep_until
+
+from support.cluster import GROUP, Cluster, Object, condition, unique, wait_for
+
+PROJECT = "11111111-2222-4333-8444-555555555555"
+#: Short times, so that a test takes seconds.
+FAST = {"environment_wait": 1, "resync_interval": 3, "request_timeout": 3}
+
+
+@pytest.fixture
+def namespace(crds: Cluster) -> Iterator[str]:
+    name = crds.namespace("process")
+    yield name
+    crds.delete("Namespace", name)
+
+
+@pytest.fixture
+def operator(crds: Cluster, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """A running operator of this namespace."""
+    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+    yield operator
+    operator.stop()
+
+
+def snapshot(cluster: Cluster, namespace: str, name: str, **spec: object) -> str:
+    """A Snapshot of an Environment that is not there, where nothing else is said."""
+    cluster.apply(
+        {
+            "apiVersion": GROUP,
+            "kind": "Snapshot",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"environmentRef": {"name": "none"}, **spec},
+        }
+    )
+    return name
+
+
+def failed(cluster: Cluster, namespace: str, name: str, reason: str, timeout: float = 30) -> Object:
+    """The Snapshot once it has failed for that reason."""
+    obj = cluster.wait(
+        "Snapshot", name, namespace, lambda o: (condition(o, "Failed") or {}).get("status") == "True", timeout, "Failed"
+    )
+    found = condition(obj, "Failed")
+    assert found is not None
+    assert found["reason"] == reason, found
+    return obj
+
+
+def test_it_says_how_it_is(operator: OperatorProcess) -> None:
+    assert operator.get("/healthz") == (200, "ok")
+    status, metrics = operator.get("/metrics")
+    assert status == 200
+    documented = (Path(__file__).parents[2] / "docs/operator.md").read_text()
+    names = {line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE ocore_")}
+    assert names
+    for name in names:
+        assert name.removesuffix("_created") in documented, f"{name} is not in docs/operator.md"
+    assert operator.metric("ocore_leader") == 1
+
+
+def test_an_unknown_environment_is_waited_for_and_then_failed(
+    crds: Cluster, namespace: str, operator: OperatorProcess
+) -> None:
+    obj = failed(crds, namespace, snapshot(crds, namespace, "lost"), "EnvironmentNotFound")
+    assert obj["status"]["phase"] == "Failed"
+    assert obj["status"]["observedGeneration"] == 1
+    assert obj["metadata"]["finalizers"] == ["ocore.dev/data"]
+    message = (condition(obj, "Failed") or {})["message"]
+    assert "none" in message
+    events = wait_for(
+        "event",
+        lambda: [
+            e
+            for e in crds.objects("Event", namespace)
+            if e["involvedObject"]["name"] == "lost" and e["reason"] == "EnvironmentNotFound" and e["type"] == "Warning"
+        ],
+        10,
+    )
+    assert events[0]["source"]["component"] == "ocore-operator"
+
+
+def test_nothing_of_kopf_is_put_on_objects(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    obj = failed(crds, namespace, snapshot(crds, namespace, "plain"), "EnvironmentNotFound")
+    assert not obj["metadata"].get("annotations")
+    managers = {m["manager"] for m in obj["metadata"]["managedFields"]}
+    assert managers == {"test", "ocore-operator"}
+
+
+def test_what_has_nothing_in_the_store_goes_at_once(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    for policy in ("Delete", "Retain"):
+        name = snapshot(crds, namespace, f"gone-{policy.lower()}", deletionPolicy=policy)
+        failed(crds, namespace, name, "EnvironmentNotFound")
+        crds.delete("Snapshot", name, namespace)
+        crds.wait_gone("Snapshot", name, namespace, 10)
+
+
+def test_it_is_cancelled_while_it_waits(crds: Cluster, namespace: str, tmp_path: Path) -> None:
+    operator = OperatorProcess(crds, [namespace], tmp_path, **{**FAST, "environment_wait": 300}).start()
+    try:
+        name = snapshot(crds, namespace, "waits")
+        crds.wait("Snapshot", name, namespace, lambda o: o.get("status", {}).get("phase") == "Pending", 20)
+        crds.delete("Snapshot", name, namespace)
+        crds.wait_gone("Snapshot", name, namespace, 10)
+    finally:
+        operator.stop()
+
+
+def test_a_namespace_goes_although_it_has_finalizers(crds: Cluster, tmp_path: Path) -> None:
+    namespace = crds.namespace("process")
+    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_name=unique("lease")).start()
+    try:
+        for number in range(5):
+            failed(crds, namespace, snapshot(crds, namespace, f"s{number}"), "EnvironmentNotFound")
+        crds.delete("Namespace", namespace)
+        crds.wait_gone("Namespace", namespace, None, 60)
+    finally:
+        operator.stop()
+
+
+def test_the_younger_of_two_with_one_id_fails(crds: Cluster, namespace: str, tmp_path: Path) -> None:
+    operator = OperatorProcess(crds, [namespace], tmp_path, **{**FAST, "environment_wait": 300}).start()
+    try:
+        snapshot(crds, namespace, "first", id=PROJECT)
+        crds.wait("Snapshot", "first", namespace, lambda o: o.get("status", {}).get("phase") == "Pending", 20)
+        snapshot(crds, namespace, "second", id=PROJECT)
+        obj = failed(crds, namespace, "second", "DuplicateId")
+        assert "first" in (condition(obj, "Failed") or {})["message"]
+        # Its deletion must not touch what the first one has.
+        crds.delete("Snapshot", "second", namespace)
+        crds.wait_gone("Snapshot", "second", namespace, 10)
+        first = crds.get("Snapshot", "first", namespace)
+        assert first is not None
+        assert condition(first, "Failed") is None
+    finally:
+        operator.stop()
+
+
+def test_an_environment_says_what_is_missing(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    spec = {
+        "projectId": PROJECT,
+        "type": "staging",
+        "storeRef": {"name": "nowhere"},
+        "database": {"secretRef": {"name": "db"}},
+    }
+    for name, changes in (("one", {"id": PROJECT}), ("two", {"id": PROJECT})):
+        crds.apply(
+            {
+                "apiVersion": GROUP,
+                "kind": "Environment",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {**spec, **changes},
+            }
+        )
+        time.sleep(1.1)  # creationTimestamp has whole seconds: which of the two is the older one?
+
+    def reason(name: str) -> str:
+        obj = crds.get("Environment", name, namespace) or {}
+        return str((condition(obj, "Stalled") or {}).get("reason"))
+
+    wait_for("store not found", lambda: reason("one") == "StoreNotFound", 20)
+    wait_for("duplicate", lambda: reason("two") == "DuplicateId", 20)
+    crds.delete("Environment", "one", namespace)
+    wait_for("no duplicate any more", lambda: reason("two") == "StoreNotFound", 20)
+
+
+def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path: Path) -> None:
+    settings = {**FAST, "start_deadline": 3, "mover_image": "localhost/ocore-snapshots/no-such-image:{major}"}
+    operator = OperatorProcess(crds, [namespace], tmp_path, **settings).start()
+    try:
+        crds.apply(
+            {
+                "apiVersion": GROUP,
+                "kind": "SnapshotStore",
+                "metadata": {"name": "store", "namespace": namespace},
+                "spec": {"s3": {"bucket": "nowhere"}},
+            }
+        )
+        obj = crds.wait(
+            "SnapshotStore",
+            "store",
+            namespace,
+            lambda o: (condition(o, "Ready") or {}).get("reason") == "PodNotStarted",
+            30,
+        )
+        assert "no-such-image" in (condition(obj, "Ready") or {})["message"]
+    finally:
+        operator.stop()
+
+
+def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) -> None:
+    """Killed: after the lease has run out. Told to stop: at once."""
+    first = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start()
+    second = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start(wait=False)
+    third = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2)
+    try:
+        wait_for("second listens", lambda: second.get("/healthz")[0] == 200, 20)
+        status, words = second.get("/readyz")
+        assert status == 503
+        assert "lease" in words
+        first.kill()
+        begin = time.monotonic()
+        second.ready(30)
+        assert time.monotonic() - begin < 20
+        third.start(wait=False)
+        wait_for("third listens", lambda: third.get("/healthz")[0] == 200, 20)
+        second.send(signal.SIGTERM)
+        assert second.exit_code() == 0
+        third.ready(6)
+    finally:
+        for each in (first, second, third):
+            each.stop()
+
+
+def test_a_leader_that_was_stopped_past_its_lease_exits_before_any_write(
+    crds: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """Split brain: continued after another one has taken over, it finds a Snapshot that it would write to, and ends instead."""
+    first = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=4, lease_renew=1).start()
+    second = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=4, lease_renew=1)
+    try:
+        first.send(signal.SIGSTOP)
+        begin = time.monotonic()
+        snapshot(crds, namespace, "between")
+        second.start(wait=False)
+        second.ready(30)
+        obj = failed(crds, namespace, "between", "EnvironmentNotFound")
+        sleep_until(begin + 6)
+        snapshot(crds, namespace, "after")
+        first.send(signal.SIGCONT)
+        assert first.exit_code(20) == 1
+        assert "lease lost" in first.log()
+        after = crds.get("Snapshot", "between", namespace)
+        assert after is not None
+        assert after["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
+        failed(crds, namespace, "after", "EnvironmentNotFound")
+    finally:
+        first.stop()
+        second.stop()
+
+
+@pytest.fixture
+def proxied(crds: Cluster, namespace: str, tmp_path: Path) -> Iterator[tuple[OperatorProcess, Proxy]]:
+    """An operator whose connections can be broken."""
+    proxy = Proxy(api_address(crds))
+    settings = {**FAST, "kubeconfig": kubeconfig_through(crds, proxy, tmp_path), "lease_duration": 60}
+    operator = OperatorProcess(crds, [namespace], tmp_path, **settings).start()
+    yield operator, proxy
+    operator.stop()
+    proxy.close()
+
+
+def test_half_open_connections(crds: Cluster, namespace: str, proxied: tuple[OperatorProcess, Proxy]) -> None:
+    """Watches that bring nothing any more, and nobody says so: the resync finds what happened meanwhile."""
+    operator, proxy = proxied
+    failed(crds, namespace, snapshot(crds, namespace, "before"), "EnvironmentNotFound")
+    proxy.freeze()
+    failed(crds, namespace, snapshot(crds, namespace, "meanwhile"), "EnvironmentNotFound", 30)
+    assert operator.get("/healthz")[0] == 200
+
+
+def test_connections_that_break(crds: Cluster, namespace: str, proxied: tuple[OperatorProcess, Proxy]) -> None:
+    _, proxy = proxied
+    for number in range(3):
+        proxy.cut()
+        failed(crds, namespace, snapshot(crds, namespace, f"cut-{number}"), "EnvironmentNotFound", 30)
+
+
+def test_an_api_server_that_is_away(crds: Cluster, namespace: str, proxied: tuple[OperatorProcess, Proxy]) -> None:
+    """Fifteen seconds without an API server: the same process goes on afterwards, and nothing is lost."""
+    operator, proxy = proxied
+    proxy.refusing = True
+    proxy.cut()
+    snapshot(crds, namespace, "away")
+    sleep_until(time.monotonic() + 15)
+    assert operator.get("/healthz")[0] == 200
+    proxy.refusing = False
+    failed(crds, namespace, "away", "EnvironmentNotFound", 60)
+    assert operator.metric("ocore_worker_restarts_total") == 0
+
+
+def test_a_concurrent_writer(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    """Somebody writes to the object all the time: conflicts are read again, and the status converges."""
+    stop = threading.Event()
+    name = snapshot(crds, namespace, "contested")
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            crds.patch("Snapshot", name, namespace, {"metadata": {"annotations": {"test/number": str(number)}}})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        failed(crds, namespace, name, "EnvironmentNotFound", 40)
+    finally:
+        stop.set()
+        writer.join()
