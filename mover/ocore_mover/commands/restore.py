@@ -82,10 +82,8 @@ class RestoreRun:
             self._store, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
         )
         manifest = stored.manifest
-        if manifest.database is not None and options.server is None:
-            raise MoverError(conditions.DATABASE_NOT_FOUND, "the snapshot has a database: give --database")
-        if manifest.filestore is not None and options.folders is None:
-            raise MoverError(conditions.CLAIM_NOT_FOUND, "the snapshot has a filestore: give --claim")
+        _same_parts("database", manifest.database is not None, options.server is not None)
+        _same_parts("filestore", manifest.filestore is not None, options.folders is not None)
         if manifest.filestore is not None and manifest.filestore.layout != options.layout:
             raise MoverError(
                 conditions.FILESTORE_LAYOUT_UNSUPPORTED,
@@ -193,6 +191,17 @@ class RestoreRun:
             )
         _relink(hold, wanted)
         return len(named)
+
+
+def _same_parts(part: str, snapshot_has: bool, environment_has: bool) -> None:
+    """Half of a snapshot is no snapshot."""
+    if snapshot_has != environment_has:
+        having, lacking = ("snapshot", "environment") if snapshot_has else ("environment", "snapshot")
+        raise MoverError(
+            conditions.VERIFICATION_FAILED,
+            f"the {having} has a {part} and the {lacking} has none: they cannot be brought back as a unit; "
+            f"{'give --' + ('database' if part == 'database' else 'claim') if snapshot_has else 'take a new snapshot'}",
+        )
 
 
 def _relink(hold: HoldSet, names: Sequence[str]) -> None:

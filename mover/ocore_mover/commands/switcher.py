@@ -44,6 +44,9 @@ class Switcher:
     def repair(self) -> SwitchResult:
         """Finishes a switch of the filestore that stands between two renames, and allows connections to the live database."""
         if self._database is None:
+            if self._plain is not None and plain_switch.position(self._plain, self._rollback_id) == "Between":
+                # Without a database nothing says which way it went; forward is one rename from whole.
+                plain_switch.switch(self._plain, self._rollback_id)
             return self._folders_only()
         now = self._database.read()
         self._align_folders(now)
@@ -61,6 +64,8 @@ class Switcher:
         if self._database is None or self._server is None:
             return
         now = self._database.check_ready()
+        if now.position == "Old" and self._plain is not None:
+            self._check_staged(self._plain)
         if now.position == "New" or self._hold is None or now.restored is None:
             return
         if not self._hold.exists:
@@ -74,6 +79,14 @@ class Switcher:
         names = sort_names(read_live_names(self._server, now.restored.name, self._token)).files
         # What is neither there nor held was lost before the snapshot: `restore` has checked all others.
         self._restored_names = tuple(name for name in names if self._is_kept(name))
+
+    def _check_staged(self, folders: ClaimFolders) -> None:
+        found = plain_switch.position(folders, self._rollback_id)
+        if found != "Old":
+            raise MoverError(
+                conditions.SWITCH_FAILED,
+                f"the restored folder {folders.stage(self._rollback_id)} is not there; run `restore` again",
+            )
 
     def forward(self) -> SwitchResult:
         """Switches to the restored copy. Where it is done already it is put in order."""
@@ -118,14 +131,13 @@ class Switcher:
             plain_switch.switch_back(self._plain, self._rollback_id)
 
     def _align_folders(self, now: Position) -> None:
-        """The databases' names are the commit point: the folders follow them. Where the folders were never staged or are gone,
-        there is nothing to do."""
+        """The databases' names are the commit point: the folders follow them."""
         if self._plain is None:
             return
-        switched = plain_switch.is_switched(self._plain, self._rollback_id)
-        if now.position == "New" and not switched and self._plain.stage(self._rollback_id).exists():
+        found = plain_switch.position(self._plain, self._rollback_id)
+        if now.position == "New" and found in ("Old", "Between"):
             plain_switch.switch(self._plain, self._rollback_id)
-        elif now.position == "Old" and switched:
+        elif now.position == "Old" and found in ("New", "Between"):
             plain_switch.switch_back(self._plain, self._rollback_id)
 
     def _switch_folders(self, *, back: bool) -> SwitchResult:

@@ -78,6 +78,8 @@ def load(folder: Path, *, dbname: str = "") -> Credentials:
             folder,
             f"missing {', '.join(missing)}; give the keys host, port, dbname, user (or username) and password, or one key uri",
         )
+    if not all(part.isdigit() for part in params["port"].split(",")):
+        raise _invalid(folder, f"the port {params['port']!r} is no number")
     if "\n" in password or "\0" in password:
         raise _invalid(folder, "the password has a line break, which PGPASSFILE cannot hold; set another password")
     redact.register(password)

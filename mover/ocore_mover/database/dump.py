@@ -79,7 +79,8 @@ def plan(properties: DatabaseProperties, store: Store, prefix: str, scratch: Pat
     if store.local_root is not None and in_place:
         folder = store.local_root / (prefix + FOLDER).rstrip("/")
     else:
-        folder = scratch / f"dump-{prefix.rstrip('/').rsplit('/', 1)[-1]}"
+        # The same for every attempt of a snapshot: what a killed one left is found and removed.
+        folder = scratch / f"ocore-dump-{prefix.rstrip('/').split('/')[-2]}"
     return Plan(program, folder, in_place, external, jobs)
 
 

@@ -15,6 +15,8 @@ from .programs import SUPPORTED_MAJORS
 from .snapshot_export import find_attachments
 
 APPLICATION = "ocore-probe"
+#: A probe is repeated anyway: it need not wait for a server for long (seconds).
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Look:
 def look(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = True) -> Look:
     """Never raises for what it finds: a database that cannot be reached is a finding. `odoo`: its attachment table is locked."""
     try:
-        connection = connect(server.app, application=APPLICATION)
+        connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
     except MoverError as error:
         return Look(None, (Finding(reason=error.reason, message=error.message),), (), ())
     with connection:

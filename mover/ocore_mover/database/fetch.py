@@ -29,8 +29,8 @@ _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 @contextmanager
-def fetched(store: Store, artifact: DatabaseArtifact, scratch: Path, counter: Counter) -> Iterator[Path]:
-    """The folder for pg_restore within the block; what was put into scratch is removed after it.
+def fetched(store: Store, artifact: DatabaseArtifact, scratch: Path, name: str, counter: Counter) -> Iterator[Path]:
+    """The folder for pg_restore within the block; what was put into scratch, under this name, is removed after it.
 
     Raises Corrupt (before pg_restore has seen anything), MoverError ScratchFull, StoreError.
     """
@@ -40,7 +40,7 @@ def fetched(store: Store, artifact: DatabaseArtifact, scratch: Path, counter: Co
         yield (store.local_root / artifact.files[0].key).parent
         return
     check_room(artifact, scratch)
-    folder = scratch / "restore"
+    folder = scratch / f"ocore-restore-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     try:
         with _disk_errors(artifact, scratch):

@@ -63,7 +63,7 @@ class DatabaseRestore:
             program = self._program(maintenance)
             now = take_down(maintenance, self.names)
             self.counter.bytes_total = sum(f.size for f in self.artifact.files) + self.artifact.size_bytes
-            with fetched(self.store, self.artifact, self.scratch, self.counter) as folder:
+            with fetched(self.store, self.artifact, self.scratch, self.names.restored, self.counter) as folder:
                 create.create(maintenance, self.names, now, self.artifact)
                 return self._load(maintenance, program, folder, now.live.owner)
 
@@ -79,7 +79,7 @@ class DatabaseRestore:
 
     def _load(self, maintenance: Connection, program: Program, folder: Path, owner: str) -> RestoredDatabase:
         entries = toc.read(program, folder)
-        work = self.scratch / "restore.list"
+        work = self.scratch / f"ocore-restore-{self.names.restored}.list"
         credentials = self.server.actor.at(self.names.restored)
         warnings: list[str] = []
         try:

@@ -25,7 +25,7 @@ def look(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
             found.extend(_rights(maintenance, facts))
             superuser = _is_superuser(maintenance)
             if not superuser:
-                found.extend(_session_findings(maintenance, facts))
+                found.extend(_session_findings(maintenance, facts, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server))
             found.extend(_unavailable(connection))
     except MoverError as error:
@@ -64,11 +64,16 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
         )
 
 
-def _session_findings(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+def _own_pid(connection: Connection) -> int:
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _session_findings(connection: Connection, facts: DatabaseFacts, *, own: int) -> Iterator[Finding]:
     """Roles whose sessions are in the live database now and that we could not end."""
     row = connection.execute("SELECT current_user").fetchone()
     actor = str(row[0]) if row else ""
-    roles = {s.role: s for s in sessions.others(connection, [facts.name])}
+    roles = {s.role: s for s in sessions.others(connection, [facts.name]) if s.pid != own}
     for role, session in sorted(roles.items()):
         allowed = connection.execute(
             "SELECT NOT rolsuper AND (pg_has_role(oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))"
