@@ -137,7 +137,17 @@ class Servers:
             service(name, self.namespace, 5432),
         )
         self._ready(name, 120)
-        return f"{name}.{self.namespace}.svc.cluster.local"
+        host = f"{name}.{self.namespace}.svc.cluster.local"
+        wait_for(f"{host} answers", lambda: self._answers(host), 60)
+        return host
+
+    def _answers(self, host: str) -> bool:
+        """The Service's rules follow the pod's readiness a moment later."""
+        try:
+            self.admin(host).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def s3(self) -> str:
         """URL of the S3 server."""
