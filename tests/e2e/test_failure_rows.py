@@ -1,0 +1,433 @@
+"""Rows of docs/failure-modes.md about Jobs, dumps and stores. The operator's own are in test_failure_rows_operator.py.
+
+One site serves all tests of a module: each leaves it whole, or the next one fails.
+"""
+
+import copy
+import json
+import random
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from kubernetes import client
+
+from support import node
+from support.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
+from support.faulty_http import Faults, FaultyProxy, Request
+from support.operator import Operator
+from support.promises import (
+    fresh,
+    holds_all_promises,
+    is_no_snapshot,
+    manifest,
+    old_or_new,
+    set_marker,
+    stored_keys,
+    uploads,
+)
+from support.site import Servers, Site, make_site, secret
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+    """A site with some data and one snapshot, `base`."""
+    with make_site(cluster, servers) as site:
+        code, log = site.in_app("load", "--seconds", "3", "--writers", "2", "--seed", "5")
+        assert code == 0, log
+        site.completed("Snapshot", site.snapshot("base"))
+        yield site
+
+
+@contextmanager
+def ballast(site: Site) -> Iterator[None]:
+    """Two tables whose dump is larger than any single upload: some 45 MiB of what does not compress."""
+    with site.connect() as connection:
+        for name in ("ballast_a", "ballast_b"):
+            connection.execute(
+                f"CREATE TABLE {name} AS SELECT g, (SELECT string_agg(md5(random()::text || g), '') "
+                "FROM generate_series(1, 60)) AS t FROM generate_series(1, 20000) g"
+            )
+    try:
+        yield
+    finally:
+        with site.connect() as connection:
+            connection.execute("DROP TABLE ballast_a, ballast_b")
+
+
+def armed(failpoints: str) -> dict[str, str]:
+    """The annotation that arms failpoints."""
+    return {"ocore.dev/failpoints": failpoints}
+
+
+def pods_of(site: Site, obj: Object, command: str) -> list[Object]:
+    """Pods that run the command for the object."""
+    return site.cluster.pods(site.namespace, f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command={command}")
+
+
+def running_pod(site: Site, kind: str, name: str, command: str, *, but: frozenset[str] = frozenset()) -> Object:
+    """The object's pod of that command, once its container runs; none of those named in `but`."""
+
+    def found() -> Object | None:
+        obj = site.cluster.get(kind, name, site.namespace)
+        for pod in pods_of(site, obj, command) if obj is not None else []:
+            statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+            if pod["metadata"]["name"] not in but and "running" in (statuses[0].get("state") or {}):
+                return pod
+        return None
+
+    pod: Object = wait_for(f"running pod of {command} for {name}", found, 90)
+    return pod
+
+
+def at_failpoint(site: Site, pod: Object, point: str) -> None:
+    """Waits until the pod has reached the failpoint."""
+    name = pod["metadata"]["name"]
+    wait_for(f"{name} at {point}", lambda: f"failpoint {point}" in site.cluster.logs(site.namespace, name), 60)
+
+
+# --- 2: the Job's pod dies ------------------------------------------------------------------------------------
+
+
+def test_row_02_pods_deleted(site: Site) -> None:
+    """The pod of every attempt is deleted at once, with its log and its termination message: Failed, and said why."""
+    name = site.snapshot(fresh("deleted"), annotations=armed("after-upload-before-manifest=sleep:60"))
+    seen: set[str] = set()
+    for _ in range(3):
+        pod = running_pod(site, "Snapshot", name, "snapshot", but=frozenset(seen))
+        seen.add(pod["metadata"]["name"])
+        site.cluster.delete("Pod", pod["metadata"]["name"], site.namespace, gracePeriodSeconds=0)
+    obj = site.finished("Snapshot", name, 120)
+    found = condition(obj, "Failed")
+    assert found is not None, obj["status"]
+    assert found["reason"] in ("JobLost", "JobFailed")
+    assert "attempt 3" in found["message"].lower()
+    is_no_snapshot(site, obj)
+    holds_all_promises(site)
+
+
+def test_row_02_pod_drained(site: Site) -> None:
+    """The pod is ended as a drained node would: SIGTERM, another attempt, Complete."""
+    name = site.snapshot(fresh("drained"), annotations=armed("after-upload-before-manifest=sleep:60@1"))
+    pod = running_pod(site, "Snapshot", name, "snapshot")
+    at_failpoint(site, pod, "after-upload-before-manifest")
+    site.cluster.delete("Pod", pod["metadata"]["name"], site.namespace, gracePeriodSeconds=2)
+    obj = site.completed("Snapshot", name, 120)
+    assert obj["status"]["attempt"] == 2
+    holds_all_promises(site)
+
+
+def test_row_02_pod_pending(site: Site) -> None:
+    """No node takes the pod: Failed at the deadline, with the scheduler's words."""
+    (name_of_node,) = [n["metadata"]["name"] for n in site.cluster.objects("Node")]
+    site.cluster.kubectl("cordon", name_of_node)
+    try:
+        obj = site.failed("Snapshot", site.snapshot(fresh("pending"), timeoutSeconds=30), "PodNotStarted", 30 + 60)
+        assert "nodes are available" in str(condition(obj, "Failed"))
+        is_no_snapshot(site, obj)
+    finally:
+        site.cluster.kubectl("uncordon", name_of_node)
+    holds_all_promises(site)
+
+
+# --- 10, 11: dumps that fail ----------------------------------------------------------------------------------
+
+#: Waits for a pg_dump whose processes together have written so many bytes ($1), and kills one of them ($2: first or last).
+_KILL_DUMP = """
+until [ "$SECONDS" -gt 60 ]; do
+  pids=$(pgrep -f -- '/pg_dump --format=directory') || continue
+  sum=0
+  for p in $pids; do
+    n=$(awk '/^wchar/ { print $2 }' "/proc/$p/io" 2>/dev/null) && sum=$((sum + ${n:-0}))
+  done
+  if [ "$sum" -ge "$1" ]; then
+    if [ "$2" = first ]; then p=${pids%%[!0-9]*}; else p=${pids##*[!0-9]}; fi
+    kill -9 "$p" && echo "$sum" && exit 0
+  fi
+done
+echo no pg_dump wrote that much >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize("victim", ["first", "last"])
+def test_row_10_truncated_dumps_are_no_snapshots(site: Site, victim: str) -> None:
+    """pg_dump's leader, or one of its workers, is killed after a random number of bytes in each attempt."""
+    chance = random.Random(f"row 10 {victim}")  # noqa: S311 - the same places in every run
+    with ballast(site):
+        name = site.snapshot(fresh("truncated"), deletionPolicy="Delete")
+        for _ in range(3):
+            node.run(_KILL_DUMP, str(chance.randrange(1, 30 * MIB)), victim, timeout=90)
+        obj = site.failed("Snapshot", name, "DumpFailed", 120)
+    assert obj["status"]["attempt"] == 3
+    assert "pg_dump" in str(condition(obj, "Failed"))
+    is_no_snapshot(site, obj)
+    site.failed("Rollback", site.rollback(fresh("refused"), name), "SnapshotNotComplete", 90)
+    holds_all_promises(site)
+
+
+def test_row_11_bad_host(cluster: Cluster, site: Site) -> None:
+    """The environment was in order; its database's address leads nowhere by now."""
+    host = f"nobody.{site.namespace}.svc.cluster.local"
+    credentials = {"port": "5432", "dbname": site.database, "user": site.role, "password": site.password}
+    cluster.apply(secret("database", site.namespace, host=host, **credentials))
+    try:
+        obj = site.failed("Snapshot", site.snapshot(fresh("bad-host")), "DatabaseUnreachable", 150)
+        assert host in str(condition(obj, "Failed"))
+        is_no_snapshot(site, obj)
+    finally:
+        cluster.apply(secret("database", site.namespace, host=site.host, **credentials))
+        # The next probe, not the last one, says how it is.
+        cluster.apply(site.environment_object(jobs={"parallelism": 2}))
+    site.environment_ready()
+    holds_all_promises(site)
+
+
+def test_row_11_time_out(site: Site) -> None:
+    """A table that somebody has locked for good: the dump waits for it, and the deadline ends it."""
+    with site.connect() as connection:
+        connection.execute("BEGIN; LOCK sale_order IN ACCESS EXCLUSIVE MODE")
+        obj = site.failed("Snapshot", site.snapshot(fresh("locked"), timeoutSeconds=30), "DeadlineExceeded", 30 + 60)
+    assert "30 s" in str(condition(obj, "Failed"))
+    is_no_snapshot(site, obj)
+    holds_all_promises(site)
+
+
+# --- 12, 13: the store ----------------------------------------------------------------------------------------
+
+
+def node_address(cluster: Cluster) -> str:
+    """An address of the node, on which a server of this process can be reached by pods."""
+    (found,) = cluster.objects("Node")
+    return next(str(a["address"]) for a in found["status"]["addresses"] if a["type"] == "InternalIP")
+
+
+@pytest.mark.parametrize(("status", "reason"), [(403, "StoreAccessDenied"), (200, "Corrupt")], ids=["refused", "lost"])
+def test_row_12_no_manifest_no_snapshot(
+    cluster: Cluster, servers: Servers, site: Site, status: int, reason: str
+) -> None:
+    """The store refuses the manifest and nothing else, or takes it with good words and forgets it."""
+    server = urlsplit(servers.s3())
+    assert server.hostname
+    assert server.port
+    with FaultyProxy(server.port, target_host=server.hostname, address=node_address(cluster)) as proxy:
+        name = unique("through")
+        store = cluster.get("SnapshotStore", site.store, site.namespace)
+        assert store is not None
+        spec = {"s3": {**store["spec"]["s3"], "endpoint": proxy.endpoint}}
+        meta = {"name": name, "namespace": site.namespace}
+        cluster.apply({"apiVersion": GROUP, "kind": "SnapshotStore", "metadata": meta, "spec": spec})
+        cluster.apply(site.environment_object(storeRef={"name": name}))
+        try:
+            site.completed("Snapshot", site.snapshot(fresh("through")))
+
+            def of_manifest(request: Request) -> bool:
+                return request.method == "PUT" and request.path.partition("?")[0].endswith("/manifest.json")
+
+            proxy.set(Faults(refuse=lambda r: status if of_manifest(r) else None))
+            obj = site.failed("Snapshot", site.snapshot(fresh("no-manifest")), reason, 150)
+            assert any(of_manifest(r) for r in proxy.requests)
+            is_no_snapshot(site, obj)
+            cluster.wait(
+                "Snapshot", obj["metadata"]["name"], site.namespace, lambda o: o["status"].get("residue") == "None", 90
+            )
+        finally:
+            cluster.apply(site.environment_object())
+            cluster.delete("SnapshotStore", name, site.namespace)
+    site.environment_ready()
+    holds_all_promises(site)
+
+
+def test_row_13_multipart(site: Site) -> None:
+    """Objects beyond 16 MiB on the real server, each part with its checksum; what a killed attempt had begun is aborted."""
+    s3, bucket = site.servers.s3_client(), site.bucket
+    with ballast(site):
+        name = site.snapshot(
+            fresh("multipart"),
+            annotations=armed("snapshot-dump-running=kill@1,snapshot-start=sleep:6@2"),
+            verify="Full",
+            deletionPolicy="Delete",
+        )
+        begun = wait_for("uploads of the killed attempt", lambda: uploads(site), 90)
+        obj = site.completed("Snapshot", name, 150)
+    assert obj["status"]["attempt"] == 2
+    assert is_true(obj, "Verified")
+    assert all(obj["status"]["id"] in key for key in begun)
+    largest = max(manifest(site, obj)["database"]["files"], key=lambda f: f["size"])
+    assert largest["size"] > 16 * MIB
+    stored = s3.head_object(Bucket=bucket, Key=f"test/{largest['key']}")
+    assert stored["ContentLength"] == largest["size"]
+    assert "-" in stored["ETag"], "not stored by a multipart upload"
+    wait_for("stale uploads aborted", lambda: uploads(site) == [], 90)
+    holds_all_promises(site)
+
+
+# --- 16, 17: placement and eviction ---------------------------------------------------------------------------
+
+
+def test_row_16_node_of_the_claims_user(cluster: Cluster, site: Site) -> None:
+    """The application has mounted the claim on a node: the Job must go there, or it would hang in the attach."""
+    name = site.snapshot(fresh("placed"))
+    obj = site.completed("Snapshot", name)
+    (app,) = cluster.pods(site.namespace, "app=shop")
+    selector = f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command=snapshot"
+    (job,) = cluster.objects("Job", site.namespace, selector)
+    terms = job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    (term,) = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    (field,) = term["matchFields"]
+    assert (field["key"], field["operator"], list(field["values"])) == (
+        "metadata.name",
+        "In",
+        [app["spec"]["nodeName"]],
+    )
+
+
+def test_row_16_volume_that_never_attaches(cluster: Cluster, site: Site, operator: Operator) -> None:
+    """A volume whose driver is on no node: Failed at the start deadline, with the kubelet's words."""
+    name = unique("stuck")
+    source = {"csi": {"driver": "gone.example.com", "volumeHandle": name}}
+    size, modes = {"storage": "1Gi"}, ["ReadWriteOnce"]
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {
+                "capacity": size, "accessModes": modes, "storageClassName": "none", **source,
+                "claimRef": {"namespace": site.namespace, "name": name},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": site.namespace},
+            "spec": {"accessModes": modes, "storageClassName": "none", "resources": {"requests": size}},
+        },
+    )  # fmt: skip
+    environment = site.environment_object(filestore={"claimName": name, "path": site.path, "layout": "Odoo"})
+    environment["metadata"]["name"] = name
+    operator.set_env("OCORE_START_DEADLINE=20")
+    try:
+        cluster.apply(environment)
+        obj = site.failed(
+            "Snapshot", site.snapshot(fresh("stuck"), environmentRef={"name": name}), "PodNotStarted", 150
+        )
+        message = str(condition(obj, "Failed"))
+        assert "Attach" in message or "Mount" in message, message
+    finally:
+        operator.set_env("OCORE_START_DEADLINE-")
+        cluster.delete("Environment", name, site.namespace)
+        cluster.delete("PersistentVolumeClaim", name, site.namespace)
+        cluster.delete("PersistentVolume", name)
+    holds_all_promises(site)
+
+
+def test_row_17_evicted_in_mid_restore(site: Site) -> None:
+    """The restore's pod is evicted while the database beside the live one is half there."""
+    set_marker(site, 17)
+    name = site.rollback(
+        fresh("evicted"), "base", annotations=armed("restore-database-loaded=sleep:60@1"), undoWindowSeconds=0
+    )
+    pod = running_pod(site, "Rollback", name, "restore")
+    at_failpoint(site, pod, "restore-database-loaded")
+    meta = client.V1ObjectMeta(name=pod["metadata"]["name"], namespace=site.namespace)
+    options = client.V1DeleteOptions(grace_period_seconds=1)
+    site.cluster.core.create_namespaced_pod_eviction(
+        meta.name, site.namespace, client.V1Eviction(metadata=meta, delete_options=options)
+    )
+    assert site.accepts_connections()
+    obj = site.completed("Rollback", name, 240)
+    assert obj["status"]["attempt"] == 2
+    old_or_new(site, obj)
+    holds_all_promises(site)
+
+
+# --- 18, 19, 20 -----------------------------------------------------------------------------------------------
+
+
+def twin(site: Site, job: Object, identity: str, failpoint: str) -> Object:
+    """A pod as that snapshot's Job makes it, but for a snapshot of another id, once it is at the failpoint."""
+    name, spec = unique("twin"), copy.deepcopy(job["spec"]["template"]["spec"])
+    container = spec["containers"][0]
+    old = container["args"][container["args"].index("--snapshot-id") + 1]
+    container["args"] = [a.replace(old, identity) for a in container["args"]]
+    container["env"].append({"name": "OCORE_FAILPOINTS", "value": failpoint})
+    meta = {"name": name, "namespace": site.namespace}
+    site.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    pod = site.cluster.wait("Pod", name, site.namespace, lambda p: p["status"].get("phase") == "Running", 60, "runs")
+    at_failpoint(site, pod, failpoint.partition("=")[0])
+    return pod
+
+
+def test_row_18_two_pods_of_one_snapshot(cluster: Cluster, site: Site) -> None:
+    """Both have stored everything when the first writes its manifest: the other says so and takes its own objects away."""
+    model = site.completed("Snapshot", site.snapshot(fresh("model")))
+    selector = f"ocore.dev/uid={model['metadata']['uid']},ocore.dev/command=snapshot"
+    (job,) = cluster.objects("Job", site.namespace, selector)
+    identity = str(uuid.uuid4())
+    # One after the other to the same point: each removes frozen folders that nobody should use when it starts.
+    pods = [twin(site, job, identity, f"after-upload-before-manifest=sleep:{seconds}") for seconds in (15, 4)]
+
+    results: dict[bool, list[Object]] = {True: [], False: []}
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        ended = cluster.wait(
+            "Pod", name, site.namespace, lambda p: p["status"].get("phase") in ("Succeeded", "Failed"), 120, "ended"
+        )
+        result = json.loads(ended["status"]["containerStatuses"][0]["state"]["terminated"]["message"])
+        results[result["ok"]].append({**result, "uid": pod["metadata"]["uid"]})
+        cluster.delete("Pod", name, site.namespace)
+    (winner,), (loser,) = results[True], results[False]
+    assert loser["failure"]["reason"] == "ManifestExists"
+
+    # The operator finds what the winner stored, as after a rebuilt cluster; nothing of the loser is left.
+    obj = site.completed("Snapshot", site.snapshot(fresh("winner"), id=identity, deletionPolicy="Delete"))
+    assert manifest(site, obj)["attempt"].endswith(winner["uid"])
+    assert obj["status"]["manifestSha256"] == winner["payload"]["manifestSha256"]
+    assert [k for k in stored_keys(site) if loser["uid"] in k] == []
+    cluster.patch("Snapshot", obj["metadata"]["name"], site.namespace, {"spec": {"verify": "Full"}})
+    cluster.wait("Snapshot", obj["metadata"]["name"], site.namespace, lambda o: is_true(o, "Verified"), 60)
+    holds_all_promises(site)
+
+
+def test_row_19_restore_from_an_incomplete_snapshot(site: Site) -> None:
+    """Everything is stored but the manifest. A rollback to it waits while it runs, and is refused once it has failed."""
+    set_marker(site, 19)
+    failpoints = armed("after-upload-before-manifest=sleep:60")
+    snapshot = site.snapshot(fresh("incomplete"), annotations=failpoints, timeoutSeconds=30, deletionPolicy="Delete")
+    pod = running_pod(site, "Snapshot", snapshot, "snapshot")
+    at_failpoint(site, pod, "after-upload-before-manifest")
+    rollback = site.rollback(fresh("refused"), snapshot)
+    site.cluster.wait(
+        "Rollback",
+        rollback,
+        site.namespace,
+        lambda o: (condition(o, "Reconciling") or {}).get("reason") == "WaitingForSnapshot",
+        60,
+        "waits",
+    )
+    is_no_snapshot(site, site.failed("Snapshot", snapshot, "DeadlineExceeded", 30 + 60))
+    obj = site.failed("Rollback", rollback, "SnapshotNotComplete", 90)
+    assert obj["status"].get("restoreJobName") is None
+    old_or_new(site, obj)
+    holds_all_promises(site)
+
+
+@pytest.mark.parametrize("major", [15, 17])
+def test_row_20_client_of_the_servers_major(cluster: Cluster, servers: Servers, major: int) -> None:
+    """The mover's image and pg_dump are of the server's major version, and the manifest says so."""
+    with make_site(cluster, servers, major=major, application=False) as site:
+        obj = site.completed("Snapshot", site.snapshot("taken"))
+        found = manifest(site, obj)["database"]
+        with servers.admin(site.host) as connection:
+            row = connection.execute("SHOW server_version").fetchone()
+        assert row is not None
+        assert (found["serverVersion"], found["serverMajor"]) == (row[0], major)
+        assert found["clientVersion"].split(".")[0] == str(major)
+        assert obj["status"]["clientVersion"] == found["clientVersion"]
+        for job in cluster.objects("Job", site.namespace, "ocore.dev/command=snapshot"):
+            assert job["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"mover:{major}")

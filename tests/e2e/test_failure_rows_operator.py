@@ -1,0 +1,229 @@
+"""Rows of docs/failure-modes.md about the operator: killed, stopped, cut off, in a crowd, too late."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from ocore_crds.naming import LABEL_COMMAND
+from support import node
+from support.cluster import Cluster, Object, condition, is_true, wait_for
+from support.operator import NAMESPACE, Operator
+from support.promises import fresh, holds_all_promises, is_no_snapshot, manifest
+from support.site import Servers, Site, make_site
+
+#: Seconds in which the operator is in step again after it has missed something.
+IN_STEP = 70
+
+
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+    """A site with some data."""
+    with make_site(cluster, servers) as site:
+        code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", "6")
+        assert code == 0, log
+        yield site
+
+
+def phase(site: Site, name: str) -> str | None:
+    """A Snapshot's phase."""
+    obj = site.cluster.get("Snapshot", name, site.namespace) or {}
+    return obj.get("status", {}).get("phase")  # type: ignore[no-any-return]
+
+
+def jobs_of(site: Site, obj: Object, command: str) -> list[Object]:
+    """Jobs that run the command for the object."""
+    return site.cluster.objects(
+        "Job", site.namespace, f"ocore.dev/uid={obj['metadata']['uid']},{LABEL_COMMAND}={command}"
+    )
+
+
+def over(job: Object) -> bool:
+    """Whether a Job has ended well."""
+    return any(c["type"] == "Complete" and c["status"] == "True" for c in job.get("status", {}).get("conditions") or ())
+
+
+def test_row_01_terminal_within_its_deadline(site: Site, operator: Operator) -> None:
+    """The Job hangs and the operator is killed: whoever comes next still ends it, at most 60 s after its deadline."""
+    name = site.snapshot(
+        fresh("hangs"),
+        annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:600"},
+        timeoutSeconds=30,
+    )
+    wait_for("running", lambda: phase(site, name) == "Running", 60)
+    begun = time.monotonic()
+    operator.kill()
+    obj = site.failed("Snapshot", name, "DeadlineExceeded", 30 + 60)
+    assert time.monotonic() - begun <= 30 + 60
+    assert obj["status"]["attempt"] == 1
+    is_no_snapshot(site, obj)
+    holds_all_promises(site)
+
+
+def test_row_15_job_gone_before_it_was_observed(site: Site, operator: Operator) -> None:
+    """Nobody looks while the Job ends and its TTL takes it away: the result is read from the manifest."""
+    name = site.snapshot(fresh("unseen"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:8"})
+    wait_for("running", lambda: phase(site, name) == "Running", 60)
+    obj = site.cluster.get("Snapshot", name, site.namespace)
+    assert obj is not None
+    (job,) = wait_for("Job", lambda: jobs_of(site, obj, "snapshot"), 60)
+    job_name = job["metadata"]["name"]
+    site.cluster.wait(
+        "Snapshot", name, site.namespace, lambda o: o["status"].get("jobName") == job_name, 30, "names its Job"
+    )
+    operator.scale(0)
+    try:
+        site.cluster.wait("Job", job_name, site.namespace, over, 90, "ended unseen")
+        site.cluster.delete("Job", job_name, site.namespace)
+        site.cluster.wait_gone("Job", job_name, site.namespace, 60)
+        wait_for("its pod gone", lambda: not site.cluster.pods(site.namespace, f"job-name={job_name}"), 60)
+    finally:
+        operator.scale(1)
+    obj = site.completed("Snapshot", name, 120)
+    assert obj["status"]["attempt"] == 1
+    assert len(jobs_of(site, obj, "inspect")) == 1
+    assert manifest(site, obj)["identity"]["snapshotId"] == obj["status"]["id"]
+    assert obj["status"]["evidence"]["missing"] == []
+    holds_all_promises(site)
+
+
+class Crowd:
+    """Somebody else who writes the status of an object, as fast as the API server lets them, with a condition of their own."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self._site, self._name = site, name
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._write, args=(i,)) for i in range(3)]
+        self.writes = 0
+        self.conflicts = 0
+
+    def __enter__(self) -> "Crowd":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _write(self, index: int) -> None:
+        snapshots = self._site.cluster.resource("Snapshot")
+        type_ = f"SomebodyElse{index}"
+        while not self._stop.wait(0.02):
+            obj = self._site.cluster.get("Snapshot", self._name, self._site.namespace)
+            if obj is None or "status" not in obj:
+                continue
+            found = obj["status"].get("conditions", [])
+            mine = {
+                "type": type_, "status": "True", "reason": "Busy", "message": str(self.writes),
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }  # fmt: skip
+            obj["status"]["conditions"] = [c for c in found if c["type"] != type_] + [mine]
+            try:
+                snapshots.status.replace(body=obj, namespace=self._site.namespace, field_manager=f"crowd-{index}")
+                self.writes += 1
+            except ApiException as error:
+                if error.status != 409:
+                    raise
+                self.conflicts += 1
+
+
+def test_row_21_conflict_storm(site: Site, operator: Operator) -> None:
+    """Three others write the same status all the time: it converges, and what they wrote is left alone."""
+    name = site.snapshot(fresh("crowded"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:3"})
+    with Crowd(site, name) as crowd:
+        obj = site.completed("Snapshot", name, 120)
+        assert obj["status"]["attempt"] == 1
+    assert crowd.writes > 50
+    assert crowd.conflicts > 0, "nobody was in anybody's way"
+    obj = site.completed("Snapshot", name)
+    assert obj["status"]["phase"] == "Complete"
+    assert condition(obj, "Reconciling") is None
+    assert all(is_true(obj, f"SomebodyElse{i}") for i in range(3))
+    assert len(jobs_of(site, obj, "snapshot")) == 1
+    holds_all_promises(site)
+
+
+@pytest.mark.parametrize("harm", ["cut", "half-open", "api-server-killed"])
+def test_row_22_in_step_after_a_lost_watch(site: Site, cluster: Cluster, operator: Operator, harm: str) -> None:
+    """What is created while every connection is broken, dead without a word, or gone with its server is seen within 70 s."""
+    operator.ready()
+    service = cluster.get("Service", "kubernetes", "default")
+    assert service is not None
+    with node.PodNetwork(operator.pod(), service["spec"]["clusterIP"]) as network:
+        wait_for("the watches stand", lambda: len(network.connections()) >= 5, 30)
+        if harm == "cut":
+            network.cut()
+        elif harm == "half-open":
+            network.half_open()
+        else:
+            # Its watch cache is gone as well: versions from before are answered with 410 Gone.
+            node.kill_component("kube-apiserver")
+        begun = time.monotonic()
+        name = fresh(harm)
+        wait_for("created", lambda: site.snapshot(name), 60)
+        wait_for("seen", lambda: phase(site, name) is not None, IN_STEP)
+        print(f"{harm}: in step after {time.monotonic() - begun:.1f} s")
+        site.completed("Snapshot", name, 120)
+    operator.ready()
+    holds_all_promises(site)
+
+
+def versions(site: Site) -> dict[str, str]:
+    """Every object of ours in the site's namespace with its version: nobody has written where it is the same later."""
+    kinds = ("Environment", "SnapshotStore", "Snapshot", "Rollback", "Job", "Pod")
+    return {
+        f"{kind}/{o['metadata']['name']}": o["metadata"]["resourceVersion"]
+        for kind in kinds
+        for o in site.cluster.objects(kind, site.namespace)
+    }
+
+
+def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) -> None:
+    """The leader is stopped just before it would create a Job, loses its lease to another one, and goes on: it must not write."""
+    operator.ready()
+    old = operator.pod()
+    name = fresh("split")
+    try:
+        cluster.kubectl("-n", NAMESPACE, "scale", f"deployment/{operator.deployment}", "--replicas=2")
+        wait_for("a second operator", lambda: len(operator.pods()) == 2, 60)
+        new = next(p for p in operator.pods() if p["metadata"]["uid"] != old["metadata"]["uid"])
+        wait_for("its process", lambda: operator.processes(new), 60)
+
+        site.snapshot(name, annotations={"ocore.dev/failpoints": "operator-snapshot-started=sleep:3"})
+        wait_for("at the failpoint", lambda: "operator-snapshot-started" in _log(cluster, old), 60)
+        stopped = operator.processes(old)
+        node.signal(stopped, "STOP")
+        holder = operator.lease()["holderIdentity"]
+        assert old["metadata"]["uid"] in holder
+        wait_for("the other one leads", lambda: new["metadata"]["uid"] in operator.lease()["holderIdentity"], 60)
+        obj = site.completed("Snapshot", name, 120)
+        wait_for("all is quiet", lambda: all(over(j) for j in cluster.objects("Job", site.namespace)), 60)
+        before, restarts = versions(site), operator.restarts(_pod(cluster, old))
+
+        node.signal(stopped, "CONT")
+        wait_for("the old leader exits", lambda: operator.restarts(_pod(cluster, old)) > restarts, 60)
+        last = cluster.logs(NAMESPACE, old["metadata"]["name"], previous=True).strip().splitlines()[-1]
+        assert "lease lost" in last, last
+        state = _pod(cluster, old)["status"]["containerStatuses"][0]["lastState"]["terminated"]
+        assert state["exitCode"] == 1
+        assert versions(site) == before
+        assert new["metadata"]["uid"] in operator.lease()["holderIdentity"]
+        assert len(jobs_of(site, obj, "snapshot")) == 1
+    finally:
+        node.signal(operator.processes(old), "CONT")
+        operator.scale(1)
+    holds_all_promises(site)
+
+
+def _log(cluster: Cluster, pod: Object) -> str:
+    return cluster.logs(NAMESPACE, pod["metadata"]["name"], since_seconds=60)
+
+
+def _pod(cluster: Cluster, pod: Object) -> Object:
+    found = cluster.get("Pod", pod["metadata"]["name"], NAMESPACE)
+    assert found is not None
+    return found
