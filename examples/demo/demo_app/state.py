@@ -114,14 +114,15 @@ def gather(connection: Connection, filestore: Filestore, scanner: Scanner, title
 def provenance(connection: Connection) -> dict[str, Any]:
     """Which database this is, which rollback brought it here, and which databases stand beside it.
 
-    A restored database carries the setting ``ocore.rollback_id``; the previous one is kept as ``<name>_prev_<id>`` for undo, and
+    A restored database says ``ocore.rollback_id=<id>`` in its comment; the previous one is kept as ``<name>_prev_<id>`` for undo, and
     while a restore runs there is a ``<name>_rb_<id>``.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
             "SELECT current_database() AS name, pg_database_size(current_database()) AS size_bytes,"
             " current_setting('server_version') AS server_version,"
-            " nullif(current_setting('ocore.rollback_id', true), '') AS rollback_id,"
+            " substring(shobj_description((SELECT oid FROM pg_database WHERE datname = current_database()), 'pg_database')"
+            "   FROM 'ocore[.]rollback_id=([0-9a-f-]{36})') AS rollback_id,"
             " (SELECT value FROM ir_config_parameter WHERE key = 'database.uuid') AS uuid"
         ).fetchone()
         beside = cursor.execute(

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .output import StepFailed
+from .output import StepFailed, Unavailable
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CLUSTER = REPOSITORY / "localcluster/cluster"
@@ -84,10 +84,15 @@ class Kube:
         )
 
     def app(self, path: str) -> Any:
-        """JSON of the application's API, through the API server's own proxy: no port needs to be forwarded."""
-        return json.loads(
-            self.run("kubectl", "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/services/shop:http/proxy{path}")
-        )
+        """JSON of the application's API, through the API server's own proxy: no port needs to be forwarded.
+
+        Raises Unavailable where it does not answer.
+        """
+        try:
+            raw = f"/api/v1/namespaces/{NAMESPACE}/services/shop:http/proxy{path}"
+            return json.loads(self.run("kubectl", "get", "--raw", raw))
+        except StepFailed as error:
+            raise Unavailable(f"the shop does not answer: {error}", *error.look_at) from error
 
     def in_app(self, *arguments: str, timeout: float = 120, ok: tuple[int, ...] = (0,)) -> Any:
         """JSON that a command of the application prints, run in its pod."""

@@ -22,6 +22,10 @@ class StepFailed(Exception):
         self.look_at = look_at
 
 
+class Unavailable(StepFailed):
+    """It did not answer just now; a wait looks again."""
+
+
 @dataclass(frozen=True)
 class Look:
     """What a wait saw: whether it is over, and words for people."""
@@ -72,7 +76,10 @@ class Output:
     def _poll(look: Callable[[], Look], seconds: float, show: Callable[[str, float], None]) -> Look:
         deadline = time.monotonic() + seconds
         while True:
-            seen = look()
+            try:
+                seen = look()
+            except Unavailable as error:
+                seen = Look(False, str(error))
             if seen.done or time.monotonic() >= deadline:
                 return seen
             show(seen.words, time.monotonic())

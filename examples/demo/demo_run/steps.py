@@ -81,6 +81,7 @@ class Demo:
     def load(self) -> None:
         """Customers."""
         self.kube.kubectl("delete", "job", "load", "--ignore-not-found", "--wait", timeout=90)
+        self.output.wait("the shop", self._free, _OPERATION_SECONDS, f"kubectl -n {NAMESPACE} get osnap,orb")
         before = self.kube.app("/api/state")["orders"]["last_id"] or 0
         self.kube.apply([DEMO / "load.yaml"], "")
 
@@ -218,6 +219,14 @@ Remove it:
                 f"kubectl -n {NAMESPACE} get jobs,pods",
                 f"kubectl -n {OPERATOR_NAMESPACE} logs -l app.kubernetes.io/instance={RELEASE} --tail 50",
             )
+
+    def _free(self) -> Look:
+        """Whether nothing holds the environment (an earlier run that was stopped goes on by itself) and the shop answers."""
+        status = (self.kube.get("environment", "shop") or {}).get("status", {})
+        operation = status.get("operation")
+        if operation:
+            return Look(False, f"{operation['kind'].lower()} {operation['name']} of an earlier run is not over yet")
+        return Look(True, f"{self.kube.app('/api/state')['orders']['count']} orders so far")
 
     def _object(self, kind: str, name: str) -> Look:
         obj = self.kube.get(kind, name) or {}

@@ -15,7 +15,8 @@ from demo_app.filestore import Filestore
 from demo_app.load import Load, LoadPlan, LoadReport
 from demo_app.settings import Settings
 from demo_app.targets import DirectTarget
-from support.private_postgres import PrivatePostgres
+
+from .conftest import Postgres
 
 
 class Running:
@@ -68,7 +69,7 @@ def test_collection_never_takes_a_file_that_a_row_names(settings: Settings) -> N
     assert not unexpected, report.errors
 
 
-def restored(settings: Settings, server: PrivatePostgres, dump: Path, copy: Path) -> CheckReport:
+def restored(settings: Settings, server: Postgres, dump: Path, copy: Path) -> CheckReport:
     """Restores the dump into a database of its own and checks it against the copied filestore."""
     name = settings.connection_parameters()["dbname"] + "_copy"
     server.create_database(name)
@@ -94,9 +95,7 @@ def copy_files(source: Path, target: Path, names: set[str] | None = None) -> Non
 PLAN = LoadPlan(seconds=60, rate=400, writers=6, burst=200, delete_share=0.3, gc_seconds=0.2, max_bytes=4096, seed=5)
 
 
-def test_filestore_first_then_dump_loses_attachments(
-    settings: Settings, server: PrivatePostgres, tmp_path: Path
-) -> None:
+def test_filestore_first_then_dump_loses_attachments(settings: Settings, server: Postgres, tmp_path: Path) -> None:
     """Odoo's own order: an attachment committed between the copy and the dump is in the one and not in the other."""
     copy, dump = tmp_path / "copy", tmp_path / "dump"
     with Running(settings, PLAN) as running:
@@ -110,7 +109,7 @@ def test_filestore_first_then_dump_loses_attachments(
 
 
 def test_dump_snapshot_first_with_collection_held_off_loses_none(
-    settings: Settings, server: PrivatePostgres, tmp_path: Path
+    settings: Settings, server: Postgres, tmp_path: Path
 ) -> None:
     """The right order: hold collection off, export a snapshot, freeze the files that it names, release, dump that snapshot."""
     frozen, dump = tmp_path / "frozen", tmp_path / "dump"

@@ -2,18 +2,20 @@
 
 import threading
 import time
+from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from demo_app import shop
 from demo_app.check import check
-from demo_app.database import Connection, connect, create_schema
+from demo_app.database import Connection, Pool, connect, create_schema
 from demo_app.filestore import CHECKLIST, ContentDiffersError, Filestore, sha1
 from demo_app.settings import Settings
-from support.private_postgres import PrivatePostgres
+from demo_app.state import provenance
+
+from .conftest import Postgres
 
 HELLO = shop.NewAttachment("hello.txt", b"hello", "text/plain")
 HELLO_SHA1 = "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"
@@ -175,26 +177,33 @@ def test_check_finds_every_kind_of_fault(connection: Connection, filestore: File
     assert {e["store_fname"] for e in report["examples"]} == set(names[:4])
 
 
-def test_a_renamed_database_is_reconnected_to(settings: Settings, server: PrivatePostgres, tmp_path: Path) -> None:
-    """A pool outlives the switch of a rollback: its connections were ended, the next one is new."""
-    from demo_app.database import Pool
-
+def test_a_switched_database_is_reconnected_to_and_known(settings: Settings, server: Postgres) -> None:
+    """A pool outlives the switch of a rollback: its connections were ended, the next one is new and says where it is from."""
     live = settings.connection_parameters()["dbname"]
+    rollback = "9c1f77aa-0000-4000-8000-000000000000"
     pool = Pool(lambda: connect(settings))
     with pool.connection() as first:
-        first.execute("SELECT 1")
-    server.create_database(f"{live}_rb")
+        assert provenance(first)["rollback_id"] is None
+    server.create_database(f"{live}_rb_9c1f77aa")
+    with connect(replace(settings, dbname=f"{live}_rb_9c1f77aa")) as restored:
+        create_schema(restored)
     with server.connect() as admin:
-        admin.execute(f"ALTER DATABASE \"{live}_rb\" SET ocore.rollback_id = 'marked'")
-        admin.execute(f'ALTER DATABASE "{live}" ALLOW_CONNECTIONS false')
+        admin.execute(f"COMMENT ON DATABASE {live}_rb_9c1f77aa IS 'the shop\nocore.rollback_id={rollback}'")
+        with pool.connection() as first:
+            assert [(b["name"], b["kind"]) for b in provenance(first)["beside"]] == [
+                (f"{live}_rb_9c1f77aa", "restored")
+            ]
+        admin.execute(f"ALTER DATABASE {live} ALLOW_CONNECTIONS false")
         admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [live])
         with pytest.raises(psycopg.OperationalError), pool.connection():
             pass  # refused, not hanging
-        admin.execute(f'ALTER DATABASE "{live}" RENAME TO "{live}_prev"')
-        admin.execute(f'ALTER DATABASE "{live}_rb" RENAME TO "{live}"')
+        admin.execute(f"ALTER DATABASE {live} RENAME TO {live}_prev_9c1f77aa")
+        admin.execute(f"ALTER DATABASE {live}_rb_9c1f77aa RENAME TO {live}")
     try:
         with pool.connection() as fresh:
-            assert fresh.execute("SELECT current_setting('ocore.rollback_id', true)").fetchone() == ("marked",)
+            found = provenance(fresh)
+            assert found["rollback_id"] == rollback
+            assert [(b["name"], b["kind"]) for b in found["beside"]] == [(f"{live}_prev_9c1f77aa", "previous")]
     finally:
         pool.close()
-        server.drop_database(f"{live}_prev")
+        server.drop_database(f"{live}_prev_9c1f77aa")

@@ -21,7 +21,8 @@ from demo_app import page
 from demo_app.load import Load, LoadPlan
 from demo_app.settings import Settings, SettingsError, read_secret
 from demo_app.targets import HttpTarget, TargetError
-from support.private_postgres import PrivatePostgres
+
+from .conftest import Postgres
 
 APP = Path(__file__).resolve().parents[3] / "examples/demo"
 
@@ -172,7 +173,7 @@ def test_nothing_of_the_data_becomes_markup(web: Process) -> None:
     assert "https://" not in text  # nothing from outside
 
 
-def test_probes_follow_database_and_filestore(web: Process, settings: Settings, server: PrivatePostgres) -> None:
+def test_probes_follow_database_and_filestore(web: Process, settings: Settings, server: Postgres) -> None:
     """Not ready while connections are refused, ready again by itself; alive all the time."""
     name = settings.connection_parameters()["dbname"]
     assert web.json("/readyz") == (200, {"ready": True})
