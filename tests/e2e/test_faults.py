@@ -3,7 +3,6 @@
 One site serves all tests of a module: each leaves it whole, or the next one fails.
 """
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,15 @@ import pytest
 from ocore_crds.failpoints import REGISTRY
 from support.cluster import Cluster, condition, is_true
 from support.operator import NAMESPACE, Operator
-from support.promises import fresh, holds_all_promises, is_no_snapshot, old_or_new, roll_back, set_marker
+from support.promises import (
+    fresh,
+    holds_all_promises,
+    is_no_snapshot,
+    old_or_new,
+    probe_for_marker,
+    roll_back,
+    set_marker,
+)
 from support.site import Servers, Site, make_site
 
 SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-"))]
@@ -96,35 +103,6 @@ def test_row_17_mover_killed_in_a_switch(site: Site, point: str) -> None:
     obj = roll_back(site, fresh(point), f"{point}=kill")
     old_or_new(site, obj)
     holds_all_promises(site)
-
-
-def probe_for_marker(site: Site, table: str) -> None:
-    """The application counts as ready only where the live database has that table."""
-    code = (
-        "from demo_app.settings import Settings; from demo_app.database import connect; "
-        f"connect(Settings.from_environment()).execute('SELECT 1 FROM {table} LIMIT 1')"
-    )
-    patch = {
-        "spec": {
-            "template": {
-                "spec": {
-                    "containers": [
-                        {
-                            "name": "app",
-                            "readinessProbe": {
-                                "httpGet": None,
-                                "exec": {"command": ["python3", "-c", code]},
-                                "periodSeconds": 2,
-                                "timeoutSeconds": 5,
-                            },
-                        }
-                    ]
-                }
-            }
-        }
-    }
-    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
-    site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")
 
 
 @pytest.mark.parametrize("point", ["", *SWITCH_BACK_POINTS])

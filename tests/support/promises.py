@@ -124,3 +124,32 @@ def old_or_new(site: Site, obj: Object) -> None:
     else:
         assert obj["status"].get("position") in (None, "Old")
         assert marker(site) > 0, "Failed, but the old data is gone"
+
+
+def probe_for_marker(site: Site, table: str) -> None:
+    """The application counts as ready only where the live database has that table."""
+    code = (
+        "from demo_app.settings import Settings; from demo_app.database import connect; "
+        f"connect(Settings.from_environment()).execute('SELECT 1 FROM {table} LIMIT 1')"
+    )
+    patch = {
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "app",
+                            "readinessProbe": {
+                                "httpGet": None,
+                                "exec": {"command": ["python3", "-c", code]},
+                                "periodSeconds": 2,
+                                "timeoutSeconds": 5,
+                            },
+                        }
+                    ]
+                }
+            }
+        }
+    }
+    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
+    site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")

@@ -94,8 +94,12 @@ class Servers:
             self._postgres[major] = self.start_postgres(f"postgres-{major}", major)
         return self._postgres[major]
 
-    def start_postgres(self, name: str, major: int) -> str:
-        """A server of its own, for a test that harms it."""
+    def start_postgres(self, name: str, major: int, *, respawn: bool = False) -> str:
+        """A server of its own, for a test that harms it. `respawn`: one that dies is started again within its container, at once; the kubelet
+        would wait longer each time."""
+        arguments = ["-c", "fsync=off", "-c", "max_connections=200"]
+        again = 'while :; do /usr/local/bin/entrypoint "$@"; sleep 0.5; done'
+        command: Object = {"command": ["bash", "-c", again, "respawn"]} if respawn else {}
         self.cluster.apply(
             secret(name, self.namespace, password=ADMIN_PASSWORD),
             deployment(
@@ -112,7 +116,8 @@ class Servers:
                                 {"name": "POSTGRES_PASSWORD_FILE", "value": "/secret/password"},
                                 {"name": "PGDATA", "value": "/data/pgdata"},
                             ],
-                            args=["-c", "fsync=off", "-c", "max_connections=200"],
+                            **command,
+                            args=arguments,
                             ports=[{"containerPort": 5432}],
                             readinessProbe={
                                 "exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-U", "postgres"]},

@@ -1,0 +1,268 @@
+"""The soak: random snapshots, rollbacks, deletions and kills under load; after each, the promises of design.md section 2.
+
+Bounded by ``--seconds``, and replayable: what is drawn depends on ``--seed`` only, so the same seed does the same things in the same
+order (what a kill hits depends on the machine). In the cluster's network, with the operator's chart installed or not::
+
+    localcluster/cluster net -- python -m e2e.soak --seconds 1800 --seed 1
+"""
+
+import argparse
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from ocore_crds.failpoints import REGISTRY
+from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
+from support import node
+from support.cluster import Cluster, Object, condition, is_true, wait_for
+from support.operator import Operator
+from support.promises import fresh, holds_all_promises, is_no_snapshot, marker, set_marker
+from support.site import Servers, Site, make_site
+
+SERVER = "postgres-soak"
+#: Snapshots that are kept at most: beyond, one is deleted whatever was drawn.
+KEPT = 5
+#: Seconds that an operation may take, and its deadline's grace (promise 8).
+TIMEOUT, GRACE = 240, 60
+LOAD_SECONDS = 6
+
+Action = Literal["snapshot", "rollback", "delete"]
+Victim = Literal["nobody", "mover", "pod", "operator", "postgres", "kubelet"]
+ACTIONS: tuple[Action, ...] = ("snapshot", "rollback", "delete")
+VICTIMS: tuple[Victim, ...] = ("nobody", "mover", "pod", "operator", "postgres", "kubelet")
+_PREFIXES: dict[Action, tuple[str, ...]] = {
+    "snapshot": ("snapshot-", "after-", "operator-snapshot-"),
+    "rollback": ("restore-", "switch-", "cleanup-", "operator-rollback-"),
+    "delete": ("delete-",),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, drawn before anything of it is known to succeed."""
+
+    number: int
+    action: Action
+    pick: float  # which of the snapshots, as a share of their number
+    victim: Victim
+    point: (
+        float  # which of the action's failpoints, as a share of their number; the mover's or the operator's own death
+    )
+    delay: float  # seconds from the action's start to the other victims' death
+    read_back: bool
+    load_seed: int
+
+    def failpoint(self, action: Action) -> str:
+        """Where the mover or the operator dies."""
+        points = [n for n in REGISTRY if n.startswith(_PREFIXES[action])]
+        return points[int(self.point * len(points))]
+
+
+def plan(seed: int) -> Iterator[Step]:
+    """The steps of a seed, without end."""
+    chance = random.Random(seed)  # noqa: S311 - a schedule
+    number = 0
+    while True:
+        number += 1
+        yield Step(
+            number=number,
+            action=chance.choices(ACTIONS, (4, 4, 1))[0],
+            pick=chance.random(),
+            victim=chance.choices(VICTIMS, (3, 3, 1, 1, 1, 1))[0],
+            point=chance.random(),
+            delay=chance.uniform(0.5, 12),
+            read_back=chance.random() < 0.25,
+            load_seed=chance.randrange(1 << 16),
+        )
+
+
+@dataclass
+class Soak:
+    """One run on one site."""
+
+    site: Site
+    operator: Operator
+    emit: Callable[[str], None] = print
+    outcomes: Counter[str] = field(default_factory=Counter)
+    #: Complete snapshot → value of the marker in it.
+    _snapshots: dict[str, int] = field(default_factory=dict)
+
+    def run(self, seed: int, seconds: float) -> int:
+        """Steps until the time is over; their number. Raises AssertionError of the first promise that is broken."""
+        end = time.monotonic() + seconds
+        for step in plan(seed):
+            if time.monotonic() >= end:
+                return step.number - 1
+            begun = time.monotonic()
+            action = self._possible(step)
+            try:
+                outcome = self._do(step, action)
+                holds_all_promises(self.site, timeout=180)
+            except BaseException:
+                self.emit(f"broken at step {step.number} of seed {seed}: {json.dumps(asdict(step))}")
+                raise
+            self.outcomes[f"{action} {outcome}"] += 1
+            took = time.monotonic() - begun
+            self.emit(f"{step.number:4} {action:8} {step.victim:8} {outcome:24} {took:6.1f} s")
+        raise AssertionError("unreachable")
+
+    def _possible(self, step: Step) -> Action:
+        if not self._snapshots:
+            return "snapshot"
+        return "delete" if len(self._snapshots) > KEPT else step.action
+
+    def _do(self, step: Step, action: Action) -> str:
+        load = threading.Thread(target=self._load, args=(step.load_seed,))
+        load.start()
+        try:
+            match action:
+                case "snapshot":
+                    return self._snapshot(step)
+                case "rollback":
+                    return self._rollback(step)
+                case "delete":
+                    return self._delete(step)
+        finally:
+            load.join(LOAD_SECONDS + 120)
+
+    def _load(self, seed: int) -> None:
+        """Writers at the application's front door, which is closed for a while in every rollback."""
+        self.site.in_app(
+            "load", "--url", self.site.url, "--seconds", str(LOAD_SECONDS), "--writers", "2", "--rate", "20",
+            "--gc-interval", "1", "--seed", str(seed),
+        )  # fmt: skip
+
+    # --- actions ----------------------------------------------------------------------------------------------
+    def _snapshot(self, step: Step) -> str:
+        set_marker(self.site, step.number)
+        name = self.site.snapshot(
+            fresh("soak"),
+            annotations=self._armed(step, "snapshot"),
+            verify="Full" if step.read_back else "Checksums",
+            deletionPolicy="Delete",
+            timeoutSeconds=TIMEOUT,
+        )
+        self._strike(step, "Snapshot", name)
+        obj = self.site.finished("Snapshot", name, TIMEOUT + GRACE)
+        if not is_true(obj, "Complete"):
+            is_no_snapshot(self.site, obj)
+            return self._failed(obj)
+        assert not step.read_back or is_true(obj, "Verified"), obj["status"]
+        self._snapshots[name] = step.number
+        return "Complete"
+
+    def _rollback(self, step: Step) -> str:
+        set_marker(self.site, step.number)
+        snapshot = self._picked(step)
+        name = self.site.rollback(
+            fresh("soak"),
+            snapshot,
+            annotations=self._armed(step, "rollback"),
+            undoWindowSeconds=0,
+            timeoutSeconds=TIMEOUT,
+        )
+        self._strike(step, "Rollback", name)
+        obj = self.site.finished("Rollback", name, TIMEOUT + 60 + GRACE)  # and readyTimeoutSeconds
+        wait_for("live database accepts connections", self.site.accepts_connections, 60)
+        new = is_true(obj, "Complete")
+        expected = self._snapshots[snapshot] if new else step.number
+        found = marker(self.site)
+        assert found == expected, f"{obj['status'].get('phase')}, but the live data is that of step {found}"
+        return "Complete" if new else self._failed(obj)
+
+    def _delete(self, step: Step) -> str:
+        name = self._picked(step)
+        self.site.cluster.patch(
+            "Snapshot", name, self.site.namespace, {"metadata": {"annotations": self._armed(step, "delete")}}
+        )
+        self.site.cluster.delete("Snapshot", name, self.site.namespace)
+        self._strike(step, "Snapshot", name)
+        self.site.cluster.wait_gone("Snapshot", name, self.site.namespace, TIMEOUT + GRACE)
+        del self._snapshots[name]
+        return "Gone"
+
+    def _picked(self, step: Step) -> str:
+        names = sorted(self._snapshots, key=lambda n: self._snapshots[n])
+        return names[int(step.pick * len(names))]
+
+    @staticmethod
+    def _failed(obj: Object) -> str:
+        found = condition(obj, "Failed")
+        assert found is not None, obj["status"]
+        assert len(found["message"]) > 20, found
+        return f"Failed {found['reason']}"
+
+    # --- kills ------------------------------------------------------------------------------------------------
+    @staticmethod
+    def _armed(step: Step, action: Action) -> dict[str, str]:
+        if step.victim != "mover":
+            return {}
+        return {"ocore.dev/failpoints": f"{step.failpoint(action)}=kill@1"}
+
+    def _strike(self, step: Step, kind: str, name: str) -> None:
+        """The death of the others, at some moment of the operation."""
+        if step.victim in ("nobody", "mover"):
+            return
+        threading.Event().wait(step.delay)
+        match step.victim:
+            case "operator":
+                self.operator.kill()
+            case "kubelet":
+                node.kill_component("kubelet")
+            case "postgres":
+                (pod,) = self.site.cluster.pods(self.site.servers.namespace, f"app={SERVER}")
+                node.signal(node.processes(pod, "^postgres -D"), "KILL")
+            case "pod":
+                self._delete_pods(kind, name)
+
+    def _delete_pods(self, kind: str, name: str) -> None:
+        obj = self.site.cluster.get(kind, name, self.site.namespace)
+        if obj is None:
+            return
+        selector = f"{LABEL_MANAGED_BY}={MANAGED_BY},ocore.dev/uid={obj['metadata']['uid']}"
+        for pod in self.site.cluster.pods(self.site.namespace, selector):
+            if pod.get("status", {}).get("phase") == "Running":
+                self.site.cluster.delete("Pod", pod["metadata"]["name"], self.site.namespace, gracePeriodSeconds=0)
+
+
+def soak(
+    cluster: Cluster, servers: Servers, operator: Operator, *, seed: int, seconds: float, emit: Callable[[str], None]
+) -> Soak:
+    """A run on a site and a PostgreSQL server of its own."""
+    host = servers.start_postgres(SERVER, 17, respawn=True)
+    with make_site(cluster, servers, postgres_host=host) as site:
+        run = Soak(site, operator, emit)
+        steps = run.run(seed, seconds)
+        emit(f"seed {seed}: {steps} steps in {seconds:.0f} s, every promise held: {dict(sorted(run.outcomes.items()))}")
+        return run
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m e2e.soak", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=1800, help="no new step begins after that (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same steps (%(default)s)")
+    options = parser.parse_args()
+    cluster = Cluster()
+    operator = Operator(cluster)
+    operator.install()
+    servers = Servers(cluster)
+
+    def emit(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        soak(cluster, servers, operator, seed=options.seed, seconds=options.seconds, emit=emit)
+    finally:
+        cluster.delete("Namespace", servers.namespace)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""`kill -9` of PostgreSQL and of the node's kubelet at every failpoint: the failpoint is held open, the victim dies, the promises hold.
+
+The mover and the operator go on in the middle of it, with their connections, their pods' statuses or their logs lost.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+import pytest
+
+from ocore_crds.failpoints import REGISTRY
+from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
+from support import node
+from support.cluster import Cluster, Object, is_true, wait_for
+from support.operator import NAMESPACE, Operator
+from support.promises import (
+    fresh,
+    holds_all_promises,
+    is_no_snapshot,
+    old_or_new,
+    probe_for_marker,
+    set_marker,
+)
+from support.site import Servers, Site, make_site
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+POSTGRES = "postgres-killed"
+#: Seconds that a failpoint is held open: long enough to be noticed in the log and for the victim to be dead.
+HELD = 8
+SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-", "operator-snapshot-"))]
+BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
+DELETION_POINTS = ["delete-manifest-gone"]
+ROLLBACK_POINTS = [n for n in REGISTRY if n not in {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS}]
+PLAIN_POINTS = {"switch-filestore-moved"}
+
+
+class Sites:
+    """A site of each layout on a PostgreSQL server of their own, made when a test first asks."""
+
+    def __init__(self, cluster: Cluster, servers: Servers, stack: ExitStack) -> None:
+        self._cluster, self._servers, self._stack = cluster, servers, stack
+        self._host: str | None = None
+        self._made: dict[str, Site] = {}
+
+    def of(self, layout: Literal["Odoo", "Plain"]) -> Site:
+        """The site, with some data and one snapshot, `base`."""
+        if self._host is None:
+            self._host = self._servers.start_postgres(POSTGRES, 17, respawn=True)
+        if layout not in self._made:
+            made = make_site(self._cluster, self._servers, layout=layout, postgres_host=self._host)
+            site = self._stack.enter_context(made)
+            code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", "9")
+            assert code == 0, log
+            site.completed("Snapshot", site.snapshot("base"))
+            self._made[layout] = site
+        return self._made[layout]
+
+
+@pytest.fixture(scope="module")
+def sites(cluster: Cluster, servers: Servers) -> Iterator[Sites]:
+    with ExitStack() as stack:
+        yield Sites(cluster, servers, stack)
+
+
+@pytest.fixture
+def site(sites: Sites, point: str) -> Site:
+    """The site whose layout the failpoint is about."""
+    return sites.of("Plain" if point in PLAIN_POINTS else "Odoo")
+
+
+def kill_postgres(cluster: Cluster, servers: Servers) -> None:
+    """The postmaster; its children follow it, and it is started again in its container."""
+    (pod,) = cluster.pods(servers.namespace, f"app={POSTGRES}")
+    node.signal(node.processes(pod, "^postgres -D"), "KILL")
+
+
+def held(site: Site, point: str, name: str) -> bool:
+    """Whether a Job of the site, or the operator for that object, stands at the failpoint."""
+    for pod in site.cluster.pods(site.namespace, f"{LABEL_MANAGED_BY}={MANAGED_BY}"):
+        if pod.get("status", {}).get("phase") == "Running":
+            log = site.cluster.logs(site.namespace, pod["metadata"]["name"], since_seconds=HELD)
+            if f"failpoint {point}:" in log:
+                return True
+    log = Operator(site.cluster).logs()
+    return any('"failpoint"' in line and point in line and name in line for line in log.splitlines())
+
+
+def strike(site: Site, victim: str, point: str, name: str) -> None:
+    """Waits until the failpoint is held open, and kills."""
+    wait_for(f"{name} at {point}", lambda: held(site, point, name), 150)
+    if victim == "postgres":
+        kill_postgres(site.cluster, site.servers)
+    else:
+        node.kill_component("kubelet")
+
+
+def armed(point: str) -> dict[str, str]:
+    """Held open in the first attempt."""
+    return {"ocore.dev/failpoints": f"{point}=sleep:{HELD}@1"}
+
+
+def snapshot_ends(site: Site, name: str) -> Object:
+    """Terminal in time, and nothing partial is listed where it failed."""
+    obj = site.finished("Snapshot", name, 300 + 60)
+    if not is_true(obj, "Complete"):
+        is_no_snapshot(site, obj)
+    return obj
+
+
+@pytest.mark.parametrize("victim", ["postgres", "kubelet"])
+@pytest.mark.parametrize("point", SNAPSHOT_POINTS)
+def test_killed_in_a_snapshot(site: Site, victim: str, point: str) -> None:
+    name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
+    strike(site, victim, point, name)
+    obj = snapshot_ends(site, name)
+    assert is_true(obj, "Complete"), obj["status"]
+    holds_all_promises(site, timeout=180)
+
+
+@pytest.mark.parametrize("victim", ["postgres", "kubelet"])
+@pytest.mark.parametrize("point", DELETION_POINTS)
+def test_killed_in_a_deletion(site: Site, victim: str, point: str) -> None:
+    name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
+    site.completed("Snapshot", name)
+    site.cluster.delete("Snapshot", name, site.namespace)
+    strike(site, victim, point, name)
+    site.cluster.wait_gone("Snapshot", name, site.namespace, 180)
+    holds_all_promises(site, timeout=180)
+
+
+@pytest.mark.parametrize("victim", ["postgres", "kubelet"])
+@pytest.mark.parametrize("point", ROLLBACK_POINTS)
+def test_row_17_killed_in_a_rollback(site: Site, victim: str, point: str) -> None:
+    set_marker(site, 3)
+    name = site.rollback(fresh(point), "base", annotations=armed(point), undoWindowSeconds=0)
+    strike(site, victim, point, name)
+    obj = site.finished("Rollback", name, 300 + 60)
+    wait_for("live database accepts connections", site.accepts_connections, 60)
+    old_or_new(site, obj)
+    holds_all_promises(site, timeout=180)
+
+
+@contextmanager
+def not_ready_on_the_restored_one(site: Site) -> Iterator[None]:
+    """The application does not come up on the restored database."""
+    set_marker(site, 4)
+    probe_for_marker(site, "fault_marker")
+    try:
+        yield
+    finally:
+        probe_for_marker(site, "ir_attachment")
+
+
+@pytest.mark.parametrize("victim", ["postgres", "kubelet"])
+@pytest.mark.parametrize("point", BACK_POINTS)
+def test_row_17_killed_in_switching_back(site: Site, victim: str, point: str) -> None:
+    with not_ready_on_the_restored_one(site):
+        name = site.rollback(
+            fresh(point), "base", annotations=armed(point), undoWindowSeconds=0, readyTimeoutSeconds=10
+        )
+        strike(site, victim, point, name)
+        obj = site.finished("Rollback", name, 300 + 60)
+        assert not is_true(obj, "Complete"), obj["status"]
+        wait_for("live database accepts connections", site.accepts_connections, 60)
+        old_or_new(site, obj)
+    holds_all_promises(site, timeout=180)
+
+
+def test_the_servers_are_well(cluster: Cluster, servers: Servers, operator: Operator) -> None:
+    """What the tests above killed serves everybody else."""
+    operator.ready()
+    assert cluster.pods(NAMESPACE, "app.kubernetes.io/component=operator")
+    assert node.component("kubelet")
