@@ -27,6 +27,9 @@ class Operator:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         self.set_env("OCORE_ALLOW_FAILPOINTS=true")
+        # The tag stays the same from build to build: only a new pod has the new image.
+        self.cluster.kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{self.deployment}")
+        self.ready()
 
     @property
     def deployment(self) -> str:
