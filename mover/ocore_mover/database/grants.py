@@ -47,11 +47,12 @@ def split(text: str) -> Iterator[str]:
             yield statement
 
 
-def apply(connection: Connection, owner: str, found: Iterable[str]) -> list[str]:
-    """Runs each in a savepoint as the database's owner; returns the warnings."""
+def apply(connection: Connection, found: Iterable[str], *, role: str | None = None) -> list[str]:
+    """Runs each in a savepoint, as `role` where one is given; returns the warnings."""
     warnings: list[str] = []
     with connection.transaction():
-        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+        if role is not None:
+            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
         for statement in found:
             try:
                 with connection.transaction():

@@ -139,8 +139,10 @@ class DatabaseRestore:
             with connect(
                 self.server.actor.at(self.names.restored), application=APPLICATION, token=self.token
             ) as connection:
-                # The owners last: whoever gives an object away cannot grant on it any more.
-                return grants.apply(connection, owner, found) + grants.apply(connection, owner, owners)
+                # What the dump says runs with the owner's rights only. The owners last: whoever gives an object away cannot
+                # grant on it any more.
+                warnings = grants.apply(connection, found, role=owner)
+                return warnings + grants.apply(connection, owners)
 
 
 def take_down(maintenance: Connection, names: Names) -> Position:
