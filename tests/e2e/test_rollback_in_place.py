@@ -1,0 +1,220 @@
+"""A Rollback in place on a real cluster: what its status tells, what calls it off, what finishes it whatever happens.
+
+One site serves all tests of the module: each leaves it whole, or the next one fails.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.cluster import Cluster, Object, condition, is_true, wait_for
+from support.promises import fresh, holds_all_promises, marker, old_or_new, roll_back, set_marker
+from support.site import Servers, Site, make_site
+
+
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+    """A site with some data and one snapshot, `base`, that has no marker."""
+    with make_site(cluster, servers) as site:
+        code, log = site.in_app("load", "--seconds", "3", "--writers", "2", "--seed", "5")
+        assert code == 0, log
+        site.completed("Snapshot", site.snapshot("base"))
+        yield site
+
+
+def rollback(site: Site, name: str) -> Object | None:
+    """The Rollback as it is."""
+    return site.cluster.get("Rollback", name, site.namespace)
+
+
+def at_stage(site: Site, name: str, *stages: str, timeout: float = 120) -> Object:
+    """The Rollback once it is at one of these stages."""
+    return site.cluster.wait(
+        "Rollback", name, site.namespace, lambda o: o.get("status", {}).get("stage") in stages, timeout, f"at {stages}"
+    )
+
+
+def jobs(site: Site, command: str) -> list[Object]:
+    """The namespace's Jobs that run the command."""
+    return site.cluster.objects("Job", site.namespace, f"ocore.dev/command={command}")
+
+
+def patch_shop(site: Site, **container: Any) -> None:
+    """Changes the application's container and waits for the new pod."""
+    patch = {
+        "spec": {
+            "template": {"spec": {"terminationGracePeriodSeconds": 30, "containers": [{"name": "app", **container}]}}
+        }
+    }
+    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
+    site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")
+
+
+def test_its_status_tells_everything(site: Site) -> None:
+    set_marker(site, 1)
+    name = fresh("story")
+    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="somebody")
+    obj = site.completed("Rollback", name)
+    status = obj["status"]
+    old_or_new(site, obj)
+    assert [s["state"] for s in status["steps"]] == ["Done"] * 8 + ["Pending"], status["steps"]
+    assert status["workloads"] == [{"kind": "Deployment", "name": "shop", "replicas": 1}]
+    times = [
+        status[k] for k in ("queuedAt", "startedAt", "quiescedAt", "switchedAt", "resumedAt", "readyAt", "completedAt")
+    ]
+    assert times == sorted(times)
+    assert 0 < status["refusedSeconds"] < 15
+    assert status["evidence"]["missing"] == []
+    assert status["progress"]["percent"] == 100
+    assert status["observedGeneration"] == obj["metadata"]["generation"]
+    assert is_true(obj, "PreviousRetained")
+    assert condition(obj, "Reconciling") is None
+    assert site.databases() == sorted([site.database, status["previousDatabase"]])
+    environment = site.cluster.wait(
+        "Environment", site.environment, site.namespace, lambda o: not o["status"].get("operation"), 60, "free"
+    )
+    assert [e["name"] for e in environment["status"]["executedRollbacks"]] == [name]
+    events = site.cluster.kubectl("-n", site.namespace, "get", "events", "-o", "jsonpath={.items[*].reason}").split()
+    assert {"Started", "Restored", "Quiescing", "Switched", "Resumed", "Complete"} <= set(events)
+
+    # Deleted inside its undo window: the previous database goes at once. GitOps applies it again: nothing happens.
+    site.cluster.delete("Rollback", name, site.namespace)
+    site.cluster.wait_gone("Rollback", name, site.namespace, 90)
+    assert site.databases() == [site.database]
+    set_marker(site, 2)
+    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="somebody")
+    obj = site.completed("Rollback", name)
+    assert condition(obj, "Complete")["reason"] == "AlreadyExecuted"  # type: ignore[index]
+    assert marker(site) == 2
+    site.cluster.wait("Rollback", name, site.namespace, lambda o: not o["metadata"].get("finalizers"), 30, "let go")
+    # Another one of that name is not the same one.
+    site.cluster.delete("Rollback", name, site.namespace)
+    site.rollback(name, "base", undoWindowSeconds=0)
+    old_or_new(site, site.completed("Rollback", name))
+    holds_all_promises(site)
+
+
+def test_previous_is_dropped_when_the_undo_window_is_over(site: Site) -> None:
+    set_marker(site, 3)
+    name = fresh("window")
+    site.rollback(name, "base", undoWindowSeconds=15)
+    previous = site.completed("Rollback", name)["status"]["previousDatabase"]
+    assert previous in site.databases()
+    obj = site.cluster.wait(
+        "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
+    )
+    found = condition(obj, "PreviousRetained")
+    assert found is not None
+    assert (found["status"], found["reason"]) == ("False", "UndoWindowOver")
+    assert obj["status"]["steps"][-1]["state"] == "Done"
+    assert is_true(obj, "Complete")
+    holds_all_promises(site)
+
+
+def test_a_workload_that_is_scaled_up_again_calls_it_off(site: Site) -> None:
+    set_marker(site, 4)
+    patch_shop(site, lifecycle={"preStop": {"exec": {"command": ["sleep", "15"]}}})
+    try:
+        name = fresh("gitops")
+        site.rollback(name, "base", undoWindowSeconds=0)
+        at_stage(site, name, "Drain")
+        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=1")
+        obj = site.failed("Rollback", name, "WorkloadScaledUp")
+        assert obj["status"]["workloads"][0]["replicas"] == 1
+        old_or_new(site, obj)
+    finally:
+        patch_shop(site, lifecycle=None)
+    holds_all_promises(site)
+
+
+def test_deleted_before_the_switch(site: Site) -> None:
+    """It is called off: Jobs stopped, what was restored removed, the application was never stopped."""
+    set_marker(site, 5)
+    name = fresh("cancelled")
+    site.rollback(name, "base", annotations={"ocore.dev/failpoints": "restore-database-loaded=sleep:120"})
+    wait_for("the copy is there", lambda: len(site.databases()) == 2, 120)
+    site.cluster.delete("Rollback", name, site.namespace)
+    site.cluster.wait_gone("Rollback", name, site.namespace, 120)
+    assert marker(site) == 5
+    holds_all_promises(site)
+
+
+def test_deleted_while_it_stops_the_workloads(site: Site) -> None:
+    """The workloads are started again before it goes."""
+    set_marker(site, 6)
+    patch_shop(site, lifecycle={"preStop": {"exec": {"command": ["sleep", "15"]}}})
+    try:
+        name = fresh("cancelled")
+        site.rollback(name, "base")
+        at_stage(site, name, "Drain")
+        site.cluster.delete("Rollback", name, site.namespace)
+        site.cluster.wait_gone("Rollback", name, site.namespace, 120)
+    finally:
+        patch_shop(site, lifecycle=None)
+    assert marker(site) == 6
+    holds_all_promises(site)
+
+
+def test_deleted_during_the_switch(site: Site) -> None:
+    """It is finished first, then it goes, and takes the previous database with it."""
+    set_marker(site, 7)
+    name = fresh("deleted")
+    site.rollback(name, "base", annotations={"ocore.dev/failpoints": "switch-refused=sleep:8"}, undoWindowSeconds=3600)
+    at_stage(site, name, "Switch")
+    site.cluster.delete("Rollback", name, site.namespace)
+    said = site.cluster.wait(
+        "Rollback",
+        name,
+        site.namespace,
+        lambda o: "deleted during the switch" in (condition(o, "Reconciling") or {}).get("message", ""),
+        30,
+        "says that it finishes first",
+    )
+    assert said["metadata"]["finalizers"]
+    site.cluster.wait_gone("Rollback", name, site.namespace, 180)
+    assert marker(site) == 0
+    holds_all_promises(site)
+
+
+@pytest.mark.parametrize("point", ["switch-refused", "switch-renamed", "switch-done"])
+def test_switch_job_lost_after_its_signal(site: Site, point: str) -> None:
+    """Its Job is deleted in mid-switch: an inspection tells what became of it, and it is finished, forward or back."""
+    set_marker(site, 8)
+    name = fresh(f"lost-{point}")
+    site.rollback(name, "base", annotations={"ocore.dev/failpoints": f"{point}=sleep:25"}, undoWindowSeconds=0)
+    at_stage(site, name, "Switch")
+    wait_for("it has begun", lambda: not site.accepts_connections() or marker(site) == 0, 60, interval=0.1)
+    job = next(j for j in jobs(site, "switch") if j["metadata"]["ownerReferences"][0]["name"] == name)
+    site.cluster.kubectl(
+        "-n",
+        site.namespace,
+        "delete",
+        "pod",
+        "-l",
+        f"job-name={job['metadata']['name']}",
+        "--force",
+        "--grace-period=0",
+    )
+    site.cluster.delete("Job", job["metadata"]["name"], site.namespace)
+    obj = site.finished("Rollback", name, 240)
+    old_or_new(site, obj)
+    if point != "switch-refused":
+        assert is_true(obj, "Complete"), obj["status"]
+    holds_all_promises(site)
+
+
+def test_replicas_come_back_as_they_were(site: Site) -> None:
+    """Two replicas before, two after; and none stays none."""
+    site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=0")
+    try:
+        obj = roll_back(site, fresh("zero"), "")
+        assert is_true(obj, "Complete"), obj["status"]
+        shop = site.cluster.get("Deployment", "shop", site.namespace)
+        assert shop is not None
+        assert shop["spec"]["replicas"] == 0
+    finally:
+        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=1")
+        site.app_ready()
+    holds_all_promises(site)
