@@ -1,22 +1,19 @@
-"""Rows of docs/failure-modes.md about Jobs, dumps and stores. The operator's own are in test_failure_rows_operator.py.
+"""Rows of docs/failure-modes.md about Jobs and their pods. Dumps and stores are in test_failure_rows_store.py, the operator's own in
+test_failure_rows_operator.py.
 
 One site serves all tests of a module: each leaves it whole, or the next one fails.
 """
 
 import copy
 import json
-import random
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import pytest
 from kubernetes import client
 
-from support import node
-from support.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
-from support.faulty_http import Faults, FaultyProxy, Request
+from support.cluster import Cluster, Object, condition, is_true, unique
+from support.failpoints import armed, at_failpoint, running_pod
 from support.operator import Operator
 from support.promises import (
     fresh,
@@ -26,11 +23,8 @@ from support.promises import (
     old_or_new,
     set_marker,
     stored_keys,
-    uploads,
 )
-from support.site import Servers, Site, make_site, secret
-
-MIB = 1024 * 1024
+from support.site import Servers, Site, make_site
 
 
 @pytest.fixture(scope="module")
@@ -41,53 +35,6 @@ def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
         assert code == 0, log
         site.completed("Snapshot", site.snapshot("base"))
         yield site
-
-
-@contextmanager
-def ballast(site: Site) -> Iterator[None]:
-    """Two tables whose dump is larger than any single upload: some 45 MiB of what does not compress."""
-    with site.connect() as connection:
-        for name in ("ballast_a", "ballast_b"):
-            connection.execute(
-                f"CREATE TABLE {name} AS SELECT g, (SELECT string_agg(md5(random()::text || g), '') "
-                "FROM generate_series(1, 60)) AS t FROM generate_series(1, 20000) g"
-            )
-    try:
-        yield
-    finally:
-        with site.connect() as connection:
-            connection.execute("DROP TABLE ballast_a, ballast_b")
-
-
-def armed(failpoints: str) -> dict[str, str]:
-    """The annotation that arms failpoints."""
-    return {"ocore.dev/failpoints": failpoints}
-
-
-def pods_of(site: Site, obj: Object, command: str) -> list[Object]:
-    """Pods that run the command for the object."""
-    return site.cluster.pods(site.namespace, f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command={command}")
-
-
-def running_pod(site: Site, kind: str, name: str, command: str, *, but: frozenset[str] = frozenset()) -> Object:
-    """The object's pod of that command, once its container runs; none of those named in `but`."""
-
-    def found() -> Object | None:
-        obj = site.cluster.get(kind, name, site.namespace)
-        for pod in pods_of(site, obj, command) if obj is not None else []:
-            statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-            if pod["metadata"]["name"] not in but and "running" in (statuses[0].get("state") or {}):
-                return pod
-        return None
-
-    pod: Object = wait_for(f"running pod of {command} for {name}", found, 90)
-    return pod
-
-
-def at_failpoint(site: Site, pod: Object, point: str) -> None:
-    """Waits until the pod has reached the failpoint."""
-    name = pod["metadata"]["name"]
-    wait_for(f"{name} at {point}", lambda: f"failpoint {point}" in site.cluster.logs(site.namespace, name), 60)
 
 
 # --- 2: the Job's pod dies ------------------------------------------------------------------------------------
@@ -131,138 +78,6 @@ def test_row_02_pod_pending(site: Site) -> None:
         is_no_snapshot(site, obj)
     finally:
         site.cluster.kubectl("uncordon", name_of_node)
-    holds_all_promises(site)
-
-
-# --- 10, 11: dumps that fail ----------------------------------------------------------------------------------
-
-#: Waits for a pg_dump whose processes together have written so many bytes ($1), and kills one of them ($2: first or last).
-_KILL_DUMP = """
-until [ "$SECONDS" -gt 60 ]; do
-  pids=$(pgrep -f -- '/pg_dump --format=directory') || continue
-  sum=0
-  for p in $pids; do
-    n=$(awk '/^wchar/ { print $2 }' "/proc/$p/io" 2>/dev/null) && sum=$((sum + ${n:-0}))
-  done
-  if [ "$sum" -ge "$1" ]; then
-    if [ "$2" = first ]; then p=${pids%%[!0-9]*}; else p=${pids##*[!0-9]}; fi
-    kill -9 "$p" && echo "$sum" && exit 0
-  fi
-done
-echo no pg_dump wrote that much >&2
-exit 1
-"""
-
-
-@pytest.mark.parametrize("victim", ["first", "last"])
-def test_row_10_truncated_dumps_are_no_snapshots(site: Site, victim: str) -> None:
-    """pg_dump's leader, or one of its workers, is killed after a random number of bytes in each attempt."""
-    chance = random.Random(f"row 10 {victim}")  # noqa: S311 - the same places in every run
-    with ballast(site):
-        name = site.snapshot(fresh("truncated"), deletionPolicy="Delete")
-        for _ in range(3):
-            node.run(_KILL_DUMP, str(chance.randrange(1, 30 * MIB)), victim, timeout=90)
-        obj = site.failed("Snapshot", name, "DumpFailed", 120)
-    assert obj["status"]["attempt"] == 3
-    assert "pg_dump" in str(condition(obj, "Failed"))
-    is_no_snapshot(site, obj)
-    site.failed("Rollback", site.rollback(fresh("refused"), name), "SnapshotNotComplete", 90)
-    holds_all_promises(site)
-
-
-def test_row_11_bad_host(cluster: Cluster, site: Site) -> None:
-    """The environment was in order; its database's address leads nowhere by now."""
-    host = f"nobody.{site.namespace}.svc.cluster.local"
-    credentials = {"port": "5432", "dbname": site.database, "user": site.role, "password": site.password}
-    cluster.apply(secret("database", site.namespace, host=host, **credentials))
-    try:
-        obj = site.failed("Snapshot", site.snapshot(fresh("bad-host")), "DatabaseUnreachable", 150)
-        assert host in str(condition(obj, "Failed"))
-        is_no_snapshot(site, obj)
-    finally:
-        cluster.apply(secret("database", site.namespace, host=site.host, **credentials))
-        # The next probe, not the last one, says how it is.
-        cluster.apply(site.environment_object(jobs={"parallelism": 2}))
-    site.environment_ready()
-    holds_all_promises(site)
-
-
-def test_row_11_time_out(site: Site) -> None:
-    """A table that somebody has locked for good: the dump waits for it, and the deadline ends it."""
-    with site.connect() as connection:
-        connection.execute("BEGIN; LOCK sale_order IN ACCESS EXCLUSIVE MODE")
-        obj = site.failed("Snapshot", site.snapshot(fresh("locked"), timeoutSeconds=30), "DeadlineExceeded", 30 + 60)
-    assert "30 s" in str(condition(obj, "Failed"))
-    is_no_snapshot(site, obj)
-    holds_all_promises(site)
-
-
-# --- 12, 13: the store ----------------------------------------------------------------------------------------
-
-
-def node_address(cluster: Cluster) -> str:
-    """An address of the node, on which a server of this process can be reached by pods."""
-    (found,) = cluster.objects("Node")
-    return next(str(a["address"]) for a in found["status"]["addresses"] if a["type"] == "InternalIP")
-
-
-@pytest.mark.parametrize(("status", "reason"), [(403, "StoreAccessDenied"), (200, "Corrupt")], ids=["refused", "lost"])
-def test_row_12_no_manifest_no_snapshot(
-    cluster: Cluster, servers: Servers, site: Site, status: int, reason: str
-) -> None:
-    """The store refuses the manifest and nothing else, or takes it with good words and forgets it."""
-    server = urlsplit(servers.s3())
-    assert server.hostname
-    assert server.port
-    with FaultyProxy(server.port, target_host=server.hostname, address=node_address(cluster)) as proxy:
-        name = unique("through")
-        store = cluster.get("SnapshotStore", site.store, site.namespace)
-        assert store is not None
-        spec = {"s3": {**store["spec"]["s3"], "endpoint": proxy.endpoint}}
-        meta = {"name": name, "namespace": site.namespace}
-        cluster.apply({"apiVersion": GROUP, "kind": "SnapshotStore", "metadata": meta, "spec": spec})
-        cluster.apply(site.environment_object(storeRef={"name": name}))
-        try:
-            site.completed("Snapshot", site.snapshot(fresh("through")))
-
-            def of_manifest(request: Request) -> bool:
-                return request.method == "PUT" and request.path.partition("?")[0].endswith("/manifest.json")
-
-            proxy.set(Faults(refuse=lambda r: status if of_manifest(r) else None))
-            obj = site.failed("Snapshot", site.snapshot(fresh("no-manifest")), reason, 150)
-            assert any(of_manifest(r) for r in proxy.requests)
-            is_no_snapshot(site, obj)
-            cluster.wait(
-                "Snapshot", obj["metadata"]["name"], site.namespace, lambda o: o["status"].get("residue") == "None", 90
-            )
-        finally:
-            cluster.apply(site.environment_object())
-            cluster.delete("SnapshotStore", name, site.namespace)
-    site.environment_ready()
-    holds_all_promises(site)
-
-
-def test_row_13_multipart(site: Site) -> None:
-    """Objects beyond 16 MiB on the real server, each part with its checksum; what a killed attempt had begun is aborted."""
-    s3, bucket = site.servers.s3_client(), site.bucket
-    with ballast(site):
-        name = site.snapshot(
-            fresh("multipart"),
-            annotations=armed("snapshot-dump-running=kill@1,snapshot-start=sleep:6@2"),
-            verify="Full",
-            deletionPolicy="Delete",
-        )
-        begun = wait_for("uploads of the killed attempt", lambda: uploads(site), 90)
-        obj = site.completed("Snapshot", name, 150)
-    assert obj["status"]["attempt"] == 2
-    assert is_true(obj, "Verified")
-    assert all(obj["status"]["id"] in key for key in begun)
-    largest = max(manifest(site, obj)["database"]["files"], key=lambda f: f["size"])
-    assert largest["size"] > 16 * MIB
-    stored = s3.head_object(Bucket=bucket, Key=f"test/{largest['key']}")
-    assert stored["ContentLength"] == largest["size"]
-    assert "-" in stored["ETag"], "not stored by a multipart upload"
-    wait_for("stale uploads aborted", lambda: uploads(site) == [], 90)
     holds_all_promises(site)
 
 

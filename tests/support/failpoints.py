@@ -1,0 +1,35 @@
+"""Failpoints as a test arms them, and the pods that stand at them."""
+
+from .cluster import Object, wait_for
+from .site import Site
+
+
+def armed(failpoints: str) -> dict[str, str]:
+    """The annotation that arms failpoints."""
+    return {"ocore.dev/failpoints": failpoints}
+
+
+def pods_of(site: Site, obj: Object, command: str) -> list[Object]:
+    """Pods that run the command for the object."""
+    return site.cluster.pods(site.namespace, f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command={command}")
+
+
+def running_pod(site: Site, kind: str, name: str, command: str, *, but: frozenset[str] = frozenset()) -> Object:
+    """The object's pod of that command, once its container runs; none of those named in `but`."""
+
+    def found() -> Object | None:
+        obj = site.cluster.get(kind, name, site.namespace)
+        for pod in pods_of(site, obj, command) if obj is not None else []:
+            statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+            if pod["metadata"]["name"] not in but and "running" in (statuses[0].get("state") or {}):
+                return pod
+        return None
+
+    pod: Object = wait_for(f"running pod of {command} for {name}", found, 90)
+    return pod
+
+
+def at_failpoint(site: Site, pod: Object, point: str) -> None:
+    """Waits until the pod has reached the failpoint."""
+    name = pod["metadata"]["name"]
+    wait_for(f"{name} at {point}", lambda: f"failpoint {point}" in site.cluster.logs(site.namespace, name), 60)

@@ -1,0 +1,58 @@
+"""docs/failure-modes.md names real tests, by the number of their row, and misses none of those."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from support.cluster import REPOSITORY
+
+TABLE = REPOSITORY / "docs/failure-modes.md"
+#: Rows that have to be proven by now; the others come with the resource that they are about.
+PROVEN = {1, 2, *range(10, 14), *range(15, 23), 24, 25, 26}
+LATER = re.compile(r"comes with (SnapshotPolicy|retention)")
+
+
+def rows() -> dict[int, str]:
+    """Number of the row → its last cell."""
+    lines = [line.strip("| \n").split(" | ") for line in TABLE.read_text().splitlines() if re.match(r"\| \d+ \|", line)]
+    return {int(cells[0]): cells[-1] for cells in lines}
+
+
+def named_in(cell: str) -> list[tuple[str, str]]:
+    """The cell's tests: file and function."""
+    return re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", cell)
+
+
+def functions(path: Path) -> set[str]:
+    """The module's functions, by its syntax: importing it would need a cluster's libraries."""
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_row_is_there() -> None:
+    assert sorted(rows()) == list(range(1, 27))
+
+
+@pytest.mark.parametrize("number", range(1, 27))
+def test_a_row_names_tests_that_exist(number: int) -> None:
+    cell = rows()[number]
+    if number not in PROVEN:
+        assert LATER.fullmatch(cell) or named_in(cell)
+        return
+    named = named_in(cell)
+    assert named, f"row {number} has no test"
+    for file, function in named:
+        assert function.startswith(f"test_row_{number:02}_"), function
+        assert function in functions(REPOSITORY / file), f"{file} has no {function}"
+
+
+def test_no_row_test_is_left_out() -> None:
+    named = {found for cell in rows().values() for found in named_in(cell)}
+    written = {
+        (str(path.relative_to(REPOSITORY)), function)
+        for path in (REPOSITORY / "tests").rglob("test_*.py")
+        for function in functions(path)
+        if re.match(r"test_row_\d\d_", function)
+    }
+    assert written == named
