@@ -238,12 +238,16 @@ def delete(
     keep_attempt: Annotated[
         str | None, typer.Option(help="With --attempts-only: an attempt that is being written.")
     ] = None,
+    claim: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The filestore's claim: also remove what the snapshot's attempts froze."),
+    ] = None,
 ) -> None:
     """Remove a snapshot from the store: its manifest first, then everything else."""
     store = where.open()
     _exit(
         lambda r: verify_command.delete(
-            r, store, environment_id, snapshot_id, attempts_only=attempts_only, keep_attempt=keep_attempt
+            r, store, environment_id, snapshot_id, attempts_only=attempts_only, keep_attempt=keep_attempt, claim=claim
         ),
         common,
     )

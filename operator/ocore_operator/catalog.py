@@ -117,13 +117,17 @@ class Catalog:
         return (e for e in self._entries.values() if e.key.kind == kind and namespace in (None, e.key.namespace))
 
     def elder(self, key: Key) -> Entry | None:
-        """The oldest other object with the same id, where it is older than this one: this one is the duplicate."""
+        """The other object with the same id that goes before this one, which is the duplicate then: one that has begun, else the older one."""
         mine = self._entries.get(key)
         if mine is None:
             return None
+
+        def precedence(e: Entry) -> tuple[bool, tuple[str, str]]:
+            return e.phase in ("", "Pending"), e.age_order
+
         others = [self._entries[k] for k in self._by_id.get((key.kind, mine.id), ()) if k != key]
-        first = min(others, key=lambda e: e.age_order, default=None)
-        return first if first is not None and first.age_order < mine.age_order else None
+        first = min(others, key=precedence, default=None)
+        return first if first is not None and precedence(first) < precedence(mine) else None
 
     def environment_of(self, entry_: Entry) -> str:
         """Name of the environment of a Snapshot or Rollback; empty where it is not known."""

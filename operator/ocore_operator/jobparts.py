@@ -97,6 +97,11 @@ def claim(spec: EnvironmentSpec) -> Parts:
     )
 
 
+def claim_folder(claim_name: str) -> Parts:
+    """The claim for the sake of our own folder on it."""
+    return _claim("claim", CLAIM, claim_name) + options(claim=CLAIM)
+
+
 def config(spec: EnvironmentSpec) -> Parts:
     """The ConfigMap that is kept with each snapshot."""
     if spec.config is None:

@@ -7,9 +7,23 @@ import json
 from typing import Literal
 
 from ocore_crds.manifest import Identity
+from ocore_crds.naming import short_id
 
 from . import failpoints
-from .jobparts import ATTEMPT, READY_FILE, SIGNAL_FILE, Parts, claim, config, database, identity, scratch, signal, store
+from .jobparts import (
+    ATTEMPT,
+    READY_FILE,
+    SIGNAL_FILE,
+    Parts,
+    claim,
+    claim_folder,
+    config,
+    database,
+    identity,
+    scratch,
+    signal,
+    store,
+)
 from .jobshape import Command, job, job_name
 from .resources import Environment, Object, Rollback, Snapshot
 from .settings import Settings
@@ -58,7 +72,8 @@ def snapshot(
     parts += scratch(environment.spec) + identity(environment_id=environment.id, snapshot_id=owner.id)
     parts += Parts(
         args=(
-            *("--attempt", f"{attempt}-{ATTEMPT}"),
+            # The short id lets `delete --claim` know whose frozen folders they are.
+            *("--attempt", f"{short_id(owner.id)}-{attempt}-{ATTEMPT}"),
             *("--identity", json.dumps(frozen.wire(), separators=(",", ":"))),
             *("--verify", owner.spec.verify),
             *("--jobs", str(environment.spec.jobs.parallelism)),
@@ -89,11 +104,14 @@ def verify(settings: Settings, site: Site, owner: Snapshot, *, attempt: int, dea
 def delete(
     settings: Settings, site: Site, owner: Snapshot, *, series: Literal["", "left"], attempt: int, deadline: float
 ) -> Object:
-    """Name ``delete-<uid>-<series><attempt>``: the whole snapshot, or (`left`) the left-overs that its manifest does not name."""
+    """Name ``delete-<uid>-<series><attempt>``: the whole snapshot, or (`left`) the left-overs that its manifest does not name. Where the site has
+    the Environment, also what the snapshot's attempts froze on its claim."""
     parts = _of_snapshot(site, owner, deadline) + Parts(
         args=("--attempts-only",) if series == "left" else (),
         failpoints=failpoints.for_job(settings, owner.meta, attempt),
     )
+    if site.environment is not None and site.environment.spec.filestore is not None:
+        parts += claim_folder(site.environment.spec.filestore.claim_name)
     command = Command(owner=owner, name="delete", attempt=f"{series}{attempt}", parts=parts, deadline=deadline)
     return job(settings, site, command)
 

@@ -9,13 +9,13 @@ from ocore_crds import naming
 from ocore_crds.protocol import DeleteResult, VerifyResult
 from ocore_crds.snapshot import SnapshotStatus
 
-from . import clock, holds, jobs, observe, summarize
+from . import clock, holds, jobs, observe, resources, summarize
 from . import site as sites
 from . import snapshot_status as transitions
 from .cascade import Letting, letting_go
 from .context import Context
 from .errors import Failed, Outcome, Stalled, Waiting
-from .kube import ROLLBACKS, SNAPSHOTS
+from .kube import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from .resources import Object, Snapshot
 from .runs import MAX_ATTEMPTS, Absent, Broken, Ended, JobState, Observation, Running, Starting, Succeeded
 from .site import Site
@@ -58,10 +58,24 @@ def _latest(seen: Observation, snapshot: Snapshot, command: str, series: str = "
 
 
 async def _site(ctx: Context, snapshot: Snapshot) -> Site:
-    """Raises Stalled(StoreNotFound, ClaimNotFound …)."""
+    """The store alone. Raises Stalled(StoreNotFound, ClaimNotFound …)."""
     namespace = snapshot.meta.namespace
     store = await sites.load_store(ctx, namespace, snapshot.status.store_name or "")
     return await sites.load_for_store(ctx, namespace, store, snapshot.spec.environment_ref.name)
+
+
+async def _site_with_claim(ctx: Context, snapshot: Snapshot) -> Site:
+    """With the Environment, where it is as it was: attempts that were killed have left frozen folders on its claim."""
+    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
+    source = snapshot.status.source
+    if obj is not None and source is not None:
+        environment = resources.environment(obj)
+        if environment.id == source.environment_id and environment.spec.store_ref.name == snapshot.status.store_name:
+            try:
+                return await sites.load(ctx, environment)
+            except Stalled as end:
+                _log.info("left-overs are removed from the store only", name=snapshot.meta.name, reason=end.reason)
+    return await _site(ctx, snapshot)
 
 
 async def _delete_job(ctx: Context, snapshot: Snapshot, seen: Observation, *, attempts_only: bool) -> bool:
@@ -82,7 +96,7 @@ async def _delete_job(ctx: Context, snapshot: Snapshot, seen: Observation, *, at
             pass
     job = jobs.delete(
         ctx.settings,
-        await _site(ctx, snapshot),
+        await _site_with_claim(ctx, snapshot),
         snapshot,
         series=series,
         attempt=number + 1,

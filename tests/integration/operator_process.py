@@ -127,7 +127,7 @@ class OperatorProcess:
             self.ready()
         return self
 
-    def ready(self, timeout: float = 60) -> None:
+    def ready(self, timeout: float = 90) -> None:
         wait_for(f"operator ready; log: {self._log}", lambda: self.get("/readyz") == (200, "ok"), timeout)
 
     def get(self, path: str) -> tuple[int, str]:

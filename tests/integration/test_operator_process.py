@@ -18,15 +18,24 @@ FAST = {"environment_wait": 1, "resync_interval": 3, "request_timeout": 3}
 
 @pytest.fixture
 def namespace(crds: Cluster) -> Iterator[str]:
+    """A namespace that no operator watches yet."""
     name = crds.namespace("process")
     yield name
     crds.delete("Namespace", name)
 
 
-@pytest.fixture
-def operator(crds: Cluster, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
-    """A running operator of this namespace."""
-    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+@pytest.fixture(scope="module")
+def watched(crds: Cluster) -> Iterator[str]:
+    """The namespace of the operator that several tests share."""
+    name = crds.namespace("process")
+    yield name
+    crds.delete("Namespace", name)
+
+
+@pytest.fixture(scope="module")
+def operator(crds: Cluster, watched: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """A running operator; no test that uses it harms it."""
+    operator = OperatorProcess(crds, [watched], tmp_path_factory.mktemp("operator"), **FAST).start()
     yield operator
     operator.stop()
 
@@ -68,9 +77,9 @@ def test_it_says_how_it_is(operator: OperatorProcess) -> None:
 
 
 def test_an_unknown_environment_is_waited_for_and_then_failed(
-    crds: Cluster, namespace: str, operator: OperatorProcess
+    crds: Cluster, watched: str, operator: OperatorProcess
 ) -> None:
-    obj = failed(crds, namespace, snapshot(crds, namespace, "lost"), "EnvironmentNotFound")
+    obj = failed(crds, watched, snapshot(crds, watched, "lost"), "EnvironmentNotFound")
     assert obj["status"]["phase"] == "Failed"
     assert obj["status"]["observedGeneration"] == 1
     assert obj["metadata"]["finalizers"] == ["ocore.dev/data"]
@@ -80,7 +89,7 @@ def test_an_unknown_environment_is_waited_for_and_then_failed(
         "event",
         lambda: [
             e
-            for e in crds.objects("Event", namespace)
+            for e in crds.objects("Event", watched)
             if e["involvedObject"]["name"] == "lost" and e["reason"] == "EnvironmentNotFound" and e["type"] == "Warning"
         ],
         10,
@@ -88,19 +97,19 @@ def test_an_unknown_environment_is_waited_for_and_then_failed(
     assert events[0]["source"]["component"] == "ocore-operator"
 
 
-def test_nothing_of_kopf_is_put_on_objects(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    obj = failed(crds, namespace, snapshot(crds, namespace, "plain"), "EnvironmentNotFound")
+def test_nothing_of_kopf_is_put_on_objects(crds: Cluster, watched: str, operator: OperatorProcess) -> None:
+    obj = failed(crds, watched, snapshot(crds, watched, "plain"), "EnvironmentNotFound")
     assert not obj["metadata"].get("annotations")
     managers = {m["manager"] for m in obj["metadata"]["managedFields"]}
     assert managers == {"test", "ocore-operator"}
 
 
-def test_what_has_nothing_in_the_store_goes_at_once(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+def test_what_has_nothing_in_the_store_goes_at_once(crds: Cluster, watched: str, operator: OperatorProcess) -> None:
     for policy in ("Delete", "Retain"):
-        name = snapshot(crds, namespace, f"gone-{policy.lower()}", deletionPolicy=policy)
-        failed(crds, namespace, name, "EnvironmentNotFound")
-        crds.delete("Snapshot", name, namespace)
-        crds.wait_gone("Snapshot", name, namespace, 10)
+        name = snapshot(crds, watched, f"gone-{policy.lower()}", deletionPolicy=policy)
+        failed(crds, watched, name, "EnvironmentNotFound")
+        crds.delete("Snapshot", name, watched)
+        crds.wait_gone("Snapshot", name, watched, 10)
 
 
 def test_it_is_cancelled_while_it_waits(crds: Cluster, namespace: str, tmp_path: Path) -> None:
@@ -131,6 +140,7 @@ def test_the_younger_of_two_with_one_id_fails(crds: Cluster, namespace: str, tmp
     try:
         snapshot(crds, namespace, "first", id=PROJECT)
         crds.wait("Snapshot", "first", namespace, lambda o: o.get("status", {}).get("phase") == "Pending", 20)
+        sleep_until(time.monotonic() + 1.1)  # creationTimestamp has whole seconds
         snapshot(crds, namespace, "second", id=PROJECT)
         obj = failed(crds, namespace, "second", "DuplicateId")
         assert "first" in (condition(obj, "Failed") or {})["message"]
@@ -144,7 +154,7 @@ def test_the_younger_of_two_with_one_id_fails(crds: Cluster, namespace: str, tmp
         operator.stop()
 
 
-def test_an_environment_says_what_is_missing(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+def test_an_environment_says_what_is_missing(crds: Cluster, watched: str, operator: OperatorProcess) -> None:
     spec = {
         "projectId": PROJECT,
         "type": "staging",
@@ -156,19 +166,19 @@ def test_an_environment_says_what_is_missing(crds: Cluster, namespace: str, oper
             {
                 "apiVersion": GROUP,
                 "kind": "Environment",
-                "metadata": {"name": name, "namespace": namespace},
+                "metadata": {"name": name, "namespace": watched},
                 "spec": {**spec, **changes},
             }
         )
-        time.sleep(1.1)  # creationTimestamp has whole seconds: which of the two is the older one?
+        sleep_until(time.monotonic() + 1.1)  # creationTimestamp has whole seconds
 
     def reason(name: str) -> str:
-        obj = crds.get("Environment", name, namespace) or {}
+        obj = crds.get("Environment", name, watched) or {}
         return str((condition(obj, "Stalled") or {}).get("reason"))
 
     wait_for("store not found", lambda: reason("one") == "StoreNotFound", 20)
     wait_for("duplicate", lambda: reason("two") == "DuplicateId", 20)
-    crds.delete("Environment", "one", namespace)
+    crds.delete("Environment", "one", watched)
     wait_for("no duplicate any more", lambda: reason("two") == "StoreNotFound", 20)
 
 
@@ -202,7 +212,7 @@ def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) 
     second = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start(wait=False)
     third = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2)
     try:
-        wait_for("second listens", lambda: second.get("/healthz")[0] == 200, 20)
+        wait_for("second listens", lambda: second.get("/healthz")[0] == 200, 60)
         status, words = second.get("/readyz")
         assert status == 503
         assert "lease" in words
@@ -211,7 +221,7 @@ def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) 
         second.ready(30)
         assert time.monotonic() - begin < 20
         third.start(wait=False)
-        wait_for("third listens", lambda: third.get("/healthz")[0] == 200, 20)
+        wait_for("third listens", lambda: third.get("/healthz")[0] == 200, 60)
         second.send(signal.SIGTERM)
         assert second.exit_code() == 0
         third.ready(6)
@@ -287,21 +297,21 @@ def test_an_api_server_that_is_away(crds: Cluster, namespace: str, proxied: tupl
     assert operator.metric("ocore_worker_restarts_total") == 0
 
 
-def test_a_concurrent_writer(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+def test_a_concurrent_writer(crds: Cluster, watched: str, operator: OperatorProcess) -> None:
     """Somebody writes to the object all the time: conflicts are read again, and the status converges."""
     stop = threading.Event()
-    name = snapshot(crds, namespace, "contested")
+    name = snapshot(crds, watched, "contested")
 
     def write() -> None:
         number = 0
         while not stop.is_set():
             number += 1
-            crds.patch("Snapshot", name, namespace, {"metadata": {"annotations": {"test/number": str(number)}}})
+            crds.patch("Snapshot", name, watched, {"metadata": {"annotations": {"test/number": str(number)}}})
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        failed(crds, namespace, name, "EnvironmentNotFound", 40)
+        failed(crds, watched, name, "EnvironmentNotFound", 40)
     finally:
         stop.set()
         writer.join()

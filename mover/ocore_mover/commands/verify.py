@@ -1,8 +1,12 @@
 """``verify``, ``delete`` and ``inspect --snapshot-id``: a snapshot that is in the store."""
 
+from pathlib import Path
+
 from ocore_crds.protocol import DeleteResult, SnapshotResult, Step, VerifyResult
 
 from .. import manifests
+from ..filestore import freeze
+from ..filestore.folders import ClaimFolders
 from ..store.base import Store
 from . import evidence
 from .runtime import Runtime
@@ -33,9 +37,13 @@ def delete(
     *,
     attempts_only: bool,
     keep_attempt: str | None,
+    claim: Path | None = None,
 ) -> DeleteResult:
-    """Removes a snapshot, or only what no manifest names. What is gone already does not matter."""
+    """Removes a snapshot, or only what no manifest names; with `claim` also what its attempts froze there. What is gone already does not
+    matter."""
     guarded = runtime.guarded(store)
+    if claim is not None:
+        freeze.remove_stale(ClaimFolders(claim, "", environment_id), keep_attempt, of_snapshot=snapshot_id)
     if attempts_only:
         objects, uploads = manifests.delete_leftovers(guarded, environment_id, snapshot_id, keep_attempt=keep_attempt)
     else:

@@ -11,6 +11,8 @@ from typing import Self
 
 import structlog
 
+from ocore_crds.naming import short_id
+
 from .folders import ClaimFolders, FolderNotWritable, filesystem_error, remove_tree
 from .links import LinksUnsupported, by_folder, link_names, names_in, opened
 
@@ -91,11 +93,13 @@ def _without(names: Sequence[str], missing: list[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in gone) if gone else tuple(names)
 
 
-def remove_stale(folders: ClaimFolders, keep_attempt: str | None = None) -> int:
-    """Removes ``freeze-*`` folders that earlier attempts left. Returns how many."""
+def remove_stale(folders: ClaimFolders, keep_attempt: str | None = None, *, of_snapshot: str = "") -> int:
+    """Removes ``freeze-*`` folders that earlier attempts left; `of_snapshot`: only those of that snapshot, whose attempts' ids begin with its
+    short id. Returns how many."""
     kept = folders.freeze(keep_attempt).name if keep_attempt is not None else None
+    start = _FREEZE + (f"{short_id(of_snapshot)}-" if of_snapshot else "")
     try:
-        found = [path for path in folders.own.iterdir() if path.name.startswith(_FREEZE) and path.name != kept]
+        found = [path for path in folders.own.iterdir() if path.name.startswith(start) and path.name != kept]
     except FileNotFoundError:
         return 0
     except OSError as error:

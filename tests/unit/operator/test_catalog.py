@@ -41,6 +41,17 @@ def test_the_younger_of_two_with_one_id_is_the_duplicate() -> None:
     assert catalog.elder(key("s1")) is None
 
 
+def test_whoever_has_begun_goes_before_the_older_one() -> None:
+    """Two of the same second: the one that runs already must not be joined by the other."""
+    catalog = Catalog()
+    catalog.put("Snapshot", snap(1, id=UID, status={"phase": "Pending"}))
+    catalog.put("Snapshot", snap(2, id=UID, status={"phase": "Running"}))
+    assert catalog.elder(key("s2")) is None
+    elder = catalog.elder(key("s1"))
+    assert elder is not None
+    assert elder.key == key("s2")
+
+
 def test_ids_are_told_apart_by_kind() -> None:
     catalog = Catalog()
     catalog.put("Snapshot", snap(1, id=UID))

@@ -1,0 +1,327 @@
+"""Snapshots with Jobs that really run: a folder on a claim into a store on a claim, so that no server is needed.
+
+The operator is a process of the test's own: it is killed, restarted and told to die at its failpoints.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from operator_process import OperatorProcess
+
+from ocore_crds.failpoints import REGISTRY
+from support.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
+from support.site import claim
+
+IMAGE = "localhost/ocore-snapshots/mover:17"
+PROJECT = "11111111-2222-4333-8444-555555555555"
+FAST = {"environment_wait": 3, "resync_interval": 5, "request_timeout": 5, "cleanup_timeout": 20}
+POINTS = [n for n in REGISTRY if n.startswith("operator-snapshot-")]
+
+
+@pytest.fixture(scope="module")
+def namespace(crds: Cluster) -> Iterator[str]:
+    """A namespace with a folder of files on a claim, and a claim for the store."""
+    name = crds.namespace("snapshots")
+    crds.apply(claim("files", name), claim("backups", name))
+    script = "mkdir -p /files/data/deep && head -c 300000 /dev/urandom > /files/data/a && echo b > /files/data/deep/b"
+    code, log = crds.run_pod(name, IMAGE, ["sh", "-c", script], claims={"/files": "files"})
+    assert code == 0, log
+    crds.apply(
+        {
+            "apiVersion": GROUP,
+            "kind": "SnapshotStore",
+            "metadata": {"name": "store", "namespace": name},
+            "spec": {"claim": {"claimName": "backups", "path": "eu"}},
+        },
+        {
+            "apiVersion": GROUP,
+            "kind": "Environment",
+            "metadata": {"name": "shop", "namespace": name},
+            "spec": {
+                "projectId": PROJECT,
+                "type": "staging",
+                "storeRef": {"name": "store"},
+                "filestore": {"claimName": "files", "path": "data", "layout": "Plain"},
+                "jobs": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+            },
+        },
+    )
+    yield name
+    crds.delete("Namespace", name)
+
+
+@pytest.fixture(scope="module")
+def operator(crds: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """The operator, with the Environment ready."""
+    operator = OperatorProcess(crds, [namespace], tmp_path_factory.mktemp("operator"), **FAST).start()
+    crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
+    yield operator
+    operator.stop()
+
+
+def create(cluster: Cluster, namespace: str, failpoints: str = "", **spec: object) -> str:
+    """A Snapshot; its name."""
+    name = unique("s")
+    cluster.apply(
+        {
+            "apiVersion": GROUP,
+            "kind": "Snapshot",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "annotations": {"ocore.dev/failpoints": failpoints} if failpoints else {},
+            },
+            "spec": {"environmentRef": {"name": "shop"}, "timeoutSeconds": 180, **spec},
+        }
+    )
+    return name
+
+
+def finished(cluster: Cluster, namespace: str, name: str, timeout: float = 120) -> Object:
+    """In its terminal state."""
+    return cluster.wait(
+        "Snapshot", name, namespace, lambda o: is_true(o, "Complete") or is_true(o, "Failed"), timeout, "terminal"
+    )
+
+
+def completed(cluster: Cluster, namespace: str, name: str, timeout: float = 120) -> Object:
+    """The same, and well."""
+    obj = finished(cluster, namespace, name, timeout)
+    assert is_true(obj, "Complete"), json.dumps(obj["status"], indent=1)
+    return obj
+
+
+def stored(cluster: Cluster, namespace: str, obj: Object) -> list[str]:
+    """Files of the snapshot in the store."""
+    where = f"/backups/eu/environments/*/snapshots/{obj['status']['id']}"
+    script = f"find {where} -type f 2>/dev/null || true"
+    code, log = cluster.run_pod(namespace, IMAGE, ["sh", "-c", script], claims={"/backups": "backups"})
+    assert code == 0, log
+    return log.split()
+
+
+def jobs(cluster: Cluster, namespace: str, obj: Object, command: str) -> list[Object]:
+    """Its Jobs that run the command."""
+    selector = f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command={command}"
+    return cluster.objects("Job", namespace, selector)
+
+
+def test_a_snapshot_completes_and_is_deleted_with_its_data(
+    crds: Cluster, namespace: str, operator: OperatorProcess
+) -> None:
+    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete"))
+    status = obj["status"]
+    assert condition(obj, "Reconciling") is None
+    assert is_true(obj, "Ready")
+    assert (condition(obj, "Verified") or {})["status"] == "Unknown"
+    assert status["progress"]["percent"] == 100
+    assert {s["name"]: s["state"] for s in status["steps"]}["Publish"] == "Done"
+    assert status["source"]["environmentName"] == "shop"
+    assert status["sizes"]["filestoreFiles"] == 2
+    assert status["residue"] == "None"
+    assert any(k.endswith("manifest.json") for k in stored(crds, namespace, obj))
+    environment = crds.wait("Environment", "shop", namespace, lambda o: not o["status"].get("operation"), 20, "free")
+    assert is_true(environment, "Ready")
+    crds.delete("Snapshot", obj["metadata"]["name"], namespace)
+    crds.wait_gone("Snapshot", obj["metadata"]["name"], namespace, 60)
+    assert stored(crds, namespace, obj) == []
+
+
+def test_a_foreground_deletion_removes_the_data_too(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    """Argo CD's default: the garbage collector deletes what the Snapshot owns while the finalizer is still at work."""
+    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete"))
+    crds.delete("Snapshot", obj["metadata"]["name"], namespace, propagationPolicy="Foreground")
+    crds.wait_gone("Snapshot", obj["metadata"]["name"], namespace, 60)
+    assert stored(crds, namespace, obj) == []
+
+
+def test_a_pin_holds_a_deletion_until_it_is_removed(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    """Where the admission policy is not there: the finalizer holds it."""
+    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete", pin={"label": "keep"}))
+    name = obj["metadata"]["name"]
+    crds.delete("Snapshot", name, namespace)
+    crds.wait("Snapshot", name, namespace, lambda o: (condition(o, "Stalled") or {}).get("reason") == "Pinned", 20)
+    assert stored(crds, namespace, obj)
+    crds.patch("Snapshot", name, namespace, {"spec": {"pin": None}})
+    crds.wait_gone("Snapshot", name, namespace, 60)
+    assert stored(crds, namespace, obj) == []
+
+
+def test_a_rollback_that_has_not_ended_holds_a_deletion(
+    crds: Cluster, namespace: str, operator: OperatorProcess
+) -> None:
+    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete"))
+    name = obj["metadata"]["name"]
+    crds.apply(
+        {
+            "apiVersion": GROUP,
+            "kind": "Rollback",
+            "metadata": {
+                "name": f"of-{name}",
+                "namespace": namespace,
+                "annotations": {"ocore.dev/failpoints": "restore-start=sleep:60"},
+            },
+            "spec": {"snapshotRef": {"name": name}},
+        }
+    )
+    crds.delete("Snapshot", name, namespace)
+    held = crds.wait(
+        "Snapshot", name, namespace, lambda o: (condition(o, "Stalled") or {}).get("reason") == "InUse", 30
+    )
+    assert f"of-{name}" in (condition(held, "Stalled") or {})["message"]
+    crds.delete("Rollback", f"of-{name}", namespace)
+    crds.wait_gone("Snapshot", name, namespace, 120)
+    assert stored(crds, namespace, obj) == []
+
+
+def test_one_at_a_time_and_the_oldest_first(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    first = create(crds, namespace, "snapshot-start=sleep:4")
+    crds.wait("Snapshot", first, namespace, lambda o: o.get("status", {}).get("phase") == "Running", 30)
+    second = create(crds, namespace)
+    waiting = crds.wait(
+        "Snapshot",
+        second,
+        namespace,
+        lambda o: (condition(o, "Reconciling") or {}).get("reason") == "WaitingForOperation",
+        20,
+    )
+    assert first in (condition(waiting, "Reconciling") or {})["message"]
+    one, two = completed(crds, namespace, first), completed(crds, namespace, second)
+    assert one["status"]["completedAt"] <= two["status"]["startedAt"]
+
+
+def test_verify_set_later_reads_everything_back(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    obj = completed(crds, namespace, create(crds, namespace))
+    name = obj["metadata"]["name"]
+    crds.patch("Snapshot", name, namespace, {"spec": {"verify": "Full"}})
+    obj = crds.wait("Snapshot", name, namespace, lambda o: is_true(o, "Verified"), 60, "verified")
+    assert is_true(obj, "Ready")
+    bad = completed(crds, namespace, create(crds, namespace))
+    pack = next(k for k in stored(crds, namespace, bad) if "/filestore/" in k and "index" not in k)
+    flip = f"printf '\\001' | dd of={pack} bs=1 seek=99 conv=notrunc"
+    code, log = crds.run_pod(namespace, IMAGE, ["sh", "-c", flip], claims={"/backups": "backups"})
+    assert code == 0, log
+    name = bad["metadata"]["name"]
+    crds.patch("Snapshot", name, namespace, {"spec": {"verify": "Full"}})
+    bad = crds.wait(
+        "Snapshot", name, namespace, lambda o: (condition(o, "Verified") or {}).get("status") == "False", 60, "corrupt"
+    )
+    assert (condition(bad, "Verified") or {})["reason"] == "Corrupt"
+    assert not is_true(bad, "Ready")
+
+
+def test_the_same_id_again_takes_over_what_is_stored(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    """The object is deleted with its data kept, and created again with its id: no second copy is taken."""
+    obj = completed(crds, namespace, create(crds, namespace))
+    identity, digest = obj["status"]["id"], obj["status"]["manifestSha256"]
+    crds.delete("Snapshot", obj["metadata"]["name"], namespace)
+    crds.wait_gone("Snapshot", obj["metadata"]["name"], namespace, 20)
+    again = completed(crds, namespace, create(crds, namespace, id=identity))
+    assert again["status"]["manifestSha256"] == digest
+    assert jobs(crds, namespace, again, "snapshot") == []
+
+
+def test_a_running_snapshot_is_cancelled_by_its_deletion(
+    crds: Cluster, namespace: str, operator: OperatorProcess
+) -> None:
+    name = create(crds, namespace, "after-upload-before-manifest=sleep:90")
+    obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
+    wait_for("something stored", lambda: stored(crds, namespace, obj), 60, interval=1)
+    crds.delete("Snapshot", name, namespace)
+    crds.wait_gone("Snapshot", name, namespace, 90)
+    assert stored(crds, namespace, obj) == []
+
+
+def test_a_job_that_somebody_deleted(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    """While it runs: another attempt."""
+    name = create(crds, namespace, "snapshot-start=sleep:60@1")
+    obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
+    crds.wait("Job", obj["status"]["jobName"], namespace, lambda j: j.get("status", {}).get("active"), 30)
+    crds.delete("Job", obj["status"]["jobName"], namespace)
+    assert completed(crds, namespace, name)["status"]["attempt"] == 2
+
+
+def test_the_jobs_result_is_read_from_the_store_where_the_job_is_gone(
+    crds: Cluster, namespace: str, operator: OperatorProcess
+) -> None:
+    """Its TTL beats us: the operator is away, the Job ends and is deleted."""
+    name = create(crds, namespace, "snapshot-start=sleep:3")
+    obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
+    operator.kill()
+    try:
+        job = obj["status"]["jobName"]
+        crds.wait("Job", job, namespace, lambda j: j.get("status", {}).get("succeeded"), 60)
+        crds.delete("Job", job, namespace)
+        crds.wait_gone("Job", job, namespace)
+    finally:
+        operator.start()
+    obj = completed(crds, namespace, name)
+    assert obj["status"]["attempt"] == 1
+    assert len(jobs(crds, namespace, obj, "inspect")) == 1
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_failpoint(crds: Cluster, namespace: str, operator: OperatorProcess, point: str) -> None:
+    """The next one takes it up: one attempt, one Job."""
+    name = create(crds, namespace, f"{point}=kill")
+    assert operator.exit_code(60) == -9
+    operator.start()
+    obj = completed(crds, namespace, name)
+    assert obj["status"]["attempt"] == 1
+    assert len(jobs(crds, namespace, obj, "snapshot")) == 1
+
+
+def test_a_quota_refuses_the_job(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    hard = {"count/jobs.batch": "0"}
+    crds.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "none", "namespace": namespace},
+            "spec": {"hard": hard},
+        }
+    )
+    crds.wait("ResourceQuota", "none", namespace, lambda o: o.get("status", {}).get("hard"), 20)
+    try:
+        obj = finished(crds, namespace, create(crds, namespace, timeoutSeconds=30), 60)
+        found = condition(obj, "Failed")
+        assert found is not None
+        assert found["reason"] == "JobRefused"
+        assert "quota" in found["message"]
+    finally:
+        crds.delete("ResourceQuota", "none", namespace)
+
+
+def test_the_deadline_ends_it(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
+    name = create(crds, namespace, "snapshot-start=sleep:300", timeoutSeconds=30)
+    obj = finished(crds, namespace, name, 95)
+    assert (condition(obj, "Failed") or {})["reason"] == "DeadlineExceeded"
+    crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("residue") == "None", 60)
+    crds.wait("Environment", "shop", namespace, lambda o: not o["status"].get("operation"), 20, "free")
+
+
+def test_a_store_that_is_gone_does_not_hold_a_deletion_for_ever(
+    crds: Cluster, namespace: str, operator: OperatorProcess, tmp_path: Path
+) -> None:
+    """The SnapshotStore was deleted: after OCORE_CLEANUP_TIMEOUT the object goes, and an Event says what is left where."""
+    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete"))
+    name = obj["metadata"]["name"]
+    store = crds.get("SnapshotStore", "store", namespace)
+    assert store is not None
+    crds.delete("SnapshotStore", "store", namespace)
+    crds.delete("Snapshot", name, namespace)
+    waiting = crds.wait("Snapshot", name, namespace, lambda o: condition(o, "Reconciling") is not None, 20)
+    assert "store" in (condition(waiting, "Reconciling") or {})["message"]
+    crds.wait_gone("Snapshot", name, namespace, 90)
+    events = wait_for(
+        "event",
+        lambda: [
+            e
+            for e in crds.objects("Event", namespace)
+            if e["reason"] == "DataLeft" and e["involvedObject"]["name"] == name
+        ],
+        10,
+    )
+    assert obj["status"]["id"] in events[0]["message"]
