@@ -104,7 +104,7 @@ def _damage(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> int:
-    from .load import Load, LoadPlan
+    from .load import PROBE_TIMEOUT, Load, LoadPlan
     from .targets import DirectTarget, HttpTarget, Target
 
     plan = LoadPlan(
@@ -120,7 +120,8 @@ def _load(options: argparse.Namespace) -> int:
     target: Target = (
         HttpTarget(options.url) if options.url else DirectTarget(_settings(options), connections=plan.writers + 1)
     )
-    load = Load(target, plan, emit=lambda line: print(line, flush=True))
+    probe = HttpTarget(options.url, PROBE_TIMEOUT) if options.url else None
+    load = Load(target, plan, emit=lambda line: print(line, flush=True), probe=probe)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: load.stop.set())
     return 0 if load.run().orders else 1

@@ -24,6 +24,8 @@ _SHARED = 12
 #: Orders a writer remembers as its own drafts.
 _REMEMBER = 200
 _PROBE_SECONDS = 0.05
+#: A probe that takes longer counts as no answer: connecting to a pod that is gone may hang for many seconds.
+PROBE_TIMEOUT = 1.0
 _PROGRESS_SECONDS = 5.0
 #: After a failed write a writer waits this long, so that an outage makes no busy loop.
 _BACK_OFF = 0.2
@@ -108,8 +110,11 @@ class Pacer:
 class Load:
     """One run."""
 
-    def __init__(self, target: Target, plan: LoadPlan, emit: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, target: Target, plan: LoadPlan, emit: Callable[[str], None] = print, *, probe: HttpTarget | None = None
+    ) -> None:
         self.target = target
+        self.probe = probe
         self.plan = plan
         self.report = LoadReport()
         self.stop = threading.Event()
@@ -124,8 +129,9 @@ class Load:
         work: list[Callable[[], None]] = [lambda n=n: self._write(n) for n in range(self.plan.writers)]  # type: ignore[misc]
         if self.plan.gc_seconds > 0:
             work.append(self._collect)
-        if isinstance(self.target, HttpTarget):
-            work.append(self._watch)
+        if self.probe is not None:
+            probe = self.probe
+            work.append(lambda: self._watch(probe))
         threads = [threading.Thread(target=w, daemon=True) for w in work]
         for thread in threads:
             thread.start()
@@ -210,15 +216,13 @@ class Load:
                 self.report.gc_runs += 1
                 self.report.gc_removed += removed
 
-    def _watch(self) -> None:
+    def _watch(self, probe: HttpTarget) -> None:
         """Measures downtime at the HTTP port: from the first request without a good answer to the first good answer."""
-        if not isinstance(self.target, HttpTarget):
-            return
         down_since: tuple[float, str] | None = None
         while not self.stop.wait(_PROBE_SECONDS):
             asked, wall = time.monotonic(), datetime.now(UTC).isoformat(timespec="milliseconds")
             try:
-                good = self.target.request("GET", "/readyz")[0] == 200
+                good = probe.request("GET", "/readyz")[0] == 200
             except TargetError:
                 good = False
             if not good and down_since is None:

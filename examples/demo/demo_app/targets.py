@@ -83,11 +83,12 @@ class DirectTarget:
 class HttpTarget:
     """The web process, over kept connections, one a thread."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = HTTP_TIMEOUT) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"{url}: give a URL such as http://shop:8080")
         self._address = (parts.hostname, parts.port or 80)
+        self._timeout = timeout
         self._local = threading.local()
 
     def place(
@@ -123,7 +124,7 @@ class HttpTarget:
         """Status and JSON of one request. Raises TargetError where there was no answer."""
         connection: HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = HTTPConnection(*self._address, timeout=HTTP_TIMEOUT)
+            connection = self._local.connection = HTTPConnection(*self._address, timeout=self._timeout)
         try:
             connection.request(method, path, body)
             response = connection.getresponse()

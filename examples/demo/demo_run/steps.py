@@ -136,6 +136,7 @@ class Demo:
 
         self.output.wait("the application's own count", look, 60)
         show_state(self.output, "What the application holds", self.states)
+        self.output.say("(customers have gone on placing orders since)")
         now = Mark.of(self.kube, mark.up_to)
         if now != mark:
             raise StepFailed(

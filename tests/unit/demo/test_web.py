@@ -222,7 +222,12 @@ def test_the_load_measures_downtime_at_the_port(settings: Settings) -> None:
     with running(settings) as web:
         port = web.url.rpartition(":")[2]
         events: list[str] = []
-        load = Load(HttpTarget(web.url), LoadPlan(seconds=30, rate=100, gc_seconds=0.5, seed=2), events.append)
+        load = Load(
+            HttpTarget(web.url),
+            LoadPlan(seconds=30, rate=100, gc_seconds=0.5, seed=2),
+            events.append,
+            probe=HttpTarget(web.url, 1.0),
+        )
         thread = threading.Thread(target=load.run)
         thread.start()
         _until(lambda: load.report.orders > 20)
@@ -286,7 +291,7 @@ def test_commands_say_what_is_wrong(tmp_path: Path, settings: Settings) -> None:
     assert (code, "mount the database's Secret" in text) == (2, True)
     code, text = run("check", *where, "--dbname", "nowhere")
     assert (code, "does not exist" in text) == (2, True)
-    code, text = run("load", *where, "--seconds", "0.5", "--writers", "1")
+    code, text = run("load", *where, "--seconds", "5", "--rate", "20", "--writers", "1")
     assert code == 0, text
     assert run("check", *where)[0] == 0
     code, text = run("damage", *where)
