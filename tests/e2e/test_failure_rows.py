@@ -101,10 +101,10 @@ def test_row_16_node_of_the_claims_user(cluster: Cluster, site: Site) -> None:
     )
 
 
-def test_row_16_volume_that_never_attaches(cluster: Cluster, site: Site, operator: Operator) -> None:
-    """A volume whose driver is on no node: Failed at the start deadline, with the kubelet's words."""
+def test_row_16_volume_that_never_mounts(cluster: Cluster, site: Site, operator: Operator) -> None:
+    """A volume that the node cannot bring: Failed at the start deadline, with the kubelet's words."""
     name = unique("stuck")
-    source = {"csi": {"driver": "gone.example.com", "volumeHandle": name}}
+    source = {"hostPath": {"path": f"/{name}", "type": "Directory"}}
     size, modes = {"storage": "1Gi"}, ["ReadWriteOnce"]
     cluster.apply(
         {
@@ -132,7 +132,8 @@ def test_row_16_volume_that_never_attaches(cluster: Cluster, site: Site, operato
             "Snapshot", site.snapshot(fresh("stuck"), environmentRef={"name": name}), "PodNotStarted", 150
         )
         message = str(condition(obj, "Failed"))
-        assert "Attach" in message or "Mount" in message, message
+        assert "FailedMount" in message
+        assert f"/{name}" in message
     finally:
         operator.set_env("OCORE_START_DEADLINE-")
         cluster.delete("Environment", name, site.namespace)

@@ -186,3 +186,18 @@ def test_any_words_and_exit_code_give_a_state(message: str, code: int) -> None:
     over = pod("a", ended(message, code), phase="Succeeded" if code == 0 else "Failed")
     state = classify(job("a"), [over], {}, moment(90), START_DEADLINE)
     assert isinstance(state, (Succeeded, Broken))
+
+
+def test_row_16_a_volume_that_is_attached_elsewhere_has_the_start_deadline() -> None:
+    """A Multi-Attach hang (k8up#712): the waiting reason says next to nothing, the Event says it all."""
+    words = 'Multi-Attach error for volume "pvc-1": Volume is already exclusively attached to one node'
+    hanging = pod("a", {"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
+    warnings = {hanging["metadata"]["uid"]: ("FailedAttachVolume", words)}
+    early = classify(job("a"), [hanging], warnings, moment(START_DEADLINE - 1), START_DEADLINE)
+    assert isinstance(early, Starting)
+    assert early.reason == "FailedAttachVolume"
+    late = classify(job("a"), [hanging], warnings, moment(START_DEADLINE + 1), START_DEADLINE)
+    assert isinstance(late, Broken)
+    assert late.failure.reason == "PodNotStarted"
+    assert words in late.failure.message
+    assert "another node" in late.failure.message
