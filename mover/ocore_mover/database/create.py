@@ -15,6 +15,7 @@ from .position import Mark, Names, Position
 
 _DROP_TIMEOUT = "300s"
 _CREATE_TIMEOUT = "300s"
+_FIRST_WITH_PROVIDERS = 15
 
 
 def drop(connection: Connection, database: str) -> None:
@@ -33,18 +34,17 @@ def create(connection: Connection, names: Names, now: Position, artifact: Databa
     owner = now.live.owner
     set_timeouts(connection, statement=_CREATE_TIMEOUT, lock="60s")
     with translating(conditions.RESTORE_FAILED, f"creating database {names.restored}"):
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} {}").format(
-                name, sql.SQL(" ").join(_options(artifact, owner, _tablespace(connection, names.live)))
-            )
+        options = _options(
+            artifact, owner, _tablespace(connection, names.live), connection.info.server_version // 10000
         )
+        connection.execute(sql.SQL("CREATE DATABASE {} {}").format(name, sql.SQL(" ").join(options)))
         # Its comment is the owner's right; the user's own comment comes with the live one's.
         position.write_mark(connection, names.restored, Mark(names.rollback_id, False, now.live.mark.comment))
         connection.execute(sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(name))
     failpoints.hit("restore-database-created")
 
 
-def _options(artifact: DatabaseArtifact, owner: str, tablespace: str | None) -> Iterator[sql.Composable]:
+def _options(artifact: DatabaseArtifact, owner: str, tablespace: str | None, major: int) -> Iterator[sql.Composable]:
     def option(keyword: str, value: str) -> sql.Composable:
         return sql.SQL("{} = {}").format(sql.SQL(keyword), sql.Literal(value))
 
@@ -52,12 +52,15 @@ def _options(artifact: DatabaseArtifact, owner: str, tablespace: str | None) -> 
     yield option("ENCODING", artifact.encoding)
     yield option("LC_COLLATE", artifact.collate)
     yield option("LC_CTYPE", artifact.ctype)
+    # Named in any case: a server may have been made with another provider than the database's.
     if artifact.locale_provider == "i":
         yield option("LOCALE_PROVIDER", "icu")
         yield option("ICU_LOCALE", artifact.icu_locale)
-    if artifact.locale_provider == "b":
+    elif artifact.locale_provider == "b":
         yield option("LOCALE_PROVIDER", "builtin")
         yield option("BUILTIN_LOCALE", artifact.icu_locale)
+    elif major >= _FIRST_WITH_PROVIDERS:
+        yield option("LOCALE_PROVIDER", "libc")
     if tablespace is not None:
         yield sql.SQL("TABLESPACE = {}").format(sql.Identifier(tablespace))
 

@@ -131,3 +131,30 @@ def test_restores_again_over_an_earlier_attempt(
     with connect_maintenance(site_any.target, application="test") as connection:
         create.drop(connection, site_any.names.restored)
     assert site_any.databases() == {site_any.live}
+
+
+LOCALES = {
+    "icu": "ENCODING UTF8 LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8'",
+    "latin": "ENCODING LATIN1 LOCALE 'C'",
+    "builtin": "ENCODING UTF8 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
+}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_encoding_and_locale_come_back(
+    site: Site, store: Store, scratch: Path, counter: Counter, token: Token, locale: str
+) -> None:
+    if locale == "builtin" and site.server.major < 17:
+        pytest.skip("PostgreSQL 17 brought this provider")
+    site.server.execute(f"DROP DATABASE {site.live}")
+    site.server.execute(f'CREATE DATABASE {site.live} OWNER "{site.role.name}" TEMPLATE template0 {LOCALES[locale]}')
+    site.sql(
+        "CREATE TABLE words AS SELECT unnest(ARRAY['Zebra', 'Äpfel', 'apfel']) AS word; CREATE INDEX ON words (word)"
+    )
+    found = take(site, store, scratch, counter, token)
+    restored = bring_back(site, found, store, scratch, counter, token)
+    column = "datlocale" if site.server.major >= 17 else "daticulocale"
+    query = f"SELECT encoding, datlocprovider, datcollate, datctype, {column} FROM pg_database WHERE datname = current_database()"
+    assert site.sql(query, restored.name) == site.sql(query)
+    query = "SELECT word FROM words ORDER BY word"
+    assert site.sql(query, restored.name) == site.sql(query)
