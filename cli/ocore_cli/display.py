@@ -133,9 +133,10 @@ class LiveDisplay:
         table.add_row(
             Text(f"{run.kind.kind} {run.name}", style="bold"),
             Text(run.phase, style=colour),
+            Text(duration(run.elapsed(now)), no_wrap=True),
+            Text(f"{percent:3d} %", no_wrap=True),
+            # Last: a bar asks for all the room that there is.
             ProgressBar(total=100, completed=percent, width=30, complete_style=colour, finished_style=colour),
-            Text(f"{percent:3d} %"),
-            Text(duration(run.elapsed(now))),
         )
         return table
 

@@ -37,11 +37,7 @@ def environments(objects: Sequence[Object], runs: Sequence[Run], namespaces: boo
             Text(obj["spec"]["type"]),
             _mark(status.conditions, conditions.READY),
             _mark(status.conditions, conditions.ROLLBACK_READY),
-            Text(
-                f"{human(probe.database_bytes)}, PostgreSQL {probe.server_major}"
-                if probe and probe.server_major
-                else "-"
-            ),
+            Text(f"{human(probe.database_bytes)}, PG {probe.server_major}" if probe and probe.server_major else "-"),
             Text(f"{probe.filestore_files}, {human(probe.filestore_bytes)}" if probe else "-"),
             _last_snapshot(name, runs, now),
         )
