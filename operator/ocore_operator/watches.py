@@ -54,7 +54,7 @@ def registry(ctx: Context, login: Callable[[], kopf.ConnectionInfo]) -> kopf.Ope
     for kind, reconciler in RECONCILERS.items():
 
         @kopf.on.event(GROUP, VERSION, reconciler.type.plural, registry=found, id=f"on-{kind}", param=kind)
-        async def _ours(event: Any, param: Any, **_: Any) -> None:
+        async def _ours(event: Any, param: Any = None, **_: Any) -> None:
             seen(ctx, param, event["type"], event["object"])
 
     @kopf.on.event("batch", "v1", "jobs", registry=found, id="on-job")
