@@ -231,8 +231,8 @@ def test_row_11_disk_full_in_mid_dump(cluster: Cluster, servers: Servers) -> Non
         )
         with site.connect() as connection:
             connection.execute(
-                "CREATE TABLE ballast AS SELECT g, (SELECT string_agg(md5(random()::text || g), '') "
-                "FROM generate_series(1, 60)) AS t FROM generate_series(1, 40000) g"
+                "CREATE TABLE ballast AS SELECT g, (SELECT string_agg(md5(random()::text || g || s), '') "
+                "FROM generate_series(1, 60) s) AS t FROM generate_series(1, 40000) g"
             )
         cluster.wait("Environment", site.environment, site.namespace, lambda o: is_true(o, "Ready"), BOUND)
         snapshot = site.snapshot("before")

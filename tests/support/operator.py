@@ -21,7 +21,9 @@ class Operator:
         done = subprocess.run(
             [
                 "helm", "upgrade", "--install", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"),
-                "--namespace", NAMESPACE, "--create-namespace", "--force-conflicts", "--wait", "--timeout", "120s", *arguments,
+                "--namespace", NAMESPACE, "--create-namespace", "--force-conflicts", "--wait", "--timeout", "120s",
+                # What is not there is waited for; the tests of bad input need not wait as long as a person would.
+                "--set", "settings.environmentWait=15", *arguments,
             ],
             env=self.cluster.env, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
