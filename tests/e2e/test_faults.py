@@ -6,6 +6,7 @@ One site serves all tests of a module: each leaves it whole, or the next one fai
 from collections.abc import Iterator
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from ocore_crds.failpoints import REGISTRY
 from support.cluster import Cluster, condition, is_true
@@ -27,6 +28,26 @@ SWITCH_POINTS = [n for n in REGISTRY if n.startswith("switch-") and not n.starts
 SWITCH_BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
 OPERATOR_SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith("operator-snapshot-")]
 OPERATOR_ROLLBACK_POINTS = [n for n in REGISTRY if n.startswith("operator-rollback-")]
+
+#: One or two of each phase run in `make test`, the others with --long.
+SHORT = {
+    "snapshot-frozen",
+    "after-upload-before-manifest",
+    "after-manifest",
+    "restore-database-created",
+    "restore-checked",
+    "switch-refused",
+    "switch-renamed",
+    "switch-back-renamed",
+    "operator-snapshot-job-created",
+    "operator-rollback-scaled-down",
+    "operator-rollback-signalled",
+}
+
+
+def each(points: list[str]) -> list[ParameterSet]:
+    """All of them, those that are not SHORT marked `long`."""
+    return [pytest.param(p, marks=[] if p in SHORT else [pytest.mark.long]) for p in points]
 
 
 def test_every_failpoint_is_driven() -> None:
@@ -54,7 +75,7 @@ def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("point", SNAPSHOT_POINTS)
+@pytest.mark.parametrize("point", each(SNAPSHOT_POINTS))
 def test_mover_killed_in_a_snapshot(site: Site, point: str) -> None:
     """Killed in the first attempt: another attempt completes it, or the manifest that was written counts."""
     name = site.snapshot(fresh(point), annotations={"ocore.dev/failpoints": f"{point}=kill@1"}, deletionPolicy="Delete")
@@ -88,7 +109,7 @@ def test_mover_killed_in_a_deletion(site: Site) -> None:
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", RESTORE_POINTS)
+@pytest.mark.parametrize("point", each(RESTORE_POINTS))
 def test_row_17_mover_killed_in_a_restore(site: Site, point: str) -> None:
     set_marker(site, 5)
     obj = roll_back(site, fresh(point), f"{point}=kill@1")
@@ -97,7 +118,7 @@ def test_row_17_mover_killed_in_a_restore(site: Site, point: str) -> None:
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", SWITCH_POINTS)
+@pytest.mark.parametrize("point", each(SWITCH_POINTS))
 def test_row_17_mover_killed_in_a_switch(site: Site, point: str) -> None:
     set_marker(site, 6)
     obj = roll_back(site, fresh(point), f"{point}=kill")
@@ -105,7 +126,7 @@ def test_row_17_mover_killed_in_a_switch(site: Site, point: str) -> None:
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", ["", *SWITCH_BACK_POINTS])
+@pytest.mark.parametrize("point", ["", *each(SWITCH_BACK_POINTS)])
 def test_row_17_mover_killed_in_switching_back(site: Site, point: str) -> None:
     """The application does not come up on the restored database: switched back, whoever dies."""
     set_marker(site, 7)
@@ -137,7 +158,7 @@ def armed_operator(operator: Operator, request: pytest.FixtureRequest) -> Iterat
     assert restarts >= 1, f"{point} was never reached"
 
 
-@pytest.mark.parametrize("armed_operator", OPERATOR_SNAPSHOT_POINTS, indirect=True)
+@pytest.mark.parametrize("armed_operator", each(OPERATOR_SNAPSHOT_POINTS), indirect=True)
 def test_row_01_operator_killed_in_a_snapshot(site: Site, armed_operator: str) -> None:
     name = site.snapshot(fresh(armed_operator), deletionPolicy="Delete")
     status = site.completed("Snapshot", name, 150)["status"]
@@ -145,7 +166,7 @@ def test_row_01_operator_killed_in_a_snapshot(site: Site, armed_operator: str) -
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("armed_operator", OPERATOR_ROLLBACK_POINTS, indirect=True)
+@pytest.mark.parametrize("armed_operator", each(OPERATOR_ROLLBACK_POINTS), indirect=True)
 def test_row_01_operator_killed_in_a_rollback(site: Site, armed_operator: str) -> None:
     set_marker(site, 8)
     obj = roll_back(site, fresh(armed_operator), "")
