@@ -7,6 +7,7 @@
               └─► died, lost, or ManifestExists ──► inspect ──► manifest ──► Finish
                                                          └──► none ────► attempt n+1, else GiveUp
     deadline ──► Stop the Job ──► GiveUp (at the latest STOP_WITHIN seconds after the deadline)
+    START_MARGIN before it, and the Job does not run ──► GiveUp
 
 Attempt 0 exists only where spec.id is given: the store may hold that snapshot already (a rebuilt cluster), so it is inspected first.
 """
@@ -37,6 +38,9 @@ from .runs import (
 STOP_WITHIN = 45.0
 #: An attempt that has less time than this is not begun.
 LEAST_TIME = 10.0
+#: A Job that does not run so many seconds before the deadline is given up: what it waits for is known as long as its pod is there, and
+#: its program would end at once (jobs.MARGIN). The Job controller takes the pod away at the deadline.
+START_MARGIN = 5.0
 #: Seconds between two looks where events tell of every change anyway.
 POLL = 10.0
 
@@ -174,16 +178,25 @@ def _absent(case: _Case) -> Decision:
 
 
 def _under_way(case: _Case, state: Starting | Running) -> Decision:
+    if isinstance(state, Starting):
+        return _starting(case, state)
     if case.left <= 0:
         if case.left < -STOP_WITHIN:
-            return GiveUp(_too_late(case, state), stored=True)
+            return GiveUp(_too_late(case), stored=True)
         if case.job in case.seen.jobs and not case.seen.stopping(case.job):
             return Stop(case.job)
         return Wait(c.DEADLINE_EXCEEDED, "The deadline is over; the Job is being stopped.", 1.0, job=case.job)
     soon = max(min(POLL, case.left), 0.5)
-    if isinstance(state, Running):
-        return Wait(c.RUNNING, f"Attempt {case.attempt} runs in the Job {case.job}.", soon, pod=state.pod, job=case.job)
-    return Wait(c.RUNNING, f"The Job {case.job} starts: {state.message} ({state.reason}).", soon, job=case.job)
+    return Wait(c.RUNNING, f"Attempt {case.attempt} runs in the Job {case.job}.", soon, pod=state.pod, job=case.job)
+
+
+def _starting(case: _Case, state: Starting) -> Decision:
+    left = case.left - START_MARGIN
+    if left <= 0:
+        # Should its pod start after all, it is stopped, and what it stores is removed, before `residue` is None.
+        return GiveUp(_too_late(case, state), stored=True)
+    message = f"The Job {case.job} starts: {state.message} ({state.reason})."
+    return Wait(c.RUNNING, message, max(min(POLL, left), 0.5), job=case.job)
 
 
 def _broken(case: _Case, state: Broken) -> Decision:
@@ -259,10 +272,10 @@ def _of(state: JobState) -> Failure:
     return Failure(reason=c.JOB_LOST, message="The inspect Job left no result.", retryable=True)
 
 
-def _too_late(case: _Case, state: Starting | Running | None = None) -> Failure:
+def _too_late(case: _Case, state: Starting | None = None) -> Failure:
     """Why there is no time left: what it waited for, where it never ran."""
     seconds = case.snapshot.spec.timeout_seconds
-    if isinstance(state, Starting):
+    if state is not None:
         message = f"The Job did not start within {seconds} s: {state.message} ({state.reason})."
         return Failure(reason=c.POD_NOT_STARTED, message=message)
     if not case.stored:

@@ -186,6 +186,20 @@ def test_a_job_that_does_not_start_is_stopped_before_the_end() -> None:
     assert look(snap, {name(1): waiting}, seconds=181) == Stop(name(1))
 
 
+def test_row_02_a_job_that_never_started_says_so_before_its_pod_is_taken_away() -> None:
+    """At the deadline the Job controller deletes the pod, and with it every word of what it waited for."""
+    waiting: Object = {"waiting": {"reason": "CreateContainerError", "message": "no such user"}}
+    snap = snapshot(status=started(30, jobName=name(1)))
+    early = look(snap, {name(1): waiting}, seconds=20)
+    assert isinstance(early, Wait)
+    assert early.seconds <= 5.5  # the next look is in time
+    late = look(snap, {name(1): waiting}, seconds=26)
+    assert isinstance(late, GiveUp)
+    assert late.failure.reason == "PodNotStarted"
+    assert "no such user" in late.failure.message
+    assert late.stored
+
+
 @dataclass
 class World:
     """A cluster that does what is decided, and breaks what it likes."""
