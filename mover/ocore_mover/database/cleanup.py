@@ -5,7 +5,7 @@ from typing import Literal
 from ocore_crds import conditions
 
 from ..errors import MoverError
-from . import create
+from . import create, position, sessions
 from .connect import Server
 from .switch import DatabaseSwitch
 
@@ -20,6 +20,8 @@ def cleanup(server: Server, rollback_id: str, what: What) -> tuple[str, ...]:
     """
     switch = DatabaseSwitch(server, rollback_id)
     try:
+        if what == "previous" and _superseded(switch):
+            return _drop_superseded(switch)
         now = switch.allow_live()
         wanted = "New" if what == "previous" else "Old"
         if now.position != wanted:
@@ -36,3 +38,31 @@ def cleanup(server: Server, rollback_id: str, what: What) -> tuple[str, ...]:
         return (victim.name,)
     finally:
         switch.close()
+
+
+def superseded(server: Server, rollback_id: str) -> bool:
+    """Whether a later rollback was switched in since this one: the live database carries another rollback's mark, and nothing of this one can
+    become live any more but by undoing the later one first."""
+    switch = DatabaseSwitch(server, rollback_id)
+    try:
+        return _superseded(switch)
+    finally:
+        switch.close()
+
+
+def _superseded(switch: DatabaseSwitch) -> bool:
+    found = position.rows(switch.connection(), switch.names)
+    live = found.get(switch.names.live)
+    other = live is not None and live.mark.rollback_id not in ("", switch.names.rollback_id)
+    return other and switch.names.restored not in found
+
+
+def _drop_superseded(switch: DatabaseSwitch) -> tuple[str, ...]:
+    names, connection = switch.names, switch.connection()
+    found = position.rows(connection, names)
+    if not found[names.live].allows_connections:
+        sessions.allow(connection, names.live, True)
+    if names.previous not in found:
+        return ()
+    create.drop(connection, names.previous)
+    return (names.previous,)

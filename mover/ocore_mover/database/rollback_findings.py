@@ -42,10 +42,12 @@ def _is_superuser(connection: Connection) -> bool:
 
 def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
     """CREATEDB, and the right to own and alter what the owner owns."""
+    # Since PostgreSQL 16 a member may be one that must not SET ROLE.
+    become = "SET" if connection.info.server_version >= 160000 else "MEMBER"
     row = connection.execute(
-        "SELECT rolname, rolcreatedb OR rolsuper, pg_has_role(%s, 'USAGE'), pg_has_role(%s, 'MEMBER') FROM pg_roles"
+        "SELECT rolname, rolcreatedb OR rolsuper, pg_has_role(%s, 'USAGE'), pg_has_role(%s, %s) FROM pg_roles"
         " WHERE rolname = current_user",
-        [facts.owner, facts.owner],
+        [facts.owner, facts.owner, become],
     ).fetchone()
     assert row is not None  # noqa: S101 - our own role
     role, createdb, inherits, member = row

@@ -197,11 +197,10 @@ class DatabaseSwitch:
         until = time.monotonic() + _PATIENCE
         while True:
             try:
-                try:
-                    if self.read().position == way.goal:
-                        finish()
-                finally:
-                    now = self.allow_live()
+                if self.read().position == way.goal:
+                    finish()
+                # Only now: connections are never allowed to a new database beside an old filestore.
+                now = self.allow_live()
             except (psycopg.Error, MoverError) as error:
                 if self._accepting() or time.monotonic() >= until:
                     raise self._unsettled(failure, error) from error

@@ -6,8 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from .base import ObjectInfo, Store, Writer
 from .folder import FolderStore
-from .s3 import S3Store
-from .s3_client import S3Options
+from .s3_options import S3Options
 
 __all__ = ["ObjectInfo", "S3Options", "Store", "Writer", "open_store"]
 
@@ -30,5 +29,7 @@ def open_store(url: str, s3: S3Options | None = None) -> Store:
         prefix = parts.path.strip("/")
         if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
             raise ValueError(f"{url}: the prefix must not hold empty parts, '.' or '..'")
+        from .s3 import S3Store  # botocore: only for who needs it
+
         return S3Store(parts.netloc, prefix, s3 or S3Options())
     raise ValueError(f"{url}: a store's URL is s3://bucket/prefix or file:///folder")

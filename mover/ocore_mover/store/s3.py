@@ -17,7 +17,8 @@ from ocore_crds.manifest import StoredObject
 from ..errors import Corrupt, StoreError
 from .base import Guarantees, ObjectInfo
 from .keys import checked
-from .s3_client import DIGEST_CODES, S3Options, code_of, connect, status_of, translated
+from .s3_client import DIGEST_CODES, code_of, connect, status_of, translated
+from .s3_options import S3Options
 from .s3_reader import NOT_FOUND, Absent, download, pause
 from .s3_writer import PartPool, S3Writer
 

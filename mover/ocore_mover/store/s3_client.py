@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from botocore.exceptions import (
 from ocore_crds import conditions
 
 from ..errors import Corrupt, MoverError, StoreError
+from .s3_options import S3Options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,29 +63,6 @@ _NOT_WRITABLE = {"405", "InvalidRetentionPeriod", "KMS.DisabledException", "Meth
 _OTHER_REGION = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 #: The bytes that arrived are not those that were hashed.
 DIGEST_CODES = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
-
-
-@dataclass(frozen=True)
-class S3Options:
-    """How to reach an S3 store; the command line's options of the same names."""
-
-    endpoint: str | None = None
-    region: str = "us-east-1"
-    #: Folder with the files accessKeyId, secretAccessKey and maybe sessionToken; None: boto3's own chain.
-    credentials: Path | None = None
-    ca: Path | None = None
-    sse: str | None = None
-    kms_key: str | None = None
-    path_style: bool = True
-
-    def encryption(self) -> dict[str, Any]:
-        """Arguments of PutObject and CreateMultipartUpload."""
-        if self.sse is None:
-            return {}
-        arguments = {"ServerSideEncryption": self.sse}
-        if self.kms_key:
-            arguments["SSEKMSKeyId"] = self.kms_key
-        return arguments
 
 
 class _ChecksumSigner(botocore.auth.S3SigV4Auth):
