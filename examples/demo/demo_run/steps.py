@@ -287,12 +287,12 @@ def clean(output: Output, kube: Kube) -> None:
     """Removes the demo while the operator still runs, which takes the data out of the way, then the operator."""
     output.heading("Removing the demo")
     started = time.monotonic()
-    for kind in ("rollbacks", "snapshots", "environments", "snapshotstores"):
-        kube.run(
-            "kubectl", "-n", NAMESPACE, "delete", f"{kind}.ocore.dev", "--all", "--ignore-not-found", "--timeout=120s",
-            timeout=150, ok=(0, 1),
-        )  # fmt: skip
-        output.say(f"{kind} are gone")
+    for plural in ("rollbacks", "snapshots", "environments", "snapshotstores"):
+        kind = f"{plural}.ocore.dev"
+        if not kube.run("kubectl", "get", "crd", kind, "--ignore-not-found", "-o", "name").strip():
+            continue
+        kube.kubectl("delete", kind, "--all", "--ignore-not-found", "--timeout=240s", timeout=270)
+        output.say(f"{plural} are gone")
     kube.run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s", timeout=200)
     output.say(f"namespace {NAMESPACE} is gone")
     output.heading("Removing the operator")
