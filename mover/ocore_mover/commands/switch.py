@@ -81,6 +81,8 @@ def _reported(runtime: Runtime, step: Step, switcher: Switcher) -> SwitchResult:
 
 
 def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, signal_file: Path) -> SwitchResult:
+    if options.ready_file is not None:
+        options.ready_file.unlink(missing_ok=True)  # of the container before this one, in the same pod
     now = switcher.repair()
     switcher.prepare()
     if options.ready_file is not None:
@@ -141,7 +143,8 @@ def cleanup(
 ) -> CleanupResult:
     """Removes what a rollback keeps: database first, then folders. Raises MoverError where that would leave half."""
     try:
-        position = switcher.repair().position
+        later = what == "previous" and server is not None and database_cleanup.superseded(server, rollback_id)
+        position = "New" if later else switcher.repair().position
     finally:
         switcher.close()
     dropped: tuple[str, ...] = ()
