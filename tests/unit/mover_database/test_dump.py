@@ -13,8 +13,7 @@ from tests.support.mover_site import Site, make_site
 from tests.support.postgres_majors import Server
 
 from ocore_crds.manifest import StoredObject
-from ocore_mover.database import drain, programs
-from ocore_mover.database.follow import STEP
+from ocore_mover.database import drain, follow, programs
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError
 from ocore_mover.report import Counter
@@ -107,12 +106,17 @@ class SlowStore(FarStore):
 
 @both
 def test_scratch_stays_small_and_the_bytes_are_the_same(
-    wide: Site, store: Store, scratch: Path, counter: Counter, token: Token
+    wide: Site, store: Store, scratch: Path, counter: Counter, token: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Small steps and limits: what is on the way is bounded by them, however slow the machine is at the moment.
+    for module in (drain, follow):
+        monkeypatch.setattr(module, "STEP", MIB)
+    monkeypatch.setattr(drain, "HIGH", 6 * MIB)
+    monkeypatch.setattr(drain, "LOW", 2 * MIB)
     with Peak(scratch) as peak:
         found = take(wide, FarStore(store, token), scratch, counter, token)
     assert list(scratch.iterdir()) == []
-    assert found.raw_bytes > 2 * STEP
+    assert found.raw_bytes > 20 * MIB
     assert 0 < peak.bytes < found.raw_bytes, "no hole was punched"
     before = wide.sql("SELECT md5(string_agg(text, '' ORDER BY i)) FROM wide_a")
     restored = bring_back(wide, found, store, scratch, counter, token)
