@@ -56,7 +56,12 @@ test-unit: venv ## Unit tests: real PostgreSQL and S3 servers on loopback, no cl
 	$(PYTEST) tests/unit
 
 test-cluster: venv ## Integration and end-to-end tests on a local cluster of their own, which is removed afterwards
-	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-integration test-e2e
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-demo test-integration test-e2e
+
+test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OCORE_CLUSTER
+	examples/demo/run --ci
+	examples/demo/run --ci
+	examples/demo/run --ci --clean
 
 test-integration: venv ## Integration tests against the cluster $OCORE_CLUSTER, which must be up
 	localcluster/cluster net -- $(PYTEST) tests/integration
@@ -88,4 +93,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help demo demo-clean test lint format generate test-unit test-cluster test-integration test-e2e test-all venv deps lock
+.PHONY: help demo demo-clean test lint format generate test-unit test-cluster test-demo test-integration test-e2e test-all venv deps lock
