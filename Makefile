@@ -69,8 +69,15 @@ test-integration: venv ## Integration tests against the cluster $OCORE_CLUSTER, 
 test-e2e: venv ## End-to-end tests in the cluster $OCORE_CLUSTER, which must be up and have the images
 	localcluster/cluster net -- $(PYTEST) tests/e2e
 
-test-all: ## `make test`, the long fault matrix and the soak
+test-all: ## `make test` with the long fault matrix, and the soak
 	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
+	$(MAKE) soak
+
+SOAK_SECONDS ?= 1800
+SOAK_SEED ?= 1
+soak: deps venv ## Random snapshots, rollbacks, deletions and kills under load (SOAK_SECONDS, SOAK_SEED)
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster env PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests \
+	  localcluster/cluster net -- $(BIN)/python -m e2e.soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED)
 
 ##@ Set-up
 venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment outside the checkout
@@ -93,4 +100,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help demo demo-clean test lint format generate test-unit test-cluster test-demo test-integration test-e2e test-all venv deps lock
+.PHONY: help soak demo demo-clean test lint format generate test-unit test-cluster test-demo test-integration test-e2e test-all venv deps lock
