@@ -33,8 +33,8 @@ def ballast(site: Site) -> Iterator[None]:
     with site.connect() as connection:
         for name in ("ballast_a", "ballast_b"):
             connection.execute(
-                f"CREATE TABLE {name} AS SELECT g, (SELECT string_agg(md5(random()::text || g), '') "
-                "FROM generate_series(1, 60)) AS t FROM generate_series(1, 20000) g"
+                f"CREATE TABLE {name} AS SELECT g, (SELECT string_agg(md5(random()::text || g || s), '') "
+                "FROM generate_series(1, 60) s) AS t FROM generate_series(1, 20000) g"
             )
     try:
         yield

@@ -87,10 +87,10 @@ def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
     deployment = site.cluster.get("Deployment", "shop", site.namespace)
     assert deployment is not None
     assert deployment["spec"]["replicas"] == 1
-    environment = site.cluster.wait(
+    site.cluster.wait(
         "Environment", site.environment, site.namespace, lambda o: not o["status"].get("operation"), 60, "hold released"
     )
-    assert is_true(environment, "Ready")
+    site.environment_ready()
     wait_for("store holds what is named and no more", lambda: stored_keys(site) == named_keys(site), timeout)
     assert uploads(site) == []
     wait_for("no folder of ours is left", lambda: folders(site) == [], timeout, interval=2)

@@ -408,12 +408,16 @@ class Site:
         return obj
 
     def environment_ready(self, timeout: float = 90) -> Object:
-        """Waits for the Environment's Ready and RollbackReady."""
+        """Waits for the Environment's Ready and RollbackReady, as it is now and not as it was before a change."""
         return self.cluster.wait(
             "Environment",
             self.environment,
             self.namespace,
-            lambda o: is_true(o, "Ready") and is_true(o, "RollbackReady"),
+            lambda o: (
+                o.get("status", {}).get("observedGeneration") == o["metadata"]["generation"]
+                and is_true(o, "Ready")
+                and is_true(o, "RollbackReady")
+            ),
             timeout,
             "ready",
         )
