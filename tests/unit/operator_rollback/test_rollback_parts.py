@@ -1,0 +1,173 @@
+"""Workloads, the signal, what an Environment remembers, conditions: the pure parts around the plan."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_crds.naming import ANNOTATION_SIGNAL
+from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
+from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_operator import resources, switch_signal, workloads
+from ocore_operator.rollback_conditions import summarized
+from ocore_operator.rollback_sources import executed, remembered, spec_hash
+
+from .model import ENVIRONMENT_ID, PROJECT_ID, START
+
+NOW = "2026-01-01T00:00:00Z"
+
+
+def deployment(*, replicas: int = 1, generation: int = 2, observed: int = 2, **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "shop", "generation": generation, "resourceVersion": "7"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {
+                "matchLabels": {"b": "2", "a": "1"},
+                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["x", "y"]}, {"key": "k", "operator": "Exists"}],
+            },
+            "template": {"spec": {"terminationGracePeriodSeconds": 5}},
+        },
+        "status": {"observedGeneration": observed, **status},
+    }  # fmt: skip
+
+
+def pod(name: str = "p", *, phase: str = "Running", **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"nodeName": "n"}, "status": {"phase": phase, **status}}
+
+
+def test_selector() -> None:
+    assert workloads.selector(deployment()) == "a=1,b=2,tier in (x,y),k"
+
+
+@pytest.mark.parametrize(
+    ("obj", "pods", "left", "ready"),
+    [
+        (deployment(replicas=0), [], 0, True),
+        # Its controller has not seen the order to stop: pods may still come.
+        (deployment(replicas=0, observed=1), [], 1, False),
+        (deployment(replicas=0), [pod(), pod(phase="Succeeded")], 1, True),
+        (deployment(replicas=2, readyReplicas=1), [pod(), pod()], 2, False),
+        (deployment(replicas=2, readyReplicas=2), [pod(), pod()], 2, True),
+        # Ready by the count of before a change.
+        (deployment(replicas=2, readyReplicas=2, observed=1), [pod(), pod()], 2, False),
+    ],
+)
+def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]], left: int, ready: bool) -> None:
+    view = workloads.view("Deployment", obj, pods)
+    assert (view.pods, view.ready, view.grace_seconds, view.version) == (left, ready, 5, "7")
+
+
+def test_a_problem_has_the_pods_words() -> None:
+    crash = {
+        "name": "app",
+        "ready": False,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+        "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
+    }
+    text = workloads.view("Deployment", deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
+    assert text == "0 of 1 pods ready; pod shop-1: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
+
+
+def done(step: str, position: str) -> str:
+    message = SwitchResult.model_validate({"position": position}).model_dump_json(by_alias=True)
+    return json.dumps({"type": "step", "step": step, "state": "Done", "message": message, "time": NOW})
+
+
+def test_the_newest_answer_counts() -> None:
+    running = json.dumps({"type": "step", "step": "Switch", "state": "Running", "time": NOW})
+    lines = [running, "a stray print", done("Switch", "New")]
+    found = switch_signal.newest(lines)
+    assert found is not None
+    assert found.position == "New"
+    back = switch_signal.newest([*lines, done("SwitchBack", "Old"), running])
+    assert back is not None
+    assert back.position == "Old"
+    assert switch_signal.newest([running, done("Check", "New")]) is None
+
+
+def test_a_signal_is_read_back_as_it_was_sent() -> None:
+    signal = Signal(action="Switch", not_after=1767225600.123)
+    carrying = {"metadata": {"annotations": {ANNOTATION_SIGNAL: signal.model_dump_json(by_alias=True)}}}
+    assert switch_signal.sent(carrying) == signal
+    assert switch_signal.sent({"metadata": {}}) is None
+    assert switch_signal.sent({"metadata": {"annotations": {ANNOTATION_SIGNAL: "torn {"}}}) is None
+
+
+def test_why_the_container_before_failed() -> None:
+    failure = Failure(reason=c.SESSIONS_REMAIN, message="one is left", retryable=True)
+    text = Result(ok=False, failure=failure, time=NOW).termination_message()
+    statuses = [{"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": text}}}]
+    assert switch_signal.last_failure(pod(containerStatuses=statuses)) == failure
+    assert switch_signal.last_failure(pod(containerStatuses=[{"lastState": {"terminated": {"exitCode": 137}}}])) is None
+
+
+def rollback(name: str = "r1", uid: str = "0a1b2c3d-0000-4000-8000-000000000001", **spec: Any) -> resources.Rollback:
+    meta = {"name": name, "namespace": "ns", "uid": uid, "resourceVersion": "1", "creationTimestamp": NOW}
+    return resources.rollback({"metadata": meta, "spec": {"snapshotRef": {"name": "s1"}, **spec}})
+
+
+def environment(entries: list[dict[str, Any]]) -> resources.Environment:
+    meta = {"name": "shop", "namespace": "ns", "uid": ENVIRONMENT_ID, "resourceVersion": "1", "creationTimestamp": NOW}
+    spec = {
+        "projectId": PROJECT_ID,
+        "type": "production",
+        "storeRef": {"name": "s"},
+        "database": {"secretRef": {"name": "d"}},
+    }
+    return resources.environment({"metadata": meta, "spec": spec, "status": {"executedRollbacks": entries}})
+
+
+def test_defaults_do_not_change_what_a_rollback_is() -> None:
+    """A later version adds fields: what ran before must not run again because of that."""
+    short = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}})
+    long = RollbackSpec.model_validate(
+        {"snapshotRef": {"name": "s1"}, "undoWindowSeconds": 86400, "timeoutSeconds": 7200}
+    )
+    assert spec_hash(short) == spec_hash(long)
+    assert spec_hash(short) != spec_hash(RollbackSpec.model_validate({"snapshotRef": {"name": "s2"}}))
+
+
+def test_an_environment_remembers_fifty() -> None:
+    old = [
+        {"name": f"r{i}", "specHash": "h", "id": f"id-{i}", "completedAt": f"2025-01-01T00:00:{i:02d}Z"}
+        for i in range(50)
+    ]
+    entries = remembered(environment(old), rollback("new"), NOW)
+    assert len(entries) == 50
+    assert entries[-1].name == "new"
+    assert entries[0].name == "r1"
+    after = environment([e.wire() for e in entries])
+    assert executed(after, rollback("new"))
+    assert not executed(after, rollback("new", undoWindowSeconds=1))
+    assert not executed(after, rollback("other"))
+    # Once more is the same: the operator may be killed right after it.
+    assert remembered(after, rollback("new"), NOW) == entries
+
+
+def conditions(status: RollbackStatus, *, deleting: bool = False) -> dict[str, tuple[str, str, str]]:
+    done_ = summarized(status, generation=1, deleting=deleting, reason="", message="", now=START)
+    return {x.type: (x.status, x.reason, x.message) for x in done_.conditions}
+
+
+def test_conditions_by_phase() -> None:
+    running = conditions(RollbackStatus(phase="Switching", stage="Switch"), deleting=True)
+    assert running["Reconciling"][:2] == ("True", c.RUNNING)
+    assert "finished first" in running["Reconciling"][2]
+    assert "Complete" not in running
+
+    status = RollbackStatus(phase="Complete", stage="Ended", position="New", switched_at=NOW, residue="Pending")
+    kept = conditions(status)
+    assert kept["Complete"][:2] == ("True", c.SUCCEEDED)
+    assert kept["PreviousRetained"][:2] == ("True", c.RETAINED)
+    assert "Reconciling" not in kept
+    gone = conditions(status.model_copy(update={"residue": "None"}))
+    assert gone["PreviousRetained"][:2] == ("False", c.UNDO_WINDOW_OVER)
+
+    failed = conditions(
+        RollbackStatus(phase="Failed", stage="Ended", failure_reason=c.SWITCHED_BACK, failure_message="m")
+    )
+    assert failed["Failed"] == ("True", c.SWITCHED_BACK, "m")
+    assert failed["Stalled"][0] == "True"
+    assert "PreviousRetained" not in failed

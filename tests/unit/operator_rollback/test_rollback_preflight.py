@@ -1,0 +1,119 @@
+"""What is refused before anything is touched, with words that say what to do."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_crds.rollback import RollbackStatus
+from ocore_operator import rollback_plan as plan
+from ocore_operator import rollback_views as v
+
+from .machine import Operator
+from .model import ROLLBACK_ID, START, Model
+
+
+def ready() -> Model:
+    """A model whose rollback holds the environment and has a fresh probe: the next decision starts it."""
+    model = Model()
+    operator = Operator(model)
+    for _ in range(50):
+        seen, action = operator.decide()
+        if isinstance(action, v.Record) and action.status.stage == "Restore":
+            return model
+        if not operator.act(seen, action):
+            model.advance(1, 1)
+    raise AssertionError("it does not start")
+
+
+def decided(
+    change: Callable[[v.World], v.World], *, later: float = 0, **spec: object
+) -> tuple[v.Action, RollbackStatus]:
+    """What is decided in a changed world, so many seconds later."""
+    model = ready()
+    now = model.now() + timedelta(seconds=later)
+    wanted = type(model.spec).model_validate({**model.spec.wire(), **spec})
+    action = plan.decide(model.status, wanted, change(model.see(model.time).world), ROLLBACK_ID, now)
+    return action, action.status if isinstance(action, v.Record) else model.status
+
+
+def environment(**changes: object) -> Callable[[v.World], v.World]:
+    def change(world: v.World) -> v.World:
+        assert world.environment is not None
+        return replace(world, environment=replace(world.environment, **changes))  # type: ignore[arg-type]
+
+    return change
+
+
+def snapshot(**changes: object) -> Callable[[v.World], v.World]:
+    def change(world: v.World) -> v.World:
+        assert world.snapshot is not None
+        return replace(world, snapshot=replace(world.snapshot, **changes))  # type: ignore[arg-type]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "says"),
+    [
+        (snapshot(complete=False, failed=True), c.SNAPSHOT_NOT_COMPLETE, "Choose one that is"),
+        (snapshot(broken="bytes differ."), c.VERIFICATION_FAILED, "bytes differ"),
+        (snapshot(project_id="other"), c.OTHER_PROJECT, "stays within a project"),
+        (snapshot(environment_id="other"), c.OTHER_ENVIRONMENT, "has id"),
+        (snapshot(server_major=18), c.UNSUPPORTED_SERVER, "PostgreSQL 18"),
+        (environment(capacity=None), c.CAPACITY_UNKNOWN, "spec.database.capacity"),
+        (environment(capacity=2 * 10**9), c.INSUFFICIENT_CAPACITY, "476.8 MiB"),
+        (environment(rollback_ready=False, not_ready_reason=c.MISSING_GRANTS, not_ready_message="ALTER ROLE"), c.MISSING_GRANTS, "ALTER ROLE"),
+        (lambda w: replace(w, duplicate_of="elder"), c.DUPLICATE_ID, "elder"),
+        (lambda w: replace(w, deleting=True), c.CANCELLED, "deleted"),
+    ],
+)  # fmt: skip
+def test_refused_at_once(change: Callable[[v.World], v.World], reason: str, says: str) -> None:
+    _, status = decided(change)
+    assert (status.phase, status.failure_reason) == ("Failed", reason)
+    assert says in (status.failure_message or "")
+    # Nothing was touched, so nothing is left.
+    assert (status.residue, status.attempt, status.started_at) == ("None", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda w: replace(w, snapshot=None), c.SNAPSHOT_NOT_FOUND),
+        (lambda w: replace(w, environment=None), c.ENVIRONMENT_NOT_FOUND),
+        (snapshot(complete=False), c.SNAPSHOT_NOT_COMPLETE),
+        (lambda w: replace(w, workloads=(replace(w.workloads[0], exists=False),)), c.WORKLOAD_NOT_FOUND),
+    ],
+)
+def test_what_is_missing_may_come_for_a_minute(change: Callable[[v.World], v.World], reason: str) -> None:
+    assert isinstance(decided(change)[0], v.Wait)
+    assert decided(change, later=61)[1].failure_reason == reason
+
+
+def test_refused_after_its_time() -> None:
+    assert decided(lambda w: w, notAfter="2026-01-01T00:00:00Z")[1].failure_reason == c.EXPIRED
+    assert decided(lambda w: w, notAfter="2027-01-01T00:00:00Z")[1].stage == "Restore"
+
+
+def test_the_same_rollback_again_does_nothing() -> None:
+    """Also where the snapshot is gone and it is past its time: it ran, and that is well."""
+    action, status = decided(lambda w: replace(w, executed_before=True, snapshot=None), notAfter="2026-01-01T00:00:00Z")
+    assert isinstance(action, v.Record)
+    assert (status.phase, status.residue, status.switched_at) == ("Complete", "None", None)
+
+
+def test_a_probe_from_before_the_hold_does_not_count() -> None:
+    """Another operation may have filled the disk since."""
+    action, _ = decided(environment(probed_at=START - timedelta(seconds=1)))
+    assert action == v.Do(v.AskProbe())
+
+
+def test_exactly_full_is_not_too_full() -> None:
+    assert decided(environment(capacity=25 * 10**8))[1].stage == "Restore"
+    assert decided(environment(capacity=25 * 10**8 - 1))[1].failure_reason == c.INSUFFICIENT_CAPACITY
+
+
+def test_no_workload_is_fine() -> None:
+    assert decided(lambda w: replace(w, workloads=()))[1].stage == "Restore"
