@@ -227,3 +227,22 @@ def test_replicas_come_back_as_they_were(site: Site) -> None:
         site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=1")
         site.app_ready()
     holds_all_promises(site)
+
+
+def test_two_rollbacks_in_one_undo_window(site: Site) -> None:
+    """The first one's previous database goes when its window is over, though the live database is the second one's by then."""
+    set_marker(site, 9)
+    first, second = fresh("first"), fresh("second")
+    site.rollback(first, "base", undoWindowSeconds=3600)
+    kept = site.completed("Rollback", first)["status"]["previousDatabase"]
+    set_marker(site, 10)
+    site.rollback(second, "base", undoWindowSeconds=3600)
+    site.completed("Rollback", second)
+    assert len(site.databases()) == 3
+    site.cluster.delete("Rollback", first, site.namespace)
+    site.cluster.wait_gone("Rollback", first, site.namespace, 120)
+    assert kept not in site.databases()
+    assert marker(site) == 0
+    site.cluster.delete("Rollback", second, site.namespace)
+    site.cluster.wait_gone("Rollback", second, site.namespace, 120)
+    holds_all_promises(site)
