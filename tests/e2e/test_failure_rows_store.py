@@ -46,9 +46,10 @@ def ballast(site: Site) -> Iterator[None]:
 # --- 10, 11: dumps that fail ----------------------------------------------------------------------------------
 
 #: Waits for a pg_dump whose processes together have written so many bytes ($1), and kills one of them ($2: first or last).
+#: The brackets keep the pattern from finding this script itself.
 _KILL_DUMP = """
 until [ "$SECONDS" -gt 60 ]; do
-  pids=$(pgrep -f -- '/pg_dump --format=directory') || continue
+  pids=$(pgrep -f -- '[/]pg_dump --format=directory') || { sleep 0.02; continue; }
   sum=0
   for p in $pids; do
     n=$(awk '/^wchar/ { print $2 }' "/proc/$p/io" 2>/dev/null) && sum=$((sum + ${n:-0}))
