@@ -8,7 +8,7 @@ from typing import Any
 import kopf
 import structlog
 
-from . import clock, logs, watches
+from . import clock, login, logs, watches
 from .catalog import Catalog
 from .context import Context
 from .errors import ApiError
@@ -194,22 +194,7 @@ class Operator:
         )
 
     def _login(self) -> kopf.ConnectionInfo:
-        """The client's own connection, so that there is one place that knows how to log in."""
-        if self._settings.kubeconfig is None:
-            found = kopf.login_with_service_account(settings=kopf.OperatorSettings())
-            if found is None:
-                raise kopf.LoginError("no service account token in this pod; outside a cluster set OCORE_KUBECONFIG")
-            return found
-        configuration = self._api.configuration
-        token = str(configuration.api_key.get("BearerToken") or "")
-        return kopf.ConnectionInfo(
-            server=configuration.host,
-            ca_path=configuration.ssl_ca_cert,
-            certificate_path=configuration.cert_file,
-            private_key_path=configuration.key_file,
-            insecure=not configuration.verify_ssl,
-            token=token.partition(" ")[2] or token or None,
-        )
+        return login.in_cluster() if self._settings.kubeconfig is None else login.from_client(self._api.configuration)
 
     async def _shut_down(self) -> None:
         _log.info("operator stops")

@@ -36,6 +36,7 @@ async def connect(kubeconfig: Path | None) -> Any:
     else:
         await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
     configuration.connection_pool_maxsize = CONNECTIONS
+    configuration.disable_strict_ssl_verification = True  # why: login.py
     return client.ApiClient(configuration)
 
 
