@@ -260,7 +260,9 @@ async def _start(ctx: Context, snapshot: Snapshot, attempt: int) -> None:
     except Stalled as end:
         raise Failed(end.reason, end.message) from None
     if site.store.meta.name != snapshot.status.store_name:
-        message = f"The Environment's store was changed from {snapshot.status.store_name} meanwhile. Take a new Snapshot."
+        message = (
+            f"The Environment's store was changed from {snapshot.status.store_name} meanwhile. Take a new Snapshot."
+        )
         raise Failed(c.STORE_NOT_READY, message)
     left = clock.seconds_since(clock.text(ctx.now()), clock.parse(snapshot.status.deadline or snapshot.meta.created))
     frozen = transitions.identity(snapshot)
