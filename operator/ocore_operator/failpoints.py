@@ -5,8 +5,6 @@ one from dying at the same place.
 """
 
 import asyncio
-import os
-import signal
 
 import structlog
 
@@ -32,7 +30,7 @@ async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[t
     mark.touch()
     _log.warning("failpoint", failpoint=name, action=action, namespace=obj.meta.namespace, name=obj.meta.name)
     if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        failpoints.die()
     if action == "error":
         raise failpoints.FailpointError(f"failpoint {name}")
     await asyncio.sleep(float(action.removeprefix("sleep:")))
