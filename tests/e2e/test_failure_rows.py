@@ -68,6 +68,7 @@ def test_row_02_pod_drained(site: Site) -> None:
     holds_all_promises(site)
 
 
+@pytest.mark.long
 def test_row_02_pod_pending(site: Site) -> None:
     """No node takes the pod: Failed at the deadline, with the scheduler's words."""
     (name_of_node,) = [n["metadata"]["name"] for n in site.cluster.objects("Node")]
@@ -142,6 +143,7 @@ def test_row_16_volume_that_never_mounts(cluster: Cluster, site: Site, operator:
     holds_all_promises(site)
 
 
+@pytest.mark.long
 def test_row_17_evicted_in_mid_restore(site: Site) -> None:
     """The restore's pod is evicted while the database beside the live one is half there."""
     set_marker(site, 17)
@@ -233,6 +235,7 @@ def test_row_19_restore_from_an_incomplete_snapshot(site: Site) -> None:
     holds_all_promises(site)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("major", [15, 17])
 def test_row_20_client_of_the_servers_major(cluster: Cluster, servers: Servers, major: int) -> None:
     """The mover's image and pg_dump are of the server's major version, and the manifest says so."""

@@ -138,7 +138,7 @@ def test_read_back_finds_a_flipped_bit(cluster: Cluster, servers: Servers) -> No
 
         obj = cluster.wait("Snapshot", "bad", site.namespace, found, 60, "Verified=False")
         assert not is_true(obj, "Ready")
-        site.failed("Rollback", site.rollback("refused-again", "bad"), "SnapshotNotComplete")
+        site.failed("Rollback", site.rollback("refused-again", "bad"), "VerificationFailed")
 
 
 def test_one_operation_at_a_time(cluster: Cluster, servers: Servers) -> None:
