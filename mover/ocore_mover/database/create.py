@@ -9,7 +9,7 @@ from psycopg import sql
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact
 
-from . import position
+from . import position, sessions
 from .connect import Connection, quoted, set_timeouts, translating
 from .position import Mark, Names, Position
 
@@ -19,10 +19,25 @@ _FIRST_WITH_PROVIDERS = 15
 
 
 def drop(connection: Connection, database: str) -> None:
-    """Drops a database of ours, its sessions ended; nothing to do where it is not there."""
+    """Drops a database of ours, its sessions ended; nothing to do where it is not there.
+
+    Not ``WITH (FORCE)``: where autovacuum is at work in the database, that asks for a superuser's rights (seen on PostgreSQL 15). A plain
+    DROP ends autovacuum by itself, and waits 5 s for it; a worker that starts again meanwhile needs another try.
+    """
     set_timeouts(connection, statement=_DROP_TIMEOUT, lock="60s")
-    with translating(conditions.MISSING_GRANTS, f"dropping database {database}"):
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+    with translating(conditions.RESTORE_FAILED, f"dropping database {database}"):
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
+            return
+        sessions.allow(connection, database, False)
+        for last in (False, False, True):
+            sessions.end_all(connection, (database,))
+            try:
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database)))
+            except psycopg.errors.ObjectInUse:
+                if last:
+                    raise
+            else:
+                return
 
 
 def create(connection: Connection, names: Names, now: Position, artifact: DatabaseArtifact) -> None:

@@ -1,0 +1,36 @@
+"""Dropping a database while autovacuum is at work in it, as a role that is no superuser."""
+
+from tests.support.mover_site import Site
+
+from ocore_mover.database import create
+from ocore_mover.database.connect import connect_maintenance
+from support.cluster import wait_for
+
+
+def autovacuum_works(site: Site, database: str) -> bool:
+    """Whether a worker is in the database."""
+    query = f"SELECT 1 FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND datname = '{database}'"
+    return bool(site.server.execute(query))
+
+
+def test_autovacuum_does_not_keep_a_database(site: Site) -> None:
+    """`DROP DATABASE … WITH (FORCE)` asks for a superuser there: a rollback that was given up left its copy behind."""
+    database = site.names.restored
+    site.sql(f'CREATE DATABASE "{database}"', "postgres")
+    site.sql(
+        "CREATE TABLE busy (n int, t text) WITH (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0,"
+        " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)",
+        database,
+    )
+    site.sql("INSERT INTO busy SELECT g, repeat('x', 500) FROM generate_series(1, 20000) g", database)
+    site.sql("DELETE FROM busy WHERE n % 2 = 0", database)
+    site.server.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    site.server.execute("SELECT pg_reload_conf()")
+    try:
+        wait_for("autovacuum in the database", lambda: autovacuum_works(site, database), 60)
+        with connect_maintenance(site.target, application="test") as connection:
+            create.drop(connection, database)
+    finally:
+        site.server.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        site.server.execute("SELECT pg_reload_conf()")
+    assert database not in site.databases()
