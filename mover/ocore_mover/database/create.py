@@ -21,8 +21,8 @@ _FIRST_WITH_PROVIDERS = 15
 def drop(connection: Connection, database: str) -> None:
     """Drops a database of ours, its sessions ended; nothing to do where it is not there.
 
-    Not ``WITH (FORCE)``: where autovacuum is at work in the database, that asks for a superuser's rights (seen on PostgreSQL 15). A plain
-    DROP ends autovacuum by itself, and waits 5 s for it; a worker that starts again meanwhile needs another try.
+    Not ``WITH (FORCE)``: that waits 5 s for the sessions that it ends, too little on a loaded server. Sessions are ended first, with
+    patience; autovacuum is ended by DROP itself, and may have started again meanwhile: another try.
     """
     set_timeouts(connection, statement=_DROP_TIMEOUT, lock="60s")
     with translating(conditions.RESTORE_FAILED, f"dropping database {database}"):

@@ -14,7 +14,7 @@ def autovacuum_works(site: Site, database: str) -> bool:
 
 
 def test_autovacuum_does_not_keep_a_database(site: Site) -> None:
-    """`DROP DATABASE … WITH (FORCE)` asks for a superuser there: a rollback that was given up left its copy behind."""
+    """A worker is a superuser's process that the role may not end; the drop must get rid of it all the same."""
     database = site.names.restored
     site.sql(f'CREATE DATABASE "{database}"', "postgres")
     site.sql(
