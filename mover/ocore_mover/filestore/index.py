@@ -1,28 +1,31 @@
 """The index of a filestore's packs: JSON lines, zstd-compressed; the lines of one pack stand together."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from backports.zstd import ZstdDecompressor, ZstdError
 
 from ..errors import Corrupt
 
+#: A line as odoo_line writes it, checked on the way; three times as fast as JSON for the one kind there are millions of.
+_ODOO_LINE = re.compile(
+    rb'\{"name":"((?:([0-9a-f]{2})/(?=\2)|([0-9a-f]{3})/(?=\3))([0-9a-f]{40}))","size":([0-9]{1,18}),"sha1":"\4",'
+    rb'"pack":"([a-z0-9.-]+)","offset":([0-9]{1,18})(?:,"frame":\[([0-9]{1,18}),([0-9]{1,18})\])?\}'
+)
 #: A line with the longest path and link target that Linux has, escaped, is shorter.
 MAX_LINE = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """The zstd frame of a compressed pack that a member is in."""
 
     start: int  # where it begins in the pack as stored
     offset: int  # which byte of the uncompressed tar it begins with
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, symbolic link or folder. Names are text with undecodable bytes as surrogates (os.fsdecode)."""
 
     name: str
@@ -108,6 +111,16 @@ def parse(line: bytes) -> Entry:
     if kind not in ("file", "folder", "symlink"):
         raise Corrupt(f"the filestore's index names a thing of an unknown type: {line[:100]!r}")
     return entry
+
+
+def parse_odoo(line: bytes) -> Entry:
+    """One line of an Odoo filestore. Raises Corrupt where it is anything else; the pack is checked by who reads it."""
+    found = _ODOO_LINE.fullmatch(line)
+    if found is None:
+        raise Corrupt(f"the index has a line that is none of an Odoo filestore: {line[:200]!r}")
+    name, _, _, sha1, size, pack, offset, start, first = found.groups()
+    frame = Frame(int(start), int(first)) if start is not None else None
+    return Entry(name.decode(), pack.decode(), int(offset), frame, int(size), sha1.decode())
 
 
 def _frame(value: object) -> Frame | None:

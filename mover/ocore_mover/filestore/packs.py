@@ -108,7 +108,7 @@ class _OdooCopy:
                 raise filesystem_error(error, f"read {folder}/… in the filestore") from error
         with self._lock:
             self.bytes_done += size
-        self._counter.add(files=len(names))
+        reader.count(files=len(names))
 
 
 class _Reader:
@@ -117,6 +117,12 @@ class _Reader:
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
         self._buffer = bytearray(tar.BLOCK + WHOLE + tar.BLOCK)
+        self._uncounted = 0  # counting takes a lock: not for each small file
+
+    def count(self, files: int = 0) -> None:
+        """Tells the counter what was copied since."""
+        self._counter.add(bytes_=self._uncounted, files=files)
+        self._uncounted = 0
 
     def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int:
         """Copies one file into a pack; its size."""
@@ -163,7 +169,9 @@ class _Reader:
         frame = pack.begin_member()
         pack.lines.append(odoo_line(name, size, pack.name, pack.offset + tar.BLOCK, frame))
         pack.write(view[:end])
-        self._counter.add(bytes_=size)
+        self._uncounted += size
+        if self._uncounted >= WHOLE:
+            self.count()
         return size
 
     def _stream(self, name: str, file: str, fd: int, status: os.stat_result, lanes: Lanes) -> int | None:

@@ -6,7 +6,6 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from ..errors import Corrupt, MoverError
 from ..report import Counter
 from ..store.base import Store
 from . import index
-from .folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error, remove_tree
+from .folders import ODOO_FOLDER, ClaimFolders, filesystem_error, remove_tree
 from .hold import HoldSet, write_all
 from .index import Entry
 from .links import ensure_folder, names_in, opened
@@ -36,6 +35,8 @@ READ_CHUNK = 1024 * 1024
 #: Part of the volume, and bytes at most, that must stay free: a full filestore stops the application.
 RESERVE = 0.05
 MAX_RESERVE = 1024 * 1024 * 1024
+#: Progress is counted by so many bytes.
+REPORT_BYTES = 4 * 1024 * 1024
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -87,7 +88,7 @@ class _Adding:
         self._artifact = artifact
         self._folders = folders
         self._counter = counter
-        self._like = _Neighbours.of(folders.filestore)
+        self._like = _Neighbours(folders.filestore)
         self._lock = threading.Lock()
         self._failed = False
         self._seen = 0
@@ -97,16 +98,8 @@ class _Adding:
     # --- before ----------------------------------------------------------------------------------------------
 
     def check_space(self) -> None:
-        """Reads the index once, whole and verified, and compares what is missing with the volume's free space."""
-        missing = files = 0
-        with opened(self._folders.filestore) as root:
-            empty = not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root))
-            for entry in odoo_entries(self._store, self._artifact):
-                files += 1
-                if empty or _size_of(entry.name, root) != entry.size:
-                    missing += entry.size
-        if files != self._artifact.file_count:
-            raise Corrupt(f"the index names {files} files and the manifest {self._artifact.file_count}")
+        """Compares what is missing with the volume's free space."""
+        missing = self._missing_bytes()
         volume = os.statvfs(self._folders.filestore)
         free, total = volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize
         reserve = min(int(total * RESERVE), MAX_RESERVE)
@@ -116,6 +109,13 @@ class _Adding:
                 f"the filestore's volume has {free} bytes free; the snapshot's files need {missing}, and {reserve} must stay free for "
                 "the application. Enlarge the volume.",
             )
+
+    def _missing_bytes(self) -> int:
+        with opened(self._folders.filestore) as root:
+            if not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root)):
+                return self._artifact.size_bytes
+            entries = odoo_entries(self._store, self._artifact)
+            return sum(entry.size for entry in entries if _size_of(entry.name, root) != entry.size)
 
     # --- the workers -----------------------------------------------------------------------------------------
 
@@ -150,18 +150,20 @@ class _Adding:
 
     def _restore_block(self, pack: StoredObject, entries: list[Entry], filestore: int, incoming: int) -> None:
         buffer = bytearray(READ_CHUNK)
+        progress = _Progress(self._counter)
         wanted, replaced, checked = [], 0, 0
         for entry in entries:
             found = _examine(entry, filestore, buffer)
             if found == "right":
                 checked += 1
-                self._counter.add(bytes_=entry.size, files=1)
+                progress.add(entry.size)
             else:
                 wanted.append(entry)
                 replaced += found == "wrong"
         for entry, pieces in contents(self._store, pack, entries, wanted):
             self._write(entry, pieces, incoming)
-            self._counter.add(bytes_=entry.size, files=1)
+            progress.add(entry.size)
+        progress.report()
         with self._lock:
             self.files_checked += checked
             self.files_replaced += replaced
@@ -194,9 +196,9 @@ class _Adding:
     # --- after -----------------------------------------------------------------------------------------------
 
     def check_whole(self) -> None:
-        """All packs were read and the index to its end."""
+        """All packs were read, and the index to its end."""
         if self._seen != self._artifact.file_count:
-            raise Corrupt(f"only {self._seen} of {self._artifact.file_count} files of the snapshot were restored")
+            raise Corrupt(f"the index names {self._seen} files and the manifest {self._artifact.file_count}")
 
     def result(self) -> Restored:
         """For the report."""
@@ -207,14 +209,9 @@ def odoo_entries(store: Store, artifact: FilestoreArtifact) -> Iterator[Entry]:
     """The index's entries, each checked: a file's name that leads nowhere else, its digest, a pack of this snapshot."""
     packs = {pack.key.rpartition("/")[2] for pack in artifact.packs}
     for line in index.lines(store.read(artifact.index)):
-        entry = index.parse(line)
-        if (
-            not ODOO_NAME.fullmatch(entry.name)
-            or entry.kind != "file"
-            or entry.name.rpartition("/")[2] != entry.digest
-            or entry.pack not in packs
-        ):
-            raise Corrupt(f"the index has a line that is none of an Odoo filestore: {line[:200]!r}")
+        entry = index.parse_odoo(line)
+        if entry.pack not in packs:
+            raise Corrupt(f"the index names the pack {entry.pack!r}, which is not in the manifest")
         yield entry
 
 
@@ -247,50 +244,66 @@ def _size_of(name: str, root: int) -> int | None:
         return None
 
 
-@dataclass(frozen=True)
+class _Progress:
+    """Counting takes a lock: not for each small file."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._bytes = self._files = 0
+
+    def add(self, size: int) -> None:
+        self._bytes += size
+        self._files += 1
+        if self._bytes >= REPORT_BYTES:
+            self.report()
+
+    def report(self) -> None:
+        self._counter.add(bytes_=self._bytes, files=self._files)
+        self._bytes = self._files = 0
+
+
 class _Neighbours:
-    """Owner and mode that the filestore's files and folders have; new ones get the same."""
+    """Owner and mode that the filestore's files and folders have; new ones get the same.
 
-    file_mode: int
-    folder_mode: int
-    uid: int
-    gid: int
+    Root gives files away; another user's files are its own, with the folder's group where it may set that.
+    """
 
-    @classmethod
-    def of(cls, filestore: Path) -> "_Neighbours":
-        """Looks at the folder and the first file in it."""
+    def __init__(self, filestore: Path) -> None:
         root = filestore.stat()
-        folder_mode, file_mode = root.st_mode, 0o644
-        with os.scandir(filestore) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False) and len(entry.name) == 2:
-                    with os.scandir(entry.path) as files:
-                        first = next((f for f in files if f.is_file(follow_symlinks=False)), None)
-                    if first is not None:
-                        folder_mode, file_mode = entry.stat().st_mode, first.stat().st_mode
-                        break
-        return cls(stat.S_IMODE(file_mode), stat.S_IMODE(folder_mode), root.st_uid, root.st_gid)
+        self._folder_mode, self._file_mode = stat.S_IMODE(root.st_mode), 0o644
+        self._uid = root.st_uid if os.geteuid() == 0 else -1
+        self._gid = root.st_gid
+        self._gives_away: bool | None = None  # told by the first file
+        for folder in filestore.iterdir():
+            if len(folder.name) == 2 and folder.is_dir() and not folder.is_symlink():
+                first = next((file for file in folder.iterdir() if file.is_file() and not file.is_symlink()), None)
+                if first is not None:
+                    self._folder_mode = stat.S_IMODE(folder.stat().st_mode)
+                    self._file_mode = stat.S_IMODE(first.stat().st_mode)
+                    break
 
     def apply_to_file(self, fd: int) -> None:
-        os.fchmod(fd, self.file_mode)
-        self._own(fd)
+        """Call on every new file."""
+        os.fchmod(fd, self._file_mode)
+        if self._gives_away is None:
+            status = os.fstat(fd)
+            self._gives_away = self._uid not in (-1, status.st_uid) or self._gid != status.st_gid
+        if self._gives_away:
+            self._own(fd)
 
     def apply_to_folder(self, fd: int) -> None:
-        os.fchmod(fd, self.folder_mode)
+        """Call on every new folder."""
         self._own(fd)
+        os.fchmod(fd, self._folder_mode)
 
     def _own(self, fd: int) -> None:
-        """Root gives files away; another user's files are its own, with the folder's group where it may set that."""
-        status = os.fstat(fd)
-        uid = self.uid if os.geteuid() == 0 else -1
-        if (uid != -1 and status.st_uid != uid) or status.st_gid != self.gid:
-            with contextlib.suppress(PermissionError):
-                os.fchown(fd, uid, self.gid)
+        with contextlib.suppress(PermissionError):
+            os.fchown(fd, self._uid, self._gid)
 
 
 def _publish(folders: ClaimFolders, hold: HoldSet | None) -> None:
     """Gives every new file its place: in the hold set first, so that garbage collection cannot take it for good."""
-    like = _Neighbours.of(folders.filestore)
+    like = _Neighbours(folders.filestore)
     with opened(folders.filestore) as filestore, opened(folders.incoming) as incoming:
         for folder in sorted(names_in(incoming)):
             with opened(folder, dir_fd=incoming) as source:

@@ -3,7 +3,7 @@
 Python's tarfile spends more time on one member than reading, hashing and compressing a small file takes.
 """
 
-import struct
+from functools import lru_cache
 
 BLOCK = 512
 #: Two blocks of zeros end an archive; GNU tar and we fill up to a record of 20 blocks.
@@ -11,40 +11,39 @@ RECORD = 20 * BLOCK
 FILE, SYMLINK, FOLDER = b"0", b"2", b"5"
 _LONG_NAME, _LONG_LINK = b"L", b"K"
 _NAME_BYTES = 100
-#: In the order of the format: name, mode and so on; at the end user, group, device numbers and prefix, which we leave empty.
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _MAGIC = b"ustar  \0"
-_BLANK = b" " * 8
+#: The checksum is computed with its own eight bytes as blanks.
+_BLANKS = 8 * ord(" ")
 
 
+@lru_cache(maxsize=64)  # modes and owners repeat, sizes and times do not
 def _octal(value: int, width: int) -> bytes:
     """An octal field; base-256 where that is too short (files from 8 GiB, OpenShift's user ids)."""
     digits = width - 1
-    if 0 <= value < 8**digits:
+    value = max(value, 0)
+    if value < 8**digits:
         return b"%0*o\0" % (digits, value)
-    return b"\x80" + value.to_bytes(width - 1, "big") if value >= 0 else b"%0*o\0" % (digits, 0)
+    return b"\x80" + value.to_bytes(width - 1, "big")
+
+
+@lru_cache(maxsize=16)
+def _tail(kind: bytes, link: bytes) -> tuple[bytes, int]:
+    """What stands behind the checksum (type, link, magic; user, group and devices are left empty), and its sum."""
+    text = (kind + link.ljust(_NAME_BYTES, b"\0") + _MAGIC).ljust(BLOCK - 156, b"\0")
+    return text, sum(text)
 
 
 def _block(name: bytes, mode: int, uid: int, gid: int, size: int, mtime: int, kind: bytes, link: bytes) -> bytes:
-    fields = [
-        name,
+    tail, tail_sum = _tail(kind, link)
+    head = b"%b%b%b%b%b%b" % (
+        name.ljust(_NAME_BYTES, b"\0"),
         _octal(mode, 8),
         _octal(uid, 8),
         _octal(gid, 8),
-        _octal(size, 12),
-        _octal(mtime, 12),
-        _BLANK,
-        kind,
-        link,
-        _MAGIC,
-        b"",
-        b"",
-        b"",
-        b"",
-        b"",
-    ]
-    fields[6] = b"%06o\0 " % sum(_HEADER.pack(*fields))
-    return _HEADER.pack(*fields)
+        _octal.__wrapped__(size, 12),
+        _octal.__wrapped__(mtime, 12),
+    )
+    return b"%b%06o\0 %b" % (head, sum(head) + _BLANKS + tail_sum, tail)
 
 
 def header(

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
 import secrets
 import time
@@ -265,29 +266,38 @@ class FolderWriter:
         self._path = store.path(key)
         self._digest = hashlib.sha256()
         self._size = 0
-        self._buffer = bytearray()
+        self._buffer = bytearray(CHUNK)
+        self._filled = 0
         self._started = 0
         with store.translated(f"write {key}"):
             self._temporary, self._fd = store.create_temporary(self._path)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Appends; written by the mebibyte."""
-        self._buffer += data
-        if len(self._buffer) >= CHUNK:
-            self._drain()
+        rest = memoryview(data).cast("B")
+        while rest:
+            piece = rest[: CHUNK - self._filled]
+            self._buffer[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            rest = rest[len(piece) :]
+            if self._filled == CHUNK:
+                self._drain()
 
     def _drain(self) -> None:
-        data = memoryview(self._buffer)
-        self._digest.update(data)
-        with self._store.translated(f"write {self._key}"):
+        with (
+            memoryview(self._buffer) as whole,
+            whole[: self._filled] as data,
+            self._store.translated(f"write {self._key}"),
+        ):
+            self._digest.update(data)
             written = 0
             while written < len(data):
                 written += os.write(self._fd, data[written:])
-            self._size += len(data)
-            if self._size - self._started >= WRITEBACK:
-                start_writeback(self._fd, self._started, self._size - self._started)
-                self._started = self._size
-        self._buffer = bytearray()
+        self._size += self._filled
+        self._filled = 0
+        if self._size - self._started >= WRITEBACK:
+            start_writeback(self._fd, self._started, self._size - self._started)
+            self._started = self._size
 
     def commit(self) -> StoredObject:
         """Flushes, reads back from the disk, and gives the file its name."""
@@ -361,18 +371,44 @@ def _flush(fd: int) -> None:
 
 
 def _compare(fd: int, expected: StoredObject, url: str) -> None:
+    """Reads the file again, from the disk: past the page cache where the file system allows that."""
+    found = _read_again(fd)
+    if found != (expected.size, expected.sha256):
+        raise Corrupt(
+            f"{expected.key} in {url} reads back other bytes than were written ({found[0]} of {expected.size}): the volume is broken"
+        )
+
+
+def _read_again(fd: int) -> tuple[int, str]:
+    direct = _reopened_direct(fd)
+    if direct is not None:
+        try:
+            return _digest(direct)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # opened, but other alignments are wanted
+                raise
+        finally:
+            os.close(direct)
+    return _digest(fd)
+
+
+def _digest(fd: int) -> tuple[int, str]:
+    """Size and SHA-256."""
     digest = hashlib.sha256()
     size = 0
-    os.lseek(fd, 0, os.SEEK_SET)
-    while chunk := os.read(fd, CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-    if size != expected.size or digest.hexdigest() != expected.sha256:
-        raise Corrupt(
-            f"{expected.key} in {url} reads back other bytes than were written ({size} of {expected.size}): the volume is broken"
-        )
-    with contextlib.suppress(OSError):
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    with mmap.mmap(-1, CHUNK) as buffer, memoryview(buffer) as view:  # direct reads need aligned memory
+        while read := os.preadv(fd, [view], size):
+            with view[:read] as piece:
+                digest.update(piece)
+            size += read
+    return size, digest.hexdigest()
+
+
+def _reopened_direct(fd: int) -> int | None:
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:  # no O_DIRECT here (some network and overlay file systems), or no /proc
+        return None
 
 
 def sync_folder(folder: Path) -> None:

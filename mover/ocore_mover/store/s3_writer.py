@@ -38,7 +38,9 @@ PART_SIZES = (
 #: Larger parts are spooled to a temporary file (TMPDIR), so that memory does not grow with the object.
 SPOOL_ABOVE = 64 * MIB
 #: Bytes in memory that wait for, or are in, an upload, over all writers of a store.
-IN_FLIGHT_BYTES = 64 * MIB
+IN_FLIGHT_BYTES = 40 * MIB
+#: Parts that grow larger than this are filled into buffers that are used again: fresh memory costs a page fault every 4 KiB.
+SMALL = MIB
 #: Seconds for one part to find room. An upload that is stuck fails long before (time-outs and retries of the client).
 ROOM_DEADLINE = 1800.0
 #: Seconds that an abort waits for running uploads. A Job that is told to end has ten in all.
@@ -62,6 +64,22 @@ class PartPool:
         self._room = threading.Condition()
         self._budget = budget
         self._used = 0
+        self._spare: list[bytearray] = []
+
+    def borrow(self, size: int) -> bytearray:
+        """A buffer; what is in it is left over from somebody else."""
+        if size == PART_SIZES[0][1]:
+            with self._room:
+                if self._spare:
+                    return self._spare.pop()
+        return bytearray(size)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Keeps a buffer for the next part, where it is one of the usual ones and few lie around."""
+        size = PART_SIZES[0][1]
+        with self._room:
+            if len(buffer) == size and (len(self._spare) + 1) * size <= self._budget:
+                self._spare.append(buffer)
 
     def submit(self, size: int, upload: Callable[[], None]) -> "Future[None]":
         """Runs `upload` in a thread once there is room for `size` bytes; waits for that here."""
@@ -82,30 +100,42 @@ class PartPool:
 class _Part:
     """Bytes of one part, in memory or, where large, in a temporary file. Hashed into its own digest and the object's."""
 
-    def __init__(self, number: int, whole: "hashlib._Hash") -> None:
+    def __init__(self, number: int, whole: "hashlib._Hash", pool: PartPool) -> None:
         self.number = number
         self.capacity = part_size(number)
         self.size = 0
         self._whole = whole
         self._digest = hashlib.sha256()
-        self._memory = bytearray()
+        self._pool = pool
+        self._small = bytearray()
+        self._buffer: bytearray | None = None
         self._file: IO[bytes] | None = tempfile.TemporaryFile() if self.capacity > SPOOL_ABOVE else None  # noqa: SIM115 - lives as long as the part
 
     def take(self, data: memoryview) -> int:
         """Takes what fits; returns how much that was."""
         data = data[: self.capacity - self.size]
-        if self._file is None:
-            self._memory += data
-        else:
+        end = self.size + len(data)
+        if self._file is not None:
             self._file.write(data)
             self._hash(data)
-        self.size += len(data)
+        elif end <= SMALL:
+            self._small += data
+        else:
+            if self._buffer is None:
+                self._buffer = self._pool.borrow(self.capacity)
+                self._buffer[: self.size] = self._small
+                self._small = bytearray()
+            self._buffer[self.size : end] = data
+        self.size = end
         return len(data)
 
     def finish(self) -> None:
         """Nothing more comes. Memory is hashed in one go: small pieces would cost more than the hash itself."""
-        if self._file is None:
-            self._hash(self._memory)
+        if self._buffer is not None:
+            with memoryview(self._buffer) as view:
+                self._hash(view[: self.size])
+        elif self._file is None:
+            self._hash(self._small)
 
     def _hash(self, data: bytearray | memoryview) -> None:
         self._whole.update(data)
@@ -117,21 +147,25 @@ class _Part:
 
     @property
     def bytes_in_memory(self) -> int:
-        return len(self._memory)
+        return 0 if self._file is not None else self.size
 
     def digest(self) -> bytes:
         return self._digest.digest()
 
     def body(self) -> Any:
-        """What boto3 sends."""
-        if self._file is None:
-            return self._memory
-        self._file.seek(0)
-        return self._file
+        """What boto3 sends: bytes or a file, it takes no part of a buffer."""
+        if self._file is not None:
+            self._file.seek(0)
+            return self._file
+        if self._buffer is None:
+            return self._small
+        return self._buffer if self.full else bytes(memoryview(self._buffer)[: self.size])
 
     def drop(self) -> None:
-        """Frees memory and disk."""
-        self._memory = bytearray()
+        """Frees memory and disk; nothing may use the body any more."""
+        if self._buffer is not None:
+            self._pool.give_back(self._buffer)
+        self._small, self._buffer = bytearray(), None
         if self._file is not None:
             self._file.close()
 
@@ -145,7 +179,7 @@ class S3Writer:
         self._full_key = store.full_key(key)
         self._whole = hashlib.sha256()
         self._size = 0
-        self._part = _Part(1, self._whole)
+        self._part = _Part(1, self._whole, store.parts)
         self._upload: str | None = None
         self._uploads: list[Future[None]] = []
         self._done: dict[int, dict[str, Any]] = {}
@@ -219,7 +253,7 @@ class S3Writer:
         part, upload = self._part, self._upload
         part.finish()
         self._uploads.append(self._store.parts.submit(part.bytes_in_memory, lambda: self._send(part, upload)))
-        self._part = _Part(part.number + 1, self._whole)
+        self._part = _Part(part.number + 1, self._whole, self._store.parts)
 
     def _send(self, part: _Part, upload: str) -> None:
         declared = base64.b64encode(part.digest()).decode()

@@ -452,6 +452,8 @@ def test_freezing_is_fast(site: Site) -> None:
             digest=st.just("ab" * 32),
             mode=st.integers(0, 0o7777),
             mtime_ns=st.integers(-(2**60), 2**62),
+            kind=st.just("file"),
+            target=st.just(""),
         ),
         max_size=20,
     ),

@@ -1,0 +1,384 @@
+"""Filestore copies and restores: ours against restic and rclone, in the same run, on the same data and the same S3 server.
+
+    PYTHONPATH=crds:mover:tests python bench/filestore.py --runs 3
+
+Every operation is a process of its own, from its start to its end. Sources are read once before it, so that all find the
+same page cache, and the disk is flushed. A restore's time is told twice: until the tool ended, and until all of it is on
+the disk (`syncfs`): ours flushes before it ends, the others do not. Memory is the peak of RssAnon.
+"""
+
+import argparse
+import ctypes
+import hashlib
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.seaweed import BUCKET, SeaweedFS
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
+ROLLBACK = "22222222-2222-4222-8222-222222222222"
+PREFIX = "environments/e/snapshots/s/1/"
+PASSWORD = "bench"
+INCOMPRESSIBLE = 0.5
+
+
+# --- data ----------------------------------------------------------------------------------------------------
+
+
+def make_filestore(root: Path, files: int, size: int) -> None:
+    """An Odoo filestore: sizes spread as attachments are (log-normal), half of the bytes compressible about 2.5 times."""
+    done = root / ".done"
+    wanted = f"{files} {size} 3"
+    if done.exists() and done.read_text() == wanted:
+        return
+    shutil.rmtree(root, ignore_errors=True)
+    print(f"making {files} files of {size / 1e9:.2f} GB in {root} …", flush=True)
+    source = random.Random(7)
+    words = [b"%x" % source.getrandbits(source.randint(8, 40)) for _ in range(5000)]
+    spread = [source.lognormvariate(0, 1.6) for _ in range(files)]
+    scale = size / sum(spread)
+    for folder in range(256):
+        (root / f"{folder:02x}").mkdir(parents=True)
+    for part in spread:
+        length = max(16, int(part * scale))
+        data = source.randbytes(length) if source.random() < INCOMPRESSIBLE else _text(source, words, length)
+        digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        (root / digest[:2] / digest).write_bytes(data)
+    done.write_text(wanted)
+
+
+def _text(source: random.Random, words: list[bytes], length: int) -> bytes:
+    parts: list[bytes] = []
+    left = length
+    while left > 0:
+        parts.append(b" ".join(source.choices(words, k=2000)))
+        left -= len(parts[-1])
+    return b"".join(parts)[:length]
+
+
+def warm(root: Path) -> None:
+    """Into the page cache."""
+    buffer = bytearray(1 << 20)
+    for path in root.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
+
+
+# --- measuring -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Measured:
+    """One run of one operation."""
+
+    seconds: float
+    on_disk: float
+    cpu: float
+    memory: int  # bytes, anonymous
+
+
+@dataclass
+class Row:
+    """All runs of one operation of one tool."""
+
+    runs: list[Measured] = field(default_factory=list)
+
+    def median(self, what: Callable[[Measured], float]) -> float:
+        return statistics.median(map(what, self.runs))
+
+
+def run(command: list[str], env: dict[str, str], cwd: Path, flush: Path) -> Measured:
+    """Runs it; `flush` is the folder whose file system must be on the disk."""
+    os.sync()
+    started = time.monotonic()
+    process = subprocess.Popen(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    peak = [0]
+    watcher = threading.Thread(target=_watch_memory, args=(process.pid, peak), daemon=True)
+    watcher.start()
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {said.decode(errors='replace')[-2000:]}")
+    _syncfs(flush)
+    return Measured(seconds, time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak[0])
+
+
+def _watch_memory(pid: int, peak: list[int]) -> None:
+    while True:
+        try:
+            text = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return
+        for line in text.splitlines():
+            if line.startswith("RssAnon:"):
+                peak[0] = max(peak[0], int(line.split()[1]) * 1024)
+        time.sleep(0.05)
+
+
+def _syncfs(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        ctypes.CDLL(None).syncfs(fd)
+    finally:
+        os.close(fd)
+
+
+# --- tools ---------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """The places, the server, the tools."""
+
+    def __init__(self, work: Path, server: SeaweedFS, jobs: int) -> None:
+        self.work = work
+        self.server = server
+        self.jobs = jobs
+        self.claim = work / "claim"
+        self.source = self.claim / "filestore"
+        self.rows: dict[tuple[str, str], Row] = {}
+        self._number = 0
+
+    def fresh(self, name: str) -> Path:
+        """A new empty folder, on the same file system as everything."""
+        path = self.work / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def note(self, tool: str, operation: str, measured: Measured) -> None:
+        """Keeps a run, and tells of it at once."""
+        self.rows.setdefault((operation, tool), Row()).runs.append(measured)
+        print(
+            f"  {operation:22} {tool:8} {measured.seconds:7.2f} s, on disk {measured.on_disk:7.2f} s, "
+            f"CPU {measured.cpu:6.2f} s, {measured.memory / 1e6:5.0f} MB",
+            flush=True,
+        )
+
+    def environment(self) -> dict[str, str]:
+        base = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "RESTIC_", "RCLONE_"))}
+        return base | {
+            "AWS_ACCESS_KEY_ID": self.server.key,
+            "AWS_SECRET_ACCESS_KEY": self.server.secret,
+            "RESTIC_PASSWORD": PASSWORD,
+            "RESTIC_CACHE_DIR": str(self.work / "restic-cache"),
+        }
+
+    def ours(self, target: str) -> None:
+        """Snapshot to `folder` or `s3`, restore, restore over what is there."""
+        self._number += 1
+        url = self.fresh("our-store").as_uri() if target == "folder" else f"s3://{BUCKET}/ours-{self._number}"
+        flush = self.work
+        child = [sys.executable, __file__, "--child"]
+        options = [
+            url,
+            self.server.endpoint,
+            str(self.server.credentials()),
+            str(self.jobs),
+            str(self.work / "artifact"),
+        ]
+        warm(self.source)
+        self.note(
+            "ours",
+            f"full to {target}",
+            run([*child, "store", *options, str(self.claim)], self._child(), self.work, flush),
+        )
+        claim = self.fresh("our-claim")
+        (claim / "filestore").mkdir()
+        self.note(
+            "ours",
+            f"restore from {target}",
+            run([*child, "restore", *options, str(claim)], self._child(), self.work, flush),
+        )
+        self._compare(claim / "filestore")
+        self.note(
+            "ours",
+            f"again from {target}",
+            run([*child, "restore", *options, str(claim)], self._child(), self.work, flush),
+        )
+        self._forget(url)
+
+    def _child(self) -> dict[str, str]:
+        return self.environment() | {
+            "PYTHONPATH": ":".join(str(REPOSITORY / name) for name in ("crds", "mover", "tests"))
+        }
+
+    def restic(self, target: str) -> None:
+        """The same by restic, whose repository is encrypted in any case."""
+        self._number += 1
+        place = (
+            str(self.fresh("restic"))
+            if target == "folder"
+            else f"s3:{self.server.endpoint}/{BUCKET}/restic-{self._number}"
+        )
+        shutil.rmtree(self.work / "restic-cache", ignore_errors=True)
+        env = self.environment() | {"RESTIC_REPOSITORY": place}
+        subprocess.run(["restic", "init", "-q"], env=env, check=True, stdout=subprocess.DEVNULL)
+        warm(self.source)
+        self.note("restic", f"full to {target}", run(["restic", "backup", "-q", "."], env, self.source, self.work))
+        out = self.fresh("restic-out")
+        restore = ["restic", "restore", "-q", "latest", "--target", str(out)]
+        self.note("restic", f"restore from {target}", run(restore, env, self.work, self.work))
+        self.note("restic", f"again from {target}", run(restore, env, self.work, self.work))
+        self._forget(f"s3://{BUCKET}/restic-{self._number}" if target == "s3" else "")
+
+    def rclone(self, target: str) -> None:
+        """One object a file."""
+        self._number += 1
+        remote = str(self.fresh("rclone")) if target == "folder" else f":s3:{BUCKET}/rclone-{self._number}"
+        options = ["-q", "--transfers=16", "--checkers=16", "--s3-provider=Other", f"--s3-endpoint={self.server.endpoint}",
+                   "--s3-env-auth", "--s3-no-check-bucket", "--config="]  # fmt: skip
+        env = self.environment()
+        warm(self.source)
+        self.note(
+            "rclone",
+            f"full to {target}",
+            run(["rclone", "copy", str(self.source), remote, *options], env, self.work, self.work),
+        )
+        out = self.fresh("rclone-out")
+        self.note(
+            "rclone",
+            f"restore from {target}",
+            run(["rclone", "copy", remote, str(out), *options], env, self.work, self.work),
+        )
+        self._forget(f"s3://{BUCKET}/rclone-{self._number}" if target == "s3" else "")
+
+    def _compare(self, restored: Path) -> None:
+        done = subprocess.run(
+            ["diff", "-rq", "-x", ".done", str(self.source), str(restored)], check=False, capture_output=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"the restored filestore differs: {done.stdout.decode()[:1000]}")
+
+    def _forget(self, url: str) -> None:
+        """Deletes what a run left in the S3 server: the next one finds it as this one did."""
+        if not url.startswith("s3://"):
+            return
+        client = self.server.client()
+        prefix = url.removeprefix(f"s3://{BUCKET}/") + "/"
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
+            keys = [{"Key": found["Key"]} for found in page.get("Contents", ())]
+            if keys:
+                client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys, "Quiet": True})
+
+
+def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, artifact: str, claim: str) -> None:
+    """What the mover does, without a database."""
+    from ocore_crds.manifest import FilestoreArtifact
+    from ocore_crds.protocol import Step
+    from ocore_mover.filestore import packs, restore
+    from ocore_mover.filestore.folders import ClaimFolders, sort_names
+    from ocore_mover.filestore.freeze import freeze
+    from ocore_mover.filestore.hold import HoldSet
+    from ocore_mover.report import Reporter
+    from ocore_mover.store import S3Options, open_store
+
+    store = open_store(url, S3Options(endpoint=endpoint, credentials=Path(credentials)))
+    folders = ClaimFolders(Path(claim), "filestore", ENVIRONMENT)
+    counter = Reporter().counter(Step.COPY_FILESTORE)
+    if operation == "store":
+        names = sort_names(f"{path.parent.name}/{path.name}" for path in folders.filestore.glob("*/*"))
+        with freeze(folders, "1", names.files) as frozen:
+            made = packs.store_odoo(store, PREFIX, frozen, counter, jobs=int(jobs))
+        Path(artifact).write_text(made.model_dump_json())
+        return
+    hold = HoldSet(folders, ROLLBACK)
+    hold.hold_all()
+    made = FilestoreArtifact.model_validate_json(Path(artifact).read_text())
+    restore.add_missing(store, made, folders, hold, counter, jobs=int(jobs))
+
+
+def table(rows: dict[tuple[str, str], Row]) -> str:
+    """Medians, and how many times ours is faster."""
+    lines = [
+        "| operation | tool | s | s until on disk | CPU s | MB | ours faster | until on disk | less CPU |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (operation, tool), row in sorted(rows.items()):
+        ours = rows.get((operation, "ours"))
+        values = [row.median(what) for what in (_seconds, _on_disk, _cpu)]
+        ratios = ["", "", ""]
+        if ours is not None and tool != "ours":
+            ratios = [
+                f"{value / ours.median(what):.2f}"
+                for value, what in zip(values, (_seconds, _on_disk, _cpu), strict=True)
+            ]
+        memory = row.median(lambda m: m.memory) / 1e6
+        lines.append(
+            f"| {operation} | {tool} | "
+            + " | ".join(f"{v:.1f}" for v in values)
+            + f" | {memory:.0f} | "
+            + " | ".join(ratios)
+            + " |"
+        )
+    return "\n".join(lines)
+
+
+def _seconds(measured: Measured) -> float:
+    return measured.seconds
+
+
+def _on_disk(measured: Measured) -> float:
+    return measured.on_disk
+
+
+def _cpu(measured: Measured) -> float:
+    return measured.cpu
+
+
+def main() -> None:
+    """Runs the tools in turn, so that a noisy minute hits all of them."""
+    if sys.argv[1:2] == ["--child"]:
+        child(*sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--files", type=int, default=30_000)
+    parser.add_argument("--bytes", type=float, default=3.04e9)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--work", type=Path, help="folder for data and stores; is kept (default: temporary)")
+    parser.add_argument("--tools", default="ours,restic,rclone")
+    parser.add_argument("--targets", default="folder,s3")
+    parser.add_argument("--json", type=Path, help="write all runs there")
+    options = parser.parse_args()
+    work = options.work or Path(tempfile.mkdtemp(prefix="ocore-bench-", dir="/var/tmp"))
+    work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(work / "seaweed", ignore_errors=True)
+    server = SeaweedFS(work / "seaweed")
+    try:
+        bench = Bench(work, server, options.jobs)
+        make_filestore(bench.source, options.files, int(options.bytes))
+        for number in range(options.runs):
+            print(f"run {number + 1} of {options.runs}, load {os.getloadavg()[0]:.1f}", flush=True)
+            for target in options.targets.split(","):
+                for tool in options.tools.split(","):
+                    getattr(bench, tool)(target)
+        print(table(bench.rows))
+        if options.json:
+            options.json.write_text(
+                json.dumps({f"{o} {t}": [vars(m) for m in row.runs] for (o, t), row in bench.rows.items()})
+            )
+    finally:
+        server.stop()
+        if options.work is None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
