@@ -235,8 +235,10 @@ async def _attempt(ctx: Context, snapshot: Snapshot) -> None:
             job = jobs.inspect_snapshot(ctx.settings, site, snapshot, attempt=inspection)
             await observe.start(ctx, job, waiting_since=snapshot.meta.created)
             raise _Done(snapshot_plan.POLL)
-        case snapshot_plan.Stop(job=name):
-            await observe.stop(ctx, seen, snapshot.meta.namespace, name)
+        case snapshot_plan.Stop(job=name, because=failure):
+            status = transitions.under_way(snapshot, failure.reason, failure.message, name, None, ctx.now())
+            if await summarize.write(ctx, snapshot, status) is not None:
+                await observe.stop(ctx, seen, snapshot.meta.namespace, name)
             raise _Done(1.0)
         case snapshot_plan.Wait():
             log = _log_of(ctx, snapshot, decision.pod)

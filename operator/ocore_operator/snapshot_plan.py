@@ -41,6 +41,8 @@ LEAST_TIME = 10.0
 #: A Job that does not run so many seconds before the deadline is given up: what it waits for is known as long as its pod is there, and
 #: its program would end at once (jobs.MARGIN). The Job controller takes the pod away at the deadline.
 START_MARGIN = 5.0
+#: Why a Job that never ran was stopped by us: it is not lost, and there is nothing to look for in the store.
+STOPPED_FOR = (c.POD_NOT_STARTED, c.JOB_REFUSED)
 #: Seconds between two looks where events tell of every change anyway.
 POLL = 10.0
 
@@ -69,9 +71,10 @@ class Inspect:
 
 @dataclass(frozen=True)
 class Stop:
-    """Deletes a Job that must not go on."""
+    """Deletes a Job that must not go on; `because` is written down first, since nothing else remembers it once the Job is gone."""
 
     job: str
+    because: Failure
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,9 @@ def _import(case: _Case) -> Decision:
 
 def _absent(case: _Case) -> Decision:
     if case.snapshot.status.job_name == case.job:
+        stopped = c.find(case.snapshot.status.conditions, c.RECONCILING)
+        if stopped is not None and stopped.reason in STOPPED_FOR:
+            return _again(case, Failure(reason=stopped.reason, message=stopped.message))
         return _lost(case, "The Job was deleted before its result was read.")
     if case.left < LEAST_TIME:
         return GiveUp(_too_late(case), stored=case.stored)
@@ -184,7 +190,7 @@ def _under_way(case: _Case, state: Starting | Running) -> Decision:
         if case.left < -STOP_WITHIN:
             return GiveUp(_too_late(case), stored=True)
         if case.job in case.seen.jobs and not case.seen.stopping(case.job):
-            return Stop(case.job)
+            return Stop(case.job, _too_late(case))
         return Wait(c.DEADLINE_EXCEEDED, "The deadline is over; the Job is being stopped.", 1.0, job=case.job)
     soon = max(min(POLL, case.left), 0.5)
     return Wait(c.RUNNING, f"Attempt {case.attempt} runs in the Job {case.job}.", soon, pod=state.pod, job=case.job)
@@ -235,8 +241,8 @@ def _again(case: _Case, failure: Failure) -> Decision:
     job = case.seen.jobs.get(case.job)
     if job is not None and case.seen.live_pods(case.job) and case.left > -STOP_WITHIN:
         if not case.seen.stopping(case.job):
-            return Stop(case.job)
-        return Wait(c.RUNNING, "The Job is being stopped.", 1.0, job=case.job)
+            return Stop(case.job, failure)
+        return Wait(failure.reason, failure.message, 1.0, job=case.job)
     if not failure.retryable:
         return GiveUp(failure, stored=case.stored)
     if case.left < LEAST_TIME:

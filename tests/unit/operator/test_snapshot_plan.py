@@ -159,7 +159,9 @@ def test_a_drained_node_is_no_cancellation() -> None:
 
 def test_the_deadline_stops_the_job_and_then_ends_it() -> None:
     snap = snapshot(status=started(100, jobName=name(1)))
-    assert look(snap, {name(1): RUNNING}, seconds=101) == Stop(name(1))
+    stop = look(snap, {name(1): RUNNING}, seconds=101)
+    assert isinstance(stop, Stop)
+    assert (stop.job, stop.because.reason) == (name(1), "DeadlineExceeded")
     late = look(snap, {name(1): RUNNING}, seconds=101 + STOP_WITHIN)
     assert isinstance(late, GiveUp)
     assert late.failure.reason == "DeadlineExceeded"
@@ -180,24 +182,22 @@ def test_a_quota_is_named_at_the_deadline() -> None:
     assert not decision.stored
 
 
-def test_a_job_that_does_not_start_is_stopped_before_the_end() -> None:
+def test_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it() -> None:
     waiting: Object = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     snap = snapshot(status=started(jobName=name(1)))
-    assert look(snap, {name(1): waiting}, seconds=181) == Stop(name(1))
-
-
-def test_row_02_a_job_that_never_started_says_so_before_its_pod_is_taken_away() -> None:
-    """At the deadline the Job controller deletes the pod, and with it every word of what it waited for."""
-    waiting: Object = {"waiting": {"reason": "CreateContainerError", "message": "no such user"}}
-    snap = snapshot(status=started(30, jobName=name(1)))
-    early = look(snap, {name(1): waiting}, seconds=20)
-    assert isinstance(early, Wait)
-    assert early.seconds <= 5.5  # the next look is in time
-    late = look(snap, {name(1): waiting}, seconds=26)
-    assert isinstance(late, GiveUp)
-    assert late.failure.reason == "PodNotStarted"
-    assert "no such user" in late.failure.message
-    assert late.stored
+    stop = look(snap, {name(1): waiting}, seconds=181)
+    assert isinstance(stop, Stop)
+    assert stop.because.reason == "PodNotStarted"
+    remembered = {
+        "type": "Reconciling",
+        "status": "True",
+        "reason": stop.because.reason,
+        "message": stop.because.message,
+        "lastTransitionTime": at(0),
+    }
+    gone = look(snapshot(status=started(jobName=name(1), conditions=[remembered])), seconds=182)
+    assert isinstance(gone, GiveUp)
+    assert gone.failure == stop.because
 
 
 @dataclass
