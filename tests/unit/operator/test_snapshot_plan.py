@@ -182,7 +182,7 @@ def test_a_quota_is_named_at_the_deadline() -> None:
     assert not decision.stored
 
 
-def test_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it() -> None:
+def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it() -> None:
     waiting: Object = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     snap = snapshot(status=started(jobName=name(1)))
     stop = look(snap, {name(1): waiting}, seconds=181)
