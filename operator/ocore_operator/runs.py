@@ -155,6 +155,8 @@ def classify(
             return spoken
     if end is not None:
         return _over(end, newest)
+    if newest is None and "deletionTimestamp" in job["metadata"]:
+        return Ended("the Job is being deleted, and its pod is gone", str(job["metadata"]["deletionTimestamp"]))
     if newest is None:
         trouble = Trouble("NoPod", "no pod was made for the Job yet", final=False, reason=c.JOB_REFUSED)
         return _starting(job, _with_warning(trouble, warnings, job), now, start_deadline)

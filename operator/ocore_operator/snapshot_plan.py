@@ -142,6 +142,9 @@ def decide(snapshot: Snapshot, seen: Observation, now: datetime) -> Decision:
     case = _Case(snapshot, seen, now)
     if case.attempt == 0:
         return _import(case)
+    stopped = _stopped_for(case)
+    if stopped is not None:
+        return _again(case, stopped)
     state = seen.state(case.job)
     match state:
         case Succeeded(payload=SnapshotResult() as result):
@@ -174,13 +177,22 @@ def _import(case: _Case) -> Decision:
 
 def _absent(case: _Case) -> Decision:
     if case.snapshot.status.job_name == case.job:
-        stopped = c.find(case.snapshot.status.conditions, c.RECONCILING)
-        if stopped is not None and stopped.reason in STOPPED_FOR:
-            return _again(case, Failure(reason=stopped.reason, message=stopped.message))
         return _lost(case, "The Job was deleted before its result was read.")
     if case.left < LEAST_TIME:
         return GiveUp(_too_late(case), stored=case.stored)
     return Start(case.attempt)
+
+
+def _stopped_for(case: _Case) -> Failure | None:
+    """Why we are stopping or have stopped the Job, where it never ran: what its remains look like meanwhile does not matter."""
+    if case.snapshot.status.job_name != case.job:
+        return None
+    if case.job in case.seen.jobs and not case.seen.stopping(case.job):
+        return None
+    found = c.find(case.snapshot.status.conditions, c.RECONCILING)
+    if found is None or found.reason not in STOPPED_FOR:
+        return None
+    return Failure(reason=found.reason, message=found.message)
 
 
 def _under_way(case: _Case, state: Starting | Running) -> Decision:

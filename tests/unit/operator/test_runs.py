@@ -145,6 +145,13 @@ def test_the_job_is_over_and_its_pod_gone() -> None:
     assert isinstance(classify(job("a", condition="Complete"), (), {}, moment(90), START_DEADLINE), Ended)
 
 
+def test_a_job_that_is_being_deleted_and_has_no_pod_left() -> None:
+    """Not one that a quota keeps from having pods."""
+    deleting = job("a")
+    deleting["metadata"]["deletionTimestamp"] = at(1)
+    assert isinstance(classify(deleting, (), {}, moment(500), START_DEADLINE), Ended)
+
+
 def evicted(reason: str, *, ran: bool) -> Object:
     state: Object = {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": at(30)}}
     found = pod("a", state, phase="Failed", reason=reason, message="The node was low on resource: memory.")

@@ -195,9 +195,16 @@ def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it(
         "message": stop.because.message,
         "lastTransitionTime": at(0),
     }
-    gone = look(snapshot(status=started(jobName=name(1), conditions=[remembered])), seconds=182)
-    assert isinstance(gone, GiveUp)
-    assert gone.failure == stop.because
+    snap = snapshot(status=started(jobName=name(1), conditions=[remembered]))
+    # First its pod goes, then the Job: at no moment is it anything else that it failed for.
+    stopping = job(name(1))
+    stopping["metadata"]["deletionTimestamp"] = at(181)
+    with_pod = {name(1): [pod(name(1), waiting, phase="Pending")]}
+    assert isinstance(decide(snap, observation([stopping], with_pod, seconds=182), moment(182)), Wait)
+    for left in ([stopping], []):
+        gone = decide(snap, observation(left, seconds=182), moment(182))
+        assert isinstance(gone, GiveUp)
+        assert gone.failure == stop.because
 
 
 @dataclass
