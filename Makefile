@@ -12,9 +12,8 @@ PYTHON ?= python3
 VENV := $(OCORE_CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 BIN := $(VENV)/bin
 PACKAGES := crds operator mover cli examples/demo tests bench
-# What the tests need of Debian: a PostgreSQL server, a browser, tools that prove the format, peers of the benchmarks.
+# What the tests need of Debian: a PostgreSQL server, a browser, tools that prove the format.
 TEST_DEBS := postgresql zstd tar chromium shellcheck
-BENCH_DEBS := restic rclone
 
 # PYTEST_ARGS="-k name" runs a part.
 PYTEST_ARGS ?=
