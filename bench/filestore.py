@@ -33,6 +33,7 @@ ROLLBACK = "22222222-2222-4222-8222-222222222222"
 PREFIX = "environments/e/snapshots/s/1/"
 PASSWORD = "bench"
 INCOMPRESSIBLE = 0.5
+INODE_PAUSE = 65.0
 
 
 # --- data ----------------------------------------------------------------------------------------------------
@@ -160,13 +161,24 @@ class Bench:
         self.source = self.claim / "filestore"
         self.rows: dict[tuple[str, str], Row] = {}
         self._number = 0
+        self._made: list[Path] = []
 
     def fresh(self, name: str) -> Path:
-        """A new empty folder, on the same file system as everything."""
-        path = self.work / name
-        shutil.rmtree(path, ignore_errors=True)
+        """A new empty folder, on the same file system as everything; goes at the end of the run."""
+        path = self.work / f"{name}-{self._number}"
         path.mkdir(parents=True)
+        self._made.append(path)
         return path
+
+    def clean(self, *, wait: bool) -> None:
+        """Removes what a run has made, and waits: for a minute ext4 steps over each inode that was freed, one by one, whenever
+        a file is created (recently_deleted), which then takes 20 times as long."""
+        for path in self._made:
+            shutil.rmtree(path)
+        if wait:
+            os.sync()
+            time.sleep(INODE_PAUSE)
+        self._made.clear()
 
     def note(self, tool: str, operation: str, measured: Measured) -> None:
         """Keeps a run, and tells of it at once."""
@@ -187,7 +199,6 @@ class Bench:
             "AWS_ACCESS_KEY_ID": self.server.key,
             "AWS_SECRET_ACCESS_KEY": self.server.secret,
             "RESTIC_PASSWORD": PASSWORD,
-            "RESTIC_CACHE_DIR": str(self.work / "restic-cache"),
         }
 
     def ours(self, target: str) -> None:
@@ -237,8 +248,7 @@ class Bench:
             if target == "folder"
             else f"s3:{self.server.endpoint}/{BUCKET}/restic-{self._number}"
         )
-        shutil.rmtree(self.work / "restic-cache", ignore_errors=True)
-        env = self.environment() | {"RESTIC_REPOSITORY": place}
+        env = self.environment() | {"RESTIC_REPOSITORY": place, "RESTIC_CACHE_DIR": str(self.fresh("restic-cache"))}
         subprocess.run(["restic", "init", "-q"], env=env, check=True, stdout=subprocess.DEVNULL)
         warm(self.source)
         self.note("restic", f"full to {target}", run(["restic", "backup", "-q", "."], env, self.source, self.work))
@@ -304,10 +314,10 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
     counter = Reporter().counter(Step.COPY_FILESTORE)
     if operation == "store":
         names = sort_names(
-            f"{folder}/{name}"
-            for folder in os.listdir(folders.filestore)
-            if len(folder) == 2
-            for name in os.listdir(folders.filestore / folder)
+            f"{folder.name}/{file.name}"
+            for folder in os.scandir(folders.filestore)
+            if len(folder.name) == 2
+            for file in os.scandir(folder)
         )
         with freeze(folders, "1", names.files) as frozen:
             made = packs.store_odoo(store, PREFIX, frozen, counter, jobs=int(jobs))
@@ -384,6 +394,7 @@ def main() -> None:
             for target in options.targets.split(","):
                 for tool in options.tools.split(","):
                     getattr(bench, tool)(target)
+            bench.clean(wait=number + 1 < options.runs)
         print(table(bench.rows))
         if options.json:
             options.json.write_text(
