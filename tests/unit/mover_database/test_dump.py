@@ -141,13 +141,21 @@ def test_a_slow_store_stops_the_dump(
     assert peak.bytes < 0.8 * found.raw_bytes
 
 
+def size(path: Path) -> int:
+    """Bytes, holes included; 0 where it is gone by now."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 @newer
 def test_row_10_a_killed_pg_dump_fails(
     wide: Site, store: Store, scratch: Path, counter: Counter, token: Token, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At a random moment, the leader or one of its workers."""
-    generator = random.Random(seed)  # noqa: S311
+    """As soon as a random part is written, the leader or one of its workers: never by time, which is over too soon on a fast machine."""
+    threshold = random.Random(seed).randint(1, 12 * MIB)  # noqa: S311
     start = programs.Running.__init__
 
     def killing(self: programs.Running, *args: object, **kwargs: object) -> None:
@@ -155,14 +163,20 @@ def test_row_10_a_killed_pg_dump_fails(
         victim = self.process.pid
         worker = seed % 2 == 1
 
+        def written() -> int:
+            return sum(size(path) for path in scratch.rglob("*.dat*"))
+
         def kill() -> None:
+            until = time.monotonic() + 30
+            while written() < threshold and time.monotonic() < until:
+                time.sleep(0.001)
             pid = victim
             if worker:
                 found = subprocess.run(["pgrep", "-P", str(victim)], capture_output=True, text=True, check=False)
                 pid = int(found.stdout.split()[-1]) if found.stdout else victim
             os.kill(pid, 9)
 
-        threading.Timer(0.15 + generator.random() * 0.25, kill).start()
+        threading.Thread(target=kill, daemon=True).start()
 
     monkeypatch.setattr(programs.Running, "__init__", killing)
     slow = SlowStore(store, token)
