@@ -84,7 +84,10 @@ class RollbackStatus(StatusModel):
     )
     queued_at: Timestamp | None = Field(default=None, description="When it began to wait for its turn.")
     started_at: Timestamp | None = Field(default=None, description="When it started.")
-    deadline: Timestamp | None = Field(default=None, description="The switch must have happened by then.")
+    deadline: Timestamp | None = Field(
+        default=None,
+        description="It is called off if it has not switched by then. From the switch on: it has ended by then, either way.",
+    )
     completed_at: Timestamp | None = Field(default=None, description="When it ended.")
     environment_name: str | None = Field(default=None, description="Environment that is rolled back.")
     environment_id: str | None = Field(default=None, description="Its status.id.")

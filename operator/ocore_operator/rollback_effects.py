@@ -15,7 +15,7 @@ from .kube import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
 from .resources import Environment, Object, Rollback
 from .rollback_memory import Memory
 from .rollback_sources import hold_view, remembered
-from .rollback_switch import ANSWER_SECONDS, BACK_DRAIN_SECONDS, RESUME_SECONDS, SIGNAL_SECONDS
+from .rollback_switch import SIGNAL_SECONDS, finish_seconds
 from .rollback_views import (
     AddFinalizer,
     AskProbe,
@@ -141,7 +141,8 @@ async def _build(ctx: Context, at: Look, effect: StartJob) -> Object:
             )
         case "switch":
             wait = max(_left(owner, ctx.now()), LEAST_DEADLINE) + SIGNAL_SECONDS
-            return jobs.switch(settings, site, owner, attempt=attempt, wait=wait, deadline=wait + _switch_time(owner))
+            deadline = wait + finish_seconds(owner.spec, 0)
+            return jobs.switch(settings, site, owner, attempt=attempt, wait=wait, deadline=deadline)
         case "switch-back":
             return jobs.switch_now(settings, site, owner, back=True, attempt=attempt, deadline=BACK_DEADLINE)
         case "inspect":
@@ -154,12 +155,6 @@ async def _build(ctx: Context, at: Look, effect: StartJob) -> Object:
 def _left(rollback: Rollback, now: datetime) -> float:
     """Seconds until the rollback's deadline."""
     return -clock.seconds_since(rollback.status.deadline or rollback.meta.created, now)
-
-
-def _switch_time(rollback: Rollback) -> float:
-    """Seconds that a switch Job is needed at most after its signal: until the workloads are found ready, or it has switched back."""
-    health = 2 * rollback.spec.ready_timeout_seconds
-    return ANSWER_SECONDS + RESUME_SECONDS + health + BACK_DRAIN_SECONDS + SIGNAL_SECONDS + ANSWER_SECONDS
 
 
 async def _site(ctx: Context, at: Look) -> Site:

@@ -2,10 +2,10 @@
 
 - Failed: the restored copy is removed at once, under the hold that is still ours.
 - Complete: the previous database and folders are removed when the undo window is over, or at once when the Rollback is deleted.
-- Position unknown: the databases' names are asked again, then one of the two.
+- Position unknown: the databases' names are asked again until they tell, then one of the two.
 
 Each is an errand: take the hold, run one Job, note the outcome; failed errands are repeated with a growing pause, a bounded number of
-times, and the hold is released in between. Nothing owed: the hold is released and the finalizer removed.
+times (all but the question for the position), and the hold is released in between. Nothing owed: the hold is released and the finalizer removed.
 """
 
 from datetime import datetime, timedelta
@@ -41,6 +41,9 @@ MAX_ERRANDS_WHEN_DELETED = 3
 ERRAND_SECONDS = 600
 #: Seconds until the next errand after the first one failed; doubled each time.
 ERRAND_PAUSE_SECONDS = 15
+#: Seconds between two questions for an unknown position. They end only with an answer, or with the Environment: until then the live database
+#: may refuse connections, and the answer's Job is what allows them again.
+QUESTION_PAUSE_SECONDS = 300
 #: Seconds in which the waiting switch Job must end by itself after `Finish`; then until its pod is gone.
 JOB_END_SECONDS = 30
 JOB_GONE_SECONDS = 120
@@ -144,10 +147,13 @@ def _position_known(
 
 def _failed(status: RollbackStatus, why: str, world: World, now: datetime) -> Action:
     limit = MAX_ERRANDS_WHEN_DELETED if world.deleting else MAX_ERRANDS
-    if status.cleanup_attempt >= limit:
-        return _give_up(status, f"Tried {status.cleanup_attempt} times, last: {why}", now)
-    pause = ERRAND_PAUSE_SECONDS * 2 ** (status.cleanup_attempt - 1)
+    pause = ERRAND_PAUSE_SECONDS * 2 ** min(status.cleanup_attempt - 1, MAX_ERRANDS)
     text = f"Attempt {status.cleanup_attempt} of {limit} failed ({why}); tried again in {pause} s."
+    if status.position is None:
+        pause = min(pause, QUESTION_PAUSE_SECONDS)
+        text = f"Nobody could tell what the environment runs on ({why}); asked again in {pause} s."
+    elif status.cleanup_attempt >= limit:
+        return _give_up(status, f"Tried {status.cleanup_attempt} times, last: {why}", now)
     fresh = change(status, cleanup_after=stamp(now + timedelta(seconds=pause)))
     return Record(step(fresh, Step.CLEANUP, "Running", now, text), (Note("Warning", "CleanupFailed", text),))
 

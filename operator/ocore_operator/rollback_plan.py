@@ -20,7 +20,7 @@ from . import rollback_switch
 from .clock import parse
 from .rollback_end import after_end
 from .rollback_preflight import preflight
-from .rollback_status import begin, change, elapsed, enter, failing, restored, save, signalling
+from .rollback_status import begin, change, elapsed, enter, failing, over, restored, save, signalling
 from .rollback_views import (
     Action,
     AddFinalizer,
@@ -46,7 +46,7 @@ STOP_SECONDS = 60
 #: Seconds until no pod of a workload may be left, beside the pods' own grace period.
 DRAIN_SECONDS = 120
 #: Seconds until the pods of a Job that was stopped are gone; then it goes on without: they have no signal.
-STOP_JOBS_SECONDS = 120
+STOP_JOBS_SECONDS = 45
 
 #: Stages in which the environment is as it was, and everything can still be called off.
 BEFORE_THE_SWITCH = ("Restore", "Prepare", "Stop", "Drain")
@@ -176,8 +176,9 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         return abort(status, failure.reason if failure else c.SWITCH_FAILED, text, now)
     left = [w.label for w in world.workloads if w.exists and w.pods > 0]
     if not left and job.ready:
+        latest = rollback_switch.finish_seconds(spec, grace(world))
         return Record(
-            signalling(status, now, rollback_switch.SIGNAL_SECONDS), failpoint="operator-rollback-scaled-down"
+            signalling(status, now, rollback_switch.SIGNAL_SECONDS, latest), failpoint="operator-rollback-scaled-down"
         )
     if elapsed(status, world, now) > DRAIN_SECONDS + grace(world):
         what = f"pods of {', '.join(left)} are left" if left else f"Job {job.name} is not ready ({job.problem})"
@@ -199,7 +200,7 @@ def grace(world: World) -> int:
 def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Nothing of ours may act any more before the application starts again."""
     live = world.live()
-    if live and elapsed(status, world, now) <= STOP_JOBS_SECONDS:
+    if live and not over(status, world, now, STOP_JOBS_SECONDS):
         return rollback_switch.stopped(live)
     return Record(enter(status, "Resume" if status.workloads else "Finish", now))
 

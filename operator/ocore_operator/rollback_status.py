@@ -26,6 +26,9 @@ from .rollback_views import EnvironmentView, SnapshotView, WorkloadView, World
 #: Seconds between two looks after which the operator counts as having been away. Longer than its longest back-off; shorter than what it gives
 #: itself for anything, so that nothing is given up that was not tried.
 WATCH_GAP_SECONDS = 90
+#: Seconds that a stage gets once the deadline has passed: an operator that was away at that moment still tries all that is left. Longer than the
+#: gap above, for the same reason.
+LATE_SECONDS = 100
 
 StepState = Literal["Pending", "Running", "Done", "Skipped", "Failed"]
 
@@ -47,6 +50,12 @@ def elapsed(status: RollbackStatus, world: World, now: datetime) -> float:
     """Seconds of the stage in which this operator was there to do something about it (see World.watched_since)."""
     since = parse(status.stage_since) if status.stage_since else now
     return (now - max(since, world.watched_since or since)).total_seconds()
+
+
+def over(status: RollbackStatus, world: World, now: datetime, seconds: float) -> bool:
+    """Whether the stage has had its time: `seconds`, or little once the deadline has passed (promise 8)."""
+    late = status.deadline is not None and now >= parse(status.deadline)
+    return elapsed(status, world, now) > (min(seconds, LATE_SECONDS) if late else seconds)
 
 
 def change(status: RollbackStatus, **changes: Any) -> RollbackStatus:
@@ -132,9 +141,15 @@ def save(status: RollbackStatus, workloads: tuple[WorkloadView, ...], now: datet
     return step(fresh, Step.QUIESCE, "Running", now)
 
 
-def signalling(status: RollbackStatus, now: datetime, seconds: float) -> RollbackStatus:
-    """The point of no return: from here on the outcome is finished, whatever happens."""
-    fresh = enter(status, "Switch", now, signal_deadline=stamp(now + timedelta(seconds=seconds)))
+def signalling(status: RollbackStatus, now: datetime, seconds: float, finish_seconds: float) -> RollbackStatus:
+    """The point of no return: from here on the outcome is finished, whatever happens, `finish_seconds` from now at the latest."""
+    fresh = enter(
+        status,
+        "Switch",
+        now,
+        signal_deadline=stamp(now + timedelta(seconds=seconds)),
+        deadline=stamp(now + timedelta(seconds=finish_seconds)),
+    )
     return step(step(fresh, Step.QUIESCE, "Done", now), Step.SWITCH, "Running", now)
 
 

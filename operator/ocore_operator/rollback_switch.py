@@ -1,8 +1,8 @@
 """The plan from the switch on: what was begun is finished, forward or back. Pure.
 
-Nothing here is called off: not by a deletion, not by the rollback's deadline. Every stage has a deadline of its own, and where nobody can tell
-what happened (the database does not answer for a quarter of an hour), the workloads are started all the same: the switch allows connections
-only when it is through, so they cannot run on a half.
+Nothing here is called off, not by a deletion. Every stage has a deadline of its own, their sum is the rollback's (`finish_seconds`), and where
+nobody can tell what happened (the database does not answer for five minutes), the workloads are started all the same: the switch allows
+connections only when it is through, so they cannot run on a half.
 """
 
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from .rollback_status import (
     enter,
     failing,
     healthy,
+    over,
     resumed,
     stamp,
     step,
@@ -50,7 +51,7 @@ SIGNAL_SECONDS = 30
 #: A signal is sent only while the Job still has this many seconds to read it.
 SIGNAL_MARGIN_SECONDS = 2
 #: Seconds in which somebody must be able to tell what the environment runs on.
-INSPECT_SECONDS = 900
+INSPECT_SECONDS = 300
 #: Seconds in which the workloads must take their replicas again.
 RESUME_SECONDS = 120
 #: Seconds that the operator itself must have looked at workloads that are not ready, before it switches back.
@@ -63,6 +64,14 @@ BACK_DRAIN_SECONDS = 120
 BACK_SECONDS = 300
 #: Seconds between two attempts at the same thing: a fifth of the time tried so far, within these limits.
 BACKOFF_SECONDS = (5, 60)
+
+
+def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
+    """Seconds from the signal to the end at the latest: the longest way there is, each stage at its limit."""
+    forward = SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + RESUME_SECONDS + spec.ready_timeout_seconds
+    stop_again = RESUME_SECONDS + BACK_DRAIN_SECONDS + grace_seconds
+    back = SIGNAL_SECONDS + ANSWER_SECONDS + BACK_SECONDS + INSPECT_SECONDS
+    return forward + stop_again + back + RESUME_SECONDS + spec.ready_timeout_seconds + FINISH_SECONDS
 
 
 def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -105,7 +114,7 @@ def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     job = world.job("inspect", status.inspect_attempt)
     if job is not None and isinstance(job.payload, SwitchResult):
         return _found(status, job.payload, now)
-    if elapsed(status, world, now) > INSPECT_SECONDS:
+    if over(status, world, now, INSPECT_SECONDS):
         return _position_unknown(status, job, now)
     writers = world.live("switch")
     if writers:
@@ -151,7 +160,7 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Back to the replicas of before, whatever the outcome is."""
     wrong = tuple((w, n) for w, n in _wanted(status, world) if w.exists and w.replicas != n)
-    if wrong and elapsed(status, world, now) <= RESUME_SECONDS:
+    if wrong and not over(status, world, now, RESUME_SECONDS):
         after = "operator-rollback-resumed" if status.failure_reason is None else ""
         return Do(Scale(wrong), after=after)
     if status.failure_reason is None or (status.phase == "SwitchingBack" and status.position == "Old"):
@@ -187,10 +196,10 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     """The Environment remembers what ran before anybody is told, so that it never runs twice."""
     environment = world.environment
     new = status.position == "New"
-    if new and environment is not None and not environment.executed and elapsed(status, world, now) <= FINISH_SECONDS:
+    if new and environment is not None and not environment.executed and not over(status, world, now, FINISH_SECONDS):
         return Do(RecordExecuted())
     job = world.job("switch", status.switch_attempt)
-    if new and job is not None and not job.ended and elapsed(status, world, now) <= FINISH_SECONDS:
+    if new and job is not None and not job.ended and not over(status, world, now, FINISH_SECONDS):
         finish_signal = Signal(
             action="Finish", not_after=parse(status.stage_since or stamp(now)).timestamp() + FINISH_SECONDS
         )
@@ -210,7 +219,7 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Stops the workloads a second time. What cannot be stopped does not keep it from going back: it is shut out."""
     running = tuple((w, 0) for w in world.workloads if w.exists and w.replicas > 0)
-    if running and elapsed(status, world, now) <= RESUME_SECONDS:
+    if running and not over(status, world, now, RESUME_SECONDS):
         return Do(Scale(running))
     return Record(enter(status, "BackDrain", now))
 
@@ -218,7 +227,7 @@ def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
 def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits for the pods to go, a while."""
     limit = BACK_DRAIN_SECONDS + max((w.grace_seconds for w in world.workloads), default=0)
-    if elapsed(status, world, now) <= limit:
+    if not over(status, world, now, limit):
         up = tuple((w, 0) for w in world.workloads if w.exists and w.replicas > 0)
         if up:
             return Do(Scale(up))
@@ -249,7 +258,7 @@ def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     job = world.job("switch", status.switch_attempt)
     if job is not None and isinstance(job.payload, SwitchResult) and job.payload.position == "Old":
         return _went_back(status, job.payload, now)
-    if elapsed(status, world, now) > BACK_SECONDS:
+    if over(status, world, now, BACK_SECONDS):
         return _to_inspect_back(status, job, now)
     earlier = tuple(j for j in world.live("switch") if j.attempt != status.switch_attempt)
     if earlier:

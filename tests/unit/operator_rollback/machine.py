@@ -7,14 +7,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from ocore_operator import rollback_plan as plan
 from ocore_operator import rollback_views as v
-from ocore_operator.rollback_status import WATCH_GAP_SECONDS
+from ocore_operator.clock import parse
+from ocore_operator.rollback_status import LATE_SECONDS, WATCH_GAP_SECONDS
+from ocore_operator.rollback_switch import ANSWER_SECONDS, SIGNAL_SECONDS, WATCHED_SECONDS
 
-from .model import ROLLBACK_ID, Model, Seen, SimConflict
+from .model import ROLLBACK_ID, START, Model, Seen, SimConflict
 
-#: Seconds after the last fault, or after the rollback's own deadline, until it must be terminal. Before the signal: 60 s for the stop of what
-#: runs. After it: an answer, an inspection, two health checks, a switch back, all at their limits.
-BEFORE_SECONDS = plan.STOP_JOBS_SECONDS + 60
-AFTER_SECONDS = 30 + 90 + 900 + 120 + 60 + 120 + 125 + 30 + 90 + 300 + 900 + 120 + 60 + 60
+#: Seconds after its deadline until a rollback must be terminal (promise 8).
+PROMISED_SECONDS = 60
+#: The same for an operator that was away while a stage ran: each of the eight stages that wait, two health checks and the answer to a switch
+#: back are still tried.
+AWAY_SECONDS = 8 * LATE_SECONDS + 2 * WATCHED_SECONDS + SIGNAL_SECONDS + ANSWER_SECONDS + PROMISED_SECONDS
+#: Until it has a deadline: the preflight at its limits.
+PREFLIGHT_SECONDS = 400
 SETTLE_SECONDS = 8 * 600 + 15 * 2**8
 
 #: Where faults begin.
@@ -175,9 +180,13 @@ class RollbackMachine(RuleBasedStateMachine):
         for job in self.model.jobs.values():
             if job.alive and lost:
                 self.model.lose(job)
-        for _ in range(60):
+        since = self.model.time
+        for _ in range(120):
             self.operator.work()
             self.model.advance(20, 3)
+            begun = self.model.status.deadline is not None and self.model.status.stage != "Ended"
+            if self.model.exists and begun:
+                assert self.model.time < self.latest(since) + 20, f"still, without a server: {self.model.status}"
         self.model.server_up = True
         self.disturb()
 
@@ -241,6 +250,15 @@ class RollbackMachine(RuleBasedStateMachine):
             self.operator.act(seen, action)
         self.model.check()
 
+    def latest(self, recovered: float) -> float:
+        """The time at which the rollback must have ended."""
+        if self.model.status.deadline is None:
+            return recovered + PREFLIGHT_SECONDS
+        deadline = (parse(self.model.status.deadline) - START).total_seconds()
+        if self.operator.watched_since == 0:
+            return deadline + PROMISED_SECONDS
+        return max(deadline, self.operator.watched_since) + AWAY_SECONDS
+
     def disturb(self) -> None:
         """From now on there is something to recover from."""
         self.model.disturbed_at = self.model.time
@@ -256,11 +274,8 @@ class RollbackMachine(RuleBasedStateMachine):
         while model.exists and model.status.stage != "Ended":
             self.operator.work()
             model.advance(1, 2)
-            bound = BEFORE_SECONDS + model.spec.timeout_seconds + 400
-            if model.signalled_at is not None:
-                bound += AFTER_SECONDS
-            assert model.time - since < bound, (
-                f"not terminal {model.time - since:.0f} s after all was well: {model.status}"
+            assert model.time < self.latest(since), (
+                f"still {model.time - since:.0f} s after all was well: {model.status}"
             )
         since = model.time
         while model.exists:

@@ -68,6 +68,14 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "return _to_inspect(status, job, now)",
         'return Record(failing(status, c.SWITCH_FAILED, "lost", now))',
     ),
+    ("Switch", "asks for ever what happened", rollback_switch, "over(status, world, now, INSPECT_SECONDS)", "False"),
+    (
+        "BackDrain",
+        "the deadline does not count after the signal",
+        rollback_status,
+        "late = status.deadline is not None and now >= parse(status.deadline)",
+        "late = False",
+    ),
     ("", "nobody remembers that it ran", rollback_switch, "not environment.executed", "False"),
     (
         "HealthCheck",
