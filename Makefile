@@ -78,6 +78,17 @@ soak: deps venv ## Random snapshots, rollbacks, deletions and kills under load (
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster env PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests \
 	  localcluster/cluster net -- $(BIN)/python -m e2e.soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED)
 
+##@ Figures
+BENCH_RESULTS ?= $(OCORE_CACHE)/bench-results
+BENCH_RUNS ?= 3
+bench: deps venv ## Our figures against pg_dump, pg_restore, restic and rclone of Debian 13, as a table (an hour; docs/performance.md)
+	mkdir -p $(BENCH_RESULTS) && rm -f $(BENCH_RESULTS)/*.json
+	bench/run python3 bench/dump.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/1.json
+	bench/run python3 bench/filestore.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/2.json
+	bench/run python3 bench/filestore.py --runs 1 --files 300000 --tools ours --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/3.json
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/cluster.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/4.json
+	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md
+
 ##@ Set-up
 venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment outside the checkout
 $(VENV)/.done: requirements/dev.txt
@@ -99,4 +110,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help soak demo demo-clean test lint format generate test-unit test-cluster test-demo test-integration test-e2e test-all venv deps lock
+.PHONY: help bench soak demo demo-clean test lint format generate test-unit test-cluster test-demo test-integration test-e2e test-all venv deps lock

@@ -1,0 +1,78 @@
+"""One figure of the benchmarks: both sides, what was wanted, whether it was met. Files of them become the table of `make bench`.
+
+python bench/figures.py FILE.json...
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass
+class Figure:
+    """`ours` and `peer` have every run, in `unit`; the table tells medians. `most`: the median of ours that is just good enough."""
+
+    name: str
+    unit: str
+    ours: list[float]
+    wanted: str
+    most: float
+    peer: list[float] | None = None
+    peer_name: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether it is as wanted."""
+        return statistics.median(self.ours) <= self.most
+
+    def line(self) -> str:
+        """Of the Markdown table. The ratio is the peer's median to ours: how many times faster ours is."""
+        ours = statistics.median(self.ours)
+        peer = statistics.median(self.peer) if self.peer else None
+        theirs = f"{peer:.3g} {self.unit} ({self.peer_name})" if peer is not None else ""
+        ratio = f"{peer / ours:.2f}" if peer is not None and ours > 0 else ""
+        spread = f"{min(self.ours):.3g} to {max(self.ours):.3g}"
+        met = "yes" if self.met else "**no**"
+        return f"| {self.name} | {ours:.3g} {self.unit} ({spread}) | {theirs} | {ratio} | {self.wanted} | {met} |"
+
+
+def at_most(name: str, ours: list[float], peer: list[float], peer_name: str, factor: float, unit: str = "s") -> Figure:
+    """Ours may take so many times the peer's."""
+    most = factor * statistics.median(peer)
+    return Figure(name, unit, ours, f"at most {factor:g} times the peer's", most, peer, peer_name)
+
+
+def faster(name: str, ours: list[float], peer: list[float], peer_name: str, times: float, unit: str = "s") -> Figure:
+    """Ours must be so many times faster than the peer's."""
+    most = statistics.median(peer) / times
+    return Figure(name, unit, ours, f"{times:g} times faster", most, peer, peer_name)
+
+
+def limit(name: str, ours: list[float], most: float, unit: str) -> Figure:
+    """A bound of its own."""
+    return Figure(name, unit, ours, f"at most {most:g} {unit}", most)
+
+
+def write(path: Path, figures: list[Figure]) -> None:
+    """All runs, for `table`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(f) for f in figures], indent=1, ensure_ascii=False) + "\n")
+
+
+def table(figures: list[Figure]) -> str:
+    """Markdown."""
+    head = ["| figure | ours (all runs) | peer | times faster | wanted | met |", "|---|---|---|---|---|---|"]
+    return "\n".join(head + [f.line() for f in figures])
+
+
+def main() -> None:
+    """The files' figures as one table."""
+    print(table([Figure(**entry) for path in sys.argv[1:] for entry in json.loads(Path(path).read_text())]))
+
+
+if __name__ == "__main__":
+    main()
