@@ -22,7 +22,7 @@ from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
 from support import node
 from support.cluster import Cluster, Object, condition, is_true, wait_for
 from support.operator import Operator
-from support.promises import fresh, holds_all_promises, is_no_snapshot, marker, set_marker
+from support.promises import fresh, holds_all_promises, is_no_snapshot, marker, set_marker, terminal_in_time
 from support.site import Servers, Site, make_site
 
 SERVER = "postgres-soak"
@@ -149,7 +149,7 @@ class Soak:
             timeoutSeconds=TIMEOUT,
         )
         self._strike(step, "Snapshot", name)
-        obj = self.site.finished("Snapshot", name, TIMEOUT + GRACE)
+        obj = terminal_in_time(self.site, "Snapshot", name)
         if not is_true(obj, "Complete"):
             is_no_snapshot(self.site, obj)
             return self._failed(obj)
@@ -168,7 +168,7 @@ class Soak:
             timeoutSeconds=TIMEOUT,
         )
         self._strike(step, "Rollback", name)
-        obj = self.site.finished("Rollback", name, TIMEOUT + 60 + GRACE)  # and readyTimeoutSeconds
+        obj = terminal_in_time(self.site, "Rollback", name)
         wait_for("live database accepts connections", self.site.accepts_connections, 60)
         new = is_true(obj, "Complete")
         expected = self._snapshots[snapshot] if new else step.number

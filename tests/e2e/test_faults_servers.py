@@ -21,6 +21,7 @@ from support.promises import (
     old_or_new,
     probe_for_marker,
     set_marker,
+    terminal_in_time,
 )
 from support.site import Servers, Site, make_site
 
@@ -103,7 +104,7 @@ def armed(point: str) -> dict[str, str]:
 
 def snapshot_ends(site: Site, name: str) -> Object:
     """Terminal in time, and nothing partial is listed where it failed."""
-    obj = site.finished("Snapshot", name, 300 + 60)
+    obj = terminal_in_time(site, "Snapshot", name)
     if not is_true(obj, "Complete"):
         is_no_snapshot(site, obj)
     return obj
@@ -136,7 +137,7 @@ def test_row_17_killed_in_a_rollback(site: Site, victim: str, point: str) -> Non
     set_marker(site, 3)
     name = site.rollback(fresh(point), "base", annotations=armed(point), undoWindowSeconds=0)
     strike(site, victim, point, name)
-    obj = site.finished("Rollback", name, 300 + 60)
+    obj = terminal_in_time(site, "Rollback", name)
     wait_for("live database accepts connections", site.accepts_connections, 60)
     old_or_new(site, obj)
     holds_all_promises(site, timeout=180)
@@ -161,7 +162,7 @@ def test_row_17_killed_in_switching_back(site: Site, victim: str, point: str) ->
             fresh(point), "base", annotations=armed(point), undoWindowSeconds=0, readyTimeoutSeconds=10
         )
         strike(site, victim, point, name)
-        obj = site.finished("Rollback", name, 300 + 60)
+        obj = terminal_in_time(site, "Rollback", name)
         assert not is_true(obj, "Complete"), obj["status"]
         wait_for("live database accepts connections", site.accepts_connections, 60)
         old_or_new(site, obj)

@@ -1,4 +1,4 @@
-"""The soak: ten minutes with `--long` (make test-all); `make soak` runs the half hour."""
+"""The soak in its short form; `make soak` runs the half hour, or longer."""
 
 import itertools
 
@@ -10,11 +10,10 @@ from support.operator import Operator
 from support.site import Servers
 
 
-@pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 def test_soak(cluster: Cluster, servers: Servers, operator: Operator) -> None:
     """Random operations and kills under load; every promise is asked after each."""
-    run = soak(cluster, servers, operator, seed=4, seconds=600, emit=print)
+    run = soak(cluster, servers, operator, seed=4, seconds=150, emit=print)
     assert run.outcomes["snapshot Complete"] > 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 from .cluster import Object, is_true, wait_for
 from .site import DEMO_IMAGE, Site
@@ -104,6 +105,23 @@ def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
     assert code == 0, log
 
 
+def terminal_in_time(site: Site, kind: str, name: str) -> Object:
+    """The Snapshot or Rollback in its terminal state, by `status.deadline` and 60 s (promise 8). Until it has a deadline it waits its turn."""
+    queued = time.monotonic() + 300
+    while True:
+        obj = site.cluster.get(kind, name, site.namespace)
+        assert obj is not None, f"{kind} {name} is gone"
+        status = obj.get("status", {})
+        if is_true(obj, "Complete") or is_true(obj, "Failed"):
+            return obj
+        if status.get("deadline"):
+            late = datetime.now(UTC) - datetime.fromisoformat(status["deadline"])
+            assert late < timedelta(seconds=60), f"{kind} {name} still runs at its deadline and 60 s: {status}"
+        else:
+            assert time.monotonic() < queued, f"{kind} {name} was never begun: {status}"
+        time.sleep(0.25)
+
+
 def roll_back(site: Site, name: str, failpoints: str, **spec: object) -> Object:
     """A rollback to `base` with nothing kept afterwards; its terminal state."""
     site.rollback(
@@ -113,7 +131,7 @@ def roll_back(site: Site, name: str, failpoints: str, **spec: object) -> Object:
         undoWindowSeconds=0,
         **spec,
     )
-    return site.finished("Rollback", name, 240)
+    return terminal_in_time(site, "Rollback", name)
 
 
 def old_or_new(site: Site, obj: Object) -> None:
