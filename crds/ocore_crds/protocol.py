@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from .base import Model
-from .manifest import Evidence
+from .manifest import Evidence, Identity
 
 TERMINATION_MESSAGE_BYTES = 4096
 #: Where the kubelet takes the termination message from.
@@ -154,6 +154,7 @@ class SnapshotResult(_Line):
 
     kind: Literal["snapshot"] = "snapshot"
     attempt: str
+    identity: Identity | None = Field(default=None, description="What the manifest says that the snapshot saw.")
     manifest_key: str
     manifest_sha256: str
     store_id: str

@@ -121,6 +121,7 @@ def result(stored: StoredManifest, *, read_back: bool = False) -> SnapshotResult
     checksums, paths = {"manifest": stored.sha256}, {"manifest": stored.key}
     found = SnapshotResult(
         attempt=manifest.attempt,
+        identity=manifest.identity,
         manifest_key=stored.key,
         manifest_sha256=stored.sha256,
         store_id=manifest.store_id,

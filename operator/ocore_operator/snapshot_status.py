@@ -126,6 +126,7 @@ def completed(
             "client_version": result.client_version or None,
             "sizes": _sizes(result),
             "evidence": EvidenceStatus.of(result.evidence, result.checksums, result.paths),
+            "source": _source(result.identity) if imported and result.identity else snapshot.status.source,
             "steps": _final_steps(snapshot, log, imported),
             "residue": "None" if clean else "Pending",
             "progress": snapshot.status.progress or _progress(result, text),
@@ -143,6 +144,11 @@ def completed(
         )
     how = "Found in the store and taken over." if imported else "Restorable."
     return summarize.complete(status, c.SUCCEEDED, how, now=text, generation=generation)
+
+
+def _source(found: Identity) -> SnapshotSource:
+    """What a snapshot that lay in the store saw when it was taken, whatever the Environment is by now."""
+    return SnapshotSource(**{name: getattr(found, name) for name in SnapshotSource.model_fields})
 
 
 def failed(snapshot: Snapshot, end: Failed, *, stored: bool, now: datetime) -> SnapshotStatus:

@@ -4,6 +4,7 @@ The operator is a process of the test's own: it is killed, restarted and told to
 """
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,12 +215,14 @@ def test_verify_set_later_reads_everything_back(crds: Cluster, namespace: str, o
 
 def test_the_same_id_again_takes_over_what_is_stored(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
     """The object is deleted with its data kept, and created again with its id: no second copy is taken."""
-    obj = completed(crds, namespace, create(crds, namespace))
+    deployment = str(uuid.uuid4())
+    obj = completed(crds, namespace, create(crds, namespace, deploymentId=deployment))
     identity, digest = obj["status"]["id"], obj["status"]["manifestSha256"]
     crds.delete("Snapshot", obj["metadata"]["name"], namespace)
     crds.wait_gone("Snapshot", obj["metadata"]["name"], namespace, 20)
     again = completed(crds, namespace, create(crds, namespace, id=identity))
     assert again["status"]["manifestSha256"] == digest
+    assert again["status"]["source"] == obj["status"]["source"], "it tells what the manifest says"
     assert jobs(crds, namespace, again, "snapshot") == []
 
 
