@@ -96,6 +96,7 @@ class DatabaseRestore:
             work.unlink(missing_ok=True)
         with translating(conditions.RESTORE_FAILED, "copying the live database's settings"):
             warnings += create.copy_settings(maintenance, self.names)
+            warnings += _subscriptions(maintenance, self.names.live)
             row = maintenance.execute("SELECT pg_database_size(%s)", [self.names.restored]).fetchone()
         return RestoredDatabase(self.names.restored, owner, int(row[0]) if row else 0, tables, tuple(warnings))
 
@@ -158,6 +159,18 @@ def take_down(maintenance: Connection, names: Names) -> Position:
         create.drop(maintenance, names.restored)
     set_timeouts(maintenance, statement="60s", lock="30s")
     return now
+
+
+def _subscriptions(maintenance: Connection, live: str) -> list[str]:
+    """Two subscribers of one replication slot would lose changes, so none is restored."""
+    names = maintenance.execute(
+        "SELECT subname::text FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = %s) ORDER BY 1",
+        [live],
+    ).fetchall()
+    return [
+        f"subscription {name} of logical replication is not restored and stays with the previous database: create it anew after the rollback"
+        for (name,) in names
+    ]
 
 
 def _apart(entry: toc.Entry, made_schemas: set[str]) -> bool:

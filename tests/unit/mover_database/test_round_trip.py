@@ -133,6 +133,23 @@ def test_restores_again_over_an_earlier_attempt(
     assert site_any.databases() == {site_any.live}
 
 
+def test_a_subscription_stays_with_the_live_database(
+    site_any: Site, store: Store, scratch: Path, counter: Counter, token: Token
+) -> None:
+    """Two subscribers of one slot would lose changes: it is left out, and said so."""
+    name = f"changes_{site_any.live}"
+    statement = f"CREATE SUBSCRIPTION {name} CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)"
+    site_any.server.execute(statement, site_any.live)
+    try:
+        found = take(site_any, store, scratch, counter, token)
+        restored = bring_back(site_any, found, store, scratch, counter, token)
+        assert [w for w in restored.warnings if name in w and "create it anew" in w], restored.warnings
+        assert site_any.server.execute("SELECT count(*) FROM pg_subscription") == [(1,)]
+    finally:
+        site_any.server.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)", site_any.live)
+        site_any.server.execute(f"DROP SUBSCRIPTION {name}", site_any.live)
+
+
 LOCALES = {
     "icu": "ENCODING UTF8 LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8'",
     "latin": "ENCODING LATIN1 LOCALE 'C'",
