@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -24,6 +23,7 @@ for part in ("", "crds", "mover"):
     sys.path.insert(0, str(REPOSITORY / part))
 
 from figures import Figure, at_most, faster, limit, table, write
+from tests.support.disk import Peak
 from tests.support.mover_site import Site, make_site
 from tests.support.postgres_majors import Server, running
 
@@ -189,35 +189,6 @@ class Bench:
         )  # fmt: skip
         self.runs.measure("ours, restore", restore.run)
         self.site.sql(f"DROP DATABASE {self.site.names.restored}", "postgres")
-
-
-class Peak:
-    """The most disk space that a folder takes while it is watched."""
-
-    def __init__(self, folder: Path) -> None:
-        self.bytes = 0
-        self._folder = folder
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.02):
-            total = 0
-            for root, _, files in os.walk(self._folder):
-                for name in files:
-                    try:
-                        total += Path(root, name).stat().st_blocks * 512
-                    except FileNotFoundError:
-                        continue
-            self.bytes = max(self.bytes, total)
-
-    def __enter__(self) -> "Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 def run(server: Server, folder: Path, options: argparse.Namespace) -> Runs:

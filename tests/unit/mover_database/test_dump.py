@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.disk import Peak
 from tests.support.mover_site import Site, make_site
 from tests.support.postgres_majors import Server
 
@@ -56,35 +57,6 @@ def wide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sit
 
 both = pytest.mark.parametrize("wide", ["wide15", "wide17"], indirect=True)
 newer = pytest.mark.parametrize("wide", ["wide17"], indirect=True)
-
-
-class Peak:
-    """The most disk space that a folder takes while it is watched (bytes on the disk, holes left out)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.bytes = 0
-        self._folder = folder
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.01):
-            total = 0
-            for root, _, files in os.walk(self._folder):
-                for name in files:
-                    try:
-                        total += Path(root, name).stat().st_blocks * 512
-                    except FileNotFoundError:
-                        continue
-            self.bytes = max(self.bytes, total)
-
-    def __enter__(self) -> "Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 class SlowStore(FarStore):
