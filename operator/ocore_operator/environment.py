@@ -4,18 +4,16 @@ from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.protocol import ProbeResult
 
-from . import clock, holds, jobs, observe, probing, resources, summarize
+from . import clock, holds, jobs, probejob, probing, resources, summarize
 from . import site as sites
 from .context import Context
 from .environment_verdict import broken, found, unprobed
-from .errors import Failed, Outcome, Stalled, Waiting
+from .errors import Outcome, Stalled, Waiting
 from .kube import ENVIRONMENTS
-from .resources import Environment, Key, Object
-from .runs import Absent, Broken, Ended, Running, Starting, Succeeded
+from .probejob import Probe
+from .resources import Environment, Key
 from .site import Site
 
-#: Seconds until a running probe is looked at again; its events come sooner.
-POLL = 10.0
 #: Reasons that say something of what the probe needs or how far it is, not of what it found: once they are mended, it is probed at once.
 BEFORE_PROBE = (
     c.PROBING,
@@ -131,49 +129,20 @@ def _wanted(ctx: Context, environment: Environment) -> str:
 
 
 async def _probe(ctx: Context, environment: Environment, site: Site) -> tuple[EnvironmentStatus, float | None]:
-    """A probe is due: starts its Job, or looks at the one that runs, or takes its result."""
+    """A probe is due."""
     probe = environment.status.probe
     attempt = probing.attempt_name(environment.meta.generation, probe.time if probe is not None else None)
-    job = jobs.probe(ctx.settings, site, attempt=attempt)
-    name, now = job["metadata"]["name"], clock.text(ctx.now())
-    seen = await observe.observe(ctx, environment)
-    state = seen.state(name)
-    began = seen.jobs[name]["metadata"]["creationTimestamp"] if name in seen.jobs else now
-    match state:
-        case Absent():
-            return await _start(ctx, environment, job, now)
-        case Starting(reason=reason, message=message):
-            return _probing(environment, f"The probe Job starts ({reason}: {message}).", now), POLL
-        case Running():
-            return _probing(environment, "A probe Job looks at the database and the filestore.", now), POLL
-        case Succeeded(payload=ProbeResult() as result):
-            status = found(environment, result, ctx.settings.mover_majors, began=began, now=now)
-            await observe.remove(ctx, seen, environment.meta.namespace, name)
-            return status, 0.0
-        case Broken(failure=failure):
-            return broken(environment, failure.reason, failure.message, began=began, now=now), 0.0
-        case Ended(message=message):
-            return broken(environment, c.JOB_LOST, f"The probe left no result: {message}.", began=began, now=now), 0.0
-        case _:
-            raise Stalled(c.INTERNAL_ERROR, f"The Job {name} answered with something that is no probe's result.")
-
-
-async def _start(ctx: Context, environment: Environment, job: Object, now: str) -> tuple[EnvironmentStatus, float]:
-    try:
-        await observe.start(ctx, job, waiting_since=environment.meta.created)
-    except Failed as end:
-        return broken(environment, end.reason, end.message, began=now, now=now), ctx.settings.probe_backoff_min
-    except Waiting as end:
-        if _current(environment):  # a probe by the clock can wait; what is known stands
-            return environment.status, end.after
-        raise
-    return _probing(environment, "A probe Job looks at the database and the filestore.", now), POLL
-
-
-def _probing(environment: Environment, message: str, now: str) -> EnvironmentStatus:
-    """While it is probed: what was known stands, unless nothing is known of the present spec."""
-    status = environment.status
-    if _current(environment):
-        return status
-    status = summarize.running(status, c.PROBING, message, now=now, generation=environment.meta.generation)
-    return status.model_copy(update={"phase": "Pending"})
+    now = clock.text(ctx.now())
+    return await probejob.look(
+        ctx,
+        Probe(
+            owner=environment,
+            status=environment.status,
+            job=jobs.probe(ctx.settings, site, attempt=attempt),
+            does="A probe Job looks at the database and the filestore.",
+            current=_current(environment),
+            result=ProbeResult,
+            found=lambda result, began: found(environment, result, ctx.settings.mover_majors, began=began, now=now),
+            broken=lambda reason, message, began: broken(environment, reason, message, began=began, now=now),
+        ),
+    )

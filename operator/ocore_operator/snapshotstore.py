@@ -4,17 +4,15 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import StoreProbeResult
 from ocore_crds.snapshotstore import SnapshotStoreStatus
 
-from . import clock, jobs, observe, probing, resources, summarize
+from . import clock, jobs, probejob, probing, resources, summarize
 from . import site as sites
 from .context import Context
-from .errors import Failed, Outcome, Stalled, Waiting
+from .errors import Outcome, Stalled, Waiting
 from .jobparts import public_url
 from .kube import CLAIMS, CONFIG_MAPS, STORES
-from .resources import Key, Object, Store
-from .runs import Absent, Broken, Ended, Running, Starting, Succeeded
+from .probejob import Probe
+from .resources import Key, Store
 
-#: Seconds until a running probe is looked at again; its events come sooner.
-POLL = 10.0
 #: Reasons that say something of what the probe needs or how far it is: once they are mended, it is probed at once.
 BEFORE_PROBE = (c.PROBING, c.WAITING_FOR_JOB_SLOT, c.CLAIM_NOT_FOUND, c.CLAIM_IN_USE, c.CONFIG_NOT_FOUND)
 
@@ -93,54 +91,26 @@ def _wanted(ctx: Context, store: Store) -> str:
 
 
 async def _probe(ctx: Context, store: Store) -> tuple[SnapshotStoreStatus, float | None]:
-    """A probe is due: starts its Job, or looks at the one that runs, or takes its result."""
+    """A probe is due."""
     site = await sites.load_for_store(ctx, store.meta.namespace, store)
     attempt = probing.attempt_name(store.meta.generation, store.status.last_probe_time)
-    job = jobs.probe_store(ctx.settings, site, attempt=attempt)
-    name, now = job["metadata"]["name"], clock.text(ctx.now())
-    seen = await observe.observe(ctx, store)
-    state = seen.state(name)
-    began = seen.jobs[name]["metadata"]["creationTimestamp"] if name in seen.jobs else now
-    match state:
-        case Absent():
-            return await _start(ctx, store, job, now)
-        case Starting(reason=reason, message=message):
-            return _probing(store, f"The probe Job starts ({reason}: {message}).", now), POLL
-        case Running():
-            return _probing(store, "A probe Job writes to the store and reads from it.", now), POLL
-        case Succeeded(payload=StoreProbeResult() as result):
-            status = found(store, result, began=began, now=now)
-            await observe.remove(ctx, seen, store.meta.namespace, name)
-            return status, 0.0
-        case Broken(failure=failure):
-            return broken(store, failure.reason, failure.message, began=began, now=now), 0.0
-        case Ended(message=message):
-            return broken(store, c.JOB_LOST, f"The probe left no result: {message}.", began=began, now=now), 0.0
-        case _:
-            raise Stalled(c.INTERNAL_ERROR, f"The Job {name} answered with something that is no store's probe.")
-
-
-async def _start(ctx: Context, store: Store, job: Object, now: str) -> tuple[SnapshotStoreStatus, float]:
-    try:
-        await observe.start(ctx, job, waiting_since=store.meta.created)
-    except Failed as end:
-        return broken(store, end.reason, end.message, began=now, now=now), ctx.settings.probe_backoff_min
-    except Waiting as end:
-        if _current(store):  # a probe by the clock can wait; what is known stands
-            return store.status, end.after
-        raise
-    return _probing(store, "A probe Job writes to the store and reads from it.", now), POLL
+    now = clock.text(ctx.now())
+    return await probejob.look(
+        ctx,
+        Probe(
+            owner=store,
+            status=store.status,
+            job=jobs.probe_store(ctx.settings, site, attempt=attempt),
+            does="A probe Job writes to the store and reads from it.",
+            current=_current(store),
+            result=StoreProbeResult,
+            found=lambda result, began: found(store, result, began=began, now=now),
+            broken=lambda reason, message, began: broken(store, reason, message, began=began, now=now),
+        ),
+    )
 
 
 # --- what a probe makes of the status, pure --------------------------------------------------------------------
-
-
-def _probing(store: Store, message: str, now: str) -> SnapshotStoreStatus:
-    """While it is probed: what was known stands, unless nothing is known of the present spec."""
-    if _current(store):
-        return store.status
-    status = summarize.running(store.status, c.PROBING, message, now=now, generation=store.meta.generation)
-    return status.model_copy(update={"phase": "Pending"})
 
 
 def found(store: Store, result: StoreProbeResult, *, began: str, now: str) -> SnapshotStoreStatus:
