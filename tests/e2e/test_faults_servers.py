@@ -1,6 +1,7 @@
-"""`kill -9` of PostgreSQL and of the node's kubelet at every failpoint: the failpoint is held open, the victim dies, the promises hold.
+"""`kill -9` of PostgreSQL, of the node's kubelet and of the operator at every failpoint: the failpoint is held open, the victim dies, the
+promises hold. (tests/e2e/test_faults.py kills whoever stands at the failpoint.)
 
-The mover and the operator go on in the middle of it, with their connections, their pods' statuses or their logs lost.
+The others go on in the middle of it, with their connections, their pods' statuses or their logs lost.
 """
 
 from collections.abc import Iterator
@@ -35,6 +36,13 @@ BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
 DELETION_POINTS = ["delete-manifest-gone"]
 ROLLBACK_POINTS = [n for n in REGISTRY if n not in {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS}]
 PLAIN_POINTS = {"switch-filestore-moved"}
+
+
+def each(points: list[str]) -> pytest.MarkDecorator:
+    """Every failpoint with every victim; the operator that stands at a failpoint of its own is killed by test_faults.py."""
+    victims = ("postgres", "kubelet", "operator")
+    pairs = [(v, p) for p in points for v in victims if v != "operator" or not p.startswith("operator-")]
+    return pytest.mark.parametrize(("victim", "point"), pairs)
 
 
 class Sites:
@@ -93,6 +101,8 @@ def strike(site: Site, victim: str, point: str, name: str) -> None:
     wait_for(f"{name} at {point}", lambda: held(site, point, name), 150)
     if victim == "postgres":
         kill_postgres(site.cluster, site.servers)
+    elif victim == "operator":
+        Operator(site.cluster).kill()
     else:
         node.kill_component("kubelet")
 
@@ -110,8 +120,7 @@ def snapshot_ends(site: Site, name: str) -> Object:
     return obj
 
 
-@pytest.mark.parametrize("victim", ["postgres", "kubelet"])
-@pytest.mark.parametrize("point", SNAPSHOT_POINTS)
+@each(SNAPSHOT_POINTS)
 def test_killed_in_a_snapshot(site: Site, victim: str, point: str) -> None:
     name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
     strike(site, victim, point, name)
@@ -120,8 +129,7 @@ def test_killed_in_a_snapshot(site: Site, victim: str, point: str) -> None:
     holds_all_promises(site, timeout=180)
 
 
-@pytest.mark.parametrize("victim", ["postgres", "kubelet"])
-@pytest.mark.parametrize("point", DELETION_POINTS)
+@each(DELETION_POINTS)
 def test_killed_in_a_deletion(site: Site, victim: str, point: str) -> None:
     name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
     site.completed("Snapshot", name)
@@ -131,8 +139,7 @@ def test_killed_in_a_deletion(site: Site, victim: str, point: str) -> None:
     holds_all_promises(site, timeout=180)
 
 
-@pytest.mark.parametrize("victim", ["postgres", "kubelet"])
-@pytest.mark.parametrize("point", ROLLBACK_POINTS)
+@each(ROLLBACK_POINTS)
 def test_row_17_killed_in_a_rollback(site: Site, victim: str, point: str) -> None:
     set_marker(site, 3)
     name = site.rollback(fresh(point), "base", annotations=armed(point), undoWindowSeconds=0)
@@ -154,8 +161,7 @@ def not_ready_on_the_restored_one(site: Site) -> Iterator[None]:
         probe_for_marker(site, "ir_attachment")
 
 
-@pytest.mark.parametrize("victim", ["postgres", "kubelet"])
-@pytest.mark.parametrize("point", BACK_POINTS)
+@each(BACK_POINTS)
 def test_row_17_killed_in_switching_back(site: Site, victim: str, point: str) -> None:
     with not_ready_on_the_restored_one(site):
         name = site.rollback(
