@@ -14,7 +14,7 @@ import structlog
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
 
-from ..disk import sync_filesystem
+from ..disk import start_writeback, sync_filesystem
 from ..errors import Corrupt, MoverError
 from ..report import Counter
 from ..store.base import Store
@@ -35,6 +35,8 @@ READ_CHUNK = 1024 * 1024
 #: Part of the volume, and bytes at most, that must stay free: a full filestore stops the application.
 RESERVE = 0.05
 MAX_RESERVE = 1024 * 1024 * 1024
+#: Files of this size and more begin to go to the disk at once: the flush at the end then finds little to do.
+WRITEBACK = 64 * 1024
 #: Progress is counted by so many bytes.
 REPORT_BYTES = 4 * 1024 * 1024
 
@@ -179,6 +181,8 @@ class _Adding:
                 digest.update(piece)
                 write_all(fd, memoryview(piece))
             self._like.apply_to_file(fd)
+            if entry.size >= WRITEBACK:
+                start_writeback(fd, 0, entry.size)
         finally:
             os.close(fd)
         if digest.hexdigest() != file:
