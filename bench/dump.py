@@ -23,6 +23,7 @@ for part in ("", "crds", "mover"):
     sys.path.insert(0, str(REPOSITORY / part))
 
 from figures import Figure, at_most, faster, limit, table, write
+from memory import touch_free_memory
 from tests.support.disk import Peak
 from tests.support.mover_site import Site, make_site
 from tests.support.postgres_majors import Server, running
@@ -72,6 +73,7 @@ class Runs:
     scratch: list[float] = field(default_factory=list)
 
     def measure(self, name: str, work: Callable[[], object]) -> None:
+        touch_free_memory()
         os.sync()
         since = time.monotonic()
         work()
