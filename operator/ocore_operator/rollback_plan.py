@@ -198,9 +198,11 @@ def grace(world: World) -> int:
 
 
 def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Nothing of ours may act any more before the application starts again."""
+    """Nothing of ours may act any more before the application starts again. Each Job is told to stop, however late it is; only
+    the wait for its pods has an end."""
     live = world.live()
-    if live and not over(status, world, now, STOP_JOBS_SECONDS):
+    untold = any(not job.stopping for job in live)
+    if untold or (live and not over(status, world, now, STOP_JOBS_SECONDS)):
         return rollback_switch.stopped(live)
     return Record(enter(status, "Resume" if status.workloads else "Finish", now))
 

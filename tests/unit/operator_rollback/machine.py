@@ -190,6 +190,20 @@ class RollbackMachine(RuleBasedStateMachine):
         self.model.server_up = True
         self.disturb()
 
+    @precondition(lambda self: self.model.status.deadline is not None and self.model.status.stage != "Ended")
+    @rule(before=st.sampled_from([20, 100, 300]))
+    def server_is_down_until_the_deadline(self, before: float) -> None:
+        """The operator is there all the time: whatever stage is left then has little time."""
+        self.model.server_up = False
+        for _ in range(200):
+            deadline = self.model.status.deadline
+            ended = not self.model.exists or self.model.status.stage == "Ended"
+            if ended or deadline is None or self.model.time > (parse(deadline) - START).total_seconds() - before:
+                break
+            self.operator.work()
+            self.model.advance(20, 3)
+        self.disturb()
+
     @rule(granted=st.booleans())
     def quota_changes(self, granted: bool) -> None:
         self.disturb()
@@ -256,7 +270,8 @@ class RollbackMachine(RuleBasedStateMachine):
             return recovered + PREFLIGHT_SECONDS
         deadline = (parse(self.model.status.deadline) - START).total_seconds()
         if self.operator.watched_since == 0:
-            return deadline + PROMISED_SECONDS
+            # Absences shorter than WATCH_GAP_SECONDS do not count as such, but nothing ends in them either.
+            return max(deadline, recovered) + PROMISED_SECONDS
         return max(deadline, self.operator.watched_since) + AWAY_SECONDS
 
     def disturb(self) -> None:

@@ -367,7 +367,8 @@ class Model:
         self._up()
         over = self.status.undo_until is not None and self.now() >= parse(self.status.undo_until)
         assert over or self.deleting, "the previous database is dropped inside the undo window"
-        assert self.holder == "ours" or not self.environment, "the previous database is dropped without the hold"
+        held = self.holder == "ours" or not self.environment
+        assert held or self.stale_starts, "the previous database is dropped without the hold"
         self.data.previous = False
         yield
         self.data.kept_folder = False
@@ -558,8 +559,8 @@ class Model:
             assert self.healthy["new"] or not any(self.saved), "Complete though nothing is ready"
         else:
             assert status.failure_reason
-            writers = [j.name for j in self.jobs.values() if j.alive and not j.ended]
-            assert not writers or self.stale_starts or status.position != "Old", f"called off while {writers} ran"
+            untold = [j.name for j in self.jobs.values() if j.alive and not j.ended and j.stopping_at is None]
+            assert not untold or self.stale_starts or status.position != "Old", f"called off while {untold} ran"
 
     def _check_release(self) -> None:
         assert self.status.stage == "Ended", "the hold was released in the middle"

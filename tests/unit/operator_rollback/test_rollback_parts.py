@@ -1,6 +1,8 @@
 """Workloads, the signal, what an Environment remembers, conditions: the pure parts around the plan."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +11,12 @@ from ocore_crds import conditions as c
 from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_operator import resources, switch_signal, workloads
+from ocore_operator import resources, rollback_plan, switch_signal, workloads
 from ocore_operator.rollback_conditions import summarized
+from ocore_operator.rollback_plan import STOP_JOBS_SECONDS
 from ocore_operator.rollback_sources import executed, remembered, spec_hash
+from ocore_operator.rollback_status import LATE_SECONDS, over, stamp
+from ocore_operator.rollback_views import Do, JobView, Record, StopJob, World
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
 
@@ -35,6 +40,37 @@ def deployment(*, replicas: int = 1, generation: int = 2, observed: int = 2, **s
 
 def pod(name: str = "p", *, phase: str = "Running", **status: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"nodeName": "n"}, "status": {"phase": phase, **status}}
+
+
+def _at(seconds: float) -> Any:
+    return START + timedelta(seconds=seconds)
+
+
+def _status(stage: str, since: float, deadline: float) -> RollbackStatus:
+    return RollbackStatus.model_validate(
+        {"stage": stage, "stageSince": stamp(_at(since)), "deadline": stamp(_at(deadline)), "phase": "Switching"}
+    )
+
+
+def test_a_stage_has_little_time_after_the_deadline() -> None:
+    """Promise 8: the stages' own limits would add up to more."""
+    world = World(created=START, environment=None, snapshot=None)
+    late = _status("BackDrain", since=0, deadline=200)
+    assert not over(late, world, _at(199), seconds=300)
+    assert over(late, world, _at(200), seconds=300)
+    assert not over(_status("BackDrain", since=150, deadline=200), world, _at(150 + LATE_SECONDS), seconds=300)
+    assert over(_status("BackDrain", since=150, deadline=200), world, _at(151 + LATE_SECONDS), seconds=300)
+
+
+def test_jobs_are_told_to_stop_however_late_it_is() -> None:
+    """An operator that is busy or restarted for a minute has not tried yet."""
+    status = _status("Abort", since=0, deadline=500)
+    at, spec = _at(STOP_JOBS_SECONDS + 100), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
+    job = JobView("switch", 1, "j", pods=1)
+    untold = World(created=START, environment=None, snapshot=None, finalizer=True, jobs=(job,))
+    assert rollback_plan.decide(status, spec, untold, "id", at) == Do(StopJob(job))
+    told = replace(untold, jobs=(replace(job, stopping=True),))
+    assert isinstance(rollback_plan.decide(status, spec, told, "id", at), Record)
 
 
 def test_selector() -> None:
