@@ -76,6 +76,7 @@ exit 1
 """
 
 
+@pytest.mark.long  # the killer must meet a running pg_dump; tests/unit/mover_database/test_dump.py proves the row at once
 @pytest.mark.parametrize("victim", ["first", "last"])
 def test_row_10_truncated_dumps_are_no_snapshots(site: Site, victim: str) -> None:
     """pg_dump's leader, or one of its workers, is killed after a random number of bytes in each attempt."""
