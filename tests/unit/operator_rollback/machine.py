@@ -79,6 +79,7 @@ class RollbackMachine(RuleBasedStateMachine):
         self.model = Model()
         self.operator = Operator(self.model)
         self.kept: tuple[Seen, v.Action] | None = None
+        self.idle_until = 0.0  # the last time at which nobody had looked for a while
 
     @initialize(
         healthy=st.sampled_from([(True, True), (True, True), (False, True), (False, False)]),
@@ -118,6 +119,7 @@ class RollbackMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1, 5, 20]), steps=st.integers(0, 3))
     def time_passes(self, seconds: float, steps: int) -> None:
         self.model.advance(seconds, steps)
+        self.idle_until = self.model.time
 
     @rule(rounds=st.integers(1, 15))
     def all_goes_well(self, rounds: int) -> None:
@@ -133,6 +135,7 @@ class RollbackMachine(RuleBasedStateMachine):
         self.disturb()
         for _ in range(4):
             self.model.advance(seconds / 4, 4)
+        self.idle_until = self.model.time
 
     @precondition(lambda self: any(j.alive for j in self.model.jobs.values()))
     @rule(lost=st.booleans(), index=st.integers(0, 3))
@@ -271,7 +274,7 @@ class RollbackMachine(RuleBasedStateMachine):
         deadline = (parse(self.model.status.deadline) - START).total_seconds()
         if self.operator.watched_since == 0:
             # Absences shorter than WATCH_GAP_SECONDS do not count as such, but nothing ends in them either.
-            return max(deadline, recovered) + PROMISED_SECONDS
+            return max(deadline, self.idle_until) + PROMISED_SECONDS
         return max(deadline, self.operator.watched_since) + AWAY_SECONDS
 
     def disturb(self) -> None:
