@@ -16,6 +16,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact, StoredObject
 from ocore_crds.quantity import human
 
+from ..chunks import DECOMPRESSED_CHUNK
 from ..errors import Corrupt, MoverError
 from ..report import Counter
 from ..store.base import Store
@@ -24,7 +25,6 @@ from ..store.base import Store
 WORKERS = 4
 #: Room beside the dump itself: block rounding of many small files, lists, pg_restore's own.
 _MARGIN = 64 * 1024 * 1024
-_CHUNK = 1024 * 1024
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
@@ -111,7 +111,7 @@ def _decompressor(obj: StoredObject) -> Callable[[bytes], Iterator[bytes]]:
             while True:
                 if decompressor.eof:
                     raise Corrupt(f"{obj.key}: bytes after the end of the compressed data")
-                part = decompressor.decompress(data, max_length=8 * _CHUNK)
+                part = decompressor.decompress(data, max_length=DECOMPRESSED_CHUNK)
                 data = b""
                 if part:
                     yield part

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from backports.zstd import ZstdDecompressor, ZstdError
 
+from ..chunks import DECOMPRESSED_CHUNK
 from ..errors import Corrupt
 
 #: A line as odoo_line writes it, checked on the way; three times as fast as JSON for the one kind there are millions of.
@@ -73,7 +74,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             try:
                 if decompressor.eof:
                     raise Corrupt("the filestore's index goes on behind its end")
-                text = rest + decompressor.decompress(data, 1024 * 1024)
+                text = rest + decompressor.decompress(data, DECOMPRESSED_CHUNK)
             except ZstdError as error:
                 raise Corrupt(f"the filestore's index cannot be decompressed: {error}") from error
             data = b""

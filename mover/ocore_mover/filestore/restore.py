@@ -14,6 +14,7 @@ import structlog
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
 
+from ..chunks import READ_CHUNK
 from ..disk import start_writeback, sync_filesystem
 from ..errors import Corrupt, MoverError
 from ..report import Counter
@@ -31,7 +32,6 @@ __all__ = ["Restored", "add_missing", "stage_plain"]
 
 log = structlog.get_logger()
 
-READ_CHUNK = 1024 * 1024
 #: Part of the volume, and bytes at most, that must stay free: a full filestore stops the application.
 RESERVE = 0.05
 MAX_RESERVE = 1024 * 1024 * 1024

@@ -7,13 +7,12 @@ from backports.zstd import ZstdDecompressor, ZstdError
 
 from ocore_crds.manifest import StoredObject
 
+from ..chunks import DECOMPRESSED_CHUNK
 from ..errors import Corrupt
 from ..store.base import Store
 from . import tar
 from .index import Entry
 
-#: Decompressed bytes at a time: a few bytes of zstd can stand for gigabytes.
-PIECE = 1024 * 1024
 #: A pack of which more than this part is needed is read whole.
 WORTH_WHOLE = 0.5
 #: More requests than this for one pack cost more than they save.
@@ -113,7 +112,7 @@ def _decompressed(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes
             try:
                 if frame.eof:
                     frame = ZstdDecompressor()
-                piece = frame.decompress(data, PIECE)
+                piece = frame.decompress(data, DECOMPRESSED_CHUNK)
             except ZstdError as error:
                 raise Corrupt(f"{pack.key} cannot be decompressed: {error}") from error
             data = frame.unused_data if frame.eof else b""

@@ -16,6 +16,7 @@ from typing import Self
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 
+from ..chunks import READ_CHUNK
 from ..disk import start_writeback
 from ..errors import Corrupt, StoreError
 from .base import Guarantees, ObjectInfo
@@ -23,6 +24,7 @@ from .keys import checked
 
 #: Names of files that are being written; a listing never shows them.
 TEMPORARY = ".tmp-"
+#: Bytes of one write, and of one read past the page cache.
 CHUNK = 1024 * 1024
 #: Written bytes are handed to the disk this often, so that the flush at the end is short.
 WRITEBACK = 16 * CHUNK
@@ -135,7 +137,7 @@ class FolderStore:
         return data
 
     def read(self, obj: StoredObject) -> Iterator[bytes]:
-        """A file in chunks of 1 MiB, compared with its size and SHA-256 at the end."""
+        """A file in chunks, compared with its size and SHA-256 at the end."""
         digest = hashlib.sha256()
         for chunk in self.read_range(obj, 0, obj.size):
             digest.update(chunk)
@@ -164,7 +166,7 @@ class FolderStore:
                 os.posix_fadvise(fd, position, end - position, os.POSIX_FADV_SEQUENTIAL)
         while position < end:
             with self.translated(f"read {obj.key}"):
-                chunk = os.pread(fd, min(CHUNK, end - position), position)
+                chunk = os.pread(fd, min(READ_CHUNK, end - position), position)
             if not chunk:
                 raise Corrupt(f"{obj.key} in {self.url} became shorter while it was read")
             position += len(chunk)

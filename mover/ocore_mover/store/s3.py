@@ -256,7 +256,7 @@ class S3Store:
         return bytes(data)
 
     def read(self, obj: StoredObject) -> Iterator[bytes]:
-        """An object in chunks of at most 1 MiB, compared with its size and SHA-256 at the end."""
+        """An object in chunks, compared with its size and SHA-256 at the end."""
         digest = hashlib.sha256()
         try:
             for chunk in download(self, obj.key, obj.size):

@@ -11,13 +11,13 @@ from urllib3.exceptions import HTTPError
 
 from ocore_crds import conditions
 
+from ..chunks import READ_CHUNK
 from ..errors import Corrupt, StoreError
 from .s3_client import code_of, status_of, translated
 
 if TYPE_CHECKING:
     from .s3 import S3Store
 
-READ_CHUNK = 1024 * 1024
 #: Broken downloads are taken up again at the byte where they broke; so often without a single new byte.
 MAX_RESUMES = 5
 NOT_FOUND = {"404", "NoSuchKey", "NotFound"}

@@ -16,9 +16,9 @@ from ocore_mover.store.probe import probe_store
 from support.faulty_http import Faults, FaultyProxy, Request, times
 from support.seaweed import BUCKET, OPEN_BUCKET, SeaweedFS
 
-from .test_store import MIB, put
+from .test_store import MIB, PART, put
 
-DATA = bytes(range(256)) * 4096 * 20  # 20 MiB: three parts
+DATA = bytes(range(256)) * (5 * PART // 512)  # two parts and a half
 
 
 def uploads(request: Request) -> bool:

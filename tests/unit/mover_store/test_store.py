@@ -14,8 +14,11 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import ObjectInfo, Store, open_store
 from ocore_mover.store.probe import probe_store, store_id
+from ocore_mover.store.s3_writer import part_size
 
 MIB = 1024 * 1024
+#: Bytes of one upload to S3.
+PART = part_size(1)
 
 
 def random_bytes(size: int) -> bytes:
@@ -30,7 +33,7 @@ def put(store: Store, key: str, data: bytes, piece: int = 70_000) -> StoredObjec
         return writer.commit()
 
 
-@pytest.mark.parametrize("size", [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 20 * MIB + 7])
+@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 2 * PART + 4 * MIB + 7])
 def test_what_is_written_is_read(store: Store, size: int) -> None:
     data = random_bytes(size)
     stored = put(store, "a/b/object", data)
@@ -51,7 +54,7 @@ def test_a_range_is_read(store: Store) -> None:
 
 def test_nothing_is_visible_before_commit_or_after_abort(store: Store) -> None:
     with pytest.raises(RuntimeError), store.writer("given/up") as writer:  # noqa: PT012
-        writer.write(os.urandom(17 * MIB))
+        writer.write(os.urandom(2 * PART + MIB))
         assert store.head("given/up") is None
         raise RuntimeError
     assert store.head("given/up") is None
