@@ -1,4 +1,4 @@
-"""Filestore copies and restores: ours against restic and rclone, in the same run, on the same data and the same S3 server.
+"""Filestore copies and restores: ours against restic and rclone, in the same run, on the same data and the same S3 servers.
 
     bench/run python3 bench/filestore.py --runs 3
 
@@ -8,6 +8,7 @@ the disk (`syncfs`): ours flushes before it ends, the others do not. Memory is t
 """
 
 import argparse
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -26,8 +27,10 @@ from pathlib import Path
 
 from figures import Figure, faster, limit, table, write
 from memory import touch_free_memory
+from versitygw import Versitygw, empty
 
-from support.seaweed import BUCKET, SeaweedFS
+from support.s3_server import BUCKET, S3Server
+from support.seaweed import SeaweedFS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
@@ -154,11 +157,11 @@ def _syncfs(folder: Path) -> None:
 
 
 class Bench:
-    """The places, the server, the tools."""
+    """The places, the servers, the tools. A target is `folder` or a server's name."""
 
-    def __init__(self, work: Path, server: SeaweedFS, jobs: int) -> None:
+    def __init__(self, work: Path, servers: "dict[str, SeaweedFS | Versitygw]", jobs: int) -> None:
         self.work = work
-        self.server = server
+        self.servers = servers
         self.jobs = jobs
         self.claim = work / "claim"
         self.source = self.claim / "filestore"
@@ -177,10 +180,7 @@ class Bench:
         """Empties what a run has made. Nothing is removed before the end: for minutes ext4 steps over each inode that was freed,
         one by one, whenever a file is created (recently_deleted), which makes whoever comes next two times slower."""
         for folder in self._made:
-            for path in folder.rglob("*"):
-                if path.is_file() and not path.is_symlink():
-                    path.chmod(0o600)
-                    os.truncate(path, 0)
+            empty(folder)
         self._made.clear()
 
     def note(self, tool: str, operation: str, measured: Measured) -> None:
@@ -199,21 +199,22 @@ class Bench:
             if not key.startswith(("AWS_", "RESTIC_", "RCLONE_", "PYTHON"))
         }
         return base | {
-            "AWS_ACCESS_KEY_ID": self.server.key,
-            "AWS_SECRET_ACCESS_KEY": self.server.secret,
+            "AWS_ACCESS_KEY_ID": S3Server.key,
+            "AWS_SECRET_ACCESS_KEY": S3Server.secret,
             "RESTIC_PASSWORD": PASSWORD,
         }
 
     def ours(self, target: str) -> None:
-        """Snapshot to `folder` or `s3`, restore, restore over what is there."""
+        """Snapshot, restore, restore over what is there."""
         self._number += 1
-        url = self.fresh("our-store").as_uri() if target == "folder" else f"s3://{BUCKET}/ours-{self._number}"
+        server = self.servers.get(target)
+        url = f"s3://{BUCKET}/ours-{self._number}" if server else self.fresh("our-store").as_uri()
         flush = self.work
         child = [sys.executable, __file__, "--child"]
         options = [
             url,
-            self.server.endpoint,
-            str(self.server.credentials()),
+            server.endpoint if server else "",
+            str(server.credentials()) if server else "",
             str(self.jobs),
             str(self.work / "artifact"),
         ]
@@ -237,7 +238,7 @@ class Bench:
             f"again from {target}",
             run([*child, "restore", *options, str(claim)], self._child(), self.work, flush),
         )
-        self._forget(url)
+        self._forget(target, f"ours-{self._number}")
 
     def _child(self) -> dict[str, str]:
         path = ":".join(str(REPOSITORY / name) for name in ("crds", "mover", "tests"))
@@ -247,11 +248,8 @@ class Bench:
     def restic(self, target: str) -> None:
         """The same by restic, whose repository is encrypted in any case."""
         self._number += 1
-        place = (
-            str(self.fresh("restic"))
-            if target == "folder"
-            else f"s3:{self.server.endpoint}/{BUCKET}/restic-{self._number}"
-        )
+        server = self.servers.get(target)
+        place = f"s3:{server.endpoint}/{BUCKET}/restic-{self._number}" if server else str(self.fresh("restic"))
         env = self.environment() | {"RESTIC_REPOSITORY": place, "RESTIC_CACHE_DIR": str(self.fresh("restic-cache"))}
         subprocess.run(["restic", "init", "-q"], env=env, check=True, stdout=subprocess.DEVNULL)
         warm(self.source)
@@ -261,14 +259,21 @@ class Bench:
         self._warm_store(target, place)
         self.note("restic", f"restore from {target}", run(restore, env, self.work, self.work))
         self.note("restic", f"again from {target}", run(restore, env, self.work, self.work))
-        self._forget(f"s3://{BUCKET}/restic-{self._number}" if target == "s3" else "")
+        self._forget(target, f"restic-{self._number}")
 
     def rclone(self, target: str) -> None:
         """One object a file."""
         self._number += 1
-        remote = str(self.fresh("rclone")) if target == "folder" else f":s3:{BUCKET}/rclone-{self._number}"
-        options = ["-q", "--transfers=16", "--checkers=16", "--s3-provider=Other", f"--s3-endpoint={self.server.endpoint}",
-                   "--s3-env-auth", "--s3-no-check-bucket", "--config="]  # fmt: skip
+        server = self.servers.get(target)
+        remote = f":s3:{BUCKET}/rclone-{self._number}" if server else str(self.fresh("rclone"))
+        options = ["-q", "--transfers=16", "--checkers=16", "--config="]
+        if server:
+            options += [
+                "--s3-provider=Other",
+                f"--s3-endpoint={server.endpoint}",
+                "--s3-env-auth",
+                "--s3-no-check-bucket",
+            ]
         env = self.environment()
         warm(self.source)
         self.note(
@@ -283,11 +288,11 @@ class Bench:
             f"restore from {target}",
             run(["rclone", "copy", remote, str(out), *options], env, self.work, self.work),
         )
-        self._forget(f"s3://{BUCKET}/rclone-{self._number}" if target == "s3" else "")
+        self._forget(target, f"rclone-{self._number}")
 
     def _warm_store(self, target: str, folder: str) -> None:
         """What a restore reads is in the page cache: ours has been written past it, the others' has not."""
-        warm(Path(folder) if target == "folder" else self.server.folder)
+        warm(self.servers[target].folder if target in self.servers else Path(folder))
 
     def _compare(self, restored: Path) -> None:
         done = subprocess.run(
@@ -296,16 +301,10 @@ class Bench:
         if done.returncode:
             raise RuntimeError(f"the restored filestore differs: {done.stdout.decode()[:1000]}")
 
-    def _forget(self, url: str) -> None:
-        """Deletes what a run left in the S3 server: the next one finds it as this one did."""
-        if not url.startswith("s3://"):
-            return
-        client = self.server.client()
-        prefix = url.removeprefix(f"s3://{BUCKET}/") + "/"
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
-            keys = [{"Key": found["Key"]} for found in page.get("Contents", ())]
-            if keys:
-                client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys, "Quiet": True})
+    def _forget(self, target: str, prefix: str) -> None:
+        """Drops what a run left in an S3 server: the next one finds it as this one did."""
+        if target in self.servers:
+            self.servers[target].forget(prefix)
 
 
 def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, artifact: str, claim: str) -> None:
@@ -319,7 +318,9 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
     from ocore_mover.report import Reporter
     from ocore_mover.store import S3Options, open_store
 
-    store = open_store(url, S3Options(endpoint=endpoint, credentials=Path(credentials)))
+    store = open_store(
+        url, S3Options(endpoint=endpoint or None, credentials=Path(credentials) if credentials else None)
+    )
     folders = ClaimFolders(Path(claim), "filestore", ENVIRONMENT)
     counter = Reporter().counter(Step.COPY_FILESTORE)
     if operation == "store":
@@ -341,25 +342,29 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
 
 #: How many times faster than whom (issue 4).
 WANTED = {
-    "full to s3": {"restic": 2.0, "rclone": 3.5},
-    "full to folder": {"restic": 2.5},
-    "restore from folder": {"restic": 1.1},
-    "restore from s3": {"restic": 1.8},
+    ("full to", "folder"): {"restic": 2.5},
+    ("full to", "S3"): {"restic": 2.0, "rclone": 3.5},
+    ("restore from", "folder"): {"restic": 1.1},
+    ("restore from", "S3"): {"restic": 1.8},
 }
+SERVERS = {"seaweedfs": SeaweedFS, "versitygw": Versitygw}
 MEMORY_LIMIT_MB = 300
 
 
 def figures(rows: dict[tuple[str, str], Row], files: int) -> list[Figure]:
     """What issue 4 asks for. A copy's time is the tool's: restic and ours flush what they store; a restore's ends on the disk."""
     found = []
-    for operation, peers in WANTED.items():
-        ours = rows.get((operation, "ours"))
-        what = _on_disk if operation.startswith("restore") else _seconds
-        for peer, times in peers.items():
-            theirs = rows.get((operation, peer))
-            if ours and theirs:
-                name = f"Filestore of {files:,} files, {operation.replace('folder', 'a claim').replace('s3', 'S3')}"
-                found.append(faster(name, ours.values(what), theirs.values(what), peer, times))
+    for (what, place), peers in WANTED.items():
+        seconds = _on_disk if what.startswith("restore") else _seconds
+        for target in SERVERS if place == "S3" else [place]:
+            ours = rows.get((f"{what} {target}", "ours"))
+            for peer, times in peers.items():
+                theirs = rows.get((f"{what} {target}", peer))
+                if ours and theirs:
+                    name = (
+                        f"Filestore of {files:,} files, {what} {'a claim' if target == 'folder' else f'S3 ({target})'}"
+                    )
+                    found.append(faster(name, ours.values(seconds), theirs.values(seconds), peer, times))
     for (operation, tool), row in sorted(rows.items()):
         if tool == "ours" and not operation.startswith("again"):
             peak = [max(m.memory for m in row.runs) / 1e6]
@@ -401,19 +406,25 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--work", type=Path, help="folder for data and stores; is kept (default: temporary)")
     parser.add_argument("--tools", default="ours,restic,rclone")
-    parser.add_argument("--targets", default="folder,s3")
+    parser.add_argument("--targets", default="folder,seaweedfs,versitygw")
     parser.add_argument("--json", type=Path, help="write all runs there")
     options = parser.parse_args()
     work = options.work or Path(tempfile.mkdtemp(prefix="ocore-bench-", dir="/var/tmp"))
     work.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(work / "seaweed", ignore_errors=True)
-    server = SeaweedFS(work / "seaweed")
-    try:
-        bench = Bench(work, server, options.jobs)
+    targets = options.targets.split(",")
+    with contextlib.ExitStack() as stack:
+        if options.work is None:
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
+        servers = {}
+        for name in SERVERS.keys() & set(targets):
+            shutil.rmtree(work / name, ignore_errors=True)
+            servers[name] = SERVERS[name](work / name)
+            stack.callback(servers[name].stop)
+        bench = Bench(work, servers, options.jobs)
         make_filestore(bench.source, options.files, int(options.bytes))
         for number in range(options.runs):
             print(f"run {number + 1} of {options.runs}, load {os.getloadavg()[0]:.1f}", flush=True)
-            for target in options.targets.split(","):
+            for target in targets:
                 for tool in options.tools.split(","):
                     getattr(bench, tool)(target)
             bench.clean()
@@ -422,10 +433,6 @@ def main() -> None:
         print(table(found))
         if options.json:
             write(options.json, found)
-    finally:
-        server.stop()
-        if options.work is None:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

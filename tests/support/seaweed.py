@@ -10,23 +10,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import botocore.session
-from botocore.config import Config
+from .s3_server import BUCKET, READY_SECONDS, S3Server
 
-READY_SECONDS = 60.0
-BUCKET = "snapshots"
 #: Anybody may use this one: for requests that a proxy has changed, so that their signature no longer fits.
 OPEN_BUCKET = "open-to-all"
 
 
-class SeaweedFS:
-    """Started by the constructor, ready when that returns. The administrator's keys are `key` and `secret`."""
+class SeaweedFS(S3Server):
+    """Started by the constructor, ready when that returns."""
 
-    key, secret = "testkey", "testsecret"
     reader_key, reader_secret = "readerkey", "readersecret"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         (folder / "data").mkdir(parents=True)
         config = folder / "identities.json"
         config.write_text(json.dumps(_identities(self)))
@@ -70,24 +66,13 @@ class SeaweedFS:
             self.stop()
             raise
 
-    def client(self, **options: Any) -> Any:
-        """A plain client of the server, none of ours."""
-        return botocore.session.Session().create_client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=self.key,
-            aws_secret_access_key=self.secret,
-            config=Config(s3={"addressing_style": "path"}, **options),
-        )
-
-    def credentials(self, key: str | None = None, secret: str | None = None) -> Path:
-        """A folder as a mounted Secret is one."""
-        folder = self.folder / f"credentials-{key or self.key}-{secret or 'right'}"
-        folder.mkdir(exist_ok=True)
-        (folder / "accessKeyId").write_text(key or self.key)
-        (folder / "secretAccessKey").write_text(secret or self.secret)
-        return folder
+    def forget(self, prefix: str) -> None:
+        """Deletes the objects below a prefix."""
+        client = self.client()
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/"):
+            keys = [{"Key": found["Key"]} for found in page.get("Contents", ())]
+            if keys:
+                client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys, "Quiet": True})
 
     def stop(self) -> None:
         """Ends the process and removes the sockets that it leaves in /tmp."""

@@ -18,7 +18,8 @@ from ocore_mover.filestore.hold import HoldSet
 from ocore_mover.filestore.restore import Restored
 from ocore_mover.report import Counter, Reporter
 from ocore_mover.store import S3Options, Store, open_store
-from support.seaweed import BUCKET, SeaweedFS
+from support.s3_server import BUCKET
+from support.seaweed import SeaweedFS
 
 ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
 ROLLBACK = "22222222-2222-4222-8222-222222222222"

@@ -14,7 +14,8 @@ from tests.support.mover_site import Site as DatabaseSite
 from tests.support.mover_site import drop_all, make_site, server15, server17  # noqa: F401 - fixtures
 from tests.support.postgres_majors import SUPERUSER, Server
 
-from support.seaweed import BUCKET, SeaweedFS
+from support.s3_server import BUCKET
+from support.seaweed import SeaweedFS
 
 from .conftest import ENVIRONMENT, Site, some_bytes
 

@@ -8,7 +8,8 @@ import pytest
 
 from ocore_mover.store import S3Options, Store, open_store
 from support.faulty_http import Faults, FaultyProxy
-from support.seaweed import BUCKET, SeaweedFS
+from support.s3_server import BUCKET
+from support.seaweed import SeaweedFS
 
 
 @pytest.fixture(scope="session")

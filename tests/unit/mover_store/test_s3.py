@@ -14,7 +14,8 @@ from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_writer
 from ocore_mover.store.probe import probe_store
 from support.faulty_http import Faults, FaultyProxy, Request, times
-from support.seaweed import BUCKET, OPEN_BUCKET, SeaweedFS
+from support.s3_server import BUCKET
+from support.seaweed import OPEN_BUCKET, SeaweedFS
 
 from .test_store import MIB, PART, put
 
