@@ -26,9 +26,9 @@ log = structlog.get_logger()
 
 MIB = 1024 * 1024
 #: (parts, bytes of each): S3 allows 10,000 parts of at most 5 GiB and 5 TiB in all. A request costs boto3 some 5 ms of processor
-#: time, whatever its size. Objects up to 31 GiB are made of parts of 16 MiB, up to 218 GiB of parts that fit in memory.
+#: time, whatever its size. Objects up to 23 GiB are made of parts of 12 MiB, up to 210 GiB of parts that fit in memory.
 PART_SIZES = (
-    (2000, 16 * MIB),
+    (2000, 12 * MIB),
     (2000, 32 * MIB),
     (2000, 64 * MIB),
     (2000, 512 * MIB),
@@ -37,7 +37,7 @@ PART_SIZES = (
 #: Larger parts are spooled to a temporary file (TMPDIR), so that memory does not grow with the object.
 SPOOL_ABOVE = 64 * MIB
 #: Bytes in memory that wait for, or are in, an upload, over all writers of a store.
-IN_FLIGHT_BYTES = 64 * MIB
+IN_FLIGHT_BYTES = 48 * MIB
 #: Parts that grow larger than this are filled into buffers that are used again: fresh memory costs a page fault every 4 KiB.
 SMALL = MIB
 #: Seconds for one part to find room. An upload that is stuck fails long before (time-outs and retries of the client).
@@ -155,13 +155,14 @@ class _Part:
         return self._digest.digest()
 
     def body(self) -> Any:
-        """What boto3 sends: bytes or a file, it takes no part of a buffer."""
+        """What boto3 sends: bytes or a file, it takes no part of a buffer. Nothing is added after this."""
         if self._file is not None:
             self._file.seek(0)
             return self._file
         if self._buffer is None:
             return self._small
-        return self._buffer if self.full else bytes(memoryview(self._buffer)[: self.size])
+        del self._buffer[self.size :]  # the last part's: given back shorter, it is not used again
+        return self._buffer
 
     def drop(self) -> None:
         """Frees memory and disk; nothing may use the body any more."""
