@@ -30,7 +30,7 @@ from .connect import Server, connect
 from .drain import Drain
 from .dump_progress import DumpProgress
 from .follow import Adoption, CompressedUpload, Sink, Upload
-from .programs import Program, Running, ended, find, passfile
+from .programs import Program, Running, ended, find, interrupted, passfile
 from .snapshot_export import Exported
 
 FOLDER = "database/"
@@ -38,7 +38,6 @@ FOLDER = "database/"
 LOCK_WAIT = 120_000
 _FIRST_WITH_ZSTD = 16
 _PROGRESS_EVERY = 1.0  # seconds
-_LOST = r"server closed the connection|terminating connection|could not receive data|connection to server"
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def _failure(way: Plan, running: Running, code: int) -> MoverError:
     return MoverError(
         conditions.DUMP_FAILED,
         f"pg_dump {way.program.version}: {ended(code)}: {words}",
-        retryable=code < 0 or running.said(_LOST),
+        retryable=interrupted(running, code),
     )
 
 

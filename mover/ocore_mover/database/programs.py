@@ -27,6 +27,11 @@ from .credentials import Credentials
 SUPPORTED_MAJORS = range(13, 18)
 _DEBIAN = "/usr/lib/postgresql/{major}/bin"
 _STDERR_LINES = 40
+#: What a program says whose connection was lost, or one of whose own processes was killed (out of memory).
+_INTERRUPTED = (
+    "server closed the connection|terminating connection|could not receive data|connection to server"
+    "|worker process died|the communication channel"
+)
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,11 @@ class Running:
         except (ProcessLookupError, PermissionError):
             return False
         return True
+
+
+def interrupted(running: "Running", code: int) -> bool:
+    """Whether it failed by what came from outside, so that another attempt may do better."""
+    return code < 0 or running.said(_INTERRUPTED)
 
 
 def ended(code: int) -> str:

@@ -19,14 +19,13 @@ from .analyze import analyze
 from .connect import Connection, Server, connect, connect_maintenance, set_timeouts, translating
 from .fetch import fetched
 from .position import Names, Position
-from .programs import Program, Running, ended, find, passfile
+from .programs import Program, Running, ended, find, interrupted, passfile
 
 APPLICATION = "ocore-restore"
 #: For the restore's own sessions only: the last commits of a restore, which are ours and synchronous, flush what was
 #: committed before them.
 _OPTIONS = "-c synchronous_commit=off -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0"
 _PROGRESS_EVERY = 1.0
-_LOST = r"server closed the connection|terminating connection|could not receive data|connection to server"
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ def _failure(program: Program, running: Running, code: int) -> MoverError:
     text = f"pg_restore {program.version}: {ended(code)}: {words}"
     if running.said("No space left on device"):
         return MoverError(conditions.NO_SPACE, f"{text}; the database server's volume is full: enlarge it")
-    return MoverError(conditions.RESTORE_FAILED, text, retryable=code < 0 or running.said(_LOST))
+    return MoverError(conditions.RESTORE_FAILED, text, retryable=interrupted(running, code))
 
 
 class _Progress:

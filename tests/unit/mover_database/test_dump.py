@@ -159,6 +159,7 @@ def test_row_10_a_killed_pg_dump_fails(
         take(wide, slow, scratch, counter, token)
     assert raised.value.reason == "DumpFailed"
     assert "SIGKILL" in raised.value.message or "worker process died" in raised.value.message
+    assert raised.value.retryable
     assert list(scratch.iterdir()) == []
 
 
