@@ -50,6 +50,7 @@ _DENIED = {
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
     "UnauthorizedAccess",
+    "XAdminUserNotFound",  # versitygw, for an unknown access key
 }
 _FULL = {
     "507",
