@@ -2,7 +2,7 @@
 
 Large enough that Python's own time per chunk does not count, small enough that a chunk is still in the core's cache when it is hashed,
 decompressed and written, and that the allocator keeps its memory: larger blocks go back to the kernel whenever they are freed, and
-cost a page fault for each 4 KiB when the next one comes. A restore of 3 GB took 2 of its 8 CPU seconds for that
+cost a page fault for each 4 KiB when the next one comes: with chunks of 1 MiB that was a sixth of a restore's processor time
 (docs/performance.md).
 """
 
