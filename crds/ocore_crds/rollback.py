@@ -46,7 +46,7 @@ class SavedWorkload(StatusModel):
 
 
 #: What the operator does at the moment, finer than `phase`. Written before the stage's first effect, so that a restarted operator
-#: knows what may have happened already. operator/ocore_operator/rollback_plan.py has the transitions, docs/rollback.md the meaning.
+#: knows what may have happened already. operator/ocore_operator/rollback/plan.py has the transitions, docs/rollback.md the meaning.
 RollbackStage = Literal[
     "Preflight",
     "Restore",

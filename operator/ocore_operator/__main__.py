@@ -2,7 +2,7 @@
 
 import sys
 
-from .main import main as run
+from ocore_operator.main import main as run
 
 
 def main() -> None:

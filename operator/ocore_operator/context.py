@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from .rollback_memory import Memories
+from ocore_operator.rollback.memory import Memories
 
 if TYPE_CHECKING:
-    from .catalog import Catalog
-    from .events import Recorder
-    from .kube import Kube
-    from .limits import Limits
-    from .metrics import Metrics
-    from .probing import ProbeRequests
-    from .progress import Followers
-    from .queue import WorkQueue
-    from .settings import Settings
+    from ocore_operator.engine.metrics import Metrics
+    from ocore_operator.engine.queue import WorkQueue
+    from ocore_operator.jobs.limits import Limits
+    from ocore_operator.jobs.log import Followers
+    from ocore_operator.kube.catalog import Catalog
+    from ocore_operator.kube.client import Kube
+    from ocore_operator.kube.events import Recorder
+    from ocore_operator.readiness.schedule import ProbeRequests
+    from ocore_operator.settings import Settings
 
 
 @dataclass(frozen=True)

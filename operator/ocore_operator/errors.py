@@ -14,7 +14,7 @@
         ├── Invalid           400, 422: the request will never be taken
         └── Unavailable       no answer in time, 429, 5xx; tried again with back-off by the work queue
 
-A 404 is no exception: :meth:`ocore_operator.kube.Kube.get` answers None.
+A 404 is no exception: :meth:`ocore_operator.kube.client.Kube.get` answers None.
 """
 
 from ocore_crds.protocol import Failure

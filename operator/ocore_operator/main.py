@@ -8,24 +8,25 @@ from typing import Any
 import kopf
 import structlog
 
-from . import clock, login, logs, watches
-from .catalog import Catalog
-from .context import Context
-from .errors import ApiError
-from .events import Recorder
-from .health import HealthServer
-from .kube import Kube
-from .lease import Lease
-from .limits import Limits
-from .metrics import FromCatalog, Metrics
-from .probing import ProbeRequests
-from .progress import Followers
-from .queue import WorkQueue
-from .reconcilers import RECONCILERS
-from .resources import Key
-from .resync import Resync
-from .settings import Settings
-from .transport import Transport, connect
+from ocore_operator import clock
+from ocore_operator.context import Context
+from ocore_operator.engine import login, logs, watches
+from ocore_operator.engine.health import HealthServer
+from ocore_operator.engine.kinds import RECONCILERS
+from ocore_operator.engine.lease import Lease
+from ocore_operator.engine.metrics import FromCatalog, Metrics
+from ocore_operator.engine.queue import WorkQueue
+from ocore_operator.engine.resync import Resync
+from ocore_operator.errors import ApiError
+from ocore_operator.jobs.limits import Limits
+from ocore_operator.jobs.log import Followers
+from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.client import Kube
+from ocore_operator.kube.events import Recorder
+from ocore_operator.kube.resources import Key
+from ocore_operator.kube.transport import Transport, connect
+from ocore_operator.readiness.schedule import ProbeRequests
+from ocore_operator.settings import Settings
 
 #: Seconds between two questions whether the CRDs are there.
 KINDS_PAUSE = 3.0

@@ -8,11 +8,10 @@ import structlog
 from ocore_crds import conditions as c
 from ocore_crds.base import Model, StatusModel
 from ocore_crds.conditions import Condition
-
-from . import clock
-from .context import Context
-from .errors import Failed, Outcome, Stalled
-from .resources import Meta, Object, Resource
+from ocore_operator import clock
+from ocore_operator.context import Context
+from ocore_operator.errors import Failed, Outcome, Stalled
+from ocore_operator.kube.resources import Meta, Object, Resource
 
 SpecT = TypeVar("SpecT", bound=Model)
 StatusT = TypeVar("StatusT", bound=StatusModel)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ocore_crds.kinds import KINDS
-from ocore_operator import kube
+from ocore_operator.kube import client
 from ocore_operator.settings import Settings
 from support.chart import CHART, FOREIGN, Helm, HelmError, environment, find
 from support.cluster import REPOSITORY, Cluster, Object, documents, unique
@@ -287,7 +287,7 @@ def test_everything_that_the_operator_asks_for_is_granted(helm: Helm) -> None:
     objects = helm.render({})
     roles = [find(objects, "ClusterRole", "-operator"), find(objects, "Role", "-lease")]
     resources = {resource for role in roles for resource in granted(role)}
-    asked = {value.plural for value in vars(kube).values() if isinstance(value, kube.Type)}
+    asked = {value.plural for value in vars(client).values() if isinstance(value, client.Type)}
     assert asked
     assert asked <= resources
 

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from ocore_operator import clock, holds, resources
-from ocore_operator.catalog import Catalog
+from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Conflict, Waiting
-from ocore_operator.kube import ENVIRONMENTS, SNAPSHOTS, Kube
-from ocore_operator.resources import Environment, Key, Object, Snapshot
-from ocore_operator.transport import Transport, connect
+from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS, Kube
+from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
+from ocore_operator.kube.transport import Transport, connect
 from support.cluster import GROUP, Cluster, unique
 
 PROJECT = "11111111-2222-4333-8444-555555555555"
@@ -76,7 +77,7 @@ class Site:
     async def acquire(self, owner: Snapshot) -> str:
         """What came of it."""
         try:
-            await holds.acquire(self.ctx, await self.environment(), owner)
+            await operation_lock.acquire(self.ctx, await self.environment(), owner)
         except Conflict:
             return "conflict"
         except Waiting as end:
@@ -130,7 +131,7 @@ def test_one_of_many_that_ask_at_once(crds: Cluster, namespace: str) -> None:
 
         async def one(owner: Snapshot) -> Any:
             try:
-                return await holds.acquire(site.ctx, environment, owner)
+                return await operation_lock.acquire(site.ctx, environment, owner)
             except Conflict:
                 return None
 
@@ -172,9 +173,9 @@ def test_a_holder_that_is_gone_or_has_ended_lets_go(crds: Cluster, namespace: st
     async def work(site: Site) -> None:
         first = await site.snapshot({"phase": "Running"})
         assert await site.acquire(first) == "held"
-        assert not await holds.stale(site.ctx, await site.environment())
+        assert not await operation_lock.stale(site.ctx, await site.environment())
         await site.kube.delete(SNAPSHOTS, namespace, first.meta.name)
-        assert await holds.stale(site.ctx, await site.environment())
+        assert await operation_lock.stale(site.ctx, await site.environment())
         second = await site.snapshot({"phase": "Running"})
         assert await site.acquire(second) == "held"
         seen = await site.kube.get(SNAPSHOTS, namespace, second.meta.name)
@@ -191,9 +192,9 @@ def test_letting_go_wakes_those_that_wait(crds: Cluster, namespace: str) -> None
         first = await site.snapshot({"phase": "Running"})
         assert await site.acquire(first) == "held"
         waiting = await site.snapshot(WAITS)
-        await holds.release(site.ctx, namespace, site.name, waiting)  # does not hold it: nothing happens
+        await operation_lock.release(site.ctx, namespace, site.name, waiting)  # does not hold it: nothing happens
         assert (await site.environment()).status.operation is not None
-        await holds.release(site.ctx, namespace, site.name, first)
+        await operation_lock.release(site.ctx, namespace, site.name, first)
         assert (await site.environment()).status.operation is None
         assert waiting.key in site.woken
 

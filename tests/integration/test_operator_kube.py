@@ -9,11 +9,11 @@ import pytest
 import yaml
 from operator_process import free_port
 
-from ocore_operator import resources
 from ocore_operator.errors import AlreadyExists, ApiError, Conflict, Invalid, Unavailable
-from ocore_operator.kube import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, MANAGER_HOLD, PODS, SNAPSHOTS, Kube
-from ocore_operator.resources import Object
-from ocore_operator.transport import Transport, connect
+from ocore_operator.kube import resources
+from ocore_operator.kube.client import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, MANAGER_HOLD, PODS, SNAPSHOTS, Kube
+from ocore_operator.kube.resources import Object
+from ocore_operator.kube.transport import Transport, connect
 from support.cluster import GROUP, Cluster, pod
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def test_creating_twice_and_deleting_by_uid(crds: Cluster, namespace: str) -> No
 
 
 def test_lists_come_in_pages(crds: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocore_operator.kube.PAGE", 3)
+    monkeypatch.setattr("ocore_operator.kube.client.PAGE", 3)
 
     async def work(kube: Kube) -> None:
         for number in range(8):

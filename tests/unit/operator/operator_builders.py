@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ocore_operator import clock, resources
-from ocore_operator.resources import Environment, Object, Snapshot, Store
-from ocore_operator.runs import Observation
+from ocore_operator import clock
+from ocore_operator.jobs.outcome import Observation
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Environment, Object, Snapshot, Store
 from ocore_operator.settings import Settings
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operator_builders import UID, at, environment_object, obj, snapshot_object
 
-from ocore_operator.catalog import Catalog
-from ocore_operator.resources import Key, Object
-from ocore_operator.snapshot import settled
+from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.resources import Key, Object
+from ocore_operator.snapshot.reconcile import settled
 
 
 def uid(number: int) -> str:

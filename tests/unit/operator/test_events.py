@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operator_builders import NOW, snapshot
 
-from ocore_operator.events import MAX_MESSAGE, build
+from ocore_operator.kube.events import MAX_MESSAGE, build
 
 
 @given(st.text(max_size=3000), st.integers(1, 250))

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from operator_builders import OTHER_UID, SETTINGS, UID, environment, obj, snapshot, started, store
 
 from ocore_mover.__main__ import app
-from ocore_operator import jobs, resources
-from ocore_operator.jobparts import public_url, store_url
-from ocore_operator.jobshape import job_name
-from ocore_operator.resources import Object, label_value
+from ocore_operator.jobs import build
+from ocore_operator.jobs.inputs import PodTraits, Site, traits, user_of
+from ocore_operator.jobs.parts import public_url, store_url
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Object, label_value
 from ocore_operator.settings import Settings
-from ocore_operator.site import PodTraits, Site, traits, user_of
-from ocore_operator.snapshot_status import identity
+from ocore_operator.snapshot.transitions import identity
 
 TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
 
@@ -43,20 +44,20 @@ def all_jobs(place: Site, settings: Settings = SETTINGS) -> dict[str, Object]:
     """One of each kind."""
     snap, back = snapshot(status=started()), rollback()
     return {
-        "probe": jobs.probe(settings, place, attempt="abcdef01"),
-        "probe-store": jobs.probe_store(settings, place, attempt="abcdef01"),
-        "snapshot": jobs.snapshot(settings, place, snap, identity(snap), attempt=1, deadline=600),
-        "verify": jobs.verify(settings, place, snap, attempt=1, deadline=600),
-        "delete": jobs.delete(settings, place, snap, series="", attempt=1, deadline=600),
-        "delete-left": jobs.delete(settings, place, snap, series="left", attempt=1, deadline=600),
-        "inspect-snapshot": jobs.inspect_snapshot(settings, place, snap, attempt="1-1"),
-        "restore": jobs.restore(
+        "probe": build.probe(settings, place, attempt="abcdef01"),
+        "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
+        "snapshot": build.snapshot(settings, place, snap, identity(snap), attempt=1, deadline=600),
+        "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
+        "delete": build.delete(settings, place, snap, series="", attempt=1, deadline=600),
+        "delete-left": build.delete(settings, place, snap, series="left", attempt=1, deadline=600),
+        "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
+        "restore": build.restore(
             settings, place, back, snapshot_id=UID, manifest_sha256="0" * 64, attempt=1, deadline=600
         ),
-        "switch": jobs.switch(settings, place, back, attempt=1, wait=300, deadline=600),
-        "switch-now": jobs.switch_now(settings, place, back, back=True, attempt=2, deadline=600),
-        "cleanup": jobs.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
-        "inspect-rollback": jobs.inspect_rollback(settings, place, back, repair=True, attempt=1),
+        "switch": build.switch(settings, place, back, attempt=1, wait=300, deadline=600),
+        "switch-now": build.switch_now(settings, place, back, back=True, attempt=2, deadline=600),
+        "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
+        "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
     }
 
 
@@ -165,7 +166,7 @@ def test_children_have_our_labels_and_no_others(where: str, name: str) -> None:
 def test_what_cleans_up_after_a_deletion_belongs_to_nobody() -> None:
     """A foreground deletion, Argo CD's default, would have the garbage collector delete it."""
     gone = snapshot(status=started(), deletionTimestamp="2026-03-01T12:00:00Z")
-    job = jobs.delete(SETTINGS, site(), gone, series="", attempt=1, deadline=60)
+    job = build.delete(SETTINGS, site(), gone, series="", attempt=1, deadline=60)
     assert "ownerReferences" not in job["metadata"]
 
 
@@ -185,8 +186,8 @@ def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
 
 
 def test_the_image_follows_the_servers_major() -> None:
-    assert container_of(jobs.probe(SETTINGS, site(), attempt="a"))["image"] == "localhost/ocore-snapshots/mover:15"
-    unknown = jobs.probe(SETTINGS, site(server_major=0), attempt="a")
+    assert container_of(build.probe(SETTINGS, site(), attempt="a"))["image"] == "localhost/ocore-snapshots/mover:15"
+    unknown = build.probe(SETTINGS, site(server_major=0), attempt="a")
     assert container_of(unknown)["image"] == "localhost/ocore-snapshots/mover:17"
 
 
@@ -199,9 +200,9 @@ def test_a_claim_that_one_node_mounts_binds_the_pod_to_it() -> None:
 def test_without_an_fs_group_secrets_are_readable_by_our_user() -> None:
     for fs_group, mode in ((101, 0o440), (None, 0o444)):
         place = site(traits=PodTraits(run_as_user=101, fs_group=fs_group))
-        volumes = pod_of(jobs.probe(SETTINGS, place, attempt="a"))["volumes"]
+        volumes = pod_of(build.probe(SETTINGS, place, attempt="a"))["volumes"]
         assert {v["secret"]["defaultMode"] for v in volumes if "secret" in v} == {mode}
-    assert "fsGroup" not in pod_of(jobs.probe(SETTINGS, place, attempt="a"))["securityContext"]
+    assert "fsGroup" not in pod_of(build.probe(SETTINGS, place, attempt="a"))["securityContext"]
 
 
 def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
@@ -210,7 +211,7 @@ def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
     )
 
     def value(settings: Settings, attempt: int) -> str:
-        job = jobs.snapshot(settings, site(), armed, identity(armed), attempt=attempt, deadline=60)
+        job = build.snapshot(settings, site(), armed, identity(armed), attempt=attempt, deadline=60)
         return next((e["value"] for e in container_of(job)["env"] if e["name"] == "OCORE_FAILPOINTS"), "")
 
     allowed = Settings(allow_failpoints=True)

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from ocore_operator import lease as lease_module
+from ocore_operator.engine import lease
+from ocore_operator.engine.lease import Lease
 from ocore_operator.errors import AlreadyExists, Conflict, Unavailable
-from ocore_operator.kube import Kube
-from ocore_operator.lease import Lease
-from ocore_operator.resources import Object
+from ocore_operator.kube.client import Kube
+from ocore_operator.kube.resources import Object
 
 
 class Server:
@@ -132,7 +132,7 @@ def test_the_lease_counts_from_before_the_request() -> None:
 
 
 def test_a_short_outage_is_outlived_and_a_long_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "RETRY_PAUSE", 0.01)
+    monkeypatch.setattr(lease, "RETRY_PAUSE", 0.01)
 
     async def main() -> None:
         server = Server()

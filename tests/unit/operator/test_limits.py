@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operator_builders import at, job
 
-from ocore_operator import limits as limits_module
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
-from ocore_operator.limits import Limits, load, owner_of
-from ocore_operator.resources import Key, Object
+from ocore_operator.jobs import limits as limits_module
+from ocore_operator.jobs.limits import Limits, load, owner_of
+from ocore_operator.kube.resources import Key, Object
 
 
 class Jobs:

@@ -9,9 +9,9 @@ from operator_builders import NOW, OTHER_UID, SETTINGS, UID, at, environment, mo
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
 from ocore_crds.protocol import DatabaseFacts, FilestoreFacts, Finding, ProbeResult, StoreProbeResult
-from ocore_operator import probing, snapshotstore
-from ocore_operator.environment_verdict import broken, found, unprobed
 from ocore_operator.errors import Stalled
+from ocore_operator.readiness import schedule, snapshotstore
+from ocore_operator.readiness.verdict import broken, found, unprobed
 
 RESULT = ProbeResult(
     database=DatabaseFacts(name="shop", server_version="17.2", server_major=17, size_bytes=10, used_bytes=30),
@@ -34,7 +34,7 @@ def ready(status: str, since: float, type_: str = c.READY) -> Condition:
 def due(seconds: float, conditions: tuple[Condition, ...], **changes: Any) -> float:
     fields: dict[str, Any] = {"probed": at(0), "began": at(-5), "current": True, "wanted": "", **changes}
     watched = (c.READY, c.ROLLBACK_READY)
-    return probing.due_in(SETTINGS, moment(seconds), conditions=conditions, watched=watched, **fields)
+    return schedule.due_in(SETTINGS, moment(seconds), conditions=conditions, watched=watched, **fields)
 
 
 def test_what_is_well_is_probed_by_the_clock() -> None:
@@ -54,7 +54,7 @@ def test_who_asks_gets_a_probe_that_began_afterwards() -> None:
 
 @given(st.floats(0, 10**6))
 def test_pauses_double_between_their_bounds(lasted: float) -> None:
-    pause = probing.backoff(SETTINGS, at(lasted), at(0))
+    pause = schedule.backoff(SETTINGS, at(lasted), at(0))
     assert SETTINGS.probe_backoff_min <= pause <= SETTINGS.probe_backoff_max
     assert due(0, (ready("True", 0), ready("False", -lasted, c.ROLLBACK_READY))) <= SETTINGS.probe_backoff_max
 
@@ -63,16 +63,16 @@ def test_an_outage_of_five_minutes_is_probed_a_handful_of_times() -> None:
     now, count = 0.0, 0
     while now < 300:
         count += 1
-        now += probing.backoff(SETTINGS, at(now), at(0))
+        now += schedule.backoff(SETTINGS, at(now), at(0))
     assert count <= 7
 
 
 @given(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 10**6)))
 def test_every_probe_has_its_own_name(generation: int, probed: int | None) -> None:
-    name = probing.attempt_name(generation, at(probed) if probed is not None else None)
+    name = schedule.attempt_name(generation, at(probed) if probed is not None else None)
     assert len(name) == 8
-    assert name != probing.attempt_name(generation, at((probed or 0) + 1))
-    assert name != probing.attempt_name(generation + 1, at(probed) if probed is not None else None)
+    assert name != schedule.attempt_name(generation, at((probed or 0) + 1))
+    assert name != schedule.attempt_name(generation + 1, at(probed) if probed is not None else None)
 
 
 def test_nothing_in_the_way() -> None:
@@ -156,7 +156,7 @@ def test_a_store_that_refuses() -> None:
 
 
 def test_requests_are_remembered_until_the_object_is_gone() -> None:
-    requests = probing.ProbeRequests()
+    requests = schedule.ProbeRequests()
     key = environment().key
     requests.ask(key, at(5))
     requests.ask(key, at(1))

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from ocore_crds.base import Model
 from ocore_crds.protocol import SNAPSHOT_STEPS, ProgressReport, Step, StepReport
-from ocore_operator.percent import MOST, percent
-from ocore_operator.progress import LogState, summary
+from ocore_operator.jobs.log import LogState, summary
+from ocore_operator.jobs.percent import MOST, percent
 
 STEPS = st.sampled_from(SNAPSHOT_STEPS)
 LINES = st.one_of(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocore_operator import queue as queue_module
+from ocore_operator.engine import queue as queue_module
+from ocore_operator.engine.queue import BACKOFF_CAP, WorkQueue, backoff
 from ocore_operator.errors import Conflict
-from ocore_operator.queue import BACKOFF_CAP, WorkQueue, backoff
-from ocore_operator.resources import Key
+from ocore_operator.kube.resources import Key
 
 
 def key(number: int) -> Key:

@@ -9,8 +9,7 @@ from operator_builders import at, ended, job, moment, pod, recorded
 
 from ocore_crds.protocol import DeleteResult, Failure, Result
 from ocore_operator import clock
-from ocore_operator.resources import Object
-from ocore_operator.runs import (
+from ocore_operator.jobs.outcome import (
     MAX_ATTEMPTS,
     Absent,
     Broken,
@@ -22,6 +21,7 @@ from ocore_operator.runs import (
     classify,
     may_retry,
 )
+from ocore_operator.kube.resources import Object
 
 START_DEADLINE = 180.0
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from operator_builders import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started
 
 from ocore_crds.protocol import Failure, Payload, Result, SnapshotResult
-from ocore_operator.jobshape import job_name
-from ocore_operator.resources import Object, Snapshot
-from ocore_operator.runs import MAX_ATTEMPTS
-from ocore_operator.snapshot_plan import (
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Object, Snapshot
+from ocore_operator.snapshot.plan import (
     STOP_WITHIN,
     Decision,
     Finish,

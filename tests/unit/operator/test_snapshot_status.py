@@ -4,7 +4,7 @@ from operator_builders import UID, at, moment, snapshot, started
 
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Result, SnapshotResult
-from ocore_operator.snapshot_status import completed
+from ocore_operator.snapshot.transitions import completed
 
 OTHER = "99999999-9999-4999-8999-999999999999"
 IDENTITY = Identity(

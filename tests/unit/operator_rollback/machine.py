@@ -5,11 +5,10 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from ocore_operator import rollback_plan as plan
-from ocore_operator import rollback_views as v
 from ocore_operator.clock import parse
-from ocore_operator.rollback_status import LATE_SECONDS, WATCH_GAP_SECONDS
-from ocore_operator.rollback_switch import ANSWER_SECONDS, SIGNAL_SECONDS, WATCHED_SECONDS
+from ocore_operator.rollback import plan, world
+from ocore_operator.rollback.plan_switch import ANSWER_SECONDS, SIGNAL_SECONDS, WATCHED_SECONDS
+from ocore_operator.rollback.transitions import LATE_SECONDS, WATCH_GAP_SECONDS
 
 from .model import ROLLBACK_ID, START, Model, Seen, SimConflict
 
@@ -36,7 +35,7 @@ class Operator:
         self.model = model
         self.watched_since = self.last_look = model.time
 
-    def decide(self) -> tuple[Seen, v.Action]:
+    def decide(self) -> tuple[Seen, world.Action]:
         """Reads everything and decides."""
         now = self.model.time
         if now - self.last_look > WATCH_GAP_SECONDS:
@@ -45,23 +44,23 @@ class Operator:
         seen = self.model.see(self.watched_since)
         return seen, plan.decide(seen.status, self.model.spec, seen.world, ROLLBACK_ID, self.model.now())
 
-    def act(self, seen: Seen, action: v.Action) -> bool:
+    def act(self, seen: Seen, action: world.Action) -> bool:
         """Carries one action out; whether to look again at once."""
         try:
-            if isinstance(action, v.Record):
+            if isinstance(action, world.Record):
                 self.model.write(seen, action)
-            elif isinstance(action, v.Do):
+            elif isinstance(action, world.Do):
                 self.model.do(seen, action.effect)
-                return not isinstance(action.effect, (v.TakeHold, v.StartJob))
+                return not isinstance(action.effect, (world.TakeHold, world.StartJob))
         except SimConflict:
             return True
-        return isinstance(action, v.Record)
+        return isinstance(action, world.Record)
 
-    def work(self, limit: int = 40) -> v.Action:
+    def work(self, limit: int = 40) -> world.Action:
         """Until there is nothing to do at the moment."""
         for _ in range(limit):
             if not self.model.exists:
-                return v.Settled()
+                return world.Settled()
             seen, action = self.decide()
             if not self.act(seen, action):
                 return action
@@ -78,7 +77,7 @@ class RollbackMachine(RuleBasedStateMachine):
         super().__init__()
         self.model = Model()
         self.operator = Operator(self.model)
-        self.kept: tuple[Seen, v.Action] | None = None
+        self.kept: tuple[Seen, world.Action] | None = None
         self.idle_until = 0.0  # the last time at which nobody had looked for a while
 
     @initialize(
@@ -262,7 +261,7 @@ class RollbackMachine(RuleBasedStateMachine):
         self.disturb()
         if self.model.exists:
             self.model.stale_starts = self.model.stale_starts or (
-                isinstance(action, v.Do) and isinstance(action.effect, v.StartJob)
+                isinstance(action, world.Do) and isinstance(action.effect, world.StartJob)
             )
             self.operator.act(seen, action)
         self.model.check()
@@ -299,7 +298,7 @@ class RollbackMachine(RuleBasedStateMachine):
         while model.exists:
             action = self.operator.work()
             model.advance(5, 4)
-            if isinstance(action, v.Settled) and action.seconds is None:
+            if isinstance(action, world.Settled) and action.seconds is None:
                 break
             assert model.time - since < SETTLE_SECONDS + model.spec.undo_window_seconds, model.status
         if model.exists:

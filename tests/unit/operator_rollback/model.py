@@ -14,8 +14,8 @@ from typing import Literal
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, Payload, RestoreResult, Signal, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_operator import rollback_views as v
 from ocore_operator.clock import parse
+from ocore_operator.rollback import world as v
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLBACK_ID = "0a1b2c3d-0000-4000-8000-000000000001"

@@ -10,86 +10,86 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from ocore_operator import rollback_end, rollback_plan, rollback_status, rollback_switch
+from ocore_operator.rollback import plan, plan_after_end, plan_switch, transitions
 
 from .machine import RollbackMachine
 
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
-    ("Drain", "a workload that was scaled up again is not noticed", rollback_plan, "    if up:\n", "    if False:\n"),
-    ("", "does not wait for the pods", rollback_plan, "if not left and job.ready", "if job.ready"),
+    ("Drain", "a workload that was scaled up again is not noticed", plan, "    if up:\n", "    if False:\n"),
+    ("", "does not wait for the pods", plan, "if not left and job.ready", "if job.ready"),
     (
         "Switch",
         "the deadline counts after the signal too",
-        rollback_plan,
+        plan,
         "if status.stage in BEFORE_THE_SWITCH:",
         'if status.stage in (*BEFORE_THE_SWITCH, "Switch"):',
     ),
     (
         "Restore",
         "leaves the Jobs of an aborted rollback alone",
-        rollback_plan,
+        plan,
         "    live = world.live()\n",
         "    live = ()\n",
     ),
     (
         "Drain",
         "an aborted rollback forgets the workloads",
-        rollback_plan,
+        plan,
         '"Resume" if status.workloads',
         '"Finish" if status.workloads',
     ),
     (
         "",
         "replicas are not remembered before the quiesce",
-        rollback_status,
+        transitions,
         "replicas=w.replicas)",
         "replicas=0)",
     ),
     (
         "Resume",
         "an operator that was away gives up before it has tried",
-        rollback_status,
+        transitions,
         "max(since, world.watched_since or since)",
         "since",
     ),
     (
         "Switch",
         "two writers: inspects while the switch may go on",
-        rollback_switch,
+        plan_switch,
         '    writers = world.live("switch")\n',
         "    writers = ()\n",
     ),
-    ("BackSwitch", "two writers: switches back twice at once", rollback_switch, "    if earlier:\n", "    if False:\n"),
+    ("BackSwitch", "two writers: switches back twice at once", plan_switch, "    if earlier:\n", "    if False:\n"),
     (
         "Switch",
         "a lost switch is taken for none",
-        rollback_switch,
+        plan_switch,
         "return _to_inspect(status, job, now)",
         'return Record(failing(status, c.SWITCH_FAILED, "lost", now))',
     ),
-    ("Switch", "asks for ever what happened", rollback_switch, "over(status, world, now, INSPECT_SECONDS)", "False"),
-    ("", "nobody remembers that it ran", rollback_switch, "not environment.executed", "False"),
+    ("Switch", "asks for ever what happened", plan_switch, "over(status, world, now, INSPECT_SECONDS)", "False"),
+    ("", "nobody remembers that it ran", plan_switch, "not environment.executed", "False"),
     (
         "HealthCheck",
         "not ready, but not switched back",
-        rollback_switch,
+        plan_switch,
         "return Record(unhealthy(status, text, now)",
         "return Record(healthy(status, now)",
     ),
-    ("", "the undo window is not kept", rollback_end, "times.append(status.undo_until)", "pass"),
+    ("", "the undo window is not kept", plan_after_end, "times.append(status.undo_until)", "pass"),
     (
         "",
         "the hold is given back while the switch Job runs",
-        rollback_end,
+        plan_after_end,
         "    if leftover is not None:\n",
         "    if False:\n",
     ),
-    ("Ended", "cleans up without the hold", rollback_end, 'if world.hold.state == "Free":', "if False:"),
+    ("Ended", "cleans up without the hold", plan_after_end, 'if world.hold.state == "Free":', "if False:"),
     (
         "",
         "keeps the hold for ever",
-        rollback_end,
+        plan_after_end,
         'if world.hold.state == "Ours":\n        return Do(ReleaseHold())',
         "if False:\n        pass",
     ),

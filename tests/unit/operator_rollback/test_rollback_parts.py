@@ -11,12 +11,14 @@ from ocore_crds import conditions as c
 from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_operator import resources, rollback_plan, switch_signal, workloads
-from ocore_operator.rollback_conditions import summarized
-from ocore_operator.rollback_plan import STOP_JOBS_SECONDS
-from ocore_operator.rollback_sources import executed, remembered, spec_hash
-from ocore_operator.rollback_status import LATE_SECONDS, over, stamp
-from ocore_operator.rollback_views import Do, JobView, Record, StopJob, World
+from ocore_operator.kube import resources
+from ocore_operator.rollback import plan, workloads
+from ocore_operator.rollback import signal as switch_signal
+from ocore_operator.rollback.conditions import summarized
+from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
+from ocore_operator.rollback.sources import executed, remembered, spec_hash
+from ocore_operator.rollback.transitions import LATE_SECONDS, over, stamp
+from ocore_operator.rollback.world import Do, JobView, Record, StopJob, World
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
 
@@ -68,9 +70,9 @@ def test_jobs_are_told_to_stop_however_late_it_is() -> None:
     at, spec = _at(STOP_JOBS_SECONDS + 100), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
     job = JobView("switch", 1, "j", pods=1)
     untold = World(created=START, environment=None, snapshot=None, finalizer=True, jobs=(job,))
-    assert rollback_plan.decide(status, spec, untold, "id", at) == Do(StopJob(job))
+    assert plan.decide(status, spec, untold, "id", at) == Do(StopJob(job))
     told = replace(untold, jobs=(replace(job, stopping=True),))
-    assert isinstance(rollback_plan.decide(status, spec, told, "id", at), Record)
+    assert isinstance(plan.decide(status, spec, told, "id", at), Record)
 
 
 def test_selector() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.rollback import RollbackStatus
-from ocore_operator import rollback_plan as plan
-from ocore_operator import rollback_views as v
+from ocore_operator.rollback import plan
+from ocore_operator.rollback import world as v
 
 from .machine import Operator
 from .model import ROLLBACK_ID, START, Model

@@ -1,0 +1,141 @@
+"""What /metrics shows. Gauges are computed from the catalog when they are scraped; names are documented in docs/operator.md."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as PromCounter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from ocore_operator import clock
+from ocore_operator.engine.queue import WorkQueue
+from ocore_operator.kube.catalog import Catalog, Entry
+
+#: Seconds; from a tiny environment to a night's work.
+BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
+
+
+class Metrics:
+    """The registry and what is counted as it happens."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._ended = PromCounter(
+            "ocore_operations",
+            "Snapshots and Rollbacks that came to their end; reason is empty where they went well.",
+            ("kind", "reason"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "ocore_operation_duration_seconds",
+            "Seconds from startedAt to completedAt.",
+            ("kind", "result"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+
+    def ended(self, kind: str, reason: str, seconds: float | None) -> None:
+        """An operation came to its end; `reason` empty: well. `seconds` None: it never started."""
+        self._ended.labels(kind, reason).inc()
+        if seconds is not None:
+            self._seconds.labels(kind, "Failed" if reason else "Complete").observe(seconds)
+
+
+class FromCatalog(Collector):
+    """Gauges over what is there."""
+
+    def __init__(
+        self, catalog: Catalog, queue: WorkQueue, waiting_jobs: Callable[[], int], leader: Callable[[], bool]
+    ) -> None:
+        self._catalog = catalog
+        self._queue = queue
+        self._waiting_jobs = waiting_jobs
+        self._leader = leader
+
+    def collect(self) -> Iterable[Metric]:
+        """All families."""
+        yield self._phases()
+        yield from self._snapshots()
+        yield from self._environments()
+        yield from self._queue_state()
+
+    def _phases(self) -> Metric:
+        family = GaugeMetricFamily(
+            "ocore_resources", "Objects by kind, namespace and phase.", labels=("kind", "namespace", "phase")
+        )
+        counts = Counter(
+            (e.key.kind, e.key.namespace, e.phase)
+            for kind in ("Environment", "SnapshotStore", "Snapshot", "Rollback")
+            for e in self._catalog.of_kind(kind)
+        )
+        for labels, count in sorted(counts.items()):
+            family.add_metric(labels, count)
+        return family
+
+    def _snapshots(self) -> Iterable[Metric]:
+        last = GaugeMetricFamily(
+            "ocore_snapshot_last_success_timestamp_seconds",
+            "When the newest Complete Snapshot of an Environment was completed, in seconds since the epoch.",
+            labels=("namespace", "environment"),
+        )
+        stored = GaugeMetricFamily(
+            "ocore_snapshot_stored_bytes",
+            "Bytes that the Complete Snapshots of an Environment take in the store.",
+            labels=("namespace", "environment"),
+        )
+        newest: dict[tuple[str, str], float] = {}
+        total: dict[tuple[str, str], int] = {}
+        for e in self._catalog.of_kind("Snapshot"):
+            if e.phase != "Complete":
+                continue
+            labels = (e.key.namespace, e.environment)
+            total[labels] = total.get(labels, 0) + e.stored_bytes
+            if e.completed:
+                newest[labels] = max(newest.get(labels, 0.0), clock.parse(e.completed).timestamp())
+        for labels, moment in sorted(newest.items()):
+            last.add_metric(labels, moment)
+        for labels, count in sorted(total.items()):
+            stored.add_metric(labels, count)
+        yield last
+        yield stored
+
+    def _environments(self) -> Iterable[Metric]:
+        ready = GaugeMetricFamily(
+            "ocore_ready",
+            "1 where the condition Ready is True, of Environments and SnapshotStores.",
+            labels=("kind", "namespace", "name"),
+        )
+        rollback = GaugeMetricFamily(
+            "ocore_environment_rollback_ready",
+            "1 where the condition RollbackReady is True.",
+            labels=("namespace", "name"),
+        )
+
+        def entries(kind: str) -> list[Entry]:
+            return sorted(self._catalog.of_kind(kind), key=lambda e: e.key)
+
+        for kind in ("Environment", "SnapshotStore"):
+            for e in entries(kind):
+                ready.add_metric((kind, e.key.namespace, e.key.name), float(e.ready == "True"))
+        for e in entries("Environment"):
+            rollback.add_metric((e.key.namespace, e.key.name), float(e.rollback_ready == "True"))
+        yield ready
+        yield rollback
+
+    def _queue_state(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily("ocore_queue_length", "Objects that wait for a worker.", value=len(self._queue))
+        yield GaugeMetricFamily(
+            "ocore_jobs_waiting", "Jobs that wait because the limit is reached.", value=self._waiting_jobs()
+        )
+        yield GaugeMetricFamily("ocore_leader", "1 while this process holds the Lease.", value=float(self._leader()))
+        statistics = self._queue.statistics
+        for name, text, value in (
+            ("ocore_reconciles", "Looks at objects.", statistics.passes),
+            ("ocore_reconcile_errors", "Looks that ended with an error and are repeated.", statistics.errors),
+            ("ocore_reconcile_conflicts", "Looks that met a concurrent writer and read again.", statistics.conflicts),
+            ("ocore_worker_restarts", "Workers of the queue that died and were started again.", statistics.restarts),
+        ):
+            yield CounterMetricFamily(name, text, value=value)

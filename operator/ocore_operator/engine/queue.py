@@ -1,0 +1,204 @@
+"""The work queue: every key once, one worker at a time per key, back-off after errors, delayed looks; supervised.
+
+kopf does not retry handlers of ``on.event``, and a timer of kopf dies for good when its patch fails (kopf#642), so retries and delays are
+ours. The semantics are client-go's: a key that is added while it is worked on is worked on again afterwards.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from ocore_operator.errors import Conflict
+from ocore_operator.kube.resources import Key
+
+#: Seconds after the first error, doubled with each further one.
+BACKOFF_BASE = 0.5
+BACKOFF_CAP = 60.0
+#: After a write conflict the object is read again at once, but not in a tight loop.
+CONFLICT_PAUSE = 0.1
+#: Longest wait between two looks that a handler may ask for; the resync comes sooner anyway.
+MAX_DELAY = 3600.0
+
+_log = structlog.get_logger()
+
+#: Looks at one object; answers the seconds until the next look, None: when something happens.
+Handler = Callable[[Key], Awaitable[float | None]]
+
+
+def backoff(failures: int, jitter: float) -> float:
+    """Seconds of pause after so many errors in a row (from 1); `jitter` in 0…1 spreads it over the upper half."""
+    full = min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(failures - 1, 32))
+    return full * (0.5 + 0.5 * jitter)
+
+
+@dataclass
+class Statistics:
+    """For /metrics."""
+
+    passes: int = 0
+    errors: int = 0
+    conflicts: int = 0
+    restarts: int = 0
+
+
+@dataclass
+class _Worker:
+    task: asyncio.Task[None] | None = None
+    key: Key | None = None
+    since: float = field(default_factory=time.monotonic)
+
+
+class WorkQueue:
+    """Keys to look at. All methods belong to the event loop's thread."""
+
+    def __init__(self, *, workers: int, timeout: float) -> None:
+        """`timeout`: seconds after which one look is given up and counted as an error."""
+        self._timeout = timeout
+        self._ready: deque[Key] = deque()
+        self._low: deque[Key] = deque()
+        self._queued: set[Key] = set()
+        self._active: set[Key] = set()
+        self._again: set[Key] = set()
+        self._delayed: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._wake = asyncio.Semaphore(0)
+        self._workers = [_Worker() for _ in range(workers)]
+        self.statistics = Statistics()
+
+    # --- adding ---------------------------------------------------------------------------------------------
+    def add(self, key: Key, *, low: bool = False) -> None:
+        """Looks at the key as soon as a worker is free; `low` (resync): after everything else."""
+        if key in self._active:
+            self._again.add(key)
+            return
+        if key in self._queued:
+            if not low and key in self._low:
+                self._low.remove(key)
+                self._ready.append(key)
+            return
+        self._queued.add(key)
+        (self._low if low else self._ready).append(key)
+        self._wake.release()
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Looks at the key in so many seconds; an earlier appointment stands."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + min(seconds, MAX_DELAY)
+        old = self._delayed.get(key)
+        if old is not None:
+            if old.when() <= when:
+                return
+            old.cancel()
+        self._delayed[key] = loop.call_at(when, self._due, key)
+
+    def _due(self, key: Key) -> None:
+        self._delayed.pop(key, None)
+        self.add(key)
+
+    def scheduled(self, key: Key) -> bool:
+        """Whether the key is looked at anyway: now, soon or by appointment."""
+        return key in self._delayed or key in self._queued or key in self._active
+
+    def __len__(self) -> int:
+        return len(self._queued)
+
+    # --- working --------------------------------------------------------------------------------------------
+    async def run(self, handler: Handler) -> None:
+        """Works until cancelled. A worker that dies of anything is started again."""
+        for worker in self._workers:
+            worker.task = asyncio.create_task(self._work(worker, handler), name="worker")
+        try:
+            while True:
+                await asyncio.wait([w.task for w in self._workers if w.task], return_when=asyncio.FIRST_COMPLETED)
+                for worker in self._workers:
+                    if worker.task is None or worker.task.done():
+                        self._restart(worker, handler)
+        finally:
+            await self._stop()
+
+    def _restart(self, worker: _Worker, handler: Handler) -> None:
+        task = worker.task
+        error = None if task is None or task.cancelled() else task.exception()
+        _log.error("a worker died and is started again", exc_info=error)
+        self.statistics.restarts += 1
+        if worker.key is not None:
+            self._finish(worker.key)
+            self.add(worker.key)
+        worker.key = None
+        worker.task = asyncio.create_task(self._work(worker, handler), name="worker")
+
+    async def _stop(self) -> None:
+        tasks = [w.task for w in self._workers if w.task is not None]
+        for task in tasks:
+            task.cancel()
+        for timer in self._delayed.values():
+            timer.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, worker: _Worker, handler: Handler) -> None:
+        while True:
+            worker.key, worker.since = None, time.monotonic()
+            await self._wake.acquire()
+            key = self._ready.popleft() if self._ready else self._low.popleft()
+            self._queued.discard(key)
+            self._active.add(key)
+            worker.key, worker.since = key, time.monotonic()
+            await self._one(key, handler)
+            worker.key = None
+            self._finish(key)
+
+    async def _one(self, key: Key, handler: Handler) -> None:
+        timer = self._delayed.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        self.statistics.passes += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                after = await handler(key)
+        except Conflict:
+            # Somebody wrote between our read and our write: no error, the next look sees it.
+            self.statistics.conflicts += 1
+            self.add_after(key, CONFLICT_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        except Exception as error:
+            self._failed(key, error)
+        else:
+            self._failures.pop(key, None)
+            if after is not None:
+                self.add_after(key, after)
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        self.statistics.errors += 1
+        failures = self._failures.get(key, 0) + 1
+        self._failures[key] = failures
+        pause = backoff(failures, random.random())  # noqa: S311 - jitter
+        _log.warning(
+            "look failed and is repeated", kind=key.kind, namespace=key.namespace, name=key.name, error=repr(error),
+            failures=failures, pause=round(pause, 1), exc_info=error if failures == 1 else None,
+        )  # fmt: skip
+        self.add_after(key, pause)
+
+    def _finish(self, key: Key) -> None:
+        self._active.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    # --- health ---------------------------------------------------------------------------------------------
+    def alive(self) -> bool:
+        """All workers live, and none is stuck beyond its timeout (which would mean a blocked event loop or a lost cancellation)."""
+        limit = time.monotonic() - 2 * self._timeout
+        return all(
+            w.task is not None and not w.task.done() and (w.key is None or w.since > limit) for w in self._workers
+        )
+
+    def forget(self, key: Key) -> None:
+        """The object is gone: no back-off is kept for its name."""
+        self._failures.pop(key, None)

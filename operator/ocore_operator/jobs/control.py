@@ -1,0 +1,126 @@
+"""Reads a resource's Jobs, creates and stops them: the only place that writes Jobs."""
+
+from dataclasses import replace
+
+import structlog
+
+from ocore_crds import conditions as c
+from ocore_crds import naming
+from ocore_operator import clock
+from ocore_operator.context import Context
+from ocore_operator.errors import AlreadyExists, ApiError, Failed, Forbidden, Invalid, Waiting
+from ocore_operator.jobs.outcome import Observation, finished, pod_over
+from ocore_operator.kube.client import EVENTS, JOBS, PODS
+from ocore_operator.kube.resources import Object, Resource
+
+#: A Job whose container does not run after so many seconds: its Events are read for the reason.
+EVENTS_AFTER = 8.0
+#: Seconds until a refused Job is tried again.
+REFUSED_PAUSE = 10.0
+
+_log = structlog.get_logger()
+
+
+def selector(uid: str) -> str:
+    """Of the Jobs and pods that work for the object of that uid."""
+    return f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_UID}={uid}"
+
+
+async def observe(ctx: Context, owner: Resource) -> Observation:  # type: ignore[type-arg]
+    """Reads the Jobs and pods that carry the owner's uid."""
+    namespace, labels = owner.meta.namespace, selector(owner.meta.uid)
+    jobs = {j["metadata"]["name"]: j for j in await ctx.kube.list(JOBS, namespace, labels=labels)}
+    pods: dict[str, tuple[Object, ...]] = {}
+    for pod in await ctx.kube.list(PODS, namespace, labels=labels):
+        name = pod["metadata"].get("labels", {}).get("batch.kubernetes.io/job-name", "")
+        pods[name] = (*pods.get(name, ()), pod)
+    seen = Observation(jobs=jobs, pods=pods, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
+    return replace(seen, warnings=await _warnings(ctx, seen, namespace))
+
+
+async def _warnings(ctx: Context, seen: Observation, namespace: str) -> dict[str, tuple[str, str]]:
+    """The newest warning of each Job and pod that should run by now and does not."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, job in seen.jobs.items():
+        if finished(job) or clock.seconds_since(job["metadata"]["creationTimestamp"], seen.now) < EVENTS_AFTER:
+            continue
+        pods = seen.pods.get(name, ())
+        for obj in pods or (job,):
+            if pods and (pod_over(obj) or obj.get("status", {}).get("phase") == "Running"):
+                continue
+            warning = await _newest_warning(ctx, namespace, obj["metadata"]["uid"])
+            if warning is not None:
+                found[obj["metadata"]["uid"]] = warning
+    return found
+
+
+async def _newest_warning(ctx: Context, namespace: str, uid: str) -> tuple[str, str] | None:
+    try:
+        events = await ctx.kube.list(EVENTS, namespace, fields=f"involvedObject.uid={uid},type=Warning")
+    except ApiError as error:
+        _log.debug("events not read", error=str(error))
+        return None
+    if not events:
+        return None
+    newest = max(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
+    return newest.get("reason", ""), newest.get("message", "")
+
+
+async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
+    """Creates the Job (by its fixed name; the same one from before a restart is adopted). Raises Waiting(WaitingForJobSlot) at the limit
+    and Waiting(JobRefused) where quota or admission refuse it: the caller's deadline ends both. Raises Failed(JobRefused) where
+    the Job itself is malformed."""
+    metadata = job["metadata"]
+    async with ctx.limits.slot(ctx, job, waiting_since):
+        try:
+            await ctx.kube.create(JOBS, job)
+        except AlreadyExists:
+            await _adopt(ctx, job)
+        except Forbidden as error:
+            message = (
+                f"The Job {metadata['name']} was refused: {error}. See the namespace's quotas and admission rules."
+            )
+            raise Waiting(c.JOB_REFUSED, message, REFUSED_PAUSE) from None
+        except Invalid as error:
+            message = f"The Job {metadata['name']} is not valid: {error}. Check spec.jobs and spec.scratch of the Environment."
+            raise Failed(c.JOB_REFUSED, message) from None
+    _log.info("job started", namespace=metadata["namespace"], job=metadata["name"])
+
+
+async def _adopt(ctx: Context, job: Object) -> None:
+    """The Job of that name is ours from before a restart, or somebody else's."""
+    metadata = job["metadata"]
+    there = await ctx.kube.get(JOBS, metadata["namespace"], metadata["name"])
+    if there is None:
+        raise Waiting(c.JOB_REFUSED, f"The Job {metadata['name']} was there and is gone.", 1)
+    if there["metadata"].get("labels", {}).get(naming.LABEL_UID) != metadata["labels"][naming.LABEL_UID]:
+        raise Failed(
+            c.JOB_REFUSED,
+            f"A Job named {metadata['name']} is there that belongs to something else. Delete it and try again.",
+        )
+
+
+async def stop(ctx: Context, seen: Observation, namespace: str, job_name: str) -> bool:
+    """Deletes the Job in the foreground; True once it and its pods are gone. Call again while False."""
+    job = seen.jobs.get(job_name)
+    if job is None:
+        return not seen.live_pods(job_name)
+    if not seen.stopping(job_name):
+        await ctx.kube.delete(JOBS, namespace, job_name, uid=job["metadata"]["uid"], propagation="Foreground")
+        _log.info("job stopped", namespace=namespace, job=job_name)
+    return False
+
+
+async def stop_live(ctx: Context, seen: Observation, namespace: str, job_name: str) -> bool:
+    """The same for a Job that is over by rights: True as well where it has ended and is only kept for its log."""
+    job = seen.jobs.get(job_name)
+    if job is not None and finished(job) is not None and not seen.live_pods(job_name):
+        return True
+    return await stop(ctx, seen, namespace, job_name)
+
+
+async def remove(ctx: Context, seen: Observation, namespace: str, job_name: str) -> None:
+    """Deletes a Job that is over, with its pods."""
+    job = seen.jobs.get(job_name)
+    if job is not None and not seen.stopping(job_name):
+        await ctx.kube.delete(JOBS, namespace, job_name, uid=job["metadata"]["uid"])

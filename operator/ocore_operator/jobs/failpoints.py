@@ -1,0 +1,42 @@
+"""The operator's own failpoints: armed by an object's annotation or by OCORE_FAILPOINTS, and only where OCORE_ALLOW_FAILPOINTS is set.
+
+One that an annotation arms fires once per object, not once per process: a mark in a folder that outlives the container keeps the next
+one from dying at the same place.
+"""
+
+import asyncio
+
+import structlog
+
+from ocore_crds import failpoints, naming
+from ocore_operator.context import Context
+from ocore_operator.kube.resources import Meta, Resource
+from ocore_operator.settings import Settings
+
+_log = structlog.get_logger()
+
+
+async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[type-arg]
+    """Passes, unless the failpoint is armed and has not fired yet."""
+    if not ctx.settings.allow_failpoints:
+        return
+    await asyncio.to_thread(failpoints.hit, name)
+    armed = failpoints.for_attempt(obj.meta.annotations.get(naming.ANNOTATION_FAILPOINTS, ""), 1)
+    action = failpoints.parse(armed).get(name)
+    mark = ctx.settings.failpoint_marks / f"failpoint-{obj.meta.uid}-{name}"
+    if action is None or mark.exists():
+        return
+    mark.touch()
+    _log.warning("failpoint", failpoint=name, action=action, namespace=obj.meta.namespace, name=obj.meta.name)
+    if action == "kill":
+        failpoints.die()
+    if action == "error":
+        raise failpoints.FailpointError(f"failpoint {name}")
+    await asyncio.sleep(float(action.removeprefix("sleep:")))
+
+
+def for_job(settings: Settings, meta: Meta, attempt: int) -> str:
+    """Value of OCORE_FAILPOINTS for the container of a Job's attempt; empty where nothing is armed."""
+    if not settings.allow_failpoints:
+        return ""
+    return failpoints.for_attempt(meta.annotations.get(naming.ANNOTATION_FAILPOINTS, ""), attempt)

@@ -1,0 +1,220 @@
+"""Everything around an Environment that its Jobs depend on, read before a Job is built."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ocore_crds import conditions as c
+from ocore_crds.environment import Jobs
+from ocore_operator.context import Context
+from ocore_operator.errors import Stalled
+from ocore_operator.jobs.outcome import pod_over
+from ocore_operator.kube import resources
+from ocore_operator.kube.client import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, PODS, STORES, WORKLOADS, Type
+from ocore_operator.kube.resources import Environment, Object, Store, label_value
+from ocore_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class PodTraits:
+    """What a Job's pod has of the environment's first workload (spec.jobs goes before)."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    fs_group: int | None = None
+    supplemental_groups: tuple[int, ...] = ()
+    tolerations: tuple[Object, ...] = ()
+    image_pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A store with the pod's traits, and the Environment where the Job touches it."""
+
+    namespace: str
+    store: Store
+    traits: PodTraits
+    environment: Environment | None = None
+    #: Name of the node that a claim binds the pod to.
+    node: str | None = None
+    server_major: int = 0
+    image: str = ""
+    commit: str = ""
+
+
+async def load(ctx: Context, environment: Environment) -> Site:
+    """Reads all of it. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound, ClaimInUse, ConfigNotFound)."""
+    namespace, spec = environment.meta.namespace, environment.spec
+    store = await load_store(ctx, namespace, spec.store_ref.name)
+    workload = await _workloads(ctx, environment)
+    if spec.config is not None:
+        await need(ctx, CONFIG_MAPS, namespace, spec.config.config_map_ref.name, c.CONFIG_NOT_FOUND, "spec.config")
+    claims = [spec.filestore.claim_name] if spec.filestore is not None else []
+    if store.spec.claim is not None:
+        claims.append(store.spec.claim.claim_name)
+    return Site(
+        namespace=namespace,
+        store=store,
+        traits=traits(ctx.settings, workload, spec.jobs),
+        environment=environment,
+        node=await node_of(ctx, namespace, claims),
+        server_major=environment.status.probe.server_major if environment.status.probe is not None else 0,
+        image=_first_container(workload).get("image", ""),
+        commit=commit_of(workload, ctx.settings.commit_annotation),
+    )
+
+
+async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> Site:
+    """For Jobs that touch the store alone, also where the Environment is gone. On a claim they run as the user of an Environment that writes to it
+    (the one of that name, else the first): two users would take the files from one another."""
+    claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
+    found = await _a_user_of(ctx, namespace, store.meta.name, environment_name)
+    workload: Object | None = None
+    jobs = Jobs()
+    if found is not None:
+        jobs = found.spec.jobs
+        for each in found.spec.workloads[:1]:
+            workload = await ctx.kube.get(WORKLOADS[each.kind], namespace, each.name)
+    return Site(
+        namespace=namespace,
+        store=store,
+        traits=traits(ctx.settings, workload, jobs),
+        node=await node_of(ctx, namespace, claims),
+    )
+
+
+async def load_store(ctx: Context, namespace: str, name: str) -> Store:
+    """The SnapshotStore. Raises Stalled(StoreNotFound)."""
+    obj = await ctx.kube.get(STORES, namespace, name)
+    if obj is None:
+        raise Stalled(
+            c.STORE_NOT_FOUND,
+            f"There is no SnapshotStore {name} in the namespace {namespace}. Create it, or correct spec.storeRef of the Environment.",
+        )
+    store = resources.store(obj)
+    ctx.limits.set_store(namespace, label_value(name), store.spec.max_concurrent_jobs)
+    return store
+
+
+async def need(ctx: Context, type_: Type, namespace: str, name: str, reason: str, field: str) -> Object:
+    """The object. Raises Stalled(reason) where it is not there."""
+    obj = await ctx.kube.get(type_, namespace, name)
+    if obj is None:
+        raise Stalled(
+            reason, f"There is no {type_.kind} {name} in the namespace {namespace}. Create it, or correct {field}."
+        )
+    return obj
+
+
+async def _workloads(ctx: Context, environment: Environment) -> Object | None:
+    """The first workload; raises Stalled(WorkloadNotFound) where any of them is not there."""
+    first: Object | None = None
+    for each in environment.spec.workloads:
+        obj = await need(
+            ctx, WORKLOADS[each.kind], environment.meta.namespace, each.name, c.WORKLOAD_NOT_FOUND, "spec.workloads"
+        )
+        first = first or obj
+    return first
+
+
+async def _a_user_of(ctx: Context, namespace: str, store: str, environment: str | None) -> Environment | None:
+    names = sorted(e.key.name for e in ctx.catalog.of_kind("Environment", namespace) if e.store == store)
+    for name in ([environment] if environment else []) + names:
+        obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
+        if obj is not None:
+            return resources.environment(obj)
+    return None
+
+
+async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | None:
+    """The node that the claims bind a pod to: where a claim that only one node can mount is in use. Raises Stalled where there can be no such
+    node (ClaimNotFound, ClaimInUse)."""
+    bound: dict[str, str] = {}
+    pods: list[Object] | None = None
+    for name in dict.fromkeys(claims):
+        claim = await need(ctx, CLAIMS, namespace, name, c.CLAIM_NOT_FOUND, "the claim's name")
+        modes = claim["spec"].get("accessModes") or []
+        if "ReadWriteMany" in modes:
+            continue
+        if pods is None:
+            pods = await ctx.kube.list(PODS, namespace)
+        user = user_of(pods, name)
+        if user is None:
+            continue
+        if modes == ["ReadWriteOncePod"]:
+            raise Stalled(
+                c.CLAIM_IN_USE,
+                f"The claim {name} is ReadWriteOncePod and the pod {user['metadata']['name']} uses it: no Job can mount it. Use a claim "
+                "with the access mode ReadWriteOnce or ReadWriteMany.",
+            )
+        bound[user["spec"]["nodeName"]] = name
+    if len(bound) > 1:
+        where = " and ".join(f"{claim} on the node {node}" for node, claim in sorted(bound.items()))
+        raise Stalled(
+            c.CLAIM_IN_USE,
+            f"One Job must mount both claims, and they are in use on different nodes: {where}. Run their pods on one node, or use "
+            "ReadWriteMany claims or an S3 store.",
+        )
+    return next(iter(bound), None)
+
+
+def user_of(pods: Iterable[Object], claim: str) -> Object | None:
+    """A pod that has a node and mounts the claim."""
+    for pod in pods:
+        volumes = pod.get("spec", {}).get("volumes") or ()
+        named = any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in volumes)
+        if named and pod["spec"].get("nodeName") and not pod_over(pod):
+            return pod
+    return None
+
+
+def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits:
+    """What the Jobs' pods are like. root is not inherited: they run under the restricted standard."""
+    pod = _pod_spec(workload)
+    of_pod, of_container = pod.get("securityContext") or {}, _first_container(workload).get("securityContext") or {}
+
+    def inherited(field: str, own: int | None) -> int | None:
+        return own or of_container.get(field) or of_pod.get(field) or None
+
+    user = inherited("runAsUser", jobs.run_as_user)
+    group = inherited("runAsGroup", jobs.run_as_group)
+    fs_group = jobs.fs_group or of_pod.get("fsGroup")
+    if user is None:
+        user, group, fs_group = settings.job_user, group or settings.job_group, fs_group or settings.job_group
+    own = tuple(t.wire() for t in jobs.tolerations)
+    secrets = [s["name"] for s in pod.get("imagePullSecrets") or ()]
+    return PodTraits(
+        run_as_user=user,
+        run_as_group=group,
+        fs_group=fs_group,
+        supplemental_groups=tuple(of_pod.get("supplementalGroups") or ()),
+        tolerations=(*(pod.get("tolerations") or ()), *own),
+        image_pull_secrets=tuple(dict.fromkeys((*settings.image_pull_secrets, *secrets))),
+    )
+
+
+def commit_of(workload: Object | None, annotation: str) -> str:
+    """The commit that the workload's image was built from, by annotation of its pod template, else of itself."""
+    if workload is None:
+        return ""
+    template = workload["spec"]["template"].get("metadata") or {}
+    for metadata in (template, workload["metadata"]):
+        value = (metadata.get("annotations") or {}).get(annotation)
+        if value:
+            return str(value)[:256]
+    return ""
+
+
+def image_tag(image: str) -> str:
+    """The tag of an image reference; empty where it has none."""
+    name = image.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return tag if colon and "/" not in tag and head else ""
+
+
+def _pod_spec(workload: Object | None) -> Object:
+    return dict(workload["spec"]["template"]["spec"]) if workload is not None else {}
+
+
+def _first_container(workload: Object | None) -> Object:
+    containers = _pod_spec(workload).get("containers") or [{}]
+    return dict(containers[0])

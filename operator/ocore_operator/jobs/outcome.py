@@ -1,0 +1,299 @@
+"""What became of a Job: one state, by pure functions over the Job, its pods and their events.
+
+A pod's word goes before its Job's: the kubelet reports the end of a container about a second before the Job controller does.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ocore_crds import conditions as c
+from ocore_crds.naming import LABEL_COMMAND
+from ocore_crds.protocol import Failure, Payload, Result
+from ocore_operator import clock
+from ocore_operator.jobs.trouble import Trouble, container_trouble, died, pod_trouble
+from ocore_operator.kube.resources import Object
+
+#: A failure that is not the user's doing gets so many attempts, the first one counted.
+MAX_ATTEMPTS = 3
+#: The mover's exit code for arguments that it does not know.
+EXIT_USAGE = 2
+#: Exit codes of a container that could not even be started (no such program in the image).
+EXIT_CANNOT_RUN = (126, 127, 128)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """No such Job: not created yet, or removed by its TTL or by somebody. The caller's status says which."""
+
+
+@dataclass(frozen=True)
+class Starting:
+    """The Job is there, its container does not run (or, of a Job that may restart it, not again) yet."""
+
+    reason: str
+    message: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """The container runs, or its pod is being deleted and still there. `ready`: its readiness probe succeeded (a switch Job: it
+    waits for the signal)."""
+
+    pod: str
+    node: str
+    since: str
+    ready: bool
+    restarts: int
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """It ended well and its result was read."""
+
+    payload: Payload
+    finished: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """It failed. `failure.retryable` is true as well where the infrastructure is to blame (evicted, killed, node lost).
+
+    `unreported`: it ran, and died before it could say how far it was: an inspect Job has to look.
+    """
+
+    failure: Failure
+    finished: str
+    unreported: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """It ended and its pod is gone: an inspect Job has to look."""
+
+    message: str
+    finished: str
+
+
+JobState = Absent | Starting | Running | Succeeded | Ended | Broken
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All Jobs of one object of ours with their pods, read in two requests (and their Events where one does not start)."""
+
+    jobs: Mapping[str, Object]
+    pods: Mapping[str, tuple[Object, ...]]
+    now: datetime
+    start_deadline: float
+    #: uid of a Job or pod → the newest of its warnings: reason and message.
+    warnings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def state(self, job_name: str) -> JobState:
+        """What became of the Job of that name."""
+        return classify(
+            self.jobs.get(job_name), self.pods.get(job_name, ()), self.warnings, self.now, self.start_deadline
+        )
+
+    def of_command(self, command: str) -> tuple[str, ...]:
+        """Names of the Jobs that run the command, oldest first."""
+        found = [j for j in self.jobs.values() if j["metadata"].get("labels", {}).get(LABEL_COMMAND) == command]
+        found.sort(key=lambda j: (j["metadata"]["creationTimestamp"], j["metadata"]["name"]))
+        return tuple(j["metadata"]["name"] for j in found)
+
+    def live_pods(self, job_name: str) -> tuple[Object, ...]:
+        """Pods of the Job that may still do something: neither Succeeded nor Failed."""
+        return tuple(p for p in self.pods.get(job_name, ()) if not pod_over(p))
+
+    def gone(self, job_name: str) -> bool:
+        """Neither the Job nor a pod of it is there any more."""
+        return job_name not in self.jobs and not self.pods.get(job_name)
+
+    def stopping(self, job_name: str) -> bool:
+        """The Job is being deleted."""
+        job = self.jobs.get(job_name)
+        return job is not None and "deletionTimestamp" in job["metadata"]
+
+
+def may_retry(failure: Failure, attempt: int) -> bool:
+    """Whether another attempt is made after this failure of attempt number `attempt` (from 1)."""
+    return failure.retryable and attempt < MAX_ATTEMPTS
+
+
+def pod_over(pod: Object) -> bool:
+    """Whether the pod can do nothing any more."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def finished(job: Object) -> Object | None:
+    """The condition Complete or Failed of a Job that has come to its end, or None."""
+    for condition in job.get("status", {}).get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return dict(condition)
+    return None
+
+
+def classify(
+    job: Object | None,
+    pods: Iterable[Object],
+    warnings: Mapping[str, tuple[str, str]],
+    now: datetime,
+    start_deadline: float,
+) -> JobState:
+    """The Job's state. `start_deadline`: seconds from its creation in which its container must run."""
+    newest = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
+    if job is None:
+        # A Job that somebody deleted while its pod lingers is not gone: two attempts must not run side by side.
+        return Absent() if newest is None else _lingering(newest)
+    end = finished(job)
+    restarts = job["spec"]["template"]["spec"].get("restartPolicy") == "OnFailure"
+    if newest is not None:
+        spoken = _spoken(newest, final=end is not None or not restarts)
+        if spoken is not None:
+            return spoken
+    if end is not None:
+        return _over(end, newest)
+    if newest is None and "deletionTimestamp" in job["metadata"]:
+        return Ended("the Job is being deleted, and its pod is gone", str(job["metadata"]["deletionTimestamp"]))
+    if newest is None:
+        trouble = Trouble("NoPod", "no pod was made for the Job yet", final=False, reason=c.JOB_REFUSED)
+        return _starting(job, _with_warning(trouble, warnings, job), now, start_deadline)
+    running = _running(newest)
+    if running is not None:
+        return running
+    trouble = _with_warning(pod_trouble(newest) or container_trouble(newest), warnings, newest)
+    if _ever_ran(newest):
+        return Starting(trouble.kind, trouble.message, str(newest["metadata"]["creationTimestamp"]))
+    return _starting(job, trouble, now, start_deadline)
+
+
+def _lingering(pod: Object) -> JobState:
+    spoken = _spoken(pod, final=True)
+    if spoken is not None:
+        return spoken
+    running = _running(pod)
+    if running is not None:
+        return running
+    return Ended("its Job was deleted before it ran", _text(pod["metadata"].get("deletionTimestamp")))
+
+
+def _spoken(pod: Object, *, final: bool) -> Succeeded | Broken | None:
+    """What the pod's end says; None where it has not ended, or where its container is started again after a failure."""
+    end = _terminated(pod)
+    if end is None:
+        lost = died(pod)
+        return Broken(lost, _finished_at(pod, {}), unreported=_ever_ran(pod)) if lost is not None else None
+    result = _result(end)
+    at = _finished_at(pod, end)
+    if result is not None and result.ok and result.payload is not None:
+        return Succeeded(result.payload, at)
+    if not final and end.get("exitCode") != 0:
+        return None
+    if result is not None and result.failure is not None:
+        return Broken(result.failure, at)
+    return _silent(pod, end, at)
+
+
+def _silent(pod: Object, end: Object, at: str) -> Broken:
+    """A container that ended without a result."""
+    code = int(end.get("exitCode", -1))
+    words = str(end.get("message") or end.get("reason") or "").strip()[:500]
+    if end.get("reason") == "OOMKilled":
+        message = (
+            "The Job was killed for want of memory. Raise spec.jobs.resources.limits.memory of the Environment, or lower "
+            "spec.jobs.parallelism."
+        )
+        return Broken(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
+    if code in EXIT_CANNOT_RUN or end.get("reason") in ("ContainerCannotRun", "StartError"):
+        message = f"The program of the Job's image could not be started: {words}. Check OCORE_MOVER_IMAGE."
+        return Broken(Failure(reason=c.POD_NOT_STARTED, message=message), at)
+    if code == EXIT_USAGE:
+        message = (
+            "The Job's program did not know its arguments: the versions of operator and mover image differ. Set OCORE_MOVER_IMAGE to "
+            "the operator's version."
+        )
+        return Broken(Failure(reason=c.INTERNAL_ERROR, message=message), at)
+    lost = died(pod)
+    if lost is not None:
+        return Broken(lost, at, unreported=True)
+    message = f"The Job's container ended with exit code {code} and no result ({words or 'no words'})."
+    return Broken(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
+
+
+def _over(end: Object, pod: Object | None) -> JobState:
+    """A Job that is over, without an ended pod that speaks."""
+    at = _text(end.get("lastTransitionTime"))
+    if end.get("reason") == "DeadlineExceeded":
+        message = "The Job did not end within its time and was stopped."
+        return Broken(Failure(reason=c.DEADLINE_EXCEEDED, message=message), at, unreported=True)
+    if pod is not None:
+        running = _running(pod)
+        if running is not None:
+            return running
+    return Ended(f"the Job has ended ({end.get('message') or end['type']}) and its pod is gone", at)
+
+
+def _starting(job: Object, trouble: Trouble, now: datetime, start_deadline: float) -> JobState:
+    since = str(job["metadata"]["creationTimestamp"])
+    waited = clock.seconds_since(since, now)
+    if trouble.final or waited > min(start_deadline, trouble.patience or start_deadline):
+        message = f"{trouble.message} ({trouble.kind}, after {max(waited, 0):.0f} s). {trouble.advice}".strip()
+        return Broken(Failure(reason=trouble.reason, message=message), clock.text(now))
+    return Starting(trouble.kind, trouble.message, since)
+
+
+def _with_warning(trouble: Trouble, warnings: Mapping[str, tuple[str, str]], obj: Object) -> Trouble:
+    """With the words of the object's newest warning Event, which say more than a waiting reason does."""
+    warning = warnings.get(obj["metadata"]["uid"])
+    return trouble if warning is None else trouble.because(*warning)
+
+
+def _running(pod: Object) -> Running | None:
+    if pod_over(pod):
+        return None
+    status = _container(pod)
+    running = (status.get("state") or {}).get("running")
+    deleted = "deletionTimestamp" in pod["metadata"]
+    if running is None and not (deleted and _ever_ran(pod)):
+        return None
+    return Running(
+        pod=pod["metadata"]["name"],
+        node=pod.get("spec", {}).get("nodeName", ""),
+        since=_text((running or {}).get("startedAt")) or str(pod["metadata"]["creationTimestamp"]),
+        ready=bool(status.get("ready")) and not deleted,
+        restarts=int(status.get("restartCount", 0)),
+    )
+
+
+def _container(pod: Object) -> Object:
+    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+    return dict(statuses[0])
+
+
+def _terminated(pod: Object) -> Object | None:
+    found = (_container(pod).get("state") or {}).get("terminated")
+    return dict(found) if found is not None else None
+
+
+def _ever_ran(pod: Object) -> bool:
+    status = _container(pod)
+    return any(k in (status.get(s) or {}) for s in ("state", "lastState") for k in ("running", "terminated"))
+
+
+def _result(end: Object) -> Result | None:
+    message = end.get("message")
+    if not message:
+        return None
+    try:
+        return Result.model_validate_json(message)
+    except ValueError:
+        return None
+
+
+def _finished_at(pod: Object, end: Object) -> str:
+    return _text(end.get("finishedAt")) or _text(pod["metadata"].get("deletionTimestamp"))
+
+
+def _text(value: object) -> str:
+    return str(value) if value else ""

@@ -1,0 +1,170 @@
+"""What Jobs are put together from: arguments with the volumes that they speak of. Pure.
+
+Secrets are mounted as files, never arguments or variables.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ocore_crds import naming
+from ocore_crds.environment import EnvironmentSpec
+from ocore_crds.snapshotstore import S3
+from ocore_operator.kube.resources import Object, Store
+
+#: Expanded by the kubelet: the pod's uid makes the attempt's id unique, whichever pod runs it.
+ATTEMPT = "$(OCORE_POD_UID)"
+
+DATABASE = "/secrets/database"
+ADMIN = "/secrets/admin"
+S3_CREDENTIALS = "/secrets/s3"
+S3_CA = "/secrets/s3-ca"
+CLAIM = "/claim"
+STORE = "/store"
+CONFIG = "/config"
+SCRATCH = "/scratch"
+SIGNAL = "/signal"
+SIGNAL_FILE = f"{SIGNAL}/signal"
+READY_FILE = "/tmp/ready"  # noqa: S108 - an emptyDir of the pod
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Arguments and what must be mounted for them; added up."""
+
+    args: tuple[str, ...] = ()
+    volumes: tuple[Object, ...] = ()
+    mounts: tuple[Object, ...] = ()
+    failpoints: str = ""
+    readiness: Object | None = None
+
+    def __add__(self, other: "Parts") -> "Parts":
+        return Parts(
+            args=self.args + other.args,
+            volumes=self.volumes + other.volumes,
+            mounts=self.mounts + other.mounts,
+            failpoints=self.failpoints or other.failpoints,
+            readiness=self.readiness or other.readiness,
+        )
+
+
+def _mounted(name: str, path: str, source: Object, *, read_only: bool = False) -> Parts:
+    mount: Object = {"name": name, "mountPath": path}
+    if read_only:
+        mount["readOnly"] = True
+    return Parts(volumes=({"name": name, **source},), mounts=(mount,))
+
+
+def _secret(name: str, path: str, secret: str) -> Parts:
+    return _mounted(name, path, {"secret": {"secretName": secret}}, read_only=True)
+
+
+def _claim(name: str, path: str, claim_name: str) -> Parts:
+    return _mounted(name, path, {"persistentVolumeClaim": {"claimName": claim_name}})
+
+
+def options(**values: Any) -> Parts:
+    """``environment_id="…"`` as ``--environment-id …``; None and empty are left out."""
+    args: list[str] = []
+    for name, value in values.items():
+        if value not in (None, ""):
+            args += [f"--{name.replace('_', '-')}", str(value)]
+    return Parts(args=tuple(args))
+
+
+def identity(*, environment_id: str = "", snapshot_id: str = "", rollback_id: str = "") -> Parts:
+    """Whom the command is about."""
+    return options(environment_id=environment_id, snapshot_id=snapshot_id, rollback_id=rollback_id)
+
+
+def database(spec: EnvironmentSpec) -> Parts:
+    """The Secrets of the database."""
+    if spec.database is None:
+        return Parts()
+    parts = _secret("database", DATABASE, spec.database.secret_ref.name) + options(database=DATABASE)
+    if spec.database.admin_secret_ref is not None:
+        parts += _secret("admin", ADMIN, spec.database.admin_secret_ref.name) + options(admin=ADMIN)
+    return parts
+
+
+def claim(spec: EnvironmentSpec) -> Parts:
+    """The filestore's claim, as a whole: our own folder is at its root."""
+    found = spec.filestore
+    if found is None:
+        return Parts()
+    return _claim("claim", CLAIM, found.claim_name) + options(
+        claim=CLAIM, filestore=found.path, layout=found.layout, missing_files=found.missing_files
+    )
+
+
+def claim_folder(claim_name: str) -> Parts:
+    """The claim for the sake of our own folder on it."""
+    return _claim("claim", CLAIM, claim_name) + options(claim=CLAIM)
+
+
+def config(spec: EnvironmentSpec) -> Parts:
+    """The ConfigMap that is kept with each snapshot."""
+    if spec.config is None:
+        return Parts()
+    source = {"configMap": {"name": spec.config.config_map_ref.name}}
+    return _mounted("config", CONFIG, source, read_only=True) + options(config=CONFIG)
+
+
+def scratch(spec: EnvironmentSpec) -> Parts:
+    """Room for a dump: an ephemeral volume of a class, else an emptyDir."""
+    found = spec.scratch
+    source: Object = {"emptyDir": {"sizeLimit": found.size}}
+    if found.storage_class_name is not None:
+        template = {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": found.storage_class_name,
+            "resources": {"requests": {"storage": found.size}},
+        }
+        labels = {naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
+        source = {"ephemeral": {"volumeClaimTemplate": {"metadata": {"labels": labels}, "spec": template}}}
+    return _mounted("scratch", SCRATCH, source) + options(scratch=SCRATCH)
+
+
+def store_url(found: Store) -> str:
+    """The store's URL inside a Job."""
+    if found.spec.s3 is not None:
+        return f"s3://{found.spec.s3.bucket}/{found.spec.s3.prefix}".rstrip("/")
+    path = found.spec.claim.path if found.spec.claim is not None else ""
+    return f"file://{STORE}/{path}".rstrip("/")
+
+
+def public_url(found: Store) -> str:
+    """The store for people: ``s3://bucket/prefix`` or ``claim://name/path``."""
+    if found.spec.claim is not None:
+        return f"claim://{found.spec.claim.claim_name}/{found.spec.claim.path}".rstrip("/")
+    return store_url(found)
+
+
+def store(found: Store) -> Parts:
+    """The store with its credentials and certificates, or its claim."""
+    parts = options(store=store_url(found))
+    if found.spec.claim is not None:
+        return parts + _claim("store", STORE, found.spec.claim.claim_name)
+    return parts + _s3(found.spec.s3) if found.spec.s3 is not None else parts
+
+
+def _s3(found: S3) -> Parts:
+    parts = options(s3_endpoint=found.endpoint, s3_region=found.region)
+    parts += Parts(args=("--s3-path-style" if found.path_style else "--no-s3-path-style",))
+    encryption = found.server_side_encryption
+    if encryption is not None:
+        parts += options(s3_sse=encryption.algorithm, s3_kms_key=encryption.kms_key_id)
+    if found.credentials_secret_ref is not None:
+        parts += _secret("s3", S3_CREDENTIALS, found.credentials_secret_ref.name)
+        parts += options(s3_credentials=S3_CREDENTIALS)
+    if found.ca_bundle is not None:
+        items = [{"key": found.ca_bundle.key, "path": "ca.crt"}]
+        source = {"configMap": {"name": found.ca_bundle.name, "items": items}}
+        parts += _mounted("s3-ca", S3_CA, source, read_only=True) + options(s3_ca=f"{S3_CA}/ca.crt")
+    return parts
+
+
+def signal() -> Parts:
+    """The annotation ``ocore.dev/signal`` of the pod as a file, and readiness once the mover waits for it."""
+    item = {"path": "signal", "fieldRef": {"fieldPath": f"metadata.annotations['{naming.ANNOTATION_SIGNAL}']"}}
+    readiness = {"exec": {"command": ["test", "-f", READY_FILE]}, "periodSeconds": 1, "timeoutSeconds": 5}
+    return _mounted("signal", SIGNAL, {"downwardAPI": {"items": [item]}}, read_only=True) + Parts(readiness=readiness)

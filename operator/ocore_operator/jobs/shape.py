@@ -1,0 +1,182 @@
+"""The Job around a command: names, labels, owner, security, deadlines. Pure.
+
+Labels and annotations are our own fixed ones, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
+"""
+
+import math
+from dataclasses import dataclass
+
+from ocore_crds import naming
+from ocore_crds.failpoints import ENVIRONMENT_VARIABLE, MARKS_VARIABLE
+from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
+from ocore_operator.jobs.inputs import Site
+from ocore_operator.jobs.parts import Parts
+from ocore_operator.kube.resources import Object, Resource, label_value
+from ocore_operator.settings import Settings
+
+MAX_NAME = 63
+#: Seconds between SIGTERM and SIGKILL: the mover stops pg_dump and removes what it has begun in 10 of them.
+GRACE = 30
+DEFAULT_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a Job is for."""
+
+    owner: Resource  # type: ignore[type-arg]
+    name: str
+    attempt: int | str
+    parts: Parts
+    deadline: float  # seconds
+    restarts: int = 0  # how often the kubelet starts the container again
+
+
+def job_name(command: str, uid: str, attempt: int | str) -> str:
+    """``<command>-<12 hex digits of the owner's uid>-<attempt>``; at most 63 characters."""
+    name = f"{command}-{uid.replace('-', '')[:12]}-{attempt}"
+    if len(name) > MAX_NAME:
+        raise ValueError(f"Job name {name} is longer than {MAX_NAME} characters")
+    return name
+
+
+def owner_reference(owner: Resource) -> Object:  # type: ignore[type-arg]
+    """The Job goes with its owner, and does not hold its deletion up."""
+    return {
+        "apiVersion": owner.kind.api_version,
+        "kind": owner.kind.kind,
+        "name": owner.meta.name,
+        "uid": owner.meta.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _owned(owner: Resource) -> Object:  # type: ignore[type-arg]
+    """A foreground deletion (Argo CD's default) makes the garbage collector delete whatever the owner owns, the Job that cleans up for the
+    finalizer too: what is created for an object that is being deleted is therefore owned by nobody, and goes by its TTL."""
+    return {} if owner.meta.deleted is not None else {"ownerReferences": [owner_reference(owner)]}
+
+
+def labels(owner: Resource, command: str, store: str) -> dict[str, str]:  # type: ignore[type-arg]
+    """Of the Job and its pod."""
+    return {
+        naming.LABEL_MANAGED_BY: naming.MANAGED_BY,
+        naming.LABEL_KIND: owner.kind.kind,
+        naming.LABEL_UID: owner.meta.uid,
+        naming.LABEL_COMMAND: command,
+        naming.LABEL_STORE: label_value(store),
+    }
+
+
+def job(settings: Settings, site: Site, command: Command) -> Object:
+    """The Job."""
+    owner = command.owner
+    metadata = {
+        "labels": labels(owner, command.name, site.store.meta.name),
+        "annotations": {naming.ANNOTATION_OWNER_NAME: owner.meta.name},
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(command.name, owner.meta.uid, command.attempt),
+            "namespace": owner.meta.namespace,
+            **metadata,
+            **_owned(owner),
+        },
+        "spec": {
+            "backoffLimit": command.restarts,
+            "activeDeadlineSeconds": max(math.ceil(command.deadline), 1),
+            "ttlSecondsAfterFinished": settings.job_ttl,
+            "podReplacementPolicy": "Failed",
+            "template": {"metadata": metadata, "spec": _pod(settings, site, command)},
+        },
+    }
+
+
+def _pod(settings: Settings, site: Site, command: Command) -> Object:
+    traits = site.traits
+    pod: Object = {
+        "restartPolicy": "OnFailure" if command.restarts else "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE,
+        "securityContext": _security(site),
+        "containers": [_container(settings, site, command)],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, site) for v in command.parts.volumes)],
+    }
+    account = site.store.spec.service_account_name or settings.job_service_account
+    if account:
+        pod["serviceAccountName"] = account
+    if traits.tolerations:
+        pod["tolerations"] = list(traits.tolerations)
+    if traits.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": n} for n in traits.image_pull_secrets]
+    if site.node is not None:
+        pod["affinity"] = _on_node(site.node)
+    return pod
+
+
+def _security(site: Site) -> Object:
+    traits = site.traits
+    context: Object = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    if traits.run_as_user is not None:
+        context["runAsUser"] = traits.run_as_user
+    if traits.run_as_group is not None:
+        context["runAsGroup"] = traits.run_as_group
+    if traits.fs_group is not None:
+        # OnRootMismatch: without it the kubelet would walk a filestore of a million files at every start.
+        context |= {"fsGroup": traits.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
+    if traits.supplemental_groups:
+        context["supplementalGroups"] = list(traits.supplemental_groups)
+    return context
+
+
+def _readable(volume: Object, site: Site) -> Object:
+    """A Secret's files belong to root and to the fsGroup; without an fsGroup only "others" lets our user read them."""
+    if "secret" not in volume:
+        return volume
+    mode = 0o440 if site.traits.fs_group is not None else 0o444
+    return {**volume, "secret": {**volume["secret"], "defaultMode": mode}}
+
+
+def _on_node(node: str) -> Object:
+    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
+    term = {"nodeSelectorTerms": [{"matchFields": fields}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}
+
+
+def _container(settings: Settings, site: Site, command: Command) -> Object:
+    parts = command.parts
+    uid = {"fieldRef": {"fieldPath": "metadata.uid"}}
+    env: list[Object] = [{"name": "OCORE_POD_UID", "valueFrom": uid}]
+    if parts.failpoints:
+        env += [
+            {"name": ENVIRONMENT_VARIABLE, "value": parts.failpoints},
+            {"name": MARKS_VARIABLE, "value": "/tmp"},  # noqa: S108 - an emptyDir of the pod
+        ]
+    container: Object = {
+        "name": "mover",
+        "image": settings.image(site.server_major),
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": [command.name, *parts.args],
+        "env": env,
+        "resources": _resources(site),
+        "terminationMessagePath": TERMINATION_MESSAGE_PATH,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *parts.mounts],  # noqa: S108
+    }
+    if parts.readiness is not None:
+        container["readinessProbe"] = parts.readiness
+    return container
+
+
+def _resources(site: Site) -> Object:
+    if site.environment is None or site.environment.spec.jobs.resources is None:
+        return DEFAULT_RESOURCES
+    return site.environment.spec.jobs.resources.wire()

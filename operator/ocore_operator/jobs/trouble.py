@@ -1,0 +1,121 @@
+"""Why a pod does not start, or how the infrastructure ended it: the kubelet's words, and what a person does about it."""
+
+from dataclasses import dataclass, replace
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import Failure
+from ocore_operator.kube.resources import Object
+
+#: A Secret or ConfigMap that a pod mounts and that is not there gets so many seconds to appear.
+MISSING_PATIENCE = 30.0
+
+#: What is said of a pod that is merely not there yet; an Event knows more.
+VAGUE = ("NoPod", "Scheduling", "ContainerCreating", "PodInitializing")
+
+#: Waiting reason of a container → what to do, and whether waiting any longer is in vain.
+_ADVICE: dict[str, tuple[str, bool]] = {
+    "ImagePullBackOff": ("Check OCORE_MOVER_IMAGE, the registry and OCORE_IMAGE_PULL_SECRETS.", False),
+    "ErrImagePull": ("Check OCORE_MOVER_IMAGE, the registry and OCORE_IMAGE_PULL_SECRETS.", False),
+    "ErrImageNeverPull": ("The image is not on the node and may not be pulled: check OCORE_IMAGE_PULL_POLICY.", False),
+    "InvalidImageName": ("Correct OCORE_MOVER_IMAGE.", True),
+    "CreateContainerConfigError": (
+        "Check the Secrets and the user: the Job runs as a numeric user that is not root (spec.jobs.runAsUser).",
+        False,
+    ),
+    "CreateContainerError": ("See `kubectl describe pod` of the Job.", False),
+    "RunContainerError": ("See `kubectl describe pod` of the Job.", False),
+    "Unschedulable": (
+        "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that one node only can mount binds it to that node.",
+        False,
+    ),
+    "FailedMount": (
+        "Check that the Secrets, ConfigMaps and claims that the Environment and its SnapshotStore name are there.",
+        False,
+    ),
+    "FailedAttachVolume": ("The volume is attached to another node: a claim can be ReadWriteOnce.", False),
+    "FailedScheduling": (
+        "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that one node only can mount binds it to that node.",
+        False,
+    ),
+    "FailedCreate": ("See the namespace's quotas and its pod security standard.", False),
+}
+
+#: status.reason of a pod that the infrastructure ended → for people.
+_ENDED: dict[str, str] = {
+    "Evicted": "The node was short of something and evicted the pod",
+    "NodeLost": "The node was lost",
+    "NodeShutdown": "The node was shut down",
+    "Terminated": "The node was shut down",
+    "Preempting": "The pod gave way to one of higher priority",
+    "Shutdown": "The node was shut down",
+    "UnexpectedAdmissionError": "The node could not take the pod",
+    "NodeAffinity": "The node no longer fits the pod",
+    "OutOfcpu": "The node had no CPU left",
+    "OutOfmemory": "The node had no memory left",
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why something does not start."""
+
+    kind: str  # as Kubernetes names it
+    message: str
+    final: bool = False  # waiting any longer is in vain
+    patience: float | None = None  # seconds until it is final, where that is sooner than the start deadline
+    reason: str = c.POD_NOT_STARTED  # of conditions.py, where it comes to failing
+
+    @property
+    def advice(self) -> str:
+        """What a person does about it; empty where nothing is known."""
+        return _ADVICE.get(self.kind, ("", False))[0]
+
+    def because(self, kind: str, message: str) -> "Trouble":
+        """The same with an Event's words, where the waiting reason says next to nothing."""
+        if self.kind not in VAGUE:
+            return self
+        patience = MISSING_PATIENCE if kind == "FailedMount" and "not found" in message else None
+        return replace(self, kind=kind, message=message, patience=patience)
+
+
+def pod_trouble(pod: Object) -> Trouble | None:
+    """Why the pod has no node; None where it has one."""
+    if pod.get("spec", {}).get("nodeName"):
+        return None
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return Trouble(condition.get("reason", "Unschedulable"), condition.get("message", "no node fits the pod"))
+    return Trouble("Scheduling", "the pod waits for a node")
+
+
+def container_trouble(pod: Object) -> Trouble:
+    """Why the container of a pod that has a node does not run."""
+    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+    waiting = (statuses[0].get("state") or {}).get("waiting") or {}
+    kind = waiting.get("reason", "ContainerCreating")
+    message = waiting.get("message") or "the container is being created"
+    return Trouble(kind, message, final=_ADVICE.get(kind, ("", False))[1])
+
+
+def died(pod: Object) -> Failure | None:
+    """How the infrastructure ended the pod; None where it did not. Another attempt may fare better."""
+    status = pod.get("status", {})
+    if status.get("phase") != "Failed":
+        return None
+    reason = status.get("reason", "")
+    words = _ENDED.get(reason)
+    if words is None:
+        words = next(
+            (
+                "The pod was disrupted"
+                for condition in status.get("conditions") or ()
+                if condition["type"] == "DisruptionTarget" and condition["status"] == "True"
+            ),
+            None,
+        )
+    if words is None and not status.get("containerStatuses"):
+        words = "The pod failed before its container ran"
+    if words is None:
+        return None
+    detail = status.get("message") or reason
+    return Failure(reason=c.JOB_FAILED, message=f"{words}{f' ({detail})' if detail else ''}.", retryable=True)

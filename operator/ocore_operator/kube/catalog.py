@@ -1,0 +1,146 @@
+"""What is there of our kinds, in a few hundred bytes each: fed by the watches and by the resync.
+
+It answers questions whose answer may be a moment old: who else has this id, who waits for this environment, what /metrics shows. Whatever must be
+right (the hold, the status) is decided against the API server.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ocore_crds import conditions as c
+from ocore_operator.kube.resources import Key, Object
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object."""
+
+    key: Key
+    uid: str
+    id: str
+    created: str
+    version: int
+    phase: str
+    terminal: bool
+    deleting: bool
+    waits_for_hold: bool
+    environment: str  # of a Snapshot, and of a Rollback once it knows
+    snapshot: str  # that a Rollback names
+    store: str  # that an Environment names
+    ready: str  # status of the condition Ready
+    rollback_ready: str
+    project: str
+    completed: str
+    stored_bytes: int
+    pinned: bool
+    verified: str
+
+    @property
+    def age_order(self) -> tuple[str, str]:
+        """Older first: creationTimestamp, then uid."""
+        return self.created, self.uid
+
+
+def entry(kind: str, obj: Object) -> Entry:
+    """What is kept of an object."""
+    meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
+    by_type = {x["type"]: x for x in status.get("conditions") or ()}
+
+    def is_true(type_: str) -> bool:
+        return bool(by_type.get(type_, {}).get("status") == "True")
+
+    reconciling = by_type.get(c.RECONCILING, {})
+    return Entry(
+        key=Key(kind, meta["namespace"], meta["name"]),
+        uid=meta["uid"],
+        id=spec.get("id") or meta["uid"],
+        created=meta["creationTimestamp"],
+        version=int(meta["resourceVersion"]),
+        phase=status.get("phase") or "",
+        terminal=is_true(c.COMPLETE) or is_true(c.FAILED),
+        deleting="deletionTimestamp" in meta,
+        waits_for_hold=is_true(c.RECONCILING) and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
+        environment=spec.get("environmentRef", {}).get("name") or status.get("environmentName") or "",
+        snapshot=spec.get("snapshotRef", {}).get("name") or "",
+        store=spec.get("storeRef", {}).get("name") or status.get("storeName") or "",
+        ready=by_type.get(c.READY, {}).get("status", "Unknown"),
+        rollback_ready=by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown"),
+        project=spec.get("projectId") or (status.get("source") or {}).get("projectId") or "",
+        completed=status.get("completedAt") or "",
+        stored_bytes=int((status.get("sizes") or {}).get("storedBytes") or 0),
+        pinned=spec.get("pin") is not None,
+        verified=by_type.get(c.VERIFIED, {}).get("status", ""),
+    )
+
+
+class Catalog:
+    """All objects of our kinds that are watched."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._by_id: dict[tuple[str, str], set[Key]] = {}
+
+    # --- fed ------------------------------------------------------------------------------------------------
+    def put(self, kind: str, obj: Object) -> Entry:
+        """An object as an event or an answer showed it; an older one than is known changes nothing."""
+        new = entry(kind, obj)
+        old = self._entries.get(new.key)
+        if old is not None and old.uid == new.uid and old.version > new.version:
+            return old
+        if old is not None:
+            self._drop(old)
+        self._entries[new.key] = new
+        self._by_id.setdefault((kind, new.id), set()).add(new.key)
+        return new
+
+    def remove(self, key: Key, uid: str | None = None) -> None:
+        """The object is gone; with `uid`: unless another one has its name already."""
+        old = self._entries.get(key)
+        if old is not None and uid in (None, old.uid):
+            self._drop(old)
+
+    def _drop(self, old: Entry) -> None:
+        del self._entries[old.key]
+        keys = self._by_id[old.key.kind, old.id]
+        keys.discard(old.key)
+        if not keys:
+            del self._by_id[old.key.kind, old.id]
+
+    # --- asked ----------------------------------------------------------------------------------------------
+    def get(self, key: Key) -> Entry | None:
+        """The entry, or None."""
+        return self._entries.get(key)
+
+    def of_kind(self, kind: str, namespace: str | None = None) -> Iterator[Entry]:
+        """All of a kind (in a namespace)."""
+        return (e for e in self._entries.values() if e.key.kind == kind and namespace in (None, e.key.namespace))
+
+    def elder(self, key: Key) -> Entry | None:
+        """The other object with the same id that goes before this one, which is the duplicate then: one that has begun, else the older one."""
+        mine = self._entries.get(key)
+        if mine is None:
+            return None
+
+        def precedence(e: Entry) -> tuple[bool, tuple[str, str]]:
+            return e.phase in ("", "Pending"), e.age_order
+
+        others = [self._entries[k] for k in self._by_id.get((key.kind, mine.id), ()) if k != key]
+        first = min(others, key=precedence, default=None)
+        return first if first is not None and precedence(first) < precedence(mine) else None
+
+    def environment_of(self, entry_: Entry) -> str:
+        """Name of the environment of a Snapshot or Rollback; empty where it is not known."""
+        if entry_.environment or not entry_.snapshot:
+            return entry_.environment
+        snapshot = self._entries.get(Key("Snapshot", entry_.key.namespace, entry_.snapshot))
+        return snapshot.environment if snapshot is not None else ""
+
+    def operations(self, namespace: str, environment: str) -> list[Entry]:
+        """Snapshots and Rollbacks of an environment that have not come to their end, oldest first."""
+        found = [
+            e
+            for kind in ("Snapshot", "Rollback")
+            for e in self.of_kind(kind, namespace)
+            if not e.terminal and not e.deleting and self.environment_of(e) == environment
+        ]
+        return sorted(found, key=lambda e: e.age_order)

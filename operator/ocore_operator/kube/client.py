@@ -1,0 +1,242 @@
+"""A small typed client over `kubernetes.aio`: JSON in, JSON out, every request with a timeout, errors of errors.py."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from ocore_operator import clock
+from ocore_operator.errors import ApiError, Conflict
+from ocore_operator.kube.resources import Meta, Object, Resource
+from ocore_operator.kube.transport import APPLY_PATCH, MERGE_PATCH, Transport
+
+Propagation = Literal["Background", "Foreground", "Orphan"]
+
+MANAGER = "ocore-operator"  # owns the status but for what the others own
+MANAGER_PROGRESS = "ocore-operator-progress"  # owns status.progress while an operation runs
+MANAGER_HOLD = "ocore-operator-hold"  # owns Environment.status.operation
+MANAGER_EXECUTED = "ocore-operator-executed"  # owns Environment.status.executedRollbacks
+
+#: Objects in one answer to a list: bounds the memory that one page takes.
+PAGE = 250
+#: A pod's log that brings nothing for so many seconds is asked for again: the connection may be dead.
+LOG_SILENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Type:
+    """A resource type of the API server."""
+
+    api_version: str
+    plural: str
+    kind: str
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
+        """Its URL path; `namespace` None or empty: of the whole cluster."""
+        parts = ["/api" if "/" not in self.api_version else "/apis", self.api_version]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [p for p in (name, subresource) if p]
+        return "/".join(parts)
+
+
+ENVIRONMENTS = Type("ocore.dev/v1alpha1", "environments", "Environment")
+STORES = Type("ocore.dev/v1alpha1", "snapshotstores", "SnapshotStore")
+SNAPSHOTS = Type("ocore.dev/v1alpha1", "snapshots", "Snapshot")
+ROLLBACKS = Type("ocore.dev/v1alpha1", "rollbacks", "Rollback")
+OURS = {t.kind: t for t in (ENVIRONMENTS, STORES, SNAPSHOTS, ROLLBACKS)}
+JOBS = Type("batch/v1", "jobs", "Job")
+PODS = Type("v1", "pods", "Pod")
+CLAIMS = Type("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+CONFIG_MAPS = Type("v1", "configmaps", "ConfigMap")
+NAMESPACES = Type("v1", "namespaces", "Namespace")
+EVENTS = Type("v1", "events", "Event")
+DEPLOYMENTS = Type("apps/v1", "deployments", "Deployment")
+STATEFUL_SETS = Type("apps/v1", "statefulsets", "StatefulSet")
+CRDS = Type("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
+LEASES = Type("coordination.k8s.io/v1", "leases", "Lease")
+WORKLOADS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A workload's scale subresource."""
+
+    spec_replicas: int
+    status_replicas: int
+    selector: str
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a pod's log with the kubelet's timestamp."""
+
+    time: str
+    text: str
+
+
+class Kube:
+    """The client. Reads answer None for what is not there; every other refusal is an ApiError.
+
+    `guard` is called before every write: it ends the process where the Lease was lost (lease.py).
+    """
+
+    def __init__(self, transport: Transport, namespaces: Sequence[str] = (), guard: Callable[[], None] | None = None):
+        self._transport = transport
+        self._namespaces = tuple(namespaces)
+        self._guard = guard
+
+    # --- reads ----------------------------------------------------------------------------------------------
+    async def get(self, type_: Type, namespace: str, name: str) -> Object | None:
+        """The object, or None."""
+        return await self._or_none("GET", type_.path(namespace, name))
+
+    async def list(
+        self, type_: Type, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> list[Object]:
+        """All objects by label and field selector; `namespace` None: all watched namespaces. Always the newest state."""
+        found: list[Object] = []
+        for each in (namespace,) if namespace else self._namespaces or (None,):
+            async for page in self.pages(type_, each, labels=labels, fields=fields):
+                found.extend(page)
+        return found
+
+    async def pages(
+        self, type_: Type, namespace: str | None, *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[Sequence[Object]]:
+        """The objects of one namespace (None: of the cluster) in pages."""
+        query = {"limit": str(PAGE)}
+        query |= {k: v for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v}
+        while True:
+            answer = await self._transport.request("GET", type_.path(namespace), query=query)
+            yield answer["items"]
+            token = answer["metadata"].get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def scale(self, type_: Type, namespace: str, name: str) -> Scale | None:
+        """The scale subresource; None where the workload is not there."""
+        found = await self._or_none("GET", type_.path(namespace, name, "scale"))
+        if found is None:
+            return None
+        status = found.get("status", {})
+        return Scale(
+            spec_replicas=found.get("spec", {}).get("replicas", 0),
+            status_replicas=status.get("replicas", 0),
+            selector=status.get("selector", ""),
+            resource_version=found["metadata"]["resourceVersion"],
+        )
+
+    async def follow_log(
+        self, namespace: str, pod: str, *, since: datetime | None = None, seconds: float = 3600, follow: bool = True
+    ) -> AsyncIterator[LogLine]:
+        """The log's lines as they come, until the container ends, the connection breaks or `seconds` are over."""
+        query = {"follow": str(follow).lower(), "timestamps": "true"}
+        if since is not None:
+            query["sinceTime"] = clock.micro(since)
+        path = PODS.path(namespace, pod, "log")
+        async for line in self._transport.lines(path, query=query, seconds=seconds, silence=LOG_SILENCE):
+            time, _, text = line.partition(" ")
+            yield LogLine(time, text)
+
+    # --- writes ---------------------------------------------------------------------------------------------
+    async def create(self, type_: Type, obj: Object) -> Object:
+        """Raises AlreadyExists, Forbidden (quota, admission), Invalid."""
+        self._may_write()
+        path = type_.path(obj["metadata"]["namespace"])
+        return await self._transport.request("POST", path, query={"fieldManager": MANAGER}, body=obj)
+
+    async def delete(
+        self,
+        type_: Type,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: Propagation = "Background",
+    ) -> bool:
+        """False where there is nothing (left) of that uid."""
+        self._may_write()
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        try:
+            return await self._or_none("DELETE", type_.path(namespace, name), body=body) is not None
+        except Conflict:
+            return False  # another object of the same name: what was meant is gone
+
+    async def merge_patch(
+        self, type_: Type, namespace: str, name: str, patch: Object, *, subresource: str = ""
+    ) -> Object | None:
+        """RFC 7386; None where the object is gone. With metadata.resourceVersion in the patch: raises Conflict."""
+        return await self._patch(type_, namespace, name, patch, MERGE_PATCH, subresource)
+
+    async def apply_status(self, obj: Resource[Any, Any], status: Object, manager: str = MANAGER) -> Object | None:
+        """Server-side apply, forced, of `status` (wire form) on /status with the resourceVersion that `obj` was read with: raises
+        Conflict where the object moved on. What the manager owned and `status` lacks is removed. None where the object is gone."""
+        self._may_write()
+        meta = obj.meta
+        body = {
+            "apiVersion": obj.kind.api_version,
+            "kind": obj.kind.kind,
+            "metadata": {"name": meta.name, "namespace": meta.namespace, "resourceVersion": meta.resource_version},
+            "status": status,
+        }
+        path = OURS[obj.kind.kind].path(meta.namespace, meta.name, "status")
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._or_none("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
+
+    async def set_finalizers(self, obj: Meta, type_: Type, finalizers: Sequence[str]) -> Object | None:
+        """Replaces the list; raises Conflict where the object moved on since it was read. None where it is gone."""
+        patch = {"metadata": {"resourceVersion": obj.resource_version, "finalizers": list(finalizers)}}
+        return await self.merge_patch(type_, obj.namespace, obj.name, patch)
+
+    async def set_scale(
+        self, type_: Type, namespace: str, name: str, replicas: int, *, resource_version: str | None = None
+    ) -> bool:
+        """Sets spec.replicas through the scale subresource; False where the workload is not there. With `resource_version`: raises Conflict
+        where it moved on since it was read."""
+        patch: Object = {"spec": {"replicas": replicas}}
+        if resource_version is not None:
+            patch["metadata"] = {"resourceVersion": resource_version}
+        return await self.merge_patch(type_, namespace, name, patch, subresource="scale") is not None
+
+    async def annotate(
+        self,
+        type_: Type,
+        namespace: str,
+        name: str,
+        annotations: dict[str, str | None],
+        *,
+        resource_version: str | None = None,
+    ) -> bool:
+        """Sets (None: removes) annotations; False where the object is not there. For the switch Job's pod: ocore.dev/signal. With
+        `resource_version`: raises Conflict where the object moved on since it was read."""
+        metadata: Object = {"annotations": annotations}
+        if resource_version is not None:
+            metadata["resourceVersion"] = resource_version
+        return await self.merge_patch(type_, namespace, name, {"metadata": metadata}) is not None
+
+    # --- inner ----------------------------------------------------------------------------------------------
+    def _may_write(self) -> None:
+        if self._guard is not None:
+            self._guard()
+
+    async def _patch(
+        self, type_: Type, namespace: str, name: str, patch: Any, content_type: str, subresource: str
+    ) -> Object | None:
+        self._may_write()
+        path = type_.path(namespace, name, subresource)
+        query = {"fieldManager": MANAGER}
+        return await self._or_none("PATCH", path, query=query, body=patch, content_type=content_type)
+
+    async def _or_none(self, method: str, path: str, **options: Any) -> Object | None:
+        try:
+            return await self._transport.request(method, path, **options)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise

@@ -1,0 +1,151 @@
+"""Requests to the API server: authentication and TLS of `kubernetes.aio`, JSON, time-outs, the errors of errors.py."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+from kubernetes.aio import client
+from kubernetes.aio import config as _config
+
+from ocore_operator.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, Unavailable
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+#: A read that fails for a passing reason is tried so often, with these pauses (seconds) between.
+READ_PAUSES = (0.2, 1.0)
+#: Requests that go on at the same time; more than workers, watches and log followers together.
+CONNECTIONS = 100
+
+_log = structlog.get_logger()
+config: Any = _config  # its functions have no annotations
+
+
+async def connect(kubeconfig: Path | None) -> Any:
+    """A client from the pod's service account, or from a kubeconfig file outside a cluster."""
+    configuration = client.Configuration()
+    if kubeconfig is None:
+        config.load_incluster_config(client_configuration=configuration)
+    else:
+        await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    configuration.connection_pool_maxsize = CONNECTIONS
+    configuration.disable_strict_ssl_verification = True  # why: login.py
+    return client.ApiClient(configuration)
+
+
+def to_error(status: int, body: bytes) -> ApiError:
+    """The error of an answer that is none of 2xx."""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        data = {}
+    if not isinstance(data, dict):
+        data = {}
+    reason = data.get("reason") or f"HTTP{status}"
+    message = data.get("message") or body.decode(errors="replace")[:500]
+    kind: type[ApiError]
+    if status == 409:
+        kind = AlreadyExists if reason == "AlreadyExists" else Conflict
+    elif status == 403:
+        kind = Forbidden
+    elif status in (400, 422):
+        kind = Invalid
+    elif status in (401, 408, 429) or status >= 500:
+        # 401: a token that is being rotated; the next request reads the new one.
+        kind = Unavailable
+    else:
+        kind = ApiError
+    return kind(status, reason, message)
+
+
+class Transport:
+    """One connection pool. Raises ApiError and its kinds; a 404 is an ApiError with status 404."""
+
+    def __init__(self, api: Any, timeout: float) -> None:
+        self._api = api  # a kubernetes.aio.client.ApiClient, much of which has no annotations
+        self._timeout = timeout
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._api.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+    ) -> dict[str, Any]:
+        """The answer's JSON. Reads are tried again after a passing fault; writes are the work queue's to repeat."""
+        pauses = READ_PAUSES if method == "GET" else ()
+        for pause in (*pauses, None):
+            try:
+                return await self._once(method, path, query, body, content_type)
+            except Unavailable as error:
+                if pause is None:
+                    raise
+                _log.debug("request is tried again", method=method, path=path, error=str(error))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        raise AssertionError("unreachable")
+
+    async def _once(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Any, content_type: str
+    ) -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=self._timeout / 2)
+        async with self._response(method, path, query, body, content_type, timeout) as response:
+            data = await response.read()
+            if not 200 <= response.status <= 299:
+                raise to_error(response.status, data)
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+    async def lines(self, path: str, *, query: Mapping[str, str], seconds: float, silence: float) -> AsyncIterator[str]:
+        """The lines of a streamed answer, until it ends, `seconds` are over, or `silence` seconds bring nothing.
+        A connection that breaks ends the stream like its end does: the caller knows whether there must be more."""
+        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=self._timeout / 2, sock_read=silence)
+        async with self._response("GET", path, query, None, JSON, limits) as response:
+            if response.status != 200:
+                raise to_error(response.status, await response.read())
+            try:
+                async for line in response.content:
+                    yield line.decode(errors="replace").rstrip("\n")
+            except (TimeoutError, aiohttp.ClientError, ValueError):  # ValueError: a line beyond all bounds
+                return
+
+    @asynccontextmanager
+    async def _response(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        content_type: str,
+        limits: aiohttp.ClientTimeout,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Accept": "application/json, */*", "Content-Type": content_type, "User-Agent": "ocore-operator"}
+        try:
+            method, url, headers, body, _ = await self._api.param_serialize(
+                method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
+                auth_settings=["BearerToken"],
+            )  # fmt: skip
+            answer = await self._api.rest_client.request(method, url, headers, body, _request_timeout=limits)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(
+                0, "NoAnswer", f"the API server did not answer: {error or type(error).__name__}"
+            ) from None
+        response: aiohttp.ClientResponse = answer.response
+        try:
+            yield response
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(0, "NoAnswer", f"the API server broke off: {error or type(error).__name__}") from None
+        finally:
+            response.release()

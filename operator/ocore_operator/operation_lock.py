@@ -1,0 +1,118 @@
+"""One operation per environment: ``Environment.status.operation`` as a lock that is set by compare and swap.
+
+The lock itself is safe against any number of writers (server-side apply with the resourceVersion that was read). The order of
+those that wait comes from the catalog: it decides who goes first, never whether two go at once.
+"""
+
+from dataclasses import replace
+
+import structlog
+
+from ocore_crds import conditions as c
+from ocore_crds.environment import Operation
+from ocore_operator import clock
+from ocore_operator.context import Context
+from ocore_operator.errors import Waiting
+from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import Entry
+from ocore_operator.kube.client import ENVIRONMENTS, MANAGER_HOLD, OURS
+from ocore_operator.kube.resources import Environment, Meta, Resource, Rollback, Snapshot
+
+#: Seconds until one that waits looks again; it is woken when the holder lets go.
+PAUSE = 10.0
+#: An operation without any status after so many seconds does not count as waiting: something keeps it from being read.
+UNSEEN_AFTER = 60.0
+
+_log = structlog.get_logger()
+
+
+def holds(environment: Environment, owner: Snapshot | Rollback) -> bool:
+    """Whether `owner` is the holder."""
+    operation = environment.status.operation
+    return operation is not None and operation.uid == owner.meta.uid
+
+
+async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Environment:
+    """The Environment as it is once `owner` holds it (also when it did already). Raises Waiting(WaitingForOperation) with the holder's name,
+    or the name of an older operation that waits too: the oldest goes first (creationTimestamp, then uid). Raises Conflict where somebody wrote
+    the Environment since it was read."""
+    if holds(environment, owner):
+        return environment
+    operation = environment.status.operation
+    if operation is not None and not await stale(ctx, environment):
+        raise Waiting(
+            c.WAITING_FOR_OPERATION,
+            f"{operation.kind} {operation.name} holds the Environment {environment.meta.name} since {operation.since}.",
+            PAUSE,
+        )
+    first = older(ctx, environment, owner)
+    if first is not None:
+        ctx.queue.add(first.key)
+        raise Waiting(
+            c.WAITING_FOR_OPERATION,
+            f"{first.key.kind} {first.key.name} waits for the Environment {environment.meta.name} and is older.",
+            PAUSE,
+        )
+    mine = Operation(
+        kind="Snapshot" if owner.kind.kind == "Snapshot" else "Rollback",
+        name=owner.meta.name,
+        uid=owner.meta.uid,
+        since=clock.text(ctx.now()),
+    )
+    held = await _write(ctx, environment, mine)
+    _log.info(
+        "hold acquired", namespace=environment.meta.namespace, environment=environment.meta.name, by=str(owner.key)
+    )
+    return held
+
+
+async def release(ctx: Context, namespace: str, environment_name: str, owner: Snapshot | Rollback) -> None:
+    """Gives the hold back and wakes those that wait. Does nothing where `owner` does not hold it. Raises Conflict."""
+    obj = await ctx.kube.get(ENVIRONMENTS, namespace, environment_name)
+    if obj is None:
+        return
+    environment = resources.environment(obj)
+    if holds(environment, owner):
+        await clear(ctx, environment)
+
+
+async def clear(ctx: Context, environment: Environment) -> None:
+    """Takes the hold away, whoever has it, and wakes those that wait. Raises Conflict."""
+    await _write(ctx, environment, None)
+    for waiting in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
+        ctx.queue.add(waiting.key)
+
+
+async def stale(ctx: Context, environment: Environment) -> bool:
+    """Whether the holder is gone or has come to its end."""
+    operation = environment.status.operation
+    if operation is None:
+        return False
+    obj = await ctx.kube.get(OURS[operation.kind], environment.meta.namespace, operation.name)
+    if obj is None or obj["metadata"]["uid"] != operation.uid:
+        return True
+    status = obj.get("status", {})
+    if operation.kind == "Rollback" and status.get("residue") == "Pending":
+        return False  # at its end, it still cleans up under the hold, and lets go by itself
+    conditions = status.get("conditions") or ()
+    return any(x["type"] in (c.COMPLETE, c.FAILED) and x["status"] == "True" for x in conditions)
+
+
+def older(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Entry | None:
+    """The oldest operation that waits for the environment, where it is older than `owner`."""
+    mine = (owner.meta.created, owner.meta.uid)
+    for other in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
+        if other.age_order >= mine:
+            return None
+        if other.waits_for_hold or (not other.phase and clock.seconds_since(other.created, ctx.now()) < UNSEEN_AFTER):
+            return other
+    return None
+
+
+async def _write(ctx: Context, environment: Environment, operation: Operation | None) -> Environment:
+    status = {} if operation is None else {"operation": operation.wire()}
+    written = await ctx.kube.apply_status(environment, status, MANAGER_HOLD)
+    if written is None:
+        raise Waiting(c.ENVIRONMENT_NOT_FOUND, f"The Environment {environment.meta.name} is gone.", 1)
+    moved: Resource = replace(environment, meta=Meta.of(written))  # type: ignore[type-arg]
+    return moved.with_status(environment.status.model_copy(update={"operation": operation}))
