@@ -30,8 +30,9 @@ from tests.support.postgres_majors import Server, running
 
 from ocore_crds.manifest import DatabaseArtifact
 from ocore_crds.protocol import Step
-from ocore_mover.database import artifact, dump, snapshot_export
-from ocore_mover.database.restore import DatabaseRestore
+from ocore_mover.database import artifact
+from ocore_mover.database.dump import dump, export
+from ocore_mover.database.restore.restore import DatabaseRestore
 from ocore_mover.deadline import Token
 from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter, Reporter
@@ -156,7 +157,7 @@ class Bench:
 
     def ours(self, store: Store) -> None:
         token = Token(3600)
-        with snapshot_export.export(self.site.target, token, lock=True, freeze=lambda _: None) as exported:
+        with export.export(self.site.target, token, lock=True, freeze=lambda _: None) as exported:
             properties = artifact.read(exported.connection)
             self.found = dump.dump(
                 self.site.target, exported, properties, store, PREFIX, self.scratch, self.counter(), token, jobs=JOBS

@@ -311,10 +311,11 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
     """What the mover does, without a database."""
     from ocore_crds.manifest import FilestoreArtifact
     from ocore_crds.protocol import Step
-    from ocore_mover.filestore import packs, restore
+    from ocore_mover.filestore import packs
     from ocore_mover.filestore.folders import ClaimFolders, sort_names
-    from ocore_mover.filestore.freeze import freeze
-    from ocore_mover.filestore.hold import HoldSet
+    from ocore_mover.filestore.odoo import restore
+    from ocore_mover.filestore.odoo.freeze import freeze
+    from ocore_mover.filestore.odoo.hold import HoldSet
     from ocore_mover.report import Reporter
     from ocore_mover.store import S3Options, open_store
 

@@ -10,11 +10,10 @@ from pydantic import ValidationError
 
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Payload
-
-from .commands import probe as probe_command
-from .commands import switch as switch_command
-from .commands import verify as verify_command
-from .commands.options import (
+from ocore_mover.commands import probe as probe_command
+from ocore_mover.commands import switch as switch_command
+from ocore_mover.commands import verify as verify_command
+from ocore_mover.commands.options import (
     CommonOptions,
     EnvironmentId,
     Jobs,
@@ -27,12 +26,12 @@ from .commands.options import (
     expand,
     uuid,
 )
-from .commands.restore import RestoreOptions, RestoreRun
-from .commands.runtime import GRACE, Runtime, run
-from .commands.snapshot import SnapshotOptions, SnapshotRun
-from .commands.switch import SwitchOptions
-from .commands.switcher import Switcher
-from .database.cleanup import What
+from ocore_mover.commands.restore import RestoreOptions, RestoreRun
+from ocore_mover.commands.runtime import GRACE, Runtime, run
+from ocore_mover.commands.snapshot import SnapshotOptions, SnapshotRun
+from ocore_mover.commands.switch import SwitchOptions
+from ocore_mover.commands.switcher import Switcher
+from ocore_mover.database.switch.cleanup import What
 
 app = typer.Typer(
     name="ocore_mover",

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 import structlog
 
 from ocore_crds import conditions
-
-from .errors import Cancelled, MoverError
+from ocore_mover.errors import Cancelled, MoverError
 
 log = structlog.get_logger()
 

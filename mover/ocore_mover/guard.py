@@ -7,10 +7,9 @@ from typing import Self
 
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import Step
-
-from .deadline import Token
-from .report import Counter, Reporter
-from .store.base import Guarantees, ObjectInfo, Store, Writer
+from ocore_mover.deadline import Token
+from ocore_mover.report import Counter, Reporter
+from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Writer
 
 
 class GuardedWriter:

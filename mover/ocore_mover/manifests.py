@@ -11,12 +11,11 @@ from pydantic import ValidationError
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.manifest import Manifest, StoredObject
 from ocore_crds.protocol import SnapshotResult
-
-from .errors import Corrupt, MoverError
-from .filestore.packset import FOLDER as FILESTORE_FOLDER
-from .filestore.packset import run_workers
-from .report import Counter
-from .store.base import Store
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
+from ocore_mover.filestore.packset import run_workers
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
 
 #: A manifest names every file of a dump; 100,000 tables make 20 MB.
 MAX_BYTES = 256 * 1024 * 1024

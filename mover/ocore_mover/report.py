@@ -22,8 +22,7 @@ from ocore_crds.protocol import (
     Step,
     StepReport,
 )
-
-from . import redact
+from ocore_mover import redact
 
 #: Progress is written at most this often (seconds): the operator patches its status at most once a second.
 PROGRESS_INTERVAL = 0.5

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from ocore_crds import conditions
 from ocore_crds.manifest import ConfigArtifact
-
-from ..errors import MoverError
-from ..store.base import Store
+from ocore_mover.errors import MoverError
+from ocore_mover.store.base import Store
 
 KEY = "config/config.tar"
 

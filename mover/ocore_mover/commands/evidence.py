@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from ocore_crds.manifest import Evidence, Manifest
 from ocore_crds.quantity import human
-
-from ..database.check import Checked
-from ..filestore.restore import Restored
-from ..store.base import Store
+from ocore_mover.database.restore.check import Checked
+from ocore_mover.filestore.odoo.restore import Restored
+from ocore_mover.store.base import Store
 
 
 def of_snapshot(manifest: Manifest, store: Store, attachments: int, warnings: Sequence[str]) -> Evidence:

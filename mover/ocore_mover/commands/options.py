@@ -13,11 +13,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ocore_crds.base import UUID_PATTERN
-
-from ..database.connect import Server
-from ..database.credentials import load
-from ..filestore.folders import ClaimFolders
-from ..store import S3Options, Store, open_store
+from ocore_mover.database.connect import Server
+from ocore_mover.database.credentials import load
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.store import S3Options, Store, open_store
 
 
 def uuid(value: str | None) -> str | None:

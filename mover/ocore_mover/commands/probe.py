@@ -2,14 +2,13 @@
 
 from ocore_crds import conditions
 from ocore_crds.protocol import Finding, ProbeResult, StoreProbeResult
-
-from ..database import facts as database_facts
-from ..errors import MoverError
-from ..filestore import facts as filestore_facts
-from ..store.base import Store
-from ..store.probe import probe_store as look_at_store
-from .options import TargetOptions
-from .runtime import Runtime
+from ocore_mover.commands.options import TargetOptions
+from ocore_mover.commands.runtime import Runtime
+from ocore_mover.database import facts
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore import facts as filestore_facts
+from ocore_mover.store.base import Store
+from ocore_mover.store.probe import probe_store as look_at_store
 
 
 def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollback: bool, jobs: int) -> ProbeResult:
@@ -25,7 +24,7 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
         server = None
         blocking.append(Finding(reason=error.reason, message=error.message))
     if server is not None:
-        seen = database_facts.look(server, rollback=rollback, jobs=jobs, odoo=odoo)
+        seen = facts.look(server, rollback=rollback, jobs=jobs, odoo=odoo)
         database = seen.facts
         blocking.extend(seen.blocking)
         later.extend(seen.rollback)

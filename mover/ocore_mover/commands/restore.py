@@ -8,23 +8,22 @@ from typing import TypeVar
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact, Manifest
 from ocore_crds.protocol import RestoreResult, Step
-
-from .. import manifests
-from ..database import check, create
-from ..database import restore as database_restore
-from ..database.connect import Server, connect_maintenance, translating
-from ..database.position import Names
-from ..database.restore import DatabaseRestore, RestoredDatabase
-from ..database.snapshot_export import read_live_names
-from ..errors import MoverError
-from ..filestore import plain_switch
-from ..filestore import restore as filestore_restore
-from ..filestore.folders import ClaimFolders, sort_names
-from ..filestore.hold import HoldSet
-from ..filestore.restore import Restored
-from ..store.base import Store
-from . import evidence
-from .runtime import Runtime, best_effort
+from ocore_mover import manifests
+from ocore_mover.commands import evidence
+from ocore_mover.commands.runtime import Runtime, best_effort
+from ocore_mover.database.connect import Server, connect_maintenance, translating
+from ocore_mover.database.dump.export import read_live_names
+from ocore_mover.database.position import Names
+from ocore_mover.database.restore import check, create
+from ocore_mover.database.restore import restore as database_restore
+from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.odoo import restore as filestore_restore
+from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.odoo.restore import Restored
+from ocore_mover.filestore.plain import switch
+from ocore_mover.store.base import Store
 
 T = TypeVar("T")
 
@@ -105,14 +104,14 @@ class RestoreRun:
         if options.server is not None and self._names is not None:
             with connect_maintenance(options.server, application=database_restore.APPLICATION) as connection:
                 database_restore.take_down(connection, self._names)
-        elif options.folders is not None and plain_switch.is_switched(options.folders, options.rollback_id):
+        elif options.folders is not None and switch.is_switched(options.folders, options.rollback_id):
             raise MoverError(
                 conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is switched already; use a new rollback id"
             )
         if self._hold is not None:
             self._hold.remove()
         elif options.folders is not None:
-            plain_switch.remove_stage(options.folders, options.rollback_id)
+            switch.remove_stage(options.folders, options.rollback_id)
 
     def _make_hold(self) -> None:
         """From now on the application's garbage collection takes nothing for good."""

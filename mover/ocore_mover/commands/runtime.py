@@ -14,13 +14,12 @@ import structlog
 
 from ocore_crds import conditions
 from ocore_crds.protocol import Failure, Payload, Step
-
-from ..database.connect import query_failure
-from ..deadline import Token
-from ..errors import Cancelled, MoverError
-from ..guard import GuardedCounter, GuardedStore
-from ..report import Counter, Reporter, configure_logging
-from ..store.base import Store
+from ocore_mover.database.connect import query_failure
+from ocore_mover.deadline import Token
+from ocore_mover.errors import Cancelled, MoverError
+from ocore_mover.guard import GuardedCounter, GuardedStore
+from ocore_mover.report import Counter, Reporter, configure_logging
+from ocore_mover.store.base import Store
 
 log = structlog.get_logger()
 

@@ -16,24 +16,23 @@ from ocore_crds.manifest import (
     Manifest,
 )
 from ocore_crds.protocol import SnapshotResult, Step
-
-from .. import manifests
-from ..database import artifact as database_artifact
-from ..database import dump as database_dump
-from ..database import snapshot_export
-from ..database.connect import Server
-from ..database.snapshot_export import Exported
-from ..errors import Corrupt, MoverError
-from ..filestore import freeze as filestore_freeze
-from ..filestore import packs
-from ..filestore.folders import ClaimFolders, sort_names
-from ..filestore.freeze import Frozen
-from ..report import now
-from ..store.base import Store
-from ..store.probe import store_id
-from . import config_archive, evidence
-from .probe import no_attachments
-from .runtime import Runtime, best_effort
+from ocore_mover import manifests
+from ocore_mover.commands import config_archive, evidence
+from ocore_mover.commands.probe import no_attachments
+from ocore_mover.commands.runtime import Runtime, best_effort
+from ocore_mover.database import artifact as database_artifact
+from ocore_mover.database.connect import Server
+from ocore_mover.database.dump import dump as database_dump
+from ocore_mover.database.dump import export
+from ocore_mover.database.dump.export import Exported
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore import packs
+from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.odoo import freeze as filestore_freeze
+from ocore_mover.filestore.odoo.freeze import Frozen
+from ocore_mover.report import now
+from ocore_mover.store.base import Store
+from ocore_mover.store.probe import store_id
 
 log = structlog.get_logger()
 
@@ -179,7 +178,7 @@ class SnapshotRun:
             uris = self._freeze(stack, taken, frozen, self._options.folders, store_fnames)
 
         exported = stack.enter_context(
-            snapshot_export.export(self._options.server, self._runtime.token, lock=self._options.odoo, freeze=freeze)
+            export.export(self._options.server, self._runtime.token, lock=self._options.odoo, freeze=freeze)
         )
         taken.consistent_at = exported.consistent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._options.odoo and not exported.attachments:

@@ -10,16 +10,15 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.protocol import CleanupResult, Signal, Step, SwitchResult
-
-from ..database import cleanup as database_cleanup
-from ..database.cleanup import What
-from ..database.connect import Server
-from ..errors import Cancelled, MoverError
-from ..filestore import plain_switch
-from ..filestore.folders import ClaimFolders
-from ..filestore.hold import HoldSet
-from .runtime import Runtime
-from .switcher import Switcher
+from ocore_mover.commands.runtime import Runtime
+from ocore_mover.commands.switcher import Switcher
+from ocore_mover.database.connect import Server
+from ocore_mover.database.switch import cleanup as database_cleanup
+from ocore_mover.database.switch.cleanup import What
+from ocore_mover.errors import Cancelled, MoverError
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.plain import switch as plain_switch
 
 log = structlog.get_logger()
 

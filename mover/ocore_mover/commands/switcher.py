@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 from ocore_crds import conditions
 from ocore_crds.protocol import SwitchResult
-
-from ..database import sessions
-from ..database.connect import Server
-from ..database.position import Position
-from ..database.snapshot_export import read_live_names
-from ..database.switch import DatabaseSwitch
-from ..deadline import Token
-from ..errors import MoverError
-from ..filestore import plain_switch
-from ..filestore.folders import ClaimFolders, sort_names
-from ..filestore.hold import HoldSet
+from ocore_mover.database import sessions
+from ocore_mover.database.connect import Server
+from ocore_mover.database.dump.export import read_live_names
+from ocore_mover.database.position import Position
+from ocore_mover.database.switch.switch import DatabaseSwitch
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.plain import switch
 
 
 class Switcher:
@@ -44,9 +43,9 @@ class Switcher:
     def repair(self) -> SwitchResult:
         """Finishes a switch of the filestore that stands between two renames, and allows connections to the live database."""
         if self._database is None:
-            if self._plain is not None and plain_switch.position(self._plain, self._rollback_id) == "Between":
+            if self._plain is not None and switch.position(self._plain, self._rollback_id) == "Between":
                 # Without a database nothing says which way it went; forward is one rename from whole.
-                plain_switch.switch(self._plain, self._rollback_id)
+                switch.switch(self._plain, self._rollback_id)
             return self._folders_only()
         now = self._database.read()
         self._align_folders(now)
@@ -81,7 +80,7 @@ class Switcher:
         self._restored_names = tuple(name for name in names if self._is_kept(name))
 
     def _check_staged(self, folders: ClaimFolders) -> None:
-        found = plain_switch.position(folders, self._rollback_id)
+        found = switch.position(folders, self._rollback_id)
         if found != "Old":
             raise MoverError(
                 conditions.SWITCH_FAILED,
@@ -124,34 +123,34 @@ class Switcher:
 
     def _folders_forward(self) -> None:
         if self._plain is not None:
-            plain_switch.switch(self._plain, self._rollback_id)
+            switch.switch(self._plain, self._rollback_id)
 
     def _folders_back(self) -> None:
         if self._plain is not None:
-            plain_switch.switch_back(self._plain, self._rollback_id)
+            switch.switch_back(self._plain, self._rollback_id)
 
     def _align_folders(self, now: Position) -> None:
         """The databases' names are the commit point: the folders follow them."""
         if self._plain is None:
             return
-        found = plain_switch.position(self._plain, self._rollback_id)
+        found = switch.position(self._plain, self._rollback_id)
         if now.position == "New" and found in ("Old", "Between"):
-            plain_switch.switch(self._plain, self._rollback_id)
+            switch.switch(self._plain, self._rollback_id)
         elif now.position == "Old" and found in ("New", "Between"):
-            plain_switch.switch_back(self._plain, self._rollback_id)
+            switch.switch_back(self._plain, self._rollback_id)
 
     def _switch_folders(self, *, back: bool) -> SwitchResult:
         assert self._plain is not None  # noqa: S101 - the options allow no other layout without a database
         since = time.monotonic()
         if back:
-            plain_switch.switch_back(self._plain, self._rollback_id)
+            switch.switch_back(self._plain, self._rollback_id)
         else:
-            plain_switch.switch(self._plain, self._rollback_id)
+            switch.switch(self._plain, self._rollback_id)
         return self._folders_only(round(time.monotonic() - since, 3))
 
     def _folders_only(self, seconds: float = 0.0) -> SwitchResult:
         assert self._plain is not None  # noqa: S101 - see above
-        switched = plain_switch.is_switched(self._plain, self._rollback_id)
+        switched = switch.is_switched(self._plain, self._rollback_id)
         return SwitchResult(position="New" if switched else "Old", refused_seconds=seconds)
 
     def _result(self, now: Position, seconds: float = 0.0) -> SwitchResult:

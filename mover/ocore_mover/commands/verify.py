@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from ocore_crds.protocol import DeleteResult, SnapshotResult, Step, VerifyResult
-
-from .. import manifests
-from ..filestore import freeze
-from ..filestore.folders import ClaimFolders
-from ..store.base import Store
-from . import evidence
-from .runtime import Runtime
+from ocore_mover import manifests
+from ocore_mover.commands import evidence
+from ocore_mover.commands.runtime import Runtime
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.odoo import freeze
+from ocore_mover.store.base import Store
 
 
 def verify(

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from ocore_crds import conditions
-
-from ..errors import MoverError
-from .connect import Connection
+from ocore_mover.database.connect import Connection
+from ocore_mover.errors import MoverError
 
 
 @dataclass(frozen=True)

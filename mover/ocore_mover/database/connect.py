@@ -11,10 +11,9 @@ import psycopg
 from psycopg import errors as pg
 
 from ocore_crds import conditions
-
-from ..deadline import Token
-from ..errors import MoverError
-from .credentials import Credentials
+from ocore_mover.database.credentials import Credentials
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -8,9 +8,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ocore_crds import conditions
-
-from .. import redact
-from ..errors import MoverError
+from ocore_mover import redact
+from ocore_mover.errors import MoverError
 
 #: libpq's name → the keys of a Secret that give it, the first that is there counts. CloudNativePG writes `username` and
 #: `user`; its `jdbc-uri`, `fqdn-uri` and `pgpass` say the same once more.

@@ -7,12 +7,11 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
-
-from ..errors import MoverError
-from . import rollback_findings
-from .connect import Connection, Server, connect, quoted
-from .programs import SUPPORTED_MAJORS
-from .snapshot_export import find_attachments
+from ocore_mover.database import rollback_findings
+from ocore_mover.database.connect import Connection, Server, connect, quoted
+from ocore_mover.database.dump.export import find_attachments
+from ocore_mover.database.programs import SUPPORTED_MAJORS
+from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
 #: A probe is repeated anyway: it need not wait for a server for long (seconds).

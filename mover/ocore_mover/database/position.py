@@ -12,9 +12,8 @@ from typing import Literal
 from psycopg import sql
 
 from ocore_crds import conditions, naming
-
-from ..errors import MoverError
-from .connect import Connection
+from ocore_mover.database.connect import Connection
+from ocore_mover.errors import MoverError
 
 #: Second line of the mark: the restore has ended and everything was checked.
 CHECKED = "ocore.checked"

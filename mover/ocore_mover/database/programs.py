@@ -17,11 +17,10 @@ from functools import cache
 from pathlib import Path
 
 from ocore_crds import conditions
-
-from .. import redact, settings
-from ..deadline import Token
-from ..errors import MoverError
-from .credentials import Credentials
+from ocore_mover import redact, settings
+from ocore_mover.database.credentials import Credentials
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
 
 #: Majors that this software dumps and restores.
 SUPPORTED_MAJORS = range(13, 18)

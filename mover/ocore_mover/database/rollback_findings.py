@@ -6,11 +6,10 @@ import psycopg
 
 from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
-
-from ..errors import MoverError
-from . import sessions
-from .connect import Connection, Server, connect_maintenance, quoted
-from .position import too_long
+from ocore_mover.database import sessions
+from ocore_mover.database.connect import Connection, Server, connect_maintenance, quoted
+from ocore_mover.database.position import too_long
+from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
 

@@ -8,9 +8,8 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-
-from ..errors import MoverError
-from .connect import Connection, quoted
+from ocore_mover.database.connect import Connection, quoted
+from ocore_mover.errors import MoverError
 
 #: How long sessions get to end (seconds): they are terminated, not asked.
 END_TIMEOUT = 20.0

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocore_crds import conditions
-
-from .. import settings
-from ..errors import MoverError
-from .programs import Program
+from ocore_mover import settings
+from ocore_mover.database.programs import Program
+from ocore_mover.errors import MoverError
 
 #: A line is ``dumpId; tableoid oid DESCRIPTION schema name owner``.
 _ENTRY = re.compile(r"^(\d+); \d+ \d+ (.+)$")

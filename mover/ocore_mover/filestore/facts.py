@@ -9,11 +9,10 @@ from pathlib import Path
 from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.protocol import FilestoreFacts, Finding
-
-from ..errors import MoverError
-from .folders import ODOO_FOLDER, ClaimFolders
-from .links import links_supported
-from .plain_restore import require_switchable
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders
+from ocore_mover.filestore.links import links_supported
+from ocore_mover.filestore.plain.restore import require_switchable
 
 #: Counting ends after so many seconds: of a filestore of tens of millions of files an estimate would do.
 COUNT_SECONDS = 60.0

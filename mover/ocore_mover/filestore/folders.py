@@ -10,8 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER, short_id
-
-from ..errors import MoverError
+from ocore_mover.errors import MoverError
 
 #: ``xx/sha1``; Odoo up to 15 keeps using ``xxx/sha1`` where it finds such a file (retro compatibility in _get_path).
 ODOO_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from backports.zstd import ZstdDecompressor, ZstdError
 
-from ..chunks import DECOMPRESSED_CHUNK
-from ..errors import Corrupt
+from ocore_mover.chunks import DECOMPRESSED_CHUNK
+from ocore_mover.errors import Corrupt
 
 #: A line as odoo_line writes it, checked on the way; three times as fast as JSON for the one kind there are millions of.
 _ODOO_LINE = re.compile(

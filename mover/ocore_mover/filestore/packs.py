@@ -9,17 +9,16 @@ from collections.abc import Iterator
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
-
-from ..errors import MoverError
-from ..report import Counter
-from ..store.base import Store
-from . import tar
-from .folders import filesystem_error
-from .freeze import Frozen
-from .index import odoo_line
-from .links import by_folder, opened
-from .packset import SAMPLE, Lanes, PackSet, copy_content, run_workers
-from .plain_copy import store_plain
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore import tar
+from ocore_mover.filestore.folders import filesystem_error
+from ocore_mover.filestore.index import odoo_line
+from ocore_mover.filestore.links import by_folder, opened
+from ocore_mover.filestore.odoo.freeze import Frozen
+from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content, run_workers
+from ocore_mover.filestore.plain.copy import store_plain
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
 
 __all__ = ["store_odoo", "store_plain"]
 

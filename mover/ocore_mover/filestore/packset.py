@@ -12,11 +12,10 @@ from backports.zstd import CompressionParameter, ZstdCompressor
 
 from ocore_crds import failpoints
 from ocore_crds.manifest import StoredObject
-
-from ..report import Counter
-from ..store.base import Store, Writer
-from . import tar
-from .index import Frame
+from ocore_mover.filestore import tar
+from ocore_mover.filestore.index import Frame
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store, Writer
 
 #: A pack is closed before its tar would be larger, but for a single file that is larger than that.
 PACK_BYTES = 128 * 1000 * 1000

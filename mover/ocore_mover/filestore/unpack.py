@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from backports.zstd import ZstdDecompressor, ZstdError
 
 from ocore_crds.manifest import StoredObject
-
-from ..chunks import DECOMPRESSED_CHUNK
-from ..errors import Corrupt
-from ..store.base import Store
-from . import tar
-from .index import Entry
+from ocore_mover.chunks import DECOMPRESSED_CHUNK
+from ocore_mover.errors import Corrupt
+from ocore_mover.filestore import tar
+from ocore_mover.filestore.index import Entry
+from ocore_mover.store.base import Store
 
 #: A pack of which more than this part is needed is read whole.
 WORTH_WHOLE = 0.5

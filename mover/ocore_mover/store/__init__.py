@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from .base import ObjectInfo, Store, Writer
-from .folder import FolderStore
-from .s3_options import S3Options
+from ocore_mover.store.base import ObjectInfo, Store, Writer
+from ocore_mover.store.folder import FolderStore
+from ocore_mover.store.s3_options import S3Options
 
 __all__ = ["ObjectInfo", "S3Options", "Store", "Writer", "open_store"]
 
@@ -29,7 +29,7 @@ def open_store(url: str, s3: S3Options | None = None) -> Store:
         prefix = parts.path.strip("/")
         if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
             raise ValueError(f"{url}: the prefix must not hold empty parts, '.' or '..'")
-        from .s3 import S3Store  # botocore: only for who needs it
+        from ocore_mover.store.s3 import S3Store  # botocore: only for who needs it
 
         return S3Store(parts.netloc, prefix, s3 or S3Options())
     raise ValueError(f"{url}: a store's URL is s3://bucket/prefix or file:///folder")

@@ -15,12 +15,11 @@ from typing import Self
 
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
-
-from ..chunks import READ_CHUNK
-from ..disk import start_writeback
-from ..errors import Corrupt, StoreError
-from .base import Guarantees, ObjectInfo
-from .keys import checked
+from ocore_mover.chunks import READ_CHUNK
+from ocore_mover.disk import start_writeback
+from ocore_mover.errors import Corrupt, StoreError
+from ocore_mover.store.base import Guarantees, ObjectInfo
+from ocore_mover.store.keys import checked
 
 #: Names of files that are being written; a listing never shows them.
 TEMPORARY = ".tmp-"

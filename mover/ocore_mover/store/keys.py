@@ -1,6 +1,6 @@
 """Keys are relative paths. Those in a manifest are untrusted: they must never lead out of the store."""
 
-from ..errors import Corrupt
+from ocore_mover.errors import Corrupt
 
 #: What S3 allows.
 MAX_KEY_BYTES = 1024

@@ -7,9 +7,8 @@ import uuid
 from ocore_crds import conditions
 from ocore_crds.naming import STORE_ID_KEY
 from ocore_crds.protocol import StoreProbeResult
-
-from ..errors import StoreError
-from .base import Guarantees, Store
+from ocore_mover.errors import StoreError
+from ocore_mover.store.base import Guarantees, Store
 
 FORMAT = "ocore-store"
 #: Test objects of the first look; never part of a snapshot.

@@ -13,14 +13,13 @@ from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
-
-from ..errors import Corrupt, StoreError
-from .base import Guarantees, ObjectInfo
-from .keys import checked
-from .s3_client import DIGEST_CODES, code_of, connect, status_of, translated
-from .s3_options import S3Options
-from .s3_reader import NOT_FOUND, Absent, download, pause
-from .s3_writer import PartPool, S3Writer
+from ocore_mover.errors import Corrupt, StoreError
+from ocore_mover.store.base import Guarantees, ObjectInfo
+from ocore_mover.store.keys import checked
+from ocore_mover.store.s3_client import DIGEST_CODES, code_of, connect, status_of, translated
+from ocore_mover.store.s3_options import S3Options
+from ocore_mover.store.s3_reader import NOT_FOUND, Absent, download, pause
+from ocore_mover.store.s3_writer import PartPool, S3Writer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

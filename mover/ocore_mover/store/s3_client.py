@@ -22,9 +22,8 @@ from botocore.exceptions import (
 )
 
 from ocore_crds import conditions
-
-from ..errors import Corrupt, MoverError, StoreError
-from .s3_options import S3Options
+from ocore_mover.errors import Corrupt, MoverError, StoreError
+from ocore_mover.store.s3_options import S3Options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,13 +10,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from ocore_crds import conditions
-
-from ..chunks import READ_CHUNK
-from ..errors import Corrupt, StoreError
-from .s3_client import code_of, status_of, translated
+from ocore_mover.chunks import READ_CHUNK
+from ocore_mover.errors import Corrupt, StoreError
+from ocore_mover.store.s3_client import code_of, status_of, translated
 
 if TYPE_CHECKING:
-    from .s3 import S3Store
+    from ocore_mover.store.s3 import S3Store
 
 #: Broken downloads are taken up again at the byte where they broke; so often without a single new byte.
 MAX_RESUMES = 5

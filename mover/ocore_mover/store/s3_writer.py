@@ -14,13 +14,12 @@ from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
-
-from ..errors import Corrupt, MoverError, StoreError
-from .keys import checked
-from .s3_client import code_of, translated
+from ocore_mover.errors import Corrupt, MoverError, StoreError
+from ocore_mover.store.keys import checked
+from ocore_mover.store.s3_client import code_of, translated
 
 if TYPE_CHECKING:
-    from .s3 import S3Store
+    from ocore_mover.store.s3 import S3Store
 
 log = structlog.get_logger()
 

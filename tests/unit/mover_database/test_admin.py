@@ -7,11 +7,13 @@ import pytest
 from tests.support.mover_site import Site, drop_all, make_site
 from tests.support.postgres_majors import Role, Server, create_role, write_secret
 
-from ocore_mover.database import artifact, create, dump, facts, snapshot_export
+from ocore_mover.database import artifact, facts
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.credentials import load
-from ocore_mover.database.restore import DatabaseRestore, RestoredDatabase
-from ocore_mover.database.switch import DatabaseSwitch
+from ocore_mover.database.dump import dump, export
+from ocore_mover.database.restore import create
+from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
+from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
@@ -43,7 +45,7 @@ def admin_of(site: Site, folder: Path, options: str) -> Target:
 def round_trip(
     target: Target, site: Site, store: Store, scratch: Path, counter: Counter, token: Token
 ) -> RestoredDatabase:
-    with snapshot_export.export(target, token, lock=True, freeze=lambda _: None) as exported:
+    with export.export(target, token, lock=True, freeze=lambda _: None) as exported:
         properties = artifact.read(exported.connection)
         found = dump.dump(target, exported, properties, store, PREFIX, scratch, counter, token)
     return DatabaseRestore(

@@ -2,8 +2,8 @@
 
 from tests.support.mover_site import Site
 
-from ocore_mover.database import create
 from ocore_mover.database.connect import connect_maintenance
+from ocore_mover.database.restore import create
 from support.cluster import wait_for
 
 

@@ -14,7 +14,8 @@ from tests.support.mover_site import Site, make_site
 from tests.support.postgres_majors import Server
 
 from ocore_crds.manifest import StoredObject
-from ocore_mover.database import drain, follow, programs
+from ocore_mover.database import programs
+from ocore_mover.database.dump import drain, follow
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError
 from ocore_mover.report import Counter

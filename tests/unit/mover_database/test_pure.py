@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_mover.database import extensions, grants, toc
-from ocore_mover.database.dump_progress import copied_bytes
+from ocore_mover.database import toc
+from ocore_mover.database.dump.progress import copied_bytes
+from ocore_mover.database.restore import extensions, grants
 
 LIST = """;
 ; Archive created at 2024-01-01

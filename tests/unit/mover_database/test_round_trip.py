@@ -7,9 +7,11 @@ from tests.support.mover_site import Site
 from tests.support.postgres_majors import create_role
 
 from ocore_crds.manifest import DatabaseArtifact
-from ocore_mover.database import artifact, check, create, dump, snapshot_export
+from ocore_mover.database import artifact
 from ocore_mover.database.connect import connect_maintenance
-from ocore_mover.database.restore import DatabaseRestore, RestoredDatabase
+from ocore_mover.database.dump import dump, export
+from ocore_mover.database.restore import check, create
+from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.deadline import Token
 from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter
@@ -44,7 +46,7 @@ SAME = (
 
 
 def take(site: Site, store: Store, scratch: Path, counter: Counter, token: Token, *, jobs: int = 2) -> DatabaseArtifact:
-    with snapshot_export.export(site.target, token, lock=True, freeze=lambda _: None) as exported:
+    with export.export(site.target, token, lock=True, freeze=lambda _: None) as exported:
         properties = artifact.read(exported.connection)
         return dump.dump(site.target, exported, properties, store, PREFIX, scratch, counter, token, jobs=jobs)
 

@@ -14,7 +14,7 @@ from tests.support.mover_site import Site
 from tests.support.postgres_majors import Server, create_role
 
 from ocore_mover.database import sessions
-from ocore_mover.database.switch import DatabaseSwitch
+from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
 
 

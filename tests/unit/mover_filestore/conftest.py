@@ -11,11 +11,12 @@ import pytest
 
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_crds.protocol import Step
-from ocore_mover.filestore import packs, restore
+from ocore_mover.filestore import packs
 from ocore_mover.filestore.folders import ClaimFolders, sort_names
-from ocore_mover.filestore.freeze import freeze
-from ocore_mover.filestore.hold import HoldSet
-from ocore_mover.filestore.restore import Restored
+from ocore_mover.filestore.odoo import restore
+from ocore_mover.filestore.odoo.freeze import freeze
+from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.odoo.restore import Restored
 from ocore_mover.report import Counter, Reporter
 from ocore_mover.store import S3Options, Store, open_store
 from support.s3_server import BUCKET

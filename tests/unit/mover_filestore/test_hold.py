@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore import hold as hold_module
 from ocore_mover.filestore.folders import sort_names
+from ocore_mover.filestore.odoo import hold as hold_module
 from ocore_mover.store import Store
 
 from .conftest import ROLLBACK, Site, new_site, some_bytes

@@ -18,7 +18,7 @@ from ocore_crds.manifest import ConfigArtifact, DatabaseArtifact, Identity, Mani
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import packs
-from ocore_mover.filestore.freeze import freeze
+from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
 
 from .conftest import ENVIRONMENT, Site, counter, new_site, some_bytes

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index, packs, packset, restore, unpack
-from ocore_mover.filestore.freeze import freeze
+from ocore_mover.filestore import index, packs, packset, unpack
+from ocore_mover.filestore.odoo import restore
+from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
 
 from .conftest import PREFIX, Site, counter, new_site, some_bytes

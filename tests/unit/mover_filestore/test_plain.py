@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index, packset, plain_copy, plain_switch, restore
+from ocore_mover.filestore import index, packset
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry, plain_line
+from ocore_mover.filestore.odoo import restore
+from ocore_mover.filestore.plain import copy, switch
 from ocore_mover.store import Store, open_store
 
 from .conftest import ENVIRONMENT, PREFIX, ROLLBACK, counter, some_bytes
@@ -32,7 +34,7 @@ def folders(tmp_path: Path) -> ClaimFolders:
 
 
 def take(store: Store, folders: ClaimFolders, jobs: int = 2) -> tuple[FilestoreArtifact, tuple[str, ...]]:
-    return plain_copy.store_plain(store, PREFIX, folders, counter(), jobs=jobs)
+    return copy.store_plain(store, PREFIX, folders, counter(), jobs=jobs)
 
 
 def stage(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Path:
@@ -177,7 +179,7 @@ def _entries(store: Store, artifact: FilestoreArtifact) -> list[Entry]:
 def test_a_file_that_keeps_changing_is_told(
     folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plain_copy, "ATTEMPT_PAUSE", 0)
+    monkeypatch.setattr(copy, "ATTEMPT_PAUSE", 0)
     path = folders.filestore / "busy.log"
     path.write_bytes(b"line\n" * 1000)
     real = packset.copy_content
@@ -187,7 +189,7 @@ def test_a_file_that_keeps_changing_is_told(
             file.write(b"line\n")
         return real(fd, *more)
 
-    monkeypatch.setattr(plain_copy, "copy_content", append_meanwhile)
+    monkeypatch.setattr(copy, "copy_content", append_meanwhile)
     with pytest.raises(MoverError) as error:
         take(folder_store, folders)
     assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
@@ -216,7 +218,7 @@ def test_a_file_that_changes_once_is_right_in_the_end(
                 path.write_bytes(b"9876543210" * 1000)
         return real(fd, size, *more)
 
-    monkeypatch.setattr(plain_copy, "copy_content", once)
+    monkeypatch.setattr(copy, "copy_content", once)
     artifact, _ = take(folder_store, folders)
     assert tree(stage(folder_store, artifact, folders)) == tree(folders.filestore)
     out = tmp_path / "out"
@@ -232,13 +234,13 @@ def test_files_that_vanish_are_left_out_and_told(
 ) -> None:
     for number in range(10):
         (folders.filestore / f"{number}").write_bytes(b"x")
-    real = plain_copy.open_below
+    real = copy.open_below
 
     def vanish(root: int, path: str) -> int:
         (folders.filestore / "7").unlink(missing_ok=True)
         return real(root, path)
 
-    monkeypatch.setattr(plain_copy, "open_below", vanish)
+    monkeypatch.setattr(copy, "open_below", vanish)
     artifact, warnings = take(folder_store, folders)
     assert artifact.file_count == 9
     assert "1 files were deleted" in warnings[0]
@@ -352,23 +354,23 @@ def live(folders: ClaimFolders) -> list[str]:
 
 
 def test_switch_and_back(staged: ClaimFolders) -> None:
-    assert plain_switch.position(staged, ROLLBACK) == "Old"
-    assert not plain_switch.is_switched(staged, ROLLBACK)
-    plain_switch.switch_back(staged, ROLLBACK)
+    assert switch.position(staged, ROLLBACK) == "Old"
+    assert not switch.is_switched(staged, ROLLBACK)
+    switch.switch_back(staged, ROLLBACK)
     for _ in range(2):
-        plain_switch.switch(staged, ROLLBACK)
+        switch.switch(staged, ROLLBACK)
         assert live(staged) == ["old"]
-        assert plain_switch.is_switched(staged, ROLLBACK)
+        assert switch.is_switched(staged, ROLLBACK)
     for _ in range(2):
-        plain_switch.switch_back(staged, ROLLBACK)
+        switch.switch_back(staged, ROLLBACK)
         assert live(staged) == ["new"]
-        assert plain_switch.position(staged, ROLLBACK) == "Old"
-    plain_switch.switch(staged, ROLLBACK)
-    assert plain_switch.remove_previous(staged, ROLLBACK)
-    assert not plain_switch.remove_previous(staged, ROLLBACK)
-    assert not plain_switch.remove_stage(staged, ROLLBACK)
+        assert switch.position(staged, ROLLBACK) == "Old"
+    switch.switch(staged, ROLLBACK)
+    assert switch.remove_previous(staged, ROLLBACK)
+    assert not switch.remove_previous(staged, ROLLBACK)
+    assert not switch.remove_stage(staged, ROLLBACK)
     assert live(staged) == ["old"]
-    assert plain_switch.position(staged, ROLLBACK) == "Nothing"
+    assert switch.position(staged, ROLLBACK) == "Nothing"
     assert not (staged.claim / ".ocore").exists()
 
 
@@ -379,32 +381,32 @@ def test_a_switch_killed_between_its_renames(
     staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch, first: str, then: str, subpath: bool
 ) -> None:
     if first == "switch_back":
-        plain_switch.switch(staged, ROLLBACK)
+        switch.switch(staged, ROLLBACK)
     monkeypatch.setenv(failpoints.ENVIRONMENT_VARIABLE, "switch-filestore-moved=error")
     monkeypatch.setattr(failpoints, "_fired", set())
     with pytest.raises(failpoints.FailpointError):
-        getattr(plain_switch, first)(staged, ROLLBACK)
+        getattr(switch, first)(staged, ROLLBACK)
     assert not staged.filestore.exists()
     if subpath:
         staged.filestore.mkdir()  # the kubelet did
-    assert plain_switch.position(staged, ROLLBACK) == "Between"
-    for remove in (plain_switch.remove_previous, plain_switch.remove_stage):
+    assert switch.position(staged, ROLLBACK) == "Between"
+    for remove in (switch.remove_previous, switch.remove_stage):
         with pytest.raises(MoverError, match="between two renames"):
             remove(staged, ROLLBACK)
-    getattr(plain_switch, then)(staged, ROLLBACK)
+    getattr(switch, then)(staged, ROLLBACK)
     assert live(staged) == (["old"] if then == "switch" else ["new"])
 
 
 def test_a_switch_without_a_stage_is_refused(folders: ClaimFolders) -> None:
     with pytest.raises(MoverError) as error:
-        plain_switch.switch(folders, ROLLBACK)
+        switch.switch(folders, ROLLBACK)
     assert error.value.reason == conditions.SWITCH_FAILED
-    plain_switch.switch_back(folders, ROLLBACK)
+    switch.switch_back(folders, ROLLBACK)
 
 
 def test_folders_that_fit_no_step_are_refused(staged: ClaimFolders) -> None:
     (staged.previous(ROLLBACK) / "x").mkdir(parents=True)
-    for function in (plain_switch.switch, plain_switch.switch_back, plain_switch.remove_stage):
+    for function in (switch.switch, switch.switch_back, switch.remove_stage):
         with pytest.raises(MoverError, match="by hand"):
             function(staged, ROLLBACK)
     assert live(staged) == ["new"]
@@ -412,7 +414,7 @@ def test_folders_that_fit_no_step_are_refused(staged: ClaimFolders) -> None:
 
 def test_a_reader_in_the_folder_is_no_obstacle(staged: ClaimFolders) -> None:
     with (staged.filestore / "new").open("rb"):
-        plain_switch.switch(staged, ROLLBACK)
+        switch.switch(staged, ROLLBACK)
     assert live(staged) == ["old"]
 
 

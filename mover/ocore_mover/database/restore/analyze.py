@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 from psycopg import sql
 
-from ..deadline import Token
-from .connect import Connection, connect, set_timeouts
-from .credentials import Credentials
+from ocore_mover.database.connect import Connection, connect, set_timeouts
+from ocore_mover.database.credentials import Credentials
+from ocore_mover.deadline import Token
 
 APPLICATION = "ocore-analyze"
 #: A partitioned table's ANALYZE reads its partitions too: only the root of each tree, and what is in none.

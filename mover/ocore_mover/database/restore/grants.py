@@ -9,12 +9,11 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-
-from .. import settings
-from ..errors import MoverError
-from . import toc
-from .connect import Connection
-from .programs import Program
+from ocore_mover import settings
+from ocore_mover.database import toc
+from ocore_mover.database.connect import Connection
+from ocore_mover.database.programs import Program
+from ocore_mover.errors import MoverError
 
 _APPLIED = ("GRANT ", "REVOKE ", "ALTER DEFAULT PRIVILEGES ", "COMMENT ON ", "CREATE EXTENSION ")
 

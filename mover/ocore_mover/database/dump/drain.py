@@ -10,11 +10,10 @@ from pathlib import Path
 
 from ocore_crds import failpoints
 from ocore_crds.manifest import StoredObject
-
-from ..deadline import Token
-from . import inotify
-from .follow import STEP, Follower, Sink
-from .programs import Running
+from ocore_mover.database.dump import inotify
+from ocore_mover.database.dump.follow import STEP, Follower, Sink
+from ocore_mover.database.programs import Running
+from ocore_mover.deadline import Token
 
 #: Files handed on at the same time: small ones wait for the store's answer, not for the processor.
 WORKERS = 6

@@ -8,10 +8,9 @@ from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact
-
-from . import position, sessions
-from .connect import Connection, quoted, set_timeouts, translating
-from .position import Mark, Names, Position
+from ocore_mover.database import position, sessions
+from ocore_mover.database.connect import Connection, quoted, set_timeouts, translating
+from ocore_mover.database.position import Mark, Names, Position
 
 _DROP_TIMEOUT = "300s"
 _CREATE_TIMEOUT = "300s"

@@ -15,11 +15,10 @@ from backports import zstd
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact, StoredObject
 from ocore_crds.quantity import human
-
-from ..chunks import DECOMPRESSED_CHUNK
-from ..errors import Corrupt, MoverError
-from ..report import Counter
-from ..store.base import Store
+from ocore_mover.chunks import DECOMPRESSED_CHUNK
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
 
 #: Files fetched at the same time.
 WORKERS = 4

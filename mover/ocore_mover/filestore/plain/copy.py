@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
-
-from ..errors import MoverError
-from ..report import Counter
-from ..store.base import Store
-from . import tar
-from .folders import ClaimFolders, filesystem_error
-from .index import Entry, plain_line
-from .links import open_below
-from .packset import SAMPLE, Lanes, Pack, PackSet, copy_content, run_workers
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore import tar
+from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.index import Entry, plain_line
+from ocore_mover.filestore.links import open_below
+from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content, run_workers
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
 
 #: Files that one worker takes at a time: all of one folder.
 BATCH = 64

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from ocore_crds import conditions, failpoints
-
-from ..errors import MoverError
-from ..store.folder import sync_folder
-from .folders import ClaimFolders, filesystem_error, remove_tree
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore.folders import ClaimFolders, filesystem_error, remove_tree
+from ocore_mover.store.folder import sync_folder
 
 Position = Literal["Old", "Between", "New", "Nothing"]
 

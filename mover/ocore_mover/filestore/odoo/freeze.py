@@ -12,9 +12,8 @@ from typing import Self
 import structlog
 
 from ocore_crds.naming import short_id
-
-from .folders import ClaimFolders, FolderNotWritable, filesystem_error, remove_tree
-from .links import LinksUnsupported, by_folder, link_names, names_in, opened
+from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, filesystem_error, remove_tree
+from ocore_mover.filestore.links import LinksUnsupported, by_folder, link_names, names_in, opened
 
 log = structlog.get_logger()
 

@@ -9,9 +9,8 @@ from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact
-
-from ..errors import MoverError
-from .connect import Connection, query_failure, quoted
+from ocore_mover.database.connect import Connection, query_failure, quoted
+from ocore_mover.errors import MoverError
 
 _NAME = r'("(?:[^"]|"")+"|[^\s;]+)'
 _CREATE = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?{_NAME}(?: WITH SCHEMA {_NAME})?$")

@@ -13,10 +13,9 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
-
-from ..deadline import Token
-from ..errors import MoverError
-from .connect import Connection, Server, connect, set_timeouts, translating
+from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-snapshot"
 #: Odoo's garbage collection holds its SHARE lock while it unlinks. Waiting behind it blocks nobody else.

@@ -13,20 +13,19 @@ import structlog
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
-
-from ..chunks import READ_CHUNK
-from ..disk import start_writeback, sync_filesystem
-from ..errors import Corrupt, MoverError
-from ..report import Counter
-from ..store.base import Store
-from . import index
-from .folders import ODOO_FOLDER, ClaimFolders, filesystem_error, remove_tree
-from .hold import HoldSet, write_all
-from .index import Entry
-from .links import ensure_folder, names_in, opened
-from .packset import run_workers
-from .plain_restore import stage_plain
-from .unpack import Restored, contents
+from ocore_mover.chunks import READ_CHUNK
+from ocore_mover.disk import start_writeback, sync_filesystem
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore import index
+from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, filesystem_error, remove_tree
+from ocore_mover.filestore.index import Entry
+from ocore_mover.filestore.links import ensure_folder, names_in, opened
+from ocore_mover.filestore.odoo.hold import HoldSet, write_all
+from ocore_mover.filestore.packset import run_workers
+from ocore_mover.filestore.plain.restore import stage_plain
+from ocore_mover.filestore.unpack import Restored, contents
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
 
 __all__ = ["Restored", "add_missing", "stage_plain"]
 

@@ -9,17 +9,17 @@ import psycopg
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact
-
-from ..deadline import Token
-from ..errors import MoverError
-from ..report import Counter
-from ..store.base import Store
-from . import create, extensions, grants, position, toc
-from .analyze import analyze
-from .connect import Connection, Server, connect, connect_maintenance, set_timeouts, translating
-from .fetch import fetched
-from .position import Names, Position
-from .programs import Program, Running, ended, find, interrupted, passfile
+from ocore_mover.database import position, toc
+from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts, translating
+from ocore_mover.database.position import Names, Position
+from ocore_mover.database.programs import Program, Running, ended, find, interrupted, passfile
+from ocore_mover.database.restore import create, extensions, grants
+from ocore_mover.database.restore.analyze import analyze
+from ocore_mover.database.restore.fetch import fetched
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
 
 APPLICATION = "ocore-restore"
 #: For the restore's own sessions only: the last commits of a restore, which are ours and synchronous, flush what was

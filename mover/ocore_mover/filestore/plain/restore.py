@@ -11,18 +11,17 @@ from pathlib import PurePosixPath
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
-
-from ..disk import sync_filesystem
-from ..errors import Corrupt, MoverError
-from ..report import Counter
-from ..store.base import Store
-from . import index
-from .folders import ClaimFolders, filesystem_error, remove_tree
-from .hold import write_all
-from .index import Entry
-from .links import open_below
-from .packset import run_workers
-from .unpack import Restored, contents
+from ocore_mover.disk import sync_filesystem
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore import index
+from ocore_mover.filestore.folders import ClaimFolders, filesystem_error, remove_tree
+from ocore_mover.filestore.index import Entry
+from ocore_mover.filestore.links import open_below
+from ocore_mover.filestore.odoo.hold import write_all
+from ocore_mover.filestore.packset import run_workers
+from ocore_mover.filestore.unpack import Restored, contents
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX

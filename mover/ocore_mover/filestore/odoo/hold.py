@@ -19,12 +19,11 @@ from functools import cached_property
 import structlog
 
 from ocore_crds import conditions
-
-from ..disk import sync_filesystem
-from ..errors import MoverError
-from ..store.folder import sync_folder
-from .folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error, remove_tree
-from .links import NO_LINKS, LinksUnsupported, by_folder, ensure_folder, names_in, opened
+from ocore_mover.disk import sync_filesystem
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore.folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error, remove_tree
+from ocore_mover.filestore.links import NO_LINKS, LinksUnsupported, by_folder, ensure_folder, names_in, opened
+from ocore_mover.store.folder import sync_folder
 
 log = structlog.get_logger()
 

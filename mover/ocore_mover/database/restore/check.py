@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact
-
-from ..deadline import Token
-from ..errors import MoverError
-from .connect import Connection, Server, connect, translating
-from .position import Names
+from ocore_mover.database.connect import Connection, Server, connect, translating
+from ocore_mover.database.position import Names
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-check"
 

@@ -9,11 +9,10 @@ import structlog
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
-
-from ..errors import MoverError
-from . import position, sessions
-from .connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
-from .position import Names, Position
+from ocore_mover.database import position, sessions
+from ocore_mover.database.connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
+from ocore_mover.database.position import Names, Position
+from ocore_mover.errors import MoverError
 
 log = structlog.get_logger()
 

@@ -3,11 +3,11 @@
 from typing import Literal
 
 from ocore_crds import conditions
-
-from ..errors import MoverError
-from . import create, position, sessions
-from .connect import Server
-from .switch import DatabaseSwitch
+from ocore_mover.database import position, sessions
+from ocore_mover.database.connect import Server
+from ocore_mover.database.restore import create
+from ocore_mover.database.switch.switch import DatabaseSwitch
+from ocore_mover.errors import MoverError
 
 What = Literal["previous", "restored"]
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import psycopg
 import structlog
 
-from ..report import Counter
-from .connect import Connection
+from ocore_mover.database.connect import Connection
+from ocore_mover.report import Counter
 
 log = structlog.get_logger()
 

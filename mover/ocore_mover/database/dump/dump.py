@@ -19,19 +19,18 @@ from pathlib import Path
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact, StoredObject
-
-from ..deadline import Token
-from ..errors import MoverError
-from ..report import Counter
-from ..store.base import Store
-from . import toc
-from .artifact import DatabaseProperties
-from .connect import Server, connect
-from .drain import Drain
-from .dump_progress import DumpProgress
-from .follow import Adoption, CompressedUpload, Sink, Upload
-from .programs import Program, Running, ended, find, interrupted, passfile
-from .snapshot_export import Exported
+from ocore_mover.database import toc
+from ocore_mover.database.artifact import DatabaseProperties
+from ocore_mover.database.connect import Server, connect
+from ocore_mover.database.dump.drain import Drain
+from ocore_mover.database.dump.export import Exported
+from ocore_mover.database.dump.follow import Adoption, CompressedUpload, Sink, Upload
+from ocore_mover.database.dump.progress import DumpProgress
+from ocore_mover.database.programs import Program, Running, ended, find, interrupted, passfile
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
 
 FOLDER = "database/"
 #: How long pg_dump waits for a table that a migration has locked (milliseconds).
