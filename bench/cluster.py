@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from figures import Figure, at_most, limit, table, write
 
-from support.cluster import GROUP, POD_SECURITY, RESTRICTED, Cluster, Object, unique, wait_for
-from support.operator import Operator
-from support.site import IMAGE, Servers, Site, make_site
+from support.cluster.cluster import GROUP, POD_SECURITY, RESTRICTED, Cluster, Object, unique, wait_for
+from support.cluster.operator import Operator
+from support.cluster.site import IMAGE, Servers, Site, make_site
 
 #: A whole rollback may take so many times a plain restore, and that for all Jobs together (issue 4).
 ROLLBACK_RATIO, ROLLBACK_JOBS_SECONDS = 1.15, 10

@@ -19,14 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-for part in ("", "crds", "mover"):
+for part in ("crds", "mover", "tests"):
     sys.path.insert(0, str(REPOSITORY / part))
 
 from figures import Figure, at_most, faster, limit, table, write
 from memory import touch_free_memory
-from tests.support.disk import Peak
-from tests.support.mover_site import Site, make_site
-from tests.support.postgres_majors import Server, running
 
 from ocore_crds.manifest import DatabaseArtifact
 from ocore_crds.protocol import Step
@@ -37,6 +34,9 @@ from ocore_mover.deadline import Token
 from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter, Reporter
 from ocore_mover.store import Store, open_store
+from support.mover.disk import Peak
+from support.mover.postgres_majors import Server, running
+from support.mover.site import Site, make_site
 
 JOBS = 2
 PREFIX = "environments/e/snapshots/s/1/"

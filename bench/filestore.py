@@ -29,8 +29,8 @@ from figures import Figure, faster, limit, table, write
 from memory import touch_free_memory
 from versitygw import Versitygw, empty
 
-from support.s3_server import BUCKET, S3Server
-from support.seaweed import SeaweedFS
+from support.mover.s3_server import BUCKET, S3Server
+from support.mover.seaweed import SeaweedFS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT = "11111111-1111-4111-8111-111111111111"

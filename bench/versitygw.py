@@ -9,8 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.s3_server import BUCKET, READY_SECONDS, S3Server
-from support.seaweed import free_ports
+from support.mover.s3_server import BUCKET, READY_SECONDS, S3Server
+from support.mover.seaweed import free_ports
 
 
 class Versitygw(S3Server):

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.cluster import Cluster
-from support.operator import Operator
-from support.site import Servers
+from support.cluster.cluster import Cluster
+from support.cluster.operator import Operator
+from support.cluster.site import Servers
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,11 @@ from typing import Literal
 
 from ocore_crds.failpoints import REGISTRY
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
-from support import node
-from support.cluster import Cluster, Object, condition, is_true, wait_for
-from support.operator import Operator
-from support.promises import fresh, holds_all_promises, is_no_snapshot, marker, set_marker, terminal_in_time
-from support.site import Servers, Site, make_site
+from support.cluster import node
+from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.operator import Operator
+from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, marker, set_marker, terminal_in_time
+from support.cluster.site import Servers, Site, make_site
 
 SERVER = "postgres-soak"
 #: Snapshots that are kept at most: beyond, one is deleted whatever was drawn.

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.cluster import GROUP, Cluster, Object, condition, is_true, unique
-from support.operator import Operator
-from support.site import Servers, Site, claim, create_database, make_site, secret
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique
+from support.cluster.operator import Operator
+from support.cluster.site import Servers, Site, claim, create_database, make_site, secret
 
 #: From the object's creation to its terminal state, in seconds, where nothing but bad input is in the way.
 BOUND = 150

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import Cluster, wait_for
-from support.site import IMAGE, S3_ACCESS_KEY, S3_SECRET_KEY, Servers, Site, make_site, secret
+from support.cluster.cluster import Cluster, wait_for
+from support.cluster.site import IMAGE, S3_ACCESS_KEY, S3_SECRET_KEY, Servers, Site, make_site, secret
 
 #: Restores a snapshot with PostgreSQL's and Debian's own tools only, as docs/format.md says; nothing of ours is imported.
 BY_HAND = Path(__file__).with_name("restore_by_hand.py")

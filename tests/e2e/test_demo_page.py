@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from support.cluster import Cluster, wait_for
-from support.site import Servers, make_site
+from support.cluster.cluster import Cluster, wait_for
+from support.cluster.site import Servers, make_site
 
 #: Nothing that phones home, no GPU, no QUIC; a profile of its own that goes away with the test.
 BROWSER = (

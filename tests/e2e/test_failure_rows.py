@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client
 
-from support.cluster import Cluster, Object, condition, is_true, unique
-from support.failpoints import armed, at_failpoint, running_pod
-from support.operator import Operator
-from support.promises import (
+from support.cluster.cluster import Cluster, Object, condition, is_true, unique
+from support.cluster.failpoints import armed, at_failpoint, running_pod
+from support.cluster.operator import Operator
+from support.cluster.promises import (
     fresh,
     holds_all_promises,
     is_no_snapshot,
@@ -24,7 +24,7 @@ from support.promises import (
     set_marker,
     stored_keys,
 )
-from support.site import Servers, Site, make_site
+from support.cluster.site import Servers, Site, make_site
 
 
 @pytest.fixture(scope="module")

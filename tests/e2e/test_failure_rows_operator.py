@@ -8,11 +8,11 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from ocore_crds.naming import LABEL_COMMAND
-from support import node
-from support.cluster import Cluster, Object, condition, is_true, wait_for
-from support.operator import NAMESPACE, Operator
-from support.promises import fresh, holds_all_promises, is_no_snapshot, manifest
-from support.site import Servers, Site, make_site
+from support.cluster import node
+from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.operator import NAMESPACE, Operator
+from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, manifest
+from support.cluster.site import Servers, Site, make_site
 
 #: Seconds in which the operator is in step again after it has missed something.
 IN_STEP = 70

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support import node
-from support.cluster import GROUP, Cluster, condition, is_true, unique, wait_for
-from support.failpoints import armed
-from support.faulty_http import Faults, FaultyProxy, Request
-from support.promises import fresh, holds_all_promises, is_no_snapshot, manifest, uploads
-from support.site import Servers, Site, make_site, secret
+from support.cluster import node
+from support.cluster.cluster import GROUP, Cluster, condition, is_true, unique, wait_for
+from support.cluster.failpoints import armed
+from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, manifest, uploads
+from support.cluster.site import Servers, Site, make_site, secret
+from support.mover.faulty_http import Faults, FaultyProxy, Request
 
 MIB = 1024 * 1024
 
@@ -91,7 +91,7 @@ exit 1
 """
 
 
-@pytest.mark.long  # two minutes; tests/unit/mover_database/test_dump.py proves the row at once
+@pytest.mark.long  # two minutes; tests/unit/mover/database/test_dump.py proves the row at once
 @pytest.mark.parametrize("victim", ["first", "last"])
 def test_row_10_truncated_dumps_are_no_snapshots(site: Site, victim: str) -> None:
     """pg_dump's leader, or one of its workers, is killed after a random number of bytes in each attempt."""

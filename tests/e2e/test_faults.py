@@ -9,9 +9,9 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from ocore_crds.failpoints import REGISTRY
-from support.cluster import Cluster, condition, is_true
-from support.operator import NAMESPACE, Operator
-from support.promises import (
+from support.cluster.cluster import Cluster, condition, is_true
+from support.cluster.operator import NAMESPACE, Operator
+from support.cluster.promises import (
     fresh,
     holds_all_promises,
     is_no_snapshot,
@@ -20,7 +20,7 @@ from support.promises import (
     roll_back,
     set_marker,
 )
-from support.site import Servers, Site, make_site
+from support.cluster.site import Servers, Site, make_site
 
 SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-"))]
 RESTORE_POINTS = [n for n in REGISTRY if n.startswith("restore-")]

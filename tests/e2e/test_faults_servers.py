@@ -12,10 +12,10 @@ import pytest
 
 from ocore_crds.failpoints import REGISTRY
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
-from support import node
-from support.cluster import Cluster, Object, is_true, wait_for
-from support.operator import NAMESPACE, Operator
-from support.promises import (
+from support.cluster import node
+from support.cluster.cluster import Cluster, Object, is_true, wait_for
+from support.cluster.operator import NAMESPACE, Operator
+from support.cluster.promises import (
     fresh,
     holds_all_promises,
     is_no_snapshot,
@@ -24,7 +24,7 @@ from support.promises import (
     set_marker,
     terminal_in_time,
 )
-from support.site import Servers, Site, make_site
+from support.cluster.site import Servers, Site, make_site
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

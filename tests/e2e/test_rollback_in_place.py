@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from support.cluster import Cluster, Object, condition, is_true, wait_for
-from support.promises import fresh, holds_all_promises, marker, old_or_new, roll_back, set_marker
-from support.site import Servers, Site, make_site
+from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, roll_back, set_marker
+from support.cluster.site import Servers, Site, make_site
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from typing import Literal
 
 import pytest
 
-from support.cluster import Cluster, Object, condition, is_true, wait_for
-from support.operator import Operator
-from support.site import Servers, Site, make_site
+from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.operator import Operator
+from support.cluster.site import Servers, Site, make_site
 
 
 def keys(site: Site) -> list[str]:

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from e2e.soak import plan, soak
-from support.cluster import Cluster
-from support.operator import Operator
-from support.site import Servers
+from support.cluster.cluster import Cluster
+from support.cluster.operator import Operator
+from support.cluster.site import Servers
 
 
 @pytest.mark.timeout(1200)

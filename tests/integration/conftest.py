@@ -5,8 +5,8 @@ import subprocess
 import pytest
 import yaml
 
-from support.cluster import REPOSITORY, Cluster, wait_for
-from support.operator import NAMESPACE, RELEASE
+from support.cluster.cluster import REPOSITORY, Cluster, wait_for
+from support.cluster.operator import NAMESPACE, RELEASE
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from kubernetes import client
 
-from support.chart import CHART, Helm, HelmError, find, snapshot
-from support.cluster import GROUP as API
-from support.cluster import REPOSITORY, Cluster, Object, is_true
-from support.crd_rules import changed, nodes, schema_of
-from support.crd_samples import SPECS, sample
-from support.operator import NAMESPACE, RELEASE, Operator
+from support.cluster.chart import CHART, Helm, HelmError, find, snapshot
+from support.cluster.cluster import GROUP as API
+from support.cluster.cluster import REPOSITORY, Cluster, Object, is_true
+from support.cluster.operator import NAMESPACE, RELEASE, Operator
+from support.crds.rules import changed, nodes, schema_of
+from support.crds.samples import SPECS, sample
 
 #: An operator that never starts: what is compared must not be written meanwhile.
 VALUES: Object = {"operator": {"image": {"repository": "localhost/absent", "pullPolicy": "Never"}}}

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.chart import Helm, find, snapshot
-from support.cluster import GROUP as API
-from support.cluster import Cluster, Object, unique, wait_for
-from support.operator import NAMESPACE, RELEASE
+from support.cluster.chart import Helm, find, snapshot
+from support.cluster.cluster import GROUP as API
+from support.cluster.cluster import Cluster, Object, unique, wait_for
+from support.cluster.operator import NAMESPACE, RELEASE
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,8 +10,8 @@ import yaml
 from ocore_crds.kinds import KINDS
 from ocore_operator.kube import client
 from ocore_operator.settings import Settings
-from support.chart import CHART, FOREIGN, Helm, HelmError, environment, find
-from support.cluster import REPOSITORY, Cluster, Object, documents, unique
+from support.cluster.chart import CHART, FOREIGN, Helm, HelmError, environment, find
+from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
 
 MONITORED = {"metrics": {"monitor": {"kind": "PodMonitor", "interval": "1m", "labels": {"team": "a"}}}}
 EVERYTHING: Object = {

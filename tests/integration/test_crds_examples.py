@@ -12,8 +12,8 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from ocore_crds.kinds import KINDS
-from support.cluster import REPOSITORY, Cluster, Object, documents, unique, wait_for
-from support.statuses import ALL, Sample
+from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique, wait_for
+from support.operator.statuses import ALL, Sample
 
 EXAMPLES = REPOSITORY / "examples"
 FILES = [

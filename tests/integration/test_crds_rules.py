@@ -14,8 +14,8 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from ocore_crds.kinds import KINDS
-from support.cluster import Cluster
-from support.crd_rules import (
+from support.cluster.cluster import Cluster
+from support.crds.rules import (
     LIST_KEYS,
     REMOVED,
     VALIDATIONS,
@@ -29,10 +29,10 @@ from support.crd_rules import (
     rules,
     schema_of,
 )
-from support.crd_rules import (
+from support.crds.rules import (
     crds as shipped_crds,
 )
-from support.crd_samples import CEL, COMPANIONS, FREE, MINIMAL, PATTERNS, SPECS, STORED, Cel, sample
+from support.crds.samples import CEL, COMPANIONS, FREE, MINIMAL, PATTERNS, SPECS, STORED, Cel, sample
 
 SCHEMAS = {kind: schema_of(crd) for kind, crd in shipped_crds().items()}
 BY_KIND = {kind.kind: kind for kind in KINDS}

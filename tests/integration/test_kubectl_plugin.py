@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.cluster import REPOSITORY, Cluster, Object, wait_for
-from support.crd_samples import UUID
+from support.cluster.cluster import REPOSITORY, Cluster, Object, wait_for
+from support.crds.samples import UUID
 
 NOW = "2026-01-31T12:00:00Z"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import POD_SECURITY, REPOSITORY, Cluster, Object, pod, unique, wait_for
-from support.site import DEMO_IMAGE, claim
+from support.cluster.cluster import POD_SECURITY, REPOSITORY, Cluster, Object, pod, unique, wait_for
+from support.cluster.site import DEMO_IMAGE, claim
 
 SCRIPT = REPOSITORY / "localcluster/cluster"
 

@@ -16,7 +16,7 @@ from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS, Kube
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from ocore_operator.kube.transport import Transport, connect
-from support.cluster import GROUP, Cluster, unique
+from support.cluster.cluster import GROUP, Cluster, unique
 
 PROJECT = "11111111-2222-4333-8444-555555555555"
 

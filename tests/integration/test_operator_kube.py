@@ -7,14 +7,14 @@ from typing import TypeVar
 
 import pytest
 import yaml
-from operator_process import free_port
 
 from ocore_operator.errors import AlreadyExists, ApiError, Conflict, Invalid, Unavailable
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, MANAGER_HOLD, PODS, SNAPSHOTS, Kube
 from ocore_operator.kube.resources import Object
 from ocore_operator.kube.transport import Transport, connect
-from support.cluster import GROUP, Cluster, pod
+from support.cluster.cluster import GROUP, Cluster, pod
+from support.operator.process import free_port
 
 T = TypeVar("T")
 PROJECT = "11111111-2222-4333-8444-555555555555"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from operator_process import OperatorProcess, Proxy, api_address, kubeconfig_through, sleep_until
 
-from support.cluster import GROUP, Cluster, Object, condition, unique, wait_for
+from support.cluster.cluster import GROUP, Cluster, Object, condition, unique, wait_for
+from support.operator.process import OperatorProcess, Proxy, api_address, kubeconfig_through, sleep_until
 
 PROJECT = "11111111-2222-4333-8444-555555555555"
 #: Short times, so that a test takes seconds.

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from operator_process import OperatorProcess
 
 from ocore_crds.failpoints import REGISTRY
-from support.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
-from support.site import claim
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
+from support.cluster.site import claim
+from support.operator.process import OperatorProcess
 
 IMAGE = "localhost/ocore-snapshots/mover:17"
 PROJECT = "11111111-2222-4333-8444-555555555555"

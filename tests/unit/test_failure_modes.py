@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import REPOSITORY
+from support.cluster.cluster import REPOSITORY
 
 TABLE = REPOSITORY / "docs/failure-modes.md"
 #: Rows that have to be proven by now; the others come with the resource that they are about.

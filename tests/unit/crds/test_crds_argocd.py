@@ -8,8 +8,8 @@ import yaml
 from lupa.lua51 import LuaRuntime  # Argo CD runs Lua 5.1
 
 from ocore_crds.kinds import KINDS
-from support.cluster import documents
-from support.statuses import ALL, Sample
+from support.cluster.cluster import documents
+from support.operator.statuses import ALL, Sample
 
 CUSTOMIZATION = "resource.customizations.health.ocore.dev_"
 

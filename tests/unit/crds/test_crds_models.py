@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ocore_crds import base, quantity
 from ocore_crds.kinds import KINDS, Kind
 from ocore_crds.schema import structural
-from support.crd_samples import MINIMAL, PATTERNS, SPECS
+from support.crds.samples import MINIMAL, PATTERNS, SPECS
 
 BY_KIND = {kind.kind: kind for kind in KINDS}
 

@@ -14,7 +14,7 @@ from psycopg import sql
 from demo_app.database import Connection, connect, create_schema
 from demo_app.filestore import Filestore
 from demo_app.settings import Settings
-from support.postgres_majors import Role, Server, create_role, running, write_secret
+from support.mover.postgres_majors import Role, Server, create_role, running, write_secret
 
 
 class Postgres:

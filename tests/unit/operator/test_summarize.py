@@ -4,13 +4,13 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from operator_builders import at, snapshot, started
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus, Operation
 from ocore_crds.snapshot import Progress, SnapshotStatus
 from ocore_operator import summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from support.operator.objects import at, snapshot, started
 
 ENDS = st.sampled_from(
     [

@@ -1,0 +1,277 @@
+"""A real cluster for tests: apply, get, wait, run Jobs, read logs. Refuses any cluster that is not a local one."""
+
+import json
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
+from urllib3.exceptions import HTTPError
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+T = TypeVar("T")
+Object = dict[str, Any]
+GROUP = "ocore.dev/v1alpha1"
+
+
+class TimedOutError(AssertionError):
+    """A wait ended at its deadline; the message has the last thing seen."""
+
+
+def wait_for(what: str, poll: Callable[[], T | None], timeout: float = 60, interval: float = 0.2) -> T:
+    """The first truthy answer of `poll`; fails with the last exception or answer at the deadline (seconds)."""
+    deadline = time.monotonic() + timeout
+    last: object = None
+    while True:
+        try:
+            answer = poll()
+            if answer:
+                return answer
+            last = answer
+        except (ApiException, HTTPError, OSError, AssertionError) as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise TimedOutError(f"{what}: not within {timeout:.0f} s; last seen: {last!r}")
+        time.sleep(interval)
+
+
+def unique(prefix: str) -> str:
+    """A name that no earlier run has used."""
+    return f"{prefix}-{secrets.token_hex(3)}"
+
+
+def cluster_env(repository: Path = REPOSITORY) -> dict[str, str]:
+    """KUBECONFIG and PATH of the local cluster, as `localcluster/cluster env` prints them."""
+    script = f'eval "$({repository}/localcluster/cluster env)"; env -0'
+    output = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout
+    return dict(item.split("=", 1) for item in output.split("\0") if "=" in item)
+
+
+class Cluster:
+    """The local cluster."""
+
+    def __init__(self) -> None:
+        self.env = cluster_env()
+        kubeconfig = self.env["KUBECONFIG"]
+        loaded = yaml.safe_load(Path(kubeconfig).read_text())
+        servers = {c["cluster"]["server"] for c in loaded["clusters"]}
+        if not all(s.startswith("https://127.0.0.1:") for s in servers):
+            raise RuntimeError(f"tests run on a local cluster only, not on {servers}")
+        self.api = config.new_client_from_config(kubeconfig)
+        self.dynamic = DynamicClient(self.api)
+        self.core = client.CoreV1Api(self.api)
+
+    # --- objects -----------------------------------------------------------------------------------------
+    def resource(self, kind: str) -> Any:
+        """`Deployment`, `Snapshot`, … of any group; the first that fits."""
+        versions = {
+            "Deployment": "apps/v1",
+            "StatefulSet": "apps/v1",
+            "Job": "batch/v1",
+            "Lease": "coordination.k8s.io/v1",
+            "Environment": GROUP,
+            "SnapshotStore": GROUP,
+            "Snapshot": GROUP,
+            "Rollback": GROUP,
+            "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+            "ValidatingAdmissionPolicy": "admissionregistration.k8s.io/v1",
+        }
+        return self.dynamic.resources.get(api_version=versions.get(kind, "v1"), kind=kind)
+
+    def apply(self, *objects: Object, manager: str = "test") -> None:
+        """Server-side apply, forced."""
+        for obj in objects:
+            self.dynamic.resources.get(api_version=obj["apiVersion"], kind=obj["kind"]).server_side_apply(
+                body=obj,
+                name=obj["metadata"]["name"],
+                namespace=obj["metadata"].get("namespace"),
+                field_manager=manager,
+                force_conflicts=True,
+            )
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """The object, or None."""
+        try:
+            return dict(self.resource(kind).get(name=name, namespace=namespace).to_dict())
+        except NotFoundError:
+            return None
+
+    def objects(self, kind: str, namespace: str | None = None, selector: str | None = None) -> list[Object]:
+        """All objects of the kind in the namespace."""
+        found = self.resource(kind).get(namespace=namespace, label_selector=selector)
+        return [dict(o) for o in found.to_dict()["items"]]
+
+    def delete(self, kind: str, name: str, namespace: str | None = None, **body: Any) -> None:
+        """Deletes in the background; an absent object does not matter."""
+        try:
+            self.resource(kind).delete(name=name, namespace=namespace, body={"propagationPolicy": "Background", **body})
+        except NotFoundError:
+            return
+
+    def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> None:
+        """Merge patch."""
+        self.resource(kind).patch(
+            body=body, name=name, namespace=namespace, content_type="application/merge-patch+json"
+        )
+
+    def wait(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        predicate: Callable[[Object], bool],
+        timeout: float = 60,
+        what: str = "",
+    ) -> Object:
+        """The object once the predicate holds; the deadline's message has its last status."""
+        last: Object | None = None
+
+        def poll() -> Object | None:
+            nonlocal last
+            last = self.get(kind, name, namespace)
+            return last if last is not None and predicate(last) else None
+
+        try:
+            return wait_for(f"{kind} {namespace}/{name} {what}", poll, timeout)
+        except TimedOutError as error:
+            status = json.dumps((last or {}).get("status"), indent=1, default=str)
+            raise TimedOutError(f"{error}\nstatus: {status}") from None
+
+    def wait_gone(self, kind: str, name: str, namespace: str | None, timeout: float = 60) -> None:
+        """Until the object does not exist."""
+        wait_for(f"{kind} {namespace}/{name} gone", lambda: self.get(kind, name, namespace) is None, timeout)
+
+    # --- namespaces and pods -----------------------------------------------------------------------------
+    def namespace(self, prefix: str) -> str:
+        """A new namespace under the restricted pod security standard."""
+        name = unique(prefix)
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {
+                    "name": name,
+                    "labels": {"pod-security.kubernetes.io/enforce": "restricted", "ocore.dev/test": "true"},
+                },
+            }
+        )
+        self.wait("ServiceAccount", "default", name, lambda _: True, 30)
+        return name
+
+    def pods(self, namespace: str, selector: str) -> list[Object]:
+        """Pods by label selector."""
+        return self.objects("Pod", namespace, selector)
+
+    def logs(self, namespace: str, pod: str, **options: Any) -> str:
+        """The log of a pod's only container."""
+        return str(self.core.read_namespaced_pod_log(pod, namespace, **options))
+
+    def kubectl(self, *arguments: str, check: bool = True, stdin: str | None = None, timeout: float = 120) -> str:
+        """kubectl of the local cluster; its stdout."""
+        done = subprocess.run(
+            ["kubectl", *arguments],
+            env={**os.environ, **self.env},
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done.stdout if check else done.stdout + done.stderr
+
+    def run_pod(
+        self, namespace: str, image: str, command: list[str], *, timeout: float = 120, **spec: Any
+    ) -> tuple[int, str]:
+        """Runs a pod to its end; exit code and log."""
+        name = unique("run")
+        self.apply(pod(name, namespace, image, command, **spec))
+        done = self.wait(
+            "Pod", name, namespace, lambda p: p.get("status", {}).get("phase") in ("Succeeded", "Failed"), timeout
+        )
+        state = done["status"]["containerStatuses"][0]["state"]["terminated"]
+        log = self.logs(namespace, name)
+        self.delete("Pod", name, namespace)
+        return int(state["exitCode"]), log
+
+
+RESTRICTED: Object = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+POD_SECURITY: Object = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "runAsGroup": 65532,
+    "fsGroup": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def pod(
+    name: str,
+    namespace: str,
+    image: str,
+    command: list[str],
+    *,
+    claims: dict[str, str] | None = None,
+    secrets_: dict[str, str] | None = None,
+    env: dict[str, str] | None = None,
+) -> Object:
+    """A restricted pod; `claims` and `secrets_` map a mount path to a claim's or Secret's name."""
+    volumes: list[Object] = [{"name": "tmp", "emptyDir": {}}]
+    mounts: list[Object] = [{"name": "tmp", "mountPath": "/tmp"}]
+    for index, (path, claim) in enumerate((claims or {}).items()):
+        volumes.append({"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim}})
+        mounts.append({"name": f"claim-{index}", "mountPath": path})
+    for index, (path, secret) in enumerate((secrets_ or {}).items()):
+        volumes.append({"name": f"secret-{index}", "secret": {"secretName": secret, "defaultMode": 0o440}})
+        mounts.append({"name": f"secret-{index}", "mountPath": path, "readOnly": True})
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": POD_SECURITY,
+            "automountServiceAccountToken": False,
+            "containers": [
+                {
+                    "name": "main",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": command,
+                    "env": [{"name": k, "value": v} for k, v in (env or {}).items()],
+                    "securityContext": RESTRICTED,
+                    "volumeMounts": mounts,
+                }
+            ],
+            "volumes": volumes,
+        },
+    }
+
+
+def condition(obj: Object, type_: str) -> Object | None:
+    """A condition of a resource."""
+    return next((c for c in obj.get("status", {}).get("conditions", []) if c["type"] == type_), None)
+
+
+def is_true(obj: Object, type_: str) -> bool:
+    """Whether a condition is True."""
+    found = condition(obj, type_)
+    return found is not None and found["status"] == "True"
+
+
+def documents(path: Path) -> Iterator[Object]:
+    """The YAML documents of a file."""
+    yield from (d for d in yaml.safe_load_all(path.read_text()) if d)

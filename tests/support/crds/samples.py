@@ -1,0 +1,317 @@
+"""Objects that the API server accepts, values for each pattern, and what to try for each CEL rule."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ocore_crds import base, environment, snapshotstore
+from ocore_crds.schema import structural
+from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
+
+UUID = "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
+OTHER_UUID = "1f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
+TIME = "2026-01-31T23:59:59Z"
+
+ENVIRONMENT: Object = {
+    "id": UUID,
+    "projectId": UUID,
+    "type": "production",
+    "storeRef": {"name": "main"},
+    "database": {
+        "secretRef": {"name": "shop-db"},
+        "adminSecretRef": {"name": "shop-db-admin"},
+        "capacity": "100Gi",
+    },
+    "filestore": {"claimName": "shop-files", "path": "filestore/shop", "layout": "Odoo", "missingFiles": "Fail"},
+    "config": {"configMapRef": {"name": "shop-conf"}},
+    "workloads": [{"kind": "Deployment", "name": "shop"}, {"kind": "StatefulSet", "name": "shop-cron"}],
+    "scratch": {"size": "20Gi", "storageClassName": "fast"},
+    "jobs": {
+        "resources": {
+            "requests": {"cpu": "500m", "memory": "512Mi"},
+            "limits": {"cpu": "2", "memory": "1Gi"},
+        },
+        "parallelism": 4,
+        "runAsUser": 101,
+        "runAsGroup": 101,
+        "fsGroup": 101,
+        "tolerations": [{"key": "tier", "operator": "Equal", "value": "db", "effect": "NoSchedule"}],
+    },
+}
+S3_STORE: Object = {
+    "s3": {
+        "bucket": "snapshots",
+        "prefix": "team-a/shop",
+        "endpoint": "https://s3.example.org:9000",
+        "region": "eu-central-1",
+        "pathStyle": True,
+        "caBundle": {"name": "ca", "key": "ca.crt"},
+        "serverSideEncryption": {"algorithm": "aws:kms", "kmsKeyId": "alias/key"},
+        "credentialsSecretRef": {"name": "s3-keys"},
+    },
+    "serviceAccountName": "mover",
+    "maxConcurrentJobs": 4,
+}
+CLAIM_STORE: Object = {"claim": {"claimName": "backups", "path": "shop"}}
+SNAPSHOT: Object = {
+    "id": UUID,
+    "environmentRef": {"name": "shop"},
+    "trigger": "Deployment",
+    "deploymentId": OTHER_UUID,
+    "requestedBy": "ann@example.org",
+    "timeoutSeconds": 3600,
+    "pin": {"label": "before the audit"},
+    "deletionPolicy": "Retain",
+    "verify": "Checksums",
+}
+ROLLBACK: Object = {
+    "id": UUID,
+    "snapshotRef": {"name": "shop-1"},
+    "requestedBy": "ann@example.org",
+    "undoWindowSeconds": 3600,
+    "notAfter": TIME,
+    "timeoutSeconds": 7200,
+    "readyTimeoutSeconds": 300,
+}
+#: Kind → complete specs; together they have every field.
+SPECS: dict[str, tuple[Object, ...]] = {
+    "Environment": (ENVIRONMENT,),
+    "SnapshotStore": (S3_STORE, CLAIM_STORE),
+    "Snapshot": (SNAPSHOT,),
+    "Rollback": (ROLLBACK,),
+}
+#: Kind → a spec with nothing that may be left out.
+MINIMAL: dict[str, tuple[Object, ...]] = {
+    "Environment": (
+        {
+            "projectId": UUID,
+            "type": "staging",
+            "storeRef": {"name": "main"},
+            "database": {"secretRef": {"name": "shop-db"}},
+        },
+        {
+            "projectId": UUID,
+            "type": "staging",
+            "storeRef": {"name": "main"},
+            "filestore": {"claimName": "shop-files", "path": "files", "layout": "Plain"},
+            "workloads": [{"name": "shop"}],
+            "scratch": {},
+            "jobs": {"tolerations": [{}]},
+        },
+    ),
+    "SnapshotStore": (
+        {"s3": {"bucket": "snapshots", "caBundle": {"name": "ca"}, "serverSideEncryption": {}}},
+        {"claim": {"claimName": "backups"}},
+    ),
+    "Snapshot": ({"environmentRef": {"name": "shop"}, "pin": {}},),
+    "Rollback": ({"snapshotRef": {"name": "shop-1"}},),
+}
+#: What must change along with an enum's value (None: the default), or another rule refuses it.
+COMPANIONS: dict[tuple[str, str | None], Object] = {
+    ("spec.s3.serverSideEncryption.algorithm", value): {"spec.s3.serverSideEncryption.kmsKeyId": REMOVED}
+    for value in ("AES256", None)
+}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Values that a pattern takes and refuses, and how to make a long one."""
+
+    good: tuple[str, ...]
+    bad: tuple[str, ...]
+    prefix: str = ""
+    fill: str = "a"
+    suffix: str = ""
+
+    def long(self, length: int) -> str:
+        """A good value of that many characters."""
+        return self.prefix + self.fill * (length - len(self.prefix) - len(self.suffix)) + self.suffix
+
+
+def _pattern(model: type[base.Model], field: str) -> str:
+    return str(structural(model)["properties"][field]["pattern"])
+
+
+_PATHS = Pattern(
+    ("", "a", "a/b", ".hidden/x.y", "a=b"), ("/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a b", "a\n")
+)
+PATTERNS: dict[str, Pattern] = {
+    base.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
+    base.NAME_PATTERN: Pattern(("a", "a-b.c", "0"), ("A", "-a", "a-", "a_b", "a/b", "a\n")),
+    base.TIME_PATTERN: Pattern(
+        (TIME, "2026-01-31T23:59:59.123456Z"),
+        ("2026-01-31", "2026-01-31T23:59:59+01:00", "2026-01-31 23:59:59Z"),
+        prefix="2026-01-31T23:59:59.",
+        fill="0",
+        suffix="Z",
+    ),
+    _pattern(environment.Scratch, "size"): Pattern(
+        ("1", "20Gi", "1.5G", "100k"), ("", "-1", "1Kib", "Gi", "1 Gi", "1e3", "500m"), fill="1"
+    ),
+    _pattern(environment.ResourceList, "cpu"): Pattern(
+        ("1", "0.5", "500m"), ("", "-1", "1Gi", "m", "1.m", "half"), fill="1"
+    ),
+    _pattern(environment.Filestore, "path"): _PATHS,
+    _pattern(snapshotstore.S3, "prefix"): _PATHS,
+    _pattern(snapshotstore.S3, "bucket"): Pattern(("abc", "a-b.c", "0a0"), ("Abc", "-ab", "ab-", "a_b", "a/b")),
+    _pattern(snapshotstore.S3, "endpoint"): Pattern(
+        ("http://s3", "https://s3.example.org:9000", "https://[::1]:9000/"),
+        ("s3.example.org", "ftp://s3", "https://", "https://s3/path", "https://s3?x=1"),
+        prefix="https://",
+    ),
+    r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": Pattern(("A", "JobFailed"), ("", "1A", "Job Failed", "Job-Failed")),
+}
+FREE = Pattern(("", "x"), ())
+
+
+def sample(schema: Object) -> Any:
+    """A value that the schema takes, with every field."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "pattern" in schema:
+        return PATTERNS[schema["pattern"]].good[0] or "a"
+    if schema.get(INT_OR_STRING):
+        return "1"
+    match schema["type"]:
+        case "object" if "additionalProperties" in schema:
+            return {"key": sample(schema["additionalProperties"])}
+        case "object":
+            return {name: sample(child) for name, child in schema.get("properties", {}).items()}
+        case "array":
+            return [sample(schema["items"])]
+        case "integer":
+            return max(1, schema.get("minimum", 1))
+        case "number":
+            return 1.5
+        case "boolean":
+            return True
+    return "x"
+
+
+@dataclass(frozen=True)
+class Cel:
+    """What a CEL rule takes and refuses: changes to a complete object, on its creation or (with `update`) to a stored one."""
+
+    good: tuple[Object, ...]
+    bad: tuple[Object, ...]
+    update: bool = False
+    spec: int = 0
+
+
+def _fixed(field: str, other: Any, *, optional: bool = False, keep: Object | None = None, spec: int = 0) -> Cel:
+    """An immutable field: what may change beside it, and that it can be neither changed nor removed."""
+    bad: tuple[Object, ...] = ({field: other},)
+    if optional:
+        bad += ({field: REMOVED},)
+    return Cel(({}, keep or {}), bad, update=True, spec=spec)
+
+
+def _immutable(field: str) -> str:
+    return f"{field} cannot be changed; create a new object instead"
+
+
+_NEW_CLAIM = {"spec.s3": REMOVED, "spec.claim": CLAIM_STORE["claim"]}
+_NAME: dict[str, Cel] = {
+    "name too long: choose one of at most 200 characters": Cel(
+        ({"metadata.name": "a" * 200},), ({"metadata.name": "a" * 201}, {"metadata.name": "a" * 253})
+    )
+}
+#: Kind → path → message → what to try.
+CEL: dict[str, dict[str, dict[str, Cel]]] = {
+    "Environment": {
+        "": _NAME,
+        "spec": {
+            _immutable("id"): _fixed("spec.id", OTHER_UUID, optional=True, keep={"spec.type": "staging"}),
+            _immutable("projectId"): _fixed("spec.projectId", OTHER_UUID, keep={"spec.type": "staging"}),
+            "give a database, a filestore or both": Cel(
+                (
+                    {"spec.filestore": REMOVED},
+                    {"spec.database": REMOVED, "spec.filestore.layout": "Plain"},
+                ),
+                ({"spec.database": REMOVED, "spec.filestore": REMOVED},),
+            ),
+            "layout Odoo needs the database that names the files": Cel(
+                ({"spec.database": REMOVED, "spec.filestore.layout": "Plain"}, {"spec.filestore.layout": "Plain"}),
+                ({"spec.database": REMOVED},),
+            ),
+        },
+        "spec.filestore": {
+            "layout Plain needs a path below the claim's root": Cel(
+                ({"spec.filestore.layout": "Plain"}, {"spec.filestore.path": ""}),
+                (
+                    {"spec.filestore.layout": "Plain", "spec.filestore.path": ""},
+                    {"spec.filestore.layout": "Plain", "spec.filestore.path": REMOVED},
+                ),
+            )
+        },
+    },
+    "SnapshotStore": {
+        "": _NAME,
+        "spec": {
+            "give exactly one of s3, claim": Cel(
+                ({}, _NEW_CLAIM), ({"spec.s3": REMOVED}, {"spec.claim": CLAIM_STORE["claim"]})
+            ),
+            _immutable("claim"): Cel(
+                ({}, {"spec.maxConcurrentJobs": 1}),
+                ({"spec.claim.claimName": "other"}, {"spec.claim.path": "other"}),
+                update=True,
+                spec=1,
+            ),
+            "the kind of store cannot be changed; create a new SnapshotStore": Cel(
+                ({"spec.s3.endpoint": "https://moved.example.org"},), (_NEW_CLAIM,), update=True
+            ),
+        },
+        "spec.s3": {
+            _immutable("bucket"): _fixed("spec.s3.bucket", "other", keep={"spec.s3.region": "us-west-1"}),
+            _immutable("prefix"): _fixed("spec.s3.prefix", "other", optional=True, keep={"spec.s3.region": "eu"}),
+        },
+        "spec.s3.serverSideEncryption": {
+            "kmsKeyId goes with algorithm aws:kms": Cel(
+                (
+                    {},
+                    {"spec.s3.serverSideEncryption": {"algorithm": "AES256"}},
+                    {"spec.s3.serverSideEncryption": {"algorithm": "aws:kms"}},
+                ),
+                (
+                    {"spec.s3.serverSideEncryption.algorithm": "AES256"},
+                    {"spec.s3.serverSideEncryption": {"kmsKeyId": "k"}},
+                ),
+            )
+        },
+    },
+    "Snapshot": {
+        "": _NAME,
+        "spec": {
+            _immutable("id"): _fixed("spec.id", OTHER_UUID, optional=True, keep={"spec.pin": REMOVED}),
+            _immutable("environmentRef"): _fixed("spec.environmentRef.name", "other", keep={"spec.pin.label": "x"}),
+            _immutable("trigger"): _fixed("spec.trigger", "Manual", optional=True, keep={"spec.verify": "Full"}),
+            _immutable("deploymentId"): _fixed(
+                "spec.deploymentId", UUID, optional=True, keep={"spec.deletionPolicy": "Delete"}
+            ),
+            _immutable("requestedBy"): _fixed("spec.requestedBy", "bob", optional=True),
+            _immutable("timeoutSeconds"): _fixed("spec.timeoutSeconds", 60, keep={"spec.pin": {}}),
+            "verify cannot go back from Full": Cel(
+                ({"spec.pin": REMOVED},), ({"spec.verify": "Checksums"}, {"spec.verify": REMOVED}), update=True, spec=1
+            ),
+        },
+    },
+    "Rollback": {
+        "": _NAME,
+        "spec": {
+            "a Rollback cannot be changed; create a new one": Cel(
+                ({}, {"metadata.labels": {"a": "b"}}),
+                (
+                    {"spec.snapshotRef.name": "other"},
+                    {"spec.notAfter": REMOVED},
+                    {"spec.undoWindowSeconds": 0},
+                    {"spec.requestedBy": ""},
+                ),
+                update=True,
+            )
+        },
+    },
+}
+#: Kind → specs of stored objects that updates begin from, by `Cel.spec`.
+STORED: dict[str, tuple[Object, ...]] = {
+    **SPECS,
+    "Snapshot": (SNAPSHOT, changed({"spec": SNAPSHOT}, {"spec.verify": "Full"})["spec"]),
+}

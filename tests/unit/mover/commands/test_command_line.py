@@ -1,0 +1,178 @@
+"""Exit codes, help, and that a password never leaves the program."""
+
+import secrets
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from ocore_mover.__main__ import app
+from support.mover.beside import ENVIRONMENT, call, finish, start
+from support.mover.postgres_majors import Role, write_secret
+from support.mover.site import Site
+
+COMMANDS = ("probe", "probe-store", "snapshot", "verify", "restore", "switch", "delete", "cleanup", "inspect")
+UUID = "0b0f4b5e-58f4-4d0e-8a53-2b1f3f3f7c02"
+
+
+def test_every_command_is_there() -> None:
+    assert tuple(get_command(app).commands) == COMMANDS  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_that_parses(name: str) -> None:
+    """The example's options are options: parsed without being run."""
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    examples = [line.strip() for line in command.epilog.splitlines() if "python -m ocore_mover" in line]
+    assert examples
+    for example in examples:
+        words = example.split()[3:]
+        assert words[0] == name
+        command.make_context(name, [w.replace("~", "/root") for w in words[1:]])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["snapshot", "--store", "ftp://nowhere", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID],
+        ["snapshot", "--store", "file:///tmp", "--environment-id", UUID, "--snapshot-id", UUID],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", "no-uuid", "--snapshot-id", UUID],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--attempt", "a/b"],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--identity", "{}"],
+        ["switch", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID],
+        ["switch", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID, "--signal-file", "/f", "--back"],
+        ["inspect", "--database", "/x", "--environment-id", UUID],
+        ["inspect", "--environment-id", UUID, "--snapshot-id", UUID],
+        ["cleanup", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID],
+        ["probe", "--claim", "/x", "--layout", "Odoo"],
+        ["probe", "--claim", "/x", "--layout", "Plain"],
+        ["nonsense"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    done = call(*arguments)
+    assert done.code == 2
+    assert done.stdout == ""
+    assert "Usage" in done.stderr
+
+
+def test_no_failure_shows_the_password(site_any: Site, tmp_path: Path) -> None:
+    """Wrong password, no database, no server: the random password is in nothing that any command prints."""
+    (tmp_path / "store").mkdir()
+    store = (tmp_path / "store").as_uri()
+    call("probe-store", "--store", store)
+    password = "geheim:" + secrets.token_urlsafe(12) + "'\"@/%"
+    role = Role(site_any.role.name, password)
+    secret = write_secret(tmp_path / "wrong", site_any.server, role, site_any.live)
+    ids = ["--environment-id", ENVIRONMENT]
+    for arguments in (
+        ["probe", "--database", str(secret)],
+        ["snapshot", "--store", store, "--database", str(secret), *ids, "--snapshot-id", UUID, "--verbose"],
+        ["switch", "--now", "--database", str(secret), *ids, "--rollback-id", UUID],
+        ["cleanup", "--what", "restored", "--database", str(secret), *ids, "--rollback-id", UUID],
+        ["inspect", "--database", str(secret), *ids, "--rollback-id", UUID],
+    ):
+        done = call(*arguments)
+        assert done.code == (0 if arguments[0] == "probe" else 1)
+        assert "AuthenticationFailed" in done.stdout
+        assert password not in done.stdout + done.stderr
+    uri = tmp_path / "uri"
+    uri.mkdir()
+    (uri / "uri").write_text(
+        f"postgresql://{role.name}:topsecret%2Fword@127.0.0.1:{site_any.server.port}/{site_any.live}"
+    )
+    done = call("snapshot", "--store", store, "--database", str(uri), *ids, "--snapshot-id", UUID)
+    assert done.reason == "AuthenticationFailed"
+    assert "topsecret" not in done.stdout + done.stderr
+
+
+def test_no_program_has_the_password_in_its_arguments_or_environment(site_any: Site, tmp_path: Path) -> None:
+    """Looked at from outside while pg_dump runs."""
+    (tmp_path / "store").mkdir()
+    store = (tmp_path / "store").as_uri()
+    call("probe-store", "--store", store)
+    site_any.sql("CREATE TABLE t AS SELECT 1")
+    process = start(
+        site_any, "snapshot", "--store", store, "--database", str(site_any.secret), "--environment-id", ENVIRONMENT,
+        "--snapshot-id", UUID, "--scratch", str(tmp_path), failpoints="snapshot-dump-running=sleep:1",
+    )  # fmt: skip
+    seen = b""
+    commands: set[bytes] = set()
+    while process.poll() is None:
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (path / "cmdline").read_bytes()
+                if b"ocore" in command:
+                    commands.add(command.split(b"\0")[0].rpartition(b"/")[2])
+                    seen += command + (path / "environ").read_bytes()
+            except OSError:
+                continue
+    done = finish(process)
+    assert done.code == 0, done.stdout
+    assert commands & {b"pg_dump", b"setpriv"}
+    assert site_any.role.password.encode() not in seen
+
+
+def test_a_deadline_ends_the_command(site_any: Site, tmp_path: Path) -> None:
+    """A migration holds the attachment table for ever."""
+    (tmp_path / "store").mkdir()
+    store = (tmp_path / "store").as_uri()
+    call("probe-store", "--store", store)
+    (tmp_path / "claim").mkdir()
+    site_any.sql("CREATE TABLE ir_attachment (store_fname text)")
+    with site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password) as holder:
+        holder.execute("BEGIN")
+        holder.execute("LOCK TABLE ir_attachment")
+        done = call(
+            "snapshot", "--store", store, "--database", str(site_any.secret), "--claim", str(tmp_path / "claim"),
+            "--environment-id", ENVIRONMENT, "--snapshot-id", UUID, "--scratch", str(tmp_path), "--deadline", "2",
+        )  # fmt: skip
+    assert (done.code, done.reason) == (1, "DeadlineExceeded")
+    assert "raise the timeout" in done.message
+
+
+def test_a_database_that_is_plain_sql_only(site_any: Site, tmp_path: Path) -> None:
+    """No filestore at all: the database alone is a snapshot."""
+    (tmp_path / "store").mkdir()
+    store = (tmp_path / "store").as_uri()
+    call("probe-store", "--store", store)
+    site_any.sql("CREATE TABLE t AS SELECT 1 AS a")
+    common = ["--database", str(site_any.secret), "--environment-id", ENVIRONMENT]
+    where = ["--store", store, "--scratch", str(tmp_path), "--snapshot-id", UUID]
+    assert call("snapshot", *common, *where).code == 0
+    site_any.sql("UPDATE t SET a = 2")
+    assert call("restore", *common, *where, "--rollback-id", site_any.rollback_id).code == 0
+    assert call("switch", "--now", *common, "--rollback-id", site_any.rollback_id).code == 0
+    assert site_any.sql("SELECT a FROM t") == [(1,)]
+
+
+def test_folders_without_a_database(tmp_path: Path) -> None:
+    """Layout Plain needs no database: the folders are the position."""
+    (tmp_path / "store").mkdir()
+    live = tmp_path / "claim/data"
+    live.mkdir(parents=True)
+    (live / "f").write_text("snapshot")
+    store = (tmp_path / "store").as_uri()
+    call("probe-store", "--store", store)
+    common = [
+        "--claim",
+        str(tmp_path / "claim"),
+        "--filestore",
+        "data",
+        "--layout",
+        "Plain",
+        "--environment-id",
+        ENVIRONMENT,
+    ]
+    where = ["--store", store, "--scratch", str(tmp_path), "--snapshot-id", UUID]
+    rollback = ["--rollback-id", "9c7d1f0a-1111-4222-8333-444455556666"]
+    assert call("snapshot", *common, *where).code == 0
+    (live / "f").write_text("later")
+    assert call("restore", *common, *where, *rollback).code == 0
+    assert call("switch", "--now", *common, *rollback).result["payload"]["position"] == "New"
+    assert (live / "f").read_text() == "snapshot"
+    assert call("switch", "--now", "--back", *common, *rollback).result["payload"]["position"] == "Old"
+    assert (live / "f").read_text() == "later"
+    assert call("cleanup", "--what", "previous", *common, *rollback).reason == "SwitchFailed"
+    assert call("cleanup", "--what", "restored", *common, *rollback).code == 0
+    assert [p.name for p in (tmp_path / "claim").iterdir() if p.name != ".ocore"] == ["data"]

@@ -1,0 +1,396 @@
+"""Snapshot, restore, switch and cleanup by the command line, database and filestore together, for both layouts."""
+
+import itertools
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocore_crds.manifest import Manifest
+from support.mover.application import Application
+from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was_killed
+from support.mover.site import Site
+
+
+class Desk:
+    """A person at a shell: a site, a claim, a store, and the commands."""
+
+    def __init__(self, site: Site, folder: Path, *, layout: str = "Odoo") -> None:
+        self.site = site
+        self.layout = layout
+        self.claim = folder / "claim"
+        self.store = folder / "snapshots"
+        self.scratch = folder / "scratch"
+        self.path = "odoo/filestore/live"
+        (self.claim / self.path).mkdir(parents=True)
+        self.store.mkdir()
+        self.scratch.mkdir(exist_ok=True)
+        self.snapshot_id = str(uuid.uuid4())
+        assert call("probe-store", "--store", self.store.as_uri()).code == 0
+
+    @property
+    def target(self) -> list[str]:
+        return ["--database", str(self.site.secret), "--claim", str(self.claim), "--filestore", self.path,
+                "--layout", self.layout, "--environment-id", ENVIRONMENT]  # fmt: skip
+
+    @property
+    def where(self) -> list[str]:
+        return ["--store", self.store.as_uri()]
+
+    @property
+    def which(self) -> list[str]:
+        return [*self.where, "--environment-id", ENVIRONMENT, "--snapshot-id", self.snapshot_id]
+
+    def arguments(self, name: str, *more: str) -> list[str]:
+        match name:
+            case "snapshot":
+                own = [*self.where, *self.target, "--snapshot-id", self.snapshot_id, "--scratch", str(self.scratch)]
+            case "restore":
+                own = [*self.where, *self.target, "--snapshot-id", self.snapshot_id, "--scratch", str(self.scratch),
+                       "--rollback-id", self.site.rollback_id]  # fmt: skip
+            case "probe":
+                own = self.target
+            case "verify" | "delete":
+                own = self.which
+            case _:
+                own = [*self.target, "--rollback-id", self.site.rollback_id]
+        return [name, *own, *more]
+
+    def run(self, name: str, *more: str) -> Finished:
+        return call(*self.arguments(name, *more))
+
+    def ok(self, name: str, *more: str) -> Finished:
+        done = self.run(name, *more)
+        assert done.code == 0, done.stdout + done.stderr
+        return done
+
+    def die(self, name: str, failpoint: str, *more: str) -> Finished:
+        return finish(start(self.site, *self.arguments(name, *more), failpoints=failpoint))
+
+    def manifest(self) -> Manifest:
+        path = next(self.store.rglob("manifest.json"))
+        return Manifest.model_validate_json(path.read_text())
+
+    def own_folders(self) -> set[str]:
+        """What of ours is on the claim."""
+        base = self.claim / ".ocore" / ENVIRONMENT
+        return {path.name for path in base.iterdir()} if base.exists() else set()
+
+    def stored(self) -> list[Path]:
+        return [path for path in self.store.rglob("*") if path.is_file() and path.name != "ocore-store.json"]
+
+
+@pytest.fixture
+def desk(site: Site, tmp_path: Path) -> Desk:
+    return Desk(site, tmp_path)
+
+
+@pytest.fixture
+def desk_any(site_any: Site, tmp_path: Path) -> Desk:
+    return Desk(site_any, tmp_path)
+
+
+@pytest.fixture
+def application(desk: Desk) -> Application:
+    return Application(desk.site, desk.claim)
+
+
+@pytest.fixture
+def application_any(desk_any: Desk) -> Application:
+    return Application(desk_any.site, desk_any.claim)
+
+
+def steps(done: Finished) -> list[tuple[str, str]]:
+    return [(r["step"], r["state"]) for r in done.reports if r["type"] == "step"]
+
+
+def test_there_and_back(desk: Desk, application: Application, tmp_path: Path) -> None:
+    application.write_many(60)
+    config = tmp_path / "config"
+    (config / "..data").mkdir(parents=True)
+    (config / "..data" / "odoo.conf").write_text("[options]\n")
+    (config / "odoo.conf").symlink_to("..data/odoo.conf")
+    done = desk.ok("snapshot", "--config", str(config), "--verify", "Full")
+    assert steps(done) == [
+        ("Prepare", "Running"), ("Prepare", "Done"), *sorted_middle(done),
+        ("CaptureConfig", "Running"), ("CaptureConfig", "Done"), ("Publish", "Running"), ("Publish", "Done"),
+        ("Verify", "Running"), ("Verify", "Done"),
+    ]  # fmt: skip
+    payload = done.result["payload"]
+    assert payload["readBack"] is True
+    assert payload["filestoreFiles"] == 60
+    assert any(
+        "60 of 60 files that the dumped database names are in the copy" in p for p in payload["evidence"]["proven"]
+    )
+    assert payload["serverMajor"] == desk.site.server.major
+    assert desk.own_folders() == set()
+
+    verified = desk.ok("verify", "--manifest-sha256", payload["manifestSha256"])
+    assert verified.result["payload"]["bytesRead"] == payload["storedBytes"]
+    inspected = call("inspect", *desk.which)
+    assert inspected.result["payload"]["manifestSha256"] == payload["manifestSha256"]
+
+    # Disaster: rows and files go, others come.
+    desk.site.sql("DELETE FROM ir_attachment WHERE id % 2 = 0")
+    with application.connect() as connection:
+        for folder in application.filestore.iterdir():
+            if folder.name.startswith(("1", "2", "3", "4", "5")):
+                shutil.rmtree(folder)
+        later = application.write(connection, "later", b"written after the snapshot")
+
+    restored = desk.ok("restore")
+    assert restored.result["payload"]["filesAdded"] > 0
+    assert desk.site.sql("SELECT count(*) FROM ir_attachment")[0][0] == 31
+    with application.connect() as connection:
+        application.collect_garbage(connection)
+
+    switched = desk.ok("switch", "--now").result["payload"]
+    assert (switched["position"], switched["acceptingConnections"]) == ("New", True)
+    assert desk.site.sql("SELECT count(*) FROM ir_attachment")[0][0] == 60
+    assert application.missing() == []
+    # The application's garbage collection after the switch takes what only the previous database names …
+    with application.connect() as connection:
+        for path in application.filestore.glob("??/*"):
+            checklist = application.filestore / "checklist" / path.parent.name / path.name
+            checklist.parent.mkdir(parents=True, exist_ok=True)
+            checklist.touch()
+        application.collect_garbage(connection)
+    assert not (application.filestore / later).exists()
+    # … and switching back brings it again.
+    assert desk.ok("switch", "--back", "--now").result["payload"]["relinkedFiles"] > 0
+    assert (application.filestore / later).exists()
+    assert desk.site.sql("SELECT count(*) FROM ir_attachment")[0][0] == 31
+
+    cleaned = desk.ok("cleanup", "--what", "restored").result["payload"]
+    assert cleaned["databasesDropped"] == [desk.site.names.restored]
+    assert desk.own_folders() == set()
+    assert desk.site.databases() == {desk.site.live}
+    assert desk.ok("delete").result["payload"]["objects"] > 0
+    assert desk.stored() == []
+    assert desk.run("verify").reason == "SnapshotNotFound"
+
+
+def sorted_middle(done: Finished) -> list[tuple[str, str]]:
+    """Dump and copy run at the same time: their lines in the order that they came, which is free."""
+    found = [s for s in steps(done) if s[0] in ("DumpDatabase", "CopyFilestore")]
+    assert sorted(found) == [("CopyFilestore", "Done"), ("CopyFilestore", "Running"), ("DumpDatabase", "Done"), ("DumpDatabase", "Running")]  # fmt: skip
+    return found
+
+
+def test_plain_layout(site: Site, tmp_path: Path) -> None:
+    desk = Desk(site, tmp_path, layout="Plain")
+    live = desk.claim / desk.path
+    (live / "a").mkdir()
+    (live / "a/one.txt").write_text("one")
+    site.sql("CREATE TABLE t AS SELECT 1 AS a")
+    desk.ok("snapshot")
+    (live / "a/one.txt").write_text("changed")
+    (live / "two.txt").write_text("two")
+    site.sql("UPDATE t SET a = 2")
+    desk.ok("restore")
+    assert (live / "a/one.txt").read_text() == "changed"
+    desk.ok("switch", "--now")
+    assert (live / "a/one.txt").read_text() == "one"
+    assert not (live / "two.txt").exists()
+    assert site.sql("SELECT a FROM t") == [(1,)]
+    desk.ok("switch", "--back", "--now")
+    assert (live / "a/one.txt").read_text() == "changed"
+    desk.ok("switch", "--now")
+    desk.ok("cleanup", "--what", "previous")
+    assert (live / "a/one.txt").read_text() == "one"
+    assert desk.own_folders() == set()
+
+
+@pytest.mark.parametrize("failpoint", ["switch-renamed", "switch-refused", "switch-filestore-moved"])
+def test_plain_layout_killed_between(site_any: Site, tmp_path: Path, failpoint: str) -> None:
+    """Database and folder agree after the repair, whatever was killed."""
+    desk = Desk(site_any, tmp_path, layout="Plain")
+    live = desk.claim / desk.path
+    (live / "which").write_text("snapshot")
+    site_any.sql("CREATE TABLE t AS SELECT 'snapshot' AS which")
+    desk.ok("snapshot")
+    (live / "which").write_text("later")
+    site_any.sql("UPDATE t SET which = 'later'")
+    desk.ok("restore")
+    assert was_killed(desk.die("switch", f"{failpoint}=kill", "--now"))
+    position = desk.ok("inspect", "--repair").result["payload"]["position"]
+    expected = "later" if position == "Old" else "snapshot"
+    assert (live / "which").read_text() == expected
+    assert site_any.sql("SELECT which FROM t") == [(expected,)]
+
+
+def test_consistent_while_the_application_writes(desk: Desk, application: Application) -> None:
+    """Short form of the consistency run: writes, deletes and garbage collection go on meanwhile; not one file is missing."""
+    application.write_many(300)
+    stop = threading.Event()
+    threads = [threading.Thread(target=application.load, args=(stop, seed)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(0.5)
+        for _ in range(2):
+            desk.snapshot_id = str(uuid.uuid4())
+            desk.ok("snapshot")
+            time.sleep(0.3)
+        desk.ok("restore")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    with application.connect() as connection:
+        application.collect_garbage(connection)
+    desk.ok("switch", "--now")
+    assert application.missing() == []
+    assert desk.site.sql("SELECT count(*) FROM ir_attachment")[0][0] > 100
+
+
+@pytest.mark.parametrize(
+    "failpoint",
+    ["snapshot-start", "snapshot-locked", "snapshot-frozen", "snapshot-dump-running", "after-upload-before-manifest"],
+)
+def test_a_killed_snapshot_is_none(desk_any: Desk, application_any: Application, failpoint: str) -> None:
+    application_any.write_many(5)
+    assert was_killed(desk_any.die("snapshot", f"{failpoint}=kill"))
+    assert call("inspect", *desk_any.which).reason == "SnapshotNotFound"
+    # Nothing is held: garbage collection goes on, and the next attempt takes the snapshot and what was left goes.
+    with application_any.connect() as connection:
+        application_any.collect_garbage(connection)
+    desk_any.ok("snapshot", "--attempt", "2")
+    assert desk_any.own_folders() == set()
+    desk_any.ok("delete", "--attempts-only")
+    named = {obj.key for obj in desk_any.manifest().objects()}
+    assert {
+        str(path.relative_to(desk_any.store)) for path in desk_any.stored() if path.name != "manifest.json"
+    } == named
+    assert list(desk_any.scratch.iterdir()) == []
+
+
+def test_killed_after_the_manifest(desk_any: Desk, application_any: Application) -> None:
+    """Complete, though nobody was told: `inspect` says so, the same attempt once more too, another one does not mix in."""
+    application_any.write_many(5)
+    assert was_killed(desk_any.die("snapshot", "after-manifest=kill"))
+    found = call("inspect", *desk_any.which).result["payload"]
+    assert desk_any.ok("snapshot").result["payload"]["manifestSha256"] == found["manifestSha256"]
+    other = desk_any.run("snapshot", "--attempt", "2")
+    assert (other.code, other.reason) == (1, "ManifestExists")
+    desk_any.ok("verify")
+
+
+@pytest.mark.parametrize("failpoint", ["snapshot-frozen", "after-upload-before-manifest"])
+def test_a_failed_snapshot_leaves_nothing(desk_any: Desk, application_any: Application, failpoint: str) -> None:
+    application_any.write_many(5)
+    done = desk_any.die("snapshot", f"{failpoint}=error")
+    assert (done.code, done.reason) == (1, "InternalError")
+    assert desk_any.stored() == []
+    assert desk_any.own_folders() == set()
+
+
+def test_sigterm_leaves_nothing(desk_any: Desk, application_any: Application) -> None:
+    application_any.write_many(5)
+    process = start(desk_any.site, *desk_any.arguments("snapshot"), failpoints="snapshot-frozen=sleep:2")
+    end = time.monotonic() + 30
+    while not desk_any.own_folders():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.terminate()
+    done = finish(process, timeout=25)
+    assert (done.code, done.reason) == (1, "Cancelled")
+    assert desk_any.stored() == []
+    assert desk_any.own_folders() == set()
+
+
+@pytest.mark.parametrize(
+    "failpoint",
+    ["restore-start", "restore-hold-made", "restore-database-created", "restore-database-loaded", "restore-files-added",
+     "restore-checked"],
+)  # fmt: skip
+def test_a_killed_restore_starts_again(desk_any: Desk, application_any: Application, failpoint: str) -> None:
+    application_any.write_many(10)
+    desk_any.ok("snapshot")
+    desk_any.site.sql("DELETE FROM ir_attachment")
+    assert was_killed(desk_any.die("restore", f"{failpoint}=kill"))
+    assert desk_any.site.accepts_connections()
+    assert desk_any.ok("inspect", "--repair").result["payload"]["position"] == "Old"
+    desk_any.ok("restore")
+    desk_any.ok("switch", "--now")
+    assert desk_any.site.sql("SELECT count(*) FROM ir_attachment")[0][0] == 10
+    assert application_any.missing() == []
+
+
+def test_a_failed_restore_is_taken_down(desk_any: Desk, application_any: Application) -> None:
+    application_any.write_many(10)
+    desk_any.ok("snapshot")
+    done = desk_any.die("restore", "restore-database-loaded=error")
+    assert (done.code, done.reason) == (1, "InternalError")
+    assert desk_any.site.databases() == {desk_any.site.live}
+    assert desk_any.own_folders() == set()
+
+
+def test_refuses_another_manifest(desk_any: Desk, application_any: Application) -> None:
+    application_any.write_many(2)
+    desk_any.ok("snapshot")
+    done = desk_any.run("restore", "--manifest-sha256", "0" * 64)
+    assert (done.code, done.reason) == (1, "Corrupt")
+    assert desk_any.site.databases() == {desk_any.site.live}
+
+
+def test_files_that_are_lost_already(desk_any: Desk, application_any: Application) -> None:
+    names = application_any.write_many(10)
+    (application_any.filestore / names[3]).unlink()
+    desk_any.site.sql("INSERT INTO ir_attachment (store_fname) VALUES ('s3://elsewhere/key')")
+    done = desk_any.run("snapshot")
+    assert (done.code, done.reason) == (1, "AttachmentsMissing")
+    assert names[3] in done.message
+    done = desk_any.ok("snapshot", "--missing-files", "Report")
+    evidence = done.result["payload"]["evidence"]
+    assert evidence["missing"] == [names[3]]
+    assert any("1 attachments are kept elsewhere" in w for w in evidence["warnings"])
+    desk_any.ok("restore")
+    desk_any.ok("switch", "--now")
+    assert application_any.missing() == [names[3]]
+
+
+def test_a_database_without_attachments_has_no_odoo_layout(desk_any: Desk) -> None:
+    done = desk_any.run("snapshot")
+    assert (done.code, done.reason) == (1, "FilestoreLayoutUnsupported")
+    found = desk_any.ok("probe").result["payload"]["blocking"]
+    assert [f["reason"] for f in found] == ["FilestoreLayoutUnsupported"]
+
+
+def test_probe_finds_nothing_in_the_way(desk: Desk, application: Application) -> None:
+    application.write_many(3)
+    payload = desk.ok("probe").result["payload"]
+    assert payload.get("blocking", []) == []
+    assert payload.get("rollback", []) == []
+    database, filestore = payload["database"], payload["filestore"]
+    assert (database["name"], database["attachments"]) == (desk.site.live, True)
+    assert (filestore["fileCount"], filestore["hardLinks"]) == (3, True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
+    """No program of ours outlives its command."""
+    yield
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        assert not any(word.endswith((b"pg_dump", b"pg_restore")) for word in words[:4]) or str(
+            tmp_path
+        ).encode() not in b" ".join(words)
+
+
+def test_progress_is_honest(desk: Desk, application: Application) -> None:
+    application.write_many(50)
+    desk.site.sql("CREATE TABLE big AS SELECT i, md5(i::text) FROM generate_series(1, 100000) i")
+    done = desk.ok("snapshot")
+    lines = [r for r in done.reports if r["type"] == "progress"]
+    for step in ("DumpDatabase", "CopyFilestore"):
+        own = [r for r in lines if r["step"] == step]
+        assert own[-1]["bytesDone"] == own[-1]["bytesTotal"] > 0, step
+        assert all(a["bytesDone"] <= b["bytesDone"] for a, b in itertools.pairwise(own)), step

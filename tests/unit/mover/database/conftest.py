@@ -1,0 +1,14 @@
+"""The fixtures of tests/support/mover/site.py."""
+
+from support.mover.site import (  # noqa: F401 - fixtures
+    counter,
+    scratch,
+    server,
+    server15,
+    server17,
+    server_any,
+    site,
+    site_any,
+    store,
+    token,
+)

@@ -1,0 +1,56 @@
+"""Two rollbacks, the second one inside the undo window of the first: the first one's previous database goes all the same."""
+
+from dataclasses import replace
+
+from support.mover.beside import command, stand_beside, was_killed, which
+from support.mover.site import Site
+
+LATER = "22222222-3333-4444-8555-666677778888"
+
+
+def again(site: Site) -> None:
+    """A second copy beside the live database."""
+    site.sql("DROP TABLE which")
+    stand_beside(site)
+
+
+def test_cleanup_after_a_later_rollback(site_any: Site) -> None:
+    first, second = site_any, replace(site_any, rollback_id=LATER)
+    stand_beside(first)
+    assert command(first, "switch", "--now").code == 0
+    # The live database of now carries the first one's mark; the later rollback makes it the previous one.
+    again(second)
+    assert command(second, "switch", "--now").code == 0
+    assert first.databases() == {first.live, first.names.previous, second.names.previous}
+
+    done = command(first, "cleanup", "--what", "previous")
+    assert done.result["payload"]["databasesDropped"] == [first.names.previous]
+    assert first.databases() == {first.live, second.names.previous}
+    assert which(second) == "new"
+    # Again, as after a kill before the folders were removed: nothing left to drop, and it is well.
+    assert command(first, "cleanup", "--what", "previous").code == 0
+    # The later one can still be undone.
+    assert command(second, "switch", "--now", "--back").code == 0
+    assert first.databases() == {first.live, second.names.restored}
+
+
+def test_cleanup_opens_what_a_later_killed_switch_closed(site_any: Site) -> None:
+    first, second = site_any, replace(site_any, rollback_id=LATER)
+    stand_beside(first)
+    assert command(first, "switch", "--now").code == 0
+    again(second)
+    assert was_killed(command(second, "switch", "--now", failpoints="switch-renamed=kill"))
+    assert not first.accepts_connections()
+    assert command(first, "cleanup", "--what", "previous").code == 0
+    assert first.accepts_connections()
+    assert which(second) == "new"
+
+
+def test_never_drops_beside_a_live_database_without_a_mark(site_any: Site) -> None:
+    """Somebody renamed by hand: nobody knows what is what."""
+    stand_beside(site_any)
+    assert command(site_any, "switch", "--now").code == 0
+    site_any.sql(f'COMMENT ON DATABASE "{site_any.live}" IS NULL', "postgres")
+    refused = command(site_any, "cleanup", "--what", "previous")
+    assert (refused.code, refused.reason) == (1, "SwitchFailed")
+    assert site_any.names.previous in site_any.databases()

@@ -1,0 +1,297 @@
+"""The switch: old or new, never half, and the live database accepts connections, whatever happens."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ocore_mover.database import sessions
+from ocore_mover.database.switch.switch import DatabaseSwitch
+from ocore_mover.errors import MoverError
+from support.mover import beside
+from support.mover.beside import command, stand_beside, was_killed, which
+from support.mover.postgres_majors import Server, create_role
+from support.mover.site import Site
+
+
+def nothing() -> None:
+    """For `prepare` and `finish`."""
+
+
+def until(predicate: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not predicate():
+        assert time.monotonic() < end, "did not come true in time"
+        time.sleep(0.05)
+
+
+def test_switches_and_back_with_sessions_open(site: Site) -> None:
+    stand_beside(site)
+    idle = site.server.connect(site.live, site.role.name, site.role.password)
+    busy = site.server.connect(site.live, site.role.name, site.role.password)
+    busy.execute("BEGIN")
+    busy.execute("LOCK TABLE which")
+    other = site.server.connect(site.names.restored, site.role.name, site.role.password)
+    switch = DatabaseSwitch(site.target, site.rollback_id)
+    order: list[str] = []
+
+    outcome = switch.switch(lambda: order.append("prepare"), lambda: order.append("finish"))
+
+    assert order == ["prepare", "finish"]
+    assert outcome.position.position == "New"
+    assert outcome.refused_seconds < 5
+    assert which(site) == "new"
+    assert site.databases() == {site.live, site.names.previous}
+    for connection in (idle, busy, other):
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
+        site.server.connect(site.names.previous)
+
+    assert switch.switch_back(nothing, nothing).position.position == "Old"
+    assert which(site) == "old"
+    assert site.databases() == {site.live, site.names.restored}
+    switch.close()
+
+
+def test_does_not_switch_to_what_was_not_checked(site_any: Site) -> None:
+    stand_beside(site_any, checked=False)
+    done = command(site_any, "switch", "--now")
+    assert (done.code, done.reason) == (1, "SwitchFailed")
+    assert "run `restore`" in done.message
+    assert which(site_any) == "old"
+
+
+def test_a_superusers_session_remains(site_any: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_beside(site_any)
+    monkeypatch.setattr(sessions, "_GRACE", 0.5)
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+    with site_any.server.connect(site_any.live) as held:
+        held.execute("SET application_name = 'the-dba'")
+        with pytest.raises(MoverError) as raised:
+            switch.switch(nothing, nothing)
+        assert raised.value.reason == "SessionsRemain"
+        assert "postgres (application the-dba" in raised.value.message
+        assert "only a superuser can end" in raised.value.message
+        assert held.execute("SELECT 1").fetchone() == (1,)
+    assert which(site_any) == "old"
+    # When it is gone, the same switch works.
+    until(lambda: not sessions.others(switch.connection(), [site_any.live]))
+    assert switch.switch(nothing, nothing).position.position == "New"
+    switch.close()
+
+
+def test_names_the_grant_for_another_roles_session(site_any: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_beside(site_any)
+    monkeypatch.setattr(sessions, "_GRACE", 0.5)
+    other = create_role(site_any.server, f"other-{site_any.live}")
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+    with site_any.server.connect(site_any.live, other.name, other.password):
+        with pytest.raises(MoverError, match=f'GRANT pg_signal_backend TO "{site_any.role.name}";'):
+            switch.switch(nothing, nothing)
+        assert which(site_any) == "old"
+        site_any.server.execute(f'GRANT pg_signal_backend TO "{site_any.role.name}"')
+        assert switch.switch(nothing, nothing).position.position == "New"
+    switch.close()
+
+
+def test_a_prepared_transaction_remains(site_any: Site) -> None:
+    stand_beside(site_any)
+    gid = f"gid-{site_any.live}"
+    with site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password) as connection:
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO which VALUES ('more')")
+        connection.execute(f"PREPARE TRANSACTION '{gid}'".encode())
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+    with pytest.raises(MoverError, match=f"{gid}; end them with COMMIT PREPARED"):
+        switch.switch(nothing, nothing)
+    assert which(site_any) == "old"
+    site_any.sql(f"ROLLBACK PREPARED '{gid}'")
+    switch.close()
+
+
+def test_a_failure_before_the_renames_undoes_all(site_any: Site) -> None:
+    stand_beside(site_any)
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+
+    def fail() -> None:
+        raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        switch.switch(fail, nothing)
+    assert which(site_any) == "old"
+    assert switch.switch(nothing, nothing).position.position == "New"
+    switch.close()
+
+
+def test_a_reconnecting_application_cannot_get_in_between(site_any: Site) -> None:
+    """A client that connects again as fast as it can, as a pool does, neither keeps the rename from working nor sees half."""
+    stand_beside(site_any)
+    stop = threading.Event()
+    seen: set[object] = set()
+
+    def client() -> None:
+        while not stop.is_set():
+            try:
+                seen.add(which(site_any))
+            except psycopg.Error:
+                continue
+
+    threads = [threading.Thread(target=client) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+    try:
+        until(lambda: "old" in seen)
+        switch.switch(nothing, nothing)
+        until(lambda: "new" in seen)
+        switch.switch_back(nothing, nothing)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        switch.close()
+    assert seen == {"old", "new"}
+
+
+FAILPOINTS = {
+    "switch-refused": "Old",
+    "switch-sessions-ended": "Old",
+    "switch-renamed": "New",
+    "switch-done": "New",
+}
+BACK_FAILPOINTS = {"switch-back-refused": "New", "switch-back-renamed": "Old"}
+
+
+@pytest.mark.parametrize("failpoint", FAILPOINTS)
+def test_killed_while_switching(site_any: Site, failpoint: str) -> None:
+    stand_beside(site_any)
+    assert was_killed(command(site_any, "switch", "--now", failpoints=f"{failpoint}=kill"))
+    repaired = command(site_any, "inspect", "--repair")
+    assert repaired.code == 0, repaired.stdout
+    payload = repaired.result["payload"]
+    assert (payload["position"], payload["acceptingConnections"]) == (FAILPOINTS[failpoint], True)
+    assert which(site_any) == ("old" if FAILPOINTS[failpoint] == "Old" else "new")
+    # And the same switch once more gets there.
+    again = command(site_any, "switch", "--now")
+    assert again.code == 0, again.stdout
+    assert which(site_any) == "new"
+
+
+@pytest.mark.parametrize("failpoint", BACK_FAILPOINTS)
+def test_killed_while_switching_back(site_any: Site, failpoint: str) -> None:
+    stand_beside(site_any)
+    assert command(site_any, "switch", "--now").code == 0
+    assert was_killed(command(site_any, "switch", "--back", "--now", failpoints=f"{failpoint}=kill"))
+    repaired = command(site_any, "inspect", "--repair")
+    assert repaired.result["payload"]["position"] == BACK_FAILPOINTS[failpoint]
+    assert which(site_any) == ("old" if BACK_FAILPOINTS[failpoint] == "Old" else "new")
+    assert command(site_any, "switch", "--back", "--now").code == 0
+    assert which(site_any) == "old"
+
+
+@pytest.mark.parametrize("failpoint", ["switch-refused", "switch-sessions-ended", "switch-renamed"])
+def test_an_error_at_a_failpoint_leaves_old_or_new(site_any: Site, failpoint: str) -> None:
+    stand_beside(site_any)
+    done = command(site_any, "switch", "--now", failpoints=f"{failpoint}=error")
+    assert done.code == 1
+    assert which(site_any) == ("old" if FAILPOINTS[failpoint] == "Old" else "new")
+
+
+def test_postgresql_killed_in_the_middle(server15: Server, site_any: Site) -> None:
+    """The server dies with the connections refused, and is back seconds later: the switch itself puts it right."""
+    stand_beside(site_any)
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+
+    def kill() -> None:
+        server15.kill()
+        threading.Timer(1.0, server15.start).start()
+
+    with pytest.raises(MoverError) as raised:
+        switch.switch(kill, nothing)
+    assert raised.value.reason in ("DatabaseUnreachable", "SwitchFailed")
+    assert which(site_any) == "old"
+    switch.close()
+
+
+def test_cleanup_takes_only_what_is_not_live(site_any: Site) -> None:
+    stand_beside(site_any)
+    refused = command(site_any, "cleanup", "--what", "previous")
+    assert (refused.code, refused.reason) == (1, "SwitchFailed")
+    assert command(site_any, "switch", "--now").code == 0
+    refused = command(site_any, "cleanup", "--what", "restored")
+    assert (refused.code, refused.reason) == (1, "SwitchFailed")
+    assert site_any.databases() == {site_any.live, site_any.names.previous}
+    done = command(site_any, "cleanup", "--what", "previous")
+    assert done.result["payload"]["databasesDropped"] == [site_any.names.previous]
+    assert site_any.databases() == {site_any.live}
+    assert which(site_any) == "new"
+    # Again: nothing left to do, and still New.
+    assert command(site_any, "cleanup", "--what", "previous").code == 0
+    assert command(site_any, "inspect").result["payload"]["position"] == "New"
+
+
+def test_cleanup_after_a_switch_that_was_killed(site_any: Site) -> None:
+    """Given up before the switch: connections are allowed first, then the restored database goes."""
+    stand_beside(site_any)
+    assert was_killed(command(site_any, "switch", "--now", failpoints="switch-refused=kill"))
+    assert not site_any.accepts_connections()
+    assert command(site_any, "cleanup", "--what", "restored").code == 0
+    assert which(site_any) == "old"
+    assert site_any.databases() == {site_any.live}
+
+
+def test_waits_for_its_signals(site_any: Site, tmp_path: Path) -> None:
+    stand_beside(site_any)
+
+    folder = tmp_path
+    signal_file, ready_file = folder / "signal", folder / "ready"
+    process = beside.start(
+        site_any, "switch", *beside.rollback_options(site_any),
+        "--signal-file", str(signal_file), "--ready-file", str(ready_file), "--wait", "60",
+    )  # fmt: skip
+    try:
+        until(ready_file.exists)
+        signal_file.write_text('{"action": "Switch", "notAfter": 1}')  # too late: not obeyed
+        time.sleep(0.3)
+        assert which(site_any) == "old"
+        signal_file.write_text(f'{{"action": "Switch", "notAfter": {time.time() + 60}}}')
+        until(lambda: site_any.names.previous in site_any.databases())
+        until(site_any.accepts_connections)
+        assert which(site_any) == "new"
+        signal_file.write_text(f'{{"action": "SwitchBack", "notAfter": {time.time() + 60}}}')
+        done = beside.finish(process)
+    finally:
+        process.kill()
+        process.wait()
+    assert done.code == 0, done.stderr
+    assert done.result["payload"]["position"] == "Old"
+    assert [(r["step"], r["state"]) for r in done.reports if r["type"] == "step"] == [
+        ("Switch", "Running"), ("Switch", "Done"), ("SwitchBack", "Running"), ("SwitchBack", "Done"),
+    ]  # fmt: skip
+    assert which(site_any) == "old"
+
+
+def test_without_a_signal_nothing_is_changed(site_any: Site, tmp_path: Path) -> None:
+    stand_beside(site_any)
+    done = command(site_any, "switch", "--signal-file", f"{tmp_path}/signal", "--wait", "1")
+    assert (done.code, done.reason) == (1, "DeadlineExceeded")
+    assert which(site_any) == "old"
+
+
+def test_sigterm_while_waiting(site_any: Site, tmp_path: Path) -> None:
+    stand_beside(site_any)
+    ready = f"{tmp_path}/ready"
+    process = beside.start(
+        site_any, "switch", *beside.rollback_options(site_any), "--signal-file", f"{tmp_path}/signal", "--ready-file", ready,
+    )  # fmt: skip
+
+    until(Path(ready).exists)
+    process.send_signal(signal.SIGTERM)
+    done = beside.finish(process, timeout=15)
+    assert (done.code, done.reason) == (1, "Cancelled")
+    assert which(site_any) == "old"

@@ -1,0 +1,156 @@
+"""Filestores, and stores to put them in."""
+
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.protocol import Step
+from ocore_mover.filestore import packs
+from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.odoo import restore
+from ocore_mover.filestore.odoo.freeze import freeze
+from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.odoo.restore import Restored
+from ocore_mover.report import Counter, Reporter
+from ocore_mover.store import S3Options, Store, open_store
+from support.mover.s3_server import BUCKET
+from support.mover.seaweed import SeaweedFS
+
+ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
+ROLLBACK = "22222222-2222-4222-8222-222222222222"
+PREFIX = "environments/e/snapshots/s/a1/"
+
+
+class SilentReporter(Reporter):
+    """Reports nothing."""
+
+    def emit(self, line: object) -> None:
+        pass
+
+
+def counter() -> Counter:
+    return SilentReporter(Path("/nonexistent")).counter(Step.COPY_FILESTORE)
+
+
+def some_bytes(seed: int, size: int, *, compressible: bool = False) -> bytes:
+    """The same ones each time."""
+    source = random.Random(seed)  # noqa: S311 - no secret
+    if not compressible:
+        return source.randbytes(size)
+    return (b"%d invoice line, amount %d; " % (seed, size) * (size // 20 + 1))[:size]
+
+
+@dataclass
+class Site:
+    """A claim with an Odoo filestore, as an application fills it."""
+
+    claim: Path
+    path: str = "data/filestore/db"
+    contents: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def folders(self) -> ClaimFolders:
+        return ClaimFolders(self.claim, self.path, ENVIRONMENT)
+
+    @property
+    def filestore(self) -> Path:
+        return self.claim / self.path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return sort_names(self.contents).files
+
+    @property
+    def hold(self) -> HoldSet:
+        return HoldSet(self.folders, ROLLBACK)
+
+    def add(self, data: bytes) -> str:
+        """A file in place, named by its SHA-1."""
+        digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        name = f"{digest[:2]}/{digest}"
+        path = self.filestore / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.contents[name] = data
+        return name
+
+    def fill(self, count: int, *, largest: int = 20_000) -> None:
+        """Files of both kinds."""
+        for number in range(count):
+            self.add(some_bytes(number, number * 7919 % largest, compressible=bool(number % 2)))
+
+    def unlink(self, name: str) -> None:
+        """What garbage collection does."""
+        (self.filestore / name).unlink()
+
+    def on_disk(self) -> dict[str, bytes]:
+        """What is in the filestore now."""
+        return {
+            path.relative_to(self.filestore).as_posix(): path.read_bytes()
+            for path in sorted(self.filestore.rglob("*"))
+            if path.is_file()
+        }
+
+    def own_folders(self) -> list[str]:
+        """What of ours is on the claim."""
+        own = self.claim / ".ocore"
+        return sorted(path.relative_to(own).as_posix() for path in own.rglob("*") if path.is_dir())
+
+    def store(self, store: Store, *, attempt: str = "a1", jobs: int = 2) -> FilestoreArtifact:
+        """Freezes and stores what the database names: everything."""
+        with freeze(self.folders, attempt, self.names) as frozen:
+            return packs.store_odoo(store, PREFIX, frozen, counter(), jobs=jobs)
+
+    def add_missing(
+        self, store: Store, artifact: FilestoreArtifact, hold: HoldSet | None = None, *, jobs: int = 2
+    ) -> Restored:
+        """As a restore does."""
+        return restore.add_missing(store, artifact, self.folders, hold, counter(), jobs=jobs)
+
+
+def new_site(claim: Path) -> Site:
+    site = Site(claim)
+    site.filestore.mkdir(parents=True)
+    return site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return new_site(tmp_path / "claim")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Site:
+    """An empty filestore to restore into."""
+    return new_site(tmp_path / "other")
+
+
+@pytest.fixture
+def folder_store(tmp_path: Path) -> Store:
+    return open_store((tmp_path / "store").as_uri())
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_store(seaweed: SeaweedFS, request: pytest.FixtureRequest) -> Store:
+    options = S3Options(endpoint=seaweed.endpoint, credentials=seaweed.credentials())
+    return open_store(f"s3://{BUCKET}/{request.node.originalname}-{os.urandom(4).hex()}", options)
+
+
+@pytest.fixture(params=["folder_store", "s3_store"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Each test twice."""
+    found: Store = request.getfixturevalue(request.param)
+    return found

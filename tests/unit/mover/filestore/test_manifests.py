@@ -1,0 +1,330 @@
+"""Manifests: last, once, and never about somebody else's objects."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocore_crds import conditions, failpoints, naming
+from ocore_crds.manifest import ConfigArtifact, DatabaseArtifact, Identity, Manifest, StoredObject
+from ocore_mover import manifests
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore import packs
+from ocore_mover.filestore.odoo.freeze import freeze
+from ocore_mover.store import Store, open_store
+
+from .conftest import ENVIRONMENT, Site, counter, new_site, some_bytes
+
+SNAPSHOT = "33333333-3333-4333-8333-333333333333"
+TIME = "2026-01-02T03:04:05Z"
+
+
+def put(store: Store, key: str, data: bytes) -> StoredObject:
+    with store.writer(key) as writer:
+        writer.write(data)
+        return writer.commit()
+
+
+def snapshot(site: Site, store: Store, *, attempt: str = "a1", snapshot_id: str = SNAPSHOT) -> Manifest:
+    """Everything but the manifest is in the store afterwards."""
+    prefix = naming.attempt_prefix(ENVIRONMENT, snapshot_id, attempt)
+    with freeze(site.folders, attempt, site.names) as frozen:
+        filestore = packs.store_odoo(store, prefix, frozen, counter())
+    return Manifest(
+        store_id="s",
+        attempt=attempt,
+        identity=Identity(
+            environment_id=ENVIRONMENT,
+            environment_name="shop",
+            environment_type="production",
+            project_id=ENVIRONMENT,
+            snapshot_id=snapshot_id,
+        ),
+        started_at=TIME,
+        consistent_at=TIME,
+        completed_at=TIME,
+        database=DatabaseArtifact(
+            name="shop",
+            size_bytes=1000,
+            server_version="17.1",
+            server_major=17,
+            client_version="17.1",
+            encoding="UTF8",
+            collate="C",
+            ctype="C",
+            compression="pg_dump",
+            raw_bytes=30,
+            files=(put(store, f"{prefix}database/toc.dat", b"toc"), put(store, f"{prefix}database/1.dat.zst", b"data")),
+        ),
+        filestore=filestore,
+        config=ConfigArtifact(archive=put(store, f"{prefix}config.tar", b"tar"), file_count=1),
+    )
+
+
+def keys(store: Store) -> set[str]:
+    return {found.key for found in store.list("")}
+
+
+def test_a_manifest_is_found_again(site: Site, store: Store) -> None:
+    site.fill(10)
+    manifest = snapshot(site, store)
+    assert manifests.find(store, ENVIRONMENT, SNAPSHOT) is None
+    with pytest.raises(MoverError) as error:
+        manifests.read(store, ENVIRONMENT, SNAPSHOT)
+    assert error.value.reason == conditions.SNAPSHOT_NOT_FOUND
+    written = manifests.write(store, manifest)
+    assert manifests.read(store, ENVIRONMENT, SNAPSHOT, sha256=written.sha256) == written
+    assert manifests.write(store, manifest) == written  # the answer was lost, the Job tried again
+    data = store.get(written.key)
+    assert data is not None
+    assert hashlib.sha256(data).hexdigest() == written.sha256
+    with pytest.raises(Corrupt, match="changed after the snapshot"):
+        manifests.read(store, ENVIRONMENT, SNAPSHOT, sha256="0" * 64)
+    manifests.check_objects(store, manifest)
+    assert manifests.verify_objects(store, manifest, counter()) == manifest.stored_bytes()
+
+
+def test_the_first_manifest_wins(site: Site, store: Store) -> None:
+    site.fill(3)
+    first, second = snapshot(site, store), snapshot(site, store, attempt="a2")
+    written = manifests.write(store, first)
+    with pytest.raises(MoverError) as error:
+        manifests.write(store, second)
+    assert error.value.reason == conditions.MANIFEST_EXISTS
+    assert manifests.read(store, ENVIRONMENT, SNAPSHOT) == written
+
+
+def test_two_writers_at_once(site: Site, store: Store) -> None:
+    site.fill(3)
+    attempts = [snapshot(site, store, attempt=f"a{number}") for number in range(4)]
+    barrier = threading.Barrier(len(attempts))
+    won: list[str] = []
+    lost: list[str] = []
+
+    def write(manifest: Manifest) -> None:
+        barrier.wait(30)
+        try:
+            won.append(manifests.write(store, manifest).manifest.attempt)
+        except MoverError as error:
+            lost.append(error.reason)
+
+    threads = [threading.Thread(target=write, args=(manifest,)) for manifest in attempts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert won == [manifests.read(store, ENVIRONMENT, SNAPSHOT).manifest.attempt]
+    assert lost == [conditions.MANIFEST_EXISTS] * 3
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[", b"\xff", b'{"format": "ocore-snapshot", "formatVersion": 2}'])
+def test_what_is_no_manifest_is_refused(folder_store: Store, data: bytes) -> None:
+    put(folder_store, naming.manifest_key(ENVIRONMENT, SNAPSHOT), data)
+    with pytest.raises(Corrupt):
+        manifests.find(folder_store, ENVIRONMENT, SNAPSHOT)
+    with pytest.raises(Corrupt):
+        manifests.delete_leftovers(folder_store, ENVIRONMENT, SNAPSHOT)
+    assert manifests.delete_snapshot(folder_store, ENVIRONMENT, SNAPSHOT)[0] == 1
+
+
+def test_a_copied_manifest_is_refused(site: Site, folder_store: Store) -> None:
+    manifest = snapshot(site, folder_store)
+    stored = manifests.write(folder_store, manifest)
+    data = folder_store.get(stored.key)
+    assert data is not None
+    other = "44444444-4444-4444-8444-444444444444"
+    put(folder_store, naming.manifest_key(ENVIRONMENT, other), data)
+    with pytest.raises(Corrupt, match="another snapshot"):
+        manifests.read(folder_store, ENVIRONMENT, other)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "environments/other/snapshots/x/1",
+        "ocore-store.json",
+        "{prefix}../../x",
+        "{prefix}a//b",
+        "{prefix}",
+        "/etc/passwd",
+    ],
+)
+def test_a_manifest_names_only_its_own_objects(site: Site, folder_store: Store, key: str) -> None:
+    manifest = snapshot(site, folder_store)
+    prefix = naming.snapshot_prefix(ENVIRONMENT, SNAPSHOT)
+    foreign = StoredObject(key=key.format(prefix=prefix), size=1, sha256="0" * 64)
+    lying = manifest.model_copy(update={"config": ConfigArtifact(archive=foreign, file_count=1)})
+    with pytest.raises(Corrupt, match="not the snapshot's"):
+        manifests.write(folder_store, lying)
+    put(folder_store, naming.manifest_key(ENVIRONMENT, SNAPSHOT), json.dumps(lying.wire()).encode())
+    with pytest.raises(Corrupt, match="not the snapshot's"):
+        manifests.read(folder_store, ENVIRONMENT, SNAPSHOT)
+
+
+@pytest.mark.parametrize("how", ["gone", "shorter"])
+def test_an_object_that_is_not_whole_is_named(site: Site, store: Store, how: str) -> None:
+    site.fill(5)
+    manifest = snapshot(site, store)
+    victim = manifest.objects()[1]
+    store.delete([victim.key])
+    if how == "shorter":
+        put(store, victim.key, b"x")
+    for check in (manifests.check_objects, lambda s, m: manifests.verify_objects(s, m, counter())):
+        with pytest.raises(Corrupt, match=victim.key):
+            check(store, manifest)
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Manifest]:
+    """One snapshot for many tests, which leave it as it was."""
+    base = tmp_path_factory.mktemp("taken")
+    site = new_site(base / "claim")
+    site.fill(20)
+    store = open_store((base / "store").as_uri())
+    return store, snapshot(site, store)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), which=st.integers(0, 100), bit=st.integers(0, 7))
+def test_verify_finds_any_flipped_bit(taken: tuple[Store, Manifest], where: float, which: int, bit: int) -> None:
+    store, manifest = taken
+    obj = manifest.objects()[which % len(manifest.objects())]
+    assert store.local_root is not None
+    path = store.local_root / obj.key
+    data = bytearray(path.read_bytes())
+    data[int(where * len(data))] ^= 1 << bit
+    path.write_bytes(data)
+    try:
+        with pytest.raises(Corrupt, match=obj.key):
+            manifests.verify_objects(store, manifest, counter())
+    finally:
+        data[int(where * len(data))] ^= 1 << bit
+        path.write_bytes(data)
+
+
+def test_the_result_names_digests_and_places(site: Site, folder_store: Store) -> None:
+    site.fill(10)
+    stored = manifests.write(folder_store, snapshot(site, folder_store))
+    found = manifests.result(stored, read_back=True)
+    prefix = naming.attempt_prefix(ENVIRONMENT, SNAPSHOT, "a1")
+    assert found.paths == {
+        "manifest": naming.manifest_key(ENVIRONMENT, SNAPSHOT),
+        "database": f"{prefix}database/",
+        "filestore": f"{prefix}filestore/",
+        "config": f"{prefix}config.tar",
+    }
+    assert found.checksums["manifest"] == stored.sha256
+    assert found.stored_bytes == sum(found.size for found in folder_store.list(prefix))
+    assert (found.filestore_files, found.database_restore_bytes, found.read_back) == (10, 30, True)
+    # As docs/format.md says, by coreutils alone.
+    script = 'cd "$1" && find "$2" -type f | LC_ALL=C sort | xargs sha256sum | LC_ALL=C sort | sha256sum'
+    for artifact in ("database", "filestore"):
+        answer = subprocess.run(
+            ["bash", "-c", script, "-", str(folder_store.local_root), found.paths[artifact].rstrip("/")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert answer.stdout.split()[0] == found.checksums[artifact]
+
+
+# --- deletion ------------------------------------------------------------------------------------------------
+
+
+def test_deleting_takes_everything_of_one_snapshot(site: Site, store: Store) -> None:
+    site.fill(5)
+    manifests.write(store, snapshot(site, store))
+    snapshot(site, store, attempt="a0")
+    other = "44444444-4444-4444-8444-444444444444"
+    manifests.write(store, snapshot(site, store, snapshot_id=other))
+    before = keys(store)
+    objects, uploads = manifests.delete_snapshot(store, ENVIRONMENT, SNAPSHOT)
+    assert keys(store) == {key for key in before if f"/{other}/" in key}
+    assert (objects, uploads) == (len(before) - len(keys(store)), 0)
+    assert manifests.delete_snapshot(store, ENVIRONMENT, SNAPSHOT) == (0, 0)
+
+
+def test_a_deletion_that_is_killed_goes_on(site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fill(5)
+    manifests.write(folder_store, snapshot(site, folder_store))
+    monkeypatch.setenv(failpoints.ENVIRONMENT_VARIABLE, "delete-manifest-gone=error")
+    monkeypatch.setattr(failpoints, "_fired", set())
+    with pytest.raises(failpoints.FailpointError):
+        manifests.delete_snapshot(folder_store, ENVIRONMENT, SNAPSHOT)
+    assert manifests.find(folder_store, ENVIRONMENT, SNAPSHOT) is None
+    assert keys(folder_store)
+    manifests.delete_snapshot(folder_store, ENVIRONMENT, SNAPSHOT)
+    assert keys(folder_store) == set()
+
+
+def test_left_overs_go_and_the_snapshot_stays(site: Site, store: Store) -> None:
+    site.fill(5)
+    snapshot(site, store, attempt="a0")
+    stored = manifests.write(store, snapshot(site, store))
+    snapshot(site, store, attempt="a2")
+    with store.writer(f"{naming.attempt_prefix(ENVIRONMENT, SNAPSHOT, 'a2')}stale") as stale:
+        stale.write(bytes(9_000_000))
+        objects, _ = manifests.delete_leftovers(store, ENVIRONMENT, SNAPSHOT, keep_attempt="a2")
+        assert objects == sum("/a0/" in key for key in keys(store)) + objects
+        assert any("/a2/" in key for key in keys(store))
+        stale.commit()
+    manifests.delete_leftovers(store, ENVIRONMENT, SNAPSHOT)
+    assert keys(store) == {stored.key, *(obj.key for obj in stored.manifest.objects())}
+    manifests.verify_objects(store, stored.manifest, counter())
+
+
+# --- killed in the middle ------------------------------------------------------------------------------------
+
+CHILD = """
+import sys
+from pathlib import Path
+from ocore_mover.store import S3Options, open_store
+from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.freeze import freeze
+from ocore_mover.filestore import packs
+from ocore_mover.report import Reporter
+from ocore_crds.protocol import Step
+url, endpoint, credentials, claim, path, environment, prefix = sys.argv[1:8]
+options = S3Options(endpoint=endpoint, credentials=Path(credentials)) if endpoint else None
+folders = ClaimFolders(Path(claim), path, environment)
+names = sort_names(p.relative_to(folders.filestore).as_posix() for p in folders.filestore.glob("*/*"))
+with freeze(folders, "a1", names.files) as frozen:
+    packs.store_odoo(open_store(url, options), prefix, frozen, Reporter().counter(Step.COPY_FILESTORE))
+"""
+
+
+def test_kill_9_in_the_middle_leaves_nothing_listed(site: Site, store: Store, request: pytest.FixtureRequest) -> None:
+    for number in range(40):
+        site.add(some_bytes(number, 1_000_000))
+    prefix = naming.attempt_prefix(ENVIRONMENT, SNAPSHOT, "a1")
+    remote: tuple[Any, Any] = ("", "")
+    if store.local_root is None:
+        seaweed = request.getfixturevalue("seaweed")
+        remote = (seaweed.endpoint, str(seaweed.credentials()))
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, store.url, *remote, str(site.claim), site.path, ENVIRONMENT, prefix],
+        env={**os.environ, failpoints.ENVIRONMENT_VARIABLE: "snapshot-pack-stored=kill"},
+        cwd=Path(__file__).parents[4],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        timeout=120,
+    )
+    assert child.returncode == -9
+    assert manifests.find(store, ENVIRONMENT, SNAPSHOT) is None
+    assert keys(store)  # one pack is there, and named by nothing
+    assert site.own_folders()
+    site.store(store, attempt="a1")  # the Job's next pod, same attempt: it takes its own links down first
+    assert site.own_folders() == []
+    manifests.delete_leftovers(store, ENVIRONMENT, SNAPSHOT)
+    assert not [key for key in keys(store) if key.startswith(prefix)]
+    assert store.abort_uploads("") == 0
+    if store.local_root is not None:
+        assert not list(store.local_root.rglob(".tmp-*"))

@@ -1,0 +1,337 @@
+"""An S3 server that is slow, broken, full, or says no."""
+
+import socket
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions
+from ocore_mover.errors import Corrupt, StoreError
+from ocore_mover.store import S3Options, Store, open_store, s3_writer
+from ocore_mover.store.probe import probe_store
+from support.mover.faulty_http import Faults, FaultyProxy, Request, times
+from support.mover.s3_server import BUCKET
+from support.mover.seaweed import OPEN_BUCKET, SeaweedFS
+
+from .test_store import MIB, PART, put
+
+DATA = bytes(range(256)) * (5 * PART // 512)  # two parts and a half
+
+
+def uploads(request: Request) -> bool:
+    return request.method == "PUT" and ".probe-" not in request.path and len(request.body) > 1000
+
+
+def downloads(request: Request) -> bool:
+    return request.method == "GET" and "list-type" not in request.path
+
+
+@pytest.mark.parametrize("data", [DATA[:100_000], DATA], ids=["object", "part"])
+def test_bits_flipped_on_the_way_are_sent_again(through_proxy: Store, faulty: FaultyProxy, data: bytes) -> None:
+    faulty.set(Faults(flip=times(1, uploads)))
+    stored = put(through_proxy, "object", data)
+    assert b"".join(through_proxy.read(stored)) == data
+
+
+@pytest.mark.parametrize("data", [DATA[:100_000], DATA], ids=["object", "part"])
+def test_bits_that_always_flip_are_refused(through_proxy: Store, faulty: FaultyProxy, data: bytes) -> None:
+    faulty.set(Faults(flip=uploads))
+    with pytest.raises(Corrupt, match="changed on their way"):
+        put(through_proxy, "object", data)
+    assert through_proxy.head("object") is None
+    assert through_proxy.abort_uploads("") == 0
+
+
+def test_a_download_goes_on_where_it_was_cut(through_proxy: Store, faulty: FaultyProxy) -> None:
+    stored = put(through_proxy, "object", DATA)
+    cuts = times(3, downloads)
+    faulty.set(Faults(cut=lambda request: 5_000_000 if cuts(request) else None))
+    assert b"".join(through_proxy.read(stored)) == DATA
+    ranges = [request.headers.get("range") for request in faulty.requests if downloads(request)]
+    assert ranges[0] is None
+    assert len(ranges) == 4
+    starts = [int(text.removeprefix("bytes=").partition("-")[0]) for text in ranges[1:] if text]
+    assert starts == sorted(starts)
+    assert starts[0] > 0
+    assert all("if-match" in request.headers for request in faulty.requests[1:] if downloads(request))
+
+
+def test_a_download_that_never_gets_on_ends(
+    through_proxy: Store, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocore_mover.store.s3_reader.pause", lambda _: None)
+    stored = put(through_proxy, "object", DATA)
+    faulty.set(Faults(cut=lambda request: 0 if downloads(request) else None))
+    with pytest.raises(StoreError, match="breaks at byte 0") as error:
+        list(through_proxy.read(stored))
+    assert error.value.reason == conditions.STORE_UNREACHABLE
+    assert error.value.retryable
+
+
+def test_a_replaced_object_is_not_mixed(through_proxy: Store, faulty: FaultyProxy, s3: Store) -> None:
+    stored = put(through_proxy, "object", DATA)
+    cuts = times(1, downloads)
+
+    def cut(request: Request) -> int | None:
+        if not cuts(request):
+            return None
+        put(s3, "object", bytes(len(DATA)))
+        return 3_000_000
+
+    faulty.set(Faults(cut=cut))
+    with pytest.raises(Corrupt):
+        list(through_proxy.read(stored))
+
+
+def test_503s_are_retried(through_proxy: Store, faulty: FaultyProxy) -> None:
+    refusals = times(2, uploads)
+    faulty.set(Faults(refuse=lambda request: 503 if refusals(request) else None))
+    assert put(through_proxy, "object", DATA).size == len(DATA)
+
+
+def test_503s_for_ever_end(through_proxy: Store, faulty: FaultyProxy) -> None:
+    put(through_proxy, "other", b"x")
+    faulty.set(Faults(refuse=lambda _: 503))
+    started = time.monotonic()
+    with pytest.raises(StoreError) as error:
+        through_proxy.get("object")
+    assert (error.value.reason, error.value.retryable) == (conditions.STORE_UNREACHABLE, True)
+    assert time.monotonic() - started < 60
+
+
+def test_a_lost_answer_to_the_completion(through_proxy: Store, faulty: FaultyProxy) -> None:
+    faulty.set(Faults(lose_answer=times(1, lambda r: r.method == "POST" and "uploadId" in r.path)))
+    stored = put(through_proxy, "object", DATA)
+    assert b"".join(through_proxy.read(stored)) == DATA
+
+
+def test_a_lost_answer_to_the_manifest(through_proxy: Store, faulty: FaultyProxy) -> None:
+    """The repeated request finds the key taken by the first one: not ours to judge, the caller reads it back."""
+    put(through_proxy, "warm-up", b"x")
+    faulty.set(Faults(lose_answer=times(1, lambda r: r.method == "PUT" and r.path.endswith("/manifest"))))
+    assert not through_proxy.put_if_absent("manifest", b"mine")
+    assert through_proxy.get("manifest") == b"mine"
+
+
+def test_every_write_is_signed_and_declares_its_digest(through_proxy: Store, faulty: FaultyProxy) -> None:
+    put(through_proxy, "object", DATA)
+    sent = [request for request in faulty.requests if uploads(request)]
+    assert len(sent) == 3
+    for request in sent:
+        assert len(request.headers["x-amz-content-sha256"]) == 64  # neither UNSIGNED-PAYLOAD nor STREAMING-…
+        assert "x-amz-checksum-sha256" in request.headers["authorization"]
+
+
+@pytest.fixture
+def lax(seaweed: SeaweedFS, faulty: FaultyProxy, prefix: str) -> Store:
+    """A server that knows neither checksums nor conditions (and takes requests of anybody)."""
+    stripped = (
+        "authorization",
+        "x-amz-content-sha256",
+        "x-amz-checksum-sha256",
+        "x-amz-checksum-algorithm",
+        "if-none-match",
+    )
+    faulty.set(Faults(strip=frozenset((*stripped, "x-amz-sdk-checksum-algorithm", "content-md5"))))
+    return open_store(
+        f"s3://{OPEN_BUCKET}/{prefix}", S3Options(endpoint=faulty.endpoint, credentials=seaweed.credentials())
+    )
+
+
+def test_the_probe_notices_a_server_that_checks_nothing(lax: Store) -> None:
+    found = probe_store(lax)
+    assert (found.checksums, found.conditional_writes) == ("ReadBack", False)
+    assert len(found.warnings) == 2
+
+
+def test_without_checks_objects_are_read_back(lax: Store, faulty: FaultyProxy) -> None:
+    stored = put(lax, "object", DATA)
+    assert [request for request in faulty.requests if downloads(request)]
+    assert b"".join(lax.read(stored)) == DATA
+
+
+@pytest.mark.parametrize("data", [DATA[:100_000], DATA], ids=["object", "part"])
+def test_without_checks_a_flipped_bit_is_found(
+    lax: Store, faulty: FaultyProxy, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lax, "warm-up", b"x")
+    strip = faulty._state.faults.strip
+    faulty.set(Faults(strip=strip, flip=uploads))
+    with pytest.raises(Corrupt, match="SHA-256"):
+        put(lax, "object", data)
+
+
+def test_without_conditions_what_is_there_stays(lax: Store) -> None:
+    assert lax.put_if_absent("manifest", b"first")
+    assert not lax.put_if_absent("manifest", b"second")
+    assert lax.get("manifest") == b"first"
+
+
+def store_with(seaweed: SeaweedFS, url: str, **options: Any) -> Store:
+    return open_store(url, S3Options(**{"endpoint": seaweed.endpoint, "credentials": seaweed.credentials(), **options}))
+
+
+def reason_of(store: Store) -> tuple[str, str]:
+    with pytest.raises(StoreError) as error:
+        probe_store(store)
+    return error.value.reason, error.value.message
+
+
+def test_wrong_keys(seaweed: SeaweedFS) -> None:
+    for folder in (seaweed.credentials(secret="wrong"), seaweed.credentials(key="nobody")):
+        reason, message = reason_of(store_with(seaweed, f"s3://{BUCKET}/x", credentials=folder))
+        assert reason == conditions.STORE_ACCESS_DENIED
+        assert "credentials" in message
+
+
+def test_keys_that_may_only_read(seaweed: SeaweedFS, s3: Store) -> None:
+    stored = put(s3, "object", b"x")
+    folder = seaweed.credentials(seaweed.reader_key, seaweed.reader_secret)
+    reader = store_with(seaweed, s3.url, credentials=folder)
+    assert list(reader.read(stored)) == [b"x"]
+    reason, message = reason_of(reader)
+    assert reason == conditions.STORE_ACCESS_DENIED
+    assert "write" in message
+
+
+def test_no_such_bucket(seaweed: SeaweedFS) -> None:
+    store = store_with(seaweed, "s3://misspelt-bucket/x")
+    assert reason_of(store)[0] == conditions.BUCKET_NOT_FOUND
+    with pytest.raises(StoreError) as error:
+        put(store, "object", b"x")
+    assert error.value.reason == conditions.BUCKET_NOT_FOUND
+    with pytest.raises(StoreError):
+        store.put_if_absent("object", b"x")
+    names = {bucket["Name"] for bucket in seaweed.client().list_buckets()["Buckets"]}
+    assert "misspelt-bucket" not in names  # SeaweedFS would make it at the first PUT
+
+
+def test_nobody_listens(seaweed: SeaweedFS) -> None:
+    for endpoint in ("http://127.0.0.1:1", "http://no-such-host.invalid"):
+        started = time.monotonic()
+        reason, message = reason_of(store_with(seaweed, f"s3://{BUCKET}/x", endpoint=endpoint))
+        assert reason == conditions.STORE_UNREACHABLE
+        assert "endpoint" in message
+        assert time.monotonic() - started < 60
+
+
+def test_a_server_that_never_answers(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocore_mover.store.s3_client.READ_TIMEOUT", 1)
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        started = time.monotonic()
+        store = store_with(seaweed, f"s3://{BUCKET}/x", endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert reason_of(store)[0] == conditions.STORE_UNREACHABLE
+        assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("present", [(), ("accessKeyId",), ("secretAccessKey",)])
+def test_incomplete_credentials(seaweed: SeaweedFS, tmp_path: Path, present: tuple[str, ...]) -> None:
+    for key in present:
+        (tmp_path / key).write_text("x")
+    reason, message = reason_of(store_with(seaweed, f"s3://{BUCKET}/x", credentials=tmp_path))
+    assert reason == conditions.SECRET_INVALID
+    assert "accessKeyId and secretAccessKey" in message
+
+
+def test_no_credentials_at_all(seaweed: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert reason_of(store_with(seaweed, f"s3://{BUCKET}/x", credentials=None))[0] == conditions.STORE_ACCESS_DENIED
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.secret)
+    assert probe_store(store_with(seaweed, f"s3://{BUCKET}/chain", credentials=None)).checksums == "Server"
+
+
+def test_renewed_credentials_are_read_again(
+    seaweed: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "accessKeyId").write_text(seaweed.key)
+    (tmp_path / "secretAccessKey").write_text("not yet right\n")
+    monkeypatch.setattr("ocore_mover.store.s3_client._CREDENTIALS_LIFETIME", timedelta(seconds=1))
+    store = store_with(seaweed, f"s3://{BUCKET}/renewed", credentials=tmp_path)
+    assert reason_of(store)[0] == conditions.STORE_ACCESS_DENIED
+    (tmp_path / "secretAccessKey").write_text(f"{seaweed.secret}\n")
+    assert probe_store(store).store_id
+
+
+def test_encryption_is_asked_for(seaweed: SeaweedFS, faulty: FaultyProxy) -> None:
+    """SeaweedFS here has no keys and refuses: what counts is what was asked."""
+    store = store_with(seaweed, f"s3://{BUCKET}/sse", endpoint=faulty.endpoint, sse="aws:kms", kms_key="the-key")
+    faulty.set(Faults(refuse=lambda request: 400 if request.method != "HEAD" else None))
+    with pytest.raises(StoreError):
+        put(store, "object", b"x")
+    asked = [request for request in faulty.requests if request.method in ("PUT", "POST")]
+    assert asked
+    for request in asked:
+        assert request.headers["x-amz-server-side-encryption"] == "aws:kms"
+        assert request.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "the-key"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (507, conditions.NO_SPACE),
+        (405, conditions.STORE_NOT_WRITABLE),
+        (401, conditions.STORE_ACCESS_DENIED),
+        (301, conditions.STORE_UNREACHABLE),
+        (418, conditions.STORE_NOT_READY),
+    ],
+)
+def test_other_refusals(through_proxy: Store, faulty: FaultyProxy, status: int, reason: str) -> None:
+    put(through_proxy, "warm-up", b"x")
+    faulty.set(Faults(refuse=lambda request: status if request.method == "PUT" else None))
+    with pytest.raises(StoreError) as error:
+        put(through_proxy, "object", b"x")
+    assert error.value.reason == reason
+
+
+def test_stale_uploads_are_aborted_but_those_that_are_spared(s3: Store, seaweed: SeaweedFS, prefix: str) -> None:
+    client = seaweed.client()
+    for key in ("s/old/pack", "s/new/pack", "other/pack"):
+        upload = client.create_multipart_upload(Bucket=BUCKET, Key=f"{prefix}/{key}")["UploadId"]
+        client.upload_part(Bucket=BUCKET, Key=f"{prefix}/{key}", UploadId=upload, PartNumber=1, Body=b"x" * 1000)
+    assert s3.abort_uploads("s/", spare="s/new/") == 1
+    assert s3.abort_uploads("s/") == 1
+    left = client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)["Uploads"]
+    assert [upload["Key"] for upload in left] == [f"{prefix}/other/pack"]
+    assert s3.abort_uploads("") == 1
+
+
+def test_parts_reach_what_s3_allows() -> None:
+    sizes = [s3_writer.part_size(number) for number in range(1, 10_001)]
+    assert sum(sizes) >= 5 * 1024**4
+    assert max(sizes) <= 5 * 1024**3
+    assert min(sizes) >= 5 * MIB
+    assert sizes == sorted(sizes)
+    with pytest.raises(StoreError, match="5 TiB"):
+        s3_writer.part_size(10_001)
+
+
+def test_large_parts_are_spooled(s3: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(s3_writer, "PART_SIZES", ((1, 5 * MIB), (100, 6 * MIB)))
+    monkeypatch.setattr(s3_writer, "SPOOL_ABOVE", 5 * MIB)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    stored = put(s3, "object", DATA, piece=1_500_000)
+    assert b"".join(s3.read(stored)) == DATA
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_waits_for_the_uploads() -> None:
+    pool = s3_writer.PartPool(2, budget=10)
+    gate = threading.Event()
+    running = [pool.submit(6, gate.wait) for _ in range(1)]  # type: ignore[arg-type]
+    third = threading.Thread(target=lambda: running.append(pool.submit(6, lambda: None)), daemon=True)
+    third.start()
+    third.join(0.2)
+    assert third.is_alive()
+    gate.set()
+    third.join(10)
+    assert not third.is_alive()
+    for future in running:
+        future.result(10)

@@ -1,0 +1,275 @@
+"""The Jobs: names, security, what they mount, and that the mover knows every argument."""
+
+import json
+from typing import Any
+
+import pytest
+import typer
+import typer.main
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocore_mover.__main__ import app
+from ocore_operator.jobs import build
+from ocore_operator.jobs.inputs import PodTraits, Site, traits, user_of
+from ocore_operator.jobs.parts import public_url, store_url
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Object, label_value
+from ocore_operator.settings import Settings
+from ocore_operator.snapshot.transitions import identity
+from support.operator.objects import OTHER_UID, SETTINGS, UID, environment, obj, snapshot, started, store
+
+TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
+
+
+def site(**changes: Any) -> Site:
+    """A site with an Environment on S3."""
+    fields: dict[str, Any] = {
+        "namespace": "shop",
+        "store": store(),
+        "traits": TRAITS,
+        "environment": environment(),
+        "server_major": 15,
+        **changes,
+    }
+    return Site(**fields)
+
+
+def rollback() -> resources.Rollback:
+    return resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}))
+
+
+def all_jobs(place: Site, settings: Settings = SETTINGS) -> dict[str, Object]:
+    """One of each kind."""
+    snap, back = snapshot(status=started()), rollback()
+    return {
+        "probe": build.probe(settings, place, attempt="abcdef01"),
+        "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
+        "snapshot": build.snapshot(settings, place, snap, identity(snap), attempt=1, deadline=600),
+        "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
+        "delete": build.delete(settings, place, snap, series="", attempt=1, deadline=600),
+        "delete-left": build.delete(settings, place, snap, series="left", attempt=1, deadline=600),
+        "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
+        "restore": build.restore(
+            settings, place, back, snapshot_id=UID, manifest_sha256="0" * 64, attempt=1, deadline=600
+        ),
+        "switch": build.switch(settings, place, back, attempt=1, wait=300, deadline=600),
+        "switch-now": build.switch_now(settings, place, back, back=True, attempt=2, deadline=600),
+        "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
+        "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
+    }
+
+
+CLAIM_STORE = store({"claim": {"claimName": "backups", "path": "eu/shop"}})
+FULL_S3 = store(
+    {
+        "s3": {
+            "bucket": "snapshots",
+            "endpoint": "https://s3.example",
+            "pathStyle": False,
+            "caBundle": {"name": "ca"},
+            "serverSideEncryption": {"algorithm": "aws:kms", "kmsKeyId": "key"},
+            "credentialsSecretRef": {"name": "s3"},
+        },
+        "serviceAccountName": "backup",
+    }
+)
+SITES = {
+    "s3": site(),
+    "full-s3": site(store=FULL_S3),
+    "claim": site(store=CLAIM_STORE, node="node7"),
+    "no-filestore": site(environment=environment({"filestore": None, "config": None})),
+    "plain": site(
+        environment=environment(
+            {"database": None, "filestore": {"claimName": "files", "path": "data", "layout": "Plain"}}
+        )
+    ),
+    "admin": site(
+        environment=environment(
+            {"database": {"secretRef": {"name": "db"}, "adminSecretRef": {"name": "admin"}, "capacity": "1Gi"}}
+        )
+    ),
+    "class": site(environment=environment({"scratch": {"size": "5Gi", "storageClassName": "fast"}})),
+}
+CASES = [(where, name) for where in SITES for name in all_jobs(SITES["s3"])]
+
+
+def pod_of(job: Object) -> Object:
+    return dict(job["spec"]["template"]["spec"])
+
+
+def container_of(job: Object) -> Object:
+    return dict(pod_of(job)["containers"][0])
+
+
+@pytest.mark.parametrize(("where", "name"), CASES)
+def test_the_mover_knows_every_argument(where: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The contract between the two programs, checked by the mover's own command line."""
+    args = [a.replace("$(OCORE_POD_UID)", OTHER_UID) for a in container_of(all_jobs(SITES[where])[name])["args"]]
+    scratch = tmp_path_factory.mktemp("scratch")
+    args = [str(scratch) if a == "/scratch" else a for a in args]
+    group: Any = typer.main.get_command(app)
+    command = group.commands[args[0]]
+    with command.make_context(args[0], args[1:]) as context:
+        assert context.params["environment_id" if name != "probe-store" else "store"]
+
+
+@pytest.mark.parametrize(("where", "name"), CASES)
+def test_every_job_keeps_the_restricted_standard(where: str, name: str) -> None:
+    job = all_jobs(SITES[where])[name]
+    pod, container = pod_of(job), container_of(job)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["terminationGracePeriodSeconds"] == 30
+    assert job["spec"]["podReplacementPolicy"] == "Failed"
+    assert job["spec"]["ttlSecondsAfterFinished"] == SETTINGS.job_ttl
+    assert job["spec"]["activeDeadlineSeconds"] >= 1
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    names = [v["name"] for v in pod["volumes"]]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("where", "name"), CASES)
+def test_secrets_are_files(where: str, name: str) -> None:
+    """No Secret's value can be in the object: what is known of it is its name, and only volumes say that."""
+    container = container_of(all_jobs(SITES[where])[name])
+    assert all("secretKeyRef" not in json.dumps(e) for e in container["env"])
+    assert "envFrom" not in container
+
+
+@pytest.mark.parametrize(("where", "name"), CASES)
+def test_children_have_our_labels_and_no_others(where: str, name: str) -> None:
+    job = all_jobs(SITES[where])[name]
+    ours = {
+        "app.kubernetes.io/managed-by",
+        "ocore.dev/kind",
+        "ocore.dev/uid",
+        "ocore.dev/command",
+        "ocore.dev/store",
+    }
+    for metadata in (job["metadata"], job["spec"]["template"]["metadata"]):
+        assert set(metadata["labels"]) == ours
+        assert set(metadata["annotations"]) == {"ocore.dev/name"}
+    owner = job["metadata"]["ownerReferences"][0]
+    assert owner["controller"] is True
+    assert owner["blockOwnerDeletion"] is False
+
+
+def test_what_cleans_up_after_a_deletion_belongs_to_nobody() -> None:
+    """A foreground deletion, Argo CD's default, would have the garbage collector delete it."""
+    gone = snapshot(status=started(), deletionTimestamp="2026-03-01T12:00:00Z")
+    job = build.delete(SETTINGS, site(), gone, series="", attempt=1, deadline=60)
+    assert "ownerReferences" not in job["metadata"]
+
+
+def test_only_a_switch_is_started_again() -> None:
+    for name, job in all_jobs(site()).items():
+        again = name.startswith("switch")
+        assert job["spec"]["backoffLimit"] == (6 if again else 0)
+        assert pod_of(job)["restartPolicy"] == ("OnFailure" if again else "Never")
+
+
+def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
+    job = all_jobs(site())["switch"]
+    signal = next(v for v in pod_of(job)["volumes"] if v["name"] == "signal")
+    item = signal["downwardAPI"]["items"][0]
+    assert item["fieldRef"]["fieldPath"] == "metadata.annotations['ocore.dev/signal']"
+    assert container_of(job)["readinessProbe"]["exec"]["command"] == ["test", "-f", "/tmp/ready"]
+
+
+def test_the_image_follows_the_servers_major() -> None:
+    assert container_of(build.probe(SETTINGS, site(), attempt="a"))["image"] == "localhost/ocore-snapshots/mover:15"
+    unknown = build.probe(SETTINGS, site(server_major=0), attempt="a")
+    assert container_of(unknown)["image"] == "localhost/ocore-snapshots/mover:17"
+
+
+def test_a_claim_that_one_node_mounts_binds_the_pod_to_it() -> None:
+    affinity = pod_of(all_jobs(SITES["claim"])["snapshot"])["affinity"]
+    assert "node7" in json.dumps(affinity)
+    assert "affinity" not in pod_of(all_jobs(SITES["s3"])["snapshot"])
+
+
+def test_without_an_fs_group_secrets_are_readable_by_our_user() -> None:
+    for fs_group, mode in ((101, 0o440), (None, 0o444)):
+        place = site(traits=PodTraits(run_as_user=101, fs_group=fs_group))
+        volumes = pod_of(build.probe(SETTINGS, place, attempt="a"))["volumes"]
+        assert {v["secret"]["defaultMode"] for v in volumes if "secret" in v} == {mode}
+    assert "fsGroup" not in pod_of(build.probe(SETTINGS, place, attempt="a"))["securityContext"]
+
+
+def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
+    armed = snapshot(
+        status=started(), annotations={"ocore.dev/failpoints": "snapshot-frozen=kill@1,after-manifest=kill"}
+    )
+
+    def value(settings: Settings, attempt: int) -> str:
+        job = build.snapshot(settings, site(), armed, identity(armed), attempt=attempt, deadline=60)
+        return next((e["value"] for e in container_of(job)["env"] if e["name"] == "OCORE_FAILPOINTS"), "")
+
+    allowed = Settings(allow_failpoints=True)
+    assert value(SETTINGS, 1) == ""
+    assert value(allowed, 1) == "snapshot-frozen=kill,after-manifest=kill"
+    assert value(allowed, 2) == "after-manifest=kill"
+
+
+def test_urls() -> None:
+    assert store_url(store()) == "s3://snapshots/eu/shop"
+    assert store_url(CLAIM_STORE) == "file:///store/eu/shop"
+    assert public_url(CLAIM_STORE) == "claim://backups/eu/shop"
+    assert store_url(store({"claim": {"claimName": "backups"}})) == "file:///store"
+
+
+@given(
+    st.sampled_from(["probe-store", "snapshot", "inspect", "cleanup"]),
+    st.uuids().map(str),
+    st.one_of(st.integers(1, 10**6), st.text("0123456789abcdef", min_size=8, max_size=8)),
+)
+def test_job_names_fit_and_are_names(command: str, uid: str, attempt: int | str) -> None:
+    name = job_name(command, uid, attempt)
+    assert len(name) <= 63 - 6  # a pod's suffix
+    assert name == job_name(command, uid, attempt)
+    assert all(c.isalnum() or c == "-" for c in name)
+
+
+@given(st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,198}[a-z0-9])?", fullmatch=True))
+def test_any_name_becomes_a_label(name: str) -> None:
+    value = label_value(name)
+    assert len(value) <= 63
+    assert value[0].isalnum()
+    assert value[-1].isalnum()
+
+
+def workload(**pod: Any) -> Object:
+    return {"metadata": {}, "spec": {"template": {"spec": {"containers": [{}], **pod}}}}
+
+
+def test_the_pods_user_is_inherited() -> None:
+    jobs_spec = environment().spec.jobs
+    inherited = traits(SETTINGS, workload(securityContext={"runAsUser": 101, "fsGroup": 102}), jobs_spec)
+    assert (inherited.run_as_user, inherited.run_as_group, inherited.fs_group) == (101, None, 102)
+    own = environment({"jobs": {"runAsUser": 500, "fsGroup": 501}}).spec.jobs
+    assert traits(SETTINGS, workload(securityContext={"runAsUser": 101}), own).run_as_user == 500
+    nobody = traits(SETTINGS, None, jobs_spec)
+    assert (nobody.run_as_user, nobody.run_as_group, nobody.fs_group) == (65532, 65532, 65532)
+
+
+def test_root_is_not_inherited() -> None:
+    assert traits(SETTINGS, workload(securityContext={"runAsUser": 0}), environment().spec.jobs).run_as_user == 65532
+
+
+def test_who_uses_a_claim() -> None:
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "files"}}]
+    over = {"spec": {"nodeName": "a", "volumes": volumes}, "status": {"phase": "Succeeded"}}
+    waiting = {"spec": {"volumes": volumes}, "status": {"phase": "Pending"}}
+    runs = {"spec": {"nodeName": "b", "volumes": volumes}, "status": {"phase": "Running"}}
+    assert user_of([over, waiting], "files") is None
+    assert user_of([over, waiting, runs], "files") == runs
+    assert user_of([runs], "other") is None

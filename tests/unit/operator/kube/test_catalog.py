@@ -1,0 +1,126 @@
+"""What the catalog answers: duplicates, who waits, and never anything older than it knows."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.resources import Key, Object
+from ocore_operator.snapshot.reconcile import settled
+from support.operator.objects import UID, at, environment_object, obj, snapshot_object
+
+
+def uid(number: int) -> str:
+    return f"{number:08x}-0000-4000-8000-000000000000"
+
+
+def snap(number: int, *, created: float = 0, status: Object | None = None, **spec: Any) -> Object:
+    return snapshot_object(
+        spec, status, name=f"s{number}", uid=uid(number), creationTimestamp=at(created), resourceVersion=str(number + 1)
+    )
+
+
+def key(name: str, kind: str = "Snapshot") -> Key:
+    return Key(kind, "shop", name)
+
+
+def condition(type_: str, status: str = "True", reason: str = "X") -> Object:
+    return {"type": type_, "status": status, "reason": reason, "lastTransitionTime": at(0)}
+
+
+def test_the_younger_of_two_with_one_id_is_the_duplicate() -> None:
+    catalog = Catalog()
+    catalog.put("Snapshot", snap(1, created=5, id=UID))
+    catalog.put("Snapshot", snap(2, created=0, id=UID))
+    elder = catalog.elder(key("s1"))
+    assert elder is not None
+    assert elder.key == key("s2")
+    assert catalog.elder(key("s2")) is None
+    catalog.remove(key("s2"))
+    assert catalog.elder(key("s1")) is None
+
+
+def test_whoever_has_begun_goes_before_the_older_one() -> None:
+    """Two of the same second: the one that runs already must not be joined by the other."""
+    catalog = Catalog()
+    catalog.put("Snapshot", snap(1, id=UID, status={"phase": "Pending"}))
+    catalog.put("Snapshot", snap(2, id=UID, status={"phase": "Running"}))
+    assert catalog.elder(key("s2")) is None
+    elder = catalog.elder(key("s1"))
+    assert elder is not None
+    assert elder.key == key("s2")
+
+
+def test_ids_are_told_apart_by_kind() -> None:
+    catalog = Catalog()
+    catalog.put("Snapshot", snap(1, id=UID))
+    catalog.put("Environment", environment_object())
+    assert catalog.elder(key("shop", "Environment")) is None
+
+
+@given(st.permutations([1, 5, 3, 9]))
+def test_older_news_change_nothing(versions: list[int]) -> None:
+    catalog = Catalog()
+    for version in versions:
+        catalog.put("Snapshot", snapshot_object(status={"phase": f"v{version}"}, resourceVersion=str(version)))
+    found = catalog.get(key("before"))
+    assert found is not None
+    assert found.phase == "v9"
+
+
+def test_a_successor_of_the_same_name_is_another_object() -> None:
+    catalog = Catalog()
+    catalog.put("Snapshot", snapshot_object(resourceVersion="9"))
+    catalog.put("Snapshot", snapshot_object(uid=uid(7), resourceVersion="3"))
+    found = catalog.get(key("before"))
+    assert found is not None
+    assert found.uid == uid(7)
+    catalog.remove(key("before"), UID)  # the deletion of the first one arrives late
+    assert catalog.get(key("before")) is not None
+
+
+def test_operations_are_in_the_order_of_their_creation() -> None:
+    catalog = Catalog()
+    for number, created in ((1, 30), (2, 10), (3, 20)):
+        catalog.put("Snapshot", snap(number, created=created))
+    catalog.put("Snapshot", snap(4, status={"conditions": [condition("Complete")]}))
+    catalog.put("Snapshot", {**snap(5), "spec": {"environmentRef": {"name": "other"}}})
+    spec = {"snapshotRef": {"name": "s4"}}
+    catalog.put("Rollback", obj("Rollback", "back", spec, uid=uid(9), creationTimestamp=at(15)))
+    found = [e.key.name for e in catalog.operations("shop", "shop")]
+    assert found == ["s2", "back", "s3", "s1"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=30))
+def test_the_index_of_ids_never_drifts(steps: list[tuple[int, int, bool]]) -> None:
+    catalog = Catalog()
+    there: dict[str, int] = {}
+    for version, (number, identity, gone) in enumerate(steps):
+        name = f"s{number}"
+        if gone:
+            catalog.remove(key(name))
+            there.pop(name, None)
+        else:
+            new = snapshot_object({"id": uid(identity)}, name=name, uid=uid(100 + number), resourceVersion=str(version))
+            catalog.put("Snapshot", new)
+            there[name] = identity
+    for name, identity in there.items():
+        same = [n for n, i in there.items() if i == identity]
+        elder = catalog.elder(key(name))
+        assert (elder is None) == (name == min(same))
+
+
+def test_what_is_settled_needs_no_look() -> None:
+    done = {"conditions": [condition("Complete")], "observedGeneration": 1, "residue": "None"}
+    assert settled(snapshot_object(status=done))
+    assert settled(snapshot_object(status={**done, "conditions": [condition("Failed")]}))
+    assert not settled(snapshot_object(status={"conditions": [condition("Reconciling")], "observedGeneration": 1}))
+    assert not settled(snapshot_object(status={**done, "residue": "Pending"}))
+    assert not settled(snapshot_object(status=done, deletionTimestamp=at(0)))
+    assert not settled(snapshot_object(status=done, generation=2))
+    full = {"verify": "Full"}
+    assert not settled(snapshot_object(full, done))
+    for verified in ("True", "False"):
+        read = {**done, "conditions": [condition("Complete"), condition("Verified", verified)]}
+        assert settled(snapshot_object(full, read))

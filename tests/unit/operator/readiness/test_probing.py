@@ -1,0 +1,166 @@
+"""When things are probed, and what a probe makes of the conditions."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocore_crds import conditions as c
+from ocore_crds.conditions import Condition
+from ocore_crds.protocol import DatabaseFacts, FilestoreFacts, Finding, ProbeResult, StoreProbeResult
+from ocore_operator.errors import Stalled
+from ocore_operator.readiness import schedule, snapshotstore
+from ocore_operator.readiness.verdict import broken, found, unprobed
+from support.operator.objects import NOW, OTHER_UID, SETTINGS, UID, at, environment, moment, store
+
+RESULT = ProbeResult(
+    database=DatabaseFacts(name="shop", server_version="17.2", server_major=17, size_bytes=10, used_bytes=30),
+    filestore=FilestoreFacts(file_count=3, size_bytes=9, hard_links=True),
+)
+GRANT = Finding(reason=c.MISSING_GRANTS, message="ALTER ROLE shop CREATEDB;")
+PASSWORD = Finding(reason=c.AUTHENTICATION_FAILED, message="the password of shop is wrong")
+
+
+def condition(obj: Any, type_: str) -> Condition:
+    got = c.find(obj.conditions, type_)
+    assert got is not None
+    return got
+
+
+def ready(status: str, since: float, type_: str = c.READY) -> Condition:
+    return Condition(type=type_, status=status, reason="X", last_transition_time=at(since))  # type: ignore[arg-type]
+
+
+def due(seconds: float, conditions: tuple[Condition, ...], **changes: Any) -> float:
+    fields: dict[str, Any] = {"probed": at(0), "began": at(-5), "current": True, "wanted": "", **changes}
+    watched = (c.READY, c.ROLLBACK_READY)
+    return schedule.due_in(SETTINGS, moment(seconds), conditions=conditions, watched=watched, **fields)
+
+
+def test_what_is_well_is_probed_by_the_clock() -> None:
+    assert due(0, (ready("True", 0),)) == SETTINGS.probe_interval
+    assert due(SETTINGS.probe_interval, (ready("True", 0),)) <= 0
+
+
+def test_what_nobody_has_probed_is_due() -> None:
+    assert due(0, (), probed=None) == 0
+    assert due(0, (ready("True", 0),), current=False) == 0
+
+
+def test_who_asks_gets_a_probe_that_began_afterwards() -> None:
+    assert due(1, (ready("False", 0),), wanted=at(1)) == 0
+    assert due(1, (ready("False", 0),), wanted=at(-5)) > 0
+
+
+@given(st.floats(0, 10**6))
+def test_pauses_double_between_their_bounds(lasted: float) -> None:
+    pause = schedule.backoff(SETTINGS, at(lasted), at(0))
+    assert SETTINGS.probe_backoff_min <= pause <= SETTINGS.probe_backoff_max
+    assert due(0, (ready("True", 0), ready("False", -lasted, c.ROLLBACK_READY))) <= SETTINGS.probe_backoff_max
+
+
+def test_an_outage_of_five_minutes_is_probed_a_handful_of_times() -> None:
+    now, count = 0.0, 0
+    while now < 300:
+        count += 1
+        now += schedule.backoff(SETTINGS, at(now), at(0))
+    assert count <= 7
+
+
+@given(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 10**6)))
+def test_every_probe_has_its_own_name(generation: int, probed: int | None) -> None:
+    name = schedule.attempt_name(generation, at(probed) if probed is not None else None)
+    assert len(name) == 8
+    assert name != schedule.attempt_name(generation, at((probed or 0) + 1))
+    assert name != schedule.attempt_name(generation + 1, at(probed) if probed is not None else None)
+
+
+def test_nothing_in_the_way() -> None:
+    status = found(environment(), RESULT, (15, 17), began=at(1), now=at(3))
+    assert condition(status, c.READY).status == "True"
+    assert condition(status, c.ROLLBACK_READY).status == "True"
+    assert status.phase == "Ready"
+    assert status.probe is not None
+    assert (status.probe.started_at, status.probe.server_major, status.probe.database_used_bytes) == (at(1), 17, 30)
+
+
+def test_a_missing_grant_is_in_a_rollbacks_way_only() -> None:
+    status = found(environment(), RESULT.model_copy(update={"rollback": (GRANT,)}), (17,), began=at(1), now=at(3))
+    assert condition(status, c.READY).status == "True"
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert (rollback.status, rollback.reason, rollback.message) == ("False", c.MISSING_GRANTS, GRANT.message)
+
+
+def test_the_first_finding_gives_the_reason_and_all_their_words() -> None:
+    result = RESULT.model_copy(update={"blocking": (PASSWORD,), "rollback": (GRANT,)})
+    status = found(environment(), result, (17,), began=at(1), now=at(3))
+    assert condition(status, c.READY).reason == c.AUTHENTICATION_FAILED
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert rollback.reason == c.AUTHENTICATION_FAILED
+    assert GRANT.message in rollback.message
+    assert PASSWORD.message in rollback.message
+    assert status.phase == "NotReady"
+
+
+def test_a_capacity_that_nobody_wrote_down() -> None:
+    status = found(environment({"database": {"secretRef": {"name": "db"}}}), RESULT, (17,), began=at(1), now=at(3))
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert rollback.reason == c.CAPACITY_UNKNOWN
+    assert "spec.database.capacity" in rollback.message
+    assert condition(status, c.READY).status == "True"
+
+
+def test_a_server_without_a_mover() -> None:
+    status = found(environment(), RESULT, (15,), began=at(1), now=at(3))
+    assert condition(status, c.READY).reason == c.UNSUPPORTED_SERVER
+
+
+def test_a_probe_that_failed_keeps_what_was_known() -> None:
+    known = environment(status=found(environment(), RESULT, (17,), began=at(1), now=at(3)).wire())
+    status = broken(known, c.POD_NOT_STARTED, "no image", began=at(60), now=at(90))
+    assert status.probe is not None
+    assert (status.probe.server_major, status.probe.time) == (17, at(90))
+    assert condition(status, c.READY).reason == c.POD_NOT_STARTED
+    first = broken(environment(), c.POD_NOT_STARTED, "no image", began=at(60), now=at(90))
+    assert first.probe is not None
+
+
+def test_what_a_probe_needs_is_missing() -> None:
+    status = unprobed(environment(), Stalled(c.CLAIM_NOT_FOUND, "no claim"), now=at(0))
+    assert condition(status, c.STALLED).reason == c.CLAIM_NOT_FOUND
+    assert condition(status, c.ROLLBACK_READY).status == "False"
+
+
+def answer(store_id: str) -> StoreProbeResult:
+    return StoreProbeResult(store_id=store_id, checksums="Server", conditional_writes=True)
+
+
+def test_a_store_is_known_by_its_id() -> None:
+    status = snapshotstore.found(store(), answer(UID), began=at(1), now=at(3))
+    assert (status.store_id, status.phase, status.last_probe_time) == (UID, "Ready", at(1))
+    again = snapshotstore.found(store(status=status.wire()), answer(UID), began=at(9), now=at(12))
+    assert again.phase == "Ready"
+
+
+def test_another_id_under_the_same_name_is_another_store() -> None:
+    known = store(status=snapshotstore.found(store(), answer(UID), began=at(1), now=at(3)).wire())
+    status = snapshotstore.found(known, answer(OTHER_UID), began=at(9), now=at(12))
+    assert condition(status, c.READY).reason == c.STORE_ID_CONFLICT
+    assert status.store_id == UID
+    assert OTHER_UID in condition(status, c.STALLED).message
+
+
+def test_a_store_that_refuses() -> None:
+    status = snapshotstore.broken(store(), c.STORE_ACCESS_DENIED, "403", began=at(1), now=at(3))
+    assert (status.phase, condition(status, c.READY).reason) == ("NotReady", c.STORE_ACCESS_DENIED)
+
+
+def test_requests_are_remembered_until_the_object_is_gone() -> None:
+    requests = schedule.ProbeRequests()
+    key = environment().key
+    requests.ask(key, at(5))
+    requests.ask(key, at(1))
+    assert requests.wanted(key) == at(5)
+    requests.forget(key)
+    assert requests.wanted(key) == ""
+    assert NOW

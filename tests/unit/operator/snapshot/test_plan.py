@@ -1,0 +1,278 @@
+"""The decisions about a Snapshot that runs: for every state of its Jobs there is one, and it always comes to an end."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocore_crds.protocol import Failure, Payload, Result, SnapshotResult
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Object, Snapshot
+from ocore_operator.snapshot.plan import (
+    STOP_WITHIN,
+    Decision,
+    Finish,
+    GiveUp,
+    Inspect,
+    NextAttempt,
+    Start,
+    Stop,
+    Wait,
+    decide,
+)
+from support.operator.objects import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started
+
+RESULT = SnapshotResult(
+    attempt="1-x",
+    manifest_key="k",
+    manifest_sha256="0" * 64,
+    store_id=UID,
+    started_at=at(0),
+    consistent_at=at(1),
+    completed_at=at(2),
+)
+NOT_FOUND = Failure(reason="SnapshotNotFound", message="no manifest")
+
+
+def said(payload: Payload | Failure) -> Object:
+    """State of a container that ended with this result."""
+    well = not isinstance(payload, Failure)
+    result = Result(
+        ok=well,
+        payload=payload if not isinstance(payload, Failure) else None,
+        failure=payload if isinstance(payload, Failure) else None,
+        time=at(0),
+    )
+    return ended(result.termination_message(), 0 if well else 1)
+
+
+def name(attempt: int) -> str:
+    return job_name("snapshot", UID, attempt)
+
+
+def inspection(attempt: int, number: int) -> str:
+    return job_name("inspect", UID, f"{attempt}-{number}")
+
+
+RUNNING: Object = {"running": {"startedAt": at(1)}}
+DIED: Object = {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": at(5)}}
+
+
+def look(
+    snap: Snapshot, jobs: dict[str, Object | None] | None = None, *, seconds: float = 60, **options: Any
+) -> Decision:
+    """`jobs`: Job name → state of its container, None where it has no pod."""
+    jobs = jobs or {}
+    found = [job(n, "inspect" if n.startswith("inspect") else "snapshot") for n in jobs]
+    pods = {}
+    for n, state in jobs.items():
+        if state is not None:
+            over = "terminated" in state
+            pods[n] = [pod(n, state, phase="Failed" if over else "Running")]
+    return decide(snap, observation(found, pods, seconds=seconds, **options), moment(seconds))
+
+
+def test_it_begins_with_a_job() -> None:
+    assert look(snapshot(status=started())) == Start(1)
+
+
+def test_a_given_id_may_be_in_the_store_already() -> None:
+    snap = snapshot({"id": UID}, started(attempt=0))
+    assert look(snap) == Inspect("0-1")
+    found = look(snap, {inspection(0, 1): said(RESULT)})
+    assert isinstance(found, Finish)
+    assert found.imported
+    assert look(snap, {inspection(0, 1): said(NOT_FOUND)}) == NextAttempt(1, None)
+    denied = Failure(reason="StoreAccessDenied", message="403")
+    assert look(snap, {inspection(0, 1): said(denied)}) == GiveUp(denied, stored=False)
+
+
+def test_the_result_ends_it() -> None:
+    decision = look(snapshot(status=started(jobName=name(1))), {name(1): said(RESULT)})
+    assert decision == Finish(RESULT, clean=True, pod=f"{name(1)}-x")
+    second = look(snapshot(status=started(attempt=2, jobName=name(2))), {name(2): said(RESULT)})
+    assert isinstance(second, Finish)
+    assert not second.clean
+
+
+def test_what_runs_is_waited_for() -> None:
+    decision = look(snapshot(status=started()), {name(1): RUNNING})
+    assert isinstance(decision, Wait)
+    assert decision.job == name(1)
+    assert decision.pod == f"{name(1)}-x"
+
+
+@pytest.mark.parametrize("job_name_known", [name(1), None])
+def test_a_lost_job_is_looked_for_in_the_store(job_name_known: str | None) -> None:
+    """Its TTL, or somebody, beat us: the store knows the result."""
+    snap = snapshot(status=started(jobName=job_name_known))
+    if job_name_known is None:
+        assert look(snap) == Start(1)  # not created yet, as far as anybody knows: the fixed name makes that safe
+        return
+    assert look(snap) == Inspect("1-1")
+    assert look(snap, {inspection(1, 1): said(RESULT)}) == Finish(RESULT, clean=False)
+    again = look(snap, {inspection(1, 1): said(NOT_FOUND)})
+    assert isinstance(again, NextAttempt)
+    assert again.attempt == 2
+
+
+def test_whoever_died_silently_may_have_written_the_manifest() -> None:
+    snap = snapshot(status=started(jobName=name(1)))
+    assert look(snap, {name(1): DIED}) == Inspect("1-1")
+    assert look(snap, {name(1): DIED, inspection(1, 1): said(RESULT)}) == Finish(RESULT, clean=False)
+    assert isinstance(look(snap, {name(1): DIED, inspection(1, 1): said(NOT_FOUND)}), NextAttempt)
+
+
+def test_another_attempts_manifest_counts() -> None:
+    exists = Failure(reason="ManifestExists", message="another attempt has written it")
+    snap = snapshot(status=started(attempt=2, jobName=name(2)))
+    assert look(snap, {name(2): said(exists)}) == Inspect("2-1")
+
+
+def test_a_failure_that_mends_itself_is_tried_again_and_not_for_ever() -> None:
+    failure = Failure(reason="DatabaseUnreachable", message="refused", retryable=True)
+    for attempt in range(1, MAX_ATTEMPTS):
+        snap = snapshot(status=started(attempt=attempt, jobName=name(attempt)))
+        assert look(snap, {name(attempt): said(failure)}) == NextAttempt(attempt + 1, failure)
+    last = snapshot(status=started(attempt=MAX_ATTEMPTS, jobName=name(MAX_ATTEMPTS)))
+    decision = look(last, {name(MAX_ATTEMPTS): said(failure)})
+    assert isinstance(decision, GiveUp)
+    assert decision.stored
+    assert decision.failure.reason == "DatabaseUnreachable"
+
+
+def test_the_users_failure_is_final_at_once() -> None:
+    failure = Failure(reason="NoSpace", message="a volume is full")
+    assert look(snapshot(status=started(jobName=name(1))), {name(1): said(failure)}) == GiveUp(failure, stored=True)
+
+
+def test_a_drained_node_is_no_cancellation() -> None:
+    """SIGTERM that we did not send: the mover says Cancelled, and another attempt is made."""
+    decision = look(
+        snapshot(status=started(jobName=name(1))), {name(1): said(Failure(reason="Cancelled", message="SIGTERM"))}
+    )
+    assert isinstance(decision, NextAttempt)
+
+
+def test_the_deadline_stops_the_job_and_then_ends_it() -> None:
+    snap = snapshot(status=started(100, jobName=name(1)))
+    stop = look(snap, {name(1): RUNNING}, seconds=101)
+    assert isinstance(stop, Stop)
+    assert (stop.job, stop.because.reason) == (name(1), "DeadlineExceeded")
+    late = look(snap, {name(1): RUNNING}, seconds=101 + STOP_WITHIN)
+    assert isinstance(late, GiveUp)
+    assert late.failure.reason == "DeadlineExceeded"
+
+
+def test_a_quota_is_named_at_the_deadline() -> None:
+    refused = {
+        "type": "Reconciling",
+        "status": "True",
+        "reason": "JobRefused",
+        "message": "exceeded quota: no-jobs",
+        "lastTransitionTime": at(0),
+    }
+    decision = look(snapshot(status=started(30, conditions=[refused])), seconds=25)
+    assert isinstance(decision, GiveUp)
+    assert decision.failure.reason == "JobRefused"
+    assert "exceeded quota" in decision.failure.message
+    assert not decision.stored
+
+
+def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it() -> None:
+    waiting: Object = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    snap = snapshot(status=started(jobName=name(1)))
+    stop = look(snap, {name(1): waiting}, seconds=181)
+    assert isinstance(stop, Stop)
+    assert stop.because.reason == "PodNotStarted"
+    remembered = {
+        "type": "Reconciling",
+        "status": "True",
+        "reason": stop.because.reason,
+        "message": stop.because.message,
+        "lastTransitionTime": at(0),
+    }
+    snap = snapshot(status=started(jobName=name(1), conditions=[remembered]))
+    # First its pod goes, then the Job: at no moment is it anything else that it failed for.
+    stopping = job(name(1))
+    stopping["metadata"]["deletionTimestamp"] = at(181)
+    with_pod = {name(1): [pod(name(1), waiting, phase="Pending")]}
+    assert isinstance(decide(snap, observation([stopping], with_pod, seconds=182), moment(182)), Wait)
+    for left in ([stopping], []):
+        gone = decide(snap, observation(left, seconds=182), moment(182))
+        assert isinstance(gone, GiveUp)
+        assert gone.failure == stop.because
+
+
+@dataclass
+class World:
+    """A cluster that does what is decided, and breaks what it likes."""
+
+    jobs: dict[str, Object] = field(default_factory=dict)
+    states: dict[str, Object] = field(default_factory=dict)
+
+
+FATES = st.sampled_from(["well", "died", "failed", "retry", "vanish", "hang", "drained"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(FATES, min_size=1, max_size=12), st.booleans(), st.booleans())
+def test_it_always_ends_within_its_deadline_and_a_minute(fates: list[str], given_id: bool, store_answers: bool) -> None:
+    """Whatever becomes of its Jobs: terminal at the deadline + 60 s, never two attempts at once, at most MAX_ATTEMPTS."""
+    status: Object = started(300, attempt=0 if given_id else 1)
+    now, world, fate, written = 0.0, World(), iter(fates), False
+    while True:
+        assert now <= 360, "not terminal in time"
+        snap = snapshot({"id": UID} if given_id else {}, status)
+        pods = {n: [pod(n, s, phase="Failed" if "terminated" in s else "Running")] for n, s in world.states.items()}
+        decision = decide(snap, observation(list(world.jobs.values()), pods, seconds=now), moment(now))
+        match decision:
+            case Finish():
+                assert written or given_id
+                return
+            case GiveUp():
+                return
+            case Start(attempt=attempt):
+                running = [n for n, s in world.states.items() if "running" in s]
+                assert not running, "two attempts at once"
+                assert 1 <= attempt <= MAX_ATTEMPTS
+                world.jobs[name(attempt)] = job(name(attempt), created=now)
+                status = {**status, "jobName": name(attempt)}
+                what = next(fate, "hang")
+                written = written or what == "well"
+                states = {
+                    "well": said(RESULT),
+                    "died": DIED,
+                    "failed": said(Failure(reason="DumpFailed", message="x")),
+                    "retry": said(Failure(reason="DatabaseUnreachable", message="x", retryable=True)),
+                    "drained": said(Failure(reason="Cancelled", message="x")),
+                    "hang": RUNNING,
+                }
+                if what == "vanish":
+                    del world.jobs[name(attempt)]
+                else:
+                    world.states[name(attempt)] = states[what]
+            case NextAttempt(attempt=attempt):
+                status = {**status, "attempt": attempt, "jobName": None}
+            case Inspect(attempt=number):
+                inspect = job_name("inspect", UID, number)
+                world.jobs[inspect] = job(inspect, "inspect", created=now)
+                answer = RESULT if written else NOT_FOUND
+                unreachable = Failure(reason="StoreUnreachable", message="x", retryable=True)
+                world.states[inspect] = said(answer if store_answers else unreachable)
+            case Stop(job=stopped):
+                world.jobs.pop(stopped, None)
+                world.states.pop(stopped, None)
+            case Wait(seconds=seconds):
+                assert 0 < seconds <= 10
+                now += seconds
+        now += 0.5
+
+
+def test_settings_leave_room_for_the_stop() -> None:
+    """A Job's grace period fits between the deadline and the promise of a terminal state 60 s later."""
+    assert 30 < STOP_WITHIN < 60
+    assert SETTINGS.reconcile_timeout > 60
