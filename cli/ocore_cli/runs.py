@@ -36,11 +36,7 @@ class Run:
     @property
     def outcome(self) -> Literal["Complete", "Failed"] | None:
         """None while it runs."""
-        if conditions.is_true(self.status.conditions, conditions.COMPLETE):
-            return "Complete"
-        if conditions.is_true(self.status.conditions, conditions.FAILED):
-            return "Failed"
-        return None
+        return conditions.outcome(self.status.conditions)
 
     @property
     def progress(self) -> Progress | None:

@@ -4,8 +4,8 @@ The types ``Ready``, ``Reconciling`` and ``Stalled`` follow kstatus, so that ``k
 tools read them right. Abnormal-true types (``Reconciling``, ``Stalled``, ``Failed``) are absent when false.
 """
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -159,6 +159,23 @@ def set_condition(
     return tuple(sorted([c for c in conditions if c.type != type_] + [new], key=lambda c: c.type))
 
 
-def drop_condition(conditions: Iterable[Condition], type_: str) -> tuple[Condition, ...]:
-    """The conditions without that type (how an abnormal-true condition says "no")."""
-    return tuple(c for c in conditions if c.type != type_)
+def outcome(conditions: Iterable[Condition | Mapping[str, Any]]) -> Literal["Complete", "Failed"] | None:
+    """How a Snapshot or Rollback with these conditions ended; None while it is not terminal.
+
+    Takes parsed conditions and raw JSON alike: a resync asks it of thousands of objects that it does not parse.
+    """
+    true = {
+        type_
+        for type_, status in (
+            (c.type, c.status) if isinstance(c, Condition) else (c["type"], c["status"]) for c in conditions
+        )
+        if status == "True"
+    }
+    if COMPLETE in true:
+        return "Complete"
+    return "Failed" if FAILED in true else None
+
+
+def is_terminal(conditions: Iterable[Condition | Mapping[str, Any]]) -> bool:
+    """Whether a Snapshot or Rollback with these conditions is terminal."""
+    return outcome(conditions) is not None

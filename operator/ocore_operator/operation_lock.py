@@ -15,7 +15,7 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
-from ocore_operator.kube.client import ENVIRONMENTS, MANAGER_HOLD, OURS
+from ocore_operator.kube.client import ENVIRONMENTS, MANAGER_LOCK, OURS
 from ocore_operator.kube.resources import Environment, Meta, Resource, Rollback, Snapshot
 
 #: Seconds until one that waits looks again; it is woken when the holder lets go.
@@ -26,7 +26,7 @@ UNSEEN_AFTER = 60.0
 _log = structlog.get_logger()
 
 
-def holds(environment: Environment, owner: Snapshot | Rollback) -> bool:
+def is_held_by(environment: Environment, owner: Snapshot | Rollback) -> bool:
     """Whether `owner` is the holder."""
     operation = environment.status.operation
     return operation is not None and operation.uid == owner.meta.uid
@@ -36,7 +36,7 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
     """The Environment as it is once `owner` holds it (also when it did already). Raises Waiting(WaitingForOperation) with the holder's name,
     or the name of an older operation that waits too: the oldest goes first (creationTimestamp, then uid). Raises Conflict where somebody wrote
     the Environment since it was read."""
-    if holds(environment, owner):
+    if is_held_by(environment, owner):
         return environment
     operation = environment.status.operation
     if operation is not None and not await stale(ctx, environment):
@@ -72,7 +72,7 @@ async def release(ctx: Context, namespace: str, environment_name: str, owner: Sn
     if obj is None:
         return
     environment = resources.environment(obj)
-    if holds(environment, owner):
+    if is_held_by(environment, owner):
         await clear(ctx, environment)
 
 
@@ -94,8 +94,7 @@ async def stale(ctx: Context, environment: Environment) -> bool:
     status = obj.get("status", {})
     if operation.kind == "Rollback" and status.get("residue") == "Pending":
         return False  # at its end, it still cleans up under the hold, and lets go by itself
-    conditions = status.get("conditions") or ()
-    return any(x["type"] in (c.COMPLETE, c.FAILED) and x["status"] == "True" for x in conditions)
+    return c.is_terminal(status.get("conditions") or ())
 
 
 def older(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Entry | None:
@@ -104,14 +103,14 @@ def older(ctx: Context, environment: Environment, owner: Snapshot | Rollback) ->
     for other in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
         if other.age_order >= mine:
             return None
-        if other.waits_for_hold or (not other.phase and clock.seconds_since(other.created, ctx.now()) < UNSEEN_AFTER):
+        if other.waits_for_lock or (not other.phase and clock.seconds_since(other.created, ctx.now()) < UNSEEN_AFTER):
             return other
     return None
 
 
 async def _write(ctx: Context, environment: Environment, operation: Operation | None) -> Environment:
     status = {} if operation is None else {"operation": operation.wire()}
-    written = await ctx.kube.apply_status(environment, status, MANAGER_HOLD)
+    written = await ctx.kube.apply_status(environment, status, MANAGER_LOCK)
     if written is None:
         raise Waiting(c.ENVIRONMENT_NOT_FOUND, f"The Environment {environment.meta.name} is gone.", 1)
     moved: Resource = replace(environment, meta=Meta.of(written))  # type: ignore[type-arg]

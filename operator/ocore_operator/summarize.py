@@ -29,11 +29,6 @@ _log = structlog.get_logger()
 # --- conditions ------------------------------------------------------------------------------------------------
 
 
-def is_terminal(status: Any) -> bool:
-    """Whether the object has come to its end."""
-    return c.is_true(status.conditions, c.COMPLETE) or c.is_true(status.conditions, c.FAILED)
-
-
 def running(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
     """Reconciling=True, Ready=False(reason)."""
     return _set(
@@ -148,7 +143,10 @@ def applied(status: StatusModel) -> Object:
     data = status.wire()
     for name in OWNED_ELSEWHERE:
         data.pop(name, None)
-    if not (hasattr(status, "conditions") and is_terminal(status)) and getattr(status, "stage", None) in TOLD_BY_LOG:
+    if (
+        not (hasattr(status, "conditions") and c.is_terminal(status.conditions))
+        and getattr(status, "stage", None) in TOLD_BY_LOG
+    ):
         data.pop(PROGRESS, None)
     return data
 
@@ -182,7 +180,7 @@ def _tell(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, Stat
         event = _event(condition, was)
         if event is not None:
             ctx.events.record(new, event, condition.reason, condition.message or condition.type)
-    if is_terminal(new.status) and not is_terminal(old.status):
+    if c.is_terminal(new.status.conditions) and not c.is_terminal(old.status.conditions):  # type: ignore[attr-defined]
         _count(ctx, new)
 
 

@@ -29,8 +29,8 @@ class HealthServer:
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, None, self._port)
-        await site.start()
+        job_inputs = web.TCPSite(self._runner, None, self._port)
+        await job_inputs.start()
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:

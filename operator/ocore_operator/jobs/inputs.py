@@ -27,7 +27,7 @@ class PodTraits:
 
 
 @dataclass(frozen=True)
-class Site:
+class JobInputs:
     """A store with the pod's traits, and the Environment where the Job touches it."""
 
     namespace: str
@@ -41,7 +41,7 @@ class Site:
     commit: str = ""
 
 
-async def load(ctx: Context, environment: Environment) -> Site:
+async def load(ctx: Context, environment: Environment) -> JobInputs:
     """Reads all of it. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound, ClaimInUse, ConfigNotFound)."""
     namespace, spec = environment.meta.namespace, environment.spec
     store = await load_store(ctx, namespace, spec.store_ref.name)
@@ -51,7 +51,7 @@ async def load(ctx: Context, environment: Environment) -> Site:
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
     if store.spec.claim is not None:
         claims.append(store.spec.claim.claim_name)
-    return Site(
+    return JobInputs(
         namespace=namespace,
         store=store,
         traits=traits(ctx.settings, workload, spec.jobs),
@@ -63,7 +63,7 @@ async def load(ctx: Context, environment: Environment) -> Site:
     )
 
 
-async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> Site:
+async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
     """For Jobs that touch the store alone, also where the Environment is gone. On a claim they run as the user of an Environment that writes to it
     (the one of that name, else the first): two users would take the files from one another."""
     claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
@@ -74,7 +74,7 @@ async def load_for_store(ctx: Context, namespace: str, store: Store, environment
         jobs = found.spec.jobs
         for each in found.spec.workloads[:1]:
             workload = await ctx.kube.get(WORKLOADS[each.kind], namespace, each.name)
-    return Site(
+    return JobInputs(
         namespace=namespace,
         store=store,
         traits=traits(ctx.settings, workload, jobs),

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from ocore_crds import conditions as c
 from ocore_crds.protocol import ProgressReport, ReadyReport, Result, Step, StepReport, parse_line
 from ocore_crds.snapshot import Progress, StepStatus
 from ocore_operator import clock
@@ -19,7 +20,6 @@ from ocore_operator.jobs.percent import percent
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_PROGRESS, OURS, Kube
 from ocore_operator.kube.resources import Key
-from ocore_operator.summarize import is_terminal
 
 #: Seconds between two patches of status.progress.
 PATCH_INTERVAL = 1.0
@@ -192,7 +192,7 @@ class Followers:
             if obj is None:
                 return False
             resource = resources.any_kind(owner.kind, obj)
-            if is_terminal(resource.status):
+            if c.is_terminal(resource.status.conditions):
                 return False
             old = resource.status.progress
             if old is not None and old.percent > progress.percent:

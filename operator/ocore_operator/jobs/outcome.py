@@ -57,7 +57,7 @@ class Succeeded:
 
 
 @dataclass(frozen=True)
-class Broken:
+class JobFailed:
     """It failed. `failure.retryable` is true as well where the infrastructure is to blame (evicted, killed, node lost).
 
     `unreported`: it ran, and died before it could say how far it was: an inspect Job has to look.
@@ -69,14 +69,14 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Ended:
+class NoResult:
     """It ended and its pod is gone: an inspect Job has to look."""
 
     message: str
     finished: str
 
 
-JobState = Absent | Starting | Running | Succeeded | Ended | Broken
+JobState = Absent | Starting | Running | Succeeded | NoResult | JobFailed
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def classify(
     if end is not None:
         return _over(end, newest)
     if newest is None and "deletionTimestamp" in job["metadata"]:
-        return Ended("the Job is being deleted, and its pod is gone", str(job["metadata"]["deletionTimestamp"]))
+        return NoResult("the Job is being deleted, and its pod is gone", str(job["metadata"]["deletionTimestamp"]))
     if newest is None:
         trouble = Trouble("NoPod", "no pod was made for the Job yet", final=False, reason=c.JOB_REFUSED)
         return _starting(job, _with_warning(trouble, warnings, job), now, start_deadline)
@@ -175,15 +175,15 @@ def _lingering(pod: Object) -> JobState:
     running = _running(pod)
     if running is not None:
         return running
-    return Ended("its Job was deleted before it ran", _text(pod["metadata"].get("deletionTimestamp")))
+    return NoResult("its Job was deleted before it ran", _text(pod["metadata"].get("deletionTimestamp")))
 
 
-def _spoken(pod: Object, *, final: bool) -> Succeeded | Broken | None:
+def _spoken(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:
     """What the pod's end says; None where it has not ended, or where its container is started again after a failure."""
     end = _terminated(pod)
     if end is None:
         lost = died(pod)
-        return Broken(lost, _finished_at(pod, {}), unreported=_ever_ran(pod)) if lost is not None else None
+        return JobFailed(lost, _finished_at(pod, {}), unreported=_ever_ran(pod)) if lost is not None else None
     result = _result(end)
     at = _finished_at(pod, end)
     if result is not None and result.ok and result.payload is not None:
@@ -191,11 +191,11 @@ def _spoken(pod: Object, *, final: bool) -> Succeeded | Broken | None:
     if not final and end.get("exitCode") != 0:
         return None
     if result is not None and result.failure is not None:
-        return Broken(result.failure, at)
+        return JobFailed(result.failure, at)
     return _silent(pod, end, at)
 
 
-def _silent(pod: Object, end: Object, at: str) -> Broken:
+def _silent(pod: Object, end: Object, at: str) -> JobFailed:
     """A container that ended without a result."""
     code = int(end.get("exitCode", -1))
     words = str(end.get("message") or end.get("reason") or "").strip()[:500]
@@ -204,21 +204,21 @@ def _silent(pod: Object, end: Object, at: str) -> Broken:
             "The Job was killed for want of memory. Raise spec.jobs.resources.limits.memory of the Environment, or lower "
             "spec.jobs.parallelism."
         )
-        return Broken(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
+        return JobFailed(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
     if code in EXIT_CANNOT_RUN or end.get("reason") in ("ContainerCannotRun", "StartError"):
         message = f"The program of the Job's image could not be started: {words}. Check OCORE_MOVER_IMAGE."
-        return Broken(Failure(reason=c.POD_NOT_STARTED, message=message), at)
+        return JobFailed(Failure(reason=c.POD_NOT_STARTED, message=message), at)
     if code == EXIT_USAGE:
         message = (
             "The Job's program did not know its arguments: the versions of operator and mover image differ. Set OCORE_MOVER_IMAGE to "
             "the operator's version."
         )
-        return Broken(Failure(reason=c.INTERNAL_ERROR, message=message), at)
+        return JobFailed(Failure(reason=c.INTERNAL_ERROR, message=message), at)
     lost = died(pod)
     if lost is not None:
-        return Broken(lost, at, unreported=True)
+        return JobFailed(lost, at, unreported=True)
     message = f"The Job's container ended with exit code {code} and no result ({words or 'no words'})."
-    return Broken(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
+    return JobFailed(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
 
 
 def _over(end: Object, pod: Object | None) -> JobState:
@@ -226,12 +226,12 @@ def _over(end: Object, pod: Object | None) -> JobState:
     at = _text(end.get("lastTransitionTime"))
     if end.get("reason") == "DeadlineExceeded":
         message = "The Job did not end within its time and was stopped."
-        return Broken(Failure(reason=c.DEADLINE_EXCEEDED, message=message), at, unreported=True)
+        return JobFailed(Failure(reason=c.DEADLINE_EXCEEDED, message=message), at, unreported=True)
     if pod is not None:
         running = _running(pod)
         if running is not None:
             return running
-    return Ended(f"the Job has ended ({end.get('message') or end['type']}) and its pod is gone", at)
+    return NoResult(f"the Job has ended ({end.get('message') or end['type']}) and its pod is gone", at)
 
 
 def _starting(job: Object, trouble: Trouble, now: datetime, start_deadline: float) -> JobState:
@@ -239,7 +239,7 @@ def _starting(job: Object, trouble: Trouble, now: datetime, start_deadline: floa
     waited = clock.seconds_since(since, now)
     if trouble.final or waited > min(start_deadline, trouble.patience or start_deadline):
         message = f"{trouble.message} ({trouble.kind}, after {max(waited, 0):.0f} s). {trouble.advice}".strip()
-        return Broken(Failure(reason=trouble.reason, message=message), clock.text(now))
+        return JobFailed(Failure(reason=trouble.reason, message=message), clock.text(now))
     return Starting(trouble.kind, trouble.message, since)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ocore_crds import naming
 from ocore_crds.failpoints import ENVIRONMENT_VARIABLE, MARKS_VARIABLE
 from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
-from ocore_operator.jobs.inputs import Site
+from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.parts import Parts
 from ocore_operator.kube.resources import Object, Resource, label_value
 from ocore_operator.settings import Settings
@@ -69,11 +69,11 @@ def labels(owner: Resource, command: str, store: str) -> dict[str, str]:  # type
     }
 
 
-def job(settings: Settings, site: Site, command: Command) -> Object:
+def job(settings: Settings, job_inputs: JobInputs, command: Command) -> Object:
     """The Job."""
     owner = command.owner
     metadata = {
-        "labels": labels(owner, command.name, site.store.meta.name),
+        "labels": labels(owner, command.name, job_inputs.store.meta.name),
         "annotations": {naming.ANNOTATION_OWNER_NAME: owner.meta.name},
     }
     return {
@@ -90,36 +90,36 @@ def job(settings: Settings, site: Site, command: Command) -> Object:
             "activeDeadlineSeconds": max(math.ceil(command.deadline), 1),
             "ttlSecondsAfterFinished": settings.job_ttl,
             "podReplacementPolicy": "Failed",
-            "template": {"metadata": metadata, "spec": _pod(settings, site, command)},
+            "template": {"metadata": metadata, "spec": _pod(settings, job_inputs, command)},
         },
     }
 
 
-def _pod(settings: Settings, site: Site, command: Command) -> Object:
-    traits = site.traits
+def _pod(settings: Settings, job_inputs: JobInputs, command: Command) -> Object:
+    traits = job_inputs.traits
     pod: Object = {
         "restartPolicy": "OnFailure" if command.restarts else "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE,
-        "securityContext": _security(site),
-        "containers": [_container(settings, site, command)],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, site) for v in command.parts.volumes)],
+        "securityContext": _security(job_inputs),
+        "containers": [_container(settings, job_inputs, command)],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, job_inputs) for v in command.parts.volumes)],
     }
-    account = site.store.spec.service_account_name or settings.job_service_account
+    account = job_inputs.store.spec.service_account_name or settings.job_service_account
     if account:
         pod["serviceAccountName"] = account
     if traits.tolerations:
         pod["tolerations"] = list(traits.tolerations)
     if traits.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": n} for n in traits.image_pull_secrets]
-    if site.node is not None:
-        pod["affinity"] = _on_node(site.node)
+    if job_inputs.node is not None:
+        pod["affinity"] = _on_node(job_inputs.node)
     return pod
 
 
-def _security(site: Site) -> Object:
-    traits = site.traits
+def _security(job_inputs: JobInputs) -> Object:
+    traits = job_inputs.traits
     context: Object = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if traits.run_as_user is not None:
         context["runAsUser"] = traits.run_as_user
@@ -133,11 +133,11 @@ def _security(site: Site) -> Object:
     return context
 
 
-def _readable(volume: Object, site: Site) -> Object:
+def _readable(volume: Object, job_inputs: JobInputs) -> Object:
     """A Secret's files belong to root and to the fsGroup; without an fsGroup only "others" lets our user read them."""
     if "secret" not in volume:
         return volume
-    mode = 0o440 if site.traits.fs_group is not None else 0o444
+    mode = 0o440 if job_inputs.traits.fs_group is not None else 0o444
     return {**volume, "secret": {**volume["secret"], "defaultMode": mode}}
 
 
@@ -147,7 +147,7 @@ def _on_node(node: str) -> Object:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}
 
 
-def _container(settings: Settings, site: Site, command: Command) -> Object:
+def _container(settings: Settings, job_inputs: JobInputs, command: Command) -> Object:
     parts = command.parts
     uid = {"fieldRef": {"fieldPath": "metadata.uid"}}
     env: list[Object] = [{"name": "OCORE_POD_UID", "valueFrom": uid}]
@@ -158,11 +158,11 @@ def _container(settings: Settings, site: Site, command: Command) -> Object:
         ]
     container: Object = {
         "name": "mover",
-        "image": settings.image(site.server_major),
+        "image": settings.image(job_inputs.server_major),
         "imagePullPolicy": settings.image_pull_policy,
         "args": [command.name, *parts.args],
         "env": env,
-        "resources": _resources(site),
+        "resources": _resources(job_inputs),
         "terminationMessagePath": TERMINATION_MESSAGE_PATH,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -176,7 +176,7 @@ def _container(settings: Settings, site: Site, command: Command) -> Object:
     return container
 
 
-def _resources(site: Site) -> Object:
-    if site.environment is None or site.environment.spec.jobs.resources is None:
+def _resources(job_inputs: JobInputs) -> Object:
+    if job_inputs.environment is None or job_inputs.environment.spec.jobs.resources is None:
         return DEFAULT_RESOURCES
-    return site.environment.spec.jobs.resources.wire()
+    return job_inputs.environment.spec.jobs.resources.wire()

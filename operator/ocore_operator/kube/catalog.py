@@ -23,7 +23,7 @@ class Entry:
     phase: str
     terminal: bool
     deleting: bool
-    waits_for_hold: bool
+    waits_for_lock: bool
     environment: str  # of a Snapshot, and of a Rollback once it knows
     snapshot: str  # that a Rollback names
     store: str  # that an Environment names
@@ -57,9 +57,9 @@ def entry(kind: str, obj: Object) -> Entry:
         created=meta["creationTimestamp"],
         version=int(meta["resourceVersion"]),
         phase=status.get("phase") or "",
-        terminal=is_true(c.COMPLETE) or is_true(c.FAILED),
+        terminal=c.is_terminal(by_type.values()),
         deleting="deletionTimestamp" in meta,
-        waits_for_hold=is_true(c.RECONCILING) and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
+        waits_for_lock=is_true(c.RECONCILING) and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
         environment=spec.get("environmentRef", {}).get("name") or status.get("environmentName") or "",
         snapshot=spec.get("snapshotRef", {}).get("name") or "",
         store=spec.get("storeRef", {}).get("name") or status.get("storeName") or "",

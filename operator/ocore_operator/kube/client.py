@@ -14,7 +14,7 @@ Propagation = Literal["Background", "Foreground", "Orphan"]
 
 MANAGER = "ocore-operator"  # owns the status but for what the others own
 MANAGER_PROGRESS = "ocore-operator-progress"  # owns status.progress while an operation runs
-MANAGER_HOLD = "ocore-operator-hold"  # owns Environment.status.operation
+MANAGER_LOCK = "ocore-operator-hold"  # owns Environment.status.operation
 MANAGER_EXECUTED = "ocore-operator-executed"  # owns Environment.status.executedRollbacks
 
 #: Objects in one answer to a list: bounds the memory that one page takes.

@@ -7,7 +7,7 @@ from ocore_operator import clock, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs import build, inputs
-from ocore_operator.jobs.inputs import Site
+from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS
 from ocore_operator.kube.resources import Environment, Key
@@ -75,8 +75,8 @@ async def _look(ctx: Context, environment: Environment) -> tuple[EnvironmentStat
             c.DUPLICATE_ID,
             f"The Environment {elder.key.namespace}/{elder.key.name} has the same id {environment.id}. Give one of them another spec.id.",
         )
-    site = await inputs.load(ctx, environment)
-    _need_store(ctx, site)
+    job_inputs = await inputs.load(ctx, environment)
+    _need_store(ctx, job_inputs)
     probe, now = environment.status.probe, ctx.now()
     due = schedule.due_in(
         ctx.settings,
@@ -90,16 +90,16 @@ async def _look(ctx: Context, environment: Environment) -> tuple[EnvironmentStat
     )
     if due > 0:
         return environment.status, due
-    return await _probe(ctx, environment, site)
+    return await _probe(ctx, environment, job_inputs)
 
 
-def _need_store(ctx: Context, site: Site) -> None:
-    ready = c.find(site.store.status.conditions, c.READY)
+def _need_store(ctx: Context, job_inputs: JobInputs) -> None:
+    ready = c.find(job_inputs.store.status.conditions, c.READY)
     if ready is not None and ready.status == "True":
         return
-    ctx.queue.add(site.store.key)
+    ctx.queue.add(job_inputs.store.key)
     words = f"{ready.reason}: {ready.message}" if ready is not None else "it has not been probed yet."
-    raise Waiting(c.STORE_NOT_READY, f"The SnapshotStore {site.store.meta.name} is not ready: {words}", 30)
+    raise Waiting(c.STORE_NOT_READY, f"The SnapshotStore {job_inputs.store.meta.name} is not ready: {words}", 30)
 
 
 def _current(environment: Environment) -> bool:
@@ -130,7 +130,9 @@ def _wanted(ctx: Context, environment: Environment) -> str:
     return wanted
 
 
-async def _probe(ctx: Context, environment: Environment, site: Site) -> tuple[EnvironmentStatus, float | None]:
+async def _probe(
+    ctx: Context, environment: Environment, job_inputs: JobInputs
+) -> tuple[EnvironmentStatus, float | None]:
     """A probe is due."""
     probe = environment.status.probe
     attempt = schedule.attempt_name(environment.meta.generation, probe.time if probe is not None else None)
@@ -140,7 +142,7 @@ async def _probe(ctx: Context, environment: Environment, site: Site) -> tuple[En
         Probe(
             owner=environment,
             status=environment.status,
-            job=build.probe(ctx.settings, site, attempt=attempt),
+            job=build.probe(ctx.settings, job_inputs, attempt=attempt),
             does="A probe Job looks at the database and the filestore.",
             current=_current(environment),
             result=ProbeResult,

@@ -10,7 +10,7 @@ from ocore_operator import clock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import Absent, Broken, Ended, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
 from ocore_operator.kube.resources import Object, Resource
 
 StatusT = TypeVar("StatusT", bound=StatusModel)
@@ -58,9 +58,9 @@ async def look(ctx: Context, probe: Probe[StatusT, ResultT]) -> tuple[StatusT, f
             status = probe.found(payload, began)
             await control.remove(ctx, seen, probe.owner.meta.namespace, name)
             return status, 0.0
-        case Broken(failure=failure):
+        case JobFailed(failure=failure):
             return probe.broken(failure.reason, failure.message, began), 0.0
-        case Ended(message=message):
+        case NoResult(message=message):
             return probe.broken(c.JOB_LOST, f"The probe left no result: {message}.", began), 0.0
         case _:
             raise Stalled(

@@ -93,7 +93,7 @@ def _wanted(ctx: Context, store: Store) -> str:
 
 async def _probe(ctx: Context, store: Store) -> tuple[SnapshotStoreStatus, float | None]:
     """A probe is due."""
-    site = await inputs.load_for_store(ctx, store.meta.namespace, store)
+    job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
     attempt = schedule.attempt_name(store.meta.generation, store.status.last_probe_time)
     now = clock.text(ctx.now())
     return await probe.look(
@@ -101,7 +101,7 @@ async def _probe(ctx: Context, store: Store) -> tuple[SnapshotStoreStatus, float
         Probe(
             owner=store,
             status=store.status,
-            job=build.probe_store(ctx.settings, site, attempt=attempt),
+            job=build.probe_store(ctx.settings, job_inputs, attempt=attempt),
             does="A probe Job writes to the store and reads from it.",
             current=_current(store),
             result=StoreProbeResult,

@@ -10,7 +10,7 @@ from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.inputs import Site
+from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
 from ocore_operator.kube.resources import Environment, Object, Rollback
@@ -18,19 +18,19 @@ from ocore_operator.rollback import signal, workloads
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Look, environment_name
 from ocore_operator.rollback.plan_switch import SIGNAL_SECONDS, finish_seconds
-from ocore_operator.rollback.sources import hold_view, remembered
+from ocore_operator.rollback.sources import lock_view, remembered
 from ocore_operator.rollback.world import (
+    AcquireLock,
     AddFinalizer,
     AskProbe,
     Effect,
     RecordExecuted,
-    ReleaseHold,
+    ReleaseLock,
     RemoveFinalizer,
     Scale,
     SendSignal,
     StartJob,
     StopJob,
-    TakeHold,
 )
 
 #: Seconds that a cleanup and a switch back of its own may take.
@@ -55,22 +55,22 @@ async def _finalizer(ctx: Context, at: Look, memory: Memory, effect: Effect) -> 
     await ctx.kube.set_finalizers(meta, ROLLBACKS, wanted)
 
 
-async def _take_hold(ctx: Context, at: Look, memory: Memory, effect: Effect) -> None:
+async def _acquire_lock(ctx: Context, at: Look, memory: Memory, effect: Effect) -> None:
     await operation_lock.acquire(ctx, _environment(at), at.rollback)
 
 
-async def _release_hold(ctx: Context, at: Look, memory: Memory, effect: Effect) -> None:
+async def _release_lock(ctx: Context, at: Look, memory: Memory, effect: Effect) -> None:
     """Only the hold that was seen: this rollback may have taken it again meanwhile, for another errand."""
     name, namespace = environment_name(at.rollback, at.snapshot), at.rollback.meta.namespace
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
-    if obj is None or hold_view(resources.environment(obj), at.rollback).since != at.world.hold.since:
+    if obj is None or lock_view(resources.environment(obj), at.rollback).since != at.world.lock.since:
         return
     await operation_lock.release(ctx, namespace, name, at.rollback)
 
 
 async def _ask_probe(ctx: Context, at: Look, memory: Memory, effect: Effect) -> None:
     key = _environment(at).key
-    ctx.probes.ask(key, clock.text(at.world.hold.since or ctx.now()))
+    ctx.probes.ask(key, clock.text(at.world.lock.since or ctx.now()))
     ctx.queue.add(key)
 
 
@@ -128,12 +128,12 @@ async def _start_job(ctx: Context, at: Look, memory: Memory, effect: Effect) -> 
 
 async def _build(ctx: Context, at: Look, effect: StartJob) -> Object:
     settings, owner, attempt = ctx.settings, at.rollback, effect.attempt
-    site = await _site(ctx, at)
+    job_inputs = await _job_inputs(ctx, at)
     match effect.command:
         case "restore":
             return build.restore(
                 settings,
-                await _with_store_of_snapshot(ctx, at, site),
+                await _with_store_of_snapshot(ctx, at, job_inputs),
                 owner,
                 snapshot_id=owner.status.snapshot_id or "",
                 manifest_sha256=owner.status.manifest_sha256 or "",
@@ -143,14 +143,14 @@ async def _build(ctx: Context, at: Look, effect: StartJob) -> Object:
         case "switch":
             wait = max(_left(owner, ctx.now()), LEAST_DEADLINE) + SIGNAL_SECONDS
             deadline = wait + finish_seconds(owner.spec, 0)
-            return build.switch(settings, site, owner, attempt=attempt, wait=wait, deadline=deadline)
+            return build.switch(settings, job_inputs, owner, attempt=attempt, wait=wait, deadline=deadline)
         case "switch-back":
-            return build.switch_now(settings, site, owner, back=True, attempt=attempt, deadline=BACK_DEADLINE)
+            return build.switch_now(settings, job_inputs, owner, back=True, attempt=attempt, deadline=BACK_DEADLINE)
         case "inspect":
-            return build.inspect_rollback(settings, site, owner, repair=True, attempt=attempt)
+            return build.inspect_rollback(settings, job_inputs, owner, repair=True, attempt=attempt)
         case "cleanup-restored" | "cleanup-previous":
             what = "restored" if effect.command == "cleanup-restored" else "previous"
-            return build.cleanup(settings, site, owner, what=what, attempt=attempt, deadline=CLEANUP_DEADLINE)  # type: ignore[arg-type]
+            return build.cleanup(settings, job_inputs, owner, what=what, attempt=attempt, deadline=CLEANUP_DEADLINE)  # type: ignore[arg-type]
 
 
 def _left(rollback: Rollback, now: datetime) -> float:
@@ -158,7 +158,7 @@ def _left(rollback: Rollback, now: datetime) -> float:
     return -clock.seconds_since(rollback.status.deadline or rollback.meta.created, now)
 
 
-async def _site(ctx: Context, at: Look) -> Site:
+async def _job_inputs(ctx: Context, at: Look) -> JobInputs:
     """As for any Job of the environment; but a workload or a ConfigMap that is gone by now must not keep a switch from being put right."""
     environment = _environment(at)
     try:
@@ -170,7 +170,7 @@ async def _site(ctx: Context, at: Look) -> Site:
     found = [await ctx.kube.get(WORKLOADS[w.kind], namespace, w.name) for w in spec.workloads]
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
     probe = environment.status.probe
-    return Site(
+    return JobInputs(
         namespace=namespace,
         store=await inputs.load_store(ctx, namespace, spec.store_ref.name),
         traits=inputs.traits(ctx.settings, next((w for w in found if w is not None), None), spec.jobs),
@@ -180,28 +180,30 @@ async def _site(ctx: Context, at: Look) -> Site:
     )
 
 
-async def _with_store_of_snapshot(ctx: Context, at: Look, site: Site) -> Site:
+async def _with_store_of_snapshot(ctx: Context, at: Look, job_inputs: JobInputs) -> JobInputs:
     """The snapshot stays where it was stored, whatever store the Environment names by now."""
     if at.snapshot is None:
         text = f"Snapshot {at.rollback.spec.snapshot_ref.name} was deleted while it was to be restored."
         raise Stalled(c.SNAPSHOT_NOT_FOUND, text)
     name = at.snapshot.status.store_name
-    if name is None or name == site.store.meta.name:
-        return site
-    store = await inputs.load_store(ctx, site.namespace, name)
+    if name is None or name == job_inputs.store.meta.name:
+        return job_inputs
+    store = await inputs.load_store(ctx, job_inputs.namespace, name)
     claims = (
-        [site.environment.spec.filestore.claim_name] if site.environment and site.environment.spec.filestore else []
+        [job_inputs.environment.spec.filestore.claim_name]
+        if job_inputs.environment and job_inputs.environment.spec.filestore
+        else []
     )
     if store.spec.claim is not None:
         claims.append(store.spec.claim.claim_name)
-    return replace(site, store=store, node=await inputs.node_of(ctx, site.namespace, claims))
+    return replace(job_inputs, store=store, node=await inputs.node_of(ctx, job_inputs.namespace, claims))
 
 
 _EFFECTS: dict[type, Callable[[Context, Look, Memory, Effect], Awaitable[None]]] = {
     AddFinalizer: _finalizer,
     RemoveFinalizer: _finalizer,
-    TakeHold: _take_hold,
-    ReleaseHold: _release_hold,
+    AcquireLock: _acquire_lock,
+    ReleaseLock: _release_lock,
     AskProbe: _ask_probe,
     RecordExecuted: _record_executed,
     Scale: _scale,

@@ -14,14 +14,14 @@ from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import Broken, Ended, JobState, Observation, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import JobFailed, JobState, NoResult, Observation, Running, Starting, Succeeded
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, NAMESPACES, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import signal, workloads
 from ocore_operator.rollback.memory import Memory
-from ocore_operator.rollback.sources import environment_view, executed, hold_view, snapshot_view
+from ocore_operator.rollback.sources import environment_view, executed, lock_view, snapshot_view
 from ocore_operator.rollback.world import JobKind, JobView, World
 
 #: Stages in which the switch Job's log is read for its answer.
@@ -76,7 +76,7 @@ async def _look(ctx: Context, known: Rollback, memory: Memory) -> Look | None:
         deleting=rollback.meta.deleted is not None,
         finalizer=FINALIZER_ROLLBACK in rollback.meta.finalizers,
         namespace_terminating=await _terminating(ctx, rollback),
-        hold=hold_view(environment, rollback),
+        lock=lock_view(environment, rollback),
         jobs=jobs,
         workloads=views,
         refused_since=memory.refused_since,
@@ -84,8 +84,8 @@ async def _look(ctx: Context, known: Rollback, memory: Memory) -> Look | None:
         refusal=memory.refusal,
         watched_since=memory.watched_since,
     )
-    if environment is not None and world.hold.since is not None:
-        world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(world.hold.since))
+    if environment is not None and world.lock.since is not None:
+        world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(world.lock.since))
     return Look(rollback, world, environment, snapshot, seen)
 
 
@@ -224,10 +224,10 @@ def _with_state(view: JobView, state: JobState) -> JobView | None:
             return replace(view, ready=ready)
         case Succeeded(payload=payload, finished=finished):
             return replace(view, ended=True, payload=payload, ended_at=clock.parse(finished) if finished else None)
-        case Broken(failure=failure, finished=finished):
+        case JobFailed(failure=failure, finished=finished):
             at = clock.parse(finished) if finished else None
             return replace(view, ended=True, failure=_blame(failure, view), ended_at=at)
-        case Ended(message=message, finished=finished):
+        case NoResult(message=message, finished=finished):
             failure = Failure(reason=c.JOB_LOST, message=f"Job {view.name} left no result: {message}.", retryable=True)
             return replace(view, ended=True, failure=failure, ended_at=clock.parse(finished) if finished else None)
         case _:

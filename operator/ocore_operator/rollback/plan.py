@@ -21,6 +21,7 @@ from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
 from ocore_operator.rollback.transitions import begin, change, elapsed, enter, failing, over, restored, save, signalling
 from ocore_operator.rollback.world import (
+    AcquireLock,
     Action,
     AddFinalizer,
     Do,
@@ -31,7 +32,6 @@ from ocore_operator.rollback.world import (
     Scale,
     Settled,
     StartJob,
-    TakeHold,
     Wait,
     World,
 )
@@ -90,10 +90,10 @@ def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action
     if environment.id != status.environment_id:
         text = f"Environment {environment.name} was replaced by another one (id {environment.id}) meanwhile."
         return abort(status, c.OTHER_ENVIRONMENT, text, now)
-    if world.hold.state == "Other":
-        text = f"{world.hold.holder} has taken the environment meanwhile; somebody changed status.operation."
+    if world.lock.state == "Other":
+        text = f"{world.lock.holder} has taken the environment meanwhile; somebody changed status.operation."
         return abort(status, c.INTERNAL_ERROR, text, now)
-    return Do(TakeHold()) if world.hold.state == "Free" else None
+    return Do(AcquireLock()) if world.lock.state == "Free" else None
 
 
 # --- Restore ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.rollback.transitions import change, cleaned, elapsed, enter, stamp, step
 from ocore_operator.rollback.world import (
+    AcquireLock,
     Action,
     Command,
     Do,
@@ -23,12 +24,11 @@ from ocore_operator.rollback.world import (
     Note,
     Record,
     RecordExecuted,
-    ReleaseHold,
+    ReleaseLock,
     RemoveFinalizer,
     Settled,
     StartJob,
     StopJob,
-    TakeHold,
     Wait,
     World,
 )
@@ -57,9 +57,9 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         due = _due(status, world, now)
         if due <= 0:
             return _errand(status, spec, world, now)
-        return Do(ReleaseHold()) if world.hold.state == "Ours" else Settled(due)
-    if world.hold.state == "Ours":
-        return Do(ReleaseHold())
+        return Do(ReleaseLock()) if world.lock.state == "Ours" else Settled(due)
+    if world.lock.state == "Ours":
+        return Do(ReleaseLock())
     return Do(RemoveFinalizer()) if world.finalizer else Settled()
 
 
@@ -97,10 +97,10 @@ def _errand(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if world.environment is None or world.environment.id != status.environment_id:
         text = "The Environment is gone, so nobody knows the way to its database: remove what is left by hand."
         return _give_up(status, text, now)
-    if world.hold.state == "Other":
-        return Wait(15, c.WAITING_FOR_OPERATION, f"Cleaning up waits for {world.hold.holder}.")
-    if world.hold.state == "Free":
-        return Do(TakeHold())
+    if world.lock.state == "Other":
+        return Wait(15, c.WAITING_FOR_OPERATION, f"Cleaning up waits for {world.lock.holder}.")
+    if world.lock.state == "Free":
+        return Do(AcquireLock())
     if not begun:
         return Record(enter(status, "Ended", now, cleanup_attempt=status.cleanup_attempt + 1, cleanup_after=None))
     if elapsed(status, world, now) > ERRAND_SECONDS:

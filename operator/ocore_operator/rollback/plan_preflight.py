@@ -12,6 +12,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.rollback.transitions import already_executed, failing, start
 from ocore_operator.rollback.world import (
+    AcquireLock,
     Action,
     AskProbe,
     Do,
@@ -19,7 +20,6 @@ from ocore_operator.rollback.world import (
     Note,
     Record,
     SnapshotView,
-    TakeHold,
     Wait,
     World,
 )
@@ -55,10 +55,10 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         return Wait(2, _waiting_reason(refusal), refusal.message)
     if refusal is not None:
         return _refuse(status, refusal, now)
-    if world.hold.state == "Other":
-        return Wait(15, c.WAITING_FOR_OPERATION, f"Waits for {world.hold.holder}, which holds the environment.")
-    if world.hold.state == "Free":
-        return Do(TakeHold())
+    if world.lock.state == "Other":
+        return Wait(15, c.WAITING_FOR_OPERATION, f"Waits for {world.lock.holder}, which holds the environment.")
+    if world.lock.state == "Free":
+        return Do(AcquireLock())
     return _under_the_hold(status, spec, world, now)
 
 
@@ -66,7 +66,7 @@ def _under_the_hold(status: RollbackStatus, spec: RollbackSpec, world: World, no
     environment, snapshot = world.environment, world.snapshot
     if environment is None or snapshot is None:  # pragma: no cover - _named has seen to it
         raise AssertionError("checked before the hold was taken")
-    since = world.hold.since or world.created
+    since = world.lock.since or world.created
     if environment.probed_at is None or environment.probed_at < since:
         return _probe(status, environment, world, since, now)
     refusal = _ready(environment) or _versions(environment, snapshot) or _space(environment, snapshot)

@@ -9,7 +9,7 @@ from ocore_crds.environment import ExecutedRollback
 from ocore_crds.rollback import RollbackSpec
 from ocore_operator import clock, operation_lock
 from ocore_operator.kube.resources import Environment, Rollback, Snapshot
-from ocore_operator.rollback.world import EnvironmentView, Hold, SnapshotView
+from ocore_operator.rollback.world import EnvironmentView, OperationLock, SnapshotView
 
 #: Rollbacks that an Environment remembers.
 REMEMBERED = 50
@@ -82,10 +82,12 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
     )
 
 
-def hold_view(environment: Environment | None, rollback: Rollback) -> Hold:
+def lock_view(environment: Environment | None, rollback: Rollback) -> OperationLock:
     """Who holds the environment."""
     operation = environment.status.operation if environment is not None else None
     if environment is None or operation is None:
-        return Hold()
-    ours = operation_lock.holds(environment, rollback)
-    return Hold("Ours" if ours else "Other", f"{operation.kind} {operation.name}", clock.parse(operation.since))
+        return OperationLock()
+    ours = operation_lock.is_held_by(environment, rollback)
+    return OperationLock(
+        "Ours" if ours else "Other", f"{operation.kind} {operation.name}", clock.parse(operation.since)
+    )

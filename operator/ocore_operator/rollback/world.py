@@ -119,7 +119,7 @@ class SnapshotView:
 
 
 @dataclass(frozen=True)
-class Hold:
+class OperationLock:
     """Who holds the environment."""
 
     state: Literal["Free", "Ours", "Other"] = "Free"
@@ -140,7 +140,7 @@ class World:
     deleting: bool = False
     finalizer: bool = False
     namespace_terminating: bool = False
-    hold: Hold = Hold()
+    lock: OperationLock = OperationLock()
     jobs: tuple[JobView, ...] = ()
     #: The saved ones once they are saved, the Environment's before.
     workloads: tuple[WorkloadView, ...] = ()
@@ -179,12 +179,12 @@ class RemoveFinalizer:
 
 
 @dataclass(frozen=True)
-class TakeHold:
+class AcquireLock:
     """Compare and swap of the Environment's status.operation."""
 
 
 @dataclass(frozen=True)
-class ReleaseHold:
+class ReleaseLock:
     """Lets the next operation in."""
 
 
@@ -244,8 +244,8 @@ class RecordExecuted:
 Effect = (
     AddFinalizer
     | RemoveFinalizer
-    | TakeHold
-    | ReleaseHold
+    | AcquireLock
+    | ReleaseLock
     | AskProbe
     | StartJob
     | StopJob

@@ -1,0 +1,4 @@
+"""The kind Snapshot: observe, decide (pure), carry out; what remains to be done after its end.
+
+Other kinds are never imported here; what two kinds share belongs in ``jobs``, ``kube`` or the package's top level.
+"""

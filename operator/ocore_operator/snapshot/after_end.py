@@ -12,13 +12,13 @@ from ocore_operator import clock, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.inputs import Site
+from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import (
     MAX_ATTEMPTS,
     Absent,
-    Broken,
-    Ended,
+    JobFailed,
     JobState,
+    NoResult,
     Observation,
     Running,
     Starting,
@@ -67,14 +67,14 @@ def _latest(seen: Observation, snapshot: Snapshot, command: str, series: str = "
     return newest, seen.state(f"{start}{newest}") if newest else Absent()
 
 
-async def _site(ctx: Context, snapshot: Snapshot) -> Site:
+async def _job_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:
     """The store alone. Raises Stalled(StoreNotFound, ClaimNotFound …)."""
     namespace = snapshot.meta.namespace
     store = await inputs.load_store(ctx, namespace, snapshot.status.store_name or "")
     return await inputs.load_for_store(ctx, namespace, store, snapshot.spec.environment_ref.name)
 
 
-async def _site_with_claim(ctx: Context, snapshot: Snapshot) -> Site:
+async def _site_with_claim(ctx: Context, snapshot: Snapshot) -> JobInputs:
     """With the Environment, where it is as it was: attempts that were killed have left frozen folders on its claim."""
     obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
     source = snapshot.status.source
@@ -85,7 +85,7 @@ async def _site_with_claim(ctx: Context, snapshot: Snapshot) -> Site:
                 return await inputs.load(ctx, environment)
             except Stalled as end:
                 _log.info("left-overs are removed from the store only", name=snapshot.meta.name, reason=end.reason)
-    return await _site(ctx, snapshot)
+    return await _job_inputs(ctx, snapshot)
 
 
 async def _delete_job(ctx: Context, snapshot: Snapshot, seen: Observation, *, attempts_only: bool) -> bool:
@@ -97,12 +97,12 @@ async def _delete_job(ctx: Context, snapshot: Snapshot, seen: Observation, *, at
             return True
         case Starting() | Running():
             raise Waiting(c.DELETING, "A Job removes data from the store.", POLL)
-        case Broken(failure=failure, finished=finished):
+        case JobFailed(failure=failure, finished=finished):
             pause = DELETE_PAUSE if number >= MAX_ATTEMPTS else RETRY_PAUSE
             left = pause - clock.seconds_since(finished, ctx.now()) if finished else 0.0
             if left > 0:
                 raise Waiting(c.DELETING, f"Data could not be removed from the store: {failure.message}", left)
-        case Absent() | Ended() | Succeeded():
+        case Absent() | NoResult() | Succeeded():
             pass
     job = build.delete(
         ctx.settings,
@@ -158,11 +158,11 @@ async def _verify(ctx: Context, snapshot: Snapshot) -> float | None:
             return None
         case Starting() | Running():
             return await _verifying(ctx, snapshot)
-        case Broken(failure=failure) if failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
+        case JobFailed(failure=failure) if failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
             # A manifest that is gone is as bad as bytes that changed: it cannot be restored.
             await summarize.write(ctx, snapshot, transitions.corrupt(snapshot, failure.message, ctx.now()))
             return None
-        case Broken(failure=failure, finished=finished):
+        case JobFailed(failure=failure, finished=finished):
             left = _pause(ctx, number) - clock.seconds_since(finished, ctx.now())
             if left > 0:
                 words = f"It could not be read back and is tried again: {failure.message}"
@@ -186,9 +186,9 @@ async def _verifying(ctx: Context, snapshot: Snapshot) -> float:
 
 async def _start_verify(ctx: Context, snapshot: Snapshot, attempt: int) -> float:
     try:
-        site = await _site(ctx, snapshot)
+        job_inputs = await _job_inputs(ctx, snapshot)
         seconds = snapshot.spec.timeout_seconds
-        job = build.verify(ctx.settings, site, snapshot, attempt=attempt, deadline=seconds)
+        job = build.verify(ctx.settings, job_inputs, snapshot, attempt=attempt, deadline=seconds)
         await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
     except Outcome as end:
         status = transitions.unverified(snapshot, end.reason, end.message, ctx.now())
@@ -207,7 +207,7 @@ async def _deletion(ctx: Context, snapshot: Snapshot) -> float | None:
         message = f"{letting.value}: {_where(snapshot)} is kept." if _kept(snapshot) else ""
         return await _let_go(ctx, snapshot, message)
     seen = await control.observe(ctx, snapshot)
-    if not summarize.is_terminal(snapshot.status):
+    if not c.is_terminal(snapshot.status.conditions):
         return await _cancel(ctx, snapshot, seen)
     try:
         return await _remove(ctx, snapshot, seen)

@@ -21,9 +21,9 @@ from ocore_operator import clock
 from ocore_operator.jobs.outcome import (
     MAX_ATTEMPTS,
     Absent,
-    Broken,
-    Ended,
+    JobFailed,
     JobState,
+    NoResult,
     Observation,
     Running,
     Starting,
@@ -153,9 +153,9 @@ def decide(snapshot: Snapshot, seen: Observation, now: datetime) -> Decision:
             return _absent(case)
         case Starting() | Running():
             return _under_way(case, state)
-        case Broken():
+        case JobFailed():
             return _broken(case, state)
-        case Ended(message=message):
+        case NoResult(message=message):
             return _lost(case, f"The Job left no result: {message}.")
         case _:
             return _lost(case, "The Job answered with something that is no snapshot's result.")
@@ -216,7 +216,7 @@ def _starting(case: _Case, state: Starting) -> Decision:
     return Wait(c.RUNNING, message, max(min(POLL, left), 0.5), job=case.job)
 
 
-def _broken(case: _Case, state: Broken) -> Decision:
+def _broken(case: _Case, state: JobFailed) -> Decision:
     failure = state.failure
     if failure.reason == c.MANIFEST_EXISTS:
         return _look_for_manifest(case, failure)
@@ -284,7 +284,7 @@ def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:
 
 
 def _of(state: JobState) -> Failure:
-    if isinstance(state, Broken):
+    if isinstance(state, JobFailed):
         return state.failure
     return Failure(reason=c.JOB_LOST, message="The inspect Job left no result.", retryable=True)
 

@@ -12,7 +12,7 @@ from ocore_operator import clock, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.jobs import build, control, failpoints, inputs
-from ocore_operator.jobs.inputs import Site
+from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS, STORES
@@ -45,7 +45,11 @@ def settled(obj: Object) -> bool:
     """Whether a Snapshot needs no look at all: at its end, nothing owed. Cheap, over raw JSON: a resync asks it of thousands."""
     status, meta, spec = obj.get("status") or {}, obj["metadata"], obj.get("spec") or {}
     true = {x["type"] for x in status.get("conditions") or () if x["status"] == "True"}
-    if "deletionTimestamp" in meta or not true & {c.COMPLETE, c.FAILED} or status.get("residue") == "Pending":
+    if (
+        "deletionTimestamp" in meta
+        or not c.is_terminal(status.get("conditions") or ())
+        or status.get("residue") == "Pending"
+    ):
         return False
     if status.get("observedGeneration") != meta.get("generation"):
         return False
@@ -66,7 +70,7 @@ async def reconcile(ctx: Context, key: Key) -> float | None:
     if settled(obj):
         return None
     snapshot = resources.snapshot(obj)
-    if snapshot.meta.deleted is not None or summarize.is_terminal(snapshot.status):
+    if snapshot.meta.deleted is not None or c.is_terminal(snapshot.status.conditions):
         return await after_end.reconcile(ctx, snapshot)
     for _ in range(MAX_PASSES):
         try:
@@ -155,10 +159,10 @@ async def _begin(ctx: Context, snapshot: Snapshot) -> None:
     if snapshot.status.started_at is not None:
         return
     environment = await _environment(ctx, snapshot)
-    site = await _site(ctx, snapshot, environment)
+    job_inputs = await _job_inputs(ctx, snapshot, environment)
     await _need_ready(ctx, snapshot, environment)
     await operation_lock.acquire(ctx, environment, snapshot)
-    await _advance(ctx, snapshot, transitions.started(snapshot, environment, site, ctx.now()))
+    await _advance(ctx, snapshot, transitions.started(snapshot, environment, job_inputs, ctx.now()))
 
 
 async def _environment(ctx: Context, snapshot: Snapshot) -> Environment:
@@ -173,7 +177,7 @@ async def _environment(ctx: Context, snapshot: Snapshot) -> Environment:
     raise Waiting(c.ENVIRONMENT_NOT_FOUND, f"{message} Waiting for it.", min(left, 5.0))
 
 
-async def _site(ctx: Context, snapshot: Snapshot, environment: Environment) -> Site:
+async def _job_inputs(ctx: Context, snapshot: Snapshot, environment: Environment) -> JobInputs:
     """What the Environment names may be on its way, where all of it is applied at once."""
     try:
         return await inputs.load(ctx, environment)
@@ -231,8 +235,8 @@ async def _attempt(ctx: Context, snapshot: Snapshot) -> None:
             message = f"Attempt {attempt} begins." + (f" The one before failed: {because.message}" if because else "")
             await _advance(ctx, snapshot, transitions.next_attempt(snapshot, attempt, message, ctx.now()))
         case plan.Inspect(attempt=inspection):
-            site = await _store_site(ctx, snapshot)
-            job = build.inspect_snapshot(ctx.settings, site, snapshot, attempt=inspection)
+            job_inputs = await _store_inputs(ctx, snapshot)
+            job = build.inspect_snapshot(ctx.settings, job_inputs, snapshot, attempt=inspection)
             await control.start(ctx, job, waiting_since=snapshot.meta.created)
             raise _Done(plan.POLL)
         case plan.Stop(job=name, because=failure):
@@ -258,17 +262,17 @@ async def _start(ctx: Context, snapshot: Snapshot, attempt: int) -> None:
             c.ENVIRONMENT_NOT_FOUND, f"The Environment {snapshot.spec.environment_ref.name} was deleted meanwhile."
         )
     try:
-        site = await inputs.load(ctx, resources.environment(obj))
+        job_inputs = await inputs.load(ctx, resources.environment(obj))
     except Stalled as end:
         raise Failed(end.reason, end.message) from None
-    if site.store.meta.name != snapshot.status.store_name:
+    if job_inputs.store.meta.name != snapshot.status.store_name:
         message = (
             f"The Environment's store was changed from {snapshot.status.store_name} meanwhile. Take a new Snapshot."
         )
         raise Failed(c.STORE_NOT_READY, message)
     left = clock.seconds_since(clock.text(ctx.now()), clock.parse(snapshot.status.deadline or snapshot.meta.created))
     frozen = transitions.identity(snapshot)
-    job = build.snapshot(ctx.settings, site, snapshot, frozen, attempt=attempt, deadline=left)
+    job = build.snapshot(ctx.settings, job_inputs, snapshot, frozen, attempt=attempt, deadline=left)
     await control.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
     await failpoints.hit(ctx, snapshot, "operator-snapshot-job-created")
     name = job["metadata"]["name"]
@@ -276,7 +280,7 @@ async def _start(ctx: Context, snapshot: Snapshot, attempt: int) -> None:
     await _write(ctx, snapshot, status, plan.POLL)
 
 
-async def _store_site(ctx: Context, snapshot: Snapshot) -> Site:
+async def _store_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:
     """The store that the snapshot began in, whatever the Environment says by now."""
     name = snapshot.status.store_name or ""
     try:

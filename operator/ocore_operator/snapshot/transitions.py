@@ -8,7 +8,7 @@ from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
 from ocore_crds.snapshot import EvidenceStatus, Progress, SnapshotSizes, SnapshotSource, SnapshotStatus, StepStatus
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.jobs.inputs import Site, image_tag
+from ocore_operator.jobs.inputs import JobInputs, image_tag
 from ocore_operator.jobs.log import LogState
 from ocore_operator.kube.resources import Environment, Snapshot
 
@@ -30,7 +30,7 @@ def waiting(snapshot: Snapshot, end: Waiting, now: datetime) -> SnapshotStatus:
     return summarize.outcome(snapshot.status, end, now=clock.text(now), generation=snapshot.meta.generation)
 
 
-def started(snapshot: Snapshot, environment: Environment, site: Site, now: datetime) -> SnapshotStatus:
+def started(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs, now: datetime) -> SnapshotStatus:
     """It holds the environment: what it sees is frozen, and its time runs."""
     status = summarize.running(
         snapshot.status,
@@ -44,9 +44,9 @@ def started(snapshot: Snapshot, environment: Environment, site: Site, now: datet
         environment_name=environment.meta.name,
         environment_type=environment.spec.type,
         project_id=environment.spec.project_id,
-        image=site.image,
-        image_tag=image_tag(site.image),
-        commit_sha=site.commit,
+        image=job_inputs.image,
+        image_tag=image_tag(job_inputs.image),
+        commit_sha=job_inputs.commit,
         deployment_id=snapshot.spec.deployment_id or "",
     )
     return status.model_copy(
@@ -58,8 +58,8 @@ def started(snapshot: Snapshot, environment: Environment, site: Site, now: datet
             "attempt": 1 if snapshot.spec.id is None else 0,
             "job_name": None,
             "source": source,
-            "store_name": site.store.meta.name,
-            "store_id": site.store.status.store_id,
+            "store_name": job_inputs.store.meta.name,
+            "store_id": job_inputs.store.status.store_id,
         }
     )
 

@@ -57,7 +57,7 @@ def test_a_failure_is_an_end() -> None:
     status = summarize.outcome(SnapshotStatus(), Failed(c.NO_SPACE, "full"), now=at(5), generation=1)
     assert status.phase == "Failed"
     assert status.completed_at == at(5)
-    assert summarize.is_terminal(status)
+    assert c.is_terminal(status.conditions)
     assert types(status) == {"Failed": "True", "Ready": "False", "Stalled": "True"}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ocore_mover.__main__ import app
 from ocore_operator.jobs import build
-from ocore_operator.jobs.inputs import PodTraits, Site, traits, user_of
+from ocore_operator.jobs.inputs import JobInputs, PodTraits, traits, user_of
 from ocore_operator.jobs.parts import public_url, store_url
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
@@ -23,7 +23,7 @@ from support.operator.objects import OTHER_UID, SETTINGS, UID, environment, obj,
 TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
 
 
-def site(**changes: Any) -> Site:
+def job_inputs(**changes: Any) -> JobInputs:
     """A site with an Environment on S3."""
     fields: dict[str, Any] = {
         "namespace": "shop",
@@ -33,14 +33,14 @@ def site(**changes: Any) -> Site:
         "server_major": 15,
         **changes,
     }
-    return Site(**fields)
+    return JobInputs(**fields)
 
 
 def rollback() -> resources.Rollback:
     return resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}))
 
 
-def all_jobs(place: Site, settings: Settings = SETTINGS) -> dict[str, Object]:
+def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Object]:
     """One of each kind."""
     snap, back = snapshot(status=started()), rollback()
     return {
@@ -76,21 +76,21 @@ FULL_S3 = store(
     }
 )
 SITES = {
-    "s3": site(),
-    "full-s3": site(store=FULL_S3),
-    "claim": site(store=CLAIM_STORE, node="node7"),
-    "no-filestore": site(environment=environment({"filestore": None, "config": None})),
-    "plain": site(
+    "s3": job_inputs(),
+    "full-s3": job_inputs(store=FULL_S3),
+    "claim": job_inputs(store=CLAIM_STORE, node="node7"),
+    "no-filestore": job_inputs(environment=environment({"filestore": None, "config": None})),
+    "plain": job_inputs(
         environment=environment(
             {"database": None, "filestore": {"claimName": "files", "path": "data", "layout": "Plain"}}
         )
     ),
-    "admin": site(
+    "admin": job_inputs(
         environment=environment(
             {"database": {"secretRef": {"name": "db"}, "adminSecretRef": {"name": "admin"}, "capacity": "1Gi"}}
         )
     ),
-    "class": site(environment=environment({"scratch": {"size": "5Gi", "storageClassName": "fast"}})),
+    "class": job_inputs(environment=environment({"scratch": {"size": "5Gi", "storageClassName": "fast"}})),
 }
 CASES = [(where, name) for where in SITES for name in all_jobs(SITES["s3"])]
 
@@ -166,19 +166,19 @@ def test_children_have_our_labels_and_no_others(where: str, name: str) -> None:
 def test_what_cleans_up_after_a_deletion_belongs_to_nobody() -> None:
     """A foreground deletion, Argo CD's default, would have the garbage collector delete it."""
     gone = snapshot(status=started(), deletionTimestamp="2026-03-01T12:00:00Z")
-    job = build.delete(SETTINGS, site(), gone, series="", attempt=1, deadline=60)
+    job = build.delete(SETTINGS, job_inputs(), gone, series="", attempt=1, deadline=60)
     assert "ownerReferences" not in job["metadata"]
 
 
 def test_only_a_switch_is_started_again() -> None:
-    for name, job in all_jobs(site()).items():
+    for name, job in all_jobs(job_inputs()).items():
         again = name.startswith("switch")
         assert job["spec"]["backoffLimit"] == (6 if again else 0)
         assert pod_of(job)["restartPolicy"] == ("OnFailure" if again else "Never")
 
 
 def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
-    job = all_jobs(site())["switch"]
+    job = all_jobs(job_inputs())["switch"]
     signal = next(v for v in pod_of(job)["volumes"] if v["name"] == "signal")
     item = signal["downwardAPI"]["items"][0]
     assert item["fieldRef"]["fieldPath"] == "metadata.annotations['ocore.dev/signal']"
@@ -186,8 +186,10 @@ def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
 
 
 def test_the_image_follows_the_servers_major() -> None:
-    assert container_of(build.probe(SETTINGS, site(), attempt="a"))["image"] == "localhost/ocore-snapshots/mover:15"
-    unknown = build.probe(SETTINGS, site(server_major=0), attempt="a")
+    assert (
+        container_of(build.probe(SETTINGS, job_inputs(), attempt="a"))["image"] == "localhost/ocore-snapshots/mover:15"
+    )
+    unknown = build.probe(SETTINGS, job_inputs(server_major=0), attempt="a")
     assert container_of(unknown)["image"] == "localhost/ocore-snapshots/mover:17"
 
 
@@ -199,7 +201,7 @@ def test_a_claim_that_one_node_mounts_binds_the_pod_to_it() -> None:
 
 def test_without_an_fs_group_secrets_are_readable_by_our_user() -> None:
     for fs_group, mode in ((101, 0o440), (None, 0o444)):
-        place = site(traits=PodTraits(run_as_user=101, fs_group=fs_group))
+        place = job_inputs(traits=PodTraits(run_as_user=101, fs_group=fs_group))
         volumes = pod_of(build.probe(SETTINGS, place, attempt="a"))["volumes"]
         assert {v["secret"]["defaultMode"] for v in volumes if "secret" in v} == {mode}
     assert "fsGroup" not in pod_of(build.probe(SETTINGS, place, attempt="a"))["securityContext"]
@@ -211,7 +213,7 @@ def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
     )
 
     def value(settings: Settings, attempt: int) -> str:
-        job = build.snapshot(settings, site(), armed, identity(armed), attempt=attempt, deadline=60)
+        job = build.snapshot(settings, job_inputs(), armed, identity(armed), attempt=attempt, deadline=60)
         return next((e["value"] for e in container_of(job)["env"] if e["name"] == "OCORE_FAILPOINTS"), "")
 
     allowed = Settings(allow_failpoints=True)

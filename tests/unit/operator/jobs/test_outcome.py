@@ -11,9 +11,9 @@ from ocore_operator import clock
 from ocore_operator.jobs.outcome import (
     MAX_ATTEMPTS,
     Absent,
-    Broken,
-    Ended,
+    JobFailed,
     JobState,
+    NoResult,
     Running,
     Starting,
     Succeeded,
@@ -42,7 +42,7 @@ def test_a_result_is_read() -> None:
 
 def test_a_reported_failure_is_the_movers_own() -> None:
     state = state_of("reported")
-    assert isinstance(state, Broken)
+    assert isinstance(state, JobFailed)
     assert state.failure == Failure(reason="NoSpace", message="a volume is full")
     assert not state.unreported
 
@@ -50,7 +50,7 @@ def test_a_reported_failure_is_the_movers_own() -> None:
 @pytest.mark.parametrize("name", ["silent", "killed", "oom"])
 def test_who_dies_silently_has_to_be_looked_for(name: str) -> None:
     state = state_of(name)
-    assert isinstance(state, Broken)
+    assert isinstance(state, JobFailed)
     assert state.failure.reason == "JobFailed"
     assert state.failure.retryable
     assert state.unreported
@@ -58,27 +58,27 @@ def test_who_dies_silently_has_to_be_looked_for(name: str) -> None:
 
 def test_out_of_memory_says_what_to_raise() -> None:
     state = state_of("oom")
-    assert isinstance(state, Broken)
+    assert isinstance(state, JobFailed)
     assert "limits.memory" in state.failure.message
 
 
 def test_a_mover_of_another_version_is_not_tried_again() -> None:
     state = state_of("usage")
-    assert isinstance(state, Broken)
+    assert isinstance(state, JobFailed)
     assert state.failure.reason == "InternalError"
     assert not state.failure.retryable
 
 
 def test_an_image_without_the_program() -> None:
     state = state_of("no-program")
-    assert isinstance(state, Broken)
+    assert isinstance(state, JobFailed)
     assert state.failure.reason == "PodNotStarted"
     assert not state.unreported
 
 
 def test_the_jobs_own_deadline() -> None:
     state = state_of("deadline")
-    assert isinstance(state, Broken)
+    assert isinstance(state, JobFailed)
     assert state.failure.reason == "DeadlineExceeded"
     assert state.unreported
 
@@ -95,7 +95,7 @@ def test_a_pod_that_is_being_deleted_still_runs() -> None:
 
 
 def test_a_pod_that_was_deleted_leaves_its_end_unknown() -> None:
-    assert isinstance(state_of("pod-deleted"), Ended)
+    assert isinstance(state_of("pod-deleted"), NoResult)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_does_not_start_gets_time_and_then_fails_with_the_kubelets_words(na
     assert isinstance(early, Starting)
     assert words in early.message
     late = state_of(name, after=START_DEADLINE + 1)
-    assert isinstance(late, Broken)
+    assert isinstance(late, JobFailed)
     assert late.failure.reason == ("JobRefused" if name == "no-account" else "PodNotStarted")
     assert words in late.failure.message
     assert not late.failure.retryable
@@ -120,12 +120,12 @@ def test_what_does_not_start_gets_time_and_then_fails_with_the_kubelets_words(na
 
 def test_a_missing_secret_has_less_time() -> None:
     assert isinstance(state_of("no-secret", after=29), Starting)
-    assert isinstance(state_of("no-secret", after=31), Broken)
+    assert isinstance(state_of("no-secret", after=31), JobFailed)
 
 
 def test_an_impossible_image_name_is_not_waited_for() -> None:
     state = state_of("bad-image", after=1)
-    assert isinstance(state, Broken)
+    assert isinstance(state, JobFailed)
     assert "OCORE_MOVER_IMAGE" in state.failure.message
 
 
@@ -142,14 +142,14 @@ def test_a_pod_outlives_its_job() -> None:
 
 
 def test_the_job_is_over_and_its_pod_gone() -> None:
-    assert isinstance(classify(job("a", condition="Complete"), (), {}, moment(90), START_DEADLINE), Ended)
+    assert isinstance(classify(job("a", condition="Complete"), (), {}, moment(90), START_DEADLINE), NoResult)
 
 
 def test_a_job_that_is_being_deleted_and_has_no_pod_left() -> None:
     """Not one that a quota keeps from having pods."""
     deleting = job("a")
     deleting["metadata"]["deletionTimestamp"] = at(1)
-    assert isinstance(classify(deleting, (), {}, moment(500), START_DEADLINE), Ended)
+    assert isinstance(classify(deleting, (), {}, moment(500), START_DEADLINE), NoResult)
 
 
 def evicted(reason: str, *, ran: bool) -> Object:
@@ -164,7 +164,7 @@ def evicted(reason: str, *, ran: bool) -> Object:
 @pytest.mark.parametrize("ran", [True, False])
 def test_the_infrastructure_is_to_blame(reason: str, ran: bool) -> None:
     state = classify(job("a"), [evicted(reason, ran=ran)], {}, moment(40), START_DEADLINE)
-    assert isinstance(state, Broken)
+    assert isinstance(state, JobFailed)
     assert state.failure.retryable
     assert state.unreported is ran
     assert "low on resource" in state.failure.message
@@ -178,7 +178,7 @@ def test_a_restarting_container_has_not_failed_yet() -> None:
     state = classify(restarting, [crashed], {}, moment(500), START_DEADLINE)
     assert isinstance(state, Starting)
     over = {**restarting, "status": job("a", condition="Failed")["status"]}
-    assert isinstance(classify(over, [crashed], {}, moment(500), START_DEADLINE), Broken)
+    assert isinstance(classify(over, [crashed], {}, moment(500), START_DEADLINE), JobFailed)
 
 
 @given(st.booleans(), st.integers(1, 10))
@@ -192,7 +192,7 @@ def test_any_words_and_exit_code_give_a_state(message: str, code: int) -> None:
     """A container that has ended never leaves the operator waiting, whatever it wrote."""
     over = pod("a", ended(message, code), phase="Succeeded" if code == 0 else "Failed")
     state = classify(job("a"), [over], {}, moment(90), START_DEADLINE)
-    assert isinstance(state, (Succeeded, Broken))
+    assert isinstance(state, (Succeeded, JobFailed))
 
 
 def test_row_16_a_volume_that_is_attached_elsewhere_has_the_start_deadline() -> None:
@@ -204,7 +204,7 @@ def test_row_16_a_volume_that_is_attached_elsewhere_has_the_start_deadline() -> 
     assert isinstance(early, Starting)
     assert early.reason == "FailedAttachVolume"
     late = classify(job("a"), [hanging], warnings, moment(START_DEADLINE + 1), START_DEADLINE)
-    assert isinstance(late, Broken)
+    assert isinstance(late, JobFailed)
     assert late.failure.reason == "PodNotStarted"
     assert words in late.failure.message
     assert "another node" in late.failure.message

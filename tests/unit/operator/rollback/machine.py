@@ -51,7 +51,7 @@ class Operator:
                 self.model.write(seen, action)
             elif isinstance(action, world.Do):
                 self.model.do(seen, action.effect)
-                return not isinstance(action.effect, (world.TakeHold, world.StartJob))
+                return not isinstance(action.effect, (world.AcquireLock, world.StartJob))
         except SimConflict:
             return True
         return isinstance(action, world.Record)

@@ -412,10 +412,10 @@ class Model:
             server_major=17,
             database_bytes=10**9,
         )
-        hold = v.Hold("Free")
+        lock = v.OperationLock("Free")
         if self.holder is not None:
             mine = self.holder == "ours"
-            hold = v.Hold("Ours" if mine else "Other", self.holder, START + timedelta(seconds=self.hold_since))
+            lock = v.OperationLock("Ours" if mine else "Other", self.holder, START + timedelta(seconds=self.hold_since))
         refused = START + timedelta(seconds=self.refused_since) if self.refused_since is not None else None
         return v.World(
             created=at,
@@ -424,7 +424,7 @@ class Model:
             environment_name="shop",
             deleting=self.deleting,
             finalizer=self.finalizer,
-            hold=hold,
+            lock=lock,
             jobs=tuple(self._job_view(j) for j in self.jobs.values()),
             workloads=tuple(self._workload_view(w) for w in self.workloads),
             refused_since=refused,
@@ -496,11 +496,11 @@ class Model:
             self._bookkeeping(seen, effect)
 
     def _bookkeeping(self, seen: Seen, effect: v.Effect) -> None:
-        if isinstance(effect, v.TakeHold):
+        if isinstance(effect, v.AcquireLock):
             if self.holder is None and self.environment:
                 self.holder, self.hold_since = "ours", self.time
-        elif isinstance(effect, v.ReleaseHold):
-            if self.holder == "ours" and seen.world.hold.since == START + timedelta(seconds=self.hold_since):
+        elif isinstance(effect, v.ReleaseLock):
+            if self.holder == "ours" and seen.world.lock.since == START + timedelta(seconds=self.hold_since):
                 self._check_release()
                 self.holder = None
         elif isinstance(effect, v.AskProbe):

@@ -85,12 +85,12 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "    if leftover is not None:\n",
         "    if False:\n",
     ),
-    ("Ended", "cleans up without the hold", plan_after_end, 'if world.hold.state == "Free":', "if False:"),
+    ("Ended", "cleans up without the hold", plan_after_end, 'if world.lock.state == "Free":', "if False:"),
     (
         "",
         "keeps the hold for ever",
         plan_after_end,
-        'if world.hold.state == "Ours":\n        return Do(ReleaseHold())',
+        'if world.lock.state == "Ours":\n        return Do(ReleaseHold())',
         "if False:\n        pass",
     ),
 ]

@@ -28,7 +28,7 @@ def namespace(crds: Cluster) -> Iterator[str]:
     crds.delete("Namespace", name)
 
 
-class Site:
+class JobInputs:
     """An Environment and Snapshots that want it."""
 
     def __init__(self, kube: Kube, namespace: str) -> None:
@@ -111,13 +111,13 @@ ENDED = {
 }
 
 
-def run(cluster: Cluster, namespace: str, work: Callable[[Site], Awaitable[None]]) -> None:
+def run(cluster: Cluster, namespace: str, work: Callable[[JobInputs], Awaitable[None]]) -> None:
     async def main() -> None:
         transport = Transport(await connect(Path(cluster.env["KUBECONFIG"])), timeout=20)
         try:
-            site = Site(Kube(transport), namespace)
-            await site.make()
-            await work(site)
+            job_inputs = JobInputs(Kube(transport), namespace)
+            await job_inputs.make()
+            await work(job_inputs)
         finally:
             await transport.close()
 
@@ -125,21 +125,21 @@ def run(cluster: Cluster, namespace: str, work: Callable[[Site], Awaitable[None]
 
 
 def test_one_of_many_that_ask_at_once(crds: Cluster, namespace: str) -> None:
-    async def work(site: Site) -> None:
-        wanting = [await site.snapshot({"phase": "Running"}) for _ in range(8)]
-        environment = await site.environment()
+    async def work(job_inputs: JobInputs) -> None:
+        wanting = [await job_inputs.snapshot({"phase": "Running"}) for _ in range(8)]
+        environment = await job_inputs.environment()
 
         async def one(owner: Snapshot) -> Any:
             try:
-                return await operation_lock.acquire(site.ctx, environment, owner)
+                return await operation_lock.acquire(job_inputs.ctx, environment, owner)
             except Conflict:
                 return None
 
         got = [x for x in await asyncio.gather(*(one(o) for o in wanting)) if x is not None]
         assert len(got) == 1
-        holder = (await site.environment()).status.operation
+        holder = (await job_inputs.environment()).status.operation
         assert holder is not None
-        answers = [await site.acquire(o) for o in wanting]
+        answers = [await job_inputs.acquire(o) for o in wanting]
         assert answers.count("held") == 1
         assert all(a == "held" or holder.name in a for a in answers)
 
@@ -147,13 +147,13 @@ def test_one_of_many_that_ask_at_once(crds: Cluster, namespace: str) -> None:
 
 
 def test_the_oldest_that_waits_goes_first(crds: Cluster, namespace: str) -> None:
-    async def work(site: Site) -> None:
-        older = await site.snapshot(WAITS)
-        younger = await site.snapshot(WAITS)
+    async def work(job_inputs: JobInputs) -> None:
+        older = await job_inputs.snapshot(WAITS)
+        younger = await job_inputs.snapshot(WAITS)
         order = sorted((older, younger), key=lambda s: (s.meta.created, s.meta.uid))
-        assert order[0].meta.name in await site.acquire(order[1])
-        assert order[0].key in site.woken
-        assert await site.acquire(order[0]) == "held"
+        assert order[0].meta.name in await job_inputs.acquire(order[1])
+        assert order[0].key in job_inputs.woken
+        assert await job_inputs.acquire(order[0]) == "held"
 
     run(crds, namespace, work)
 
@@ -161,41 +161,43 @@ def test_the_oldest_that_waits_goes_first(crds: Cluster, namespace: str) -> None
 def test_what_does_not_wait_for_the_hold_holds_up_nobody(crds: Cluster, namespace: str) -> None:
     """An older one that waits for something else, or has come to its end."""
 
-    async def work(site: Site) -> None:
-        await site.snapshot({"phase": "Pending", "conditions": []})
-        await site.snapshot(ENDED)
-        assert await site.acquire(await site.snapshot(WAITS)) == "held"
+    async def work(job_inputs: JobInputs) -> None:
+        await job_inputs.snapshot({"phase": "Pending", "conditions": []})
+        await job_inputs.snapshot(ENDED)
+        assert await job_inputs.acquire(await job_inputs.snapshot(WAITS)) == "held"
 
     run(crds, namespace, work)
 
 
 def test_a_holder_that_is_gone_or_has_ended_lets_go(crds: Cluster, namespace: str) -> None:
-    async def work(site: Site) -> None:
-        first = await site.snapshot({"phase": "Running"})
-        assert await site.acquire(first) == "held"
-        assert not await operation_lock.stale(site.ctx, await site.environment())
-        await site.kube.delete(SNAPSHOTS, namespace, first.meta.name)
-        assert await operation_lock.stale(site.ctx, await site.environment())
-        second = await site.snapshot({"phase": "Running"})
-        assert await site.acquire(second) == "held"
-        seen = await site.kube.get(SNAPSHOTS, namespace, second.meta.name)
+    async def work(job_inputs: JobInputs) -> None:
+        first = await job_inputs.snapshot({"phase": "Running"})
+        assert await job_inputs.acquire(first) == "held"
+        assert not await operation_lock.stale(job_inputs.ctx, await job_inputs.environment())
+        await job_inputs.kube.delete(SNAPSHOTS, namespace, first.meta.name)
+        assert await operation_lock.stale(job_inputs.ctx, await job_inputs.environment())
+        second = await job_inputs.snapshot({"phase": "Running"})
+        assert await job_inputs.acquire(second) == "held"
+        seen = await job_inputs.kube.get(SNAPSHOTS, namespace, second.meta.name)
         assert seen is not None
-        await site.kube.apply_status(resources.snapshot(seen), ENDED)
-        third = await site.snapshot({"phase": "Running"})
-        assert await site.acquire(third) == "held"
+        await job_inputs.kube.apply_status(resources.snapshot(seen), ENDED)
+        third = await job_inputs.snapshot({"phase": "Running"})
+        assert await job_inputs.acquire(third) == "held"
 
     run(crds, namespace, work)
 
 
 def test_letting_go_wakes_those_that_wait(crds: Cluster, namespace: str) -> None:
-    async def work(site: Site) -> None:
-        first = await site.snapshot({"phase": "Running"})
-        assert await site.acquire(first) == "held"
-        waiting = await site.snapshot(WAITS)
-        await operation_lock.release(site.ctx, namespace, site.name, waiting)  # does not hold it: nothing happens
-        assert (await site.environment()).status.operation is not None
-        await operation_lock.release(site.ctx, namespace, site.name, first)
-        assert (await site.environment()).status.operation is None
-        assert waiting.key in site.woken
+    async def work(job_inputs: JobInputs) -> None:
+        first = await job_inputs.snapshot({"phase": "Running"})
+        assert await job_inputs.acquire(first) == "held"
+        waiting = await job_inputs.snapshot(WAITS)
+        await operation_lock.release(
+            job_inputs.ctx, namespace, job_inputs.name, waiting
+        )  # does not hold it: nothing happens
+        assert (await job_inputs.environment()).status.operation is not None
+        await operation_lock.release(job_inputs.ctx, namespace, job_inputs.name, first)
+        assert (await job_inputs.environment()).status.operation is None
+        assert waiting.key in job_inputs.woken
 
     run(crds, namespace, work)
