@@ -288,7 +288,7 @@ import sys
 from pathlib import Path
 from ocore_mover.store import S3Options, open_store
 from ocore_mover.filestore.folders import ClaimFolders, sort_names
-from ocore_mover.filestore.freeze import freeze
+from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.filestore import packs
 from ocore_mover.report import Reporter
 from ocore_crds.protocol import Step
