@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from .cluster import GROUP, POD_SECURITY, RESTRICTED, Cluster, Object, condition, is_true, unique, wait_for
+from .shared import Shared
 
 IMAGE = "localhost/ocore-snapshots"
 DEMO_IMAGE = f"{IMAGE}/demo:dev"
@@ -80,19 +81,17 @@ def claim(name: str, namespace: str, size: str = "5Gi", storage_class: str = "st
 
 
 class Servers:
-    """PostgreSQL and S3 servers in one namespace, started when a test first asks for them."""
+    """PostgreSQL and S3 servers in one namespace, started when a test of any worker first asks for them."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, shared: Shared) -> None:
         self.cluster = cluster
-        self.namespace = cluster.namespace("servers")
-        self._postgres: dict[int, str] = {}
-        self._s3: str | None = None
+        self._shared = shared
+        self.namespace = shared.once("namespace", lambda: cluster.namespace("servers"))
 
     def postgres(self, major: int) -> str:
         """Host name of the server of that major; superuser `postgres` with ADMIN_PASSWORD."""
-        if major not in self._postgres:
-            self._postgres[major] = self.start_postgres(f"postgres-{major}", major)
-        return self._postgres[major]
+        name = f"postgres-{major}"
+        return self._shared.once(name, lambda: self.start_postgres(name, major))
 
     def start_postgres(self, name: str, major: int, *, respawn: bool = False) -> str:
         """A server of its own, for a test that harms it. `respawn`: one that dies is started again within its container, at once; the kubelet
@@ -156,9 +155,7 @@ class Servers:
 
     def s3(self) -> str:
         """URL of the S3 server."""
-        if self._s3 is None:
-            self._s3 = self.start_s3("s3")
-        return self._s3
+        return self._shared.once("s3", lambda: self.start_s3("s3"))
 
     def start_s3(self, name: str) -> str:
         """A server of its own, for a test that harms it."""
@@ -202,6 +199,10 @@ class Servers:
         )
         self._ready(name, 120)
         return f"http://{name}.{self.namespace}.svc.cluster.local:8333"
+
+    def remove(self) -> None:
+        """All of the servers."""
+        self.cluster.delete("Namespace", self.namespace)
 
     def s3_client(self, endpoint: str | None = None) -> Any:
         """boto3 client of the server."""
