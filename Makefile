@@ -15,9 +15,13 @@ PACKAGES := crds operator mover cli examples/demo tests bench
 # What the tests need of Debian: a PostgreSQL server, a browser, tools that prove the format.
 TEST_DEBS := postgresql zstd tar chromium shellcheck
 
-# PYTEST_ARGS="-k name" runs a part.
+# PYTEST_ARGS="-k name" runs a part; the other runs of the same target then find no test (exit code 5).
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+NONE_IS_FINE := $(if $(PYTEST_ARGS),|| [ $$? = 5 ])
+# Unit tests compute, tests in a cluster mostly wait: more of those run side by side than there are processors.
+UNIT_WORKERS ?= 2
+CLUSTER_WORKERS ?= 4
 TEST_CLUSTER ?= ocore-test
 
 ##@ Start here
@@ -30,8 +34,11 @@ demo: venv ## A snapshot and a rollback of a running application on a local clus
 demo-clean: ## Remove the demo application and the operator from the local cluster
 	examples/demo/run --clean
 
-test: ## Everything that CI runs: lint, types, layers, generated files, unit, integration and end-to-end tests
+check: ## Formatting, lint, types, layers, generated files and unit tests: what needs no cluster
 	$(MAKE) deps lint test-unit
+
+test: ## Everything that CI runs: `make check`, the demo, integration and end-to-end tests
+	$(MAKE) check
 	$(MAKE) test-cluster
 
 ##@ Checks
@@ -43,7 +50,7 @@ lint: venv ## Formatting, lint, types, layers, generated files, shell scripts
 	$(BIN)/python -m ocore_crds.generate --check
 	shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
-format: venv ## Format and mend what can be mended
+format: venv ## Format and fix what can be fixed
 	$(BIN)/ruff format $(PACKAGES)
 	$(BIN)/ruff check --fix $(PACKAGES)
 
@@ -52,10 +59,12 @@ generate: venv ## Regenerate CRDs, field reference and failpoint list from the m
 
 ##@ Tests
 test-unit: venv ## Unit tests: real PostgreSQL and S3 servers on loopback, no cluster
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit -n $(UNIT_WORKERS) --dist loadfile
 
-test-cluster: venv ## Integration and end-to-end tests on a local cluster of their own, which is removed afterwards
-	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-demo test-integration test-e2e
+test-cluster: venv ## The demo, integration and end-to-end tests on two local clusters of their own, which are removed afterwards
+	tests/side-by-side \
+	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-demo test-e2e-beside" \
+	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-integration test-e2e-alone"
 
 test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OCORE_CLUSTER
 	examples/demo/run --ci
@@ -63,10 +72,16 @@ test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OC
 	examples/demo/run --ci --clean
 
 test-integration: venv ## Integration tests against the cluster $OCORE_CLUSTER, which must be up
-	localcluster/cluster net -- $(PYTEST) tests/integration
+	localcluster/cluster net -- $(PYTEST) tests/integration -m "not exclusive" -n $(CLUSTER_WORKERS) --dist worksteal $(NONE_IS_FINE)
+	localcluster/cluster net -- $(PYTEST) tests/integration -m exclusive $(NONE_IS_FINE)
 
-test-e2e: venv ## End-to-end tests in the cluster $OCORE_CLUSTER, which must be up and have the images
-	localcluster/cluster net -- $(PYTEST) tests/e2e
+test-e2e: test-e2e-beside test-e2e-alone ## End-to-end tests in the cluster $OCORE_CLUSTER, which must be up and have the images
+
+test-e2e-beside: venv ## Those that run side by side
+	localcluster/cluster net -- $(PYTEST) tests/e2e -m "not exclusive" -n $(CLUSTER_WORKERS) --dist worksteal $(NONE_IS_FINE)
+
+test-e2e-alone: venv ## Those that harm what the others use: the operator, the kubelet, the API server
+	localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
 
 test-all: ## `make test` with the long fault matrix, and the soak
 	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
@@ -110,4 +125,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bench soak demo demo-clean test lint format generate test-unit test-cluster test-demo test-integration test-e2e test-all venv deps lock
+.PHONY: help bench soak demo demo-clean test check lint format generate test-unit test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv deps lock

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from support.cluster.shared import Shared
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked `long` (make test-all)")
@@ -12,6 +14,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes minutes; runs with --long (make test-all)")
+    config.addinivalue_line(
+        "markers", "exclusive: harms or counts what other tests of the cluster use; runs with no other test beside it"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,6 +33,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def repository() -> Path:
     """The checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
+    """What the workers of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return Shared((own if worker_id == "master" else own.parent) / "shared")
 
 
 @pytest.fixture(scope="session")

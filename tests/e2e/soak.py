@@ -10,11 +10,13 @@ import argparse
 import json
 import random
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from ocore_crds.failpoints import REGISTRY
@@ -23,6 +25,7 @@ from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.operator import Operator
 from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, marker, set_marker, terminal_in_time
+from support.cluster.shared import Shared
 from support.cluster.site import Servers, Site, make_site
 
 SERVER = "postgres-soak"
@@ -252,15 +255,16 @@ def main() -> int:
     cluster = Cluster()
     operator = Operator(cluster)
     operator.install()
-    servers = Servers(cluster)
 
     def emit(line: str) -> None:
         print(line, flush=True)
 
-    try:
-        soak(cluster, servers, operator, seed=options.seed, seconds=options.seconds, emit=emit)
-    finally:
-        cluster.delete("Namespace", servers.namespace)
+    with tempfile.TemporaryDirectory() as folder:
+        servers = Servers(cluster, Shared(Path(folder)))
+        try:
+            soak(cluster, servers, operator, seed=options.seed, seconds=options.seconds, emit=emit)
+        finally:
+            servers.remove()
     return 0
 
 

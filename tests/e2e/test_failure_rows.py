@@ -68,6 +68,7 @@ def test_row_02_pod_drained(site: Site) -> None:
     holds_all_promises(site)
 
 
+@pytest.mark.exclusive  # no pod of any other test would start
 @pytest.mark.long
 def test_row_02_pod_pending(site: Site) -> None:
     """No node takes the pod: Failed at the deadline, with the scheduler's words."""

@@ -131,7 +131,7 @@ class Crowd:
                 self.conflicts += 1
 
 
-def test_row_21_conflict_storm(site: Site, operator: Operator) -> None:
+def test_row_21_conflict_storm(site: Site) -> None:
     """Three others write the same status all the time: it converges, and what they wrote is left alone."""
     name = site.snapshot(fresh("crowded"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:3"})
     with Crowd(site, name) as crowd:

@@ -9,7 +9,7 @@ import pytest
 
 from support.cluster import node
 from support.cluster.cluster import GROUP, Cluster, condition, is_true, unique, wait_for
-from support.cluster.failpoints import armed
+from support.cluster.failpoints import armed, running_pod
 from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, manifest, uploads
 from support.cluster.site import Servers, Site, make_site, secret
 from support.mover.faulty_http import Faults, FaultyProxy, Request
@@ -91,6 +91,7 @@ exit 1
 """
 
 
+@pytest.mark.exclusive  # kills a pg_dump of the node: it must be the only one
 @pytest.mark.long  # two minutes; tests/unit/mover/database/test_dump.py proves the row at once
 @pytest.mark.parametrize("victim", ["first", "last"])
 def test_row_10_truncated_dumps_are_no_snapshots(site: Site, victim: str) -> None:
@@ -190,8 +191,9 @@ def test_row_13_multipart(site: Site) -> None:
             verify="Full",
             deletionPolicy="Delete",
         )
+        pod = running_pod(site, "Snapshot", name, "snapshot")
         begun = wait_for("an upload of several parts", lambda: uploads(site), 90, interval=0.02)
-        node.run("pkill -9 -f '[o]core_mover snapshot'")
+        node.kill(pod, "ocore_mover snapshot")
         obj = site.completed("Snapshot", name, 150)
     assert obj["status"]["attempt"] == 2
     assert is_true(obj, "Verified")

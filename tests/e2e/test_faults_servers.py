@@ -26,7 +26,7 @@ from support.cluster.promises import (
 )
 from support.cluster.site import Servers, Site, make_site
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.exclusive, pytest.mark.long, pytest.mark.timeout(900)]
 
 POSTGRES = "postgres-killed"
 #: Seconds that a failpoint is held open: long enough to be noticed in the log and for the victim to be dead.

@@ -7,6 +7,7 @@ import yaml
 
 from support.cluster.cluster import REPOSITORY, Cluster, wait_for
 from support.cluster.operator import NAMESPACE, RELEASE
+from support.cluster.shared import Shared
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +17,14 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def crds(cluster: Cluster) -> Cluster:
+def crds(cluster: Cluster, shared: Shared) -> Cluster:
     """The cluster with our CRDs as they are now, marked and owned so that the chart's release takes them over."""
+    shared.once("crds", lambda: _apply_crds(cluster))
+    cluster.dynamic.resources.invalidate_cache()
+    return cluster
+
+
+def _apply_crds(cluster: Cluster) -> str:
     rendered = subprocess.run(
         ["helm", "template", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"), "--namespace", NAMESPACE],
         env=cluster.env,
@@ -35,7 +42,7 @@ def crds(cluster: Cluster) -> Cluster:
     cluster.apply(*found, manager="helm")
     for crd in found:
         name = crd["metadata"]["name"]
-        # Whoever applied it before must not hold its fields against an upgrade of the chart.
+        # A previous manager must not keep its fields against an upgrade of the chart.
         there = cluster.wait("CustomResourceDefinition", name, None, lambda _: True)
         helms = [m for m in there["metadata"]["managedFields"] if m["manager"] == "helm"]
         cluster.patch("CustomResourceDefinition", name, None, {"metadata": {"managedFields": helms}})
@@ -43,8 +50,7 @@ def crds(cluster: Cluster) -> Cluster:
         cluster.wait("CustomResourceDefinition", crd["metadata"]["name"], None, _established, 30)
         plural = crd["spec"]["names"]["plural"]
         wait_for(f"{plural} served", lambda plural=plural: cluster.kubectl("get", plural, "-n", "default") or True, 30)
-    cluster.dynamic.resources.invalidate_cache()
-    return cluster
+    return "applied"
 
 
 def _established(crd: dict[str, object]) -> bool:

@@ -18,7 +18,10 @@ from support.cluster.operator import NAMESPACE, RELEASE, Operator
 from support.crds.rules import changed, nodes, schema_of
 from support.crds.samples import SPECS, sample
 
-#: An operator that never starts: what is compared must not be written meanwhile.
+#: The release, its CRDs and its policies are the whole cluster's.
+pytestmark = pytest.mark.exclusive
+
+#: An operator that never starts: what is compared must not be written in the meantime.
 VALUES: Object = {"operator": {"image": {"repository": "localhost/absent", "pullPolicy": "Never"}}}
 
 

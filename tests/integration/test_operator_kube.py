@@ -14,7 +14,7 @@ from ocore_operator.kube.client import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, M
 from ocore_operator.kube.resources import Object
 from ocore_operator.kube.transport import Transport, connect
 from support.cluster.cluster import GROUP, Cluster, pod
-from support.operator.process import free_port
+from support.ports import free_port
 
 T = TypeVar("T")
 PROJECT = "11111111-2222-4333-8444-555555555555"

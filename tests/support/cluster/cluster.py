@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,22 +133,56 @@ class Cluster:
         what: str = "",
     ) -> Object:
         """The object once the predicate holds; the deadline's message has its last status."""
-        last: Object | None = None
-
-        def poll() -> Object | None:
-            nonlocal last
-            last = self.get(kind, name, namespace)
-            return last if last is not None and predicate(last) else None
-
-        try:
-            return wait_for(f"{kind} {namespace}/{name} {what}", poll, timeout)
-        except TimedOutError as error:
-            status = json.dumps((last or {}).get("status"), indent=1, default=str)
-            raise TimedOutError(f"{error}\nstatus: {status}") from None
+        found = self._watch_until(
+            kind,
+            name,
+            namespace,
+            lambda o: o is not None and predicate(o),
+            timeout,
+            f"{kind} {namespace}/{name} {what}",
+        )
+        assert found is not None
+        return found
 
     def wait_gone(self, kind: str, name: str, namespace: str | None, timeout: float = 60) -> None:
         """Until the object does not exist."""
-        wait_for(f"{kind} {namespace}/{name} gone", lambda: self.get(kind, name, namespace) is None, timeout)
+        self._watch_until(kind, name, namespace, lambda o: o is None, timeout, f"{kind} {namespace}/{name} gone")
+
+    def versions(self, kind: str, name: str, namespace: str | None, seconds: int = 5) -> Iterator[Object | None]:
+        """The object now, then each change of it for so many seconds; None while it does not exist. Raises what a lost connection raises."""
+        resource = self.resource(kind)
+        found = resource.get(namespace=namespace, field_selector=f"metadata.name={name}").to_dict()
+        yield next(iter(found["items"]), None)
+        version = found["metadata"]["resourceVersion"]
+        for event in self.dynamic.watch(resource, namespace, name, resource_version=version, timeout=seconds):
+            yield None if event["type"] == "DELETED" else event["raw_object"]
+
+    def _watch_until(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        done: Callable[[Object | None], bool],
+        timeout: float,
+        what: str,
+    ) -> Object | None:
+        deadline = time.monotonic() + timeout
+        last: Object | None = None
+        failure: Exception | None = None
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                with closing(self.versions(kind, name, namespace, seconds=max(1, min(5, int(left))))) as versions:
+                    for last in versions:
+                        failure = None
+                        if done(last):
+                            return last
+            except (ApiException, HTTPError, OSError, AssertionError) as error:
+                failure = error
+                time.sleep(0.2)
+            if left <= 0:
+                status = json.dumps((last or {}).get("status"), indent=1, default=str)
+                raise TimedOutError(f"{what}: not within {timeout:.0f} s; {failure or ''}\nstatus: {status}")
 
     # --- namespaces and pods -----------------------------------------------------------------------------
     def namespace(self, prefix: str) -> str:

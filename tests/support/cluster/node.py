@@ -5,10 +5,7 @@ import subprocess
 from .cluster import REPOSITORY, Object, wait_for
 
 #: Ids of the processes whose control group is the pod's and whose command line has the pattern.
-_OF_POD = (
-    'for c in /proc/[0-9]*/cgroup; do p=${c%/cgroup}; p=${p#/proc/}; grep -q "$1" "$c" 2>/dev/null && '
-    'tr "\\0" " " <"/proc/$p/cmdline" 2>/dev/null | grep -qE -- "$2" && echo "$p"; done; true'
-)
+_OF_POD = 'for p in $(pgrep -f -- "$2"); do grep -q "$1" "/proc/$p/cgroup" 2>/dev/null && echo "$p"; done; true'
 
 
 def run(script: str, *arguments: str, timeout: float = 30) -> str:
@@ -29,6 +26,11 @@ def processes(pod: Object, pattern: str) -> list[int]:
 def signal(pids: list[int], name: str) -> None:
     """Sends a signal to processes; what has ended meanwhile does not matter."""
     run(f"kill -{name} {' '.join(map(str, pids))} 2>/dev/null; true")
+
+
+def kill(pod: Object, pattern: str) -> None:
+    """`kill -9` of the pod's processes whose command line matches, at once; fails where there is none."""
+    run(f"pids=$({_OF_POD}) && kill -9 $pids", pod["metadata"]["uid"], pattern)
 
 
 def kill_component(name: str) -> None:

@@ -109,17 +109,16 @@ def terminal_in_time(site: Site, kind: str, name: str) -> Object:
     """The Snapshot or Rollback in its terminal state, by `status.deadline` and 60 s (promise 8). Until it has a deadline it waits its turn."""
     queued = time.monotonic() + 300
     while True:
-        obj = site.cluster.get(kind, name, site.namespace)
-        assert obj is not None, f"{kind} {name} is gone"
-        status = obj.get("status", {})
-        if is_true(obj, "Complete") or is_true(obj, "Failed"):
-            return obj
-        if status.get("deadline"):
-            late = datetime.now(UTC) - datetime.fromisoformat(status["deadline"])
-            assert late < timedelta(seconds=60), f"{kind} {name} still runs at its deadline and 60 s: {status}"
-        else:
-            assert time.monotonic() < queued, f"{kind} {name} was never begun: {status}"
-        time.sleep(0.25)
+        for obj in site.cluster.versions(kind, name, site.namespace, seconds=1):
+            assert obj is not None, f"{kind} {name} is gone"
+            status = obj.get("status", {})
+            if is_true(obj, "Complete") or is_true(obj, "Failed"):
+                return obj
+            if status.get("deadline"):
+                late = datetime.now(UTC) - datetime.fromisoformat(status["deadline"])
+                assert late < timedelta(seconds=60), f"{kind} {name} still runs at its deadline and 60 s: {status}"
+            else:
+                assert time.monotonic() < queued, f"{kind} {name} was never begun: {status}"
 
 
 def roll_back(site: Site, name: str, failpoints: str, **spec: object) -> Object:

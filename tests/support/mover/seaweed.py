@@ -2,13 +2,13 @@
 
 import http.client
 import json
-import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+from support.ports import free_port
 
 from .s3_server import BUCKET, READY_SECONDS, S3Server
 
@@ -27,7 +27,7 @@ class SeaweedFS(S3Server):
         config = folder / "identities.json"
         config.write_text(json.dumps(_identities(self)))
         names = ("master", "volume", "filer", "s3", "master.grpc", "volume.grpc", "filer.grpc", "s3.grpc")
-        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self._ports = {name: free_port() for name in names}
         self.endpoint = f"http://127.0.0.1:{self._ports['s3']}"
         self._log = (folder / "log").open("wb")
         self.process = subprocess.Popen(
@@ -136,12 +136,3 @@ def _identities(server: SeaweedFS) -> dict[str, Any]:
             identity("anonymous", [f"{action}:{OPEN_BUCKET}" for action in ("Read", "Write", "List")]),
         ]
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -14,13 +14,7 @@ from pathlib import Path
 import yaml
 
 from support.cluster.cluster import REPOSITORY, Cluster, unique, wait_for
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from support.ports import free_port
 
 
 class Proxy:

@@ -12,8 +12,9 @@ from ocore_mover.database import facts
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.credentials import load
 from support.mover.beside import call
-from support.mover.postgres_majors import Role, Server, create_role, free_port, write_secret
+from support.mover.postgres_majors import Role, Server, create_role, write_secret
 from support.mover.site import Site, drop_all, make_site
+from support.ports import free_port
 
 
 @pytest.fixture
