@@ -103,14 +103,18 @@ class Condition(StatusModel):
     """One ``metav1.Condition``."""
 
     type: Annotated[str, StringConstraints(max_length=316)] = Field(description="Type of the condition, in CamelCase.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds: True, False or Unknown.")
+    status: Literal["True", "False", "Unknown"] = Field(
+        description="Whether the condition holds: True, False or Unknown."
+    )
     reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)] = (
         Field(description="Why, in one word, for programs.")
     )
     message: Annotated[str, StringConstraints(max_length=32768)] = Field(
         default="", description="Why, for people, and what to do."
     )
-    observed_generation: int | None = Field(default=None, ge=0, description="metadata.generation that this condition describes.")
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="metadata.generation that this condition describes."
+    )
     last_transition_time: Timestamp = Field(description="When the status last changed.")
 
 

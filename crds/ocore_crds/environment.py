@@ -195,7 +195,9 @@ class ProbeStatus(StatusModel):
     server_major: int = Field(default=0, description="Its major version; it selects the mover image.")
     database_name: str = Field(default="", description="Name of the live database.")
     database_bytes: int = Field(default=0, description="Size of the live database.")
-    database_used_bytes: int = Field(default=0, description="Bytes used by all databases on the server's default tablespace.")
+    database_used_bytes: int = Field(
+        default=0, description="Bytes used by all databases on the server's default tablespace."
+    )
     filestore_bytes: int = Field(default=0, description="Size of all files of the filestore.")
     filestore_files: int = Field(default=0, description="Number of files of the filestore.")
     hard_links: bool = Field(default=False, description="Whether the filestore can be frozen by hard links.")
@@ -214,5 +216,7 @@ class EnvironmentStatus(StatusModel):
     )
     conditions: Conditions = ()
     probe: ProbeStatus | None = Field(default=None, description="What the last probe found.")
-    operation: Operation | None = Field(default=None, description="The operation that has the operation lock of the environment.")
+    operation: Operation | None = Field(
+        default=None, description="The operation that has the operation lock of the environment."
+    )
     executed_rollbacks: tuple[ExecutedRollback, ...] = Field(default=(), description="The last 50 Rollbacks that ran.")

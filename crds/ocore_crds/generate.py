@@ -110,8 +110,12 @@ def write(root: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ocore_crds.generate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; print a diff and exit with 1 if files differ")
-    parser.add_argument("--root", type=Path, default=REPOSITORY, help="the repository (default: the one that contains this file)")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; print a diff and exit with 1 if files differ"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=REPOSITORY, help="the repository (default: the one that contains this file)"
+    )
     options = parser.parse_args(arguments)
     if not options.check:
         write(options.root)

@@ -18,7 +18,9 @@ ANNOTATION_COMMIT = f"{GROUP}/commit-sha"
 #: Honoured only where the operator runs with OCORE_ALLOW_FAILPOINTS=true (tests).
 ANNOTATION_FAILPOINTS = f"{GROUP}/failpoints"
 
-FINALIZER_DATA = f"{GROUP}/data"  # Snapshot: deletionPolicy is applied to the data in the store before the object is removed
+FINALIZER_DATA = (
+    f"{GROUP}/data"  # Snapshot: deletionPolicy is applied to the data in the store before the object is removed
+)
 FINALIZER_ROLLBACK = f"{GROUP}/rollback"  # Rollback: cancelled cleanly before the object is removed
 
 #: PostgreSQL's NAMEDATALEN - 1, in bytes.

@@ -102,12 +102,20 @@ class RollbackStatus(StatusModel):
     cleanup_attempt: int = Field(default=0, description="Number of the last cleanup Job, from 1.")
     cleanup_after: Timestamp | None = Field(default=None, description="When a failed cleanup is retried.")
     live_database: str | None = Field(default=None, description="Name of the live database.")
-    restored_database: str | None = Field(default=None, description="Name of the restored database until the switchover.")
-    previous_database: str | None = Field(default=None, description="Name of the previous database after the switchover.")
-    position: Literal["Old", "New"] | None = Field(default=None, description="What the environment runs on: `Old`, the database from before; `New`, the snapshot.")
+    restored_database: str | None = Field(
+        default=None, description="Name of the restored database until the switchover."
+    )
+    previous_database: str | None = Field(
+        default=None, description="Name of the previous database after the switchover."
+    )
+    position: Literal["Old", "New"] | None = Field(
+        default=None, description="What the environment runs on: `Old`, the database from before; `New`, the snapshot."
+    )
     workloads: tuple[SavedWorkload, ...] = Field(default=(), description="Replicas from before the quiesce.")
     quiesced_at: Timestamp | None = Field(default=None, description="When the workloads were scaled to zero.")
-    signal_deadline: Timestamp | None = Field(default=None, description="The switch Job ignores its signal after that time.")
+    signal_deadline: Timestamp | None = Field(
+        default=None, description="The switch Job ignores its signal after that time."
+    )
     switched_at: Timestamp | None = Field(default=None, description="When the restored database became the live one.")
     switched_back_at: Timestamp | None = Field(
         default=None, description="When the previous database became the live one again."

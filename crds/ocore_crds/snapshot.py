@@ -147,7 +147,9 @@ class SnapshotStatus(StatusModel):
     consistent_at: Timestamp | None = Field(default=None, description="The point in time that the snapshot shows.")
     attempt: int = Field(default=0, description="Number of the last attempt, from 1.")
     job_name: str | None = Field(default=None, description="Job of the last attempt.")
-    source: SnapshotSource | None = Field(default=None, description="The environment as the snapshot recorded it; never changed later.")
+    source: SnapshotSource | None = Field(
+        default=None, description="The environment as the snapshot recorded it; never changed later."
+    )
     store_name: str | None = Field(default=None, description="SnapshotStore that holds it.")
     store_id: str | None = Field(default=None, description="Id of that store, as recorded in the store itself.")
     manifest_key: str | None = Field(default=None, description="Key of the manifest below the store's prefix.")

@@ -45,7 +45,8 @@ class S3(Model):
     )
     region: Annotated[str, Field(min_length=1, max_length=64)] = Field(default="us-east-1", description="Region.")
     path_style: bool = Field(
-        default=True, description="Put the bucket into the path instead of the host name; most self-hosted servers need it."
+        default=True,
+        description="Put the bucket into the path instead of the host name; most self-hosted servers need it.",
     )
     ca_bundle: KeyRef | None = Field(
         default=None, description="CA certificates (PEM) that the endpoint's certificate is verified against."

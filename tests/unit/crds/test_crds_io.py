@@ -62,7 +62,14 @@ def test_no_model_uses_a_module_with_io() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["import os", "from pathlib import Path", "import time as t", "def f():\n    import socket", "open('x')", "print(1)"],
+    [
+        "import os",
+        "from pathlib import Path",
+        "import time as t",
+        "def f():\n    import socket",
+        "open('x')",
+        "print(1)",
+    ],
 )
 def test_io_is_found(source: str) -> None:
     assert offences(source)
