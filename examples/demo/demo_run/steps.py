@@ -192,7 +192,7 @@ class Demo:
         """Prints what to inspect, and how to remove everything."""
         self.output.say(
             f"""
-Observation at it:
+Inspect it:
   eval "$(localcluster/cluster env)"; export PATH=$PWD/cli:$PATH
   kubectl -n {NAMESPACE} port-forward svc/shop 8080:8080          # then open http://127.0.0.1:8080
   kubectl -n {NAMESPACE} get oenv,ostore,osnap,orb
