@@ -1,1 +1,1 @@
-"""``kubectl ocore``: what is there, a snapshot, a rollback, and how far they are."""
+"""``kubectl ocore``: status, snapshots and rollbacks with live progress."""

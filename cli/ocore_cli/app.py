@@ -1,16 +1,16 @@
-"""The commands. Exit code 0: done, and it went well; 1: it failed, or could not be done; 2: wrong usage."""
+"""The commands. Exit code 0: succeeded; 1: failed, refused or not finished in time; 2: wrong usage; 130: interrupted."""
 
 import getpass
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from ocore_crds.base import API_VERSION
+from ocore_crds.base import API_VERSION, GROUP
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
 
 from . import tables
@@ -18,7 +18,7 @@ from .display import display_for
 from .errors import CliError
 from .follow import follow
 from .objects import KubernetesObjects, Objects
-from .runs import Run, patience, run_of
+from .runs import Run, run_of
 
 app = typer.Typer(
     name="kubectl ocore",
@@ -29,42 +29,45 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace; default is the context's.")]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace; the default is the context's.")]
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
-Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig; default $KUBECONFIG.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end, with progress; exit code 1 where it fails.")]
+Kubeconfig = Annotated[
+    str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig; the default is $KUBECONFIG.")
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait until it is terminal, with progress; exit code 1 if it fails.")
+]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", min=1, help="Seconds to wait at most; default is the operation's own deadline."),
+    typer.Option(
+        "--timeout",
+        min=1,
+        help="Most seconds to wait; the default is the operation's own deadline (status.deadline) and 90 s.",
+    ),
 ]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the new object; default is made from the time.")]
-
-
-class WatchedKind(StrEnum):
-    """What can be watched."""
-
-    SNAPSHOT = "snapshot"
-    ROLLBACK = "rollback"
+Name = Annotated[str | None, typer.Option("--name", help="Name of the new object; the default contains the time.")]
 
 
 @app.command()
 def status(
     namespace: Namespace = None,
-    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.")] = False,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Environments, stores and what runs at the moment, with the words that mend what is not ready."""
+    """Show environments, stores and running operations, with the remedy for what is not ready."""
     show_status(KubernetesObjects(kubeconfig, context, namespace), Console(), everywhere=all_namespaces)
 
 
 @app.command()
 def snapshot(
-    environment: Annotated[str, typer.Argument(help="Environment to take a snapshot of.")],
+    environment: Annotated[str, typer.Argument(help="Environment to take a snapshot of: NAME or oenv/NAME.")],
     name: Name = None,
     wait: Wait = False,
     timeout: Timeout = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every byte again before it is Verified.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also read every byte again; the Snapshot is then Verified.")
+    ] = False,
     delete_data: Annotated[
         bool, typer.Option("--delete-data", help="Delete the stored data together with the Snapshot object.")
     ] = False,
@@ -73,10 +76,11 @@ def snapshot(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Take a snapshot of an environment."""
+    environment = named(environment, ENVIRONMENT)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     if objects.get(ENVIRONMENT, environment) is None:
         raise CliError(
-            f"there is no environment {environment} in namespace {objects.namespace}: kubectl ocore status -A"
+            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
         )
     spec: dict[str, Any] = {"environmentRef": {"name": environment}, "requestedBy": _requester()}
     if verify:
@@ -88,7 +92,7 @@ def snapshot(
 
 @app.command()
 def rollback(
-    snapshot: Annotated[str, typer.Argument(help="Complete snapshot to go back to.")],
+    snapshot: Annotated[str, typer.Argument(help="Complete snapshot to return to: NAME or osnap/NAME.")],
     name: Name = None,
     wait: Wait = False,
     timeout: Timeout = None,
@@ -99,14 +103,17 @@ def rollback(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Bring an environment back to a snapshot, or leave it as it is."""
+    """Return an environment to a snapshot, or leave it unchanged."""
+    snapshot = named(snapshot, SNAPSHOT)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     found = objects.get(SNAPSHOT, snapshot)
     if found is None:
-        raise CliError(f"there is no snapshot {snapshot} in namespace {objects.namespace}: kubectl get osnap -A")
+        raise CliError(
+            f"snapshot {snapshot} does not exist in namespace {objects.namespace}. List all: kubectl get osnap -A"
+        )
     source = run_of(SNAPSHOT, found)
     if source.outcome != "Complete":
-        raise CliError(f"snapshot {snapshot} is {source.phase}, not Complete: nothing can be restored from it")
+        raise CliError(f"snapshot {snapshot} is {source.phase}, not Complete: it cannot be restored")
     spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}, "requestedBy": _requester()}
     if undo_window is not None:
         spec["undoWindowSeconds"] = undo_window
@@ -115,16 +122,41 @@ def rollback(
 
 @app.command()
 def watch(
-    kind: Annotated[WatchedKind, typer.Argument(help="snapshot or rollback.")],
-    name: Annotated[str, typer.Argument(help="Name of the object.")],
+    operation: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KIND/NAME", help="snapshot/NAME or rollback/NAME; also osnap/NAME, orb/NAME, KIND NAME."
+        ),
+    ],
     timeout: Timeout = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Follow a snapshot or a rollback to its end, with progress; exit code 1 where it fails."""
+    """Follow a snapshot or a rollback until it is terminal, with progress; exit code 1 if it fails."""
+    kind, name = reference(operation, (SNAPSHOT, ROLLBACK))
     objects = KubernetesObjects(kubeconfig, context, namespace)
-    wait_for_end(objects, SNAPSHOT if kind is WatchedKind.SNAPSHOT else ROLLBACK, name, timeout, Console())
+    wait_for_end(objects, kind, name, timeout, Console())
+
+
+def named(text: str, kind: Kind) -> str:
+    """The name in ``NAME`` or ``KIND/NAME``. Raises a usage error (exit code 2) if KIND is another kind."""
+    return reference((text,), (kind,))[1] if "/" in text else text
+
+
+def reference(words: Sequence[str], kinds: Sequence[Kind]) -> tuple[Kind, str]:
+    """Kind and name in ``KIND/NAME`` or ``KIND NAME``, where KIND is a singular, plural or short name, with or without the group.
+
+    Raises a usage error (exit code 2) for anything else.
+    """
+    parts = words[0].split("/") if len(words) == 1 else list(words)
+    if len(parts) == 2 and parts[1]:
+        prefix = parts[0].lower().removesuffix(f".{GROUP}")
+        for kind in kinds:
+            if prefix in (kind.singular, kind.plural, kind.short):
+                return kind, parts[1]
+    allowed = " or ".join(f"{kind.singular}/NAME ({kind.short}/NAME)" for kind in kinds)
+    raise typer.BadParameter(f"{' '.join(words)!r}: write {allowed}")
 
 
 def show_status(objects: Objects, console: Console, *, everywhere: bool = False) -> None:
@@ -135,23 +167,23 @@ def show_status(objects: Objects, console: Console, *, everywhere: bool = False)
     runs = [run_of(kind, o) for kind in (SNAPSHOT, ROLLBACK) for o in objects.list(kind, everywhere=everywhere)]
     where = "any namespace" if everywhere else f"namespace {objects.namespace}"
     if not found_environments and not found_stores:
-        console.print(Text(f"no environments and no stores in {where}"))
+        console.print(Text(f"No environments and no stores in {where}."))
     else:
         console.print(tables.environments(found_environments, runs, everywhere, now), "")
         console.print(tables.stores(found_stores, everywhere), "")
     active = [r for r in runs if r.outcome is None]
-    console.print(tables.running(active, now) if active else Text("Nothing runs."))
+    console.print(tables.running(active, now) if active else Text("No operation is running."))
     for kind, found in ((ENVIRONMENT, found_environments), (SNAPSHOT_STORE, found_stores)):
         for obj in found:
-            tables.print_troubles(console, *tables.object_troubles(kind, obj))
+            tables.print_problems(console, *tables.object_problems(kind, obj))
     for run in active:
-        tables.print_troubles(console, f"{run.kind.singular} {run.name}", run.troubles())
+        tables.print_problems(console, f"{run.kind.singular} {run.name}", run.problems())
 
 
 def create_and_wait(
     objects: Objects, kind: Kind, name: str, spec: dict[str, Any], *, wait: bool, timeout: float | None
 ) -> None:
-    """Creates the object, says how to follow it, or follows it."""
+    """Creates the object, then follows it or prints the command to follow it."""
     console = Console()
     body = {
         "apiVersion": API_VERSION,
@@ -164,29 +196,27 @@ def create_and_wait(
     if wait:
         wait_for_end(objects, kind, name, timeout, console)
     else:
-        console.print(Text(f"follow it: kubectl ocore watch {kind.singular} {name} -n {objects.namespace}"))
+        console.print(Text(f"follow it: kubectl ocore watch {kind.singular}/{name} -n {objects.namespace}"))
 
 
 def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None, console: Console) -> None:
-    """Follows to the end; exits with 1 where it failed."""
-    first = objects.get(kind, name)
-    if first is None:
-        raise CliError(f"there is no {kind.singular} {name} in namespace {objects.namespace}")
+    """Follows to the terminal state. Raises typer.Exit with code 1 if it failed, CliError if it does not exist or the time is over."""
+    if objects.get(kind, name) is None:
+        raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
 
     def read() -> Run | None:
         obj = objects.get(kind, name)
         return run_of(kind, obj) if obj is not None else None
 
-    limit = timeout if timeout is not None else patience(kind, first.get("spec", {}))
-    run = follow(read, display_for(console), limit)
+    run = follow(read, display_for(console), timeout)
     took = f" after {_seconds(run)}"
     if run.outcome == "Complete":
         console.print(Text.assemble((f"{kind.kind} {name} is Complete", "bold green"), took))
         if run.result():
             console.print(Text(f"  {run.result()}"), soft_wrap=True)
         return
-    console.print(Text.assemble((f"{kind.kind} {name} has Failed", "bold red"), took))
-    tables.print_troubles(console, f"{kind.singular} {name}", run.troubles())
+    console.print(Text.assemble((f"{kind.kind} {name} Failed", "bold red"), took))
+    tables.print_problems(console, f"{kind.singular} {name}", run.problems())
     if run.result():
         console.print(Text(f"  {run.result()}"), soft_wrap=True)
     raise typer.Exit(1)
@@ -216,5 +246,5 @@ def main() -> None:
         print(f"kubectl ocore: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("kubectl ocore: stopped watching; the operation goes on by itself", file=sys.stderr)
+        print("kubectl ocore: interrupted. A created operation continues in the cluster", file=sys.stderr)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Progress on a terminal (redrawn in place) and in a log (a line for each change)."""
+"""Progress on a terminal (redrawn in place) and in a log (one line for each change)."""
 
 from datetime import UTC, datetime
 from types import TracebackType
@@ -11,18 +11,19 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from ocore_crds import conditions
 from ocore_crds.snapshot import StepStatus
 
 from .runs import Run, amounts, duration, parse_time
 
-#: A log gets a line of progress at most this often (seconds) while nothing else changes.
+#: Seconds between progress lines in a log while nothing else changes.
 _PROGRESS_EVERY = 5.0
 _MARKS = {"Pending": "·", "Done": "✓", "Skipped": "-", "Failed": "✗"}
 _COLOURS = {"Pending": "dim", "Running": "cyan", "Done": "green", "Skipped": "dim", "Failed": "bold red"}
 
 
 class Display(Protocol):
-    """Shows a run as it goes."""
+    """Shows the progress of an operation."""
 
     def __enter__(self) -> Self: ...
 
@@ -31,20 +32,20 @@ class Display(Protocol):
     ) -> None: ...
 
     def show(self, run: Run) -> None:
-        """Called at every look, whether anything changed or not."""
+        """Called for every observation, changed or not."""
 
     def note(self, text: str) -> None:
-        """Something about the watching itself."""
+        """Shows a message about the wait itself."""
 
 
 def display_for(console: Console) -> Display:
-    """In place on a terminal, lines elsewhere."""
+    """Redraws in place on a terminal, prints lines elsewhere."""
     in_place = console.is_terminal and not console.is_dumb_terminal
     return LiveDisplay(console) if in_place else PlainDisplay(console)
 
 
 def step_seconds(step: StepStatus, now: datetime) -> float | None:
-    """How long a step has taken; None before it began."""
+    """Seconds that a step has taken; None before it began."""
     started = parse_time(step.started_at)
     if started is None:
         return None
@@ -73,9 +74,9 @@ class PlainDisplay:
             if step.state != "Pending" and self._seen.get(step.name) != step.state:
                 self._seen[step.name] = step.state
                 self._progress_at = elapsed
-                self._line(elapsed, step.name, step.state, _step_note(step, now))
+                self._line(elapsed, step.name, step.state, _step_note(run, step, now))
         waiting = run.waits_for()
-        # A new object has no conditions for a moment: that is no news.
+        # A new object has no conditions for a moment; that is normal.
         noticed = bool(run.status.conditions) or elapsed >= _PROGRESS_EVERY
         if run.phase == "Pending" and waiting and waiting != self._waiting and noticed:
             self._line(elapsed, "Waiting", "", waiting)
@@ -91,10 +92,16 @@ class PlainDisplay:
         self._console.print(Text(f"[{elapsed:7.1f} s] {what:<17} {state:<8} {note}".rstrip()), soft_wrap=True)
 
 
-def _step_note(step: StepStatus, now: datetime) -> str:
+def _step_message(run: Run, step: StepStatus) -> str:
+    """The step's message; empty if the failure, printed at the end, has the same one."""
+    failed = next((c.message for c in run.problems() if c.type == conditions.FAILED), "")
+    return "" if step.message and step.message in failed else step.message
+
+
+def _step_note(run: Run, step: StepStatus, now: datetime) -> str:
     seconds = step_seconds(step, now)
     took = duration(seconds) if seconds is not None and step.state != "Running" else ""
-    return "  ".join(part for part in (took, step.message) if part)
+    return "  ".join(part for part in (took, _step_message(run, step)) if part)
 
 
 class LiveDisplay:
@@ -135,7 +142,7 @@ class LiveDisplay:
             Text(run.phase, style=colour),
             Text(duration(run.elapsed(now)), no_wrap=True),
             Text(f"{percent:3d} %", no_wrap=True),
-            # Last: a bar asks for all the room that there is.
+            # Last: a bar takes all the width that is left.
             ProgressBar(total=100, completed=percent, width=30, complete_style=colour, finished_style=colour),
         )
         return table
@@ -146,7 +153,7 @@ class LiveDisplay:
             seconds = step_seconds(step, now)
             running = step.state == "Running"
             progress = run.progress if run.progress is not None and run.progress.step == step.name else None
-            note = amounts(progress) if running and progress is not None else step.message
+            note = amounts(progress) if running and progress is not None else _step_message(run, step)
             table.add_row(
                 self._spinner if running else Text(_MARKS[step.state], style=_COLOURS[step.state]),
                 Text(step.name, style=_COLOURS[step.state]),

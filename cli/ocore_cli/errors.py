@@ -3,13 +3,13 @@
 ::
 
     CliError          ends the command with exit code 1; the message says what to do
-    └── Unreachable   the API server did not answer; a wait goes on until its deadline
+    └── Unreachable   the API server did not answer; a wait continues until its deadline
 """
 
 
 class CliError(Exception):
-    """Printed as it is."""
+    """Its message is printed, without a traceback."""
 
 
 class Unreachable(CliError):
-    """The next try may succeed."""
+    """A retry may succeed."""

@@ -1,4 +1,4 @@
-"""The resources in the API server, as plain data. Errors come as words that say what to do."""
+"""The resources in the API server, as plain data. Errors are CliError, with what to do."""
 
 import json
 from collections.abc import Callable
@@ -29,13 +29,13 @@ class Objects(Protocol):
     namespace: str
 
     def get(self, kind: Kind, name: str) -> Object | None:
-        """The object in the namespace; None where there is none."""
+        """The object in the namespace; None if it does not exist."""
 
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
         """All of the namespace, or of all namespaces."""
 
     def create(self, kind: Kind, body: Object) -> Object:
-        """Creates; raises CliError where it is refused, with the API server's reason."""
+        """Creates an object. Raises CliError with the API server's message if it is refused."""
 
 
 class KubernetesObjects:
@@ -56,9 +56,7 @@ class KubernetesObjects:
         try:
             found = self._cluster_wide(kind) if everywhere else self._call("list_namespaced_custom_object", kind)
         except _NotFoundError as error:
-            raise CliError(
-                f"this cluster does not know {kind.crd_name}: install the chart (docs/install.md)"
-            ) from error
+            raise CliError(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)") from error
         return list(found["items"])
 
     def create(self, kind: Kind, body: Object) -> Object:
@@ -66,7 +64,7 @@ class KubernetesObjects:
             return self._call("create_namespaced_custom_object", kind, body)
         except _NotFoundError as error:
             raise CliError(
-                f"there is no namespace {self.namespace}, or this cluster does not know {kind.crd_name}"
+                f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed (docs/install.md)"
             ) from error
 
     def _call(self, method: str, kind: Kind, *arguments: Any) -> Object:
@@ -82,7 +80,7 @@ class KubernetesObjects:
 
 
 class _NotFoundError(Exception):
-    """404: the caller knows what it means."""
+    """404; the caller knows what is missing."""
 
 
 def _connect(kubeconfig: str | None, context: str | None) -> tuple[client.ApiClient, str]:
@@ -97,7 +95,7 @@ def _connect(kubeconfig: str | None, context: str | None) -> tuple[client.ApiCli
                 pass
             else:
                 return client.ApiClient(), _pod_namespace()
-        raise CliError(f"no cluster to talk to: {error}; set KUBECONFIG or --kubeconfig") from error
+        raise CliError(f"cannot read the kubeconfig: {error}. Set KUBECONFIG or --kubeconfig") from error
     chosen = next((c for c in contexts if c["name"] == context), active)
     return api, chosen["context"].get("namespace") or "default"
 
@@ -117,20 +115,20 @@ def _translated(call: Callable[[], Any]) -> Object:
             raise _NotFoundError from error
         if error.status in (429, 500, 502, 503, 504):
             raise Unreachable(f"the API server answers {error.status} {error.reason}") from error
-        raise CliError(_words(error)) from error
+        raise CliError(_api_message(error)) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Unreachable(f"the API server does not answer: {error}") from error
     return answer
 
 
-def _words(error: ApiException) -> str:
-    """The message of the API server's Status object."""
+def _api_message(error: ApiException) -> str:
+    """The message of the API server's Status object, with a remedy where there is one."""
     try:
         message = json.loads(error.body or "")["message"]
     except (ValueError, KeyError, TypeError):
         message = error.reason
     if error.status == 401:
-        return f"the API server does not know you: {message}; renew the credentials of your kubeconfig"
+        return f"the API server refused your credentials: {message}. Renew those of your kubeconfig"
     if error.status == 403:
-        return f"you may not do that: {message}"
+        return f"permission denied: {message}. Ask an administrator for the role (docs/install.md)"
     return str(message)

@@ -1,8 +1,7 @@
-"""A Snapshot or a Rollback as something that runs: what both have in common, for people. Pure."""
+"""A Snapshot or a Rollback as an operation: what both have in common. Pure."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from ocore_crds import conditions
@@ -13,20 +12,23 @@ from ocore_crds.quantity import human
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import Progress, SnapshotSpec, SnapshotStatus, StepStatus
 
-#: What the operator promises beyond a deadline (seconds).
+#: Seconds after `status.deadline` within which the operator guarantees a terminal state (docs/decisions/0004).
 _GRACE = 60
+#: Seconds that this machine's clock may differ from the operator's, which wrote the deadline.
+_CLOCK_DIFFERENCE = 30
 
 
 @dataclass(frozen=True)
 class Run:
-    """One operation as it stands."""
+    """One operation in its current state."""
 
     kind: Kind
     name: str
     environment: str
     status: SnapshotStatus | RollbackStatus
     created: datetime
-    deleting: bool
+    #: `spec.timeoutSeconds`, or its default.
+    timeout: int
 
     @property
     def phase(self) -> str:
@@ -35,50 +37,62 @@ class Run:
 
     @property
     def outcome(self) -> Literal["Complete", "Failed"] | None:
-        """None while it runs."""
+        """How it ended; None while it is not terminal."""
         return conditions.outcome(self.status.conditions)
 
     @property
     def progress(self) -> Progress | None:
-        """How far the running step is; None when nothing was reported."""
+        """Progress of the running step; None if nothing was reported."""
         return self.status.progress
 
     @property
     def steps(self) -> tuple[StepStatus, ...]:
-        """All steps in their order, those to come as Pending."""
+        """All steps in order; later ones are Pending."""
         known = {s.name: s for s in self.status.steps}
         order = ROLLBACK_STEPS if self.kind is ROLLBACK else SNAPSHOT_STEPS
         planned = [known.pop(s, StepStatus(name=s, state="Pending")) for s in order]
         return (*planned, *known.values())
 
     def ended(self) -> datetime | None:
-        """When it ended; None while it runs."""
+        """When it became terminal; None while it runs."""
         return parse_time(self.status.completed_at)
 
     def elapsed(self, now: datetime) -> float:
-        """Seconds since it was asked for, until it ended."""
+        """Seconds from its creation until it became terminal, or until now."""
         return max(0.0, ((self.ended() or now) - self.created).total_seconds())
 
+    def seconds_left(self, now: datetime) -> float | None:
+        """Seconds until it is terminal at the latest; negative if that time has passed. None while it is queued.
+
+        The wait for another operation is bounded by that operation's deadline, which is not known here.
+        """
+        deadline = parse_time(self.status.deadline)
+        if deadline is None:
+            if self.status.conditions:
+                return None
+            deadline = self.created + timedelta(seconds=self.timeout)
+        return (deadline - now).total_seconds() + _GRACE + _CLOCK_DIFFERENCE
+
     def waits_for(self) -> str:
-        """What it waits for or works at; empty where nobody said."""
+        """What it does or waits for; empty if nothing was reported."""
         if not self.status.conditions:
-            return "the operator has not taken notice of it yet"
+            return "the operator has not observed it yet"
         found = conditions.find(self.status.conditions, conditions.RECONCILING)
         return found.message if found is not None and found.status == "True" else ""
 
-    def troubles(self) -> tuple[Condition, ...]:
-        """The conditions that say why it does not get on or has failed."""
-        return bad_conditions(self.status.conditions)
+    def problems(self) -> tuple[Condition, ...]:
+        """The conditions that say why it is stalled or has failed."""
+        return problem_conditions(self.status.conditions)
 
     def result(self) -> str:
-        """One line on what came out."""
+        """The result in one line; empty if there is none."""
         return (
             _rollback_result(self.status) if isinstance(self.status, RollbackStatus) else _snapshot_result(self.status)
         )
 
 
 def run_of(kind: Kind, obj: dict[str, Any]) -> Run:
-    """From the API server's object."""
+    """The operation in an object of the API server."""
     metadata, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status") or {}
     parsed: SnapshotStatus | RollbackStatus
     if kind is SNAPSHOT:
@@ -88,44 +102,30 @@ def run_of(kind: Kind, obj: dict[str, Any]) -> Run:
         parsed = RollbackStatus.model_validate(status)
         environment = parsed.environment_name or ""
     created = parse_time(metadata.get("creationTimestamp")) or datetime.now(UTC)
-    return Run(kind, metadata["name"], environment, parsed, created, "deletionTimestamp" in metadata)
-
-
-def patience(kind: Kind, spec: dict[str, Any]) -> float:
-    """Seconds after its start within which it is over by itself, whatever happens."""
-    if kind is SNAPSHOT:
-        return float(spec.get("timeoutSeconds", _default(SnapshotSpec, "timeout_seconds")) + _GRACE)
-    ready = spec.get("readyTimeoutSeconds", _default(RollbackSpec, "ready_timeout_seconds"))
-    # Not ready in time: switched back, and the workloads get as long again.
-    return float(spec.get("timeoutSeconds", _default(RollbackSpec, "timeout_seconds")) + 2 * ready + _GRACE)
-
-
-def _default(model: type[SnapshotSpec] | type[RollbackSpec], field: str) -> int:
-    return int(model.model_fields[field].default)
+    default = (SnapshotSpec if kind is SNAPSHOT else RollbackSpec).model_fields["timeout_seconds"].default
+    return Run(kind, metadata["name"], environment, parsed, created, int(spec.get("timeoutSeconds", default)))
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """RFC 3339."""
+    """The time of an RFC 3339 text; None for None or an empty text."""
     return datetime.fromisoformat(text) if text else None
 
 
-def bad_conditions(found: Iterable[Condition]) -> tuple[Condition, ...]:
-    """Abnormal-true conditions that are true, and normal-true ones that are false."""
-    abnormal = (conditions.STALLED, conditions.FAILED)
+def problem_conditions(found: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Abnormal-true conditions that are true, and normal-true ones that are false. After a failure, only `Failed`."""
+    if conditions.is_true(found, conditions.FAILED):  # Stalled and Ready repeat its message
+        return tuple(c for c in found if c.type == conditions.FAILED)
     normal = (conditions.READY, conditions.ROLLBACK_READY, conditions.VERIFIED)
-    found = tuple(found)
-    failed = conditions.is_true(found, conditions.FAILED)
     return tuple(
         c
         for c in found
-        if (c.type in abnormal and c.status == "True")
-        # Failed says it all: Ready only repeats it.
-        or (c.type in normal and c.status == "False" and not failed and c.reason not in _NO_TROUBLE)
+        if (c.type == conditions.STALLED and c.status == "True")
+        or (c.type in normal and c.status == "False" and c.reason not in _NO_PROBLEM)
     )
 
 
-#: False without anything being wrong: it has not got that far.
-_NO_TROUBLE = frozenset(
+#: Reasons of a False condition that is no problem: the operation has not come that far.
+_NO_PROBLEM = frozenset(
     {
         conditions.PENDING,
         conditions.RUNNING,
@@ -148,7 +148,7 @@ def duration(seconds: float) -> str:
 
 
 def amounts(progress: Progress) -> str:
-    """``120.0 MiB of 222.0 MiB, 310 of 898 files``; empty where the step counts nothing."""
+    """``120.0 MiB of 222.0 MiB, 310 of 898 files``; empty if the step counts nothing."""
     parts = []
     if progress.bytes_total or progress.bytes_done:
         total = f" of {human(progress.bytes_total)}" if progress.bytes_total else ""
@@ -176,7 +176,11 @@ def _snapshot_result(status: SnapshotStatus) -> str:
 def _rollback_result(status: RollbackStatus) -> str:
     parts = []
     if status.position is not None:
-        parts.append("runs on what was restored" if status.position == "New" else "runs on what it ran on before")
+        parts.append(
+            "the environment runs on the snapshot"
+            if status.position == "New"
+            else "the environment runs on its previous data"
+        )
     if status.refused_seconds is not None:
         parts.append(f"the database refused connections for {duration(status.refused_seconds)}")
     stopped, ready = parse_time(status.quiesced_at), parse_time(status.ready_at)

@@ -15,13 +15,13 @@ from ocore_crds.kinds import Kind
 from ocore_crds.quantity import human
 from ocore_crds.snapshotstore import SnapshotStoreStatus
 
-from .runs import Run, bad_conditions, duration
+from .runs import Run, duration, problem_conditions
 
 Object = dict[str, Any]
 
 
 def environments(objects: Sequence[Object], runs: Sequence[Run], namespaces: bool, now: datetime) -> Table:
-    """Environments with their last good snapshot."""
+    """Environments with their last Complete snapshot."""
     table = _table(
         "Environments", namespaces, "Name", "Type", "Ready", "Rollback", "Database", "Files", "Last snapshot"
     )
@@ -45,7 +45,7 @@ def environments(objects: Sequence[Object], runs: Sequence[Run], namespaces: boo
 
 
 def stores(objects: Sequence[Object], namespaces: bool) -> Table:
-    """Stores, and who checks what is written."""
+    """Stores, and what checks written data."""
     table = _table("Stores", namespaces, "Name", "URL", "Ready", "Checksums")
     for obj in objects:
         status = SnapshotStoreStatus.model_validate(obj.get("status") or {})
@@ -62,7 +62,7 @@ def stores(objects: Sequence[Object], namespaces: bool) -> Table:
 
 
 def running(runs: Sequence[Run], now: datetime) -> Table:
-    """What is not over yet."""
+    """Operations that are not terminal."""
     table = _table("Running", False, "Operation", "Environment", "Phase", "Step", "Done", "Elapsed")
     for run in runs:
         table.add_row(
@@ -76,19 +76,19 @@ def running(runs: Sequence[Run], now: datetime) -> Table:
     return table
 
 
-def print_troubles(console: Console, what: str, found: Iterable[Condition]) -> None:
-    """Every condition that says why, with its whole message: it has the words that mend it."""
+def print_problems(console: Console, what: str, found: Iterable[Condition]) -> None:
+    """Prints the conditions with their whole messages: cause and remedy."""
     for condition in found:
         console.print(Text.assemble((f"{what}: ", "bold"), (f"{condition.type} {condition.reason}", "red")))
         for line in condition.message.splitlines():
             console.print(Text(f"  {line}"), soft_wrap=True)
 
 
-def object_troubles(kind: Kind, obj: Object) -> tuple[str, tuple[Condition, ...]]:
-    """Heading and conditions of an Environment or SnapshotStore."""
+def object_problems(kind: Kind, obj: Object) -> tuple[str, tuple[Condition, ...]]:
+    """Heading and problem conditions of an Environment or SnapshotStore."""
     model = EnvironmentStatus if kind.kind == "Environment" else SnapshotStoreStatus
     status = model.model_validate(obj.get("status") or {})
-    return f"{kind.singular} {obj['metadata']['name']}", bad_conditions(status.conditions)
+    return f"{kind.singular} {obj['metadata']['name']}", problem_conditions(status.conditions)
 
 
 def _table(title: str, namespaces: bool, *columns: str) -> Table:

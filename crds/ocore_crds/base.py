@@ -23,7 +23,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", min_length=
 
 
 def _whole_number_as_text(value: Any) -> Any:
-    """YAML reads `cpu: 2` as a number; Kubernetes' own quantities allow that too."""
+    """YAML reads `cpu: 2` as a number; Kubernetes quantities allow that too."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -43,7 +43,7 @@ CpuQuantity = Annotated[
     _INT_OR_STRING,
 ]
 _FOLDER = r"\.?[A-Za-z0-9_@+=,-][A-Za-z0-9_@+=.,-]*"  # neither "." nor ".."
-#: A path below the root of a volume claim: relative, never leaving it.
+#: A path below the root of a volume claim: relative, without ``..``.
 RelativePath = Annotated[str, StringConstraints(pattern=rf"^({_FOLDER}(/{_FOLDER})*)?$", max_length=512)]
 
 
@@ -64,7 +64,7 @@ class Model(BaseModel):
 
 
 class StatusModel(Model):
-    """What is read back from the API server: an older or newer operator may have written more fields."""
+    """Status as read from the API server. Unknown fields are ignored: another operator version may have written them."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -13,23 +13,23 @@ from .base import StatusModel, Timestamp
 
 # --- types -----------------------------------------------------------------------------------------------
 READY = "Ready"  # normal-true: the object does what it is for (an Environment: a snapshot would work)
-RECONCILING = "Reconciling"  # abnormal-true: work is going on; the message says which, or what it waits for
-STALLED = "Stalled"  # abnormal-true: it will not get on without a change by a person
+RECONCILING = "Reconciling"  # abnormal-true: work is in progress; the message says which, or what it waits for
+STALLED = "Stalled"  # abnormal-true: no progress without a change by a person
 COMPLETE = "Complete"  # normal-true, terminal: a Snapshot is restorable, a Rollback is done
 FAILED = "Failed"  # abnormal-true, terminal
 VERIFIED = "Verified"  # normal-true: every byte of the snapshot was read back and matched
 ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
-PREVIOUS_RETAINED = "PreviousRetained"  # Rollback, true while the database of before is kept for undo
+PREVIOUS_RETAINED = "PreviousRetained"  # Rollback: true while the previous database is kept for undo
 
 # --- reasons ---------------------------------------------------------------------------------------------
 # Progress
 PENDING = "Pending"
-WAITING_FOR_OPERATION = "WaitingForOperation"  # another operation holds the environment
-WAITING_FOR_JOB_SLOT = "WaitingForJobSlot"  # the limit of Jobs at once is reached
+WAITING_FOR_OPERATION = "WaitingForOperation"  # another operation has the environment's operation lock
+WAITING_FOR_JOB_SLOT = "WaitingForJobSlot"  # the limit of concurrent Jobs is reached
 WAITING_FOR_ENVIRONMENT = "WaitingForEnvironment"
 WAITING_FOR_SNAPSHOT = "WaitingForSnapshot"
 RUNNING = "Running"
-PROBING = "Probing"  # a probe Job looks at it
+PROBING = "Probing"  # a probe Job is running
 VERIFYING = "Verifying"  # a Complete snapshot is being read back
 DELETING = "Deleting"  # its data in the store is being removed
 SUCCEEDED = "Succeeded"
@@ -54,7 +54,7 @@ OTHER_ENVIRONMENT = "OtherEnvironment"
 EXPIRED = "Expired"  # past notAfter
 DUPLICATE_ID = "DuplicateId"
 CLAIM_NOT_FOUND = "ClaimNotFound"
-CLAIM_IN_USE = "ClaimInUse"  # by pods that no Job can stand beside: ReadWriteOncePod, or two nodes
+CLAIM_IN_USE = "ClaimInUse"  # by pods that no Job can run beside: ReadWriteOncePod, or two nodes
 PINNED = "Pinned"  # a pinned Snapshot is not deleted
 IN_USE = "InUse"  # a Rollback restores the Snapshot, so it is not deleted
 CONFIG_NOT_FOUND = "ConfigNotFound"
@@ -87,9 +87,9 @@ SESSIONS_REMAIN = "SessionsRemain"
 WORKLOAD_SCALED_UP = "WorkloadScaledUp"
 SWITCHED_BACK = "SwitchedBack"
 WORKLOAD_NOT_READY = "WorkloadNotReady"
-WORKLOAD_NOT_STOPPED = "WorkloadNotStopped"  # pods are left after the quiesce's deadline
-ENVIRONMENT_NOT_READY = "EnvironmentNotReady"  # no probe has found the environment ready in time
-POSITION_UNKNOWN = "PositionUnknown"  # nobody could tell whether the databases were switched
+WORKLOAD_NOT_STOPPED = "WorkloadNotStopped"  # pods remain after the quiesce's deadline
+ENVIRONMENT_NOT_READY = "EnvironmentNotReady"  # no probe found the environment ready in time
+POSITION_UNKNOWN = "PositionUnknown"  # it could not be read whether the databases were switched
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 JOB_FAILED = "JobFailed"
 JOB_LOST = "JobLost"
@@ -103,14 +103,18 @@ class Condition(StatusModel):
     """One ``metav1.Condition``."""
 
     type: Annotated[str, StringConstraints(max_length=316)] = Field(description="Type of the condition, in CamelCase.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    status: Literal["True", "False", "Unknown"] = Field(
+        description="Whether the condition holds: True, False or Unknown."
+    )
     reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)] = (
-        Field(description="Why, in one word for programs.")
+        Field(description="Why, in one word, for programs.")
     )
     message: Annotated[str, StringConstraints(max_length=32768)] = Field(
         default="", description="Why, for people, and what to do."
     )
-    observed_generation: int | None = Field(default=None, ge=0, description="metadata.generation that this tells of.")
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="metadata.generation that this condition describes."
+    )
     last_transition_time: Timestamp = Field(description="When the status last changed.")
 
 
@@ -130,7 +134,7 @@ def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
 
 
 def is_true(conditions: Iterable[Condition], type_: str) -> bool:
-    """Whether the condition is there and ``True``."""
+    """Whether the condition exists and is ``True``."""
     found = find(conditions, type_)
     return found is not None and found.status == "True"
 
@@ -145,7 +149,7 @@ def set_condition(
     now: str,
     generation: int | None = None,
 ) -> tuple[Condition, ...]:
-    """The conditions with one replaced; the transition time moves only when the status does, as in metav1."""
+    """The conditions with one replaced. The transition time changes only when the status changes, as in metav1."""
     old = find(conditions, type_)
     since = old.last_transition_time if old is not None and old.status == status else now
     new = Condition(

@@ -21,13 +21,16 @@ class Database(Model):
     admin_secret_ref: LocalRef | None = Field(
         default=None,
         description=(
-            "Secret of a role that creates and renames databases and ends sessions, where the role of `secretRef` may not. It must "
-            "be a member of the database's owner."
+            "Secret of a role that may create and rename databases and end sessions. Needed where the role of `secretRef` may not. "
+            "It must be a member of the database's owner."
         ),
     )
     capacity: Quantity | None = Field(
         default=None,
-        description="Size of the volume that holds all databases of the server. A rollback is refused where two copies would not fit.",
+        description=(
+            "Size of the volume that holds all databases of the server. Rollbacks need it: without it RollbackReady is False "
+            "(CapacityUnknown). A rollback is refused if the volume cannot hold two copies of the database."
+        ),
     )
 
 
@@ -46,8 +49,8 @@ class Filestore(Model):
     missing_files: Literal["Fail", "Report"] = Field(
         default="Fail",
         description=(
-            "What a snapshot does where the database names files that the filestore has lost already: fail, or go on and list "
-            "them in the manifest and in a warning."
+            "What a snapshot does if the database names files that are already missing from the filestore: fail, or continue and "
+            "list them in the manifest and in a warning."
         ),
     )
 
@@ -62,25 +65,25 @@ class Filestore(Model):
 
 
 class Config(Model):
-    """The configuration that is kept with each snapshot."""
+    """The configuration that is stored with each snapshot."""
 
-    config_map_ref: LocalRef = Field(description="ConfigMap whose keys are kept with each snapshot.")
+    config_map_ref: LocalRef = Field(description="ConfigMap whose keys are stored with each snapshot.")
 
 
 class Workload(Model):
-    """A workload that runs on the database; stopped for the seconds of a switch."""
+    """A workload that uses the database; stopped for the seconds of a switchover."""
 
     kind: Literal["Deployment", "StatefulSet"] = Field(default="Deployment", description="Kind of the workload.")
     name: ObjectName = Field(description="Name of the workload.")
 
 
 class Scratch(Model):
-    """Room for a dump that is on its way: small for a snapshot into S3, the compressed dump for a restore."""
+    """Temporary space for dumps. A snapshot into S3 needs little; a restore needs the size of the compressed dump."""
 
     size: Quantity = Field(default="10Gi", description="Size limit of the scratch volume.")
     storage_class_name: ObjectName | None = Field(
         default=None,
-        description="Takes an ephemeral volume of this class; without it an emptyDir on the node.",
+        description="StorageClass of an ephemeral volume; without it an emptyDir on the node is used.",
     )
 
 
@@ -95,7 +98,7 @@ class Resources(Model):
     """Requests and limits of a Job's container."""
 
     requests: ResourceList | None = Field(default=None, description="What the scheduler reserves.")
-    limits: ResourceList | None = Field(default=None, description="What the container may use at most.")
+    limits: ResourceList | None = Field(default=None, description="The most that the container may use.")
 
 
 class Toleration(Model):
@@ -110,7 +113,7 @@ class Toleration(Model):
 
 
 class Jobs(Model):
-    """How this environment's Jobs run. What is not given is inherited from the first workload."""
+    """How this environment's Jobs run. Fields that are not set are inherited from the first workload."""
 
     resources: Resources | None = Field(
         default=None, description="Requests and limits; default requests 100m and 256Mi."
@@ -119,7 +122,7 @@ class Jobs(Model):
         default=2, description="Tables dumped and restored, and packs written, at the same time."
     )
     run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
-        default=None, description="User id; must be able to read the filestore, and own it for hard links."
+        default=None, description="User id. It must be able to read the filestore, and must own it for hard links."
     )
     run_as_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(default=None, description="Group id.")
     fs_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
@@ -135,7 +138,7 @@ class EnvironmentSpec(Model):
 
     id: Uuid | None = Field(
         default=None,
-        description="Identity in manifests and in the REST API; default is metadata.uid. Keep it when a cluster is rebuilt.",
+        description="Identity in manifests and in the REST API; the default is metadata.uid. Keep it when a cluster is rebuilt.",
     )
     project_id: Uuid = Field(description="Project the environment belongs to; rollbacks stay within a project.")
     type: Literal["production", "staging", "development"] = Field(description="Kind of environment.")
@@ -145,10 +148,10 @@ class EnvironmentSpec(Model):
     config: Config | None = Field(default=None, description="Configuration kept with each snapshot.")
     workloads: Annotated[tuple[Workload, ...], Field(max_length=20)] = Field(
         default=(),
-        description="Stopped for a switch-over and started again. The first one's image is recorded in each snapshot.",
+        description="Stopped for a switchover and started again. The first one's image is recorded in each snapshot.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
     )
-    scratch: Scratch = Field(default=Scratch(), description="Room for a dump that is on its way.")
+    scratch: Scratch = Field(default=Scratch(), description="Temporary space for dumps.")
     jobs: Jobs = Field(default=Jobs(), description="How the Jobs run.")
 
     model_config = ConfigDict(
@@ -165,16 +168,16 @@ class EnvironmentSpec(Model):
 
 
 class Operation(StatusModel):
-    """What holds the environment at the moment: one operation at a time."""
+    """The operation that has the environment's operation lock: one at a time."""
 
     kind: Literal["Snapshot", "Rollback"] = Field(description="Kind of the operation.")
     name: str = Field(description="Name of the Snapshot or Rollback.")
     uid: str = Field(description="Its metadata.uid.")
-    since: Timestamp = Field(description="When it took hold.")
+    since: Timestamp = Field(description="When it took the lock.")
 
 
 class ExecutedRollback(StatusModel):
-    """A Rollback that ran. GitOps re-creates what it finds in Git: the same one again does nothing."""
+    """A Rollback that ran. GitOps re-creates what it finds in Git; the same Rollback does nothing the second time."""
 
     name: str = Field(description="Name of the Rollback.")
     spec_hash: str = Field(description="Hash of its spec.")
@@ -186,24 +189,26 @@ class ProbeStatus(StatusModel):
     """What the last probe found."""
 
     time: Timestamp = Field(description="When it ended.")
-    started_at: Timestamp | None = Field(default=None, description="When it began; what changed later it has not seen.")
+    started_at: Timestamp | None = Field(default=None, description="When it began. Later changes were not seen.")
     generation: int = Field(description="metadata.generation that was probed.")
     server_version: str = Field(default="", description="Version of the PostgreSQL server.")
-    server_major: int = Field(default=0, description="Its major version; it chooses the mover's image.")
+    server_major: int = Field(default=0, description="Its major version; it selects the mover image.")
     database_name: str = Field(default="", description="Name of the live database.")
     database_bytes: int = Field(default=0, description="Size of the live database.")
-    database_used_bytes: int = Field(default=0, description="All databases on the server's default tablespace.")
+    database_used_bytes: int = Field(
+        default=0, description="Bytes used by all databases on the server's default tablespace."
+    )
     filestore_bytes: int = Field(default=0, description="Size of all files of the filestore.")
     filestore_files: int = Field(default=0, description="Number of files of the filestore.")
     hard_links: bool = Field(default=False, description="Whether the filestore can be frozen by hard links.")
-    warnings: tuple[str, ...] = Field(default=(), description="What does not stand in the way, but should be known.")
+    warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
 
 
 class EnvironmentStatus(StatusModel):
     """Observed state."""
 
     observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
+        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
@@ -211,5 +216,7 @@ class EnvironmentStatus(StatusModel):
     )
     conditions: Conditions = ()
     probe: ProbeStatus | None = Field(default=None, description="What the last probe found.")
-    operation: Operation | None = Field(default=None, description="The operation that holds the environment.")
-    executed_rollbacks: tuple[ExecutedRollback, ...] = Field(default=(), description="The last 50 that ran.")
+    operation: Operation | None = Field(
+        default=None, description="The operation that has the operation lock of the environment."
+    )
+    executed_rollbacks: tuple[ExecutedRollback, ...] = Field(default=(), description="The last 50 Rollbacks that ran.")

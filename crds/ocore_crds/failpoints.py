@@ -1,8 +1,11 @@
-"""Named places where a test may kill, stop or fail the program. Always compiled in, armed only by the environment.
+"""Named places where a test may kill, stop or fail the program. Always compiled in, armed only by the environment variable.
 
 ``OCORE_FAILPOINTS=name=action[,name=action]`` with the actions ``kill`` (SIGKILL to itself), ``error`` (raises
 :class:`FailpointError`) and ``sleep:SECONDS``. Each fires once per process, and once per pod where
 ``OCORE_FAILPOINT_MARKS`` names a folder that outlives the container. docs/failpoints.md is made from :data:`REGISTRY`.
+
+This module reads the environment, writes marks and ends the process. Of ``ocore_crds`` only ``generate`` also does I/O
+(tests/unit/crds/test_crds_io.py).
 """
 
 import os
@@ -12,43 +15,43 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-#: name → where it is and what the world looks like there. Every call of :func:`hit` names one of these.
+#: name → the state at that point. Every call of :func:`hit` names one of these.
 REGISTRY: dict[str, str] = {
     # mover, snapshot
-    "snapshot-start": "before the database is asked for anything",
-    "snapshot-locked": "garbage collection is held off, the snapshot exported, nothing frozen yet",
-    "snapshot-frozen": "the filestore is frozen and the lock released, nothing stored yet",
+    "snapshot-start": "nothing has been requested from the database yet",
+    "snapshot-locked": "garbage collection is paused, the snapshot is exported, nothing is frozen yet",
+    "snapshot-frozen": "the filestore is frozen and the lock is released, nothing is stored yet",
     "snapshot-dump-running": "pg_dump runs and the first part of it is stored",
     "snapshot-pack-stored": "the first pack of the filestore is stored",
     "after-upload-before-manifest": "every artifact is stored, the manifest is not",
-    "after-manifest": "the manifest is stored, nobody was told",
+    "after-manifest": "the manifest is stored, the result is not reported yet",
     # mover, restore
-    "restore-start": "nothing restored yet",
-    "restore-hold-made": "the hold set is linked, nothing restored yet",
-    "restore-database-created": "the database beside the live one exists, empty",
+    "restore-start": "nothing is restored yet",
+    "restore-hold-made": "the hold set is linked, nothing is restored yet",
+    "restore-database-created": "the database beside the live one exists and is empty",
     "restore-database-loaded": "pg_restore has ended, settings and grants are not applied yet",
-    "restore-files-added": "missing files were added, nothing checked yet",
-    "restore-checked": "all is checked, nobody was told",
+    "restore-files-added": "missing files were added, nothing is checked yet",
+    "restore-checked": "everything is checked, the result is not reported yet",
     # mover, switch
     "switch-ready": "connected and waiting for the signal",
     "switch-refused": "the live database refuses connections, sessions are not ended yet",
-    "switch-sessions-ended": "no session is left, nothing renamed yet",
-    "switch-renamed": "both databases are renamed, the new live one refuses connections still",
-    "switch-filestore-moved": "layout Plain: the filestore is moved away, the other one is not in its place yet",
-    "switch-done": "connections are allowed again, nobody was told",
+    "switch-sessions-ended": "no session is left, nothing is renamed yet",
+    "switch-renamed": "both databases are renamed, the new live one still refuses connections",
+    "switch-filestore-moved": "layout Plain: the filestore is moved away, the other folder is not in its place yet",
+    "switch-done": "connections are allowed again, the result is not reported yet",
     "switch-back-refused": "switching back: the live database refuses connections",
-    "switch-back-renamed": "switching back: renamed, connections refused still",
+    "switch-back-renamed": "switching back: renamed, connections are still refused",
     # mover, cleanup and deletion
     "cleanup-database-dropped": "the previous database is gone, the folders are not",
     "delete-manifest-gone": "the manifest is deleted, the artifacts are not",
     # operator
-    "operator-snapshot-started": "the Snapshot says Running, its Job is not created yet",
+    "operator-snapshot-started": "the Snapshot is Running, its Job is not created yet",
     "operator-snapshot-job-created": "the Job is created, the status does not name it yet",
-    "operator-snapshot-result-seen": "the Job has ended well, the status does not say so yet",
-    "operator-rollback-restored": "the restore has ended, the status does not say so yet",
-    "operator-rollback-replicas-saved": "the replicas are remembered, nothing is scaled yet",
-    "operator-rollback-scaled-down": "the workloads are at zero, the switch has no signal yet",
-    "operator-rollback-signalled": "the switch has its signal, its answer is not seen yet",
+    "operator-snapshot-result-seen": "the Job succeeded, the status does not show it yet",
+    "operator-rollback-restored": "the restore succeeded, the status does not show it yet",
+    "operator-rollback-replicas-saved": "the replicas are saved, nothing is scaled yet",
+    "operator-rollback-scaled-down": "the workloads are at zero, the switch Job has no signal yet",
+    "operator-rollback-signalled": "the switch Job has its signal, its answer is not seen yet",
     "operator-rollback-switched": "the switch is done, the workloads are not scaled up yet",
     "operator-rollback-resumed": "the workloads are scaled up, their health is not known yet",
     "operator-rollback-cleanup": "the undo window is over, the cleanup Job is not created yet",
@@ -89,14 +92,20 @@ def for_attempt(text: str, attempt: int) -> str:
 
 
 def die() -> NoReturn:
-    """Ends the process as `kill -9` does: no handler, no `finally`, no flush. The first process of a container ignores a SIGKILL that it
-    sends itself (pid_namespaces(7)), so it leaves by the system call, which ends all others of the container as well."""
+    """Ends the process as `kill -9` does: no handler, no `finally`, no flush.
+
+    The first process of a container ignores a SIGKILL that it sends itself (pid_namespaces(7)). It therefore exits by the
+    system call, which also ends all other processes of the container.
+    """
     os.kill(os.getpid(), signal.SIGKILL)
     os._exit(128 + signal.SIGKILL)
 
 
 def hit(name: str) -> None:
-    """Passes, unless the failpoint is armed and has not fired yet."""
+    """Runs the failpoint's action if it is armed and has not fired yet; else does nothing.
+
+    Raises FailpointError for the action ``error``, ValueError for a name that is not registered.
+    """
     text = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if not text:
         return

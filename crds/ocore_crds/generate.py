@@ -1,7 +1,7 @@
-"""Writes every file that is made from the models: ``python -m ocore_crds.generate [--check]``.
+"""Writes every file that is generated from the models: ``python -m ocore_crds.generate [--check]``.
 
-``crds/*.yaml`` for ``kubectl apply``, the same as templates of the chart, ``docs/reference/*.md`` and ``docs/failpoints.md``. With ``--check``
-nothing is written: differences are printed and the exit code is 1. A development tool: the programs never import it.
+``crds/*.yaml`` for ``kubectl apply``, the same as chart templates, ``docs/reference/*.md`` and ``docs/failpoints.md``. With ``--check``
+nothing is written: differences are printed and the exit code is 1. A development tool that the programs never import.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from .schema import crd
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHART_CRDS = "charts/ocore-snapshots/templates/crds"
-#: Folders whose files of that suffix are all made here: what is not made any more is removed.
+#: Folders whose files with that suffix are all generated here; stale files are removed.
 OWNED = {"crds": ".yaml", CHART_CRDS: ".yaml", "docs/reference": ".md"}
 _NOTICE = "# Made by `make generate` from the models in crds/ocore_crds; do not edit.\n"
 _CHART_LABELS = """\
@@ -30,7 +30,7 @@ _CHART_LABELS = """\
 
 
 class _Dumper(yaml.SafeDumper):
-    """Without anchors: the same schema stands in many places, and people read it."""
+    """Without anchors: the same schema occurs in many places, and people read it."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -50,8 +50,10 @@ def crd_file(kind: Kind) -> str:
 
 
 def chart_crd_file(kind: Kind) -> str:
-    """The same as a template of the chart. Templated, because Helm never upgrades what lies in a chart's own ``crds`` folder;
-    kept on uninstall, because deleting a CRD deletes every object of its kind.
+    """The same as a chart template.
+
+    A template, because Helm never upgrades a chart's own ``crds`` folder. Kept on uninstall, because deleting a CRD deletes
+    every object of its kind.
     """
     whole = crd(kind)
     whole["metadata"]["annotations"] |= {"helm.sh/resource-policy": "keep"}
@@ -71,7 +73,7 @@ def rendered() -> dict[str, str]:
 
 
 def stale(root: Path, files: Mapping[str, str]) -> list[str]:
-    """Files in our folders that nothing makes any more."""
+    """Files in the generated folders that no model produces any more."""
     there = (
         path.relative_to(root).as_posix()
         for folder, suffix in OWNED.items()
@@ -81,7 +83,7 @@ def stale(root: Path, files: Mapping[str, str]) -> list[str]:
 
 
 def differences(root: Path) -> str:
-    """A unified diff from what is there to what should be there; empty where all is well."""
+    """A unified diff from the files to what they should be; empty if nothing differs."""
     files = rendered()
     wanted = {**files, **dict.fromkeys(stale(root, files), "")}
     lines: list[str] = []
@@ -89,7 +91,7 @@ def differences(root: Path) -> str:
         path = root / name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         lines += difflib.unified_diff(
-            old.splitlines(keepends=True), content.splitlines(keepends=True), f"{name} (there)", f"{name} (made)"
+            old.splitlines(keepends=True), content.splitlines(keepends=True), f"{name} (on disk)", f"{name} (generated)"
         )
     return "".join(lines)
 
@@ -108,8 +110,12 @@ def write(root: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ocore_crds.generate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; fail with a diff where files differ")
-    parser.add_argument("--root", type=Path, default=REPOSITORY, help="the repository (default: where this file lies)")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; print a diff and exit with 1 if files differ"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=REPOSITORY, help="the repository (default: the one that contains this file)"
+    )
     options = parser.parse_args(arguments)
     if not options.check:
         write(options.root)

@@ -1,4 +1,4 @@
-"""The kinds of the group: one table that the CRD generator, the operator and the CLI share."""
+"""The kinds of the group: one table for the CRD generator, the operator and the CLI."""
 
 from dataclasses import dataclass
 
@@ -71,7 +71,7 @@ ENVIRONMENT = Kind(
         _AGE,
     ),
     max_name=200,
-    description="A database, a filestore, a configuration and the workloads that run on them: what is snapshotted.",
+    description="What is snapshotted: a database, a filestore, a configuration and the workloads that use them.",
 )
 SNAPSHOT_STORE = Kind(
     kind="SnapshotStore",
@@ -87,7 +87,7 @@ SNAPSHOT_STORE = Kind(
         _AGE,
     ),
     max_name=200,
-    description="A bucket or a volume claim that snapshots are stored in.",
+    description="A bucket or a volume claim that holds snapshots.",
 )
 SNAPSHOT = Kind(
     kind="Snapshot",
@@ -107,7 +107,7 @@ SNAPSHOT = Kind(
         _AGE,
     ),
     max_name=200,
-    description="One point in time of an environment, restorable as a unit.",
+    description="One point in time of an environment, restorable as one unit.",
 )
 ROLLBACK = Kind(
     kind="Rollback",
@@ -127,6 +127,6 @@ ROLLBACK = Kind(
         _AGE,
     ),
     max_name=200,
-    description="Brings an environment back to a snapshot, or leaves it as it was.",
+    description="Returns an environment to a snapshot, or leaves it unchanged.",
 )
 KINDS = (ENVIRONMENT, SNAPSHOT_STORE, SNAPSHOT, ROLLBACK)

@@ -18,7 +18,7 @@ class _Part(Model):
 
 
 class StoredObject(_Part):
-    """One object in the store, as it lies there (compressed bytes)."""
+    """One object as stored (compressed bytes)."""
 
     key: str = Field(description="Key below the store's prefix.")
     size: Annotated[int, Field(ge=0)] = Field(description="Bytes as stored.")
@@ -44,7 +44,7 @@ class Identity(_Part):
 
 
 class DatabaseArtifact(_Part):
-    """The dump: the files of PostgreSQL's directory format, each an object of its own."""
+    """The dump: the files of PostgreSQL's directory format, one object per file."""
 
     name: str = Field(description="Name of the database that was dumped.")
     size_bytes: int = Field(description="pg_database_size() of the live database when it was dumped.")
@@ -62,8 +62,8 @@ class DatabaseArtifact(_Part):
     immutable_functions: tuple[str, ...] = Field(
         default=(),
         description=(
-            "Functions of extensions that are IMMUTABLE and that indexes need: `ALTER FUNCTION … IMMUTABLE` after creating the "
-            "extension, where its script makes them otherwise. pg_dump does not keep it."
+            "Extension functions that are IMMUTABLE in the live database and that indexes need. Run `ALTER FUNCTION … IMMUTABLE` "
+            "after CREATE EXTENSION: the extension's script does not set it, and pg_dump does not keep it."
         ),
     )
     compression: Literal["pg_dump", "external-zstd"] = Field(
@@ -87,7 +87,7 @@ class FilestoreArtifact(_Part):
     skipped_uris: int = Field(default=0, description="Attachments kept in object storage by the application.")
     missing: tuple[str, ...] = Field(
         default=(),
-        description="Names that the database has and that were already gone (missingFiles: Report).",
+        description="Names that the database holds and whose files were already missing (missingFiles: Report).",
     )
 
 
@@ -117,7 +117,7 @@ class Manifest(_Part):
     identity: Identity
     started_at: Timestamp
     consistent_at: Timestamp = Field(
-        description="When the database's snapshot was exported: the point in time it shows."
+        description="When the database's snapshot was exported: the point in time that it shows."
     )
     completed_at: Timestamp
     database: DatabaseArtifact | None = None
@@ -126,7 +126,7 @@ class Manifest(_Part):
     evidence: Evidence = Evidence()
 
     def objects(self) -> tuple[StoredObject, ...]:
-        """Every object that the snapshot needs, the manifest itself not among them."""
+        """Every object that the snapshot needs, without the manifest itself."""
         found: list[StoredObject] = []
         if self.database is not None:
             found.extend(self.database.files)

@@ -2,24 +2,26 @@
 
 from .base import GROUP
 
-# Labels of our children. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
+# Labels of child objects. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "ocore-snapshots"
-LABEL_KIND = f"{GROUP}/kind"  # Environment, SnapshotStore, Snapshot, Rollback: what the Job works for
+LABEL_KIND = f"{GROUP}/kind"  # Environment, SnapshotStore, Snapshot or Rollback: the kind of the Job's owner
 LABEL_UID = f"{GROUP}/uid"  # metadata.uid of that object
 LABEL_COMMAND = f"{GROUP}/command"  # probe, snapshot, restore, switch …
 LABEL_STORE = f"{GROUP}/store"  # name of the SnapshotStore, for the limit of Jobs per store
 ANNOTATION_OWNER_NAME = f"{GROUP}/name"  # the owner's name, which may be too long for a label
 
-#: Put on the switch Job's pod: the go-signal and the question to end (see protocol.Signal).
+#: On the switch Job's pod: the go-signal, and the order to finish or to switch back (see protocol.Signal).
 ANNOTATION_SIGNAL = f"{GROUP}/signal"
 #: Read from the workload's pod template: the commit that its image was built from.
 ANNOTATION_COMMIT = f"{GROUP}/commit-sha"
 #: Honoured only where the operator runs with OCORE_ALLOW_FAILPOINTS=true (tests).
 ANNOTATION_FAILPOINTS = f"{GROUP}/failpoints"
 
-FINALIZER_DATA = f"{GROUP}/data"  # Snapshot: the data in the store follows deletionPolicy
-FINALIZER_ROLLBACK = f"{GROUP}/rollback"  # Rollback: cancelled cleanly before it goes
+FINALIZER_DATA = (
+    f"{GROUP}/data"  # Snapshot: deletionPolicy is applied to the data in the store before the object is removed
+)
+FINALIZER_ROLLBACK = f"{GROUP}/rollback"  # Rollback: cancelled cleanly before the object is removed
 
 #: PostgreSQL's NAMEDATALEN - 1, in bytes.
 MAX_IDENTIFIER_BYTES = 63
@@ -38,15 +40,15 @@ def restored_database(live: str, rollback_id: str) -> str:
 
 
 def previous_database(live: str, rollback_id: str) -> str:
-    """What the live database is called after the switch, until the undo window ends."""
+    """Name of the previous live database from the switchover until the undo window ends."""
     return f"{live}_prev_{short_id(rollback_id)}"
 
 
-#: Marks a database as ours: a line ``ocore.rollback_id=<id>`` in its comment, which stays through renames. (A setting by
-#: ``ALTER DATABASE … SET`` will not do: PostgreSQL lets only superusers set a parameter that no module defines.)
+#: Marks a restored database: a line ``ocore.rollback_id=<id>`` in its comment, which survives renames. ``ALTER DATABASE … SET`` is no
+#: alternative: PostgreSQL lets only superusers set a parameter that no module defines.
 DATABASE_MARKER = "ocore.rollback_id"
 
-#: Folder of ours at the root of the filestore's claim: frozen copies, hold sets, staged folders.
+#: Folder at the root of the filestore's claim for frozen copies, hold sets and staged folders.
 CLAIM_FOLDER = ".ocore"
 
 STORE_ID_KEY = "ocore-store.json"
@@ -58,7 +60,7 @@ def snapshot_prefix(environment_id: str, snapshot_id: str) -> str:
 
 
 def manifest_key(environment_id: str, snapshot_id: str) -> str:
-    """The manifest's key: one per snapshot, whichever attempt wrote it."""
+    """The manifest's key: one per snapshot, independent of the attempt."""
     return snapshot_prefix(environment_id, snapshot_id) + "manifest.json"
 
 

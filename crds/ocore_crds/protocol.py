@@ -1,7 +1,7 @@
-"""What a Job's program (ocore_mover) and the operator say to each other.
+"""The protocol between a Job's program (ocore_mover) and the operator.
 
-Mover to operator: JSON lines on stdout (:data:`Report`), the last one a :class:`Result`; the same result stands in the
-termination message (4 KiB at most). Operator to mover: the annotation ``ocore.dev/signal`` of the switch Job's pod
+Mover to operator: JSON lines on stdout (:data:`Report`), the last one a :class:`Result`. The termination message (4 KiB at
+most) holds the same result. Operator to mover: the annotation ``ocore.dev/signal`` of the switch Job's pod
 (:class:`Signal`), read through a downward-API volume.
 """
 
@@ -15,12 +15,12 @@ from .base import Model
 from .manifest import Evidence, Identity
 
 TERMINATION_MESSAGE_BYTES = 4096
-#: Where the kubelet takes the termination message from.
+#: Where the kubelet reads the termination message.
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 
 
 class Step(StrEnum):
-    """Steps of a snapshot and of a rollback, in the design's words."""
+    """Steps of a snapshot and of a rollback."""
 
     PREPARE = "Prepare"
     DUMP_DATABASE = "DumpDatabase"
@@ -76,7 +76,7 @@ class StepReport(_Line):
 
 
 class ProgressReport(_Line):
-    """How far a step is. Totals are estimates and may grow; done never exceeds total."""
+    """Progress of a step. Totals are estimates and may grow; done never exceeds total."""
 
     type: Literal["progress"] = "progress"
     step: Step
@@ -95,7 +95,7 @@ class ReadyReport(_Line):
 
 
 class DatabaseFacts(_Line):
-    """What ``probe`` found out about the database."""
+    """What ``probe`` found in the database."""
 
     name: str = ""
     server_version: str = ""
@@ -104,12 +104,12 @@ class DatabaseFacts(_Line):
     used_bytes: int = Field(default=0, description="All databases of the default tablespace.")
     owner: str = ""
     user: str = ""
-    attachments: bool = Field(default=False, description="Whether the table ir_attachment is there.")
+    attachments: bool = Field(default=False, description="Whether the table ir_attachment exists.")
     extensions: tuple[str, ...] = ()
 
 
 class FilestoreFacts(_Line):
-    """What ``probe`` found out about the filestore."""
+    """What ``probe`` found in the filestore."""
 
     file_count: int = 0
     size_bytes: int = 0
@@ -120,14 +120,14 @@ class FilestoreFacts(_Line):
 
 
 class Finding(_Line):
-    """Something that stands in the way, and the words that mend it (for example the missing ``ALTER ROLE``)."""
+    """Something that blocks an operation, with the fix (for example the missing ``ALTER ROLE``)."""
 
     reason: str
     message: str
 
 
 class ProbeResult(_Line):
-    """Of ``probe``. `blocking` findings keep a snapshot from working, `rollback` findings a rollback."""
+    """Of ``probe``. `blocking` findings block snapshots, `rollback` findings block rollbacks."""
 
     kind: Literal["probe"] = "probe"
     database: DatabaseFacts | None = None
@@ -143,18 +143,18 @@ class StoreProbeResult(_Line):
     kind: Literal["probe-store"] = "probe-store"
     store_id: str
     checksums: Literal["Server", "ReadBack"] = Field(
-        description="`Server`: the store refuses bytes that do not match their SHA-256. `ReadBack`: it does not, so every object is read back."
+        description="`Server`: the store refuses bytes that do not match their SHA-256. `ReadBack`: it does not; every object is read back."
     )
     conditional_writes: bool = Field(description="Whether the store honours If-None-Match on a write.")
     warnings: tuple[str, ...] = ()
 
 
 class SnapshotResult(_Line):
-    """Of ``snapshot`` and ``inspect`` (snapshot): enough to fill the Snapshot's status."""
+    """Of ``snapshot`` and ``inspect`` (snapshot): everything that the Snapshot's status needs."""
 
     kind: Literal["snapshot"] = "snapshot"
     attempt: str
-    identity: Identity | None = Field(default=None, description="What the manifest says that the snapshot saw.")
+    identity: Identity | None = Field(default=None, description="The identity in the manifest.")
     manifest_key: str
     manifest_sha256: str
     store_id: str
@@ -180,7 +180,7 @@ class SnapshotResult(_Line):
 
 
 class RestoreResult(_Line):
-    """Of ``restore``: the restored copy stands beside the live one, checked."""
+    """Of ``restore``: the restored copy exists beside the live one and is checked."""
 
     kind: Literal["restore"] = "restore"
     restored_database: str = ""
@@ -191,7 +191,7 @@ class RestoreResult(_Line):
 
 
 class SwitchResult(_Line):
-    """Of ``switch`` and ``inspect`` (rollback): where the environment stands."""
+    """Of ``switch`` and ``inspect`` (rollback): what the environment runs on."""
 
     kind: Literal["switch"] = "switch"
     position: Literal["Old", "New"]
@@ -221,7 +221,7 @@ class DeleteResult(_Line):
 
 
 class CleanupResult(_Line):
-    """Of ``cleanup``: what of a rollback was removed."""
+    """Of ``cleanup``: what was removed."""
 
     kind: Literal["cleanup"] = "cleanup"
     databases_dropped: tuple[str, ...] = ()
@@ -242,11 +242,11 @@ Payload = Annotated[
 
 
 class Failure(_Line):
-    """Why a command failed: a reason of conditions.py and words that say what to do."""
+    """Why a command failed: a reason of conditions.py, and a message with the cause and the remedy."""
 
     reason: str
     message: str
-    retryable: bool = Field(default=False, description="A new attempt may succeed without anybody changing anything.")
+    retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
 
 
 class Result(_Line):
@@ -259,7 +259,7 @@ class Result(_Line):
     time: str
 
     def termination_message(self) -> str:
-        """The result as JSON of at most 4 KiB: evidence and long messages give way first."""
+        """The result as JSON of at most 4 KiB. Warnings, paths, evidence and the ends of long messages are dropped first."""
         data = self.wire()
         text = json.dumps(data, separators=(",", ":"))
         if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
@@ -283,7 +283,7 @@ _REPORT: TypeAdapter[Any] = TypeAdapter(Report)
 
 
 def parse_line(line: str) -> StepReport | ProgressReport | ReadyReport | Result | None:
-    """One line of a Job's log; None where it is not a report (a log event, a stray print, a torn line)."""
+    """One line of a Job's log; None if it is not a report (a log event, a stray print, a torn line)."""
     if not line.startswith("{"):
         return None
     try:
@@ -294,10 +294,10 @@ def parse_line(line: str) -> StepReport | ProgressReport | ReadyReport | Result 
 
 
 class Signal(_Line):
-    """What the operator tells the waiting switch Job, as JSON in the annotation ``ocore.dev/signal``."""
+    """The operator's order to the waiting switch Job, as JSON in the annotation ``ocore.dev/signal``."""
 
     action: Literal["Switch", "SwitchBack", "Finish"] = Field(
-        description="Switch: go. SwitchBack: put the previous database back. Finish: all is well (or cancelled), end."
+        description="Switch: switch now. SwitchBack: make the previous database live again. Finish: end (succeeded, or cancelled)."
     )
     #: Seconds since the epoch. A signal read later than this is not obeyed.
     not_after: float

@@ -21,7 +21,7 @@ _UNITS = {
 
 
 def parse(text: str) -> int:
-    """Bytes of a quantity such as ``1.5Gi``. Raises ValueError where it is none.
+    """Bytes of a quantity such as ``1.5Gi``. Raises ValueError if the text is not a quantity.
 
     Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
@@ -32,7 +32,7 @@ def parse(text: str) -> int:
 
 
 def human(count: int) -> str:
-    """Bytes for people: ``1.4 GiB``."""
+    """Bytes in a readable unit: ``1.4 GiB``."""
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < 1024 or unit == "TiB":

@@ -8,8 +8,8 @@ from .base import NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
 from .kinds import Kind
 from .schema import CATEGORY, INT_OR_STRING, VALIDATIONS, Field, Schema, fields, object_schema, walk
 
-#: Patterns that are better told in words; the lengths are part of them.
-_WORDS = {
+#: Patterns that are described in words; the description includes the lengths.
+_DESCRIBED = {
     UUID_PATTERN: "a UUID in lower case",
     NAME_PATTERN: "the name of an object",
     TIME_PATTERN: "RFC 3339 in UTC: `2026-01-31T23:59:59Z`",
@@ -30,9 +30,9 @@ def kind_page(kind: Kind) -> str:
             f"`kubectl get {kind.plural}`, short `{kind.short}`, also in `kubectl get {CATEGORY}`.\n",
             f"## spec\n\n{spec['description']}\n",
             *_table(("field", "type", "default", "bounds", "meaning"), map(_spec_row, fields(spec, ""))),
-            "\n## Rules\n\nThe API server refuses what breaks one of these, with the message.\n",
+            "\n## Rules\n\nThe API server refuses an object that breaks a rule, with the message.\n",
             *_table(("at", "message", "rule"), _rule_rows(schema)),
-            f"\n## status\n\n{status['description']} Written by the operator alone.\n",
+            f"\n## status\n\n{status['description']} Written only by the operator.\n",
             *_table(("field", "type", "values", "meaning"), map(_status_row, fields(status, ""))),
             "\n## Columns of `kubectl get`\n",
             *_table(
@@ -47,7 +47,7 @@ def kind_page(kind: Kind) -> str:
 def index_page(kinds: Iterable[Kind]) -> str:
     """The list of the kinds."""
     rows = ((f"[{k.kind}]({k.kind.lower()}.md)", f"`{k.short}`", k.description) for k in kinds)
-    return "\n".join((NOTICE, "# Field reference\n", *_table(("kind", "short", "is"), rows), ""))
+    return "\n".join((NOTICE, "# Field reference\n", *_table(("kind", "short name", "meaning"), rows), ""))
 
 
 def failpoints_page() -> str:
@@ -57,11 +57,11 @@ def failpoints_page() -> str:
         (
             NOTICE,
             "# Failpoints\n",
-            "Named places where a test may kill, stop or fail a program of ours. They are always compiled in and armed only by\n"
-            f"`{failpoints.ENVIRONMENT_VARIABLE}=name=action[,name=action]` in the environment of the program; the chart does not set it.\n"
+            "Named places where a test may kill, stop or fail a program of this project. They are always compiled in and armed only by\n"
+            f"`{failpoints.ENVIRONMENT_VARIABLE}=name=action[,name=action]` in the program's environment; the chart does not set it.\n"
             "Actions: `kill` (SIGKILL to itself), `error` (an exception), `sleep:SECONDS`. Each fires once per process, and once per pod where\n"
             f"`{failpoints.MARKS_VARIABLE}` names a folder that outlives the container.\n",
-            *_table(("failpoint", "is"), rows),
+            *_table(("failpoint", "state at that point"), rows),
             "",
         )
     )
@@ -93,7 +93,7 @@ def _status_row(field: Field) -> tuple[str, ...]:
 
 
 def type_name(schema: Schema) -> str:
-    """The type in words."""
+    """The type as text."""
     if schema.get(INT_OR_STRING):
         return "quantity"
     if schema["type"] == "array":
@@ -106,9 +106,9 @@ def type_name(schema: Schema) -> str:
 
 
 def bounds(schema: Schema) -> str:
-    """Everything that limits the value, in words."""
-    if schema.get("pattern") in _WORDS:
-        return _WORDS[schema["pattern"]]
+    """Everything that limits the value, as text."""
+    if schema.get("pattern") in _DESCRIBED:
+        return _DESCRIBED[schema["pattern"]]
     found = [
         _enum(schema),
         _range(schema.get("minimum"), schema.get("maximum"), "") if not schema.get(INT_OR_STRING) else "",

@@ -1,4 +1,4 @@
-"""Rollback: brings an environment back to a snapshot, or leaves it as it was."""
+"""Rollback: returns an environment to a snapshot, or leaves it unchanged."""
 
 from typing import Annotated, Literal
 
@@ -11,13 +11,13 @@ from .snapshot import EvidenceStatus, Progress, StepStatus
 
 
 class RollbackSpec(Model):
-    """What to bring back. Fixed at creation."""
+    """What to return to. Fixed at creation."""
 
-    id: Uuid | None = Field(default=None, description="Identity in the REST API; default is metadata.uid.")
-    snapshot_ref: LocalRef = Field(description="Complete Snapshot to go back to; its Environment is the target.")
+    id: Uuid | None = Field(default=None, description="Identity in the REST API; the default is metadata.uid.")
+    snapshot_ref: LocalRef = Field(description="Complete Snapshot to return to; its Environment is the target.")
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     undo_window_seconds: Annotated[int, Field(ge=0, le=2592000)] = Field(
-        default=86400, description="How long the previous database is kept after the switch."
+        default=86400, description="How long the previous database is kept after the switchover."
     )
     not_after: Timestamp | None = Field(
         default=None,
@@ -25,11 +25,11 @@ class RollbackSpec(Model):
     )
     timeout_seconds: Annotated[int, Field(ge=60, le=604800)] = Field(
         default=7200,
-        description="The rollback fails, and the environment stays as it was, when it has not switched by then.",
+        description="The rollback fails, and the environment stays unchanged, if it has not switched over by then.",
     )
     ready_timeout_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
         default=300,
-        description="Workloads that are not ready this many seconds after the switch are switched back.",
+        description="If the workloads are not ready this many seconds after they were started, the rollback switches back.",
     )
 
     model_config = ConfigDict(
@@ -45,8 +45,8 @@ class SavedWorkload(StatusModel):
     replicas: int = Field(description="Its replicas from before the quiesce.")
 
 
-#: What the operator does at the moment, finer than `phase`. Written before the stage's first effect, so that a restarted operator
-#: knows what may have happened already. operator/ocore_operator/rollback/plan.py has the transitions, docs/rollback.md the meaning.
+#: The current stage, finer than `phase`. Written before the stage's first effect, so that a restarted operator
+#: knows what may already have happened. operator/ocore_operator/rollback/plan.py has the transitions, docs/rollback.md the meaning.
 RollbackStage = Literal[
     "Preflight",
     "Restore",
@@ -71,61 +71,67 @@ class RollbackStatus(StatusModel):
     """Observed state."""
 
     observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
+        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: Literal["Pending", "Restoring", "Switching", "Resuming", "SwitchingBack", "Complete", "Failed"] | None = (
         Field(default=None, description="Summary of the conditions.")
     )
     conditions: Conditions = ()
-    stage: RollbackStage | None = Field(default=None, description="What the operator does, finer than phase.")
+    stage: RollbackStage | None = Field(default=None, description="The current stage, finer than phase.")
     stage_since: Timestamp | None = Field(
-        default=None, description="When the stage began; its own deadline counts from here."
+        default=None, description="When the stage began; the stage's own deadline counts from here."
     )
-    queued_at: Timestamp | None = Field(default=None, description="When it began to wait for its turn.")
+    queued_at: Timestamp | None = Field(default=None, description="When it began to wait for the operation lock.")
     started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(
         default=None,
-        description="It is called off if it has not switched by then. From the switch on: it has ended by then, either way.",
+        description="Before the switchover: the rollback aborts if it has not switched over by then. After it: the rollback is terminal by then.",
     )
-    completed_at: Timestamp | None = Field(default=None, description="When it ended.")
+    completed_at: Timestamp | None = Field(default=None, description="When it became terminal.")
     environment_name: str | None = Field(default=None, description="Environment that is rolled back.")
     environment_id: str | None = Field(default=None, description="Its status.id.")
     snapshot_name: str | None = Field(default=None, description="Snapshot that is restored.")
     snapshot_id: str | None = Field(default=None, description="Its status.id.")
     manifest_sha256: str | None = Field(
-        default=None, description="SHA-256 of the manifest that is restored; another one is refused."
+        default=None, description="SHA-256 of the manifest that is restored; a different manifest is refused."
     )
     attempt: int = Field(default=0, description="Number of the last restore attempt, from 1.")
     switch_attempt: int = Field(default=0, description="Number of the last switch Job, from 1.")
     inspect_attempt: int = Field(default=0, description="Number of the last inspect Job, from 1.")
     cleanup_attempt: int = Field(default=0, description="Number of the last cleanup Job, from 1.")
-    cleanup_after: Timestamp | None = Field(default=None, description="A failed cleanup is tried again then.")
-    restore_job_name: str | None = Field(default=None, description="Job that restores beside the live environment.")
-    switch_job_name: str | None = Field(default=None, description="Job that switches.")
+    cleanup_after: Timestamp | None = Field(default=None, description="When a failed cleanup is retried.")
     live_database: str | None = Field(default=None, description="Name of the live database.")
-    restored_database: str | None = Field(default=None, description="Name of the restored one until the switch.")
-    previous_database: str | None = Field(default=None, description="Name of the previous one from the switch on.")
-    position: Literal["Old", "New"] | None = Field(default=None, description="What the environment runs on.")
+    restored_database: str | None = Field(
+        default=None, description="Name of the restored database until the switchover."
+    )
+    previous_database: str | None = Field(
+        default=None, description="Name of the previous database after the switchover."
+    )
+    position: Literal["Old", "New"] | None = Field(
+        default=None, description="What the environment runs on: `Old`, the database from before; `New`, the snapshot."
+    )
     workloads: tuple[SavedWorkload, ...] = Field(default=(), description="Replicas from before the quiesce.")
-    quiesced_at: Timestamp | None = Field(default=None, description="When the workloads were asked to stop.")
-    signal_deadline: Timestamp | None = Field(default=None, description="The switch Job obeys its signal until then.")
+    quiesced_at: Timestamp | None = Field(default=None, description="When the workloads were scaled to zero.")
+    signal_deadline: Timestamp | None = Field(
+        default=None, description="The switch Job ignores its signal after that time."
+    )
     switched_at: Timestamp | None = Field(default=None, description="When the restored database became the live one.")
     switched_back_at: Timestamp | None = Field(
         default=None, description="When the previous database became the live one again."
     )
     resumed_at: Timestamp | None = Field(default=None, description="When the workloads were started again.")
-    ready_at: Timestamp | None = Field(default=None, description="When they were ready.")
+    ready_at: Timestamp | None = Field(default=None, description="When the workloads were ready.")
     refused_seconds: float | None = Field(default=None, description="How long the database refused connections.")
     undo_until: Timestamp | None = Field(default=None, description="The previous database is kept until then.")
-    failure_reason: str | None = Field(default=None, description="Why it is being switched back or ended.")
-    failure_message: str | None = Field(default=None, description="The same for people.")
+    failure_reason: str | None = Field(default=None, description="Reason of the failure.")
+    failure_message: str | None = Field(default=None, description="Message of the failure: cause and remedy.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
-        description="Whether databases or folders of this rollback are left. `Unknown`: they could not be removed.",
+        description="Whether leftovers (databases, folders) of this rollback exist. `Unknown`: they could not be removed.",
     )
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."
     )
-    steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in their order.")
-    progress: Progress | None = Field(default=None, description="How far the running step is.")
+    steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in order.")
+    progress: Progress | None = Field(default=None, description="Progress of the running step.")

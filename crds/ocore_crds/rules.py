@@ -11,7 +11,7 @@ def rule(expression: str, message: str, **extra: str) -> Rule:
 
 
 def immutable(field: str) -> Rule:
-    """The field of this object may be neither changed, added nor removed. Stands on the object, not on the field."""
+    """The field may be neither changed, added nor removed. The rule belongs on the object, not on the field."""
     return rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         f"{field} cannot be changed; create a new object instead",
@@ -20,7 +20,7 @@ def immutable(field: str) -> Rule:
 
 
 def exactly_one(*fields: str) -> Rule:
-    """Exactly one of the sibling objects is given."""
+    """Exactly one of the sibling objects is set."""
     total = " + ".join(f"(has(self.{f}) ? 1 : 0)" for f in fields)
     return rule(f"{total} == 1", f"give exactly one of {', '.join(fields)}")
 

@@ -1,6 +1,6 @@
 """Pydantic models → structural schemas → CustomResourceDefinitions, as data. Does no I/O.
 
-What pydantic emits is JSON Schema; an API server takes only the structural subset of OpenAPI v3, and each difference is mended here:
+Pydantic emits JSON Schema; an API server accepts only the structural subset of OpenAPI v3. Each difference is converted here:
 
 ========================  ==================================================================================
 pydantic                  structural schema
@@ -36,12 +36,12 @@ Schema = dict[str, Any]
 CATEGORY = "ocore"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 VALIDATIONS = "x-kubernetes-validations"
-#: Written before the operator has seen the object: kstatus then reads "in progress", never "done". Must stand on `status` itself,
-#: because a default inside an absent object does not apply.
+#: The status before the operator has observed the object: kstatus then reads "in progress", never "done". The default belongs on
+#: `status` itself, because a default inside an absent object does not apply.
 STATUS_DEFAULT = {"observedGeneration": -1}
 
-#: Whoever prunes a CRD deletes every object of its kind. Argo CD honours Helm's own "keep" only where an Application is deleted, not
-#: where a chart stops rendering the CRD (argo-cd#17819).
+#: Pruning a CRD deletes every object of its kind. Argo CD honours Helm's own "keep" only when an Application is deleted, not when
+#: a chart stops rendering the CRD (argo-cd#17819).
 KEPT = {
     "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
     "kustomize.toolkit.fluxcd.io/prune": "disabled",
@@ -54,11 +54,11 @@ _REFUSED = ("exclusiveMinimum", "exclusiveMaximum", "uniqueItems", "oneOf", "all
 
 
 class SchemaError(TypeError):
-    """A model says something that a structural schema cannot; the message says what to write instead."""
+    """A model uses something that a structural schema cannot express; the message says what to write instead."""
 
 
 class _Spec(GenerateJsonSchema):
-    """Schema of what a user writes: defaults stand in it, literally."""
+    """Schema of what a user writes, with literal defaults."""
 
     with_defaults: ClassVar[bool] = True
 
@@ -91,20 +91,20 @@ class _Spec(GenerateJsonSchema):
 
 
 class _Status(_Spec):
-    """Schema of what the operator writes: what it leaves out stays out, or `kubectl get -o yaml` shows what nobody wrote."""
+    """Schema of what the operator writes, without defaults: `kubectl get -o yaml` shows only what was written."""
 
     with_defaults = False
 
 
 def structural(model: type[BaseModel]) -> Schema:
-    """The structural schema of a model. Raises SchemaError where there is none."""
+    """The structural schema of a model. Raises SchemaError if the model has none."""
     generator = _Status if issubclass(model, StatusModel) else _Spec
     raw = model.model_json_schema(by_alias=True, schema_generator=generator)
     return _tidy(raw, raw.get("$defs", {}), model.__name__)
 
 
 def _tidy(node: Schema, definitions: dict[str, Schema], where: str) -> Schema:
-    """The node with references inlined and everything left out that an API server refuses or ignores."""
+    """The node with references inlined, without what an API server refuses or ignores."""
     node = dict(node)
     reference = node.pop("$ref", None)
     if reference is not None:
@@ -131,13 +131,13 @@ def _tidy(node: Schema, definitions: dict[str, Schema], where: str) -> Schema:
 
 
 def _ordered(node: Schema) -> list[str]:
-    """What says what the field is first, what stands inside it last: the order people read it in."""
+    """Type and description first, nested fields last: the order in which people read."""
     middle = sorted(k for k in node if k not in _FIRST and k not in _LAST)
     return [k for k in (*_FIRST, *middle, *_LAST) if k in node]
 
 
 def name_rule(kind: Kind) -> dict[str, str]:
-    """The longest name of an object: Jobs and pods are named after it."""
+    """Limits the length of an object's name: Jobs and pods are named after it."""
     return rule(
         f"size(self.metadata.name) <= {kind.max_name}",
         f"name too long: choose one of at most {kind.max_name} characters",
@@ -204,7 +204,7 @@ def _column(column: Column) -> Schema:
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a schema with its place: ``spec.workloads[].name``; the values of a map are ``[*]``."""
+    """One field of a schema with its path: ``spec.workloads[].name``; the values of a map are ``[*]``."""
 
     path: str
     schema: Schema

@@ -11,16 +11,16 @@ from .rules import immutable, rule, validations
 
 
 class Pin(Model):
-    """Keeps the snapshot from being deleted."""
+    """Protects the snapshot from deletion."""
 
-    label: Annotated[str, Field(max_length=256)] = Field(default="", description="Why it is kept, for people.")
+    label: Annotated[str, Field(max_length=256)] = Field(default="", description="Why it is kept.")
 
 
 class SnapshotSpec(Model):
     """What to take. Everything but `pin`, `deletionPolicy` and `verify` is fixed at creation."""
 
     id: Uuid | None = Field(
-        default=None, description="Identity in manifests and in the REST API; default is metadata.uid."
+        default=None, description="Identity in manifests and in the REST API; the default is metadata.uid."
     )
     environment_ref: LocalRef = Field(description="Environment to take the snapshot of.")
     trigger: Literal["Manual", "Deployment"] = Field(default="Manual", description="What caused it.")
@@ -28,18 +28,18 @@ class SnapshotSpec(Model):
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     timeout_seconds: Annotated[int, Field(ge=30, le=604800)] = Field(
         default=3600,
-        description="The snapshot fails when it is not complete this many seconds after it started.",
+        description="The snapshot fails if it is not complete this many seconds after it started.",
     )
     pin: Pin | None = Field(default=None, description="A pinned snapshot cannot be deleted. Remove the field to unpin.")
     deletion_policy: Literal["Retain", "Delete"] = Field(
         default="Retain",
-        description="What becomes of the data in the store when this object is deleted. Data of a snapshot that is not Complete is always removed.",
+        description="What happens to the data in the store when this object is deleted. Data of a snapshot that is not Complete is always removed.",
     )
     verify: Literal["Checksums", "Full"] = Field(
         default="Checksums",
         description=(
-            "`Checksums`: the store has checked every artifact as it was written. `Full`: every byte is read again; may be "
-            "set on a Complete snapshot at any time."
+            "`Checksums`: the store checks every artifact when it is written. `Full`: every byte is also read again; may be set on "
+            "a Complete snapshot at any time."
         ),
     )
 
@@ -58,14 +58,14 @@ class StepStatus(StatusModel):
     """One step of a snapshot or a rollback."""
 
     name: str = Field(description="Name of the step.")
-    state: Literal["Pending", "Running", "Done", "Skipped", "Failed"] = Field(description="How far it is.")
+    state: Literal["Pending", "Running", "Done", "Skipped", "Failed"] = Field(description="State of the step.")
     started_at: Timestamp | None = Field(default=None, description="When it began.")
     completed_at: Timestamp | None = Field(default=None, description="When it ended.")
     message: str = Field(default="", description="What happened, for people.")
 
 
 class Progress(StatusModel):
-    """How far the running step is. Written by a field manager of its own, at most once a second."""
+    """Progress of the running step. Written by a separate field manager, at most once a second."""
 
     step: str = Field(description="The running step.")
     bytes_done: int = Field(default=0, description="Bytes of the step that are done.")
@@ -73,13 +73,13 @@ class Progress(StatusModel):
     files_done: int = Field(default=0, description="Files of the step that are done.")
     files_total: int = Field(default=0, description="Files of the step in all, estimated.")
     percent: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=0, description="Of the whole operation; 100 only when it is over."
+        default=0, description="Progress of the whole operation; 100 only when it is terminal."
     )
     updated_at: Timestamp = Field(description="When this was written.")
 
 
 class SnapshotSource(StatusModel):
-    """What the snapshot saw, frozen."""
+    """The environment as the snapshot recorded it; never changed later."""
 
     environment_id: str = Field(description="The environment's status.id.")
     environment_name: str = Field(description="The environment's name.")
@@ -89,7 +89,7 @@ class SnapshotSource(StatusModel):
     image_tag: str = Field(default="", description="Its tag.")
     commit_sha: str = Field(
         default="",
-        description="Commit that the image was built from, by the workload's annotation ocore.dev/commit-sha.",
+        description="Commit that the image was built from, according to the workload's annotation ocore.dev/commit-sha.",
     )
     deployment_id: str = Field(default="", description="The deployment that triggered the snapshot.")
 
@@ -97,13 +97,13 @@ class SnapshotSource(StatusModel):
 class SnapshotSizes(StatusModel):
     """Bytes and files."""
 
-    database_bytes: int = Field(default=0, description="The live database when it was dumped.")
-    database_stored_bytes: int = Field(default=0, description="The dump in the store.")
+    database_bytes: int = Field(default=0, description="Size of the live database when it was dumped.")
+    database_stored_bytes: int = Field(default=0, description="Size of the dump in the store.")
     database_restore_bytes: int = Field(default=0, description="Scratch that a restore needs.")
-    filestore_bytes: int = Field(default=0, description="The files of the filestore.")
+    filestore_bytes: int = Field(default=0, description="Size of the files of the filestore.")
     filestore_files: int = Field(default=0, description="Number of files of the filestore.")
-    filestore_stored_bytes: int = Field(default=0, description="The filestore in the store.")
-    stored_bytes: int = Field(default=0, description="Everything in the store.")
+    filestore_stored_bytes: int = Field(default=0, description="Size of the filestore in the store.")
+    stored_bytes: int = Field(default=0, description="Size of everything in the store.")
 
 
 class EvidenceStatus(StatusModel):
@@ -112,7 +112,7 @@ class EvidenceStatus(StatusModel):
     required: tuple[str, ...] = Field(default=(), description="What had to be proven.")
     proven: tuple[str, ...] = Field(default=(), description="What was proven.")
     missing: tuple[str, ...] = Field(default=(), description="What was required and not proven.")
-    warnings: tuple[str, ...] = Field(default=(), description="What does not stand in the way, but should be known.")
+    warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
     checksums: dict[str, str] = Field(default_factory=dict, description="Artifact → SHA-256.")
     paths: dict[str, str] = Field(default_factory=dict, description="Artifact → key in the store.")
 
@@ -133,23 +133,25 @@ class SnapshotStatus(StatusModel):
     """Observed state."""
 
     observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
+        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: Literal["Pending", "Running", "Complete", "Failed"] | None = Field(
         default=None, description="Summary of the conditions."
     )
     conditions: Conditions = ()
-    queued_at: Timestamp | None = Field(default=None, description="When it began to wait for its turn.")
+    queued_at: Timestamp | None = Field(default=None, description="When it began to wait for the operation lock.")
     started_at: Timestamp | None = Field(default=None, description="When it started.")
-    deadline: Timestamp | None = Field(default=None, description="When it fails if it is not complete.")
+    deadline: Timestamp | None = Field(default=None, description="The snapshot fails if it is not complete by then.")
     completed_at: Timestamp | None = Field(default=None, description="When it ended.")
-    consistent_at: Timestamp | None = Field(default=None, description="The point in time it shows.")
+    consistent_at: Timestamp | None = Field(default=None, description="The point in time that the snapshot shows.")
     attempt: int = Field(default=0, description="Number of the last attempt, from 1.")
     job_name: str | None = Field(default=None, description="Job of the last attempt.")
-    source: SnapshotSource | None = Field(default=None, description="What the snapshot saw, frozen.")
-    store_name: str | None = Field(default=None, description="SnapshotStore that it went to.")
-    store_id: str | None = Field(default=None, description="Id of that store, as written into it.")
+    source: SnapshotSource | None = Field(
+        default=None, description="The environment as the snapshot recorded it; never changed later."
+    )
+    store_name: str | None = Field(default=None, description="SnapshotStore that holds it.")
+    store_id: str | None = Field(default=None, description="Id of that store, as recorded in the store itself.")
     manifest_key: str | None = Field(default=None, description="Key of the manifest below the store's prefix.")
     manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest.")
     server_version: str | None = Field(default=None, description="Version of the PostgreSQL server.")
@@ -159,9 +161,9 @@ class SnapshotStatus(StatusModel):
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."
     )
-    steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in their order.")
+    steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in order.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
-        description="Whether an attempt that failed left objects in the store. `Unknown`: they could not be removed.",
+        description="Whether failed attempts left objects in the store. `Unknown`: they could not be removed.",
     )
-    progress: Progress | None = Field(default=None, description="How far the running step is.")
+    progress: Progress | None = Field(default=None, description="Progress of the running step.")

@@ -1,4 +1,4 @@
-"""SnapshotStore: where artifacts live."""
+"""SnapshotStore: where artifacts are stored."""
 
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ class KeyRef(Model):
 class ServerSideEncryption(Model):
     """Encryption by the store."""
 
-    algorithm: Literal["AES256", "aws:kms"] = Field(default="AES256", description="As S3 names it.")
+    algorithm: Literal["AES256", "aws:kms"] = Field(default="AES256", description="Algorithm, as S3 names it.")
     kms_key_id: Annotated[str, Field(max_length=2048)] | None = Field(default=None, description="Key for aws:kms.")
 
     model_config = ConfigDict(
@@ -38,22 +38,23 @@ class S3(Model):
         description="Name of the bucket; it must exist."
     )
     prefix: Annotated[str, Field(max_length=512, pattern=rf"^({_KEY_PART}(/{_KEY_PART})*)?$")] = Field(
-        default="", description="Everything is stored below this key prefix; no slash at either end."
+        default="", description="Key prefix of everything that is stored; no slash at either end."
     )
     endpoint: Annotated[str, Field(max_length=512, pattern=r"^https?://[^/?#]+/?$")] | None = Field(
-        default=None, description="URL of the store; default is AWS S3 of the region."
+        default=None, description="URL of the store; the default is AWS S3 of the region."
     )
     region: Annotated[str, Field(min_length=1, max_length=64)] = Field(default="us-east-1", description="Region.")
     path_style: bool = Field(
-        default=True, description="Bucket in the path rather than in the host name; most own servers need it."
+        default=True,
+        description="Put the bucket into the path instead of the host name; most self-hosted servers need it.",
     )
     ca_bundle: KeyRef | None = Field(
-        default=None, description="Certificates (PEM) that the endpoint is checked against."
+        default=None, description="CA certificates (PEM) that the endpoint's certificate is verified against."
     )
     server_side_encryption: ServerSideEncryption | None = Field(default=None, description="Encryption by the store.")
     credentials_secret_ref: LocalRef | None = Field(
         default=None,
-        description="Secret with the keys `accessKeyId` and `secretAccessKey`; without it the service account's workload identity.",
+        description="Secret with the keys `accessKeyId` and `secretAccessKey`; without it the service account's workload identity is used.",
     )
 
     model_config = ConfigDict(json_schema_extra=validations(immutable("bucket"), immutable("prefix")))
@@ -67,7 +68,7 @@ class Claim(Model):
 
 
 class SnapshotStoreSpec(Model):
-    """Where artifacts live. What is stored stays where it is: the place cannot be changed afterwards."""
+    """Where artifacts are stored. Stored data is never moved: bucket, prefix and claim cannot be changed."""
 
     s3: S3 | None = Field(default=None, description="A bucket.")
     claim: Claim | None = Field(default=None, description="A volume claim.")
@@ -94,7 +95,7 @@ class SnapshotStoreStatus(StatusModel):
     """Observed state."""
 
     observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
+        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
         default=None, description="Summary of the conditions."
@@ -102,13 +103,13 @@ class SnapshotStoreStatus(StatusModel):
     conditions: Conditions = ()
     store_id: str | None = Field(
         default=None,
-        description="Written into the store at first use; the same store has the same id everywhere.",
+        description="Id written into the store at first use; the same store has the same id everywhere.",
     )
-    url: str | None = Field(default=None, description="`s3://bucket/prefix` or `claim://name/path`, for people.")
+    url: str | None = Field(default=None, description="`s3://bucket/prefix` or `claim://name/path`.")
     checksums: Literal["Server", "ReadBack"] | None = Field(
         default=None,
-        description="Who checks the SHA-256 of what is written: the store itself, or a read after each write.",
+        description="What checks the SHA-256 of written data: the store itself, or a read after each write.",
     )
     probed_generation: int | None = Field(default=None, description="metadata.generation that was probed.")
     last_probe_time: Timestamp | None = Field(default=None, description="When the last probe ended.")
-    warnings: tuple[str, ...] = Field(default=(), description="What does not stand in the way, but should be known.")
+    warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")

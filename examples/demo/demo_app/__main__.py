@@ -1,4 +1,4 @@
-"""``python3 -m demo_app COMMAND``. Exit code 0: done, all well; 1: something is missing or wrong; 2: it could not be looked at."""
+"""``python3 -m demo_app COMMAND``. Exit code 0: done, all well; 1: something is missing or wrong; 2: it could not be checked."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ examples:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parses, runs, and turns known errors into words."""
+    """Parses and runs; prints known errors as messages. Returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "load":
@@ -59,7 +59,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _init(settings: Settings, options: argparse.Namespace) -> int:
-    """Tables and folders; does nothing to what is there."""
+    """Creates missing tables and folders; changes nothing that exists."""
     (settings.filestore / CHECKLIST).mkdir(parents=True, exist_ok=True)
     with connect_within(settings, options.wait) as connection:
         create_schema(connection)
@@ -143,27 +143,29 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--filestore", type=Path, metavar="FOLDER", help="the filestore (DEMO_FILESTORE)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    init = commands.add_parser("init", parents=[where], help="make tables and folders; changes nothing that is there")
+    init = commands.add_parser(
+        "init", parents=[where], help="create missing tables and folders; changes nothing that exists"
+    )
     serve = commands.add_parser("serve", parents=[where], help="the web process: a page, an API, /healthz, /readyz")
     serve.add_argument("--host", default="0.0.0.0", help="address to listen on (%(default)s)")  # noqa: S104
     serve.add_argument("--port", type=int, help="port to listen on (DEMO_PORT, 8080)")
-    serve.add_argument("--init", action="store_true", help="make tables and folders first where they are not there")
+    serve.add_argument("--init", action="store_true", help="create missing tables and folders first")
     for command in (init, serve):
         command.add_argument("--wait", type=float, default=60, help="seconds to wait for the server (%(default)s)")
 
     check = commands.add_parser(
-        "check", parents=[where], help="every row's file there, whole and right? JSON on stdout"
+        "check", parents=[where], help="check that every row's file exists and has the right content; JSON on stdout"
     )
-    check.add_argument("--threads", type=int, default=4, help="files read at once (%(default)s)")
+    check.add_argument("--threads", type=int, default=4, help="files read concurrently (%(default)s)")
     gc = commands.add_parser("gc", parents=[where], help="collect garbage, as Odoo does")
-    gc.add_argument("--all", action="store_true", help="look at every file, not only at those on the checklist")
-    commands.add_parser("damage", parents=[where], help="delete most orders and many files: what a rollback is for")
+    gc.add_argument("--all", action="store_true", help="check every file, not only those on the checklist")
+    commands.add_parser("damage", parents=[where], help="delete most orders and many files: what a rollback repairs")
 
     load = commands.add_parser("load", parents=[where], help="place and delete orders, collect garbage; JSON lines")
     load.add_argument("--url", help="the web process; without it the database and filestore are written to directly")
     load.add_argument("--seconds", type=float, default=60, help="how long (%(default)s)")
-    load.add_argument("--rate", type=float, default=50, help="writes a second, all writers together (%(default)s)")
-    load.add_argument("--writers", type=int, default=4, help="writers at once (%(default)s)")
+    load.add_argument("--rate", type=float, default=50, help="writes per second of all writers together (%(default)s)")
+    load.add_argument("--writers", type=int, default=4, help="concurrent writers (%(default)s)")
     load.add_argument("--burst", type=int, default=0, help="orders placed first, as fast as possible (%(default)s)")
     load.add_argument("--delete-share", type=float, default=0.25, help="writes that delete a draft (%(default)s)")
     load.add_argument(

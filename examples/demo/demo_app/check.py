@@ -1,4 +1,4 @@
-"""Is every attachment that the database names there, whole and right? Reads every byte.
+"""Checks that every attachment that the database names exists with the right content. Reads every byte.
 
 Works on the live database under load and on a restored copy beside it: what looks missing is looked at again, because a row may be
 deleted, and its file collected, between reading the one and the other.
@@ -29,7 +29,7 @@ class Fault:
 
 @dataclass
 class CheckReport:
-    """What was looked at and what is wrong."""
+    """What was checked and what is wrong."""
 
     database: str
     rows: int = 0
@@ -68,7 +68,7 @@ Row = tuple[int, str, int, str]
 
 
 def check(connection: Connection, filestore: Filestore, *, threads: int = 4) -> CheckReport:
-    """Looks at every row. Raises psycopg.Error where the database cannot be read."""
+    """Checks every row. Raises psycopg.Error if the database cannot be read."""
     report = CheckReport(database=connection.info.dbname)
     suspects: list[int] = []
     seen: set[str] = set()
@@ -107,11 +107,11 @@ def _rows(connection: Connection, report: CheckReport) -> Iterator[list[Row]]:
 
 
 def _again(connection: Connection, filestore: Filestore, ids: Sequence[int]) -> list[Fault]:
-    """The faults of those rows that are still there, in a transaction that sees them as they are now."""
+    """The faults of the rows that still exist, in a transaction that sees their current state."""
     if not ids:
         return []
     with connection.transaction():
-        # Holds garbage collection off while the files are looked at: what a row names now must be there now.
+        # Pauses garbage collection while the files are checked: the file of a current row must exist now.
         connection.execute("LOCK ir_attachment IN ROW EXCLUSIVE MODE")
         rows = connection.execute(f"{_SELECT} AND id = ANY(%s) ORDER BY id", [list(ids)]).fetchall()
         found = (examine(filestore, (r[0], r[1], r[2], r[3])) for r in rows)
@@ -119,7 +119,7 @@ def _again(connection: Connection, filestore: Filestore, ids: Sequence[int]) -> 
 
 
 def examine(filestore: Filestore, row: Row) -> Fault | None:
-    """None where the row's file is there, of the right size, and its SHA-1 is both its name and the row's checksum."""
+    """The row's fault. None if the file exists, has the right size, and its SHA-1 is both its name and the row's checksum."""
     row_id, fname, size, checksum = row
     if fname != f"{checksum[:2]}/{checksum}":
         return Fault(row_id, fname, "name", f"the row's checksum is {checksum}")

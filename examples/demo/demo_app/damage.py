@@ -1,4 +1,4 @@
-"""What goes wrong in real life: a script that deletes orders, and someone who tidies up the filestore by hand."""
+"""Realistic damage: a script deletes orders, and files are removed from the filestore by hand."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class DamageReport:
 
 
 def damage(connection: Connection, filestore: Filestore) -> DamageReport:
-    """Deletes two of three orders with their attachments' rows, and every second file of those that are left, without asking anybody."""
+    """Deletes two of three orders with their attachments' rows, and every second file of the remaining ones."""
     with connection.transaction():
         attachments = connection.execute(
             "DELETE FROM ir_attachment WHERE res_model = 'sale.order' AND res_id %% 3 <> 0 RETURNING store_fname", []

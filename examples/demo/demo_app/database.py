@@ -1,4 +1,4 @@
-"""Connections, a small pool that survives a database being switched away, and the tables."""
+"""Connections, a small pool that survives a switchover of the database, and the tables."""
 
 import secrets
 import threading
@@ -66,7 +66,7 @@ def connect(settings: Settings) -> Connection:
 
 
 def connect_within(settings: Settings, seconds: float) -> Connection:
-    """A connection, tried again until the deadline (seconds): at the first start the server may come later."""
+    """A connection, retried until the deadline (seconds): at the first start the server may start later."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -78,7 +78,7 @@ def connect_within(settings: Settings, seconds: float) -> Connection:
 
 
 def create_schema(connection: Connection) -> None:
-    """Makes the tables and parameters that are not there yet."""
+    """Creates the missing tables and parameters."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
         connection.execute(SCHEMA)
@@ -94,7 +94,7 @@ class PoolTimeoutError(psycopg.OperationalError):
 
 
 class Pool:
-    """A few connections, each looked at before it is handed out: a switch ends them all, and the next one must be new."""
+    """A few connections, each tested before use: a switchover ends them all, and the next one must be new."""
 
     def __init__(self, open_connection: Callable[[], Connection], size: int = 8) -> None:
         self._open = open_connection
@@ -104,7 +104,7 @@ class Pool:
 
     @contextmanager
     def connection(self, wait: float = 5.0) -> Iterator[Connection]:
-        """One connection for the block; raises psycopg.OperationalError where none can be had."""
+        """One connection for the block; raises psycopg.OperationalError if none is available."""
         if not self._slots.acquire(timeout=wait):
             raise PoolTimeoutError(f"all connections were in use for {wait:.0f} s; try again")
         try:

@@ -1,7 +1,7 @@
 """The filestore, byte for byte as Odoo's ``ir_attachment`` keeps it.
 
 ``<root>/<sha1[:2]>/<sha1>`` is written in place, without a temporary file and without fsync; then an empty file in
-``<root>/checklist/<sha1[:2]>/<sha1>`` asks garbage collection to look whether a row names it. Source: the methods ``_file_write``,
+``<root>/checklist/<sha1[:2]>/<sha1>`` asks garbage collection to check whether a row names it. Source: the methods ``_file_write``,
 ``_mark_for_gc`` and ``_gc_file_store`` of ``odoo/addons/base/models/ir_attachment.py``.
 """
 
@@ -14,7 +14,7 @@ CHECKLIST = "checklist"
 
 
 class ContentDiffersError(Exception):
-    """A file of that name is there with other content: another writer is at it, or it was torn by a crash."""
+    """A file of that name exists with other content: another writer is writing it, or a crash tore it."""
 
 
 def sha1(data: bytes) -> str:
@@ -29,11 +29,11 @@ class Filestore:
         self.root = root
 
     def path(self, fname: str) -> Path:
-        """Where ``xx/sha1`` lies."""
+        """The path of ``xx/sha1``."""
         return self.root / fname
 
     def write(self, data: bytes) -> str:
-        """Writes the content where it is not there yet; returns ``xx/sha1``.
+        """Writes the content if it does not exist yet; returns ``xx/sha1``.
 
         Called between the row's INSERT and COMMIT: the row's lock keeps garbage collection out. Raises ContentDiffersError
         where Odoo raises its UserError, and OSError (Odoo logs that and commits a row without a file: not copied).
@@ -65,7 +65,7 @@ class Filestore:
         return {f"{entry.parent.name}/{entry.name}": entry for entry in root.glob("*/*")}
 
     def unlink(self, fname: str) -> bool:
-        """Removes a file; False where it was gone already."""
+        """Removes a file; False if it did not exist."""
         try:
             self.path(fname).unlink()
         except FileNotFoundError:
@@ -73,14 +73,14 @@ class Filestore:
         return True
 
     def size(self, fname: str) -> int | None:
-        """Bytes of a file; None where it is not there."""
+        """Size of a file in bytes; None if it does not exist."""
         try:
             return self.path(fname).stat().st_size
         except FileNotFoundError:
             return None
 
     def names(self) -> Iterator[str]:
-        """Every ``xx/sha1`` that lies there, whether a row names it or not."""
+        """Every stored ``xx/sha1``, whether a row names it or not."""
         try:
             folders = [e.name for e in os.scandir(self.root) if len(e.name) == 2 and e.is_dir()]
         except FileNotFoundError:
@@ -89,10 +89,10 @@ class Filestore:
             try:
                 yield from (f"{folder}/{e.name}" for e in os.scandir(self.root / folder))
             except FileNotFoundError:
-                continue  # removed meanwhile
+                continue  # removed since it was listed
 
     def usable(self) -> str | None:
-        """None where files can be written; otherwise what is wrong."""
+        """None if files can be written; else what is wrong."""
         if not self.root.is_dir():
             return f"{self.root} is not a folder: run `demo_app init`, and mount the claim"
         if not os.access(self.root, os.R_OK | os.W_OK | os.X_OK):

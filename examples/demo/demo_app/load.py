@@ -1,4 +1,4 @@
-"""The load generator: writers that place and delete orders, garbage collection, and a look at whether the application answers.
+"""The load generator: writers that place and delete orders, garbage collection, and a probe of whether the application answers.
 
 Bounded in time and rate, and seeded: the same seed gives the same orders in the same order for each writer. Events are JSON lines.
 """
@@ -24,7 +24,7 @@ _SHARED = 12
 #: Orders a writer remembers as its own drafts.
 _REMEMBER = 200
 _PROBE_SECONDS = 0.05
-#: A probe that takes longer counts as no answer: connecting to a pod that is gone may hang for many seconds.
+#: A probe that takes longer counts as no answer: connecting to a deleted pod may hang for many seconds.
 PROBE_TIMEOUT = 1.0
 _PROGRESS_SECONDS = 5.0
 #: After a failed write a writer waits this long, so that an outage makes no busy loop.
@@ -46,7 +46,7 @@ class LoadPlan:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a figure is out of bounds."""
+        """Raises ValueError if a figure is out of bounds."""
         if not 0 < self.seconds <= 86400:
             raise ValueError("seconds: more than 0, a day at most")
         if not 0 < self.rate <= 5000:
@@ -70,7 +70,7 @@ class LoadReport:
     attachments: int = 0
     bytes: int = 0
     deleted: int = 0
-    gone: int = 0  # drafts that were no longer there to delete
+    gone: int = 0  # drafts that no longer existed
     gc_runs: int = 0
     gc_removed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -92,7 +92,7 @@ def content(rng: random.Random, plan: LoadPlan) -> bytes:
 
 
 class Pacer:
-    """Hands out slots at a rate; what was missed in an outage is not made up for."""
+    """Hands out slots at a rate. Slots missed in an outage are not made up."""
 
     def __init__(self, rate: float) -> None:
         self._interval = 1.0 / rate
@@ -100,7 +100,7 @@ class Pacer:
         self._next = time.monotonic()
 
     def wait(self, stop: threading.Event) -> bool:
-        """Waits for the next slot; False where it is time to end."""
+        """Waits for the next slot; False when the run ends."""
         with self._lock:
             self._next = max(self._next, time.monotonic() - 10 * self._interval) + self._interval
             due = self._next

@@ -1,4 +1,4 @@
-"""The page: everything is rendered here; the script only fetches the inner part again, draws a line and counts downtime."""
+"""The page. Everything is rendered here; the script only refreshes the inner part, draws a line and counts downtime."""
 
 from html import escape
 from typing import Any
@@ -35,7 +35,7 @@ svg { display: block; width: 100%; height: 72px; } polyline { fill: none; stroke
 #chart { margin-top: 12px; }
 """
 
-# The page stays open while the application is stopped: it says for how long, and goes on by itself.
+# The page stays open while the application is stopped: it shows for how long, and continues automatically.
 _SCRIPT = """
 "use strict";
 const part = document.getElementById("part"), live = document.getElementById("live");
@@ -98,7 +98,7 @@ def render(state: dict[str, Any], nonce: str) -> str:
 
 
 def render_part(state: dict[str, Any]) -> str:
-    """What is fetched again every second."""
+    """The part that is refreshed every second."""
     orders, attachments, filestore = state["orders"], state["attachments"], state["filestore"]
     missing = attachments["missing"]
     return f"""{_provenance(state["database"])}
@@ -119,9 +119,9 @@ def _provenance(database: dict[str, Any]) -> str:
         origin = f'brought back by <b class="good">rollback {escape(database["rollback_id"][:8])}</b>'
     else:
         origin = "never rolled back"
-    words = {"previous": "the one before, kept for undo", "restored": "being restored, not live yet"}
+    labels = {"previous": "the one before, kept for undo", "restored": "being restored, not live yet"}
     beside = "".join(
-        f' · beside it <b class="warn">{escape(b["name"])}</b> ({words[b["kind"]]}{_size_of(b)})'
+        f' · beside it <b class="warn">{escape(b["name"])}</b> ({labels[b["kind"]]}{_size_of(b)})'
         for b in database["beside"]
     )
     size = _bytes(database["size_bytes"])

@@ -22,7 +22,7 @@ CONNECT_TIMEOUT = 3
 
 
 class SettingsError(Exception):
-    """The settings do not lead to the data; the message says which to set."""
+    """A setting is missing or wrong; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Raises SettingsError where the filestore is not given."""
+        """Raises SettingsError if no filestore is set."""
         filestore = environ.get("DEMO_FILESTORE")
         if not filestore:
             raise SettingsError("DEMO_FILESTORE is not set: give the folder of the filestore (or --filestore)")
@@ -55,7 +55,7 @@ class Settings:
         )
 
     def connection_parameters(self) -> dict[str, str]:
-        """Keyword arguments for psycopg.connect; read anew each time, so that a rotated password is taken.
+        """Keyword arguments for psycopg.connect; read again each time, so that a rotated password is used.
 
         Raises SettingsError where the Secret's folder lacks a key.
         """

@@ -15,7 +15,7 @@ from psycopg import errors, sql
 from .database import Connection
 from .filestore import Filestore, sha1
 
-#: Seconds that garbage collection waits for writers before it gives up until its next turn. As Odoo's.
+#: Seconds that garbage collection waits for writers before it gives up until its next run. As in Odoo.
 GC_LOCK_TIMEOUT = 10.0
 #: Names asked for in one query.
 _CHUNK = 1000
@@ -27,7 +27,7 @@ OrderState = Literal["draft", "sale"]
 
 
 class GarbageCollectionBusyError(Exception):
-    """The lock was not had in time; nothing was removed, and the next turn tries again."""
+    """The lock was not acquired in time. Nothing was removed; the next run retries."""
 
 
 class OrderConfirmedError(Exception):
@@ -114,7 +114,7 @@ def place_order(
 
 
 def delete_order(connection: Connection, filestore: Filestore, order_id: int) -> bool:
-    """Deletes a draft and its attachments' rows; the files go with the next garbage collection. False where there is none.
+    """Deletes a draft and its attachments' rows; the files go with the next garbage collection. False if there is none.
 
     Raises OrderConfirmedError for a confirmed one.
     """

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from .database import Connection
 from .filestore import Filestore
 
-#: How long a count of missing files is good for (seconds), and how many times its own duration at least.
+#: How long a count of missing files is valid (seconds), and at least how many times its own duration.
 _SCAN_TTL = 2.0
 _SCAN_SHARE = 10.0
 _NEWEST = 8
@@ -19,7 +19,7 @@ _NEWEST = 8
 
 @dataclass(frozen=True)
 class Scan:
-    """Files that rows name and that are not there, or not of the row's size."""
+    """Files that rows name and that are missing, or have the wrong size."""
 
     missing: int
     examples: tuple[str, ...]
@@ -28,7 +28,7 @@ class Scan:
 
 
 class Scanner:
-    """Counts missing files; at most one count at a time, and not more often than they are worth."""
+    """Counts missing files; at most one count at a time, cached in proportion to its cost."""
 
     def __init__(self, filestore: Filestore) -> None:
         self._filestore = filestore
@@ -37,7 +37,7 @@ class Scanner:
         self._valid_until = 0.0
 
     def scan(self, connection: Connection) -> Scan:
-        """A count that is a few seconds old at most."""
+        """A count that is at most a few seconds old."""
         with self._lock:
             if self._last is None or time.monotonic() >= self._valid_until:
                 started = time.monotonic()
@@ -112,7 +112,7 @@ def gather(connection: Connection, filestore: Filestore, scanner: Scanner, title
 
 
 def provenance(connection: Connection) -> dict[str, Any]:
-    """Which database this is, which rollback brought it here, and which databases stand beside it.
+    """Which database this is, which rollback brought it here, and which databases exist beside it.
 
     A restored database says ``ocore.rollback_id=<id>`` in its comment; the previous one is kept as ``<name>_prev_<id>`` for undo, and
     while a restore runs there is a ``<name>_rb_<id>``.

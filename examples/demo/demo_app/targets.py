@@ -21,7 +21,7 @@ HTTP_TIMEOUT = 15.0
 
 
 class TargetError(Exception):
-    """The write did not happen (or nobody knows); `kind` is what the report counts it under."""
+    """The write failed, or its result is unknown. `kind` is the category in the report."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class Target(Protocol):
         """Places an order; its id."""
 
     def delete(self, order_id: int) -> bool:
-        """Deletes a draft; False where there is no such draft any more (a rollback took it away, or confirmed another)."""
+        """Deletes a draft; False if the draft does not exist any more (a rollback removed it, or its id belongs to a confirmed order)."""
 
     def collect(self) -> int:
         """Collects garbage; the number of files removed."""
@@ -81,7 +81,7 @@ class DirectTarget:
 
 
 class HttpTarget:
-    """The web process, over kept connections, one a thread."""
+    """The web process, over persistent connections, one per thread."""
 
     def __init__(self, url: str, timeout: float = HTTP_TIMEOUT) -> None:
         parts = urlsplit(url)
@@ -121,7 +121,7 @@ class HttpTarget:
         return int(answer["removed"])
 
     def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
-        """Status and JSON of one request. Raises TargetError where there was no answer."""
+        """Status and JSON of one request. Raises TargetError if there was no answer."""
         connection: HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = HTTPConnection(*self._address, timeout=self._timeout)

@@ -63,7 +63,7 @@ class App:
             return state.gather(connection, self.filestore, self._scanner, self.settings.title)
 
     def ready(self) -> str | None:
-        """None where the database answers and the filestore can be written, else what is wrong."""
+        """None if the database answers and the filestore can be written; else what is wrong."""
         problem = self.filestore.usable()
         if problem is not None:
             return problem
@@ -81,7 +81,7 @@ class App:
 
 
 class Server(ThreadingHTTPServer):
-    """Counts the requests that run, so that it can end as soon as they have."""
+    """Counts running requests, so that the server can stop as soon as they have ended."""
 
     daemon_threads = True
     block_on_close = False
@@ -111,7 +111,7 @@ class Server(ThreadingHTTPServer):
             self._changed.wait_for(lambda: self._running == 0, timeout=seconds)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that went away are no news."""
+        """Ignores clients that disconnected."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -251,7 +251,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.content)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Only what went wrong is worth a line; see log_error."""
+        """Logs nothing: only errors are logged, by log_error."""
 
 
 def _json(status: HTTPStatus, data: Any) -> Answer:

@@ -12,12 +12,12 @@ from .steps import BUILD_SECONDS, Demo, clean
 
 _DESCRIPTION = """\
 A snapshot and a rollback of a running application on a local cluster: brings the cluster up, installs the operator, starts a shop
-whose customers keep writing, takes a snapshot, destroys data, rolls back and shows that all is back. Can be run again and again.
-OCORE_CLUSTER names the cluster (default: ocore), CLUSTER=kind takes kind. More in docs/demo.md."""
+whose customers keep writing, takes a snapshot, destroys data, rolls back and checks that all data is back. Can be repeated.
+OCORE_CLUSTER names the cluster (default: ocore), CLUSTER=kind uses kind. Details: docs/demo.md."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: all is back. 1: a step failed, and it was said what to look at."""
+    """Exit code 0: all data is back. 1: a step failed; the output names commands that show details. 130: interrupted."""
     parser = argparse.ArgumentParser(
         prog="examples/demo/run", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.clean:
             env = cluster_environment()
             if env is None:
-                output.say("There is no cluster that runs, and so nothing to remove.")
+                output.say("No cluster is running: there is nothing to remove.")
                 return 0
             clean(output, Kube(env, plain=True))
             return 0
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _explain(output, failure, kube)
         return 1
     except KeyboardInterrupt:
-        output.say("\nstopped; running it again goes on from what is there", "yellow")
+        output.say("\ninterrupted; run it again to continue", "yellow")
         return 130
     return 0
 
@@ -54,7 +54,7 @@ def _cluster(output: Output) -> Kube:
             raise StepFailed(f"localcluster/cluster {command} failed; see above", "localcluster/cluster status")
     env = cluster_environment()
     if env is None:
-        raise StepFailed("the cluster is up, but says nothing of itself", "localcluster/cluster env")
+        raise StepFailed("the cluster is up, but `localcluster/cluster env` fails", "localcluster/cluster env")
     return Kube(with_plugin(env), plain=not output.live)
 
 
@@ -63,9 +63,9 @@ def _story(output: Output, demo: Demo) -> None:
     demo.operator()
     output.heading("The application: PostgreSQL, an S3 store, a shop")
     demo.application()
-    output.heading("Customers place orders with attachments, delete drafts; garbage is collected")
+    output.heading("Customers place orders with attachments and delete drafts; garbage is collected")
     demo.load()
-    output.heading("A snapshot, while they go on")
+    output.heading("A snapshot, while the customers continue")
     mark = demo.snapshot()
     output.heading("Something goes wrong")
     demo.damage()
@@ -83,14 +83,14 @@ def _explain(output: Output, failure: StepFailed, kube: Kube | None) -> None:
     if kube is not None:
         _print_surroundings(output, kube)
     if failure.look_at:
-        output.say('\nLook at (after `eval "$(localcluster/cluster env)"`):')
+        output.say('\nCommands that show details (after `eval "$(localcluster/cluster env)"`):')
         for command in failure.look_at:
             output.say(f"  {command}")
-    output.say("\nWhat was made is left as it is: run it again to go on, or `make demo-clean` to remove it.")
+    output.say("\nNothing was removed: run it again to continue, or `make demo-clean` to remove it.")
 
 
 def _print_surroundings(output: Output, kube: Kube) -> None:
-    """Pods, the latest events and the operator's last words: best effort, the failure itself was printed."""
+    """Prints pods, the latest events and the operator's last log lines. Best effort: the failure itself is printed already."""
     for command in (
         ("kubectl", "-n", NAMESPACE, "get", "pods,jobs,oenv,ostore,osnap,orb"),
         ("kubectl", "-n", NAMESPACE, "events", "--types=Warning"),

@@ -1,4 +1,4 @@
-"""What is measured and compared: states of the application, times of an operation, downtime. Pure but for the Kube it is given."""
+"""What is measured and compared: states of the application, times of an operation, downtime. All I/O goes through Kube."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from .kube import Kube
-from .output import Look, Output, StepFailed
+from .output import Observation, Output, StepFailed
 
 Object = dict[str, Any]
-#: An order with a smaller id may be committed after one with a larger: what is compared ends this many ids before the last.
+#: An order with a smaller id may be committed after one with a larger id. So the comparison ends this many ids before the last.
 _MARGIN = 100
 
 
@@ -19,7 +19,7 @@ _FIGURES: tuple[tuple[str, Callable[[Object], str]], ...] = (
     ("revenue", lambda s: f"€ {float(s['orders']['revenue']):,.2f}"),
     ("attachments", lambda s: f"{s['attachments']['count']:,}"),
     ("missing files", lambda s: f"{s['attachments']['missing']:,}"),
-    ("brought back by", lambda s: (s["database"]["rollback_id"] or "-")[:8]),
+    ("restored by", lambda s: (s["database"]["rollback_id"] or "-")[:8]),
 )
 
 
@@ -31,7 +31,7 @@ def show_state(output: Output, title: str, states: dict[str, Object]) -> None:
 
 @dataclass(frozen=True)
 class Mark:
-    """What must be back afterwards: the confirmed orders up to an id. Nobody but the damage deletes a confirmed order."""
+    """What must exist after the rollback: the confirmed orders up to an id. Only the damage deletes a confirmed order."""
 
     up_to: int
     confirmed: int
@@ -50,22 +50,22 @@ class Mark:
 
 
 def status_of(kube: Kube, kind: str, name: str) -> Object:
-    """An operation's status. Raises StepFailed where it is gone."""
+    """An operation's status. Raises StepFailed if the object was deleted."""
     obj = kube.get(kind, name)
     if obj is None:
-        raise StepFailed(f"{kind} {name} is gone: somebody deleted it")
+        raise StepFailed(f"{kind} {name} does not exist any more: it was deleted")
     return dict(obj.get("status", {}))
 
 
 def seconds_between(status: Object, start: str, end: str) -> float | None:
-    """Between two times of a status; None where one is not there."""
+    """Seconds between two times of a status; None if one is missing."""
     if not status.get(start) or not status.get(end):
         return None
     return (datetime.fromisoformat(status[end]) - datetime.fromisoformat(status[start])).total_seconds()
 
 
 def outages_since(kube: Kube, time: str) -> list[Object]:
-    """Downtimes at the HTTP port that the load generator has measured, from that time (RFC 3339) on."""
+    """Downtimes at the HTTP port that the load generator measured since that time (RFC 3339)."""
     since = datetime.fromisoformat(time)
     return [
         event
@@ -77,11 +77,11 @@ def outages_since(kube: Kube, time: str) -> list[Object]:
 def wait_for_outage(output: Output, kube: Kube, time: str) -> float:
     """Seconds from the first failed to the first good request around the switch."""
 
-    def look() -> Look:
+    def observe() -> Observation:
         found = outages_since(kube, time)
-        return Look(bool(found), f"{sum(o['seconds'] for o in found):.1f} s" if found else "not answering yet")
+        return Observation(bool(found), f"{sum(o['seconds'] for o in found):.1f} s" if found else "not answering yet")
 
-    output.wait("downtime at the HTTP port", look, 60, "kubectl -n demo logs job/load")
+    output.wait("downtime at the HTTP port", observe, 60, "kubectl -n demo logs job/load")
     return float(sum(o["seconds"] for o in outages_since(kube, time)))
 
 

@@ -1,4 +1,4 @@
-"""The local cluster, by kubectl and helm. Never any other cluster than the one that localcluster/cluster made."""
+"""The local cluster, through kubectl and helm. Never a cluster that localcluster/cluster did not create."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 
 def cluster_environment() -> dict[str, str] | None:
-    """KUBECONFIG and PATH of the local cluster; None where it does not run."""
+    """KUBECONFIG and PATH of the local cluster; None if it does not run."""
     script = 'set -e; exports=$("$0" env); eval "$exports"; env -0'
     done = subprocess.run(["bash", "-c", script, str(CLUSTER)], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode != 0:
@@ -29,7 +29,7 @@ def cluster_environment() -> dict[str, str] | None:
 
 
 def fingerprint(*paths: str) -> str:
-    """Of the files that an image is made of: pods are replaced where it changes, though the tag stays `dev`."""
+    """Digest of an image's files. A change replaces the pods, though the image tag stays `dev`."""
     digest = hashlib.sha256()
     files = [
         f for p in paths for f in sorted((REPOSITORY / p).rglob("*")) if f.is_file() and "__pycache__" not in f.parts
@@ -40,7 +40,7 @@ def fingerprint(*paths: str) -> str:
 
 
 class Kube:
-    """Commands against the cluster. Every one has a deadline; a failure is StepFailed with what the command said."""
+    """Commands against the cluster. Each has a deadline; a failure raises StepFailed with the command's output."""
 
     def __init__(self, env: dict[str, str], *, plain: bool) -> None:
         self.env = {**env, **({"TERM": "dumb", "NO_COLOR": "1"} if plain else {})}
@@ -52,24 +52,24 @@ class Kube:
                 command, env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise StepFailed(f"{' '.join(command[:6])} …: no end after {timeout:.0f} s") from error
+            raise StepFailed(f"{' '.join(command[:6])} …: not finished after {timeout:.0f} s") from error
         if done.returncode not in ok:
             raise StepFailed(f"{' '.join(command[:8])}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
     def show(self, *command: str, timeout: float) -> int:
-        """Runs with its output on the terminal; the exit code."""
+        """Runs the command with its output on the terminal. Returns its exit code."""
         try:
             return subprocess.run(command, env=self.env, timeout=timeout, check=False).returncode
         except subprocess.TimeoutExpired as error:
-            raise StepFailed(f"{' '.join(command[:6])}: no end after {timeout:.0f} s") from error
+            raise StepFailed(f"{' '.join(command[:6])}: not finished after {timeout:.0f} s") from error
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """kubectl in the demo's namespace."""
         return self.run("kubectl", "-n", NAMESPACE, *arguments, stdin=stdin, timeout=timeout)
 
     def get(self, kind: str, name: str) -> Object | None:
-        """An object; None where there is none."""
+        """An object; None if it does not exist."""
         text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
         return dict(json.loads(text)) if text.strip() else None
 
@@ -86,7 +86,7 @@ class Kube:
     def app(self, path: str) -> Any:
         """JSON of the application's API, through the API server's own proxy: no port needs to be forwarded.
 
-        Raises Unavailable where it does not answer.
+        Raises Unavailable if it does not answer.
         """
         try:
             raw = f"/api/v1/namespaces/{NAMESPACE}/services/shop:http/proxy{path}"
@@ -100,7 +100,7 @@ class Kube:
         return json.loads(self.run(*command, timeout=timeout, ok=ok))
 
     def load_events(self) -> list[Object]:
-        """What the load generator has said so far."""
+        """The load generator's log lines so far."""
         lines = self.kubectl("logs", "job/load").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 

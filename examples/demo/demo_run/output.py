@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-#: Seconds between two looks.
+#: Seconds between two observations.
 _INTERVAL = 1.0
-#: Without a terminal, a wait whose words do not change says so again after this many seconds.
+#: Without a terminal, an unchanged message is printed again after this many seconds.
 _REMIND = 20.0
 
 
 class StepFailed(Exception):
-    """A step did not work; the message says what happened, `look_at` holds commands that tell more."""
+    """A step failed. The message says what happened; `look_at` holds commands that show details."""
 
     def __init__(self, message: str, *look_at: str) -> None:
         super().__init__(message)
@@ -23,15 +23,15 @@ class StepFailed(Exception):
 
 
 class Unavailable(StepFailed):
-    """It did not answer just now; a wait looks again."""
+    """No answer at the moment; a wait retries."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a wait saw: whether it is over, and words for people."""
+class Observation:
+    """What a wait observed: whether it is done, and a message."""
 
     done: bool
-    words: str
+    message: str
 
 
 class Output:
@@ -56,43 +56,43 @@ class Output:
         self.console.print(Text(text, style=style))
 
     def good(self, text: str) -> None:
-        """Something has been shown to hold."""
+        """Prints a result that was verified."""
         self.say(f"✓ {text}", "green")
 
-    def wait(self, what: str, look: Callable[[], Look], seconds: float, *look_at: str) -> None:
-        """Looks every second until it is over. Raises StepFailed at the deadline with the last words."""
+    def wait(self, what: str, observe: Callable[[], Observation], seconds: float, *look_at: str) -> None:
+        """Observes every second until it is done. Raises StepFailed with the last message after `seconds`."""
         started = time.monotonic()
         if not self.live:
             self.say(f"waiting for {what}")
-            seen = self._poll(look, seconds, self._lines())
+            seen = self._poll(observe, seconds, self._lines())
         else:
             with self.console.status(Text(f"waiting for {what}")) as status:
-                seen = self._poll(look, seconds, lambda words, _: status.update(Text(f"{what}: {words}")))
+                seen = self._poll(observe, seconds, lambda message, _: status.update(Text(f"{what}: {message}")))
         if not seen.done:
-            raise StepFailed(f"{what}: not within {seconds:.0f} s; last seen: {seen.words}", *look_at)
-        self.good(f"{what}: {seen.words} ({time.monotonic() - started:.1f} s)")
+            raise StepFailed(f"{what}: not done within {seconds:.0f} s; last message: {seen.message}", *look_at)
+        self.good(f"{what}: {seen.message} ({time.monotonic() - started:.1f} s)")
 
     @staticmethod
-    def _poll(look: Callable[[], Look], seconds: float, show: Callable[[str, float], None]) -> Look:
+    def _poll(observe: Callable[[], Observation], seconds: float, show: Callable[[str, float], None]) -> Observation:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                seen = look()
+                seen = observe()
             except Unavailable as error:
-                seen = Look(False, str(error))
+                seen = Observation(False, str(error))
             if seen.done or time.monotonic() >= deadline:
                 return seen
-            show(seen.words, time.monotonic())
+            show(seen.message, time.monotonic())
             time.sleep(_INTERVAL)
 
     def _lines(self) -> Callable[[str, float], None]:
         last, said = "", 0.0
 
-        def show(words: str, now: float) -> None:
+        def show(message: str, now: float) -> None:
             nonlocal last, said
-            if words != last or now - said >= _REMIND:
-                self.say(f"  {words}")
-                last, said = words, now
+            if message != last or now - said >= _REMIND:
+                self.say(f"  {message}")
+                last, said = message, now
 
         return show
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from .evidence import Mark, duration, seconds_between, show_state, status_of, wait_for_outage
 from .kube import NAMESPACE, OPERATOR_NAMESPACE, RELEASE, REPOSITORY, Kube, Object, fingerprint
-from .output import Look, Output, StepFailed
+from .output import Observation, Output, StepFailed
 
-#: Orders that the load generator places at once, before it goes on at its rate (load.yaml).
+#: Orders that the load generator places at once, before it continues at its rate (load.yaml).
 _BURST = 600
 #: The first build of the cluster takes minutes.
 BUILD_SECONDS = 3600.0
 _OPERATION_SECONDS = 900
-#: How long the previous database is kept: long enough to look at it, short enough not to pile up.
+#: Seconds that the previous database is kept: long enough to inspect it, short enough not to pile up.
 _UNDO_SECONDS = 900
 DEMO = REPOSITORY / "examples/demo"
 
@@ -52,7 +52,7 @@ class Demo:
         )
 
     def application(self) -> None:
-        """PostgreSQL, an S3 server, the shop, and what the operator is told of them."""
+        """PostgreSQL, an S3 server, the shop, and the SnapshotStore and Environment that describe them."""
         self.output.say("kubectl apply -f examples/demo/manifests/")
         build = fingerprint("examples/demo/demo_app", "requirements/demo.txt")
         files = sorted((DEMO / "manifests").glob("*.yaml"))
@@ -64,7 +64,7 @@ class Demo:
         ):  # fmt: skip
             describe = f"kubectl -n {NAMESPACE} describe {kind} {name}"
             self.output.wait(name, lambda kind=kind, name=name: self._object(kind, name), 300, pods, describe)  # type: ignore[misc]
-        # Last, so that the operator's first look finds all of it; applied at once it would come right a little later.
+        # Last, so that the first reconcile finds everything. Applied at once it becomes Ready a little later.
         self.kube.apply(files[-1:], build)
         for kind, name, types in (
             ("snapshotstore", "backups", ("Ready",)),
@@ -85,12 +85,12 @@ class Demo:
         before = self.kube.app("/api/state")["orders"]["last_id"] or 0
         self.kube.apply([DEMO / "load.yaml"], "")
 
-        def look() -> Look:
+        def observe() -> Observation:
             state = self.kube.app("/api/state")
             placed = (state["orders"]["last_id"] or 0) - before
-            return Look(placed >= _BURST, f"{placed} orders placed, {state['attachments']['count']} attachments")
+            return Observation(placed >= _BURST, f"{placed} orders placed, {state['attachments']['count']} attachments")
 
-        self.output.wait("orders", look, 300, f"kubectl -n {NAMESPACE} logs job/load --tail 5")
+        self.output.wait("orders", observe, 300, f"kubectl -n {NAMESPACE} logs job/load --tail 5")
 
     # --- the story ---------------------------------------------------------------------------------------
     def snapshot(self) -> Mark:
@@ -100,47 +100,47 @@ class Demo:
         self.output.say(f"kubectl ocore snapshot shop --name {self.snapshot_name} --wait")
         self._operate("snapshot", "shop", "--name", self.snapshot_name)
         placed = (self.kube.app("/api/state")["orders"]["last_id"] or 0) - before["orders"]["last_id"]
-        self.output.good(f"{placed} orders were placed meanwhile: the application never stopped")
+        self.output.good(f"{placed} orders were placed during the snapshot: the application never stopped")
         return mark
 
     def damage(self) -> None:
-        """What a rollback is for."""
+        """Deletes orders and files: what a rollback repairs."""
         lost = self.kube.in_app("damage")
         self.output.say(
-            f"a script deleted {lost['orders_deleted']} orders with {lost['attachments_deleted']} attachments, and somebody"
-            f" removed {lost['files_unlinked']} files by hand",
+            f"a script deleted {lost['orders_deleted']} orders with {lost['attachments_deleted']} attachments,"
+            f" and {lost['files_unlinked']} files were removed by hand",
             "red",
         )
 
-        def look() -> Look:
+        def observe() -> Observation:
             self.states["damaged"] = state = self.kube.app("/api/state")
             missing = state["attachments"]["missing"]
-            return Look(missing > 0, f"{missing} attachments whose file is gone")
+            return Observation(missing > 0, f"{missing} attachments without a file")
 
-        self.output.wait("the application sees it", look, 60)
+        self.output.wait("the damage in the application", observe, 60)
         show_state(self.output, "What the application holds", self.states)
 
     def rollback(self) -> float:
-        """Back to the snapshot; the downtime at the HTTP port in seconds."""
+        """Rolls back to the snapshot. Returns the downtime at the HTTP port in seconds."""
         asked = datetime.now(UTC).isoformat()
         self.output.say(f"kubectl ocore rollback {self.snapshot_name} --name {self.rollback_name} --wait")
         self._operate("rollback", self.snapshot_name, "--name", self.rollback_name, "--undo-window", str(_UNDO_SECONDS))
         return wait_for_outage(self.output, self.kube, asked)
 
     def check(self, mark: Mark) -> None:
-        """All is back: the confirmed orders one by one, and every attachment's file byte by byte."""
+        """Compares the confirmed orders one by one, and every attachment's file byte by byte."""
 
-        def look() -> Look:
+        def observe() -> Observation:
             self.states["after"] = state = self.kube.app("/api/state")
-            return Look(state["attachments"]["missing"] == 0, f"{state['attachments']['missing']} files missing")
+            return Observation(state["attachments"]["missing"] == 0, f"{state['attachments']['missing']} files missing")
 
-        self.output.wait("the application's own count", look, 60)
+        self.output.wait("the application's own count", observe, 60)
         show_state(self.output, "What the application holds", self.states)
-        self.output.say("(customers have gone on placing orders since)")
+        self.output.say("(customers have continued to place orders since)")
         now = Mark.of(self.kube, mark.up_to)
         if now != mark:
             raise StepFailed(
-                f"confirmed orders up to S{mark.up_to:05d}: {mark.confirmed} before, {now.confirmed} now, or not the same ones",
+                f"confirmed orders up to S{mark.up_to:05d}: {mark.confirmed} before, {now.confirmed} now, or different ones",
                 f"kubectl -n {NAMESPACE} describe rollback {self.rollback_name}",
             )
         self.output.good(f"all {mark.confirmed:,} confirmed orders up to S{mark.up_to:05d} are back, unchanged")
@@ -189,10 +189,10 @@ class Demo:
         self.kube.kubectl("delete", "job", "load", "--ignore-not-found", "--wait=false")
 
     def epilogue(self) -> None:
-        """What to look at, and how to remove it."""
+        """Prints what to inspect, and how to remove everything."""
         self.output.say(
             f"""
-Look at it:
+Inspect it:
   eval "$(localcluster/cluster env)"; export PATH=$PWD/cli:$PATH
   kubectl -n {NAMESPACE} port-forward svc/shop 8080:8080          # then open http://127.0.0.1:8080
   kubectl -n {NAMESPACE} get oenv,ostore,osnap,orb
@@ -200,14 +200,14 @@ Look at it:
   kubectl ocore status -n {NAMESPACE}
   kubectl -n {NAMESPACE} apply -f examples/demo/load.yaml          # customers again, for half an hour
   kubectl ocore snapshot shop -n {NAMESPACE} --wait                # your own
-The database from before the rollback is kept for {_UNDO_SECONDS // 60} minutes beside the live one.
+The previous database is kept beside the live one for {_UNDO_SECONDS // 60} minutes.
 
 Remove it:
   make demo-clean      # the demo and the operator
   make cluster-down    # the whole cluster; nothing is left behind"""
         )
 
-    # --- looks -------------------------------------------------------------------------------------------
+    # --- observations -------------------------------------------------------------------------------------------
     def _operate(self, *arguments: str) -> None:
         kind, name = arguments[0], arguments[arguments.index("--name") + 1]
         code = self.kube.ocore(
@@ -215,21 +215,23 @@ Remove it:
         )
         if code != 0:
             raise StepFailed(
-                f"the {kind} did not work",
+                f"the {kind} failed",
                 f"kubectl -n {NAMESPACE} describe {kind} {name}",
                 f"kubectl -n {NAMESPACE} get jobs,pods",
                 f"kubectl -n {OPERATOR_NAMESPACE} logs -l app.kubernetes.io/instance={RELEASE} --tail 50",
             )
 
-    def _free(self) -> Look:
-        """Whether nothing holds the environment (an earlier run that was stopped goes on by itself) and the shop answers."""
+    def _free(self) -> Observation:
+        """Done when the environment is unlocked and the shop answers. (Operations of an interrupted run continue.)"""
         status = (self.kube.get("environment", "shop") or {}).get("status", {})
         operation = status.get("operation")
         if operation:
-            return Look(False, f"{operation['kind'].lower()} {operation['name']} of an earlier run is not over yet")
-        return Look(True, f"{self.kube.app('/api/state')['orders']['count']} orders so far")
+            return Observation(
+                False, f"{operation['kind'].lower()} {operation['name']} of an earlier run is still running"
+            )
+        return Observation(True, f"{self.kube.app('/api/state')['orders']['count']} orders so far")
 
-    def _object(self, kind: str, name: str) -> Look:
+    def _object(self, kind: str, name: str) -> Observation:
         obj = self.kube.get(kind, name) or {}
         status = obj.get("status", {})
         if kind == "job":
@@ -238,12 +240,12 @@ Remove it:
             )
             if failed is not None:
                 raise StepFailed(f"job {name}: {failed.get('message')}", f"kubectl -n {NAMESPACE} logs job/{name}")
-            return Look(status.get("succeeded", 0) > 0, "done" if status.get("succeeded") else "running")
+            return Observation(status.get("succeeded", 0) > 0, "done" if status.get("succeeded") else "running")
         done = rolled_out(obj)
-        return Look(done, "ready" if done else self._why_not(f"app={name}"))
+        return Observation(done, "ready" if done else self._why_not(f"app={name}"))
 
     def _why_not(self, selector: str, namespace: str = NAMESPACE) -> str:
-        """What the pods' containers wait for, or died of."""
+        """Why the pods' containers wait or failed."""
         pods = self._list("pods", selector, namespace)
         for pod in pods:
             for container in pod.get("status", {}).get("containerStatuses", []):
@@ -252,27 +254,27 @@ Remove it:
                     return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
         return "starting" if pods else "no pod yet"
 
-    def _workload(self, selector: str, namespace: str) -> Look:
+    def _workload(self, selector: str, namespace: str) -> Observation:
         found = self._list("deployments", selector, namespace)
         done = bool(found) and all(rolled_out(o) for o in found)
-        return Look(done, "ready" if done else self._why_not(selector, namespace))
+        return Observation(done, "ready" if done else self._why_not(selector, namespace))
 
     def _list(self, kind: str, selector: str, namespace: str) -> list[Object]:
         text = self.kube.run("kubectl", "-n", namespace, "get", kind, "-l", selector, "-o", "json")
         return list(json.loads(text)["items"])
 
-    def _conditions(self, kind: str, name: str, types: tuple[str, ...]) -> Look:
+    def _conditions(self, kind: str, name: str, types: tuple[str, ...]) -> Observation:
         obj = self.kube.get(kind, name) or {}
         found = {c["type"]: c for c in obj.get("status", {}).get("conditions", [])}
         lacking = [found.get(t) for t in types if found.get(t, {}).get("status") != "True"]
         if not lacking:
-            return Look(True, ", ".join(types))
-        words = [f"{c['type']} {c['reason']}: {c['message']}" if c else "not looked at yet" for c in lacking]
-        return Look(False, "; ".join(words))
+            return Observation(True, ", ".join(types))
+        messages = [f"{c['type']} {c['reason']}: {c['message']}" if c else "not reconciled yet" for c in lacking]
+        return Observation(False, "; ".join(messages))
 
 
 def rolled_out(workload: Object) -> bool:
-    """Whether every pod of a Deployment or StatefulSet is of its newest form, and ready."""
+    """Whether every pod of a Deployment or StatefulSet is up to date and ready."""
     status = workload.get("status", {})
     replicas = status.get("replicas", 0)
     return bool(
@@ -284,7 +286,7 @@ def rolled_out(workload: Object) -> bool:
 
 
 def clean(output: Output, kube: Kube) -> None:
-    """Removes the demo while the operator still runs, which takes the data out of the way, then the operator."""
+    """Removes the demo while the operator still runs (it deletes the stored data), then the operator."""
     output.heading("Removing the demo")
     started = time.monotonic()
     for plural in ("rollbacks", "snapshots", "environments", "snapshotstores"):
@@ -292,12 +294,12 @@ def clean(output: Output, kube: Kube) -> None:
         if not kube.run("kubectl", "get", "crd", kind, "--ignore-not-found", "-o", "name").strip():
             continue
         kube.kubectl("delete", kind, "--all", "--ignore-not-found", "--timeout=240s", timeout=270)
-        output.say(f"{plural} are gone")
+        output.say(f"{plural} removed")
     kube.run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s", timeout=200)
-    output.say(f"namespace {NAMESPACE} is gone")
+    output.say(f"namespace {NAMESPACE} removed")
     output.heading("Removing the operator")
     kube.run("helm", "uninstall", RELEASE, "-n", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait", timeout=180)
     kube.run("kubectl", "delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found", "--timeout=120s", timeout=150)
     output.good(
-        f"removed in {time.monotonic() - started:.0f} s; the chart keeps its CRDs. `make cluster-down` removes the cluster"
+        f"removed in {time.monotonic() - started:.0f} s. The CRDs stay; `make cluster-down` removes the cluster"
     )

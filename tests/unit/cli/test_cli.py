@@ -1,4 +1,4 @@
-"""What the commands say and how they end, over objects as the API server holds them."""
+"""Output and exit codes of the commands, over objects as the API server holds them."""
 
 import io
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from ocore_cli import app
 from ocore_cli.display import LiveDisplay, PlainDisplay
 from ocore_cli.errors import CliError, Unreachable
 from ocore_cli.follow import follow
-from ocore_cli.runs import Run, amounts, duration, patience, run_of
+from ocore_cli.runs import Run, amounts, duration, run_of
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
 from ocore_crds.snapshot import Progress
 
@@ -70,7 +70,7 @@ BROKEN = snapshot(
 
 
 class FakeObjects:
-    """The API server: each get of an operation gives the next of its states, the last one for ever."""
+    """The API server: each get of an operation gives the next of its states, the last one repeatedly."""
 
     def __init__(self, **states: list[Object | Exception | None]) -> None:
         self.namespace = "shop"
@@ -94,7 +94,7 @@ class FakeObjects:
 
 
 class Clock:
-    """Time that passes only where somebody sleeps."""
+    """Time that passes only in `sleep`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -116,7 +116,7 @@ def text(of: Console) -> str:
 
 
 def follow_states(
-    states: list[Object | Exception | None], timeout: float = 60, terminal: bool = False
+    states: list[Object | Exception | None], timeout: float | None = 60, terminal: bool = False
 ) -> tuple[Run, str]:
     objects, out, clock = FakeObjects(snapshot=states), console(terminal), Clock()
 
@@ -125,7 +125,8 @@ def follow_states(
         return run_of(SNAPSHOT, obj) if obj is not None else None
 
     display = LiveDisplay(out) if terminal else PlainDisplay(out)
-    return follow(read, display, timeout, clock=clock, sleep=clock.sleep), text(out)
+    run = follow(read, display, timeout, clock=clock, sleep=clock.sleep, now=lambda: NOW + timedelta(seconds=clock.now))
+    return run, text(out)
 
 
 def test_a_log_gets_a_line_for_each_change() -> None:
@@ -144,11 +145,13 @@ def test_a_terminal_shows_all_steps_and_bytes() -> None:
 def test_the_api_server_may_be_away_for_a_while() -> None:
     run, out = follow_states([DUMPING, Unreachable("gone"), Unreachable("gone"), DONE])
     assert run.outcome == "Complete"
-    assert "gone; trying again" in out
+    assert "gone; retrying" in out
 
 
 def test_a_wait_ends_at_its_deadline_and_says_how_to_go_on() -> None:
-    with pytest.raises(CliError, match=r"not over after 30.0 s \(phase Running: dumping\).*goes on by itself"):
+    with pytest.raises(
+        CliError, match=r"not terminal after a wait of 30.0 s \(phase Running: dumping\).*continues in the cluster"
+    ):
         follow_states([DUMPING], timeout=30)
 
 
@@ -157,7 +160,7 @@ def test_a_deadline_holds_without_an_api_server() -> None:
         follow_states([Unreachable("gone")], timeout=5)
 
 
-def test_an_object_deleted_meanwhile_ends_the_wait() -> None:
+def test_an_object_that_is_deleted_ends_the_wait() -> None:
     with pytest.raises(CliError, match="was deleted"):
         follow_states([DUMPING, None])
 
@@ -203,14 +206,124 @@ def test_a_rollback_says_how_long_it_refused() -> None:
 
 
 def test_nothing_to_watch() -> None:
-    with pytest.raises(CliError, match="no snapshot nowhere in namespace shop"):
+    with pytest.raises(CliError, match="snapshot nowhere does not exist in namespace shop"):
         app.wait_for_end(FakeObjects(), SNAPSHOT, "nowhere", None, console())
 
 
-def test_patience_is_the_operations_own_deadline() -> None:
-    assert patience(SNAPSHOT, {"timeoutSeconds": 300}) == 360
-    assert patience(SNAPSHOT, {}) == 3660
-    assert patience(ROLLBACK, {"timeoutSeconds": 600, "readyTimeoutSeconds": 100}) == 860
+def waited(states: list[Object | Exception | None]) -> float:
+    """Seconds after which a wait without a timeout gives up."""
+    objects, clock = FakeObjects(snapshot=states), Clock()
+
+    def read() -> Run | None:
+        obj = objects.get(SNAPSHOT, "before")
+        return run_of(SNAPSHOT, obj) if obj is not None else None
+
+    def now() -> datetime:
+        return NOW + timedelta(seconds=clock.now)
+
+    with pytest.raises(CliError):
+        follow(read, PlainDisplay(console()), None, clock=clock, sleep=clock.sleep, now=now)
+    return clock.now
+
+
+RUNNING = [condition("Reconciling", message="dumping")]
+QUEUED = snapshot("Pending", conditions=[condition("Reconciling", reason="WaitingForOperation", message="waits")])
+
+
+def test_a_wait_lasts_until_the_deadline_and_90_seconds() -> None:
+    """60 s that the operator has (docs/decisions/0004), 30 s for a clock that differs."""
+    assert waited([snapshot(deadline=at(500), conditions=RUNNING)]) == pytest.approx(590, abs=0.01)
+
+
+def test_a_deadline_that_moves_is_followed() -> None:
+    """A rollback's deadline is set again when the switchover has its signal."""
+    first = snapshot(deadline=at(200), conditions=RUNNING)
+    assert waited([first, first, snapshot(deadline=at(2000), conditions=RUNNING)]) == pytest.approx(2090, abs=0.01)
+
+
+def test_a_deadline_in_the_past_gets_90_seconds() -> None:
+    """An operator that was away continues after the deadline."""
+    assert waited([snapshot(deadline=at(-500), conditions=RUNNING)]) == pytest.approx(90, abs=0.01)
+
+
+def test_before_it_is_observed_the_timeout_counts_from_its_creation() -> None:
+    assert waited([snapshot("Pending")]) == pytest.approx(300 - 20 + 90, abs=0.01)
+    unset = {**snapshot("Pending"), "spec": {}}
+    assert waited([unset]) == pytest.approx(3600 - 20 + 90, abs=0.01)
+    assert run_of(ROLLBACK, unset).timeout == 7200
+
+
+def test_a_queued_operation_is_waited_for() -> None:
+    """What it waits for has its own deadline: no limit, however long the queue is."""
+    assert waited([QUEUED] * 5000 + [snapshot(deadline=at(2600), conditions=RUNNING)]) == pytest.approx(2690, abs=0.01)
+
+
+def test_a_queued_operation_without_an_api_server_ends_the_wait() -> None:
+    assert waited([QUEUED, QUEUED, Unreachable("gone")]) == pytest.approx(600, abs=1)
+    assert waited([Unreachable("gone")]) == pytest.approx(600, abs=0.01)
+
+
+def test_a_failure_is_printed_once() -> None:
+    """The conditions Failed, Stalled and Ready and the failed step all have the message."""
+    message = "pg_dump exited with code 1: increase spec.scratch.size"
+    failed = snapshot(
+        "Failed",
+        completedAt=at(-8),
+        conditions=[
+            condition("Failed", reason="DumpFailed", message=message),
+            condition("Ready", "False", "DumpFailed", message),
+            condition("Stalled", reason="DumpFailed", message=message),
+        ],
+        steps=[
+            {"name": "DumpDatabase", "state": "Failed", "startedAt": at(-19), "completedAt": at(-8), "message": message}
+        ],
+    )
+    for terminal in (False, True):
+        out = console(terminal)
+        with pytest.raises(typer.Exit):
+            app.wait_for_end(FakeObjects(snapshot=[failed]), SNAPSHOT, "before", None, out)
+        assert text(out).count("pg_dump exited") == 1
+        assert "DumpDatabase" in text(out)
+
+
+def test_the_message_of_another_failed_step_is_shown() -> None:
+    """Leftovers of a Complete rollback are in no condition."""
+    step = {"name": "Cleanup", "state": "Failed", "startedAt": at(-19), "completedAt": at(-8), "message": "drop it"}
+    _, out = follow_states([{**DONE, "status": {**DONE["status"], "steps": [step]}}])
+    assert "drop it" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["osnap/a"], (SNAPSHOT, "a")),
+        (["orb/a"], (ROLLBACK, "a")),
+        (["snapshot.ocore.dev/a"], (SNAPSHOT, "a")),
+        (["rollbacks/a"], (ROLLBACK, "a")),
+        (["Rollback", "a"], (ROLLBACK, "a")),
+        (["orb", "a"], (ROLLBACK, "a")),
+    ],
+)
+def test_references(words: list[str], expected: tuple[Kind, str]) -> None:
+    assert app.reference(words, (SNAPSHOT, ROLLBACK)) == expected
+
+
+@pytest.mark.parametrize("words", [["a"], ["oenv/a"], ["osnap/"], ["osnap/a/b"], ["osnap", "a", "b"]])
+def test_wrong_references(words: list[str]) -> None:
+    with pytest.raises(typer.BadParameter, match=r"write snapshot/NAME \(osnap/NAME\) or rollback/NAME \(orb/NAME\)"):
+        app.reference(words, (SNAPSHOT, ROLLBACK))
+
+
+def test_short_names_are_accepted(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("watch", "osnap/before") == 0
+    assert run("watch", "snapshot", "before") == 0
+    assert run("rollback", "osnap/before", "--name", "back") == 0
+    assert run("snapshot", "oenv/shop", "--name", "after") == 0
+    made = [body["spec"] for _, body in cli.created]
+    assert made[0]["snapshotRef"] == {"name": "before"}
+    assert made[1]["environmentRef"] == {"name": "shop"}
+    with pytest.raises(typer.BadParameter, match="write snapshot/NAME"):
+        run("rollback", "orb/before")
 
 
 @pytest.fixture
@@ -237,7 +350,7 @@ def test_snapshot_creates_one(cli: FakeObjects, capsys: pytest.CaptureFixture[st
     assert body["spec"]["environmentRef"] == {"name": "shop"}
     assert body["spec"]["verify"] == "Full"
     SNAPSHOT.spec.model_validate(body["spec"])
-    assert "follow it: kubectl ocore watch snapshot before -n shop" in capsys.readouterr().out
+    assert "follow it: kubectl ocore watch snapshot/before -n shop" in capsys.readouterr().out
 
 
 def test_rollback_creates_one_and_waits(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,18 +370,18 @@ def test_rollback_to_what_is_not_complete_is_refused(cli: FakeObjects) -> None:
     with pytest.raises(CliError, match="is Failed, not Complete"):
         run("rollback", "before")
     cli.states["snapshot"] = [None]
-    with pytest.raises(CliError, match="no snapshot before"):
+    with pytest.raises(CliError, match="snapshot before does not exist"):
         run("rollback", "before")
     assert cli.created == []
 
 
 def test_snapshot_of_an_unknown_environment_is_refused(cli: FakeObjects) -> None:
     cli.states["environment"] = [None]
-    with pytest.raises(CliError, match="no environment nowhere in namespace shop"):
+    with pytest.raises(CliError, match="environment nowhere does not exist in namespace shop"):
         run("snapshot", "nowhere")
 
 
-def test_status_shows_what_is_there_and_what_mends_it() -> None:
+def test_status_shows_what_exists_and_the_remedy() -> None:
     objects = FakeObjects()
     probe = {"time": at(0), "generation": 1, "serverMajor": 17, "databaseBytes": 1024, "filestoreFiles": 7}
     objects.others = {
@@ -299,21 +412,21 @@ def test_status_shows_what_is_there_and_what_mends_it() -> None:
     assert shown.count("snapshot before") == 1  # only what runs
     assert "DumpDatabase" in shown
     assert " s ago" in shown
-    assert "password" not in shown  # a failed snapshot is over
+    assert "password" not in shown  # a failed snapshot is terminal
 
 
 def test_status_of_nothing() -> None:
     out = console()
     app.show_status(FakeObjects(), out)
-    assert "no environments and no stores in namespace shop" in text(out)
-    assert "Nothing runs." in text(out)
+    assert "No environments and no stores in namespace shop." in text(out)
+    assert "No operation is running." in text(out)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.44, "0.4 s"), (59.9, "59.9 s"), (247, "4 min 07 s"), (3720, "1 h 02 min")]
+    ("seconds", "expected"), [(0.44, "0.4 s"), (59.9, "59.9 s"), (247, "4 min 07 s"), (3720, "1 h 02 min")]
 )
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+def test_durations(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
 
 
 def test_amounts() -> None:

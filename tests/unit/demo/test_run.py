@@ -1,4 +1,4 @@
-"""The demo's manifests hold what they promise, and its run says what goes on."""
+"""The demo's manifests hold what they promise, and its run reports what happens."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from demo_app.__main__ import _parser
 from demo_run import evidence, kube
-from demo_run.output import Look, Output, StepFailed
+from demo_run.output import Observation, Output, StepFailed
 from demo_run.steps import rolled_out
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
 
@@ -85,20 +85,22 @@ def output() -> tuple[Output, io.StringIO]:
 
 def test_a_wait_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
-    looks = iter([Look(False, "one"), Look(False, "one"), Look(False, "two"), Look(True, "three")])
+    observations = iter(
+        [Observation(False, "one"), Observation(False, "one"), Observation(False, "two"), Observation(True, "three")]
+    )
     made, text = output()
     made.heading("A step")
-    made.wait("something", lambda: next(looks), 60)
+    made.wait("something", lambda: next(observations), 60)
     lines = text.getvalue().split("\n")
     assert lines[1].startswith("== 1/2  A step")
     assert [line.strip() for line in lines[2:5]] == ["waiting for something", "one", "two"]
     assert "✓ something: three" in lines[5]
 
 
-def test_a_wait_ends_at_its_deadline_with_the_last_words() -> None:
+def test_a_wait_ends_at_its_deadline_with_the_last_message() -> None:
     made, _ = output()
-    with pytest.raises(StepFailed, match=r"something: not within 0 s; last seen: ImagePullBackOff") as failed:
-        made.wait("something", lambda: Look(False, "ImagePullBackOff"), 0, "kubectl get pods")
+    with pytest.raises(StepFailed, match=r"something: not done within 0 s; last message: ImagePullBackOff") as failed:
+        made.wait("something", lambda: Observation(False, "ImagePullBackOff"), 0, "kubectl get pods")
     assert failed.value.look_at == ("kubectl get pods",)
 
 
@@ -145,7 +147,7 @@ def test_a_command_that_fails_says_so() -> None:
     made = kube.Kube({"PATH": "/usr/bin:/bin"}, plain=True)
     with pytest.raises(StepFailed, match=r"ls: .*nowhere"):
         made.run("ls", "/nowhere")
-    with pytest.raises(StepFailed, match="no end after"):
+    with pytest.raises(StepFailed, match="not finished after"):
         made.run("sleep", "30", timeout=0.1)
     assert made.run("sh", "-c", "echo x; exit 1", ok=(0, 1)) == "x\n"
 
@@ -157,7 +159,7 @@ def test_help_needs_no_cluster() -> None:
 
 
 def test_what_is_applied_carries_the_builds_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images keep the tag `dev`: without it a new build would not be taken."""
+    """Images keep the tag `dev`: without the fingerprint a new build would not be used."""
     applied: list[str] = []
     made = kube.Kube({}, plain=True)
     monkeypatch.setattr(made, "kubectl", lambda *_, stdin, timeout: applied.append(stdin))

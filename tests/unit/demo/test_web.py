@@ -124,7 +124,7 @@ def test_a_missing_file_shows(web: Process, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "method", "status", "words"),
+    ("path", "body", "method", "status", "message"),
     [
         ("/nowhere", None, None, 404, "no GET /nowhere"),
         ("/api/orders", b"{", None, 400, "send JSON"),
@@ -140,11 +140,11 @@ def test_a_missing_file_shows(web: Process, settings: Settings) -> None:
     ],
 )
 def test_bad_requests_are_told_what_to_do(
-    web: Process, path: str, body: bytes | None, method: str | None, status: int, words: str
+    web: Process, path: str, body: bytes | None, method: str | None, status: int, message: str
 ) -> None:
     found, answer = web.json(path, body, method)
     assert found == status
-    assert words in answer["error"]
+    assert message in answer["error"]
 
 
 def test_a_confirmed_order_is_a_conflict(web: Process) -> None:
@@ -174,7 +174,7 @@ def test_nothing_of_the_data_becomes_markup(web: Process) -> None:
 
 
 def test_probes_follow_database_and_filestore(web: Process, settings: Settings, server: Postgres) -> None:
-    """Not ready while connections are refused, ready again by itself; alive all the time."""
+    """Not ready while connections are refused, ready again automatically; alive all the time."""
     name = settings.connection_parameters()["dbname"]
     assert web.json("/readyz") == (200, {"ready": True})
     with server.connect() as admin:
@@ -218,7 +218,7 @@ def test_it_ends_within_two_seconds_of_sigterm(web: Process) -> None:
 
 
 def test_the_load_measures_downtime_at_the_port(settings: Settings) -> None:
-    """The web process is killed and started again under load; the outage is seen, the rest goes on."""
+    """The web process is killed and started again under load; the outage is seen, the load continues."""
     with running(settings) as web:
         port = web.url.rpartition(":")[2]
         events: list[str] = []
@@ -275,7 +275,7 @@ def test_a_secret_of_cloudnativepg_or_a_uri(tmp_path: Path) -> None:
 
 
 def test_commands_say_what_is_wrong(tmp_path: Path, settings: Settings) -> None:
-    """Exit code 2 and words; 1 where a file is missing; 0 where all is well."""
+    """Exit code 2 and a message; 1 where a file is missing; 0 where all is well."""
 
     def run(*arguments: str, **env: str) -> tuple[int, str]:
         done = subprocess.run(

@@ -1,0 +1,181 @@
+"""What is written is true and readable: links, paths, reasons, terms."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ocore_crds import conditions
+from support.cluster.cluster import REPOSITORY
+
+PAGES = sorted(
+    [
+        *REPOSITORY.glob("*.md"),
+        *(REPOSITORY / "docs").rglob("*.md"),
+        *(REPOSITORY / "charts").rglob("*.md"),
+    ]
+)
+#: Folders and files whose language is checked. The rooms operator, mover and the rest of tests follow.
+READABLE = (
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "docs", "crds", "cli", "charts", "examples", "images",
+    "localcluster", "bench", "tests/unit/crds", "tests/unit/cli", "tests/unit/demo",
+)  # fmt: skip
+#: Words that readers who are not native speakers do not know, or that are vague. docs/glossary.md has the terms to use.
+BANNED = (
+    "mend", "mends", "mended", "mending", "nobody", "whoever", "somebody", "meanwhile", "anew", "lest", "thereof", "for ever", "stands in",
+    "is owed", "for want of",
+)  # fmt: skip
+BANNED_WORD = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
+#: Values of the group's constants in conditions.py that are condition types, not reasons.
+TYPES = {"Ready", "Reconciling", "Stalled", "Complete", "Failed", "Verified", "RollbackReady", "PreviousRetained"}
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+
+
+def tracked(*paths: str) -> list[Path]:
+    """Text files that git tracks below these paths (also not yet committed ones)."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    files = (REPOSITORY / name for name in listed.split("\0") if name)
+    return [f for f in files if f.is_file() and f.suffix not in {".sum", ".mod"}]
+
+
+def prose(page: Path) -> str:
+    """The page without its code blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """GitHub's anchors of the page's headings."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(prose(page))}
+
+
+def broken_links(page: Path) -> list[str]:
+    """Relative links whose file or heading does not exist."""
+    broken = []
+    for link in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One `two` 3.4\n[a](page.md) [b](#one-two-34) [c](none.md) [d](#none) [e](https://example.org/)\n"
+    )
+    assert broken_links(page) == ["none.md", "#none"]
+
+
+def test_every_page_that_code_names_exists() -> None:
+    named = {
+        (str(file.relative_to(REPOSITORY)), path)
+        for file in tracked(
+            "crds",
+            "operator",
+            "mover",
+            "cli",
+            "charts",
+            "examples",
+            "images",
+            "localcluster",
+            "bench",
+            "tests",
+            "Makefile",
+        )
+        if file.suffix in {".py", ".yaml", ".tpl", ".sh", ".txt", ".mk", ""}
+        for path in re.findall(r"(?<![\w/])docs/[\w/.-]*\w", file.read_text())
+    }
+    assert len(named) > 20
+    missing = {(file, path) for file, path in named if not _page(path).exists()}
+    assert missing == set()
+
+
+def _page(path: str) -> Path:
+    """`docs/decisions/0004` is short for the page with that number."""
+    exact = REPOSITORY / path
+    return exact if exact.exists() else next(exact.parent.glob(f"{exact.name}-*.md"), exact)
+
+
+def test_every_path_in_the_architecture_exists() -> None:
+    pages = [REPOSITORY / "docs/architecture.md", REPOSITORY / "CONTRIBUTING.md"]
+    paths = {
+        p for page in pages for p in re.findall(r"`((?:crds|operator|mover|cli|tests)/[\w/.]+)`", page.read_text())
+    }
+    assert len(paths) > 15
+    assert {p for p in paths if not (REPOSITORY / p).exists()} == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "page"),
+    [("operator/ocore_operator", "docs/operator.md"), ("mover/ocore_mover", "docs/architecture.md")],
+)
+def test_every_room_is_described(package: str, page: str) -> None:
+    root = REPOSITORY / package
+    rooms = {str(f.parent.relative_to(root)) for f in root.rglob("__init__.py") if f.parent != root}
+    described = set(re.findall(r"^\| `([\w/]+)` \|", (REPOSITORY / page).read_text(), re.MULTILINE))
+    assert rooms - described == set()
+
+
+def reasons() -> set[str]:
+    """Every reason constant of conditions.py."""
+    constants = {v for k, v in vars(conditions).items() if k.isupper() and isinstance(v, str)}
+    return constants - TYPES
+
+
+def test_every_reason_is_explained_and_no_other() -> None:
+    page = (REPOSITORY / "docs/troubleshooting.md").read_text()
+    explained = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    assert sorted(explained) == sorted(reasons())
+    assert len(explained) == len(set(explained))
+
+
+def test_every_explanation_says_what_to_do() -> None:
+    page = (REPOSITORY / "docs/troubleshooting.md").read_text()
+    entries = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
+    assert set(entries) == reasons()
+    for reason, text in entries.items():
+        happened, marker, action = text.partition("**Do:**")
+        assert marker, reason
+        assert happened.strip(), reason
+        assert action.strip(), reason
+
+
+def test_the_glossary_is_sorted_and_has_one_line_for_each_term() -> None:
+    page = (REPOSITORY / "docs/glossary.md").read_text()
+    terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE)[1:]
+    assert len(terms) > 30
+    assert terms == sorted(terms, key=str.lower)
+    assert len(terms) == len(set(terms))
+
+
+def banned_in(text: str) -> list[str]:
+    """The banned words in the text, with their line's number."""
+    lines = enumerate(text.splitlines(), 1)
+    return [f"{number}: {found[0]}" for number, line in lines for found in BANNED_WORD.finditer(line)]
+
+
+def test_readable_files_have_no_banned_word() -> None:
+    files = tracked(*READABLE)
+    assert len(files) > 100
+    found = {str(f.relative_to(REPOSITORY)): banned_in(f.read_text()) for f in files}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_a_banned_word_is_found() -> None:
+    assert banned_in("Amend it.\nNobody can MEND it; it stands\nfor ever") == ["2: Nobody", "2: MEND", "3: for ever"]
