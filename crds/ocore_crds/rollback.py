@@ -101,8 +101,6 @@ class RollbackStatus(StatusModel):
     inspect_attempt: int = Field(default=0, description="Number of the last inspect Job, from 1.")
     cleanup_attempt: int = Field(default=0, description="Number of the last cleanup Job, from 1.")
     cleanup_after: Timestamp | None = Field(default=None, description="A failed cleanup is tried again then.")
-    restore_job_name: str | None = Field(default=None, description="Job that restores beside the live environment.")
-    switch_job_name: str | None = Field(default=None, description="Job that switches.")
     live_database: str | None = Field(default=None, description="Name of the live database.")
     restored_database: str | None = Field(default=None, description="Name of the restored one until the switch.")
     previous_database: str | None = Field(default=None, description="Name of the previous one from the switch on.")

@@ -58,7 +58,8 @@ def over(status: RollbackStatus, world: World, now: datetime, seconds: float) ->
 
 
 def change(status: RollbackStatus, **changes: Any) -> RollbackStatus:
-    """The status with fields replaced, checked by the model."""
+    """The status with fields replaced and validated. Raises TypeError for a field that the status does not have: it would be ignored."""
+    status.check_fields(changes)
     return RollbackStatus.model_validate({**status.model_dump(by_alias=False), **changes})
 
 

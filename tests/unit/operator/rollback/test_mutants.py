@@ -90,7 +90,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "",
         "keeps the hold for ever",
         plan_after_end,
-        'if world.lock.state == "Ours":\n        return Do(ReleaseHold())',
+        'if world.lock.state == "Ours":\n        return Do(ReleaseLock())',
         "if False:\n        pass",
     ),
 ]

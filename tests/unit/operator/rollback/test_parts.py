@@ -17,7 +17,7 @@ from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
 from ocore_operator.rollback.sources import executed, remembered, spec_hash
-from ocore_operator.rollback.transitions import LATE_SECONDS, over, stamp
+from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, over, stamp
 from ocore_operator.rollback.world import Do, JobView, Record, StopJob, World
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
@@ -52,6 +52,16 @@ def _status(stage: str, since: float, deadline: float) -> RollbackStatus:
     return RollbackStatus.model_validate(
         {"stage": stage, "stageSince": stamp(_at(since)), "deadline": stamp(_at(deadline)), "phase": "Switching"}
     )
+
+
+def test_a_change_of_a_misspelt_field_is_an_error() -> None:
+    """A status ignores fields that it does not know (a newer operator may have written them), so a misspelt one would be lost."""
+    status = _status("Drain", since=0, deadline=200)
+    assert change(status, switch_attempt=2).switch_attempt == 2
+    with pytest.raises(TypeError, match="RollbackStatus has no field switch_atempt"):
+        change(status, switch_atempt=2)
+    with pytest.raises(TypeError, match="failure_messages"):
+        enter(status, "Switch", START, failure_messages="lost")
 
 
 def test_a_stage_has_little_time_after_the_deadline() -> None:
