@@ -71,7 +71,7 @@ class RollbackStatus(StatusModel):
     """Observed state."""
 
     observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
+        default=-1, description="metadata.generation that this status tells of; -1 before the first look."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: Literal["Pending", "Restoring", "Switching", "Resuming", "SwitchingBack", "Complete", "Failed"] | None = (
@@ -86,7 +86,7 @@ class RollbackStatus(StatusModel):
     started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(
         default=None,
-        description="Before the switch: the rollback is aborted if it has not switched by then. From the switch on: it is terminal by then.",
+        description="It is called off if it has not switched by then. From the switch on: it has ended by then, either way.",
     )
     completed_at: Timestamp | None = Field(default=None, description="When it ended.")
     environment_name: str | None = Field(default=None, description="Environment that is rolled back.")
