@@ -1,6 +1,7 @@
 """Base of every model: frozen, camelCase on the wire, strict about unknown fields."""
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -61,6 +62,19 @@ class Model(BaseModel):
     def wire(self) -> dict[str, Any]:
         """The model as JSON-ready data with wire names, unset optional fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with fields replaced, not validated. Raises TypeError for a field that the model does not have: pydantic would keep a misspelt
+        one as an attribute that is never written."""
+        self.check_fields(update or ())
+        return super().model_copy(update=update, deep=deep)
+
+    @classmethod
+    def check_fields(cls, names: Iterable[str]) -> None:
+        """Raises TypeError where one of the names is not a field of the model."""
+        unknown = sorted(set(names) - cls.model_fields.keys())
+        if unknown:
+            raise TypeError(f"{cls.__name__} has no field {', '.join(unknown)}")
 
 
 class StatusModel(Model):

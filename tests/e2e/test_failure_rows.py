@@ -231,7 +231,8 @@ def test_row_19_restore_from_an_incomplete_snapshot(site: Site) -> None:
     )
     is_no_snapshot(site, site.failed("Snapshot", snapshot, "DeadlineExceeded", 30 + 60))
     obj = site.failed("Rollback", rollback, "SnapshotNotComplete", 90)
-    assert obj["status"].get("restoreJobName") is None
+    assert (obj["status"]["attempt"], "startedAt" in obj["status"]) == (0, False)
+    assert not site.cluster.objects("Job", site.namespace, f"ocore.dev/uid={obj['metadata']['uid']}")
     old_or_new(site, obj)
     holds_all_promises(site)
 

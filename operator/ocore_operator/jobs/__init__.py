@@ -1,4 +1,4 @@
-"""One mover Job: built (pure), created and stopped, its outcome recognised, its log followed, its slot granted.
+"""One mover Job: build it (pure), create and stop it, recognise its outcome, follow its log, limit how many run.
 
-Which Job runs next, and what its result means, is decided by the kinds. No kind is imported here.
+The kinds decide which Job runs next and what its result means. No kind is imported here.
 """

@@ -1,6 +1,6 @@
 """Pure builders of Jobs, one per command of the mover. They return objects and have no client.
 
-What a Job is made of (store, database, claim, scratch) stands in jobs/parts.py; which arguments a command takes, in docs/architecture.md.
+The parts of a Job (store, database, claim, scratch) are in parts.py. docs/architecture.md lists the arguments of each command.
 """
 
 import json
@@ -24,21 +24,21 @@ from ocore_operator.jobs.parts import (
     signal,
     store,
 )
-from ocore_operator.jobs.shape import Command, job, job_name
+from ocore_operator.jobs.shape import JobRequest, job, job_name
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.settings import Settings
 
-#: Seconds that the mover has less than its Job: it gives up by itself, says why and cleans up before it is killed.
+#: Seconds by which the mover's deadline is earlier than its Job's: it can report why and clean up before it is killed.
 MARGIN = 5.0
-#: Seconds that a probe or an inspection may take.
+#: Deadline in seconds of a probe or an inspection.
 SHORT = 120.0
-#: How often the kubelet starts a switch's container again.
+#: How often the kubelet restarts a switch's container.
 SWITCH_RESTARTS = 6
 
 
 def _environment(job_inputs: JobInputs) -> Environment:
     if job_inputs.environment is None:
-        raise ValueError("this Job touches the Environment: load the site with it")
+        raise ValueError("this Job needs the Environment: load the inputs with inputs.load")
     return job_inputs.environment
 
 
@@ -47,31 +47,31 @@ def _deadline(seconds: float) -> tuple[str, str]:
 
 
 def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
-    """Name ``probe-<uid>-<attempt>``: looks at database and filestore."""
+    """Name ``probe-<uid>-<attempt>``: checks database and filestore."""
     environment = _environment(job_inputs)
     parts = database(environment.spec) + claim(environment.spec) + identity(environment_id=environment.id)
     parts += Parts(args=("--rollback", *_deadline(SHORT)))
-    command = Command(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=SHORT)
+    command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=SHORT)
     return job(settings, job_inputs, command)
 
 
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-store-<uid>-<attempt>``: writes and reads the store id."""
     parts = store(job_inputs.store) + Parts(args=_deadline(SHORT))
-    command = Command(owner=job_inputs.store, name="probe-store", attempt=attempt, parts=parts, deadline=SHORT)
+    command = JobRequest(owner=job_inputs.store, name="probe-store", attempt=attempt, parts=parts, deadline=SHORT)
     return job(settings, job_inputs, command)
 
 
 def snapshot(
     settings: Settings, job_inputs: JobInputs, owner: Snapshot, frozen: Identity, *, attempt: int, deadline: float
 ) -> Object:
-    """Name ``snapshot-<uid>-<attempt>``; `deadline`: seconds from now until the Job is given up."""
+    """Name ``snapshot-<uid>-<attempt>``; `deadline`: seconds from now."""
     environment = _environment(job_inputs)
     parts = store(job_inputs.store) + database(environment.spec) + claim(environment.spec) + config(environment.spec)
     parts += scratch(environment.spec) + identity(environment_id=environment.id, snapshot_id=owner.id)
     parts += Parts(
         args=(
-            # The short id lets `delete --claim` know whose frozen folders they are.
+            # By the short id `delete --claim` recognises the snapshot's frozen folders.
             *("--attempt", f"{short_id(owner.id)}-{attempt}-{ATTEMPT}"),
             *("--identity", json.dumps(frozen.wire(), separators=(",", ":"))),
             *("--verify", owner.spec.verify),
@@ -81,12 +81,12 @@ def snapshot(
         failpoints=failpoints.for_job(settings, owner.meta, attempt),
     )
     return job(
-        settings, job_inputs, Command(owner=owner, name="snapshot", attempt=attempt, parts=parts, deadline=deadline)
+        settings, job_inputs, JobRequest(owner=owner, name="snapshot", attempt=attempt, parts=parts, deadline=deadline)
     )
 
 
 def _of_snapshot(job_inputs: JobInputs, owner: Snapshot, deadline: float) -> Parts:
-    """A command on what is stored: needs neither database nor filestore, nor the Environment."""
+    """A command on stored objects: it needs neither database nor filestore nor the Environment."""
     source = owner.status.source
     environment_id = source.environment_id if source is not None else ""
     return (
@@ -102,7 +102,7 @@ def verify(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attemp
         failpoints=failpoints.for_job(settings, owner.meta, attempt)
     )
     return job(
-        settings, job_inputs, Command(owner=owner, name="verify", attempt=attempt, parts=parts, deadline=deadline)
+        settings, job_inputs, JobRequest(owner=owner, name="verify", attempt=attempt, parts=parts, deadline=deadline)
     )
 
 
@@ -115,26 +115,28 @@ def delete(
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``delete-<uid>-<series><attempt>``: the whole snapshot, or (`left`) the left-overs that its manifest does not name. Where the site has
-    the Environment, also what the snapshot's attempts froze on its claim."""
+    """Name ``delete-<uid>-<series><attempt>``: the whole snapshot, or (`left`) the leftovers that its manifest does not name. Where the inputs have
+    the Environment, also the folders that the snapshot's attempts froze on its claim."""
     parts = _of_snapshot(job_inputs, owner, deadline) + Parts(
         args=("--attempts-only",) if series == "left" else (),
         failpoints=failpoints.for_job(settings, owner.meta, attempt),
     )
     if job_inputs.environment is not None and job_inputs.environment.spec.filestore is not None:
         parts += claim_folder(job_inputs.environment.spec.filestore.claim_name)
-    command = Command(owner=owner, name="delete", attempt=f"{series}{attempt}", parts=parts, deadline=deadline)
+    command = JobRequest(owner=owner, name="delete", attempt=f"{series}{attempt}", parts=parts, deadline=deadline)
     return job(settings, job_inputs, command)
 
 
 def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:
-    """Name ``inspect-<uid>-<attempt>``: the manifest's result as ``snapshot`` would have reported it."""
+    """Name ``inspect-<uid>-<attempt>``: reads the result of ``snapshot`` back from the manifest."""
     parts = _of_snapshot(job_inputs, owner, SHORT)
-    return job(settings, job_inputs, Command(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=SHORT))
+    return job(
+        settings, job_inputs, JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=SHORT)
+    )
 
 
 def _of_rollback(settings: Settings, job_inputs: JobInputs, owner: Rollback, attempt: int, deadline: float) -> Parts:
-    """A command on the environment itself."""
+    """A command on the environment's database and filestore."""
     environment = _environment(job_inputs)
     parts = database(environment.spec) + claim(environment.spec)
     parts += identity(environment_id=environment.id, rollback_id=owner.id)
@@ -146,22 +148,22 @@ def restore(
     job_inputs: JobInputs,
     owner: Rollback,
     *,
-    snapshot_id: str,
-    manifest_sha256: str,
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``restore-<uid>-<attempt>``: the snapshot beside the live environment."""
-    environment = _environment(job_inputs)
+    """Name ``restore-<uid>-<attempt>``: restores the snapshot of the rollback's status beside the live environment."""
+    environment, status = _environment(job_inputs), owner.status
     parts = (
         _of_rollback(settings, job_inputs, owner, attempt, deadline)
         + store(job_inputs.store)
         + scratch(environment.spec)
     )
-    parts += identity(snapshot_id=snapshot_id)
-    parts += Parts(args=("--manifest-sha256", manifest_sha256, "--jobs", str(environment.spec.jobs.parallelism)))
+    parts += identity(snapshot_id=status.snapshot_id or "")
+    parts += Parts(
+        args=("--manifest-sha256", status.manifest_sha256 or "", "--jobs", str(environment.spec.jobs.parallelism))
+    )
     return job(
-        settings, job_inputs, Command(owner=owner, name="restore", attempt=attempt, parts=parts, deadline=deadline)
+        settings, job_inputs, JobRequest(owner=owner, name="restore", attempt=attempt, parts=parts, deadline=deadline)
     )
 
 
@@ -171,7 +173,7 @@ def switch(
     """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal. Its pod is Running(ready=True) once it waits."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
     parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
-    command = Command(
+    command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
     )
     return job(settings, job_inputs, command)
@@ -180,10 +182,10 @@ def switch(
 def switch_now(
     settings: Settings, job_inputs: JobInputs, owner: Rollback, *, back: bool, attempt: int, deadline: float
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>`` too: switches (back) at once and ends."""
+    """Name ``switch-<uid>-<attempt>``: switches, or switches back, without waiting for a signal."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline)
     parts += Parts(args=("--back", "--now") if back else ("--now",))
-    command = Command(
+    command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
     )
     return job(settings, job_inputs, command)
@@ -198,19 +200,21 @@ def cleanup(
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``cleanup-<uid>-<attempt>``."""
+    """Name ``cleanup-<uid>-<attempt>``: removes the restored or the previous database and folders."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + Parts(args=("--what", what))
     return job(
-        settings, job_inputs, Command(owner=owner, name="cleanup", attempt=attempt, parts=parts, deadline=deadline)
+        settings, job_inputs, JobRequest(owner=owner, name="cleanup", attempt=attempt, parts=parts, deadline=deadline)
     )
 
 
 def inspect_rollback(
     settings: Settings, job_inputs: JobInputs, owner: Rollback, *, repair: bool, attempt: int
 ) -> Object:
-    """Name ``inspect-<uid>-<attempt>``: where the environment stands."""
+    """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + Parts(args=("--repair",) if repair else ())
-    return job(settings, job_inputs, Command(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=SHORT))
+    return job(
+        settings, job_inputs, JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=SHORT)
+    )
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Reads a resource's Jobs, creates and stops them: the only place that writes Jobs."""
+"""Reads an object's Jobs, creates and stops them."""
 
 from dataclasses import replace
 
@@ -9,25 +9,25 @@ from ocore_crds import naming
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import AlreadyExists, ApiError, Failed, Forbidden, Invalid, Waiting
-from ocore_operator.jobs.outcome import Observation, finished, pod_over
+from ocore_operator.jobs.outcome import Observation, finished, pod_ended
 from ocore_operator.kube.client import EVENTS, JOBS, PODS
 from ocore_operator.kube.resources import Object, Resource
 
-#: A Job whose container does not run after so many seconds: its Events are read for the reason.
+#: Seconds after which the Events of a Job that does not run are read for the reason.
 EVENTS_AFTER = 8.0
-#: Seconds until a refused Job is tried again.
+#: Seconds until a refused Job is created again.
 REFUSED_PAUSE = 10.0
 
 _log = structlog.get_logger()
 
 
 def selector(uid: str) -> str:
-    """Of the Jobs and pods that work for the object of that uid."""
+    """Label selector of the Jobs and pods of the object with that uid."""
     return f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_UID}={uid}"
 
 
 async def observe(ctx: Context, owner: Resource) -> Observation:  # type: ignore[type-arg]
-    """Reads the Jobs and pods that carry the owner's uid."""
+    """The Jobs and pods that have the owner's uid as a label."""
     namespace, labels = owner.meta.namespace, selector(owner.meta.uid)
     jobs = {j["metadata"]["name"]: j for j in await ctx.kube.list(JOBS, namespace, labels=labels)}
     pods: dict[str, tuple[Object, ...]] = {}
@@ -39,14 +39,14 @@ async def observe(ctx: Context, owner: Resource) -> Observation:  # type: ignore
 
 
 async def _warnings(ctx: Context, seen: Observation, namespace: str) -> dict[str, tuple[str, str]]:
-    """The newest warning of each Job and pod that should run by now and does not."""
+    """The newest warning of each Job and pod that should be running and is not."""
     found: dict[str, tuple[str, str]] = {}
     for name, job in seen.jobs.items():
         if finished(job) or clock.seconds_since(job["metadata"]["creationTimestamp"], seen.now) < EVENTS_AFTER:
             continue
         pods = seen.pods.get(name, ())
         for obj in pods or (job,):
-            if pods and (pod_over(obj) or obj.get("status", {}).get("phase") == "Running"):
+            if pods and (pod_ended(obj) or obj.get("status", {}).get("phase") == "Running"):
                 continue
             warning = await _newest_warning(ctx, namespace, obj["metadata"]["uid"])
             if warning is not None:
@@ -67,9 +67,8 @@ async def _newest_warning(ctx: Context, namespace: str, uid: str) -> tuple[str, 
 
 
 async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
-    """Creates the Job (by its fixed name; the same one from before a restart is adopted). Raises Waiting(WaitingForJobSlot) at the limit
-    and Waiting(JobRefused) where quota or admission refuse it: the caller's deadline ends both. Raises Failed(JobRefused) where
-    the Job itself is malformed."""
+    """Creates the Job; one of that name from before a restart is adopted. Raises Waiting(WaitingForJobSlot) at the limit of Jobs, and
+    Waiting(JobRefused) where a quota or admission refuses it; the caller's deadline ends both. Raises Failed(JobRefused) where the Job is not valid."""
     metadata = job["metadata"]
     async with ctx.limits.slot(ctx, job, waiting_since):
         try:
@@ -77,31 +76,31 @@ async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
         except AlreadyExists:
             await _adopt(ctx, job)
         except Forbidden as error:
-            message = (
-                f"The Job {metadata['name']} was refused: {error}. See the namespace's quotas and admission rules."
-            )
+            message = f"Job {metadata['name']} was refused: {error}. Check the namespace's quotas and admission rules."
             raise Waiting(c.JOB_REFUSED, message, REFUSED_PAUSE) from None
         except Invalid as error:
-            message = f"The Job {metadata['name']} is not valid: {error}. Check spec.jobs and spec.scratch of the Environment."
+            message = (
+                f"Job {metadata['name']} is not valid: {error}. Check spec.jobs and spec.scratch of the Environment."
+            )
             raise Failed(c.JOB_REFUSED, message) from None
     _log.info("job started", namespace=metadata["namespace"], job=metadata["name"])
 
 
 async def _adopt(ctx: Context, job: Object) -> None:
-    """The Job of that name is ours from before a restart, or somebody else's."""
+    """Accepts a Job of that name from before a restart. Raises Failed(JobRefused) where it belongs to another object."""
     metadata = job["metadata"]
-    there = await ctx.kube.get(JOBS, metadata["namespace"], metadata["name"])
-    if there is None:
-        raise Waiting(c.JOB_REFUSED, f"The Job {metadata['name']} was there and is gone.", 1)
-    if there["metadata"].get("labels", {}).get(naming.LABEL_UID) != metadata["labels"][naming.LABEL_UID]:
+    existing = await ctx.kube.get(JOBS, metadata["namespace"], metadata["name"])
+    if existing is None:
+        raise Waiting(c.JOB_REFUSED, f"Job {metadata['name']} was deleted while it was created. Retrying.", 1)
+    if existing["metadata"].get("labels", {}).get(naming.LABEL_UID) != metadata["labels"][naming.LABEL_UID]:
         raise Failed(
             c.JOB_REFUSED,
-            f"A Job named {metadata['name']} is there that belongs to something else. Delete it and try again.",
+            f"Job {metadata['name']} exists and belongs to another object. Delete it, then create this object again.",
         )
 
 
 async def stop(ctx: Context, seen: Observation, namespace: str, job_name: str) -> bool:
-    """Deletes the Job in the foreground; True once it and its pods are gone. Call again while False."""
+    """Deletes the Job in the foreground. Returns whether it and its pods are gone; call again while False."""
     job = seen.jobs.get(job_name)
     if job is None:
         return not seen.live_pods(job_name)
@@ -112,7 +111,7 @@ async def stop(ctx: Context, seen: Observation, namespace: str, job_name: str) -
 
 
 async def stop_live(ctx: Context, seen: Observation, namespace: str, job_name: str) -> bool:
-    """The same for a Job that is over by rights: True as well where it has ended and is only kept for its log."""
+    """As `stop`, but a Job that has ended is kept for its log; True for it as well."""
     job = seen.jobs.get(job_name)
     if job is not None and finished(job) is not None and not seen.live_pods(job_name):
         return True
@@ -120,7 +119,7 @@ async def stop_live(ctx: Context, seen: Observation, namespace: str, job_name: s
 
 
 async def remove(ctx: Context, seen: Observation, namespace: str, job_name: str) -> None:
-    """Deletes a Job that is over, with its pods."""
+    """Deletes a Job that has ended, with its pods."""
     job = seen.jobs.get(job_name)
     if job is not None and not seen.stopping(job_name):
         await ctx.kube.delete(JOBS, namespace, job_name, uid=job["metadata"]["uid"])

@@ -1,7 +1,7 @@
 """The operator's own failpoints: armed by an object's annotation or by OCORE_FAILPOINTS, and only where OCORE_ALLOW_FAILPOINTS is set.
 
-One that an annotation arms fires once per object, not once per process: a mark in a folder that outlives the container keeps the next
-one from dying at the same place.
+A failpoint that an annotation arms fires once per object, not once per process: a mark in a folder that outlives the container prevents the next
+process from dying at the same place.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _log = structlog.get_logger()
 
 
 async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[type-arg]
-    """Passes, unless the failpoint is armed and has not fired yet."""
+    """Fires the failpoint where it is armed and has not fired yet."""
     if not ctx.settings.allow_failpoints:
         return
     await asyncio.to_thread(failpoints.hit, name)
@@ -36,7 +36,7 @@ async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[t
 
 
 def for_job(settings: Settings, meta: Meta, attempt: int) -> str:
-    """Value of OCORE_FAILPOINTS for the container of a Job's attempt; empty where nothing is armed."""
+    """Value of OCORE_FAILPOINTS for the container of a Job's attempt; empty where no failpoint is armed."""
     if not settings.allow_failpoints:
         return ""
     return failpoints.for_attempt(meta.annotations.get(naming.ANNOTATION_FAILPOINTS, ""), attempt)

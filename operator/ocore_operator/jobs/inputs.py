@@ -1,4 +1,4 @@
-"""Everything around an Environment that its Jobs depend on, read before a Job is built."""
+"""What the Jobs of an Environment depend on besides its spec, read before a Job is built."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from ocore_crds import conditions as c
 from ocore_crds.environment import Jobs
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs.outcome import pod_over
+from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, PODS, STORES, WORKLOADS, Type
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
@@ -16,7 +16,7 @@ from ocore_operator.settings import Settings
 
 @dataclass(frozen=True)
 class PodTraits:
-    """What a Job's pod has of the environment's first workload (spec.jobs goes before)."""
+    """What a Job's pod inherits from the environment's first workload. spec.jobs has precedence."""
 
     run_as_user: int | None = None
     run_as_group: int | None = None
@@ -28,7 +28,7 @@ class PodTraits:
 
 @dataclass(frozen=True)
 class JobInputs:
-    """A store with the pod's traits, and the Environment where the Job touches it."""
+    """The store, the pod's traits, and the Environment where the Job needs it."""
 
     namespace: str
     store: Store
@@ -42,7 +42,7 @@ class JobInputs:
 
 
 async def load(ctx: Context, environment: Environment) -> JobInputs:
-    """Reads all of it. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound, ClaimInUse, ConfigNotFound)."""
+    """The inputs of a Job that needs the Environment. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound, ClaimInUse, ConfigNotFound)."""
     namespace, spec = environment.meta.namespace, environment.spec
     store = await load_store(ctx, namespace, spec.store_ref.name)
     workload = await _workloads(ctx, environment)
@@ -64,8 +64,8 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
 
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
-    """For Jobs that touch the store alone, also where the Environment is gone. On a claim they run as the user of an Environment that writes to it
-    (the one of that name, else the first): two users would take the files from one another."""
+    """The inputs of a Job that needs only the store; the Environment may not exist. On a claim it runs as the user of an Environment that writes to
+    the store (the one of that name, else the first): files of another user could not be deleted."""
     claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
     found = await _a_user_of(ctx, namespace, store.meta.name, environment_name)
     workload: Object | None = None
@@ -96,7 +96,7 @@ async def load_store(ctx: Context, namespace: str, name: str) -> Store:
 
 
 async def need(ctx: Context, type_: Type, namespace: str, name: str, reason: str, field: str) -> Object:
-    """The object. Raises Stalled(reason) where it is not there."""
+    """The object. Raises Stalled(reason) where it does not exist."""
     obj = await ctx.kube.get(type_, namespace, name)
     if obj is None:
         raise Stalled(
@@ -106,7 +106,7 @@ async def need(ctx: Context, type_: Type, namespace: str, name: str, reason: str
 
 
 async def _workloads(ctx: Context, environment: Environment) -> Object | None:
-    """The first workload; raises Stalled(WorkloadNotFound) where any of them is not there."""
+    """The first workload. Raises Stalled(WorkloadNotFound) where any of them does not exist."""
     first: Object | None = None
     for each in environment.spec.workloads:
         obj = await need(
@@ -126,8 +126,8 @@ async def _a_user_of(ctx: Context, namespace: str, store: str, environment: str 
 
 
 async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | None:
-    """The node that the claims bind a pod to: where a claim that only one node can mount is in use. Raises Stalled where there can be no such
-    node (ClaimNotFound, ClaimInUse)."""
+    """The node on which a pod must run to mount the claims: a claim that only one node can mount is in use there. Raises Stalled where no node can
+    mount all of them (ClaimNotFound, ClaimInUse)."""
     bound: dict[str, str] = {}
     pods: list[Object] | None = None
     for name in dict.fromkeys(claims):
@@ -143,7 +143,7 @@ async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | 
         if modes == ["ReadWriteOncePod"]:
             raise Stalled(
                 c.CLAIM_IN_USE,
-                f"The claim {name} is ReadWriteOncePod and the pod {user['metadata']['name']} uses it: no Job can mount it. Use a claim "
+                f"Claim {name} is ReadWriteOncePod and pod {user['metadata']['name']} uses it, so no Job can mount it. Use a claim "
                 "with the access mode ReadWriteOnce or ReadWriteMany.",
             )
         bound[user["spec"]["nodeName"]] = name
@@ -151,7 +151,7 @@ async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | 
         where = " and ".join(f"{claim} on the node {node}" for node, claim in sorted(bound.items()))
         raise Stalled(
             c.CLAIM_IN_USE,
-            f"One Job must mount both claims, and they are in use on different nodes: {where}. Run their pods on one node, or use "
+            f"One Job must mount both claims, but they are in use on different nodes: {where}. Run their pods on one node, or use "
             "ReadWriteMany claims or an S3 store.",
         )
     return next(iter(bound), None)
@@ -162,13 +162,13 @@ def user_of(pods: Iterable[Object], claim: str) -> Object | None:
     for pod in pods:
         volumes = pod.get("spec", {}).get("volumes") or ()
         named = any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in volumes)
-        if named and pod["spec"].get("nodeName") and not pod_over(pod):
+        if named and pod["spec"].get("nodeName") and not pod_ended(pod):
             return pod
     return None
 
 
 def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits:
-    """What the Jobs' pods are like. root is not inherited: they run under the restricted standard."""
+    """The traits of the Jobs' pods. User and group 0 are not inherited: the pods run under the restricted pod security standard."""
     pod = _pod_spec(workload)
     of_pod, of_container = pod.get("securityContext") or {}, _first_container(workload).get("securityContext") or {}
 
@@ -193,7 +193,7 @@ def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits
 
 
 def commit_of(workload: Object | None, annotation: str) -> str:
-    """The commit that the workload's image was built from, by annotation of its pod template, else of itself."""
+    """The commit of the workload's image: an annotation of its pod template, else of the workload; empty where there is none."""
     if workload is None:
         return ""
     template = workload["spec"]["template"].get("metadata") or {}

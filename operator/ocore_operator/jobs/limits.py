@@ -1,8 +1,8 @@
-"""How many Jobs run at once, in all and per store.
+"""Limits how many Jobs run at once, in all and per store.
 
-Three classes, so that what is short or urgent never starves: `heavy` (snapshot, restore, verify) and `light` (probe, probe-store, inspect,
-delete) have a pool each; `free` (switch, cleanup) never waits, because an environment may be stopped meanwhile and because there is
-at most one operation per environment anyway. In a pool the one that has waited longest goes first.
+There are three classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify) and `light` (probe, probe-store, inspect,
+delete) have a pool each. `free` (switch, cleanup) never waits: its environment may be stopped, and there is at most one operation per
+environment. In a pool the Job that has waited longest goes first.
 """
 
 import asyncio
@@ -33,22 +33,22 @@ CLASSES: dict[str, Class] = {
     "cleanup": "free",
 }
 
-#: Seconds until one that waits asks again. It is woken earlier when a Job ends.
+#: Seconds until a waiting object is requeued. It is requeued earlier when a Job ends.
 PAUSE = 5.0
-#: One that has not asked again for so many seconds has given up.
+#: A waiter that has not asked again for so many seconds is dropped.
 WAITER_TTL = 3 * PAUSE
 
 
 @dataclass(frozen=True)
 class Load:
-    """Jobs of one class that are not over."""
+    """Number of Jobs of one class that have not ended."""
 
     total: int
     by_store: dict[tuple[str, str], int]
 
 
 def job_class(job: Object) -> Class:
-    """The Job's class, by its command. The inspection of a rollback is urgent: its environment is stopped meanwhile."""
+    """The Job's class, by its command. The inspection of a rollback is `free`: its environment is stopped."""
     labels = job["metadata"].get("labels", {})
     if labels.get(naming.LABEL_KIND) == "Rollback" and labels.get(naming.LABEL_COMMAND) == "inspect":
         return "free"
@@ -56,12 +56,12 @@ def job_class(job: Object) -> Class:
 
 
 def store_of(job: Object) -> tuple[str, str]:
-    """Namespace and name of the store that the Job uses; the name is empty where it uses none."""
+    """Namespace and name of the Job's store; the name is empty where it uses none."""
     return job["metadata"]["namespace"], job["metadata"]["labels"].get(naming.LABEL_STORE, "")
 
 
 def owner_of(job: Object) -> Key:
-    """The object that a Job or a pod of ours works for."""
+    """The object to which a Job or a pod of ours belongs."""
     metadata = job["metadata"]
     return Key(
         metadata["labels"][naming.LABEL_KIND],
@@ -71,7 +71,7 @@ def owner_of(job: Object) -> Key:
 
 
 def load(jobs: Iterable[Object], class_: Class) -> Load:
-    """Counts the Jobs that are not over."""
+    """Counts the Jobs of the class that have not ended."""
     total = 0
     by_store: dict[tuple[str, str], int] = {}
     for job in jobs:
@@ -93,7 +93,7 @@ class _Waiter:
 
 
 class Limits:
-    """Grants slots. One operator process runs at a time (lease.py), so a lock in it is enough."""
+    """Grants slots. The Lease allows one operator process at a time, so a lock in the process is enough."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -102,21 +102,21 @@ class Limits:
         self._per_store: dict[tuple[str, str], int] = {}
 
     def set_store(self, namespace: str, name: str, limit: int) -> None:
-        """spec.maxConcurrentJobs of a store, as last read."""
+        """Sets the limit of a store (spec.maxConcurrentJobs)."""
         self._per_store[namespace, name] = limit
 
     def waiting(self) -> int:
-        """Jobs that wait for a slot."""
+        """Number of Jobs that wait for a slot."""
         return len(self._waiters)
 
     def waiters(self) -> tuple[Key, ...]:
-        """Those that wait, to be woken when a Job ends."""
+        """The owners of waiting Jobs, to be requeued when a Job ends."""
         return tuple(w.owner for w in self._waiters.values())
 
     @asynccontextmanager
     async def slot(self, ctx: Context, job: Object, since: str) -> AsyncIterator[None]:
-        """Holds the place while the caller creates the Job. Raises Waiting(WaitingForJobSlot). `since`: when the caller began to wait
-        (RFC 3339), for the order."""
+        """Reserves a slot while the caller creates the Job. Raises Waiting(WaitingForJobSlot). `since`: when the caller began to wait (RFC 3339);
+        it decides the order."""
         if job_class(job) == "free":
             yield
             return
@@ -137,7 +137,7 @@ class Limits:
         self._waiters.pop(name, None)
 
     def _refusal(self, mine: _Waiter, name: tuple[str, str], there: Load) -> str | None:
-        """Why there is no slot; None where there is one. Older waiters count as if they ran already."""
+        """Why there is no slot; None where there is one. Older waiters count as running Jobs."""
         older = [
             w
             for k, w in self._waiters.items()
@@ -148,13 +148,13 @@ class Limits:
             used = there.by_store.get(mine.store, 0) + sum(w.store == mine.store for w in older)
             if used >= limit:
                 return (
-                    f"{limit} Jobs use or wait for the store {mine.store[1]} (spec.maxConcurrentJobs); this one is next "
-                    f"after {used - limit + 1}."
+                    f"Store {mine.store[1]} has its limit of {limit} Jobs (spec.maxConcurrentJobs), running or waiting; "
+                    f"{used - limit + 1} must end before this one starts."
                 )
-        # A waiter that its own store holds back must not hold back the others.
+        # A waiter that waits for its own store must not delay the others.
         ahead = sum(1 for w in older if not self._store_full(w, there))
         if there.total + ahead >= self._total:
-            return f"{there.total} Jobs run and {ahead} wait before this one; the limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
+            return f"{there.total} Jobs are running and {ahead} wait before this one. The limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
         return None
 
     def _store_full(self, waiter: _Waiter, there: Load) -> bool:

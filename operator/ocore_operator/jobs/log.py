@@ -1,7 +1,7 @@
-"""Follows the logs of running Jobs: reports become status.progress, at most one patch a second, and steps for the main status.
+"""Follows the logs of running Jobs: reports become status.progress, at most one patch a second, and steps of the main status.
 
-One task per Job. It is asked for by every look at a running Job, so an operator that was restarted takes it up again, reading the log from its
-beginning (which brings the steps back); after a broken connection it goes on from the last line's time.
+There is one task per Job. Every reconcile of a running Job ensures it, so an operator that was restarted reads the log again from its beginning,
+with all steps. After a broken connection the task continues at the time of the last line.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from ocore_operator.kube.resources import Key
 
 #: Seconds between two patches of status.progress.
 PATCH_INTERVAL = 1.0
-#: Seconds until a log that broke off is asked for again.
+#: Seconds until a log is requested again after a broken connection.
 RECONNECT = 1.0
-#: Seconds in which the log of a pod that has ended is read.
+#: Seconds to read the log of a pod that has ended.
 WHOLE_LOG = 10.0
-#: Conflicts in a row after which one patch is given up; the next report brings a newer one.
+#: Conflicts in a row after which one patch is dropped; the next report has newer figures.
 MAX_CONFLICTS = 5
 
 _log = structlog.get_logger()
@@ -35,7 +35,7 @@ _log = structlog.get_logger()
 
 @dataclass
 class LogState:
-    """What a Job's log has said so far."""
+    """What a Job's log has reported so far."""
 
     steps: dict[Step, StepReport] = field(default_factory=dict)
     started: dict[Step, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class LogState:
     result: Result | None = None
 
     def take(self, text: str) -> bool:
-        """One line; True where a step began or ended, or something else that the main status shows."""
+        """Reads one line. Returns whether the main status shows it: a step that began or ended, readiness, or the result."""
         report = parse_line(text)
         if isinstance(report, ProgressReport):
             self.progress[report.step] = report
@@ -67,7 +67,7 @@ class LogState:
         return False
 
     def step_statuses(self, order: Iterable[Step]) -> tuple[StepStatus, ...]:
-        """The steps that were reported, in the operation's order."""
+        """The reported steps, in the operation's order."""
         return tuple(self._status(step) for step in order if step in self.steps)
 
     def _status(self, step: Step) -> StepStatus:
@@ -88,10 +88,10 @@ class _Follower:
 
 
 class Followers:
-    """All logs that are followed."""
+    """All followed logs."""
 
     def __init__(self, kube: Kube, wake: Callable[[Key], None], now: Callable[[], datetime]) -> None:
-        """`wake`: called with the owner's key when a step changed."""
+        """`wake`: called with the owner's key when a step has changed."""
         self._kube = kube
         self._wake = wake
         self._now = now
@@ -101,7 +101,7 @@ class Followers:
         return sum(not f.task.done() for f in self._followers.values())
 
     def ensure(self, owner: Key, pod: str, order: tuple[Step, ...]) -> LogState:
-        """Follows the pod's log for the owner; the state so far. `order`: the operation's steps, for the percentage."""
+        """Follows the pod's log for the owner. Returns the state so far. `order`: the operation's steps, for the percentage."""
         name = (owner.namespace, pod)
         found = self._followers.get(name)
         if found is None:
@@ -111,12 +111,12 @@ class Followers:
         return found.state
 
     def state(self, namespace: str, pod: str) -> LogState | None:
-        """What the pod's log has said, where it was followed."""
+        """What the pod's log has reported; None where it was not followed."""
         found = self._followers.get((namespace, pod))
         return found.state if found is not None else None
 
     async def whole(self, namespace: str, pod: str) -> LogState:
-        """All that the log of a pod that has ended says; what was followed so far, where it cannot be read."""
+        """The whole log of a pod that has ended; where it cannot be read, what was followed so far."""
         followed = self.state(namespace, pod)
         if followed is not None and followed.result is not None:
             return followed
@@ -129,18 +129,18 @@ class Followers:
         return state if state.steps or followed is None else followed
 
     def forget(self, namespace: str, pod: str) -> None:
-        """The operation has come to its end: nothing more is read or written for it."""
+        """Stops following the pod's log and writing its progress."""
         found = self._followers.pop((namespace, pod), None)
         if found is not None:
             found.task.cancel()
 
     def forget_owner(self, namespace: str, job_prefix: str) -> None:
-        """The same for all pods whose name begins so (Jobs of one object)."""
+        """The same for all pods whose name begins with the prefix (Jobs of one object)."""
         for where, pod in [n for n in self._followers if n[0] == namespace and n[1].startswith(job_prefix)]:
             self.forget(where, pod)
 
     async def stop(self) -> None:
-        """At shutdown."""
+        """Stops all tasks, at shutdown."""
         tasks = [f.task for f in self._followers.values()]
         for task in tasks:
             task.cancel()
@@ -186,7 +186,7 @@ class Followers:
             written = new
 
     async def _patch(self, owner: Key, progress: Progress) -> bool:
-        """False where there is nothing to report on any more. The resourceVersion keeps a late report out of a status that is final."""
+        """Writes the progress. Returns False where the object is gone or terminal. The resourceVersion keeps a late report out of a terminal status."""
         for _ in range(MAX_CONFLICTS):
             obj = await self._kube.get(OURS[owner.kind], owner.namespace, owner.name)
             if obj is None:
@@ -206,7 +206,7 @@ class Followers:
 
 
 def summary(state: LogState, order: tuple[Step, ...], now: str, floor: int) -> Progress | None:
-    """status.progress from what the log said; None where it said nothing yet. The percentage never falls."""
+    """status.progress from the log; None where it has reported nothing yet. The percentage is never below `floor`."""
     if state.latest is None:
         return None
     report = state.progress.get(state.latest) or ProgressReport(step=state.latest, time=now)
@@ -223,7 +223,7 @@ def summary(state: LogState, order: tuple[Step, ...], now: str, floor: int) -> P
 
 
 def _moment(value: str) -> datetime | None:
-    """The time after a log line: the API has whole nanoseconds, and `sinceTime` includes its own moment."""
+    """The time just after a log line: `sinceTime` includes lines of its own time. None where it cannot be parsed."""
     try:
         return clock.parse(value[:26].rstrip("Z") + "Z") + timedelta(microseconds=1)
     except ValueError:

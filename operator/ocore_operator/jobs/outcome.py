@@ -1,6 +1,6 @@
-"""What became of a Job: one state, by pure functions over the Job, its pods and their events.
+"""The outcome of a Job: one state, computed from the Job, its pods and their Events. Pure.
 
-A pod's word goes before its Job's: the kubelet reports the end of a container about a second before the Job controller does.
+A pod's status has precedence over its Job's: the kubelet reports the end of a container about a second before the Job controller does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,22 +14,22 @@ from ocore_operator import clock
 from ocore_operator.jobs.trouble import Trouble, container_trouble, died, pod_trouble
 from ocore_operator.kube.resources import Object
 
-#: A failure that is not the user's doing gets so many attempts, the first one counted.
+#: Attempts in all at a Job whose failure may pass.
 MAX_ATTEMPTS = 3
-#: The mover's exit code for arguments that it does not know.
+#: The mover's exit code for unknown arguments.
 EXIT_USAGE = 2
-#: Exit codes of a container that could not even be started (no such program in the image).
+#: Exit codes of a container that could not be started (the image has no such program).
 EXIT_CANNOT_RUN = (126, 127, 128)
 
 
 @dataclass(frozen=True)
 class Absent:
-    """No such Job: not created yet, or removed by its TTL or by somebody. The caller's status says which."""
+    """The Job does not exist: not created yet, or removed by its TTL or by another client. The caller's status shows which."""
 
 
 @dataclass(frozen=True)
 class Starting:
-    """The Job is there, its container does not run (or, of a Job that may restart it, not again) yet."""
+    """The Job exists; its container is not running yet, or is about to be restarted."""
 
     reason: str
     message: str
@@ -38,8 +38,8 @@ class Starting:
 
 @dataclass(frozen=True)
 class Running:
-    """The container runs, or its pod is being deleted and still there. `ready`: its readiness probe succeeded (a switch Job: it
-    waits for the signal)."""
+    """The container is running, or its pod is being deleted and still exists. `ready`: its readiness probe succeeded (a switch Job waits for its
+    signal)."""
 
     pod: str
     node: str
@@ -50,7 +50,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Succeeded:
-    """It ended well and its result was read."""
+    """The Job has ended with a result."""
 
     payload: Payload
     finished: str
@@ -58,9 +58,9 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """It failed. `failure.retryable` is true as well where the infrastructure is to blame (evicted, killed, node lost).
+    """The Job has failed. `failure.retryable` is also true where the infrastructure ended it (evicted, killed, node lost).
 
-    `unreported`: it ran, and died before it could say how far it was: an inspect Job has to look.
+    `unreported`: it ran and ended without a report, so an inspect Job must find out how far it got.
     """
 
     failure: Failure
@@ -70,7 +70,7 @@ class JobFailed:
 
 @dataclass(frozen=True)
 class NoResult:
-    """It ended and its pod is gone: an inspect Job has to look."""
+    """The Job has ended and its pod is gone, so an inspect Job must find out how far it got."""
 
     message: str
     finished: str
@@ -81,7 +81,7 @@ JobState = Absent | Starting | Running | Succeeded | NoResult | JobFailed
 
 @dataclass(frozen=True)
 class Observation:
-    """All Jobs of one object of ours with their pods, read in two requests (and their Events where one does not start)."""
+    """All Jobs of one object with their pods, and the Events of those that do not start."""
 
     jobs: Mapping[str, Object]
     pods: Mapping[str, tuple[Object, ...]]
@@ -91,7 +91,7 @@ class Observation:
     warnings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def state(self, job_name: str) -> JobState:
-        """What became of the Job of that name."""
+        """The state of the Job of that name."""
         return classify(
             self.jobs.get(job_name), self.pods.get(job_name, ()), self.warnings, self.now, self.start_deadline
         )
@@ -103,15 +103,15 @@ class Observation:
         return tuple(j["metadata"]["name"] for j in found)
 
     def live_pods(self, job_name: str) -> tuple[Object, ...]:
-        """Pods of the Job that may still do something: neither Succeeded nor Failed."""
-        return tuple(p for p in self.pods.get(job_name, ()) if not pod_over(p))
+        """Pods of the Job that may still act: neither Succeeded nor Failed."""
+        return tuple(p for p in self.pods.get(job_name, ()) if not pod_ended(p))
 
     def gone(self, job_name: str) -> bool:
-        """Neither the Job nor a pod of it is there any more."""
+        """Whether neither the Job nor a pod of it exists."""
         return job_name not in self.jobs and not self.pods.get(job_name)
 
     def stopping(self, job_name: str) -> bool:
-        """The Job is being deleted."""
+        """Whether the Job is being deleted."""
         job = self.jobs.get(job_name)
         return job is not None and "deletionTimestamp" in job["metadata"]
 
@@ -121,13 +121,13 @@ def may_retry(failure: Failure, attempt: int) -> bool:
     return failure.retryable and attempt < MAX_ATTEMPTS
 
 
-def pod_over(pod: Object) -> bool:
-    """Whether the pod can do nothing any more."""
+def pod_ended(pod: Object) -> bool:
+    """Whether the pod has ended: Succeeded or Failed."""
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def finished(job: Object) -> Object | None:
-    """The condition Complete or Failed of a Job that has come to its end, or None."""
+    """The condition Complete or Failed of a Job that has ended; None while it runs."""
     for condition in job.get("status", {}).get("conditions") or ():
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return dict(condition)
@@ -141,19 +141,19 @@ def classify(
     now: datetime,
     start_deadline: float,
 ) -> JobState:
-    """The Job's state. `start_deadline`: seconds from its creation in which its container must run."""
+    """The Job's state. `start_deadline`: seconds from its creation until its container must be running."""
     newest = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
     if job is None:
-        # A Job that somebody deleted while its pod lingers is not gone: two attempts must not run side by side.
+        # While a pod of a deleted Job exists, the Job is not absent: two attempts must not run at the same time.
         return Absent() if newest is None else _lingering(newest)
     end = finished(job)
     restarts = job["spec"]["template"]["spec"].get("restartPolicy") == "OnFailure"
     if newest is not None:
-        spoken = _spoken(newest, final=end is not None or not restarts)
-        if spoken is not None:
-            return spoken
+        reported = _reported(newest, final=end is not None or not restarts)
+        if reported is not None:
+            return reported
     if end is not None:
-        return _over(end, newest)
+        return _ended(end, newest)
     if newest is None and "deletionTimestamp" in job["metadata"]:
         return NoResult("the Job is being deleted, and its pod is gone", str(job["metadata"]["deletionTimestamp"]))
     if newest is None:
@@ -169,17 +169,17 @@ def classify(
 
 
 def _lingering(pod: Object) -> JobState:
-    spoken = _spoken(pod, final=True)
-    if spoken is not None:
-        return spoken
+    reported = _reported(pod, final=True)
+    if reported is not None:
+        return reported
     running = _running(pod)
     if running is not None:
         return running
     return NoResult("its Job was deleted before it ran", _text(pod["metadata"].get("deletionTimestamp")))
 
 
-def _spoken(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:
-    """What the pod's end says; None where it has not ended, or where its container is started again after a failure."""
+def _reported(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:
+    """The outcome that the pod reports; None where it has not ended, or where its container is restarted after a failure."""
     end = _terminated(pod)
     if end is None:
         lost = died(pod)
@@ -192,40 +192,40 @@ def _spoken(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:
         return None
     if result is not None and result.failure is not None:
         return JobFailed(result.failure, at)
-    return _silent(pod, end, at)
+    return _unreported(pod, end, at)
 
 
-def _silent(pod: Object, end: Object, at: str) -> JobFailed:
+def _unreported(pod: Object, end: Object, at: str) -> JobFailed:
     """A container that ended without a result."""
     code = int(end.get("exitCode", -1))
-    words = str(end.get("message") or end.get("reason") or "").strip()[:500]
+    detail = str(end.get("message") or end.get("reason") or "").strip()[:500]
     if end.get("reason") == "OOMKilled":
         message = (
-            "The Job was killed for want of memory. Raise spec.jobs.resources.limits.memory of the Environment, or lower "
+            "The Job ran out of memory (OOMKilled). Increase spec.jobs.resources.limits.memory of the Environment, or decrease "
             "spec.jobs.parallelism."
         )
         return JobFailed(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
     if code in EXIT_CANNOT_RUN or end.get("reason") in ("ContainerCannotRun", "StartError"):
-        message = f"The program of the Job's image could not be started: {words}. Check OCORE_MOVER_IMAGE."
+        message = f"The program of the Job's image could not be started: {detail}. Check OCORE_MOVER_IMAGE."
         return JobFailed(Failure(reason=c.POD_NOT_STARTED, message=message), at)
     if code == EXIT_USAGE:
         message = (
-            "The Job's program did not know its arguments: the versions of operator and mover image differ. Set OCORE_MOVER_IMAGE to "
-            "the operator's version."
+            "The Job's program rejected its arguments: the operator and the mover image have different versions. Set "
+            "OCORE_MOVER_IMAGE to the operator's version."
         )
         return JobFailed(Failure(reason=c.INTERNAL_ERROR, message=message), at)
     lost = died(pod)
     if lost is not None:
         return JobFailed(lost, at, unreported=True)
-    message = f"The Job's container ended with exit code {code} and no result ({words or 'no words'})."
+    message = f"The Job's container ended with exit code {code} and no result ({detail or 'no message'})."
     return JobFailed(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
 
 
-def _over(end: Object, pod: Object | None) -> JobState:
-    """A Job that is over, without an ended pod that speaks."""
+def _ended(end: Object, pod: Object | None) -> JobState:
+    """A Job that has ended, without an ended pod that reports an outcome."""
     at = _text(end.get("lastTransitionTime"))
     if end.get("reason") == "DeadlineExceeded":
-        message = "The Job did not end within its time and was stopped."
+        message = "The Job did not end within its deadline and was stopped."
         return JobFailed(Failure(reason=c.DEADLINE_EXCEEDED, message=message), at, unreported=True)
     if pod is not None:
         running = _running(pod)
@@ -244,13 +244,13 @@ def _starting(job: Object, trouble: Trouble, now: datetime, start_deadline: floa
 
 
 def _with_warning(trouble: Trouble, warnings: Mapping[str, tuple[str, str]], obj: Object) -> Trouble:
-    """With the words of the object's newest warning Event, which say more than a waiting reason does."""
+    """With the message of the object's newest warning Event, which has more detail than a waiting reason."""
     warning = warnings.get(obj["metadata"]["uid"])
     return trouble if warning is None else trouble.because(*warning)
 
 
 def _running(pod: Object) -> Running | None:
-    if pod_over(pod):
+    if pod_ended(pod):
         return None
     status = _container(pod)
     running = (status.get("state") or {}).get("running")

@@ -1,4 +1,4 @@
-"""What Jobs are put together from: arguments with the volumes that they speak of. Pure.
+"""The parts of a Job: arguments with the volumes that they refer to. Pure.
 
 Secrets are mounted as files, never arguments or variables.
 """
@@ -29,7 +29,7 @@ READY_FILE = "/tmp/ready"  # noqa: S108 - an emptyDir of the pod
 
 @dataclass(frozen=True)
 class Parts:
-    """Arguments and what must be mounted for them; added up."""
+    """Arguments and the volumes for them. Parts can be added."""
 
     args: tuple[str, ...] = ()
     volumes: tuple[Object, ...] = ()
@@ -72,7 +72,7 @@ def options(**values: Any) -> Parts:
 
 
 def identity(*, environment_id: str = "", snapshot_id: str = "", rollback_id: str = "") -> Parts:
-    """Whom the command is about."""
+    """The ids of the objects that the command works on."""
     return options(environment_id=environment_id, snapshot_id=snapshot_id, rollback_id=rollback_id)
 
 
@@ -97,12 +97,12 @@ def claim(spec: EnvironmentSpec) -> Parts:
 
 
 def claim_folder(claim_name: str) -> Parts:
-    """The claim for the sake of our own folder on it."""
+    """The claim without a filestore: only for our own folder on it."""
     return _claim("claim", CLAIM, claim_name) + options(claim=CLAIM)
 
 
 def config(spec: EnvironmentSpec) -> Parts:
-    """The ConfigMap that is kept with each snapshot."""
+    """The ConfigMap that each snapshot includes."""
     if spec.config is None:
         return Parts()
     source = {"configMap": {"name": spec.config.config_map_ref.name}}
@@ -110,7 +110,7 @@ def config(spec: EnvironmentSpec) -> Parts:
 
 
 def scratch(spec: EnvironmentSpec) -> Parts:
-    """Room for a dump: an ephemeral volume of a class, else an emptyDir."""
+    """Scratch space for a dump: an ephemeral volume of the storage class, else an emptyDir."""
     found = spec.scratch
     source: Object = {"emptyDir": {"sizeLimit": found.size}}
     if found.storage_class_name is not None:
@@ -133,7 +133,7 @@ def store_url(found: Store) -> str:
 
 
 def public_url(found: Store) -> str:
-    """The store for people: ``s3://bucket/prefix`` or ``claim://name/path``."""
+    """The store's URL for users: ``s3://bucket/prefix`` or ``claim://name/path``."""
     if found.spec.claim is not None:
         return f"claim://{found.spec.claim.claim_name}/{found.spec.claim.path}".rstrip("/")
     return store_url(found)

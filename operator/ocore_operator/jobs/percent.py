@@ -1,10 +1,10 @@
-"""How far an operation is, from its steps' weights and the bytes of those that run. Pure."""
+"""The percentage of an operation, from the weights of its steps and the bytes of the running ones. Pure."""
 
 from collections.abc import Collection, Mapping
 
 from ocore_crds.protocol import ProgressReport, Step
 
-#: Rough shares of the time that an operation takes. A step that is not named here counts 1.
+#: Rough shares of an operation's time. A step that is missing here counts 1.
 WEIGHTS: dict[Step, int] = {
     Step.PREPARE: 2,
     Step.DUMP_DATABASE: 45,
@@ -23,7 +23,7 @@ WEIGHTS: dict[Step, int] = {
     Step.SWITCH_BACK: 3,
     Step.CLEANUP: 3,
 }
-#: Never 100 before the operation is over: a bar that stands at 100 and goes on running tells a lie (velero#7798).
+#: Never 100 before the operation has ended: a bar at 100 that still runs is misleading (velero#7798).
 MOST = 99
 
 
@@ -38,7 +38,7 @@ def fraction(report: ProgressReport | None) -> float:
 
 
 def percent(order: Collection[Step], done: Collection[Step], running: Mapping[Step, ProgressReport]) -> int:
-    """Of the whole operation, 0 to 99."""
+    """The percentage of the whole operation, 0 to 99."""
     total = sum(WEIGHTS.get(s, 1) for s in order)
     if total == 0:
         return 0

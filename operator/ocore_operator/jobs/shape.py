@@ -1,4 +1,4 @@
-"""The Job around a command: names, labels, owner, security, deadlines. Pure.
+"""The Job around a command: name, labels, owner, security, deadline. Pure.
 
 Labels and annotations are our own fixed ones, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
 """
@@ -21,15 +21,15 @@ DEFAULT_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 
 
 @dataclass(frozen=True)
-class Command:
-    """What a Job is for."""
+class JobRequest:
+    """The Job to build: for whom, its command, its attempt and its limits."""
 
     owner: Resource  # type: ignore[type-arg]
     name: str
     attempt: int | str
     parts: Parts
     deadline: float  # seconds
-    restarts: int = 0  # how often the kubelet starts the container again
+    restarts: int = 0  # how often the kubelet restarts the container
 
 
 def job_name(command: str, uid: str, attempt: int | str) -> str:
@@ -41,7 +41,7 @@ def job_name(command: str, uid: str, attempt: int | str) -> str:
 
 
 def owner_reference(owner: Resource) -> Object:  # type: ignore[type-arg]
-    """The Job goes with its owner, and does not hold its deletion up."""
+    """The Job is deleted with its owner, and does not block the owner's deletion."""
     return {
         "apiVersion": owner.kind.api_version,
         "kind": owner.kind.kind,
@@ -53,13 +53,13 @@ def owner_reference(owner: Resource) -> Object:  # type: ignore[type-arg]
 
 
 def _owned(owner: Resource) -> Object:  # type: ignore[type-arg]
-    """A foreground deletion (Argo CD's default) makes the garbage collector delete whatever the owner owns, the Job that cleans up for the
-    finalizer too: what is created for an object that is being deleted is therefore owned by nobody, and goes by its TTL."""
+    """The owner reference; none where the owner is being deleted. A foreground deletion (Argo CD's default) makes the garbage collector delete every
+    child, also the Job that cleans up for the finalizer. Without an owner, its TTL removes the Job."""
     return {} if owner.meta.deleted is not None else {"ownerReferences": [owner_reference(owner)]}
 
 
 def labels(owner: Resource, command: str, store: str) -> dict[str, str]:  # type: ignore[type-arg]
-    """Of the Job and its pod."""
+    """Labels of the Job and its pod."""
     return {
         naming.LABEL_MANAGED_BY: naming.MANAGED_BY,
         naming.LABEL_KIND: owner.kind.kind,
@@ -69,42 +69,42 @@ def labels(owner: Resource, command: str, store: str) -> dict[str, str]:  # type
     }
 
 
-def job(settings: Settings, job_inputs: JobInputs, command: Command) -> Object:
+def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Object:
     """The Job."""
-    owner = command.owner
+    owner = request.owner
     metadata = {
-        "labels": labels(owner, command.name, job_inputs.store.meta.name),
+        "labels": labels(owner, request.name, job_inputs.store.meta.name),
         "annotations": {naming.ANNOTATION_OWNER_NAME: owner.meta.name},
     }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(command.name, owner.meta.uid, command.attempt),
+            "name": job_name(request.name, owner.meta.uid, request.attempt),
             "namespace": owner.meta.namespace,
             **metadata,
             **_owned(owner),
         },
         "spec": {
-            "backoffLimit": command.restarts,
-            "activeDeadlineSeconds": max(math.ceil(command.deadline), 1),
+            "backoffLimit": request.restarts,
+            "activeDeadlineSeconds": max(math.ceil(request.deadline), 1),
             "ttlSecondsAfterFinished": settings.job_ttl,
             "podReplacementPolicy": "Failed",
-            "template": {"metadata": metadata, "spec": _pod(settings, job_inputs, command)},
+            "template": {"metadata": metadata, "spec": _pod(settings, job_inputs, request)},
         },
     }
 
 
-def _pod(settings: Settings, job_inputs: JobInputs, command: Command) -> Object:
+def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Object:
     traits = job_inputs.traits
     pod: Object = {
-        "restartPolicy": "OnFailure" if command.restarts else "Never",
+        "restartPolicy": "OnFailure" if request.restarts else "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE,
         "securityContext": _security(job_inputs),
-        "containers": [_container(settings, job_inputs, command)],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, job_inputs) for v in command.parts.volumes)],
+        "containers": [_container(settings, job_inputs, request)],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, job_inputs) for v in request.parts.volumes)],
     }
     account = job_inputs.store.spec.service_account_name or settings.job_service_account
     if account:
@@ -126,7 +126,7 @@ def _security(job_inputs: JobInputs) -> Object:
     if traits.run_as_group is not None:
         context["runAsGroup"] = traits.run_as_group
     if traits.fs_group is not None:
-        # OnRootMismatch: without it the kubelet would walk a filestore of a million files at every start.
+        # Without OnRootMismatch the kubelet changes the owner of every file of a filestore at every start.
         context |= {"fsGroup": traits.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
     if traits.supplemental_groups:
         context["supplementalGroups"] = list(traits.supplemental_groups)
@@ -134,7 +134,7 @@ def _security(job_inputs: JobInputs) -> Object:
 
 
 def _readable(volume: Object, job_inputs: JobInputs) -> Object:
-    """A Secret's files belong to root and to the fsGroup; without an fsGroup only "others" lets our user read them."""
+    """A Secret's files are owned by root and the fsGroup. Without an fsGroup our user can read them only through the mode for others."""
     if "secret" not in volume:
         return volume
     mode = 0o440 if job_inputs.traits.fs_group is not None else 0o444
@@ -147,8 +147,8 @@ def _on_node(node: str) -> Object:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}
 
 
-def _container(settings: Settings, job_inputs: JobInputs, command: Command) -> Object:
-    parts = command.parts
+def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Object:
+    parts = request.parts
     uid = {"fieldRef": {"fieldPath": "metadata.uid"}}
     env: list[Object] = [{"name": "OCORE_POD_UID", "valueFrom": uid}]
     if parts.failpoints:
@@ -160,7 +160,7 @@ def _container(settings: Settings, job_inputs: JobInputs, command: Command) -> O
         "name": "mover",
         "image": settings.image(job_inputs.server_major),
         "imagePullPolicy": settings.image_pull_policy,
-        "args": [command.name, *parts.args],
+        "args": [request.name, *parts.args],
         "env": env,
         "resources": _resources(job_inputs),
         "terminationMessagePath": TERMINATION_MESSAGE_PATH,

@@ -1,4 +1,4 @@
-"""Why a pod does not start, or how the infrastructure ended it: the kubelet's words, and what a person does about it."""
+"""Why a pod does not start, or why the infrastructure ended it: the kubelet's message, and what to do about it."""
 
 from dataclasses import dataclass, replace
 
@@ -6,13 +6,13 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
 from ocore_operator.kube.resources import Object
 
-#: A Secret or ConfigMap that a pod mounts and that is not there gets so many seconds to appear.
+#: Seconds in which a missing Secret or ConfigMap that a pod mounts may still appear.
 MISSING_PATIENCE = 30.0
 
-#: What is said of a pod that is merely not there yet; an Event knows more.
+#: Reasons that do not explain why a pod has not started; an Event has the cause.
 VAGUE = ("NoPod", "Scheduling", "ContainerCreating", "PodInitializing")
 
-#: Waiting reason of a container → what to do, and whether waiting any longer is in vain.
+#: Waiting reason of a container → what to do, and whether it is final: waiting does not help.
 _ADVICE: dict[str, tuple[str, bool]] = {
     "ImagePullBackOff": ("Check OCORE_MOVER_IMAGE, the registry and OCORE_IMAGE_PULL_SECRETS.", False),
     "ErrImagePull": ("Check OCORE_MOVER_IMAGE, the registry and OCORE_IMAGE_PULL_SECRETS.", False),
@@ -25,31 +25,31 @@ _ADVICE: dict[str, tuple[str, bool]] = {
     "CreateContainerError": ("See `kubectl describe pod` of the Job.", False),
     "RunContainerError": ("See `kubectl describe pod` of the Job.", False),
     "Unschedulable": (
-        "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that one node only can mount binds it to that node.",
+        "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that only one node can mount binds it to that node.",
         False,
     ),
     "FailedMount": (
-        "Check that the Secrets, ConfigMaps and claims that the Environment and its SnapshotStore name are there.",
+        "Check that the Secrets, ConfigMaps and claims that the Environment and its SnapshotStore name exist.",
         False,
     ),
     "FailedAttachVolume": ("The volume is attached to another node: a claim can be ReadWriteOnce.", False),
     "FailedScheduling": (
-        "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that one node only can mount binds it to that node.",
+        "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that only one node can mount binds it to that node.",
         False,
     ),
     "FailedCreate": ("See the namespace's quotas and its pod security standard.", False),
 }
 
-#: status.reason of a pod that the infrastructure ended → for people.
+#: status.reason of a pod that the infrastructure ended → message.
 _ENDED: dict[str, str] = {
-    "Evicted": "The node was short of something and evicted the pod",
+    "Evicted": "The node was short of a resource and evicted the pod",
     "NodeLost": "The node was lost",
     "NodeShutdown": "The node was shut down",
     "Terminated": "The node was shut down",
-    "Preempting": "The pod gave way to one of higher priority",
+    "Preempting": "The pod was preempted by one of higher priority",
     "Shutdown": "The node was shut down",
-    "UnexpectedAdmissionError": "The node could not take the pod",
-    "NodeAffinity": "The node no longer fits the pod",
+    "UnexpectedAdmissionError": "The node could not admit the pod",
+    "NodeAffinity": "The node no longer matches the pod's affinity",
     "OutOfcpu": "The node had no CPU left",
     "OutOfmemory": "The node had no memory left",
 }
@@ -57,21 +57,21 @@ _ENDED: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why something does not start."""
+    """Why a Job or its pod does not start."""
 
     kind: str  # as Kubernetes names it
     message: str
-    final: bool = False  # waiting any longer is in vain
+    final: bool = False  # waiting does not help
     patience: float | None = None  # seconds until it is final, where that is sooner than the start deadline
-    reason: str = c.POD_NOT_STARTED  # of conditions.py, where it comes to failing
+    reason: str = c.POD_NOT_STARTED  # of the condition, once it is final
 
     @property
     def advice(self) -> str:
-        """What a person does about it; empty where nothing is known."""
+        """What to do about it; empty where that is unknown."""
         return _ADVICE.get(self.kind, ("", False))[0]
 
     def because(self, kind: str, message: str) -> "Trouble":
-        """The same with an Event's words, where the waiting reason says next to nothing."""
+        """The same with an Event's reason and message, where its own kind is VAGUE."""
         if self.kind not in VAGUE:
             return self
         patience = MISSING_PATIENCE if kind == "FailedMount" and "not found" in message else None
@@ -98,14 +98,14 @@ def container_trouble(pod: Object) -> Trouble:
 
 
 def died(pod: Object) -> Failure | None:
-    """How the infrastructure ended the pod; None where it did not. Another attempt may fare better."""
+    """The failure of a pod that the infrastructure ended; None where it did not. It is retryable."""
     status = pod.get("status", {})
     if status.get("phase") != "Failed":
         return None
     reason = status.get("reason", "")
-    words = _ENDED.get(reason)
-    if words is None:
-        words = next(
+    cause = _ENDED.get(reason)
+    if cause is None:
+        cause = next(
             (
                 "The pod was disrupted"
                 for condition in status.get("conditions") or ()
@@ -113,9 +113,9 @@ def died(pod: Object) -> Failure | None:
             ),
             None,
         )
-    if words is None and not status.get("containerStatuses"):
-        words = "The pod failed before its container ran"
-    if words is None:
+    if cause is None and not status.get("containerStatuses"):
+        cause = "The pod failed before its container ran"
+    if cause is None:
         return None
     detail = status.get("message") or reason
-    return Failure(reason=c.JOB_FAILED, message=f"{words}{f' ({detail})' if detail else ''}.", retryable=True)
+    return Failure(reason=c.JOB_FAILED, message=f"{cause}{f' ({detail})' if detail else ''}.", retryable=True)

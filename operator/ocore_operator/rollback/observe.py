@@ -1,16 +1,19 @@
-"""Reads everything that a decision about a rollback depends on. The rollback itself is read last: whatever another operator has written
-before it changed anything is then known (see rollback/world.py)."""
+"""Reads everything that a decision about a rollback depends on.
+
+The Rollback itself is read last: so its status is at least as new as everything that another operator did after writing it (see ``world.py``).
+"""
 
 import asyncio
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from ocore_crds import conditions as c
+from ocore_crds import quantity
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import FINALIZER_ROLLBACK
 from ocore_crds.protocol import Failure, RestoreResult
 from ocore_crds.rollback import RollbackStatus
-from ocore_operator import clock
+from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
 from ocore_operator.jobs import control
@@ -20,41 +23,40 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, NAMESPACES, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import signal, workloads
+from ocore_operator.rollback.executed import executed
 from ocore_operator.rollback.memory import Memory
-from ocore_operator.rollback.sources import environment_view, executed, lock_view, snapshot_view
-from ocore_operator.rollback.world import JobKind, JobView, World
+from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, SnapshotView, World
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch", "BackDrain", "BackSwitch")
 
 
 @dataclass(frozen=True)
-class Look:
-    """A world with the objects that it was made from: effects need them."""
+class Observed:
+    """A world with the objects that it was read from, which the effects need."""
 
     rollback: Rollback
     world: World
     environment: Environment | None
     snapshot: Snapshot | None
-    seen: Observation
 
 
-async def look(ctx: Context, first: Rollback, memory: Memory) -> Look | None:
-    """Reads all of it; None where the rollback is gone. `first`: the rollback as it was known, for the names of the others."""
+async def observe(ctx: Context, first: Rollback, memory: Memory) -> Observed | None:
+    """The world as it is now; None where the Rollback does not exist. `first`: the Rollback as last read, which names the other objects."""
     known = first
     while True:
-        found = await _look(ctx, known, memory)
-        if found is None or _names(found.rollback.status) == _names(known.status):
+        found = await _read(ctx, known, memory)
+        if found is None or _names_others(found.rollback.status) == _names_others(known.status):
             return found
         known = found.rollback
 
 
-def _names(status: RollbackStatus) -> tuple[object, ...]:
-    """What of a status says which other objects are read, and how."""
+def _names_others(status: RollbackStatus) -> tuple[object, ...]:
+    """What in a status decides which other objects are read."""
     return status.environment_name, status.workloads, status.stage in ANSWERING
 
 
-async def _look(ctx: Context, known: Rollback, memory: Memory) -> Look | None:
+async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | None:
     namespace = known.meta.namespace
     (snapshot, environment), seen = await asyncio.gather(_sources(ctx, known), control.observe(ctx, known))
     targets = _targets(known, environment)
@@ -86,7 +88,7 @@ async def _look(ctx: Context, known: Rollback, memory: Memory) -> Look | None:
     )
     if environment is not None and world.lock.since is not None:
         world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(world.lock.since))
-    return Look(rollback, world, environment, snapshot, seen)
+    return Observed(rollback, world, environment, snapshot)
 
 
 async def _sources(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None, Environment | None]:
@@ -99,14 +101,14 @@ async def _sources(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None, E
 
 
 def environment_name(rollback: Rollback, snapshot: Snapshot | None) -> str:
-    """The target's name; empty where nobody knows it."""
+    """The Environment's name; empty where it is unknown."""
     if rollback.status.environment_name:
         return rollback.status.environment_name
     return snapshot.spec.environment_ref.name if snapshot is not None else ""
 
 
 def _targets(rollback: Rollback, environment: Environment | None) -> list[tuple[workloads.Kind, str]]:
-    """The saved workloads once they are saved: the Environment may have been changed meanwhile."""
+    """The saved workloads once they are saved: the Environment may have changed since."""
     saved = rollback.status.workloads
     if saved:
         return [(w.kind, w.name) for w in saved]
@@ -114,7 +116,8 @@ def _targets(rollback: Rollback, environment: Environment | None) -> list[tuple[
 
 
 async def _executed_before(ctx: Context, rollback: Rollback, environment: Environment | None) -> bool:
-    """Whether an Environment remembers a rollback of this name and spec; also where the Snapshot, which names the Environment, is gone."""
+    """Whether an Environment remembers a rollback of this name and spec. Where the Snapshot, which names the Environment, does not exist, all are
+    asked."""
     if rollback.status.stage not in (None, "Preflight"):
         return False
     if environment is not None:
@@ -124,7 +127,7 @@ async def _executed_before(ctx: Context, rollback: Rollback, environment: Enviro
 
 
 async def _terminating(ctx: Context, rollback: Rollback) -> bool:
-    """The namespace is being deleted. Asked only where the rollback itself is: it would be soon."""
+    """Whether the namespace is being deleted. Read only where the Rollback is being deleted too: it would be soon."""
     if rollback.meta.deleted is None:
         return False
     try:
@@ -132,6 +135,63 @@ async def _terminating(ctx: Context, rollback: Rollback) -> bool:
     except Forbidden:
         return False
     return obj is None or "deletionTimestamp" in obj["metadata"]
+
+
+# --- Environment and Snapshot as the plan sees them ---------------------------------------------------------------------------
+
+
+def environment_view(environment: Environment, rollback: Rollback) -> EnvironmentView:
+    """The Environment as the plan sees it. Pure."""
+    spec, status, generation = environment.spec, environment.status, environment.meta.generation
+    ready = c.find(status.conditions, c.ROLLBACK_READY)
+    probe = status.probe if status.probe is not None and status.probe.generation == generation else None
+    database = spec.database
+    return EnvironmentView(
+        name=environment.meta.name,
+        id=status.id,
+        project_id=spec.project_id,
+        workloads=tuple((w.kind, w.name) for w in spec.workloads),
+        has_database=database is not None,
+        capacity=quantity.parse(database.capacity) if database is not None and database.capacity is not None else None,
+        probed_at=clock.parse(probe.started_at or probe.time) if probe is not None else None,
+        server_major=probe.server_major if probe is not None else 0,
+        database_name=probe.database_name if probe is not None else "",
+        used_bytes=probe.database_used_bytes if probe is not None else 0,
+        rollback_ready=ready is not None and ready.status == "True" and status.observed_generation == generation,
+        not_ready_reason=ready.reason if ready is not None and ready.status != "True" else "",
+        not_ready_message=ready.message if ready is not None and ready.status != "True" else "",
+        executed=any(e.id == rollback.id for e in status.executed_rollbacks),
+    )
+
+
+def snapshot_view(snapshot: Snapshot) -> SnapshotView:
+    """The Snapshot as the plan sees it. Pure."""
+    status = snapshot.status
+    verified = c.find(status.conditions, c.VERIFIED)
+    source, sizes = status.source, status.sizes
+    return SnapshotView(
+        name=snapshot.meta.name,
+        id=status.id,
+        complete=c.is_true(status.conditions, c.COMPLETE),
+        failed=c.is_true(status.conditions, c.FAILED),
+        broken=verified.message if verified is not None and verified.status == "False" else "",
+        environment_id=source.environment_id if source is not None else "",
+        project_id=source.project_id if source is not None else "",
+        manifest_sha256=status.manifest_sha256 or "",
+        server_major=status.server_major or 0,
+        database_bytes=sizes.database_bytes if sizes is not None else 0,
+    )
+
+
+def lock_view(environment: Environment | None, rollback: Rollback) -> OperationLock:
+    """Which operation has locked the environment. Pure."""
+    operation = environment.status.operation if environment is not None else None
+    if environment is None or operation is None:
+        return OperationLock()
+    ours = operation_lock.is_held_by(environment, rollback)
+    return OperationLock(
+        "Ours" if ours else "Other", f"{operation.kind} {operation.name}", clock.parse(operation.since)
+    )
 
 
 # --- Jobs ---------------------------------------------------------------------------------------------------------------------
@@ -170,7 +230,7 @@ async def _job(
 
 
 async def _whole(ctx: Context, seen: Observation, namespace: str, name: str, result: RestoreResult) -> RestoreResult:
-    """The result with the evidence that the termination message had no room for, from the log's last line."""
+    """The result with its evidence, from the log's last line: the termination message has no room for it."""
     pods = seen.pods.get(name, ())
     if not pods:
         return result
@@ -180,28 +240,28 @@ async def _whole(ctx: Context, seen: Observation, namespace: str, name: str, res
 
 
 def newest_acting(seen: Observation, name: str) -> Object | None:
-    """The youngest pod of the Job that may still do something."""
-    pods = [p for p in seen.live_pods(name) if not _through(p)]
+    """The newest pod of the Job that may still act."""
+    pods = [p for p in seen.live_pods(name) if not _pod_ended(p)]
     return max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
 
 
-def _through(pod: Object) -> bool:
-    """Its container has ended for good, though the kubelet has not said so of the pod yet."""
+def _pod_ended(pod: Object) -> bool:
+    """Whether its container has ended for good, though the pod's phase does not show it yet."""
     ends = [(x.get("state") or {}).get("terminated") for x in pod.get("status", {}).get("containerStatuses") or ()]
     never = pod.get("spec", {}).get("restartPolicy") == "Never"
     return bool(ends) and all(end is not None and (never or end.get("exitCode") == 0) for end in ends)
 
 
 def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobView | None:
-    """A Job as the plan sees it; None where neither it nor a pod of it is there. Pure."""
+    """A Job as the plan sees it; None where neither the Job nor a pod of it exists. Pure."""
     state = seen.state(name)
     job, pod = seen.jobs.get(name), newest_acting(seen, name)
     base = JobView(
         kind=kind,
         attempt=attempt,
         name=name,
-        pods=sum(not _through(p) for p in seen.live_pods(name)),
-        # Pods whose Job is gone already are on their way out: there is nothing left to delete.
+        pods=sum(not _pod_ended(p) for p in seen.live_pods(name)),
+        # Pods of a Job that is gone are being deleted: no Job is left to delete.
         stopping=job is None or seen.stopping(name),
         uid=job["metadata"]["uid"] if job is not None else "",
     )
@@ -211,22 +271,22 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
     found = _with_state(base, state)
     if kind == "switch" and pod is not None and found is not None and not found.ended:
         failure = signal.last_failure(pod)
-        over = failure is not None and not failure.retryable and not found.ready
-        return replace(found, failure=failure, ended=over)
+        final = failure is not None and not failure.retryable and not found.ready
+        return replace(found, failure=failure, ended=final)
     return found
 
 
 def _with_state(view: JobView, state: JobState) -> JobView | None:
     match state:
         case Starting(reason=reason, message=message):
-            return replace(view, problem=f"Job {view.name} starts: {message} ({reason}).")
+            return replace(view, problem=f"Job {view.name} is starting: {message} ({reason}).")
         case Running(ready=ready):
             return replace(view, ready=ready)
         case Succeeded(payload=payload, finished=finished):
             return replace(view, ended=True, payload=payload, ended_at=clock.parse(finished) if finished else None)
         case JobFailed(failure=failure, finished=finished):
             at = clock.parse(finished) if finished else None
-            return replace(view, ended=True, failure=_blame(failure, view), ended_at=at)
+            return replace(view, ended=True, failure=_or_stopped(failure, view), ended_at=at)
         case NoResult(message=message, finished=finished):
             failure = Failure(reason=c.JOB_LOST, message=f"Job {view.name} left no result: {message}.", retryable=True)
             return replace(view, ended=True, failure=failure, ended_at=clock.parse(finished) if finished else None)
@@ -234,8 +294,8 @@ def _with_state(view: JobView, state: JobState) -> JobView | None:
             return None
 
 
-def _blame(failure: Failure, view: JobView) -> Failure:
-    """A pod that was stopped, and not by us, was stopped by a drained node or by a person: another one may fare better."""
+def _or_stopped(failure: Failure, view: JobView) -> Failure:
+    """The failure; retryable where the pod was stopped, but not by us: a node was drained, or a person deleted the pod."""
     if failure.reason != c.CANCELLED or view.stopping:
         return failure
     return Failure(reason=c.JOB_FAILED, message=f"The Job's pod was stopped. {failure.message}", retryable=True)

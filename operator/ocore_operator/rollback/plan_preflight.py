@@ -1,6 +1,6 @@
-"""The checks before a rollback touches anything. Pure: every one tells what it found and what to do about it.
+"""The checks before a rollback touches anything. Pure: each returns what it found and what to do about it.
 
-A Rollback may be applied together with what it names (GitOps orders nothing), so what is missing may still come for a minute.
+GitOps applies a Rollback together with the objects that it names, in no order. So a missing object may still appear for a minute.
 """
 
 from dataclasses import dataclass
@@ -17,24 +17,25 @@ from ocore_operator.rollback.world import (
     AskProbe,
     Do,
     EnvironmentView,
-    Note,
+    Event,
     Record,
     SnapshotView,
     Wait,
     World,
+    labels,
 )
 
-#: Seconds in which what the Rollback names may still arrive.
+#: Seconds in which a missing object may still appear.
 APPEAR_SECONDS = 60
-#: Seconds that a probe may take from the moment it was asked for: its Job's start deadline, and its own.
+#: Seconds for a probe from its request to its end: its Job's start deadline, and its own.
 PROBE_SECONDS = 180
-#: The restored copy and its indexes while they are built, as a multiple of the live database's size in the manifest.
+#: Space for the restored copy and for building its indexes, as a multiple of the database's size in the manifest.
 SPACE_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a rollback may not start; `patience` where waiting a little may mend it."""
+    """Why a rollback may not start. `patience`: it may pass within APPEAR_SECONDS."""
 
     reason: str
     message: str
@@ -42,38 +43,36 @@ class Refusal:
 
 
 def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Checks, takes the hold, checks again what another operation may have changed, starts."""
+    """Checks, takes the operation lock, checks what another operation may have changed, then starts."""
     if world.executed_before:
-        note = Note(
-            "Normal", c.ALREADY_EXECUTED, "A rollback of this name and specification has run before; nothing is done."
-        )
-        return Record(already_executed(status, now), (note,))
+        text = "A rollback of this name and specification has run before. Nothing was done."
+        return Record(already_executed(status, now), (Event("Normal", c.ALREADY_EXECUTED, text),))
     if world.deleting:
-        return _refuse(status, Refusal(c.CANCELLED, "The rollback was deleted before it started."), now)
+        return _refuse(status, Refusal(c.CANCELLED, "The Rollback was deleted before it started."), now)
     refusal = _expired(spec, now) or _duplicate(world) or _named(spec, world) or _fits(world)
     if refusal is not None and refusal.patience and _queued(status, now) < APPEAR_SECONDS:
         return Wait(2, _waiting_reason(refusal), refusal.message)
     if refusal is not None:
         return _refuse(status, refusal, now)
     if world.lock.state == "Other":
-        return Wait(15, c.WAITING_FOR_OPERATION, f"Waits for {world.lock.holder}, which holds the environment.")
+        return Wait(15, c.WAITING_FOR_OPERATION, f"Waiting for {world.lock.holder}, which has locked the environment.")
     if world.lock.state == "Free":
         return Do(AcquireLock())
-    return _under_the_hold(status, spec, world, now)
+    return _locked(status, spec, world, now)
 
 
-def _under_the_hold(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     environment, snapshot = world.environment, world.snapshot
-    if environment is None or snapshot is None:  # pragma: no cover - _named has seen to it
-        raise AssertionError("checked before the hold was taken")
+    if environment is None or snapshot is None:  # pragma: no cover - _named refuses these
+        raise AssertionError("_named is checked before the operation lock is taken")
     since = world.lock.since or world.created
     if environment.probed_at is None or environment.probed_at < since:
         return _probe(status, environment, world, since, now)
     refusal = _ready(environment) or _versions(environment, snapshot) or _space(environment, snapshot)
     if refusal is not None:
         return _refuse(status, refusal, now)
-    message = f"Restores snapshot {snapshot.name} beside environment {environment.name}."
-    return Record(start(status, spec, environment, snapshot, now), (Note("Normal", "Started", message),))
+    text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
+    return Record(start(status, spec, environment, snapshot, now), (Event("Normal", "Started", text),))
 
 
 def _probe(
@@ -81,20 +80,20 @@ def _probe(
 ) -> Action:
     if (now - max(since, world.watched_since or since)).total_seconds() > PROBE_SECONDS:
         why = environment.not_ready_message or "see the Jobs with the label ocore.dev/command=probe"
-        message = f"No probe of environment {environment.name} has ended within {PROBE_SECONDS} s: {why}"
+        message = f"No probe of environment {environment.name} ended within {PROBE_SECONDS} s: {why}"
         return _refuse(status, Refusal(c.ENVIRONMENT_NOT_READY, message), now)
     if not world.probe_asked:
         return Do(AskProbe())
-    return Wait(2, c.WAITING_FOR_ENVIRONMENT, f"Waits for a probe of environment {environment.name}.")
+    return Wait(2, c.WAITING_FOR_ENVIRONMENT, f"Waiting for a probe of environment {environment.name}.")
 
 
 def _refuse(status: RollbackStatus, refusal: Refusal, now: datetime) -> Record:
-    note = Note("Warning", refusal.reason, refusal.message)
-    return Record(failing(status, refusal.reason, refusal.message, now), (note,))
+    event = Event("Warning", refusal.reason, refusal.message)
+    return Record(failing(status, refusal.reason, refusal.message, now), (event,))
 
 
 def _queued(status: RollbackStatus, now: datetime) -> float:
-    """Seconds since the rollback was first seen."""
+    """Seconds since the rollback was first observed."""
     return (now - parse(status.queued_at)).total_seconds() if status.queued_at else 0.0
 
 
@@ -106,22 +105,21 @@ def _waiting_reason(refusal: Refusal) -> str:
 def _expired(spec: RollbackSpec, now: datetime) -> Refusal | None:
     if spec.not_after is None or now <= parse(spec.not_after):
         return None
-    return Refusal(
-        c.EXPIRED, f"notAfter, {spec.not_after}, has passed. Create a new Rollback where it is still wanted."
-    )
+    return Refusal(c.EXPIRED, f"notAfter ({spec.not_after}) has passed. Create a new Rollback if you still want it.")
 
 
 def _duplicate(world: World) -> Refusal | None:
-    """Databases and folders are named by the id: two rollbacks with the same one would take them from each other."""
+    """Databases and folders are named by the id: two rollbacks with the same id would use the same ones."""
     if not world.duplicate_of:
         return None
     return Refusal(
-        c.DUPLICATE_ID, f"Rollback {world.duplicate_of} has the same id. Give this one another spec.id, or none."
+        c.DUPLICATE_ID,
+        f"Rollback {world.duplicate_of} has the same id. Set another spec.id, or none, in a new Rollback.",
     )
 
 
 def _named(spec: RollbackSpec, world: World) -> Refusal | None:
-    """What the Rollback names is there."""
+    """Snapshot and Environment exist, and the Snapshot is restorable."""
     snapshot, environment = world.snapshot, world.environment
     if snapshot is None:
         text = (
@@ -129,21 +127,21 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
         )
         return Refusal(c.SNAPSHOT_NOT_FOUND, text, patience=True)
     if not snapshot.complete:
-        text = f"Snapshot {snapshot.name} is not Complete, so it cannot be restored. Choose one that is."
+        text = f"Snapshot {snapshot.name} is not Complete, so it cannot be restored. Choose one that is Complete."
         return Refusal(c.SNAPSHOT_NOT_COMPLETE, text, patience=not snapshot.failed)
     if snapshot.broken:
         text = f"Snapshot {snapshot.name} is damaged: {snapshot.broken} Choose another one."
         return Refusal(c.VERIFICATION_FAILED, text)
     if environment is None or environment.id is None:
-        text = f"Environment {world.environment_name}, which snapshot {snapshot.name} was taken of, is not there."
+        text = f"Environment {world.environment_name}, of which snapshot {snapshot.name} was taken, does not exist. Create it."
         return Refusal(c.ENVIRONMENT_NOT_FOUND, text, patience=True)
     return None
 
 
 def _fits(world: World) -> Refusal | None:
-    """Snapshot and Environment belong together, and the workloads are there."""
+    """Snapshot and Environment belong together, and the workloads exist."""
     snapshot, environment = world.snapshot, world.environment
-    if snapshot is None or environment is None:  # pragma: no cover - _named has seen to it
+    if snapshot is None or environment is None:  # pragma: no cover - _named refuses these
         return None
     if snapshot.project_id != environment.project_id:
         text = (
@@ -154,13 +152,13 @@ def _fits(world: World) -> Refusal | None:
     if snapshot.environment_id != environment.id:
         text = (
             f"Snapshot {snapshot.name} was taken of the environment with id {snapshot.environment_id}; {environment.name} has id "
-            f"{environment.id}. Give the Environment that id where it is the same one, rebuilt."
+            f"{environment.id}. If it is the same environment, created again, set its spec.id to the first."
         )
         return Refusal(c.OTHER_ENVIRONMENT, text)
-    missing = [w.label for w in world.workloads if not w.exists]
+    missing = [w for w in world.workloads if not w.exists]
     if missing:
         text = (
-            f"{', '.join(missing)} of environment {environment.name} is not there. Create it or correct spec.workloads."
+            f"{labels(missing)} of environment {environment.name} does not exist. Create it or correct spec.workloads."
         )
         return Refusal(c.WORKLOAD_NOT_FOUND, text, patience=True)
     return None
@@ -179,18 +177,18 @@ def _versions(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal |
         return None
     text = (
         f"Snapshot {snapshot.name} was dumped from PostgreSQL {snapshot.server_major}; the server of {environment.name} is "
-        f"{environment.server_major}. A dump is not restored into an older server: upgrade it, or choose an older snapshot."
+        f"{environment.server_major}. A dump cannot be restored into an older server: upgrade the server, or choose an older snapshot."
     )
     return Refusal(c.UNSUPPORTED_SERVER, text)
 
 
 def _space(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal | None:
-    """Filling production's disk would stop it, so a rollback that may do so is refused before it starts."""
+    """The database volume holds both databases: a full disk would stop the live one."""
     if not environment.has_database or snapshot.database_bytes == 0:
         return None
     if environment.capacity is None:
         text = (
-            f"Nobody said how much the database volume of {environment.name} holds, so a restore might fill it. "
+            f"The capacity of the database volume of {environment.name} is unknown, so a restore might fill it. "
             "Set spec.database.capacity of the Environment, for example 100Gi."
         )
         return Refusal(c.CAPACITY_UNKNOWN, text)

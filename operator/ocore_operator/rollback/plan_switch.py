@@ -1,8 +1,8 @@
-"""The plan from the switch on: what was begun is finished, forward or back. Pure.
+"""The plan from the switch on: the rollback is finished, forward or back. Pure.
 
-Nothing here is called off, not by a deletion. Every stage has a deadline of its own, their sum is the rollback's (`finish_seconds`), and where
-nobody can tell what happened (the database does not answer for five minutes), the workloads are started all the same: the switch allows
-connections only when it is through, so they cannot run on a half.
+No stage here is aborted, not even by a deletion. Every stage has its own limit; their sum is the rollback's deadline (`finish_seconds`). Where the
+database does not answer for five minutes, the position is unknown and the workloads are started anyway. That is safe: the switch allows connections
+only when it is complete, so the workloads cannot run on half of it.
 """
 
 from datetime import datetime, timedelta
@@ -19,54 +19,55 @@ from ocore_operator.rollback.transitions import (
     enter,
     failing,
     healthy,
-    over,
     resumed,
     stamp,
     step,
     switched,
     switched_back,
+    timed_out,
     unhealthy,
 )
 from ocore_operator.rollback.world import (
     Action,
     Do,
+    Event,
     JobView,
-    Note,
     Record,
     RecordExecuted,
-    Scale,
     SendSignal,
+    SetReplicas,
     StartJob,
     StopJob,
     Wait,
     WorkloadView,
     World,
+    labels,
 )
 
-#: Seconds after the signal's own deadline until an answer must be there: ending sessions takes 20 s at most, linking files seconds.
+#: Seconds to wait for an answer after the signal has expired: ending sessions takes 20 s at most, linking files some seconds.
 ANSWER_SECONDS = 90
-#: Seconds that a signal is valid. It reaches the Job in about 0.1 s.
+#: Validity of a signal in seconds. It reaches the Job in about 0.1 s.
 SIGNAL_SECONDS = 30
-#: A signal is sent only while the Job still has this many seconds to read it.
+#: A signal is sent only if the Job still has this many seconds to read it.
 SIGNAL_MARGIN_SECONDS = 2
-#: Seconds in which somebody must be able to tell what the environment runs on.
+#: Seconds in which an inspect Job must find out what the environment runs on.
 INSPECT_SECONDS = 300
-#: Seconds in which the workloads must take their replicas again.
+#: Seconds to set the workloads' replicas: back to the saved ones, or to zero before a switch back.
 RESUME_SECONDS = 120
-#: Seconds that the operator itself must have looked at workloads that are not ready, before it switches back.
+#: Seconds that the operator must have observed workloads as not ready before it switches back.
 WATCHED_SECONDS = 60
-#: Seconds in which the Environment must take note of the rollback.
+#: Seconds to write the rollback to the Environment's status.executedRollbacks.
 FINISH_SECONDS = 120
-#: Seconds for the pods to go before a switch back; it does not wait longer: refused connections are the barrier.
+#: Seconds to wait for the pods' end before a switch back. It then continues: refused connections are the barrier.
 BACK_DRAIN_SECONDS = 120
-#: Seconds in which it must be switched back.
+#: Seconds for a Job of its own to switch back.
 BACK_SECONDS = 300
-#: Seconds between two attempts at the same thing: a fifth of the time tried so far, within these limits.
+#: Least and most seconds between two attempts: a fifth of the time spent so far, within these limits.
 BACKOFF_SECONDS = (5, 60)
 
 
 def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
-    """Seconds from the signal to the end at the latest: the longest way there is, each stage at its limit."""
+    """The worst-case seconds from the signal to the end: the longest sequence of stages, each at its limit."""
     forward = SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + RESUME_SECONDS + spec.ready_timeout_seconds
     stop_again = RESUME_SECONDS + BACK_DRAIN_SECONDS + grace_seconds
     back = SIGNAL_SECONDS + ANSWER_SECONDS + BACK_SECONDS + INSPECT_SECONDS
@@ -74,24 +75,23 @@ def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
 
 
 def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """The switch Job has its signal, or is about to get it."""
+    """Sends the signal to the switch Job and waits for its answer."""
     job = world.job("switch", status.switch_attempt)
     result = _answer(job)
     if result is not None and result.position == "New":
-        note = Note(
-            "Normal", "Switched", f"The environment runs on the snapshot; refused {result.refused_seconds:.1f} s."
-        )
-        return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
+        text = f"The environment runs on the snapshot. The database refused connections for {result.refused_seconds:.1f} s."
+        event = Event("Normal", "Switched", text)
+        return Record(switched(status, result, now), (event,), failpoint="operator-rollback-switched")
     if job is None or job.ended or _seconds_past_signal(status, now) > ANSWER_SECONDS:
         return _to_inspect(status, job, now)
     send = _signal(status, job, "Switch", now)
     if send is not None:
         return Do(send, after="operator-rollback-signalled")
-    return Wait(0.25, c.RUNNING, "Waits for the switch Job's answer.")
+    return Wait(0.25, c.RUNNING, "Waiting for the switch Job's answer.")
 
 
 def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> Record:
-    """No answer: ask the databases themselves. The failure is kept for the case that they say Old."""
+    """There is no answer: an inspect Job must find the position. The failure is kept; it applies where the position is Old."""
     reason, message = c.SWITCH_FAILED, "The switch Job was lost before it answered."
     if job is not None and job.failure is not None:
         reason, message = job.failure.reason, job.failure.message
@@ -105,100 +105,108 @@ def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> R
         failure_message=message,
         inspect_attempt=status.inspect_attempt + 1,
     )
-    return Record(fresh, (Note("Warning", reason, f"{message} Looks at the databases' names."),))
+    return Record(fresh, (Event("Warning", reason, f"{message} Reading the position from the databases' names."),))
 
 
 def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Whoever could still switch is stopped first: there are never two writers."""
+    """Finds out what the environment runs on. Jobs that could still switch are stopped first: there are never two writers."""
     job = world.job("inspect", status.inspect_attempt)
     if job is not None and isinstance(job.payload, SwitchResult):
         return _found(status, job.payload, now)
-    if over(status, world, now, INSPECT_SECONDS):
+    if timed_out(status, world, now, INSPECT_SECONDS):
         return _position_unknown(status, job, now)
     writers = world.live("switch")
     if writers:
-        return stopped(writers)
+        return stop_jobs(writers)
     if job is None:
         return Do(StartJob("inspect", status.inspect_attempt))
     if not job.ended:
-        return Wait(1, c.RUNNING, job.problem or f"Job {job.name} looks at the databases' names.")
+        return Wait(1, c.RUNNING, job.problem or f"Job {job.name} reads the position from the databases' names.")
     if job.live:
-        return stopped((job,))
+        return stop_jobs((job,))
     return _pause(job, elapsed(status, world, now), now) or Record(
         change(status, inspect_attempt=status.inspect_attempt + 1)
     )
 
 
 def _found(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
-    """The databases' names have told the position."""
-    note = Note("Normal", "Inspected", f"The databases' names say: {result.position}.")
+    """The inspect Job has found the position."""
+    event = Event("Normal", "Inspected", f"By the databases' names, the position is {result.position}.")
     back = status.phase == "SwitchingBack"
     if result.position == "New" and not back:
-        return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
+        return Record(switched(status, result, now), (event,), failpoint="operator-rollback-switched")
     if result.position == "New":
-        return Record(enter(status, "Resume", now, position="New"), (note,))
+        return Record(enter(status, "Resume", now, position="New"), (event,))
     if back:
-        return Record(switched_back(status, result, now), (note,))
+        return Record(switched_back(status, result, now), (event,))
     text = f"{status.failure_message} The environment is as it was."
-    return Record(failing(status, status.failure_reason or c.SWITCH_FAILED, text, now), (note,))
+    return Record(failing(status, status.failure_reason or c.SWITCH_FAILED, text, now), (event,))
 
 
 def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetime) -> Record:
     why = last.failure.message if last is not None and last.failure is not None else "the inspect Job did not end"
     text = (
-        f"Nobody could tell for {INSPECT_SECONDS} s whether the databases were switched ({why}). The workloads are started again; "
-        "the databases' names are looked at again until they tell. docs/rollback.md says how to see it by hand."
+        f"It is unknown whether the databases were switched: no inspection succeeded for {INSPECT_SECONDS} s ({why}). The workloads are "
+        "started again, and the operator repeats the inspection until it succeeds. Check the database server; docs/rollback.md, "
+        '"Putting things right by hand", shows how to find the position by SQL.'
     )
     fresh = enter(status, "Resume", now, position=None, failure_reason=c.POSITION_UNKNOWN, failure_message=text)
-    return Record(fresh, (Note("Warning", c.POSITION_UNKNOWN, text),))
+    return Record(fresh, (Event("Warning", c.POSITION_UNKNOWN, text),))
 
 
 # --- Resume, HealthCheck, Finish --------------------------------------------------------------------------------------------
 
 
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Back to the replicas of before, whatever the outcome is."""
+    """Sets the saved replicas again, whatever the outcome is."""
     wrong = tuple((w, n) for w, n in _wanted(status, world) if w.exists and w.replicas != n)
-    if wrong and not over(status, world, now, RESUME_SECONDS):
+    if wrong and not timed_out(status, world, now, RESUME_SECONDS):
         after = "operator-rollback-resumed" if status.failure_reason is None else ""
-        return Do(Scale(wrong), after=after)
+        return Do(SetReplicas(wrong), after=after)
     if status.failure_reason is None or (status.phase == "SwitchingBack" and status.position == "Old"):
-        return Record(resumed(status, now), (Note("Normal", "Resumed", "The workloads are started again."),))
+        event = Event("Normal", "Resumed", "The workloads have their saved replicas again.")
+        return Record(resumed(status, now), (event,))
     fresh = enter(status, "Finish", now, resumed_at=stamp(now) if status.workloads else None)
     return Record(step(fresh, Step.RESUME, "Done", now) if status.workloads else fresh)
 
 
 def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Ready in time, or back to the previous one; the previous one's health is only told."""
-    sick = [w for w, n in _wanted(status, world) if w.exists and n > 0 and not w.ready]
-    if not sick:
+    """Waits until every workload is ready; one that is not in time causes a switch back. After a switch back it is only reported."""
+    not_ready = [w for w, n in _wanted(status, world) if w.exists and n > 0 and not w.ready]
+    if not not_ready:
         return Record(healthy(status, now))
-    why = "; ".join(f"{w.label} is not ready: {w.problem or 'no pod is Ready'}" for w in sick)
+    why = "; ".join(f"{w.label} is not ready: {w.problem or 'no pod is Ready'}" for w in not_ready)
     if not _late(status, spec, world, now):
         return Wait(1, c.RUNNING, why)
     if status.failure_reason is not None:
-        return Record(
-            enter(status, "Finish", now, failure_message=f"{status.failure_message} It is not ready either: {why}.")
-        )
+        text = f"{status.failure_message} The workloads are not ready on it either: {why}."
+        return Record(enter(status, "Finish", now, failure_message=text))
     text = f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}."
-    return Record(unhealthy(status, text, now), (Note("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back."),))
+    event = Event("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back.")
+    return Record(unhealthy(status, text, now), (event,))
 
 
 def _late(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> bool:
-    """The workloads have had their time, and a minute of it under our eyes: a node that restarts brings the operator back before them."""
+    """Whether readyTimeoutSeconds have passed, of which this operator has observed up to a minute. After a node's restart the operator is back
+    before the workloads."""
     limit = spec.ready_timeout_seconds
     total = (now - parse(status.stage_since)).total_seconds() if status.stage_since else 0.0
     return total > limit and elapsed(status, world, now) > min(limit, WATCHED_SECONDS)
 
 
 def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """The Environment remembers what ran before anybody is told, so that it never runs twice."""
+    """Writes to the Environment that the rollback ran BEFORE the rollback is terminal, so that it never runs twice."""
     environment = world.environment
     new = status.position == "New"
-    if new and environment is not None and not environment.executed and not over(status, world, now, FINISH_SECONDS):
+    if (
+        new
+        and environment is not None
+        and not environment.executed
+        and not timed_out(status, world, now, FINISH_SECONDS)
+    ):
         return Do(RecordExecuted())
     job = world.job("switch", status.switch_attempt)
-    if new and job is not None and not job.ended and not over(status, world, now, FINISH_SECONDS):
+    if new and job is not None and not job.ended and not timed_out(status, world, now, FINISH_SECONDS):
         finish_signal = Signal(
             action="Finish", not_after=parse(status.stage_since or stamp(now)).timestamp() + FINISH_SECONDS
         )
@@ -206,33 +214,32 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
             return Do(SendSignal(job, finish_signal))
     fresh = ended(status, now, spec.undo_window_seconds if new else None)
     if fresh.phase == "Complete":
-        return Record(
-            fresh, (Note("Normal", "Complete", f"Rolled back; the previous state is kept until {fresh.undo_until}."),)
-        )
-    return Record(fresh, (Note("Warning", fresh.failure_reason or c.INTERNAL_ERROR, fresh.failure_message or ""),))
+        text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
+        return Record(fresh, (Event("Normal", "Complete", text),))
+    return Record(fresh, (Event("Warning", fresh.failure_reason or c.INTERNAL_ERROR, fresh.failure_message or ""),))
 
 
-# --- back ---------------------------------------------------------------------------------------------------------------------
+# --- switch back ---------------------------------------------------------------------------------------------------------------------
 
 
 def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Stops the workloads a second time. What cannot be stopped does not keep it from going back: it is shut out."""
-    running = tuple((w, 0) for w in world.workloads if w.exists and w.replicas > 0)
-    if running and not over(status, world, now, RESUME_SECONDS):
-        return Do(Scale(running))
+    """Stops the workloads a second time. One that cannot be stopped does not prevent the switch back: its connections are refused."""
+    running = tuple((w, 0) for w in world.scaled_up())
+    if running and not timed_out(status, world, now, RESUME_SECONDS):
+        return Do(SetReplicas(running))
     return Record(enter(status, "BackDrain", now))
 
 
 def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Waits for the pods to go, a while."""
-    limit = BACK_DRAIN_SECONDS + max((w.grace_seconds for w in world.workloads), default=0)
-    if not over(status, world, now, limit):
-        up = tuple((w, 0) for w in world.workloads if w.exists and w.replicas > 0)
-        if up:
-            return Do(Scale(up))
-        left = [w.label for w in world.workloads if w.exists and w.pods > 0]
+    """Waits a limited time until the workloads have no pods."""
+    limit = BACK_DRAIN_SECONDS + world.grace_seconds()
+    if not timed_out(status, world, now, limit):
+        running = tuple((w, 0) for w in world.scaled_up())
+        if running:
+            return Do(SetReplicas(running))
+        left = world.with_pods()
         if left:
-            return Wait(0.5, c.RUNNING, f"Waits until the pods of {', '.join(left)} are gone.")
+            return Wait(0.5, c.RUNNING, f"Waiting until the pods of {labels(left)} are gone.")
     job = world.job("switch", status.switch_attempt)
     if job is not None and not job.ended and _answer(job) is not None:
         until = stamp(now + timedelta(seconds=SIGNAL_SECONDS))
@@ -241,7 +248,7 @@ def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: da
 
 
 def back_switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """The Job that switched still waits: it switches back."""
+    """The switch Job still waits: it gets the signal to switch back."""
     job = world.job("switch", status.switch_attempt)
     result = _answer(job)
     if result is not None and result.position == "Old":
@@ -249,19 +256,19 @@ def back_switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: d
     if job is None or job.ended or _seconds_past_signal(status, now) > ANSWER_SECONDS:
         return Record(_to_back_job(status, now))
     send = _signal(status, job, "SwitchBack", now)
-    return Do(send) if send is not None else Wait(0.25, c.RUNNING, "Waits for the switch Job's answer.")
+    return Do(send) if send is not None else Wait(0.25, c.RUNNING, "Waiting for the switch Job's answer.")
 
 
 def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """A Job of its own switches back, after every earlier one is gone."""
+    """A Job of its own switches back, once every earlier switch Job is gone."""
     job = world.job("switch", status.switch_attempt)
     if job is not None and isinstance(job.payload, SwitchResult) and job.payload.position == "Old":
         return _went_back(status, job.payload, now)
-    if over(status, world, now, BACK_SECONDS):
+    if timed_out(status, world, now, BACK_SECONDS):
         return _to_inspect_back(status, job, now)
     earlier = tuple(j for j in world.live("switch") if j.attempt != status.switch_attempt)
     if earlier:
-        return stopped(earlier)
+        return stop_jobs(earlier)
     if job is None:
         return Do(StartJob("switch-back", status.switch_attempt))
     if not job.ended:
@@ -277,23 +284,23 @@ def _to_back_job(status: RollbackStatus, now: datetime, *, first: bool = True) -
 
 
 def _to_inspect_back(status: RollbackStatus, job: JobView | None, now: datetime) -> Record:
-    """It cannot be switched back. See what the environment runs on, and that it accepts connections."""
-    why = job.failure.message if job is not None and job.failure is not None else "no Job could do it in time"
+    """It cannot be switched back: an inspect Job must find the position and allow connections."""
+    why = job.failure.message if job is not None and job.failure is not None else "no Job succeeded in time"
     text = f"{status.failure_message} It could not be switched back: {why}."
     fresh = enter(status, "Inspect", now, failure_message=text, inspect_attempt=status.inspect_attempt + 1)
-    return Record(step(fresh, Step.SWITCH_BACK, "Failed", now, text), (Note("Warning", c.SWITCH_FAILED, text),))
+    return Record(step(fresh, Step.SWITCH_BACK, "Failed", now, text), (Event("Warning", c.SWITCH_FAILED, text),))
 
 
 def _went_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
-    note = Note("Warning", c.SWITCHED_BACK, "Switched back: the environment runs on what it ran on before.")
-    return Record(switched_back(status, result, now), (note,))
+    event = Event("Warning", c.SWITCHED_BACK, "Switched back: the environment runs on what it ran on before.")
+    return Record(switched_back(status, result, now), (event,))
 
 
 # --- shared -------------------------------------------------------------------------------------------------------------------
 
 
 def _answer(job: JobView | None) -> SwitchResult | None:
-    """What the switch Job said last, at its end or while it waits."""
+    """The last result of the switch Job, at its end or while it waits."""
     if job is None:
         return None
     return job.payload if isinstance(job.payload, SwitchResult) else job.answer
@@ -306,33 +313,33 @@ def _seconds_past_signal(status: RollbackStatus, now: datetime) -> float:
 def _signal(
     status: RollbackStatus, job: JobView, action: Literal["Switch", "SwitchBack"], now: datetime
 ) -> SendSignal | None:
-    """The signal, where its pod does not carry it yet and would still obey it."""
+    """The signal to send; None where the pod has it already, or could not obey it any more."""
     wanted = Signal(action=action, not_after=parse(status.signal_deadline or stamp(now)).timestamp())
     if job.signal == wanted or not job.pods or _seconds_past_signal(status, now) > -SIGNAL_MARGIN_SECONDS:
         return None
     return SendSignal(job, wanted)
 
 
-def stopped(writers: tuple[JobView, ...]) -> Action:
-    """Stops them, one at a time, and waits until their pods are really gone."""
-    for job in writers:
+def stop_jobs(jobs: tuple[JobView, ...]) -> Action:
+    """Deletes the Jobs one at a time, then waits until their pods are gone. `jobs` is not empty."""
+    for job in jobs:
         if not job.stopping:
             return Do(StopJob(job))
-    return Wait(1, c.RUNNING, f"Waits until Job {writers[0].name} has stopped.")
+    return Wait(1, c.RUNNING, f"Waiting until Job {jobs[0].name} and its pods are gone.")
 
 
 def _pause(job: JobView, elapsed_seconds: float, now: datetime) -> Wait | None:
-    """The pause before the next attempt: a fifth of the time tried so far, within limits."""
+    """The rest of the pause before the next attempt (see BACKOFF_SECONDS); None where it has passed."""
     shortest, longest = BACKOFF_SECONDS
     pause = min(max(shortest, elapsed_seconds / 5), longest)
     passed = (now - job.ended_at).total_seconds() if job.ended_at is not None else pause
     if passed >= pause:
         return None
     why = job.failure.message if job.failure is not None else "it ended without a result"
-    return Wait(pause - passed, c.RUNNING, f"Job {job.name}: {why}; tried again in {pause - passed:.0f} s.")
+    return Wait(pause - passed, c.RUNNING, f"Job {job.name}: {why}. Retrying in {pause - passed:.0f} s.")
 
 
 def _wanted(status: RollbackStatus, world: World) -> tuple[tuple[WorkloadView, int], ...]:
-    """The saved workloads as they are now, with the replicas of before."""
+    """The saved workloads as they are now, with their saved replicas."""
     saved = {(w.kind, w.name): w.replicas for w in status.workloads}
     return tuple((w, saved[w.kind, w.name]) for w in world.workloads if (w.kind, w.name) in saved)

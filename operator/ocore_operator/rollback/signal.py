@@ -1,7 +1,7 @@
-"""How the operator and the waiting switch Job speak: an annotation on its pod one way, its log the other.
+"""The signal to the waiting switch Job, an annotation on its pod, and the Job's answer in its log.
 
-Both are level-triggered: what was said can be read again after a restart of either side. The annotation stays on the pod, and a restarted
-container tells again in its own log where it stands.
+Both are level-triggered: either side can read them again after a restart. The annotation stays on the pod, and a restarted container reports its
+position again in its own log.
 """
 
 from collections.abc import Iterable
@@ -13,19 +13,19 @@ from ocore_operator.errors import ApiError
 from ocore_operator.kube.client import PODS
 from ocore_operator.kube.resources import Object
 
-#: Seconds in which a log is read, whole: a switch Job writes a few lines.
+#: Seconds to read a whole log: a switch Job writes a few lines.
 READ_SECONDS = 5.0
 
 
 async def send(ctx: Context, namespace: str, pod: str, version: str, signal: Signal) -> bool:
-    """Puts the signal on the pod; False where the pod is gone. Raises Conflict where the pod moved on since it was read: an operator that was
-    stopped in between must not give a signal that is no longer meant."""
+    """Puts the signal on the pod; False where the pod does not exist. Raises Conflict where the pod changed since it was read: a deposed leader must
+    not send an outdated signal."""
     value: dict[str, str | None] = {naming.ANNOTATION_SIGNAL: signal.model_dump_json(by_alias=True)}
     return await ctx.kube.annotate(PODS, namespace, pod, value, resource_version=version)
 
 
 def sent(pod: Object) -> Signal | None:
-    """The signal that the pod carries."""
+    """The signal on the pod; None where there is none, or one that is not valid."""
     text = (pod["metadata"].get("annotations") or {}).get(naming.ANNOTATION_SIGNAL)
     if not text:
         return None
@@ -36,7 +36,7 @@ def sent(pod: Object) -> Signal | None:
 
 
 async def answer(ctx: Context, namespace: str, pod: str) -> SwitchResult | None:
-    """The newest answer in the log of the pod's present container; None where there is none, or no log yet."""
+    """The newest answer in the log of the pod's current container; None where there is none, or no log yet."""
     try:
         return newest([x.text async for x in ctx.kube.follow_log(namespace, pod, follow=False, seconds=READ_SECONDS)])
     except ApiError:
@@ -44,7 +44,7 @@ async def answer(ctx: Context, namespace: str, pod: str) -> SwitchResult | None:
 
 
 def newest(lines: Iterable[str]) -> SwitchResult | None:
-    """The last step report that ends a switch, forward or back. Pure."""
+    """The result in the last step report that ends a switch, forward or back. Pure."""
     found: SwitchResult | None = None
     for line in lines:
         report = parse_line(line)
@@ -63,8 +63,8 @@ def _result(text: str) -> SwitchResult | None:
 
 
 def last_failure(pod: Object) -> Failure | None:
-    """How the container before the present one failed, where it said so: one that another start will not mend need not be waited for until the
-    kubelet has started it six times over."""
+    """The failure that the last ended container reported; None where it reported none. One that is not retryable ends the wait before the kubelet
+    has restarted the container six times."""
     for status in pod.get("status", {}).get("containerStatuses") or ():
         ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
         if not ended or not ended.get("message"):

@@ -1,14 +1,13 @@
 """Transitions of a rollback's status: pure functions from one status to the next.
 
-The stages in their order (docs/rollback.md tells the same to people)::
+The stages in their order (docs/rollback.md describes them for users)::
 
     Preflight → Restore → Prepare → Stop → Drain → Switch → Resume → HealthCheck → Finish → Ended (Complete)
                                                      │                    │
                                                   Inspect              BackStop → BackDrain → BackSwitch → Resume → HealthCheck → Finish → Ended (Failed)
     any before Switch → Abort → Resume → Finish → Ended (Failed)                     └ BackJob ┘
 
-A stage is written BEFORE its first effect. So a status that says Switch may or may not have been signalled, and one that says Drain
-has certainly not been.
+A stage is written BEFORE its first effect. So at the stage Switch the signal may have been sent or not; at Drain it has certainly not been.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,16 +21,16 @@ from ocore_crds.snapshot import EvidenceStatus, StepStatus
 from ocore_operator.clock import parse
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView, WorkloadView, World
 
-#: Seconds between two looks after which the operator counts as having been away. Longer than its longest back-off; shorter than what it gives
-#: itself for anything, so that nothing is given up that was not tried.
+#: Seconds between two reconciles after which the operator counts as having been down. Longer than its longest back-off; shorter than any limit of
+#: a stage, so that the operator gives nothing up before it has tried.
 WATCH_GAP_SECONDS = 90
-#: Seconds that a stage gets once the deadline has passed: an operator that was away at that moment still tries all that is left. Longer than the
-#: gap above, for the same reason.
+#: Most seconds of a stage after the deadline: an operator that was down at that moment still tries every stage that is left. Longer than the gap
+#: above, for the same reason.
 LATE_SECONDS = 100
 
 StepState = Literal["Pending", "Running", "Done", "Skipped", "Failed"]
 
-#: The phase that a stage shows; where it is not here, the phase stays what it is.
+#: The phase of a stage; where a stage is missing here, the phase stays as it is.
 _PHASES: dict[RollbackStage, str] = {
     "Preflight": "Pending",
     "Restore": "Restoring",
@@ -41,29 +40,31 @@ _PHASES: dict[RollbackStage, str] = {
 
 
 def stamp(when: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds: downtimes are told in tenths of a second."""
+    """RFC 3339 in UTC with milliseconds: downtimes are reported in tenths of a second."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def elapsed(status: RollbackStatus, world: World, now: datetime) -> float:
-    """Seconds of the stage in which this operator was there to do something about it (see World.watched_since)."""
+    """Seconds of the current stage without operator downtime (see World.watched_since)."""
     since = parse(status.stage_since) if status.stage_since else now
     return (now - max(since, world.watched_since or since)).total_seconds()
 
 
-def over(status: RollbackStatus, world: World, now: datetime, seconds: float) -> bool:
-    """Whether the stage has had its time: `seconds`, or little once the deadline has passed (promise 8)."""
+def timed_out(status: RollbackStatus, world: World, now: datetime, seconds: float) -> bool:
+    """Whether the stage has used its limit: `seconds`, or LATE_SECONDS at most once status.deadline has passed. So the rollback is terminal soon
+    after its deadline (docs/decisions/0004)."""
     late = status.deadline is not None and now >= parse(status.deadline)
     return elapsed(status, world, now) > (min(seconds, LATE_SECONDS) if late else seconds)
 
 
 def change(status: RollbackStatus, **changes: Any) -> RollbackStatus:
-    """The status with fields replaced, checked by the model."""
+    """The status with fields replaced and validated. Raises TypeError for a field that the status does not have: it would be ignored."""
+    status.check_fields(changes)
     return RollbackStatus.model_validate({**status.model_dump(by_alias=False), **changes})
 
 
 def step(status: RollbackStatus, which: Step, state: StepState, now: datetime, message: str = "") -> RollbackStatus:
-    """The status with one step in a new state. Its first and last time are kept."""
+    """The status with one step in a new state. The step's first start and first end are kept."""
     steps = list(status.steps)
     index = next((i for i, s in enumerate(steps) if s.name == which), None)
     old = steps[index] if index is not None else StepStatus(name=which, state="Pending")
@@ -83,13 +84,13 @@ def step(status: RollbackStatus, which: Step, state: StepState, now: datetime, m
 
 
 def enter(status: RollbackStatus, stage: RollbackStage, now: datetime, **changes: Any) -> RollbackStatus:
-    """The next stage, from now on."""
+    """The status at the next stage, from now on."""
     phase = _PHASES.get(stage, status.phase)
     return change(status, stage=stage, stage_since=stamp(now), **{"phase": phase, **changes})
 
 
 def begin(status: RollbackStatus, rollback_id: str, now: datetime) -> RollbackStatus:
-    """First sight."""
+    """The first status."""
     steps = tuple(StepStatus(name=s, state="Pending") for s in ROLLBACK_STEPS)
     fresh = enter(status, "Preflight", now, id=rollback_id, queued_at=status.queued_at or stamp(now), steps=steps)
     return step(fresh, Step.PREFLIGHT, "Running", now)
@@ -98,7 +99,7 @@ def begin(status: RollbackStatus, rollback_id: str, now: datetime) -> RollbackSt
 def start(
     status: RollbackStatus, spec: RollbackSpec, environment: EnvironmentView, snapshot: SnapshotView, now: datetime
 ) -> RollbackStatus:
-    """The preflight has passed; from here on something of ours may exist, so there is residue."""
+    """The preflight has passed. From here on databases or folders of the rollback may exist (`residue`)."""
     live = environment.database_name if environment.has_database else None
     rollback_id = status.id or ""
     fresh = enter(
@@ -123,7 +124,7 @@ def start(
 
 
 def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> RollbackStatus:
-    """The snapshot stands beside the live environment, checked."""
+    """The snapshot is restored beside the live environment and checked."""
     evidence = EvidenceStatus.of(result.evidence, {}, {})
     fresh = enter(status, "Prepare", now, evidence=evidence, switch_attempt=status.switch_attempt + 1)
     for which in (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK):
@@ -134,14 +135,14 @@ def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> Ro
 
 
 def save(status: RollbackStatus, workloads: tuple[WorkloadView, ...], now: datetime) -> RollbackStatus:
-    """Remembers the replicas; nothing is scaled before this is written."""
+    """Saves the replicas. No workload is scaled before this is written."""
     saved = tuple(SavedWorkload(kind=w.kind, name=w.name, replicas=w.replicas) for w in workloads)
     fresh = enter(status, "Stop", now, workloads=saved, quiesced_at=stamp(now))
     return step(fresh, Step.QUIESCE, "Running", now)
 
 
 def signalling(status: RollbackStatus, now: datetime, seconds: float, finish_seconds: float) -> RollbackStatus:
-    """The point of no return: from here on the outcome is finished, whatever happens, `finish_seconds` from now at the latest."""
+    """The point of no return. The rollback is terminal `finish_seconds` from now at the latest."""
     fresh = enter(
         status,
         "Switch",
@@ -170,7 +171,7 @@ def switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Rol
 
 
 def resumed(status: RollbackStatus, now: datetime) -> RollbackStatus:
-    """The workloads have their replicas again."""
+    """The workloads have their saved replicas again."""
     fresh = enter(status, "HealthCheck", now, resumed_at=stamp(now))
     return step(step(fresh, Step.RESUME, "Done", now), Step.HEALTH_CHECK, "Running", now)
 
@@ -182,7 +183,7 @@ def healthy(status: RollbackStatus, now: datetime) -> RollbackStatus:
 
 
 def unhealthy(status: RollbackStatus, message: str, now: datetime) -> RollbackStatus:
-    """Not ready in time: back to the previous one."""
+    """The workloads are not ready in time: the switch back begins."""
     fresh = enter(
         status,
         "BackStop",
@@ -195,7 +196,7 @@ def unhealthy(status: RollbackStatus, message: str, now: datetime) -> RollbackSt
 
 
 def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> RollbackStatus:
-    """The environment runs on what it ran on before."""
+    """The environment runs again on what it ran on before."""
     refused = (status.refused_seconds or 0.0) + result.refused_seconds
     fresh = enter(
         status,
@@ -211,15 +212,15 @@ def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -
 
 
 def failing(status: RollbackStatus, reason: str, message: str, now: datetime) -> RollbackStatus:
-    """Before the switch (or found not switched): takes everything down and puts the workloads back."""
-    if status.stage == "Preflight":  # nothing was touched
+    """Failed before the switch, or found not switched: stops the Jobs and starts the workloads again."""
+    if status.stage == "Preflight":  # nothing has been changed yet
         return ended(change(status, failure_reason=reason, failure_message=message), now, None)
     fresh = enter(status, "Abort", now, failure_reason=reason, failure_message=message)
     return _stop_steps(fresh, now, message)
 
 
 def ended(status: RollbackStatus, now: datetime, undo_window: int | None) -> RollbackStatus:
-    """Terminal. `undo_window` in seconds where a previous database is left."""
+    """Terminal. `undo_window`: seconds for which the previous database is kept; None where there is none."""
     at = stamp(now)
     undo_until = stamp(now + timedelta(seconds=undo_window)) if undo_window is not None else None
     failed = status.failure_reason is not None
@@ -238,7 +239,7 @@ def ended(status: RollbackStatus, now: datetime, undo_window: int | None) -> Rol
 
 
 def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
-    """GitOps has re-created a rollback that ran."""
+    """A rollback that has run before was created again, for example by GitOps."""
     fresh = enter(status, "Ended", now, phase="Complete", completed_at=stamp(now), residue="None")
     for which in ROLLBACK_STEPS:
         fresh = step(fresh, which, "Skipped", now)
@@ -246,12 +247,12 @@ def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
 
 
 def cleaned(status: RollbackStatus, now: datetime, message: str) -> RollbackStatus:
-    """Nothing of ours is left."""
+    """No database or folder of the rollback is left."""
     return step(change(status, residue="None", cleanup_after=None), Step.CLEANUP, "Done", now, message)
 
 
 def _stop_steps(status: RollbackStatus, now: datetime, message: str) -> RollbackStatus:
-    """A running step has failed; steps that did not come are skipped, but Cleanup where something is left."""
+    """The running step becomes Failed and pending ones become Skipped, except Cleanup where something is left to remove."""
     for known in status.steps:
         which = Step(known.name)
         if known.state == "Running":

@@ -1,25 +1,25 @@
-"""The environment's workloads: what they are like, and their replicas. The scale subresource is all that is written of them."""
+"""Reads the environment's workloads and sets their replicas, through the scale subresource only."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from ocore_operator.context import Context
-from ocore_operator.jobs.outcome import pod_over
+from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.jobs.trouble import container_trouble, pod_trouble
 from ocore_operator.kube.client import PODS, WORKLOADS
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.world import WorkloadView
 
 Kind = Literal["Deployment", "StatefulSet"]
-#: Kubernetes' own default of terminationGracePeriodSeconds.
+#: The default of terminationGracePeriodSeconds in Kubernetes.
 DEFAULT_GRACE = 30
-#: Pods whose trouble is told of one workload at most.
-MAX_TOLD = 3
+#: Pods of one workload whose problems are reported, at most.
+MAX_PODS = 3
 
 
 async def observe(ctx: Context, namespace: str, targets: Sequence[tuple[Kind, str]]) -> tuple[WorkloadView, ...]:
-    """The workloads as they are now, in the order asked for."""
+    """The workloads as they are now, in the order of `targets`."""
     return tuple(await asyncio.gather(*(_one(ctx, namespace, kind, name) for kind, name in targets)))
 
 
@@ -27,20 +27,20 @@ async def _one(ctx: Context, namespace: str, kind: Kind, name: str) -> WorkloadV
     obj = await ctx.kube.get(WORKLOADS[kind], namespace, name)
     if obj is None:
         return WorkloadView(kind=kind, name=name, exists=False)
-    # The pods after the workload: whatever its controller had made of the replicas that were read is among them.
+    # Pods are listed after the workload, so that they include every pod that the controller had created for the replicas that were read.
     pods = await ctx.kube.list(PODS, namespace, labels=selector(obj))
     return view(kind, obj, pods)
 
 
-async def scale(ctx: Context, namespace: str, workload: WorkloadView, replicas: int) -> bool:
-    """Sets the replicas; False where the workload is gone. Raises Conflict where it moved on since it was read."""
+async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, replicas: int) -> bool:
+    """Sets the replicas; False where the workload does not exist. Raises Conflict where it changed since it was read."""
     return await ctx.kube.set_scale(
         WORKLOADS[workload.kind], namespace, workload.name, replicas, resource_version=workload.version
     )
 
 
 def selector(obj: Object) -> str:
-    """The workload's label selector as a query has it. Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/"""
+    """The workload's label selector as a query parameter. See https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/"""
     found = obj["spec"]["selector"]
     parts = [f"{k}={v}" for k, v in sorted((found.get("matchLabels") or {}).items())]
     for rule in found.get("matchExpressions") or ():
@@ -56,12 +56,12 @@ def selector(obj: Object) -> str:
 
 
 def view(kind: Kind, obj: Object, pods: Iterable[Object]) -> WorkloadView:
-    """What the plan sees of a workload. Pure."""
+    """The workload as the plan sees it. Pure."""
     spec, status = obj["spec"], obj.get("status", {})
-    left = [p for p in pods if not pod_over(p)]
+    left = [p for p in pods if not pod_ended(p)]
     wanted = int(spec.get("replicas", 1))
     observed = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
-    # Until its controller has seen the last change, pods may still come that nobody sees yet.
+    # Until the controller has observed the last change it may still create pods.
     unseen = not observed or status.get("replicas", 0) > 0
     template = spec["template"]["spec"]
     return WorkloadView(
@@ -77,15 +77,15 @@ def view(kind: Kind, obj: Object, pods: Iterable[Object]) -> WorkloadView:
 
 
 def problem(wanted: int, status: Object, pods: Sequence[Object]) -> str:
-    """Why it is not ready, with the words of its pods: ``1 of 2 pods ready; pod shop-x: CrashLoopBackOff: …``."""
-    told = [f"pod {p['metadata']['name']}: {text}" for p in pods if (text := _trouble(p))]
+    """Why it is not ready, with its pods' reasons: ``1 of 2 pods ready; pod shop-x: CrashLoopBackOff: …``."""
+    of_pods = [f"pod {p['metadata']['name']}: {text}" for p in pods if (text := _trouble(p))]
     counted = f"{status.get('readyReplicas', 0)} of {wanted} pods ready"
     conditions = [
         f"{x.get('reason', '')}: {x.get('message', '')}"
         for x in status.get("conditions") or ()
         if x["type"] == "ReplicaFailure" and x["status"] == "True"
     ]
-    return "; ".join([counted, *conditions, *told[:MAX_TOLD]])
+    return "; ".join([counted, *conditions, *of_pods[:MAX_PODS]])
 
 
 def _trouble(pod: Object) -> str:
@@ -101,9 +101,9 @@ def _trouble(pod: Object) -> str:
             continue
         state = container.get("state") or {}
         ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
-        words = f" (last exit code {ended.get('exitCode')}, {ended.get('reason', 'no reason')})" if ended else ""
+        last_exit = f" (last exit code {ended.get('exitCode')}, {ended.get('reason', 'no reason')})" if ended else ""
         if "running" in state:
-            return f"container {container['name']} runs and is not ready{words}"
+            return f"container {container['name']} is running and not ready{last_exit}"
         trouble = container_trouble({"status": {"containerStatuses": [container]}})
-        return f"{trouble.kind}: {trouble.message[:300]}{words}"
-    return "no container runs yet"
+        return f"{trouble.kind}: {trouble.message[:300]}{last_exit}"
+    return "no container is running yet"

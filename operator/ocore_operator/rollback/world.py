@@ -1,10 +1,10 @@
-"""What the plan of a rollback sees of the world, and what it may ask for. Frozen values without I/O.
+"""Values between observing and deciding: what a decision depends on (:class:`World`) and what it can be (:data:`Action`). No I/O.
 
-A :class:`World` is read afresh before every decision; the rollback's own status is read LAST, so that it is at least as new as
-everything else. Every effect carries the version of what it changes, so an operator that was stopped and continued (a deposed leader) gets a
-conflict instead of an effect.
+A :class:`World` is read again before every decision. The rollback's own status is read LAST, so that it is at least as new as everything else.
+Every effect carries the version of what it changes. So a deposed leader (stopped and continued) gets a conflict instead of an effect.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -13,24 +13,24 @@ from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
 from ocore_crds.rollback import RollbackStatus
 
 JobKind = Literal["restore", "switch", "inspect", "cleanup"]
-#: What a Job is told to do; the kind (and so the name) is the part before the dash.
-Command = Literal["restore", "switch", "switch-back", "inspect", "cleanup-restored", "cleanup-previous"]
+#: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch.
+JobCommand = Literal["restore", "switch", "switch-back", "inspect", "cleanup-restored", "cleanup-previous"]
 
 
 @dataclass(frozen=True)
 class JobView:
-    """One Job of this rollback, as it is now."""
+    """One Job of this rollback, as observed."""
 
     kind: JobKind
     attempt: int
     name: str
-    #: The Job has come to its end, well or not; where it is lost, `failure` says so.
+    #: The Job is terminal, successful or not. `failure` also reports a Job that is lost.
     ended: bool = False
-    #: Pods of it that may still do something: neither Succeeded nor Failed.
+    #: Number of its pods that may still act: neither Succeeded nor Failed.
     pods: int = 0
-    #: It is being deleted already.
+    #: The Job is being deleted.
     stopping: bool = False
-    #: Its pod is Ready: the switch waits for its signal.
+    #: Its pod is Ready: the switch Job waits for its signal.
     ready: bool = False
     #: The signal on its pod.
     signal: Signal | None = None
@@ -39,16 +39,16 @@ class JobView:
     payload: Payload | None = None
     failure: Failure | None = None
     ended_at: datetime | None = None
-    #: Why its pod does not get on (image, scheduling, mount), for people.
+    #: Why its pod does not start (image, scheduling, mount), for people.
     problem: str = ""
-    #: What a write to it must still find: the Job's uid, its running pod and that pod's resourceVersion.
+    #: Preconditions of a write: the Job's uid, its running pod and that pod's resourceVersion.
     uid: str = ""
     pod: str = ""
     pod_version: str = ""
 
     @property
     def live(self) -> bool:
-        """Whether something of it may still act."""
+        """Whether the Job or a pod of it may still act."""
         return not self.ended or self.pods > 0
 
 
@@ -61,25 +61,30 @@ class WorkloadView:
     exists: bool = True
     #: spec.replicas.
     replicas: int = 0
-    #: Pods that are left, terminating ones included; at least 1 while its controller has not seen the last change.
+    #: Number of its pods, terminating ones included; at least 1 while its controller has not observed the last change.
     pods: int = 0
     ready: bool = False
-    #: Why it is not ready, with the pods' reasons.
+    #: Why it is not ready, with its pods' reasons.
     problem: str = ""
     #: The longest terminationGracePeriodSeconds of its pods.
     grace_seconds: int = 30
-    #: resourceVersion that a write to it must still find.
+    #: Precondition of a write: its resourceVersion.
     version: str = ""
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Kind and name, for messages."""
         return f"{self.kind} {self.name}"
+
+
+def labels(workloads: Iterable[WorkloadView]) -> str:
+    """Their kinds and names, for messages."""
+    return ", ".join(w.label for w in workloads)
 
 
 @dataclass(frozen=True)
 class EnvironmentView:
-    """The target."""
+    """The Environment that is rolled back."""
 
     name: str
     id: str | None
@@ -88,28 +93,28 @@ class EnvironmentView:
     has_database: bool = True
     #: `database.capacity` in bytes.
     capacity: int | None = None
-    #: Of the last probe of the present generation; None where there was none.
+    #: Start of the last probe of the current generation; None where there is none.
     probed_at: datetime | None = None
     server_major: int = 0
     database_name: str = ""
     used_bytes: int = 0
-    #: Of the condition RollbackReady.
+    #: The condition RollbackReady: its value, and reason and message where it is not True.
     rollback_ready: bool = False
     not_ready_reason: str = ""
     not_ready_message: str = ""
-    #: This rollback (its id) stands in status.executedRollbacks.
+    #: status.executedRollbacks has this rollback's id.
     executed: bool = False
 
 
 @dataclass(frozen=True)
 class SnapshotView:
-    """What is restored."""
+    """The Snapshot that is restored."""
 
     name: str
     id: str | None
     complete: bool
     failed: bool
-    #: Its condition Verified is False for any reason but that nobody has read it.
+    #: Message of its condition Verified where that is False; empty where it is not.
     broken: str = ""
     environment_id: str = ""
     project_id: str = ""
@@ -120,7 +125,7 @@ class SnapshotView:
 
 @dataclass(frozen=True)
 class OperationLock:
-    """Who holds the environment."""
+    """Which operation has locked the environment."""
 
     state: Literal["Free", "Ours", "Other"] = "Free"
     holder: str = ""
@@ -129,31 +134,31 @@ class OperationLock:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that a decision depends on besides the rollback itself."""
+    """Everything that a decision depends on besides the Rollback itself."""
 
     created: datetime
     environment: EnvironmentView | None
     snapshot: SnapshotView | None
     environment_name: str = ""
-    #: An Environment remembers a rollback of this name and spec.
+    #: An Environment remembers that a rollback of this name and spec has run.
     executed_before: bool = False
     deleting: bool = False
     finalizer: bool = False
     namespace_terminating: bool = False
     lock: OperationLock = OperationLock()
     jobs: tuple[JobView, ...] = ()
-    #: The saved ones once they are saved, the Environment's before.
+    #: The workloads in status.workloads; before they are saved, those of the Environment.
     workloads: tuple[WorkloadView, ...] = ()
-    #: Another Rollback, older than this one, that has the same id.
+    #: Name of an older Rollback with the same id.
     duplicate_of: str = ""
-    #: Our Jobs could not be made since then (quota, admission, something that they need is gone), and why.
+    #: Since when no Job could be created (quota, admission, a missing object), and why.
     refused_since: datetime | None = None
     refusal_reason: str = ""
     refusal: str = ""
-    #: A probe has been asked for, and did not come yet.
+    #: A probe was requested and has not ended yet.
     probe_asked: bool = False
-    #: Since when this operator has looked at the rollback without a longer gap. What it must do itself, or must have seen, has its time from then:
-    #: an operator that comes back after an hour must not give up before it has tried.
+    #: Since when this operator has reconciled the rollback without a longer gap. Stage timers count from here: an operator that was down for an
+    #: hour must try before it gives up.
     watched_since: datetime | None = None
 
     def job(self, kind: JobKind, attempt: int) -> JobView | None:
@@ -164,46 +169,58 @@ class World:
         """Jobs of these kinds that may still act."""
         return tuple(j for j in self.jobs if j.live and (not kinds or j.kind in kinds))
 
+    def scaled_up(self) -> tuple[WorkloadView, ...]:
+        """Workloads whose replicas are above zero."""
+        return tuple(w for w in self.workloads if w.exists and w.replicas > 0)
 
-# --- effects: each can be done again, and each is refused where the world has moved on ----------------------------
+    def with_pods(self) -> tuple[WorkloadView, ...]:
+        """Workloads that still have pods."""
+        return tuple(w for w in self.workloads if w.exists and w.pods > 0)
+
+    def grace_seconds(self) -> int:
+        """The longest grace period of the workloads' pods."""
+        return max((w.grace_seconds for w in self.workloads), default=0)
+
+
+# --- effects: each is idempotent, and fails with a conflict where the object has changed since it was read ----------
 
 
 @dataclass(frozen=True)
 class AddFinalizer:
-    """From now on deleting the rollback cancels it cleanly."""
+    """With the finalizer, deleting the Rollback cancels it cleanly."""
 
 
 @dataclass(frozen=True)
 class RemoveFinalizer:
-    """Nothing is owed."""
+    """No cleanup remains."""
 
 
 @dataclass(frozen=True)
 class AcquireLock:
-    """Compare and swap of the Environment's status.operation."""
+    """Takes the operation lock: compare and swap of the Environment's status.operation."""
 
 
 @dataclass(frozen=True)
 class ReleaseLock:
-    """Lets the next operation in."""
+    """Releases the operation lock."""
 
 
 @dataclass(frozen=True)
 class AskProbe:
-    """A probe of the Environment as it is now."""
+    """Requests a new probe of the Environment."""
 
 
 @dataclass(frozen=True)
 class StartJob:
-    """Creates the Job; it being there already is success."""
+    """Creates the Job. A Job of that name that exists already is a success."""
 
-    command: Command
+    command: JobCommand
     attempt: int
 
     @property
     def kind(self) -> JobKind:
-        """Kind of the Job: `switch-back` is a switch."""
-        kinds: dict[Command, JobKind] = {
+        """The Job's kind."""
+        kinds: dict[JobCommand, JobKind] = {
             "restore": "restore",
             "switch": "switch",
             "switch-back": "switch",
@@ -216,14 +233,14 @@ class StartJob:
 
 @dataclass(frozen=True)
 class StopJob:
-    """Deletes the Job in the foreground: it is gone when its pods are."""
+    """Deletes the Job in the foreground: its pods are gone before it is."""
 
     job: JobView
 
 
 @dataclass(frozen=True)
-class Scale:
-    """Sets replicas through the scale subresource, where the workload is still as it was seen."""
+class SetReplicas:
+    """Sets replicas through the scale subresource. A workload that changed since it was read is a conflict."""
 
     targets: tuple[tuple[WorkloadView, int], ...]
 
@@ -238,7 +255,7 @@ class SendSignal:
 
 @dataclass(frozen=True)
 class RecordExecuted:
-    """Into the Environment's status.executedRollbacks."""
+    """Adds the rollback to the Environment's status.executedRollbacks."""
 
 
 Effect = (
@@ -249,18 +266,18 @@ Effect = (
     | AskProbe
     | StartJob
     | StopJob
-    | Scale
+    | SetReplicas
     | SendSignal
     | RecordExecuted
 )
 
 
-# --- actions: what a decision is ------------------------------------------------------------------------------------
+# --- actions: the result of a decision ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Note:
-    """An Event at a transition."""
+class Event:
+    """A Kubernetes Event of a transition."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -269,27 +286,27 @@ class Note:
 
 @dataclass(frozen=True)
 class Record:
-    """Write this status (refused where somebody wrote it since it was read), then look again."""
+    """Write this status, then decide again. A status that was written since it was read is a conflict."""
 
     status: RollbackStatus
-    notes: tuple[Note, ...] = ()
-    #: Failpoint that is hit before it is written.
+    events: tuple[Event, ...] = ()
+    #: Failpoint that is hit before the write.
     failpoint: str = ""
 
 
 @dataclass(frozen=True)
 class Do:
-    """Do this, then look again."""
+    """Carry this effect out, then decide again."""
 
     effect: Effect
-    #: Failpoints that are hit before and after.
+    #: Failpoints that are hit before and after it.
     before: str = ""
     after: str = ""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do before that many seconds, or before something changes."""
+    """Requeue after these seconds, or when a watched object changes. Reason and message go into the conditions."""
 
     seconds: float
     reason: str
@@ -297,10 +314,10 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class Settled:
-    """Terminal and nothing is owed now; look again after that many seconds where given."""
+class Idle:
+    """The rollback is terminal and has nothing to do now. Requeue after these seconds; None: not at all."""
 
     seconds: float | None = None
 
 
-Action = Record | Do | Wait | Settled
+Action = Record | Do | Wait | Idle

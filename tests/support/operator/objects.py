@@ -20,7 +20,7 @@ SETTINGS = Settings()
 
 
 def at(seconds: float) -> str:
-    """A time so many seconds after NOW."""
+    """The time these seconds after NOW."""
     return clock.text(NOW + timedelta(seconds=seconds))
 
 
@@ -30,7 +30,7 @@ def moment(seconds: float) -> datetime:
 
 
 def obj(kind: str, called: str, spec: Object, status: Object | None = None, /, **meta: Any) -> Object:
-    """Any of ours."""
+    """An object of one of our kinds."""
     return {
         "apiVersion": "ocore.dev/v1alpha1",
         "kind": kind,
@@ -49,7 +49,7 @@ def obj(kind: str, called: str, spec: Object, status: Object | None = None, /, *
 
 
 def environment_object(spec: Object | None = None, status: Object | None = None, **meta: Any) -> Object:
-    """An Environment with everything in it; `spec` replaces fields, None removes one."""
+    """An Environment with every field; `spec` replaces fields, None removes one."""
     full: Object = {
         "projectId": PROJECT,
         "type": "production",
@@ -69,7 +69,7 @@ def environment(spec: Object | None = None, status: Object | None = None, **meta
 
 
 def store(spec: Object | None = None, status: Object | None = None, **meta: Any) -> Store:
-    """A SnapshotStore; S3 where nothing else is said."""
+    """A SnapshotStore; S3 by default."""
     full = spec or {
         "s3": {"bucket": "snapshots", "prefix": "eu/shop", "credentialsSecretRef": {"name": "s3"}},
     }
@@ -87,7 +87,7 @@ def snapshot(spec: Object | None = None, status: Object | None = None, **meta: A
 
 
 def started(seconds: float = 600, **status: Any) -> Object:
-    """Status of a Snapshot that began at NOW and has so many seconds."""
+    """Status of a Snapshot that began at NOW and ends these seconds later at the latest."""
     return {
         "phase": "Running",
         "startedAt": at(0),
@@ -106,7 +106,7 @@ def started(seconds: float = 600, **status: Any) -> Object:
 
 
 def recorded(name: str) -> Object:
-    """Job, pods and warnings as a real cluster had them (tests/unit/operator/recorded)."""
+    """Job, pods and warnings as a real cluster had them (tests/unit/operator/jobs/recorded)."""
     found: Object = json.loads((RECORDED / f"{name}.json").read_text())
     return found
 
@@ -161,7 +161,7 @@ def observation(
     start_deadline: float = 180,
     warnings: dict[str, tuple[str, str]] | None = None,
 ) -> Observation:
-    """What was read, so many seconds after NOW."""
+    """What was read these seconds after NOW."""
     return Observation(
         jobs={j["metadata"]["name"]: j for j in jobs or []},
         pods={k: tuple(v) for k, v in (pods or {}).items()},

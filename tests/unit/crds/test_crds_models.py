@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ocore_crds import base, quantity
 from ocore_crds.kinds import KINDS, Kind
+from ocore_crds.rollback import RollbackStatus
 from ocore_crds.schema import structural
 from support.crds.samples import MINIMAL, PATTERNS, SPECS
 
@@ -102,3 +103,11 @@ def test_an_unknown_field_is_an_error_in_a_spec_and_ignored_in_a_status(kind: Ki
     with pytest.raises(ValidationError, match="surprise"):
         kind.spec.model_validate({**SPECS[kind.kind][0], "surprise": 1})
     assert kind.status.model_validate({"surprise": 1}).wire() == kind.status().wire()
+
+
+def test_a_copy_with_a_misspelt_field_is_an_error() -> None:
+    """pydantic would keep it as an attribute that no status shows."""
+    status = RollbackStatus()
+    assert status.model_copy(update={"switch_attempt": 2}).switch_attempt == 2
+    with pytest.raises(TypeError, match="RollbackStatus has no field switchAttempt, switch_atempt"):
+        status.model_copy(update={"switch_atempt": 2, "switchAttempt": 2})

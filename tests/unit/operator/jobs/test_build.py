@@ -18,7 +18,7 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, label_value
 from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity
-from support.operator.objects import OTHER_UID, SETTINGS, UID, environment, obj, snapshot, started, store
+from support.operator.objects import OTHER_UID, SETTINGS, environment, obj, snapshot, started, store
 
 TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
 
@@ -37,7 +37,8 @@ def job_inputs(**changes: Any) -> JobInputs:
 
 
 def rollback() -> resources.Rollback:
-    return resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}))
+    status = {"snapshotId": OTHER_UID, "manifestSha256": "0" * 64}
+    return resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status))
 
 
 def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Object]:
@@ -51,9 +52,7 @@ def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Objec
         "delete": build.delete(settings, place, snap, series="", attempt=1, deadline=600),
         "delete-left": build.delete(settings, place, snap, series="left", attempt=1, deadline=600),
         "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
-        "restore": build.restore(
-            settings, place, back, snapshot_id=UID, manifest_sha256="0" * 64, attempt=1, deadline=600
-        ),
+        "restore": build.restore(settings, place, back, attempt=1, deadline=600),
         "switch": build.switch(settings, place, back, attempt=1, wait=300, deadline=600),
         "switch-now": build.switch_now(settings, place, back, back=True, attempt=2, deadline=600),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
@@ -115,6 +114,13 @@ def test_the_mover_knows_every_argument(where: str, name: str, tmp_path_factory:
         assert context.params["environment_id" if name != "probe-store" else "store"]
 
 
+def test_a_restore_reads_the_snapshot_that_its_status_names() -> None:
+    """Frozen at the start: another manifest under the same id is refused."""
+    args = container_of(all_jobs(job_inputs())["restore"])["args"]
+    assert args[args.index("--snapshot-id") + 1] == OTHER_UID
+    assert args[args.index("--manifest-sha256") + 1] == "0" * 64
+
+
 @pytest.mark.parametrize(("where", "name"), CASES)
 def test_every_job_keeps_the_restricted_standard(where: str, name: str) -> None:
     job = all_jobs(SITES[where])[name]
@@ -163,7 +169,7 @@ def test_children_have_our_labels_and_no_others(where: str, name: str) -> None:
     assert owner["blockOwnerDeletion"] is False
 
 
-def test_what_cleans_up_after_a_deletion_belongs_to_nobody() -> None:
+def test_a_job_that_cleans_up_after_a_deletion_has_no_owner() -> None:
     """A foreground deletion, Argo CD's default, would have the garbage collector delete it."""
     gone = snapshot(status=started(), deletionTimestamp="2026-03-01T12:00:00Z")
     job = build.delete(SETTINGS, job_inputs(), gone, series="", attempt=1, deadline=60)
@@ -259,8 +265,8 @@ def test_the_pods_user_is_inherited() -> None:
     assert (inherited.run_as_user, inherited.run_as_group, inherited.fs_group) == (101, None, 102)
     own = environment({"jobs": {"runAsUser": 500, "fsGroup": 501}}).spec.jobs
     assert traits(SETTINGS, workload(securityContext={"runAsUser": 101}), own).run_as_user == 500
-    nobody = traits(SETTINGS, None, jobs_spec)
-    assert (nobody.run_as_user, nobody.run_as_group, nobody.fs_group) == (65532, 65532, 65532)
+    default = traits(SETTINGS, None, jobs_spec)
+    assert (default.run_as_user, default.run_as_group, default.fs_group) == (65532, 65532, 65532)
 
 
 def test_root_is_not_inherited() -> None:
@@ -269,9 +275,9 @@ def test_root_is_not_inherited() -> None:
 
 def test_who_uses_a_claim() -> None:
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "files"}}]
-    over = {"spec": {"nodeName": "a", "volumes": volumes}, "status": {"phase": "Succeeded"}}
+    done = {"spec": {"nodeName": "a", "volumes": volumes}, "status": {"phase": "Succeeded"}}
     waiting = {"spec": {"volumes": volumes}, "status": {"phase": "Pending"}}
     runs = {"spec": {"nodeName": "b", "volumes": volumes}, "status": {"phase": "Running"}}
-    assert user_of([over, waiting], "files") is None
-    assert user_of([over, waiting, runs], "files") == runs
+    assert user_of([done, waiting], "files") is None
+    assert user_of([done, waiting, runs], "files") == runs
     assert user_of([runs], "other") is None

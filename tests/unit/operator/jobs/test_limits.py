@@ -39,7 +39,7 @@ def new(number: int, command: str = "snapshot", store: str = "store") -> Object:
 
 
 async def ask(limits: Limits, jobs: Jobs, wanted: Object, since: float) -> bool:
-    """Whether the Job may start; it is there then."""
+    """Whether the Job may start; it exists then."""
     try:
         async with limits.slot(context(jobs), wanted, at(since)):
             jobs.there.append(wanted)
@@ -85,7 +85,7 @@ def test_the_oldest_goes_first() -> None:
     asyncio.run(main())
 
 
-def test_who_waits_for_a_full_store_holds_up_nobody_else() -> None:
+def test_a_waiter_for_a_full_store_does_not_delay_others() -> None:
     async def main() -> None:
         limits, jobs = Limits(2), Jobs()
         limits.set_store("shop", "small", 1)

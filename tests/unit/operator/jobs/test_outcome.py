@@ -1,4 +1,4 @@
-"""What became of a Job, over JSON that a real cluster recorded (recorded/*.json)."""
+"""The outcome of a Job, over JSON that a real cluster recorded (recorded/*.json)."""
 
 from datetime import timedelta
 
@@ -99,7 +99,7 @@ def test_a_pod_that_was_deleted_leaves_its_end_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "cause"),
     [
         ("no-image", "none:1"),
         ("no-secret", "no-such-secret"),
@@ -107,14 +107,14 @@ def test_a_pod_that_was_deleted_leaves_its_end_unknown() -> None:
         ("no-account", "no-such-account"),
     ],
 )
-def test_what_does_not_start_gets_time_and_then_fails_with_the_kubelets_words(name: str, words: str) -> None:
+def test_what_does_not_start_gets_time_and_then_fails_with_the_kubelets_message(name: str, cause: str) -> None:
     early = state_of(name, after=9)
     assert isinstance(early, Starting)
-    assert words in early.message
+    assert cause in early.message
     late = state_of(name, after=START_DEADLINE + 1)
     assert isinstance(late, JobFailed)
     assert late.failure.reason == ("JobRefused" if name == "no-account" else "PodNotStarted")
-    assert words in late.failure.message
+    assert cause in late.failure.message
     assert not late.failure.retryable
 
 
@@ -134,11 +134,11 @@ def test_no_job_and_no_pod() -> None:
 
 
 def test_a_pod_outlives_its_job() -> None:
-    """Two attempts must not run side by side: while the pod is there the Job is not gone."""
+    """Two attempts must not run at the same time: while its pod exists, the Job is not absent."""
     running = pod("a", {"running": {"startedAt": at(0)}})
     assert isinstance(classify(None, [running], {}, moment(5), START_DEADLINE), Running)
-    over = pod("a", ended(Result(ok=True, payload=DeleteResult(), time=at(0)).termination_message()), phase="Succeeded")
-    assert isinstance(classify(None, [over], {}, moment(5), START_DEADLINE), Succeeded)
+    done = pod("a", ended(Result(ok=True, payload=DeleteResult(), time=at(0)).termination_message()), phase="Succeeded")
+    assert isinstance(classify(None, [done], {}, moment(5), START_DEADLINE), Succeeded)
 
 
 def test_the_job_is_over_and_its_pod_gone() -> None:
@@ -171,14 +171,14 @@ def test_the_infrastructure_is_to_blame(reason: str, ran: bool) -> None:
 
 
 def test_a_restarting_container_has_not_failed_yet() -> None:
-    """A switch is started again by the kubelet: its last failure does not count while the Job goes on."""
+    """A switch is restarted by the kubelet: its last failure does not count while the Job runs."""
     message = Result(ok=False, failure=Failure(reason="SwitchFailed", message="x"), time=at(0)).termination_message()
     restarting = job("a", template={"spec": {"restartPolicy": "OnFailure"}})
     crashed = pod("a", ended(message, code=1))
     state = classify(restarting, [crashed], {}, moment(500), START_DEADLINE)
     assert isinstance(state, Starting)
-    over = {**restarting, "status": job("a", condition="Failed")["status"]}
-    assert isinstance(classify(over, [crashed], {}, moment(500), START_DEADLINE), JobFailed)
+    done = {**restarting, "status": job("a", condition="Failed")["status"]}
+    assert isinstance(classify(done, [crashed], {}, moment(500), START_DEADLINE), JobFailed)
 
 
 @given(st.booleans(), st.integers(1, 10))
@@ -190,21 +190,21 @@ def test_only_what_may_mend_itself_is_tried_again(retryable: bool, attempt: int)
 @given(st.text(max_size=200), st.integers(0, 255))
 def test_any_words_and_exit_code_give_a_state(message: str, code: int) -> None:
     """A container that has ended never leaves the operator waiting, whatever it wrote."""
-    over = pod("a", ended(message, code), phase="Succeeded" if code == 0 else "Failed")
-    state = classify(job("a"), [over], {}, moment(90), START_DEADLINE)
+    done = pod("a", ended(message, code), phase="Succeeded" if code == 0 else "Failed")
+    state = classify(job("a"), [done], {}, moment(90), START_DEADLINE)
     assert isinstance(state, (Succeeded, JobFailed))
 
 
 def test_row_16_a_volume_that_is_attached_elsewhere_has_the_start_deadline() -> None:
     """A Multi-Attach hang (k8up#712): the waiting reason says next to nothing, the Event says it all."""
-    words = 'Multi-Attach error for volume "pvc-1": Volume is already exclusively attached to one node'
+    cause = 'Multi-Attach error for volume "pvc-1": Volume is already exclusively attached to one node'
     hanging = pod("a", {"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
-    warnings = {hanging["metadata"]["uid"]: ("FailedAttachVolume", words)}
+    warnings = {hanging["metadata"]["uid"]: ("FailedAttachVolume", cause)}
     early = classify(job("a"), [hanging], warnings, moment(START_DEADLINE - 1), START_DEADLINE)
     assert isinstance(early, Starting)
     assert early.reason == "FailedAttachVolume"
     late = classify(job("a"), [hanging], warnings, moment(START_DEADLINE + 1), START_DEADLINE)
     assert isinstance(late, JobFailed)
     assert late.failure.reason == "PodNotStarted"
-    assert words in late.failure.message
+    assert cause in late.failure.message
     assert "another node" in late.failure.message

@@ -12,7 +12,7 @@ from ocore_operator.rollback.transitions import LATE_SECONDS, WATCH_GAP_SECONDS
 
 from .model import ROLLBACK_ID, START, Model, Seen, SimConflict
 
-#: Seconds after its deadline until a rollback must be terminal (promise 8).
+#: Seconds after its deadline until a rollback must be terminal (docs/decisions/0004).
 PROMISED_SECONDS = 60
 #: The same for an operator that was away while a stage ran: each of the eight stages that wait, two health checks and the answer to a switch
 #: back are still tried.
@@ -33,19 +33,19 @@ class Operator:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.watched_since = self.last_look = model.time
+        self.watched_since = self.last_reconcile = model.time
 
     def decide(self) -> tuple[Seen, world.Action]:
         """Reads everything and decides."""
         now = self.model.time
-        if now - self.last_look > WATCH_GAP_SECONDS:
+        if now - self.last_reconcile > WATCH_GAP_SECONDS:
             self.watched_since = now
-        self.last_look = now
+        self.last_reconcile = now
         seen = self.model.see(self.watched_since)
         return seen, plan.decide(seen.status, self.model.spec, seen.world, ROLLBACK_ID, self.model.now())
 
     def act(self, seen: Seen, action: world.Action) -> bool:
-        """Carries one action out; whether to look again at once."""
+        """Carries one action out. Returns whether to decide again at once."""
         try:
             if isinstance(action, world.Record):
                 self.model.write(seen, action)
@@ -60,7 +60,7 @@ class Operator:
         """Until there is nothing to do at the moment."""
         for _ in range(limit):
             if not self.model.exists:
-                return world.Settled()
+                return world.Idle()
             seen, action = self.decide()
             if not self.act(seen, action):
                 return action
@@ -78,7 +78,7 @@ class RollbackMachine(RuleBasedStateMachine):
         self.model = Model()
         self.operator = Operator(self.model)
         self.kept: tuple[Seen, world.Action] | None = None
-        self.idle_until = 0.0  # the last time at which nobody had looked for a while
+        self.idle_until = 0.0  # the last time at which no operator had reconciled for a while
 
     @initialize(
         healthy=st.sampled_from([(True, True), (True, True), (False, True), (False, False)]),
@@ -151,7 +151,7 @@ class RollbackMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(j.ended for j in self.model.jobs.values()))
     @rule()
     def ended_jobs_vanish(self) -> None:
-        """Their time to live is over, or somebody tidied up."""
+        """Their time to live has ended, or a person deleted them."""
         self.model.jobs = {n: j for n, j in self.model.jobs.items() if not j.ended}
 
     @rule()
@@ -165,7 +165,7 @@ class RollbackMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.status.stage == "Drain")
     @rule()
     def gitops_scales_up_in_the_last_moment(self) -> None:
-        """All pods are gone, and no new one is there yet."""
+        """All pods are gone, and no new one exists yet."""
         self.model.advance(1, 0)
         self.model.advance(10, 1)
         self.gitops_scales_up()
@@ -195,7 +195,7 @@ class RollbackMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.status.deadline is not None and self.model.status.stage != "Ended")
     @rule(before=st.sampled_from([20, 100, 300]))
     def server_is_down_until_the_deadline(self, before: float) -> None:
-        """The operator is there all the time: whatever stage is left then has little time."""
+        """The operator runs all the time: the stages that are left then have little time."""
         self.model.server_up = False
         for _ in range(200):
             deadline = self.model.status.deadline
@@ -239,7 +239,7 @@ class RollbackMachine(RuleBasedStateMachine):
     @rule()
     def another_operation_runs(self) -> None:
         self.disturb()
-        self.model.holder, self.model.hold_since = "snapshot other", self.model.time
+        self.model.holder, self.model.locked_since = "snapshot other", self.model.time
 
     @precondition(lambda self: self.model.holder == "snapshot other")
     @rule()
@@ -250,7 +250,7 @@ class RollbackMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.exists and self.kept is None)
     @rule()
     def operator_is_stopped_before_it_acts(self) -> None:
-        """SIGSTOP between reading and acting; another one takes over."""
+        """SIGSTOP between reading and acting; another operator becomes the leader."""
         self.kept = self.operator.decide()
 
     @precondition(lambda self: self.kept is not None)
@@ -282,7 +282,7 @@ class RollbackMachine(RuleBasedStateMachine):
 
     # --- the end -------------------------------------------------------------------------------------------------------------
     def teardown(self) -> None:
-        """All faults end, the operator runs: terminal in time, and nothing owed."""
+        """All faults end, the operator runs: terminal in time, and no cleanup remains."""
         model = self.model
         model.server_up = model.quota = True
         if model.holder == "snapshot other":
@@ -298,7 +298,7 @@ class RollbackMachine(RuleBasedStateMachine):
         while model.exists:
             action = self.operator.work()
             model.advance(5, 4)
-            if isinstance(action, world.Settled) and action.seconds is None:
+            if isinstance(action, world.Idle) and action.seconds is None:
                 break
             assert model.time - since < SETTLE_SECONDS + model.spec.undo_window_seconds, model.status
         if model.exists:

@@ -72,7 +72,7 @@ class SimJob:
     """A Job with one pod and its program."""
 
     name: str
-    command: v.Command
+    command: v.JobCommand
     attempt: int
     uid: int
     created: float
@@ -104,7 +104,7 @@ class SimConflict(Exception):
 
 @dataclass(frozen=True)
 class Seen:
-    """What an operator has read: a world, and the versions of what stands in it."""
+    """What an operator has read: a world, and the versions of its objects."""
 
     world: v.World
     status: RollbackStatus
@@ -143,7 +143,7 @@ class Model:
         self.environment = True
         self.executed = False
         self.holder: str | None = None
-        self.hold_since = 0.0
+        self.locked_since = 0.0
         self.probed_at: float | None = None
         self.asked = False
         self.data = Data()
@@ -215,7 +215,7 @@ class Model:
         job.ended, job.alive, job.ready, job.ended_at = True, False, False, self.time
 
     def _released(self, job: SimJob) -> None:
-        """SIGTERM and SIGKILL of a program: whatever it was doing stays as it is; a real switch puts right what it can."""
+        """SIGTERM and SIGKILL of a program: its work stays half done; a real switch repairs what it can."""
         if job.command in ("switch", "switch-back") and not job.ended and self.server_up:
             self._repair()
 
@@ -229,7 +229,7 @@ class Model:
             job.program = self._program(job.command, job)
 
     def lose(self, job: SimJob) -> None:
-        """The node is lost: the pod is gone and nobody read a result."""
+        """The node is lost: the pod is gone and its result was not read."""
         job.answer = None
         self._end(job, Failure(reason=c.JOB_LOST, message="the pod is gone", retryable=True))
 
@@ -237,7 +237,7 @@ class Model:
         if not self.server_up:
             raise Infrastructure
 
-    def _program(self, command: v.Command, job: SimJob) -> Iterator[None]:
+    def _program(self, command: v.JobCommand, job: SimJob) -> Iterator[None]:
         programs = {
             "restore": self._restore,
             "switch": self._switch,
@@ -263,7 +263,7 @@ class Model:
         job.payload = RestoreResult(restored_database="shop_rb_0a1b2c3d")
 
     def _repair(self) -> None:
-        """Finishes a switch that stands between two renames, and allows connections."""
+        """Finishes a switch that was stopped between two renames, and allows connections."""
         if self.data.folder != self.data.live:
             self._move_folder(self.data.live)
         self.data.allow()
@@ -365,10 +365,10 @@ class Model:
             raise Refused("the environment runs on it")
         yield
         self._up()
-        over = self.status.undo_until is not None and self.now() >= parse(self.status.undo_until)
-        assert over or self.deleting, "the previous database is dropped inside the undo window"
+        window_ended = self.status.undo_until is not None and self.now() >= parse(self.status.undo_until)
+        assert window_ended or self.deleting, "the previous database is dropped inside the undo window"
         held = self.holder == "ours" or not self.environment
-        assert held or self.stale_starts, "the previous database is dropped without the hold"
+        assert held or self.stale_starts, "the previous database is dropped without the operation lock"
         self.data.previous = False
         yield
         self.data.kept_folder = False
@@ -415,7 +415,9 @@ class Model:
         lock = v.OperationLock("Free")
         if self.holder is not None:
             mine = self.holder == "ours"
-            lock = v.OperationLock("Ours" if mine else "Other", self.holder, START + timedelta(seconds=self.hold_since))
+            lock = v.OperationLock(
+                "Ours" if mine else "Other", self.holder, START + timedelta(seconds=self.locked_since)
+            )
         refused = START + timedelta(seconds=self.refused_since) if self.refused_since is not None else None
         return v.World(
             created=at,
@@ -483,7 +485,7 @@ class Model:
             job = self.jobs.get(effect.job.name)
             if job is not None and job.uid == seen.uids.get(job.name) and job.stopping_at is None:
                 job.stopping_at = self.time + 2
-        elif isinstance(effect, v.Scale):
+        elif isinstance(effect, v.SetReplicas):
             for view, replicas in effect.targets:
                 self._scale(seen, view.name, replicas)
         elif isinstance(effect, v.SendSignal):
@@ -498,9 +500,9 @@ class Model:
     def _bookkeeping(self, seen: Seen, effect: v.Effect) -> None:
         if isinstance(effect, v.AcquireLock):
             if self.holder is None and self.environment:
-                self.holder, self.hold_since = "ours", self.time
+                self.holder, self.locked_since = "ours", self.time
         elif isinstance(effect, v.ReleaseLock):
-            if self.holder == "ours" and seen.world.lock.since == START + timedelta(seconds=self.hold_since):
+            if self.holder == "ours" and seen.world.lock.since == START + timedelta(seconds=self.locked_since):
                 self._check_release()
                 self.holder = None
         elif isinstance(effect, v.AskProbe):
@@ -554,21 +556,23 @@ class Model:
             assert status.position == self.data.position, "the status lies about the position"
         if status.phase == "Complete":
             assert status.position == "New"
-            assert self.executed or not self.environment, "nobody remembers that it ran"
+            assert self.executed or not self.environment, "the Environment does not remember that it ran"
             assert status.undo_until is not None
             assert self.healthy["new"] or not any(self.saved), "Complete though nothing is ready"
         else:
             assert status.failure_reason
-            untold = [j.name for j in self.jobs.values() if j.alive and not j.ended and j.stopping_at is None]
-            assert not untold or self.stale_starts or status.position != "Old", f"called off while {untold} ran"
+            not_stopping = [j.name for j in self.jobs.values() if j.alive and not j.ended and j.stopping_at is None]
+            assert not not_stopping or self.stale_starts or status.position != "Old", (
+                f"aborted while {not_stopping} ran"
+            )
 
     def _check_release(self) -> None:
-        assert self.status.stage == "Ended", "the hold was released in the middle"
+        assert self.status.stage == "Ended", "the operation lock was released before the end"
         writers = [j.name for j in self.jobs.values() if j.alive and not j.ended]
-        assert not writers or self.stale_starts, f"the hold was released while {writers} ran"
+        assert not writers or self.stale_starts, f"the operation lock was released while {writers} ran"
 
     def check_settled(self) -> None:
-        """When nothing is owed any more."""
+        """When no cleanup remains."""
         assert self.holder != "ours"
         assert not self.finalizer
         if self.status.residue == "None":

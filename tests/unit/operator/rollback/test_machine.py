@@ -1,4 +1,4 @@
-"""The heart: a rollback under all faults at once keeps its promises (design, section 2, points 3, 4 and 8)."""
+"""The heart: a rollback under all faults at once keeps its promises (README, "What is promised", points 3 to 5)."""
 
 from hypothesis import HealthCheck, settings
 

@@ -16,8 +16,8 @@ from .machine import RollbackMachine
 
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
-    ("Drain", "a workload that was scaled up again is not noticed", plan, "    if up:\n", "    if False:\n"),
-    ("", "does not wait for the pods", plan, "if not left and job.ready", "if job.ready"),
+    ("Drain", "a workload that was scaled up again is not noticed", plan, "    if scaled_up:\n", "    if False:\n"),
+    ("", "does not wait for the pods", plan, "    if left:\n", "    if False:\n"),
     (
         "Switch",
         "the deadline counts after the signal too",
@@ -68,8 +68,8 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "return _to_inspect(status, job, now)",
         'return Record(failing(status, c.SWITCH_FAILED, "lost", now))',
     ),
-    ("Switch", "asks for ever what happened", plan_switch, "over(status, world, now, INSPECT_SECONDS)", "False"),
-    ("", "nobody remembers that it ran", plan_switch, "not environment.executed", "False"),
+    ("Switch", "inspects without an end", plan_switch, "timed_out(status, world, now, INSPECT_SECONDS)", "False"),
+    ("", "the Environment does not remember that it ran", plan_switch, "not environment.executed", "False"),
     (
         "HealthCheck",
         "not ready, but not switched back",
@@ -80,17 +80,17 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
     ("", "the undo window is not kept", plan_after_end, "times.append(status.undo_until)", "pass"),
     (
         "",
-        "the hold is given back while the switch Job runs",
+        "the operation lock is released while the switch Job runs",
         plan_after_end,
         "    if leftover is not None:\n",
         "    if False:\n",
     ),
-    ("Ended", "cleans up without the hold", plan_after_end, 'if world.lock.state == "Free":', "if False:"),
+    ("Ended", "cleans up without the operation lock", plan_after_end, 'if world.lock.state == "Free":', "if False:"),
     (
         "",
-        "keeps the hold for ever",
+        "never releases the operation lock",
         plan_after_end,
-        'if world.lock.state == "Ours":\n        return Do(ReleaseHold())',
+        'if world.lock.state == "Ours":\n        return Do(ReleaseLock())',
         "if False:\n        pass",
     ),
 ]
@@ -100,7 +100,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
 def damaged(module: ModuleType, old: str, new: str) -> Iterator[None]:
     """The module's functions with the code of a changed source."""
     source = inspect.getsource(module)
-    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module.__name__}"
+    assert source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {module.__name__}"
     tree = compile(ast.parse(source.replace(old, new)), module.__file__ or "", "exec")
     changed: dict[str, object] = {"__name__": module.__name__, "__package__": module.__package__}
     exec(tree, changed)  # noqa: S102 - our own source

@@ -15,9 +15,9 @@ from ocore_operator.kube import resources
 from ocore_operator.rollback import plan, workloads
 from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
+from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
-from ocore_operator.rollback.sources import executed, remembered, spec_hash
-from ocore_operator.rollback.transitions import LATE_SECONDS, over, stamp
+from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, timed_out
 from ocore_operator.rollback.world import Do, JobView, Record, StopJob, World
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
@@ -54,25 +54,35 @@ def _status(stage: str, since: float, deadline: float) -> RollbackStatus:
     )
 
 
+def test_a_change_of_a_misspelt_field_is_an_error() -> None:
+    """A status ignores fields that it does not know (a newer operator may have written them), so a misspelt one would be lost."""
+    status = _status("Drain", since=0, deadline=200)
+    assert change(status, switch_attempt=2).switch_attempt == 2
+    with pytest.raises(TypeError, match="RollbackStatus has no field switch_atempt"):
+        change(status, switch_atempt=2)
+    with pytest.raises(TypeError, match="failure_messages"):
+        enter(status, "Switch", START, failure_messages="lost")
+
+
 def test_a_stage_has_little_time_after_the_deadline() -> None:
     """Promise 8: the stages' own limits would add up to more."""
     world = World(created=START, environment=None, snapshot=None)
     late = _status("BackDrain", since=0, deadline=200)
-    assert not over(late, world, _at(199), seconds=300)
-    assert over(late, world, _at(200), seconds=300)
-    assert not over(_status("BackDrain", since=150, deadline=200), world, _at(150 + LATE_SECONDS), seconds=300)
-    assert over(_status("BackDrain", since=150, deadline=200), world, _at(151 + LATE_SECONDS), seconds=300)
+    assert not timed_out(late, world, _at(199), seconds=300)
+    assert timed_out(late, world, _at(200), seconds=300)
+    assert not timed_out(_status("BackDrain", since=150, deadline=200), world, _at(150 + LATE_SECONDS), seconds=300)
+    assert timed_out(_status("BackDrain", since=150, deadline=200), world, _at(151 + LATE_SECONDS), seconds=300)
 
 
-def test_jobs_are_told_to_stop_however_late_it_is() -> None:
-    """An operator that is busy or restarted for a minute has not tried yet."""
+def test_jobs_are_stopped_however_late_it_is() -> None:
+    """An operator that was busy or restarting for a minute has not tried yet."""
     status = _status("Abort", since=0, deadline=500)
     at, spec = _at(STOP_JOBS_SECONDS + 100), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
     job = JobView("switch", 1, "j", pods=1)
-    untold = World(created=START, environment=None, snapshot=None, finalizer=True, jobs=(job,))
-    assert plan.decide(status, spec, untold, "id", at) == Do(StopJob(job))
-    told = replace(untold, jobs=(replace(job, stopping=True),))
-    assert isinstance(plan.decide(status, spec, told, "id", at), Record)
+    running = World(created=START, environment=None, snapshot=None, finalizer=True, jobs=(job,))
+    assert plan.decide(status, spec, running, "id", at) == Do(StopJob(job))
+    stopping = replace(running, jobs=(replace(job, stopping=True),))
+    assert isinstance(plan.decide(status, spec, stopping, "id", at), Record)
 
 
 def test_selector() -> None:
@@ -97,7 +107,7 @@ def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]]
     assert (view.pods, view.ready, view.grace_seconds, view.version) == (left, ready, 5, "7")
 
 
-def test_a_problem_has_the_pods_words() -> None:
+def test_a_problem_has_the_pods_reason() -> None:
     crash = {
         "name": "app",
         "ready": False,

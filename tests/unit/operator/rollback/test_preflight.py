@@ -1,4 +1,4 @@
-"""What is refused before anything is touched, with words that say what to do."""
+"""What is refused before anything is changed, with a message that says what to do."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -58,7 +58,7 @@ def snapshot(**changes: object) -> Callable[[v.World], v.World]:
 @pytest.mark.parametrize(
     ("change", "reason", "says"),
     [
-        (snapshot(complete=False, failed=True), c.SNAPSHOT_NOT_COMPLETE, "Choose one that is"),
+        (snapshot(complete=False, failed=True), c.SNAPSHOT_NOT_COMPLETE, "Choose one that is Complete"),
         (snapshot(broken="bytes differ."), c.VERIFICATION_FAILED, "bytes differ"),
         (snapshot(project_id="other"), c.OTHER_PROJECT, "stays within a project"),
         (snapshot(environment_id="other"), c.OTHER_ENVIRONMENT, "has id"),
@@ -104,7 +104,7 @@ def test_the_same_rollback_again_does_nothing() -> None:
     assert (status.phase, status.residue, status.switched_at) == ("Complete", "None", None)
 
 
-def test_a_probe_from_before_the_hold_does_not_count() -> None:
+def test_a_probe_from_before_the_lock_does_not_count() -> None:
     """Another operation may have filled the disk since."""
     action, _ = decided(environment(probed_at=START - timedelta(seconds=1)))
     assert action == v.Do(v.AskProbe())
