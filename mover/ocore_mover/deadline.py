@@ -53,12 +53,6 @@ class Token:
         if self._event.wait(seconds):
             raise self._cancellation()
 
-    def remaining(self, most: float) -> float:
-        """Seconds until the deadline, `most` at most."""
-        if self._ends is None:
-            return most
-        return max(0.0, min(most, self._ends - time.monotonic()))
-
     @contextmanager
     def on_cancel(self, callback: Callable[[], object]) -> Iterator[None]:
         """Calls back, in another thread, when the command is ended within the block."""

@@ -15,6 +15,13 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
     _libc.sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE)
 
 
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Writes all bytes, in as many calls as the system needs."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def sync_filesystem(folder: Path) -> None:
     """Flushes everything of the file system that holds the folder; one call instead of one fsync per file.
 

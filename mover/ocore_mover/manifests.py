@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -13,9 +12,9 @@ from ocore_crds.manifest import Manifest, StoredObject
 from ocore_crds.protocol import SnapshotResult
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
-from ocore_mover.filestore.packset import run_workers
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
+from ocore_mover.workers import run_workers
 
 #: A manifest names every file of a dump; 100,000 tables make 20 MB.
 MAX_BYTES = 256 * 1024 * 1024
@@ -177,25 +176,15 @@ def check_objects(store: Store, manifest: Manifest) -> None:
 
 def verify_objects(store: Store, manifest: Manifest, counter: Counter, *, jobs: int = 2) -> int:
     """Reads every byte and compares. Returns the bytes read; raises Corrupt."""
-    objects = iter(sorted(manifest.objects(), key=lambda obj: -obj.size))
-    lock = threading.Lock()
-    failed = threading.Event()
+    objects = sorted(manifest.objects(), key=lambda obj: -obj.size)
 
-    def work() -> None:
-        try:
-            while not failed.is_set():
-                with lock:
-                    obj = next(objects, None)
-                if obj is None:
-                    return
-                for chunk in store.read(obj):
-                    counter.add(bytes_=len(chunk))
-                counter.add(files=1)
-        except BaseException:
-            failed.set()
-            raise
+    def work(some: Iterator[StoredObject]) -> None:
+        for obj in some:
+            for chunk in store.read(obj):
+                counter.add(bytes_=len(chunk))
+            counter.add(files=1)
 
-    run_workers(min(jobs, len(manifest.objects())), work)
+    run_workers(min(jobs, len(objects)), objects, work)
     return manifest.stored_bytes()
 
 

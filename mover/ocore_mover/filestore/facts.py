@@ -12,7 +12,6 @@ from ocore_crds.protocol import FilestoreFacts, Finding
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders
 from ocore_mover.filestore.links import links_supported
-from ocore_mover.filestore.plain.restore import require_switchable
 
 #: Counting ends after so many seconds: of a filestore of tens of millions of files an estimate would do.
 COUNT_SECONDS = 60.0
@@ -21,7 +20,7 @@ READ_EVERY = 100
 LISTED = 5
 
 
-def look(
+def collect(
     folders: ClaimFolders, layout: str, *, rollback: bool = True
 ) -> tuple[FilestoreFacts | None, tuple[Finding, ...], tuple[Finding, ...], tuple[str, ...]]:
     """Facts (None where there is no folder), findings that keep a snapshot from working, findings that keep a rollback
@@ -149,7 +148,7 @@ def _rollback_findings(folders: ClaimFolders, layout: str, facts: FilestoreFacts
         )
     if layout == "Plain":
         try:
-            require_switchable(folders)
+            folders.require_switchable()
         except MoverError as error:
             found.append(Finding(reason=error.reason, message=error.message))
         if facts.size_bytes > facts.free_bytes:

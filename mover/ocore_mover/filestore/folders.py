@@ -94,6 +94,18 @@ class ClaimFolders:
                 f"uid {os.getuid()} cannot read {self.path or 'the claim'}: let the Jobs run as the application's user (runAsUser, fsGroup)",
             ) from error
 
+    def require_switchable(self) -> None:
+        """Layout Plain switches by renaming its folder; the root of a claim cannot be renamed.
+
+        Raises MoverError FilestoreLayoutUnsupported.
+        """
+        if not self.path:
+            raise MoverError(
+                conditions.FILESTORE_LAYOUT_UNSUPPORTED,
+                "a filestore of layout Plain at the root of its claim cannot be switched by renaming: move it into a folder and set "
+                "spec.filestore.path",
+            )
+
     def make_own(self, folder: Path) -> None:
         """Makes a folder of ours; only its owner and group see it: it holds the application's files.
 

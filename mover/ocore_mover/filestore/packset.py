@@ -3,7 +3,6 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -217,14 +216,3 @@ def copy_content(fd: int, size: int, pack: Pack, buffer: bytearray, digest: "has
         done += len(zeros)
     pack.pad(size)
     return whole
-
-
-def run_workers(count: int, work: Callable[[], None]) -> None:
-    """Runs `work` in so many threads; raises the first error of any, after all have ended."""
-    if count <= 1:
-        work()
-        return
-    with ThreadPoolExecutor(count, thread_name_prefix="files") as executor:
-        futures = [executor.submit(work) for _ in range(count)]
-    for future in futures:
-        future.result()

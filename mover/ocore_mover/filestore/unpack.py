@@ -1,14 +1,17 @@
 """Reads members out of packs: whole packs with their SHA-256, or only the frames that some files are in."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from backports.zstd import ZstdDecompressor, ZstdError
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import DECOMPRESSED_CHUNK
+from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt
-from ocore_mover.filestore import tar
+from ocore_mover.filestore import index, tar
 from ocore_mover.filestore.index import Entry
 from ocore_mover.store.base import Store
 
@@ -29,6 +32,36 @@ class Restored:
 
 
 Content = tuple[Entry, Iterator[bytes | memoryview]]
+Block = tuple[StoredObject, list[Entry]]
+
+
+def entries(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Entry]:
+    """The index's entries. Raises Corrupt for a line that `parse` refuses, and for a pack that is not in the manifest."""
+    packs = _by_name(artifact)
+    for line in index.lines(store.read(artifact.index)):
+        entry = parse(line)
+        if entry.pack not in packs:
+            raise Corrupt(f"the index names the pack {entry.pack!r}, which is not in the manifest")
+        yield entry
+
+
+def blocks(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Block]:
+    """The index's entries, pack by pack. Raises Corrupt as :func:`entries` does."""
+    packs = _by_name(artifact)
+    for name, block in groupby(entries(store, artifact, parse), key=lambda entry: entry.pack):
+        yield packs[name], list(block)
+
+
+def _by_name(artifact: FilestoreArtifact) -> dict[str, StoredObject]:
+    return {pack.key.rpartition("/")[2]: pack for pack in artifact.packs}
+
+
+def write_content(fd: int, pieces: Iterable[bytes | memoryview], digest: "hashlib._Hash") -> str:
+    """Writes a member's bytes to a file; returns their digest in hexadecimal."""
+    for piece in pieces:
+        digest.update(piece)
+        write_all(fd, memoryview(piece))
+    return digest.hexdigest()
 
 
 def contents(store: Store, pack: StoredObject, known: Sequence[Entry], wanted: Sequence[Entry]) -> Iterator[Content]:

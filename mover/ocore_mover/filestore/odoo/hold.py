@@ -19,7 +19,7 @@ from functools import cached_property
 import structlog
 
 from ocore_crds import conditions
-from ocore_mover.disk import sync_filesystem
+from ocore_mover.disk import sync_filesystem, write_all
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error, remove_tree
 from ocore_mover.filestore.links import NO_LINKS, LinksUnsupported, by_folder, ensure_folder, names_in, opened
@@ -253,13 +253,6 @@ def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:
         os.close(source)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=target_fd)
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Writes everything, however little the system takes at a time."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _odoo_folders(filestore: int) -> list[str]:

@@ -6,7 +6,6 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from pathlib import Path
 
 import structlog
@@ -16,18 +15,14 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index
 from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, filesystem_error, remove_tree
-from ocore_mover.filestore.index import Entry
+from ocore_mover.filestore.index import Entry, parse_odoo
 from ocore_mover.filestore.links import ensure_folder, names_in, opened
-from ocore_mover.filestore.odoo.hold import HoldSet, write_all
-from ocore_mover.filestore.packset import run_workers
-from ocore_mover.filestore.plain.restore import stage_plain
-from ocore_mover.filestore.unpack import Restored, contents
+from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, entries, write_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
-
-__all__ = ["Restored", "add_missing", "stage_plain"]
+from ocore_mover.workers import run_workers
 
 log = structlog.get_logger()
 
@@ -65,7 +60,7 @@ def add_missing(
     try:
         run = _Adding(store, artifact, folders, counter)
         run.check_space()
-        run_workers(jobs, run.work)
+        run_workers(jobs, run.blocks(), run.work)
         run.check_whole()
         try:
             sync_filesystem(folders.incoming)
@@ -91,9 +86,7 @@ class _Adding:
         self._counter = counter
         self._like = _Neighbours(folders.filestore)
         self._lock = threading.Lock()
-        self._failed = False
         self._seen = 0
-        self._blocks = self._read_blocks()
         self.files_added = self.bytes_added = self.files_replaced = self.files_checked = 0
 
     # --- before ----------------------------------------------------------------------------------------------
@@ -115,45 +108,34 @@ class _Adding:
         with opened(self._folders.filestore) as root:
             if not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root)):
                 return self._artifact.size_bytes
-            entries = odoo_entries(self._store, self._artifact)
-            return sum(entry.size for entry in entries if _size_of(entry.name, root) != entry.size)
+            found = entries(self._store, self._artifact, parse_odoo)
+            return sum(entry.size for entry in found if _size_of(entry.name, root) != entry.size)
 
     # --- the workers -----------------------------------------------------------------------------------------
 
-    def _read_blocks(self) -> Iterator[tuple[StoredObject, list[Entry]]]:
-        packs = {pack.key.rpartition("/")[2]: pack for pack in self._artifact.packs}
-        entries = odoo_entries(self._store, self._artifact)
-        for name, block in groupby(entries, key=lambda entry: entry.pack):
-            yield packs[name], list(block)
+    def blocks(self) -> Iterator[Block]:
+        """The snapshot's packs with their entries; counts the entries."""
+        for block in blocks(self._store, self._artifact, parse_odoo):
+            self._seen += len(block[1])
+            yield block
 
-    def work(self) -> None:
-        """One worker: takes packs until there are no more."""
+    def work(self, packs: Iterator[Block]) -> None:
+        """One worker: restores packs until there are no more."""
         try:
             with (
                 opened(self._folders.filestore) as filestore,
                 opened(self._folders.incoming) as incoming,
             ):
-                while (block := self._next()) is not None:
-                    self._restore_block(*block, filestore, incoming)
+                for pack, known in packs:
+                    self._restore_block(pack, known, filestore, incoming)
         except OSError as error:
-            self._failed = True
             raise filesystem_error(error, "write to the filestore's claim") from error
-        except BaseException:
-            self._failed = True
-            raise
 
-    def _next(self) -> tuple[StoredObject, list[Entry]] | None:
-        with self._lock:
-            block = None if self._failed else next(self._blocks, None)
-            if block is not None:
-                self._seen += len(block[1])
-            return block
-
-    def _restore_block(self, pack: StoredObject, entries: list[Entry], filestore: int, incoming: int) -> None:
+    def _restore_block(self, pack: StoredObject, known: list[Entry], filestore: int, incoming: int) -> None:
         buffer = bytearray(READ_CHUNK)
         progress = _Progress(self._counter)
         wanted, replaced, checked = [], 0, 0
-        for entry in entries:
+        for entry in known:
             found = _examine(entry, filestore, buffer)
             if found == "right":
                 checked += 1
@@ -161,7 +143,7 @@ class _Adding:
             else:
                 wanted.append(entry)
                 replaced += found == "wrong"
-        for entry, pieces in contents(self._store, pack, entries, wanted):
+        for entry, pieces in contents(self._store, pack, known, wanted):
             self._write(entry, pieces, incoming)
             progress.add(entry.size)
         progress.report()
@@ -173,19 +155,16 @@ class _Adding:
 
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview], incoming: int) -> None:
         folder, _, file = entry.name.partition("/")
-        digest = hashlib.sha1(usedforsecurity=False)
         fd = self._create(folder, file, incoming)
         try:
-            for piece in pieces:
-                digest.update(piece)
-                write_all(fd, memoryview(piece))
+            digest = write_content(fd, pieces, hashlib.sha1(usedforsecurity=False))
             self._like.apply_to_file(fd)
             if entry.size >= WRITEBACK:
                 start_writeback(fd, 0, entry.size)
         finally:
             os.close(fd)
-        if digest.hexdigest() != file:
-            raise Corrupt(f"{entry.name} in pack {entry.pack} is not what its name (the SHA-1) says")
+        if digest != file:
+            raise Corrupt(f"{entry.name} in pack {entry.pack} does not have the SHA-1 that is its name")
 
     def _create(self, folder: str, file: str, incoming: int) -> int:
         try:
@@ -206,16 +185,6 @@ class _Adding:
     def result(self) -> Restored:
         """For the report."""
         return Restored(self.files_added, self.bytes_added, self.files_replaced, self.files_checked)
-
-
-def odoo_entries(store: Store, artifact: FilestoreArtifact) -> Iterator[Entry]:
-    """The index's entries, each checked: a file's name that leads nowhere else, its digest, a pack of this snapshot."""
-    packs = {pack.key.rpartition("/")[2] for pack in artifact.packs}
-    for line in index.lines(store.read(artifact.index)):
-        entry = index.parse_odoo(line)
-        if entry.pack not in packs:
-            raise Corrupt(f"the index names the pack {entry.pack!r}, which is not in the manifest")
-        yield entry
 
 
 def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:

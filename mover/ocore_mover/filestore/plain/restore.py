@@ -6,22 +6,19 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from pathlib import PurePosixPath
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.disk import sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index
 from ocore_mover.filestore.folders import ClaimFolders, filesystem_error, remove_tree
-from ocore_mover.filestore.index import Entry
+from ocore_mover.filestore.index import Entry, parse
 from ocore_mover.filestore.links import open_below
-from ocore_mover.filestore.odoo.hold import write_all
-from ocore_mover.filestore.packset import run_workers
-from ocore_mover.filestore.unpack import Restored, contents
+from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, write_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
+from ocore_mover.workers import run_workers
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
@@ -43,7 +40,7 @@ def stage_plain(
     Raises Corrupt, MoverError FilestoreNotFound, FilestoreLayoutUnsupported, NoSpace, and StoreError. Hits the failpoint
     restore-files-added.
     """
-    require_switchable(folders)
+    folders.require_switchable()
     folders.require_filestore()
     stage = folders.stage(rollback_id)
     remove_tree(stage)
@@ -53,7 +50,7 @@ def stage_plain(
         root = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             run = _Staging(store, artifact, root, counter)
-            run_workers(jobs, run.work)
+            run_workers(jobs, run.blocks(), run.work)
             run.finish(folders)
         finally:
             os.close(root)
@@ -67,16 +64,6 @@ def stage_plain(
         raise
     failpoints.hit("restore-files-added")
     return Restored(run.files, run.size)
-
-
-def require_switchable(folders: ClaimFolders) -> None:
-    """A folder can be renamed, a claim cannot."""
-    if not folders.path:
-        raise MoverError(
-            conditions.FILESTORE_LAYOUT_UNSUPPORTED,
-            "a filestore of layout Plain at the root of its claim cannot be switched by renaming: move it into a folder and set "
-            "spec.filestore.path",
-        )
 
 
 def _check_space(artifact: FilestoreArtifact, folders: ClaimFolders) -> None:
@@ -99,55 +86,36 @@ class _Staging:
         self._root = root
         self._counter = counter
         self._lock = threading.Lock()
-        self._failed = False
         self._made: set[str] = {""}
         self._later: list[Entry] = []
-        self._blocks = self._read_blocks()
         self.files = self.size = 0
 
-    def _read_blocks(self) -> Iterator[tuple[StoredObject, list[Entry]]]:
-        packs = {pack.key.rpartition("/")[2]: pack for pack in self._artifact.packs}
-        parsed = (index.parse(line) for line in index.lines(self._store.read(self._artifact.index)))
-        for name, block in groupby(parsed, key=lambda entry: entry.pack):
-            if name not in packs:
-                raise Corrupt(f"the index names the pack {name!r}, which is not in the manifest")
-            yield packs[name], [_checked(entry) for entry in block]
+    def blocks(self) -> Iterator[Block]:
+        """The snapshot's packs with their entries; keeps folders and symbolic links for :meth:`finish`."""
+        for block in blocks(self._store, self._artifact, lambda line: _checked(parse(line))):
+            self._later.extend(entry for entry in block[1] if entry.kind != "file")
+            yield block
 
-    def work(self) -> None:
-        """One worker: takes packs until there are no more."""
-        try:
-            while (block := self._next()) is not None:
-                pack, entries = block
-                files = [entry for entry in entries if entry.kind == "file"]
-                for entry, pieces in contents(self._store, pack, entries, files):
-                    self._write(entry, pieces)
-        except BaseException:
-            self._failed = True
-            raise
-
-    def _next(self) -> tuple[StoredObject, list[Entry]] | None:
-        with self._lock:
-            block = None if self._failed else next(self._blocks, None)
-            if block is not None:
-                self._later.extend(entry for entry in block[1] if entry.kind != "file")
-            return block
+    def work(self, packs: Iterator[Block]) -> None:
+        """One worker: restores packs until there are no more."""
+        for pack, known in packs:
+            files = [entry for entry in known if entry.kind == "file"]
+            for entry, pieces in contents(self._store, pack, known, files):
+                self._write(entry, pieces)
 
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> None:
-        digest = hashlib.sha256()
         with self._in_parent(entry.name) as (folder, name):
             try:
                 fd = os.open(name, _CREATE, 0o600, dir_fd=folder)
             except FileExistsError as error:
                 raise Corrupt(f"the index names {entry.name!r} twice") from error
         try:
-            for piece in pieces:
-                digest.update(piece)
-                write_all(fd, memoryview(piece))
+            digest = write_content(fd, pieces, hashlib.sha256())
             os.fchmod(fd, entry.mode & _FILE_MODE)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
-        if digest.hexdigest() != entry.digest:
+        if digest != entry.digest:
             raise Corrupt(f"{entry.name!r} in pack {entry.pack} is not what was stored: its SHA-256 differs")
         with self._lock:
             self.files += 1

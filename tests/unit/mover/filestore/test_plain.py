@@ -17,8 +17,7 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import index, packset
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry, plain_line
-from ocore_mover.filestore.odoo import restore
-from ocore_mover.filestore.plain import copy, switch
+from ocore_mover.filestore.plain import copy, restore, switch
 from ocore_mover.store import Store, open_store
 
 from .conftest import ENVIRONMENT, PREFIX, ROLLBACK, counter, some_bytes

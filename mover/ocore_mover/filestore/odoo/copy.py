@@ -1,4 +1,4 @@
-"""Packs: the files of a filestore as tar archives, streamed into a store, with an index."""
+"""Layout Odoo: frozen files into packs, each compared with its name."""
 
 import hashlib
 import os
@@ -15,12 +15,10 @@ from ocore_mover.filestore.folders import filesystem_error
 from ocore_mover.filestore.index import odoo_line
 from ocore_mover.filestore.links import by_folder, opened
 from ocore_mover.filestore.odoo.freeze import Frozen
-from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content, run_workers
-from ocore_mover.filestore.plain.copy import store_plain
+from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
-
-__all__ = ["store_odoo", "store_plain"]
+from ocore_mover.workers import run_workers
 
 #: Files that one worker takes at a time.
 BATCH = 64
@@ -46,7 +44,7 @@ def store_odoo(
     workers = max(1, min(jobs, len(frozen.names) // FILES_PER_WORKER))
     with PackSet(store, prefix) as packs:
         copy = _OdooCopy(frozen, packs, counter)
-        run_workers(workers, copy.work)
+        run_workers(workers, copy.batches(), copy.work)
         index, stored = packs.finish()
     return FilestoreArtifact(
         layout="Odoo",
@@ -67,32 +65,23 @@ class _OdooCopy:
         self._packs = packs
         self._counter = counter
         self._lock = threading.Lock()
-        self._batches = self._batch()
-        self._failed = False
         self.bytes_done = 0
         counter.files_total = len(frozen.names)
 
-    def _batch(self) -> Iterator[list[str]]:
+    def batches(self) -> Iterator[list[str]]:
+        """The names, as many at a time as one worker takes."""
         names = self._frozen.names
         for start in range(0, len(names), BATCH):
             yield list(names[start : start + BATCH])
 
-    def work(self) -> None:
-        """One worker: takes batches until there are no more."""
+    def work(self, batches: Iterator[list[str]]) -> None:
+        """One worker: copies batches until there are no more."""
         lanes = Lanes(self._packs)
         reader = _Reader(self._counter)
-        try:
-            with opened(self._frozen.root) as root:
-                while not self._failed:
-                    with self._lock:
-                        batch = next(self._batches, None)
-                    if batch is None:
-                        break
-                    self._copy_batch(root, batch, lanes, reader)
-            lanes.close()
-        except BaseException:
-            self._failed = True
-            raise
+        with opened(self._frozen.root) as root:
+            for batch in batches:
+                self._copy_batch(root, batch, lanes, reader)
+        lanes.close()
 
     def _copy_batch(self, root: int, names: list[str], lanes: Lanes, reader: "_Reader") -> None:
         size = 0
