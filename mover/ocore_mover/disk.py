@@ -1,4 +1,4 @@
-"""What Python's os module lacks of Linux: early write-back and flushing one file system."""
+"""Writing to the disk on Linux: early write-back, and flushing one file system."""
 
 import ctypes
 import errno
@@ -11,7 +11,7 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:
-    """Begins to write these bytes to the disk without waiting for it, so that a later flush is short. A hint: never fails."""
+    """Starts to write these bytes to the disk without waiting, so that a later flush is short. A hint: never fails."""
     _libc.sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE)
 
 
@@ -23,9 +23,9 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 
 def sync_filesystem(folder: Path) -> None:
-    """Flushes everything of the file system that holds the folder; one call instead of one fsync per file.
+    """Flushes the file system that holds the folder: one call instead of one fsync for each file.
 
-    Raises OSError where something could not be written (Linux 5.8 and newer report that).
+    Raises OSError if something could not be written (reported by Linux 5.8 and newer).
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""Layout Odoo: the files that a snapshot names and the filestore lacks, out of the snapshot's packs."""
+"""Layout Odoo: adds the files that the filestore lacks from the snapshot's packs."""
 
 import contextlib
 import hashlib
@@ -26,12 +26,12 @@ from ocore_mover.workers import run_workers
 
 log = structlog.get_logger()
 
-#: Part of the volume, and bytes at most, that must stay free: a full filestore stops the application.
+#: Fraction of the volume that must stay free, and its limit in bytes: a full filestore stops the application.
 RESERVE = 0.05
 MAX_RESERVE = 1024 * 1024 * 1024
-#: Files of this size and more begin to go to the disk at once: the flush at the end then finds little to do.
+#: Files of this size or more go to the disk at once, so that the flush at the end is short.
 WRITEBACK = 64 * 1024
-#: Progress is counted by so many bytes.
+#: Bytes between two updates of the progress.
 REPORT_BYTES = 4 * 1024 * 1024
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -47,12 +47,12 @@ def add_missing(
     *,
     jobs: int = 2,
 ) -> Restored:
-    """Adds to the live filestore what the snapshot names and it lacks; never removes anything.
+    """Adds the snapshot's files that the live filestore lacks; removes nothing.
 
-    Files that are there are read and compared with their name: the restored database will rely on them, and a damaged one
-    is replaced in one step. New files come into a folder of their own first; once all of them and all packs are verified and
-    flushed, they are held (in `hold`) and then made visible. Raises Corrupt (nothing has become visible then), MoverError
-    FilestoreNotFound, NoSpace, and StoreError. Hits the failpoint restore-files-added.
+    Existing files are read and compared with their names, because the restored database relies on them. A damaged one is
+    replaced in one step. New files go into a folder of ours first. After all of them and all packs are verified and flushed,
+    they are held (in `hold`) and then made visible. Raises Corrupt (then nothing became visible), StoreError, and MoverError
+    FilestoreNotFound, NoSpace. Hits the failpoint restore-files-added.
     """
     folders.require_filestore()
     remove_tree(folders.incoming)
@@ -69,7 +69,7 @@ def add_missing(
         except OSError as error:
             raise filesystem_error(error, "add files to the filestore") from error
     finally:
-        with contextlib.suppress(MoverError):  # `cleanup` and the next attempt remove it, too
+        with contextlib.suppress(MoverError):  # `cleanup` or the next attempt removes it
             remove_tree(folders.incoming)
         folders.drop_own_if_empty()
     failpoints.hit("restore-files-added")
@@ -92,7 +92,7 @@ class _Adding:
     # --- before ----------------------------------------------------------------------------------------------
 
     def check_space(self) -> None:
-        """Compares what is missing with the volume's free space."""
+        """Compares the missing bytes with the volume's free space. Raises MoverError NoSpace."""
         missing = self._missing_bytes()
         volume = os.statvfs(self._folders.filestore)
         free, total = volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize
@@ -100,7 +100,7 @@ class _Adding:
         if missing and missing + reserve > free:
             raise MoverError(
                 conditions.NO_SPACE,
-                f"the filestore's volume has {free} bytes free; the snapshot's files need {missing}, and {reserve} must stay free for "
+                f"the filestore's volume has {free} bytes free. The snapshot's files need {missing}, and {reserve} must stay free for "
                 "the application. Enlarge the volume.",
             )
 
@@ -178,7 +178,7 @@ class _Adding:
     # --- after -----------------------------------------------------------------------------------------------
 
     def check_whole(self) -> None:
-        """All packs were read, and the index to its end."""
+        """Raises Corrupt unless the index has as many files as the manifest."""
         if self._seen != self._artifact.file_count:
             raise Corrupt(f"the index names {self._seen} files and the manifest {self._artifact.file_count}")
 
@@ -188,13 +188,13 @@ class _Adding:
 
 
 def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:
-    """`right`, `wrong` or `missing`: what the live filestore has under the entry's name."""
+    """State of the live file of this name: `right`, `wrong` or `missing`."""
     try:
         fd = os.open(entry.name, _OPEN, dir_fd=filestore)
     except FileNotFoundError:
         return "missing"
     except OSError as error:
-        log.warning("cannot be read, will be replaced", name=entry.name, error=error.strerror)
+        log.warning("a file cannot be read and will be replaced", name=entry.name, error=error.strerror)
         return "wrong"
     try:
         status = os.fstat(fd)
@@ -217,7 +217,7 @@ def _size_of(name: str, root: int) -> int | None:
 
 
 class _Progress:
-    """Counting takes a lock: not for each small file."""
+    """Counts small files together, because the counter takes a lock."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
@@ -235,9 +235,9 @@ class _Progress:
 
 
 class _Neighbours:
-    """Owner and mode that the filestore's files and folders have; new ones get the same.
+    """Owner and mode of the filestore's files and folders, for new ones.
 
-    Root gives files away; another user's files are its own, with the folder's group where it may set that.
+    Only root can change the owner. Another user sets the folder's group if it is a member.
     """
 
     def __init__(self, filestore: Path) -> None:
@@ -245,7 +245,7 @@ class _Neighbours:
         self._folder_mode, self._file_mode = stat.S_IMODE(root.st_mode), 0o644
         self._uid = root.st_uid if os.geteuid() == 0 else -1
         self._gid = root.st_gid
-        self._gives_away: bool | None = None  # told by the first file
+        self._gives_away: bool | None = None  # unknown before the first file
         for folder in filestore.iterdir():
             if len(folder.name) == 2 and folder.is_dir() and not folder.is_symlink():
                 first = next((file for file in folder.iterdir() if file.is_file() and not file.is_symlink()), None)
@@ -274,7 +274,7 @@ class _Neighbours:
 
 
 def _publish(folders: ClaimFolders, hold: HoldSet | None) -> None:
-    """Gives every new file its place: in the hold set first, so that garbage collection cannot take it for good."""
+    """Moves every new file to its place. It enters the hold set first: garbage collection cannot destroy it then."""
     like = _Neighbours(folders.filestore)
     with opened(folders.filestore) as filestore, opened(folders.incoming) as incoming:
         for folder in sorted(names_in(incoming)):

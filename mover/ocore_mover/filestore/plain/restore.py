@@ -34,10 +34,10 @@ def stage_plain(
     *,
     jobs: int = 2,
 ) -> Restored:
-    """Restores into ``stage-<short>``, which is emptied first. Modes, times and symbolic links as they were; owners as the
-    live folder has it (only root could give files away). Removes the stage where it fails.
+    """Restores into ``stage-<short>``, which is removed first. Keeps modes, times and symbolic links. Owners become those of
+    the live folder; only root can set them. Removes the stage after an error.
 
-    Raises Corrupt, MoverError FilestoreNotFound, FilestoreLayoutUnsupported, NoSpace, and StoreError. Hits the failpoint
+    Raises Corrupt, StoreError, and MoverError FilestoreNotFound, FilestoreLayoutUnsupported, NoSpace. Hits the failpoint
     restore-files-added.
     """
     folders.require_switchable()
@@ -72,7 +72,7 @@ def _check_space(artifact: FilestoreArtifact, folders: ClaimFolders) -> None:
     if artifact.size_bytes > free:
         raise MoverError(
             conditions.NO_SPACE,
-            f"the filestore's volume has {free} bytes free; restoring the snapshot beside the live folder needs "
+            f"the filestore's volume has {free} bytes free. Restoring the snapshot beside the live folder needs "
             f"{artifact.size_bytes}. Enlarge the volume.",
         )
 
@@ -124,14 +124,13 @@ class _Staging:
 
     @contextlib.contextmanager
     def _in_parent(self, path: str) -> Iterator[tuple[int, str]]:
-        """The open parent folder and the last part of the name. Folders are made as they are needed; a symbolic link in the
-        way is never followed."""
+        """The open parent folder and the last part of the name. Creates missing folders; never follows a symbolic link."""
         parent, _, name = path.rpartition("/")
         self._make_folders(parent)
         try:
             fd = open_below(self._root, parent)
         except NotADirectoryError as error:
-            raise Corrupt(f"the index places {path!r} below something that is no folder") from error
+            raise Corrupt(f"the index places {path!r} below something that is not a folder") from error
         try:
             yield fd, name
         finally:
@@ -156,7 +155,7 @@ class _Staging:
             self._made.add(path)
 
     def finish(self, folders: ClaimFolders) -> None:
-        """Folders, then links, then the folders' modes and times: from the deepest up, once nothing is made in them."""
+        """Creates empty folders and symbolic links, then sets the folders' modes and times from the deepest up."""
         if self.files != self._artifact.file_count:
             raise Corrupt(f"{self.files} of {self._artifact.file_count} files of the snapshot were restored")
         found = sorted((entry for entry in self._later if entry.kind == "folder"), key=lambda entry: entry.name)
@@ -193,7 +192,7 @@ class _Staging:
 
 
 def _checked(entry: Entry) -> Entry:
-    """Names come from the store: relative, no way out."""
+    """Raises Corrupt for a name that leads out of the folder: names come from the store."""
     parts = PurePosixPath(entry.name).parts
     if (
         not entry.name

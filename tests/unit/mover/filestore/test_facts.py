@@ -46,7 +46,7 @@ def test_without_hard_links(site: Site, monkeypatch: pytest.MonkeyPatch) -> None
     assert found is not None
     assert not found.hard_links
     assert (blocking, rollback) == ((), ())
-    assert "room for a copy" in warnings[0]
+    assert "space for a copy" in warnings[0]
 
 
 def test_a_folder_above_the_filestore(site: Site) -> None:
@@ -55,7 +55,7 @@ def test_a_folder_above_the_filestore(site: Site) -> None:
     found, _, _, warnings = facts.collect(above, "Odoo")
     assert found is not None
     assert found.file_count == 0
-    assert "does not look like an Odoo filestore" in warnings[0]
+    assert "is not an Odoo filestore" in warnings[0]
 
 
 def test_plain_at_the_root_of_its_claim(tmp_path: Path) -> None:

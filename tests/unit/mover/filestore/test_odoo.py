@@ -417,7 +417,7 @@ def test_offsets_are_those_of_the_uncompressed_tar(site: Site, folder_store: Sto
     by_pack = {
         pack.key.rpartition("/")[2]: b"".join(unpack._tar(folder_store.read(pack), pack)) for pack in artifact.packs
     }
-    entries = list(restore.odoo_entries(folder_store, artifact))
+    entries = list(unpack.entries(folder_store, artifact, index.parse_odoo))
     assert len(entries) == 50
     for entry in entries:
         data = by_pack[entry.pack][entry.offset : entry.offset + entry.size]

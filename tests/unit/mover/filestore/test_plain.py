@@ -390,7 +390,7 @@ def test_a_switch_killed_between_its_renames(
         staged.filestore.mkdir()  # the kubelet did
     assert switch.position(staged, ROLLBACK) == "Between"
     for remove in (switch.remove_previous, switch.remove_stage):
-        with pytest.raises(MoverError, match="between two renames"):
+        with pytest.raises(MoverError, match="between its two renames"):
             remove(staged, ROLLBACK)
     getattr(switch, then)(staged, ROLLBACK)
     assert live(staged) == (["old"] if then == "switch" else ["new"])
