@@ -311,9 +311,9 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
     """What the mover does, without a database."""
     from ocore_crds.manifest import FilestoreArtifact
     from ocore_crds.protocol import Step
-    from ocore_mover.filestore import packs
     from ocore_mover.filestore.folders import ClaimFolders, sort_names
     from ocore_mover.filestore.odoo import restore
+    from ocore_mover.filestore.odoo.copy import store_odoo
     from ocore_mover.filestore.odoo.freeze import freeze
     from ocore_mover.filestore.odoo.hold import HoldSet
     from ocore_mover.report import Reporter
@@ -332,7 +332,7 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
             for file in os.scandir(folder)
         )
         with freeze(folders, "1", names.files) as frozen:
-            made = packs.store_odoo(store, PREFIX, frozen, counter, jobs=int(jobs))
+            made = store_odoo(store, PREFIX, frozen, counter, jobs=int(jobs))
         Path(artifact).write_text(made.model_dump_json())
         return
     hold = HoldSet(folders, ROLLBACK)

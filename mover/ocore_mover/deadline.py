@@ -1,7 +1,7 @@
-"""One token per command: its deadline, SIGTERM, and the failure of its other half all end it in the same way.
+"""One token per command. The deadline, SIGTERM and the failure of a parallel part all cancel the command through it.
 
-Code asks :meth:`Token.check` between its steps and waits by :meth:`Token.sleep`; what blocks elsewhere (a query, a
-program) registers how it is ended by :meth:`Token.on_cancel`.
+Code calls :meth:`Token.check` between its steps and waits with :meth:`Token.sleep`. Code that blocks in a query or a program
+registers with :meth:`Token.on_cancel` how to interrupt it.
 """
 
 import threading
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Token:
-    """Thread-safe. `seconds` is the command's deadline from now; None has no end (a person's shell)."""
+    """Thread-safe. `seconds` is the command's deadline from now; None is no deadline."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self._ends = None if seconds is None else time.monotonic() + seconds
@@ -31,37 +31,31 @@ class Token:
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
     def cancel(self, error: MoverError | None = None) -> None:
-        """Ends the command; the first error counts. Safe in a signal handler."""
+        """Cancels the command; the first error counts. Safe in a signal handler."""
         if self._error is None:
             self._error = error or Cancelled(
-                conditions.CANCELLED, "ended by SIGTERM before it was done; nothing partial is kept", retryable=True
+                conditions.CANCELLED, "cancelled by SIGTERM before it finished; nothing partial is kept", retryable=True
             )
         self._event.set()
 
     @property
     def cancelled(self) -> bool:
-        """Whether it is over."""
+        """Whether the command is cancelled."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raises what ended the command, if anything did."""
+        """Raises Cancelled if the command is cancelled."""
         if self._event.is_set():
             raise self._cancellation()
 
     def sleep(self, seconds: float) -> None:
-        """Waits; raises as :meth:`check` as soon as the command is ended."""
+        """Waits. Raises Cancelled as soon as the command is cancelled."""
         if self._event.wait(seconds):
             raise self._cancellation()
 
-    def remaining(self, most: float) -> float:
-        """Seconds until the deadline, `most` at most."""
-        if self._ends is None:
-            return most
-        return max(0.0, min(most, self._ends - time.monotonic()))
-
     @contextmanager
     def on_cancel(self, callback: Callable[[], object]) -> Iterator[None]:
-        """Calls back, in another thread, when the command is ended within the block."""
+        """Calls back in another thread if the command is cancelled within the block."""
         with self._lock:
             key = self._next
             self._next += 1
@@ -76,7 +70,7 @@ class Token:
     def _cancellation(self) -> MoverError:
         error = self._error
         assert error is not None  # noqa: S101 - the event is set after the error
-        # A new one each time: several threads raise it, and a traceback belongs to one.
+        # A new one each time: several threads raise it, and each needs its own traceback.
         return Cancelled(error.reason, error.message, retryable=error.retryable)
 
     def _watch(self) -> None:
@@ -85,7 +79,7 @@ class Token:
             self.cancel(
                 Cancelled(
                     conditions.DEADLINE_EXCEEDED,
-                    f"not done within the deadline of {self._seconds:.0f} s; raise the timeout, or look in the log for what was slow",
+                    f"not finished within the deadline of {self._seconds:.0f} s. Increase the timeout, or find the slow step in the log.",
                 )
             )
         with self._lock:
@@ -93,5 +87,5 @@ class Token:
         for callback in callbacks:
             try:
                 callback()
-            except Exception as error:  # the others must be called too
-                log.warning("could not end", error=str(error))
+            except Exception as error:  # the other callbacks must run too
+                log.warning("a running query or program could not be interrupted", error=str(error))

@@ -1,4 +1,4 @@
-"""What Python's os module lacks of Linux: early write-back and flushing one file system."""
+"""Writing to the disk on Linux: early write-back, and flushing one file system."""
 
 import ctypes
 import errno
@@ -11,14 +11,21 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:
-    """Begins to write these bytes to the disk without waiting for it, so that a later flush is short. A hint: never fails."""
+    """Starts to write these bytes to the disk without waiting, so that a later flush is short. A hint: never fails."""
     _libc.sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE)
 
 
-def sync_filesystem(folder: Path) -> None:
-    """Flushes everything of the file system that holds the folder; one call instead of one fsync per file.
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Writes all bytes, in as many calls as the system needs."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
-    Raises OSError where something could not be written (Linux 5.8 and newer report that).
+
+def sync_filesystem(folder: Path) -> None:
+    """Flushes the file system that holds the folder: one call instead of one fsync for each file.
+
+    Raises OSError if something could not be written (reported by Linux 5.8 and newer).
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -2,9 +2,9 @@
 
 ::
 
-    MoverError            a command ends with a failure: reason, message that says what to do, retryable
-    ├── Corrupt           stored or frozen bytes are not what they must be
-    ├── Cancelled         SIGTERM, or the deadline
+    MoverError            the command fails with a reason, a message with the remedy, and whether to retry
+    ├── Corrupt           stored or frozen bytes differ from their digest
+    ├── Cancelled         SIGTERM or the deadline
     └── StoreError        the store refused or did not answer
 """
 
@@ -13,7 +13,7 @@ from ocore_crds.protocol import Failure
 
 
 class MoverError(Exception):
-    """Ends the command. `reason` is one of ocore_crds.conditions."""
+    """The command fails. `reason` is one of ocore_crds.conditions."""
 
     def __init__(self, reason: str, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class MoverError(Exception):
         self.retryable = retryable
 
     def failure(self) -> Failure:
-        """As the last report line says it."""
+        """The failure for the last report line."""
         return Failure(reason=self.reason, message=self.message, retryable=self.retryable)
 
 
@@ -38,4 +38,4 @@ class Cancelled(MoverError):
 
 
 class StoreError(MoverError):
-    """The store refused, or did not answer after retries."""
+    """The store refused, or did not answer within the retries."""

@@ -1,4 +1,4 @@
-"""A store and a counter that end with the command: whoever uses them needs to know nothing of deadlines."""
+"""A store and a counter that raise Cancelled once the command is cancelled. Their callers need not know of deadlines."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Writer
 
 
 class GuardedWriter:
-    """A writer that raises once the command is ended; its ``with`` then aborts."""
+    """A writer that raises Cancelled once the command is cancelled; its ``with`` then aborts."""
 
     def __init__(self, writer: Writer, token: Token) -> None:
         self._writer = writer
@@ -41,8 +41,10 @@ class GuardedWriter:
 
 
 class GuardedStore:
-    """Implements :class:`~ocore_mover.store.base.Store` over another one. Deleting is not guarded: it is how a command that
-    was ended cleans up."""
+    """Implements :class:`~ocore_mover.store.base.Store` over another store.
+
+    Deletion is not guarded: a cancelled command uses it to clean up.
+    """
 
     def __init__(self, store: Store, token: Token) -> None:
         self._store = store
@@ -102,7 +104,7 @@ class GuardedStore:
 
 
 class GuardedCounter(Counter):
-    """A counter that raises once the command is ended."""
+    """A counter that raises Cancelled once the command is cancelled."""
 
     def __init__(
         self, reporter: Reporter, step: Step, token: Token, *, bytes_total: int = 0, files_total: int = 0

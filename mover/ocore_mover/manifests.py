@@ -1,9 +1,8 @@
-"""Manifests: written last and once, read, checked against the store, deleted first."""
+"""Manifests: written last and only once, read, compared with the store, deleted first."""
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -13,19 +12,19 @@ from ocore_crds.manifest import Manifest, StoredObject
 from ocore_crds.protocol import SnapshotResult
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
-from ocore_mover.filestore.packset import run_workers
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
+from ocore_mover.workers import run_workers
 
 #: A manifest names every file of a dump; 100,000 tables make 20 MB.
 MAX_BYTES = 256 * 1024 * 1024
-#: Deleted in one go at most; a listing need not be kept whole.
+#: Keys of one deletion: a listing is never kept whole.
 DELETE_BATCH = 1000
 
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest as it lies in the store."""
+    """A manifest in the store."""
 
     manifest: Manifest
     key: str
@@ -33,8 +32,11 @@ class StoredManifest:
 
 
 def write(store: Store, manifest: Manifest) -> StoredManifest:
-    """Publishes a snapshot. The first manifest wins: raises MoverError ManifestExists where another attempt's is there
-    (the same one, found again after a lost answer, is fine). Reads it back and compares."""
+    """Publishes a snapshot: writes its manifest, reads it back and compares.
+
+    The first manifest wins: raises MoverError ManifestExists if another attempt has written one. An identical manifest is
+    accepted, because the answer to an earlier write may be lost. Raises Corrupt if the read-back differs.
+    """
     identity = manifest.identity
     key = naming.manifest_key(identity.environment_id, identity.snapshot_id)
     _check_keys(manifest)
@@ -47,23 +49,23 @@ def write(store: Store, manifest: Manifest) -> StoredManifest:
         raise Corrupt(f"{key} in {store.url} reads back other bytes than were written")
     raise MoverError(
         conditions.MANIFEST_EXISTS,
-        f"snapshot {identity.snapshot_id} has a manifest already, of another attempt: it is complete; this attempt's objects are not needed",
+        f"another attempt has already written the manifest of snapshot {identity.snapshot_id}. The snapshot is complete; this attempt is not needed.",
     )
 
 
 def read(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest:
-    """Raises MoverError SnapshotNotFound, Corrupt (not JSON of ours, ids differ, digest is not `sha256`)."""
+    """Reads a manifest. Raises MoverError SnapshotNotFound, and Corrupt if it is invalid, or its ids or SHA-256 differ."""
     found = find(store, environment_id, snapshot_id, sha256=sha256)
     if found is None:
         raise MoverError(
             conditions.SNAPSHOT_NOT_FOUND,
-            f"{store.url} has no snapshot {snapshot_id} of environment {environment_id}: never completed, deleted, or another store",
+            f"{store.url} has no snapshot {snapshot_id} of environment {environment_id}. It never completed, was deleted, or is in another store.",
         )
     return found
 
 
 def find(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest | None:
-    """As :func:`read`, None where there is none."""
+    """As :func:`read`, but returns None if the store has no manifest."""
     key = naming.manifest_key(environment_id, snapshot_id)
     data = store.get(key, limit=MAX_BYTES)
     if data is None:
@@ -87,11 +89,11 @@ def _parse(data: bytes, key: str) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Corrupt(f"{key} is no manifest that this version can read: {where}: {first['msg']}") from error
+        raise Corrupt(f"{key} is not a manifest that this version can read: {where}: {first['msg']}") from error
 
 
 def _check_keys(manifest: Manifest) -> None:
-    """Every object lies below the snapshot's own prefix: nothing else can be read, verified or deleted by its manifest."""
+    """Raises Corrupt for an object outside the snapshot's own prefix: a manifest cannot read or delete anything else."""
     identity = manifest.identity
     prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
     seen: set[str] = set()
@@ -107,14 +109,14 @@ def _check_keys(manifest: Manifest) -> None:
 
 
 def artifact_digest(objects: Iterable[StoredObject]) -> str:
-    """One SHA-256 for an artifact of many objects: over its lines ``<sha256>  <key>``, sorted as bytes, as ``sha256sum`` writes
-    them (docs/format.md)."""
+    """One SHA-256 for an artifact of many objects: over its lines ``<sha256>  <key>``, sorted as bytes, in the format of
+    ``sha256sum`` (docs/format.md)."""
     lines = sorted(f"{obj.sha256}  {obj.key}\n".encode() for obj in objects)
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def result(stored: StoredManifest, *, read_back: bool = False) -> SnapshotResult:
-    """What ``snapshot`` and ``inspect`` report of it, checksums and paths included."""
+    """The result of ``snapshot`` and ``inspect``, with checksums and paths."""
     manifest = stored.manifest
     prefix = stored.key.rpartition("/")[0] + f"/{manifest.attempt}/"
     checksums, paths = {"manifest": stored.sha256}, {"manifest": stored.key}
@@ -163,10 +165,10 @@ def _folder_of(objects: tuple[StoredObject, ...], default: str) -> str:
 
 
 def check_objects(store: Store, manifest: Manifest) -> None:
-    """Every object is there with its size (no byte is read). Raises Corrupt naming the first that is not."""
+    """Checks that every object exists with its size; reads no bytes. Raises Corrupt with the first that does not."""
     identity = manifest.identity
     prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
-    sizes = {found.key: found.size for found in store.list(prefix)}  # one request a thousand, not one each
+    sizes = {found.key: found.size for found in store.list(prefix)}  # one request for a thousand objects
     for obj in manifest.objects():
         size = sizes.get(obj.key)
         if size is None:
@@ -176,32 +178,24 @@ def check_objects(store: Store, manifest: Manifest) -> None:
 
 
 def verify_objects(store: Store, manifest: Manifest, counter: Counter, *, jobs: int = 2) -> int:
-    """Reads every byte and compares. Returns the bytes read; raises Corrupt."""
-    objects = iter(sorted(manifest.objects(), key=lambda obj: -obj.size))
-    lock = threading.Lock()
-    failed = threading.Event()
+    """Reads every byte and compares the digests. Returns the bytes read; raises Corrupt."""
+    objects = sorted(manifest.objects(), key=lambda obj: -obj.size)
 
-    def work() -> None:
-        try:
-            while not failed.is_set():
-                with lock:
-                    obj = next(objects, None)
-                if obj is None:
-                    return
-                for chunk in store.read(obj):
-                    counter.add(bytes_=len(chunk))
-                counter.add(files=1)
-        except BaseException:
-            failed.set()
-            raise
+    def work(some: Iterator[StoredObject]) -> None:
+        for obj in some:
+            for chunk in store.read(obj):
+                counter.add(bytes_=len(chunk))
+            counter.add(files=1)
 
-    run_workers(min(jobs, len(manifest.objects())), work)
+    run_workers(min(jobs, len(objects)), objects, work)
     return manifest.stored_bytes()
 
 
 def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tuple[int, int]:
-    """Manifest first, then every object below the prefix, then stale uploads: (objects, uploads aborted). Idempotent.
-    Hits the failpoint delete-manifest-gone."""
+    """Deletes the manifest, then every object below the prefix, then stale uploads. Idempotent.
+
+    Returns the number of objects and of aborted uploads. Hits the failpoint delete-manifest-gone.
+    """
     key = naming.manifest_key(environment_id, snapshot_id)
     count = 0
     if store.head(key) is not None:
@@ -214,10 +208,10 @@ def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tupl
 def delete_leftovers(
     store: Store, environment_id: str, snapshot_id: str, *, keep_attempt: str | None = None
 ) -> tuple[int, int]:
-    """Deletes what no manifest names: everything but the manifest and its objects; `keep_attempt` spares an attempt that
-    is being written. (objects, uploads aborted).
+    """Deletes everything below the snapshot's prefix but the manifest and its objects.
 
-    A manifest that cannot be read raises Corrupt: then nothing is deleted, somebody may still mend it.
+    `keep_attempt` is an attempt that is still writing; its objects stay. Returns the number of objects and of aborted
+    uploads. Raises Corrupt if the manifest cannot be read: then nothing is deleted, and the manifest can still be fixed.
     """
     found = find(store, environment_id, snapshot_id)
     keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()

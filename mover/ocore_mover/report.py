@@ -29,12 +29,12 @@ PROGRESS_INTERVAL = 0.5
 
 
 def now() -> str:
-    """The time as the wire has it, with milliseconds."""
+    """The time in the protocol's format, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def configure_logging(verbose: bool = False) -> None:
-    """JSON lines on stderr: stdout belongs to the reports."""
+    """Logs JSON lines on stderr: stdout is for the reports."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -50,7 +50,7 @@ def configure_logging(verbose: bool = False) -> None:
 
 
 class Counter:
-    """Bytes and files of one step, counted by several threads; reports itself at most every half second."""
+    """Counts bytes and files of one step for several threads. Reports at most every half second."""
 
     def __init__(self, reporter: "Reporter", step: Step, *, bytes_total: int = 0, files_total: int = 0) -> None:
         self._reporter = reporter
@@ -88,7 +88,7 @@ class Counter:
 
 
 class Reporter:
-    """Writes report lines; one lock, so that lines of several threads never mix."""
+    """Writes report lines. A lock keeps lines of several threads apart."""
 
     def __init__(self, termination_path: Path | None = None) -> None:
         self._lock = threading.Lock()
@@ -102,7 +102,7 @@ class Reporter:
             sys.stdout.flush()
 
     def step(self, step: Step, state: Literal["Running", "Done", "Skipped", "Failed"], message: str = "") -> None:
-        """A step began or ended."""
+        """Reports that a step started or ended."""
         self.emit(StepReport(step=step, state=state, message=message, time=now()))
 
     def counter(self, step: Step, *, bytes_total: int = 0, files_total: int = 0) -> Counter:
@@ -110,7 +110,7 @@ class Reporter:
         return Counter(self, step, bytes_total=bytes_total, files_total=files_total)
 
     def ready(self) -> None:
-        """The switch waits for its signal."""
+        """Reports that the switch waits for its signal."""
         self.emit(ReadyReport(time=now()))
 
     def succeed(self, payload: Payload) -> None:
@@ -124,6 +124,6 @@ class Reporter:
     def _finish(self, result: Result) -> None:
         result = Result.model_validate(redact.data(result.wire()))
         self.emit(result)
-        # Outside a pod there is no such file, and none is made.
+        # Outside a pod this file does not exist, and it is not created.
         if self._termination.exists():
             self._termination.write_text(result.termination_message())

@@ -3,20 +3,20 @@
 import os
 from pathlib import Path
 
-#: Folder with pg_dump and pg_restore, where they are neither in Debian's place for their major version nor on PATH.
+#: Folder with pg_dump and pg_restore, if they are neither in Debian's folder for their major version nor on PATH.
 PG_BIN_VARIABLE = "OCORE_PG_BIN"
 
 
 def pg_bin() -> Path | None:
-    """The folder of ``OCORE_PG_BIN``; None where it is not set."""
+    """The folder of ``OCORE_PG_BIN``; None if it is not set."""
     value = os.environ.get(PG_BIN_VARIABLE, "")
     return Path(value) if value else None
 
 
 def program_environment() -> dict[str, str]:
-    """Environment of the programs that we start: ours without libpq's variables and without whatever a shell exported.
+    """The environment of the programs that we start: a few variables of ours, none of libpq's.
 
-    A stray ``PGOPTIONS`` or ``PGSERVICE`` would silently send pg_dump elsewhere than our own connections.
+    A stray ``PGOPTIONS`` or ``PGSERVICE`` would silently connect pg_dump to another server than our own connections.
     """
     kept = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C.UTF-8"}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from ocore_crds.manifest import Evidence, Manifest
 from ocore_crds.quantity import human
 from ocore_mover.database.restore.check import Checked
-from ocore_mover.filestore.odoo.restore import Restored
+from ocore_mover.filestore.unpack import Restored
 from ocore_mover.store.base import Store
 
 

@@ -36,7 +36,7 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
     runtime.token.check()
     folders = target.folders(environment_id)
     if folders is not None:
-        filestore, more_blocking, more_later, more_warnings = filestore_facts.look(
+        filestore, more_blocking, more_later, more_warnings = filestore_facts.collect(
             folders, target.layout, rollback=rollback
         )
         blocking.extend(more_blocking)

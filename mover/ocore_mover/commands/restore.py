@@ -19,10 +19,11 @@ from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders, sort_names
-from ocore_mover.filestore.odoo import restore as filestore_restore
 from ocore_mover.filestore.odoo.hold import HoldSet
-from ocore_mover.filestore.odoo.restore import Restored
+from ocore_mover.filestore.odoo.restore import add_missing
 from ocore_mover.filestore.plain import switch
+from ocore_mover.filestore.plain.restore import stage_plain
+from ocore_mover.filestore.unpack import Restored
 from ocore_mover.store.base import Store
 
 T = TypeVar("T")
@@ -153,10 +154,8 @@ class RestoreRun:
         counter.bytes_total, counter.files_total = artifact.size_bytes, artifact.file_count
         jobs = self._options.jobs
         if artifact.layout == "Odoo":
-            return lambda: filestore_restore.add_missing(self._store, artifact, folders, self._hold, counter, jobs=jobs)
-        return lambda: filestore_restore.stage_plain(
-            self._store, artifact, folders, self._options.rollback_id, counter, jobs=jobs
-        )
+            return lambda: add_missing(self._store, artifact, folders, self._hold, counter, jobs=jobs)
+        return lambda: stage_plain(self._store, artifact, folders, self._options.rollback_id, counter, jobs=jobs)
 
     def _check(self, manifest: Manifest, database: RestoredDatabase | None, files: Restored | None) -> RestoreResult:
         checked: check.Checked | None = None

@@ -26,10 +26,11 @@ from ocore_mover.database.dump import dump as database_dump
 from ocore_mover.database.dump import export
 from ocore_mover.database.dump.export import Exported
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import packs
 from ocore_mover.filestore.folders import ClaimFolders, sort_names
 from ocore_mover.filestore.odoo import freeze as filestore_freeze
+from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import Frozen
+from ocore_mover.filestore.plain.copy import store_plain
 from ocore_mover.report import now
 from ocore_mover.store.base import Store
 from ocore_mover.store.probe import store_id
@@ -246,8 +247,8 @@ class SnapshotRun:
                 counter = self._runtime.counter(Step.COPY_FILESTORE)
                 prefix, jobs = self._options.prefix, self._options.jobs
                 if frozen is not None:
-                    return packs.store_odoo(self._store, prefix, frozen, counter, jobs=jobs, skipped_uris=skipped)
-                artifact, warnings = packs.store_plain(self._store, prefix, folders, counter, jobs=jobs)
+                    return store_odoo(self._store, prefix, frozen, counter, jobs=jobs, skipped_uris=skipped)
+                artifact, warnings = store_plain(self._store, prefix, folders, counter, jobs=jobs)
                 taken.warnings.extend(warnings)
                 return artifact
 

@@ -1,4 +1,4 @@
-"""What ``probe`` finds out about a filestore."""
+"""Facts and findings of ``probe`` about a filestore."""
 
 import contextlib
 import os
@@ -12,20 +12,22 @@ from ocore_crds.protocol import FilestoreFacts, Finding
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders
 from ocore_mover.filestore.links import links_supported
-from ocore_mover.filestore.plain.restore import require_switchable
 
-#: Counting ends after so many seconds: of a filestore of tens of millions of files an estimate would do.
+#: Seconds after which counting stops: for tens of millions of files an estimate is enough.
 COUNT_SECONDS = 60.0
-#: One file in so many is opened, to see whether it can be read.
+#: One file in this many is tested for read access.
 READ_EVERY = 100
 LISTED = 5
 
 
-def look(
+def collect(
     folders: ClaimFolders, layout: str, *, rollback: bool = True
 ) -> tuple[FilestoreFacts | None, tuple[Finding, ...], tuple[Finding, ...], tuple[str, ...]]:
-    """Facts (None where there is no folder), findings that keep a snapshot from working, findings that keep a rollback
-    from working, warnings. Leaves nothing behind. Never raises for what it finds."""
+    """Returns facts, findings that block a snapshot, findings that block a rollback, and warnings.
+
+    The facts are None where the folder does not exist. Leaves nothing on the claim. Problems of the filestore are findings,
+    never errors.
+    """
     try:
         folders.require_filestore()
     except MoverError as error:
@@ -72,7 +74,7 @@ def _count(folders: ClaimFolders, layout: str) -> _Seen:
         except PermissionError:
             seen.unreadable.append(os.path.relpath(folder, root))
             continue
-        except OSError:  # removed meanwhile
+        except OSError:  # the application removed it
             continue
         with entries:
             for entry in entries:
@@ -86,12 +88,14 @@ def _count(folders: ClaimFolders, layout: str) -> _Seen:
                 elif entry.is_file(follow_symlinks=False):
                     _note_file(entry, seen, root)
         if time.monotonic() > end:
-            seen.warnings.append(f"the filestore is large: counting ended after {COUNT_SECONDS:.0f} s")
+            seen.warnings.append(
+                f"the filestore is large: counting stopped after {COUNT_SECONDS:.0f} s, its figures are too low"
+            )
             break
     if foreign and not seen.files:
         seen.warnings.append(
-            f"{folders.path or 'the claim'} does not look like an Odoo filestore (no folders 00 to ff, but {foreign} others); it "
-            "ends in filestore/<database>"
+            f"{folders.path or 'the claim'} is not an Odoo filestore: it has no folders 00 to ff, but {foreign} others. The path of an "
+            "Odoo filestore ends in filestore/<database>: correct spec.filestore.path"
         )
     return seen
 
@@ -113,14 +117,14 @@ def _blocking(seen: _Seen) -> list[Finding]:
     return [
         Finding(
             reason=conditions.FILESTORE_NOT_READABLE,
-            message=f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable[:LISTED])} in the filestore: let the Jobs run as the "
-            "application's user (runAsUser, fsGroup)",
+            message=f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable[:LISTED])} in the filestore. Run the Jobs as the "
+            "application's user (runAsUser, fsGroup).",
         )
     ]
 
 
 def _try_links(folders: ClaimFolders, sample: str | None) -> tuple[bool, str]:
-    """Whether a file of the application can be linked into our folder, and what keeps us from writing there."""
+    """Returns whether a file of the application can be linked into our folder, and why we cannot write there."""
     test = folders.own / "probe"
     try:
         folders.make_own(test)
@@ -143,37 +147,37 @@ def _rollback_findings(folders: ClaimFolders, layout: str, facts: FilestoreFacts
         found.append(
             Finding(
                 reason=conditions.FILESTORE_NOT_READABLE,
-                message=f"uid {os.geteuid()} cannot write to the filestore: let the Jobs run as the application's user "
-                f"(uid {facts.uid}, gid {facts.gid})",
+                message=f"uid {os.geteuid()} cannot write to the filestore. Run the Jobs as the application's user "
+                f"(uid {facts.uid}, gid {facts.gid}).",
             )
         )
     if layout == "Plain":
         try:
-            require_switchable(folders)
+            folders.require_switchable()
         except MoverError as error:
             found.append(Finding(reason=error.reason, message=error.message))
         if facts.size_bytes > facts.free_bytes:
             found.append(
                 Finding(
                     reason=conditions.INSUFFICIENT_CAPACITY,
-                    message=f"a rollback restores the filestore beside the live one: {facts.size_bytes} bytes, and {facts.free_bytes} are "
-                    "free on its volume; enlarge it",
+                    message=f"a rollback restores the filestore beside the live one. It needs {facts.size_bytes} bytes; the volume has "
+                    f"{facts.free_bytes} free. Enlarge the volume.",
                 )
             )
     elif not facts.hard_links and facts.size_bytes > facts.free_bytes:
         found.append(
             Finding(
                 reason=conditions.INSUFFICIENT_CAPACITY,
-                message=f"without hard links a rollback copies the filestore: {facts.size_bytes} bytes, and {facts.free_bytes} are free on "
-                "its volume; enlarge it",
+                message=f"without hard links a rollback copies the filestore. It needs {facts.size_bytes} bytes; the volume has "
+                f"{facts.free_bytes} free. Enlarge the volume.",
             )
         )
     return found
 
 
 def _without_links(facts: FilestoreFacts, not_writable: str) -> str:
-    why = not_writable or "the claim's file system makes no hard links of the application's files"
+    why = not_writable or "the claim's file system does not allow hard links to the application's files"
     return (
-        f"{why}: a snapshot reads the live files and begins again where the application deletes one meanwhile; a rollback needs room "
-        f"for a copy of the filestore ({facts.size_bytes} bytes)"
+        f"{why}. A snapshot reads the live files and starts again when the application deletes one of them. A rollback needs space "
+        f"for a copy of the filestore ({facts.size_bytes} bytes)."
     )

@@ -20,19 +20,19 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class FolderNotWritable(MoverError):
-    """Our folder on the claim cannot be made: mounted read-only, or not ours to write."""
+    """Our folder on the claim cannot be created: the mount is read-only or the user has no permission."""
 
 
 def _not_writable(error: OSError) -> str:
     return (
-        f"uid {os.getuid()} cannot write to the filestore's claim ({error.strerror}): mount it writable and let the Jobs run as "
-        "the application's user (runAsUser, fsGroup)"
+        f"uid {os.getuid()} cannot write to the filestore's claim ({error.strerror}). Mount it writable and run the Jobs as "
+        "the application's user (runAsUser, fsGroup)."
     )
 
 
 @dataclass(frozen=True)
 class ClaimFolders:
-    """Every folder of one environment on its claim. `path` is relative to the claim's root."""
+    """The folders of one environment on its claim. `path` is relative to the claim's root."""
 
     claim: Path
     path: str
@@ -43,7 +43,7 @@ class ClaimFolders:
         if self.path.startswith("/") or ".." in parts:
             raise ValueError(f"the filestore's path {self.path!r} must be relative to the claim and stay in it")
         if parts and parts[0] == CLAIM_FOLDER:
-            raise ValueError(f"the filestore cannot lie in {CLAIM_FOLDER}, which is this software's own folder")
+            raise ValueError(f"the filestore cannot be in {CLAIM_FOLDER}: that folder belongs to ocore-snapshots")
 
     @property
     def filestore(self) -> Path:
@@ -56,9 +56,9 @@ class ClaimFolders:
         return self.claim / CLAIM_FOLDER / self.environment_id
 
     def freeze(self, attempt: str) -> Path:
-        """Frozen links of one attempt of a snapshot."""
+        """The frozen links of one attempt of a snapshot."""
         if not _ATTEMPT.fullmatch(attempt):
-            raise ValueError(f"{attempt!r} is no attempt's id")
+            raise ValueError(f"{attempt!r} is not a valid attempt id")
         return self.own / f"freeze-{attempt}"
 
     def hold(self, rollback_id: str) -> Path:
@@ -75,7 +75,7 @@ class ClaimFolders:
 
     @property
     def incoming(self) -> Path:
-        """Files of a running restore that are not all verified yet."""
+        """Files of a running restore before all of them are verified."""
         return self.own / "incoming"
 
     def require_filestore(self) -> None:
@@ -86,16 +86,28 @@ class ClaimFolders:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise MoverError(
                 conditions.FILESTORE_NOT_FOUND,
-                f"there is no folder {self.path or '(the claim itself)'} on the filestore's claim: correct spec.filestore.path",
+                f"the filestore's claim has no folder {self.path or '(the claim itself)'}. Correct spec.filestore.path.",
             ) from error
         except PermissionError as error:
             raise MoverError(
                 conditions.FILESTORE_NOT_READABLE,
-                f"uid {os.getuid()} cannot read {self.path or 'the claim'}: let the Jobs run as the application's user (runAsUser, fsGroup)",
+                f"uid {os.getuid()} cannot read {self.path or 'the claim'}. Run the Jobs as the application's user (runAsUser, fsGroup).",
             ) from error
 
+    def require_switchable(self) -> None:
+        """Layout Plain switches by renaming its folder; the root of a claim cannot be renamed.
+
+        Raises MoverError FilestoreLayoutUnsupported.
+        """
+        if not self.path:
+            raise MoverError(
+                conditions.FILESTORE_LAYOUT_UNSUPPORTED,
+                "a filestore of layout Plain at the root of its claim cannot be switched by renaming. Move it into a folder and set "
+                "spec.filestore.path.",
+            )
+
     def make_own(self, folder: Path) -> None:
-        """Makes a folder of ours; only its owner and group see it: it holds the application's files.
+        """Creates a folder of ours, closed to others because it holds the application's files.
 
         Raises FolderNotWritable where the claim cannot be written to.
         """
@@ -108,7 +120,7 @@ class ClaimFolders:
             raise filesystem_error(error, f"make {folder.name} on the filestore's claim") from error
 
     def drop_own_if_empty(self) -> None:
-        """Removes ``.ocore/<environment id>`` and ``.ocore`` where nothing is in them."""
+        """Removes ``.ocore/<environment id>`` and ``.ocore`` if they are empty."""
         for folder in (self.own, self.own.parent):
             try:
                 folder.rmdir()
@@ -118,15 +130,15 @@ class ClaimFolders:
 
 @dataclass(frozen=True)
 class Names:
-    """What a database's attachment column holds, sorted out."""
+    """The names in a database's attachment column, by kind."""
 
     files: tuple[str, ...]  # xx/sha1, without duplicates, sorted
-    uris: int  # kept elsewhere by the application
-    invalid: tuple[str, ...]  # neither: nothing that could be a file of a filestore
+    uris: int  # the application keeps these in another place
+    invalid: tuple[str, ...]  # cannot be files of a filestore
 
 
 def sort_names(store_fnames: Iterable[str]) -> Names:
-    """Sorts out ``ir_attachment.store_fname``. Names are untrusted: only ``xx/sha1`` and ``xxx/sha1`` are files."""
+    """Sorts ``ir_attachment.store_fname`` by kind. Names are untrusted: only ``xx/sha1`` and ``xxx/sha1`` are files."""
     files: set[str] = set()
     invalid: set[str] = set()
     uris = 0
@@ -141,7 +153,7 @@ def sort_names(store_fnames: Iterable[str]) -> Names:
 
 
 def filesystem_error(error: OSError, what: str) -> MoverError:
-    """An error of the filestore's claim in our words; `what` was tried."""
+    """Converts an error of the filestore's claim; `what` failed, for example "read FILE"."""
     detail = f"cannot {what}: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MoverError(conditions.NO_SPACE, f"{detail}. Enlarge the filestore's volume or free space on it.")
@@ -156,7 +168,7 @@ def filesystem_error(error: OSError, what: str) -> MoverError:
 
 
 def remove_tree(folder: Path) -> bool:
-    """Removes a folder with all that is in it; False where there is none. Read-only folders in it do not stop it."""
+    """Removes a folder and its contents, read-only folders included. Returns False if it does not exist."""
     if not os.path.lexists(folder):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The index of a filestore's packs: JSON lines, zstd-compressed; the lines of one pack stand together."""
+"""The index of a filestore's packs: JSON lines, zstd-compressed. The lines of one pack are consecutive."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from backports.zstd import ZstdDecompressor, ZstdError
 from ocore_mover.chunks import DECOMPRESSED_CHUNK
 from ocore_mover.errors import Corrupt
 
-#: A line as odoo_line writes it, checked on the way; three times as fast as JSON for the one kind there are millions of.
+#: A line as odoo_line writes it. Three times as fast as JSON, and a filestore has millions of these lines.
 _ODOO_LINE = re.compile(
     rb'\{"name":"((?:([0-9a-f]{2})/(?=\2)|([0-9a-f]{3})/(?=\3))([0-9a-f]{40}))","size":([0-9]{1,18}),"sha1":"\4",'
     rb'"pack":"([a-z0-9.-]+)","offset":([0-9]{1,18})(?:,"frame":\[([0-9]{1,18}),([0-9]{1,18})\])?\}'
@@ -22,8 +22,8 @@ MAX_LINE = 64 * 1024
 class Frame(NamedTuple):
     """The zstd frame of a compressed pack that a member is in."""
 
-    start: int  # where it begins in the pack as stored
-    offset: int  # which byte of the uncompressed tar it begins with
+    start: int  # where it starts in the stored pack
+    offset: int  # position of its first byte in the uncompressed tar
 
 
 class Entry(NamedTuple):
@@ -65,7 +65,7 @@ def plain_line(entry: Entry) -> bytes:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompresses and splits. Raises Corrupt where that is no zstd, cut off, or has an endless line."""
+    """Decompresses and splits. Raises Corrupt if the data is not zstd, is truncated, or has a line that is too long."""
     decompressor = ZstdDecompressor()
     rest = b""
     for chunk in chunks:
@@ -73,7 +73,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         while data or not decompressor.needs_input:
             try:
                 if decompressor.eof:
-                    raise Corrupt("the filestore's index goes on behind its end")
+                    raise Corrupt("the filestore's index has data after its end")
                 text = rest + decompressor.decompress(data, DECOMPRESSED_CHUNK)
             except ZstdError as error:
                 raise Corrupt(f"the filestore's index cannot be decompressed: {error}") from error
@@ -87,11 +87,11 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 if not data:
                     break
     if rest or not decompressor.eof:
-        raise Corrupt("the filestore's index is cut off")
+        raise Corrupt("the filestore's index is truncated")
 
 
 def parse(line: bytes) -> Entry:
-    """One line. Raises Corrupt where fields are missing or of the wrong type; names are checked by who uses them."""
+    """Parses one line. Raises Corrupt if a field is missing or has the wrong type. The caller checks the name."""
     try:
         data = json.loads(line)
         kind = data.get("type", "file")
@@ -108,17 +108,17 @@ def parse(line: bytes) -> Entry:
             target=_text(data["target"]) if kind == "symlink" else "",
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Corrupt(f"the filestore's index has a line that is none of ours: {line[:100]!r}") from error
+        raise Corrupt(f"the filestore's index has an invalid line: {line[:100]!r}") from error
     if kind not in ("file", "folder", "symlink"):
-        raise Corrupt(f"the filestore's index names a thing of an unknown type: {line[:100]!r}")
+        raise Corrupt(f"the filestore's index has an entry of an unknown type: {line[:100]!r}")
     return entry
 
 
 def parse_odoo(line: bytes) -> Entry:
-    """One line of an Odoo filestore. Raises Corrupt where it is anything else; the pack is checked by who reads it."""
+    """Parses one line of an Odoo filestore. Raises Corrupt for any other line. The caller checks the pack."""
     found = _ODOO_LINE.fullmatch(line)
     if found is None:
-        raise Corrupt(f"the index has a line that is none of an Odoo filestore: {line[:200]!r}")
+        raise Corrupt(f"the index has a line that is invalid for an Odoo filestore: {line[:200]!r}")
     name, _, _, sha1, size, pack, offset, start, first = found.groups()
     frame = Frame(int(start), int(first)) if start is not None else None
     return Entry(name.decode(), pack.decode(), int(offset), frame, int(size), sha1.decode())

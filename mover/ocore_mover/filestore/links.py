@@ -1,4 +1,4 @@
-"""Many hard links, fast: one system call a file, relative to open folders."""
+"""Hard links of many files: one system call for each, relative to open folders."""
 
 import errno
 import os
@@ -7,24 +7,24 @@ from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 
-#: What file systems say that have no hard links, or none for this file (fs.protected_hardlinks, NFS, CIFS, FUSE).
+#: Errors of file systems that refuse hard links, in general or for this file (fs.protected_hardlinks, NFS, CIFS, FUSE).
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES}
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def names_in(fd: int) -> list[str]:
-    """What lies in an open folder."""
+    """The names in an open folder."""
     return os.listdir(fd)
 
 
 class LinksUnsupported(Exception):
-    """This file system makes no hard links (of these files)."""
+    """The file system refuses hard links of these files."""
 
 
 @contextmanager
 def opened(folder: Path | str, *, dir_fd: int | None = None) -> Iterator[int]:
-    """A folder's descriptor; a symbolic link in its place is refused."""
+    """A folder's descriptor. A symbolic link as its last part is refused."""
     fd = os.open(folder, _FOLDER, dir_fd=dir_fd)
     try:
         yield fd
@@ -59,15 +59,15 @@ def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def ensure_folder(name: str, dir_fd: int) -> None:
-    """Makes a folder where there is none."""
+    """Creates a folder if it does not exist."""
     with suppress(FileExistsError):
         os.mkdir(name, 0o770, dir_fd=dir_fd)
 
 
 def link_names(source: Path, target: Path, names: Iterable[str]) -> list[str]:
-    """Links the named files (sorted, ``xx/file``) from one folder into another; returns those that are not there.
+    """Links the named files (sorted, ``xx/file``) from one folder into another. Returns the names that do not exist.
 
-    A name that the target has already is left as it is. Raises LinksUnsupported, or OSError.
+    A name that the target already has is left unchanged. Raises LinksUnsupported or OSError.
     """
     missing: list[str] = []
     with opened(source) as source_root, opened(target) as target_root:
@@ -100,7 +100,7 @@ def _link_all(files: list[str], source_fd: int, target_fd: int) -> list[str]:
 
 
 def links_supported(folder: Path, sample: Path | None) -> bool:
-    """Whether a file of the application (`sample`), or else one of ours, can be linked into the folder."""
+    """Whether a file of the application (`sample`) can be linked into the folder; without a sample, one of ours."""
     own = folder / ".ocore-link-test"
     link = folder / ".ocore-link-test-2"
     try:

@@ -1,9 +1,8 @@
-"""Tar packs on their way into a store, and the index beside them."""
+"""Writes tar packs and their index into a store."""
 
 import hashlib
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -17,20 +16,20 @@ from ocore_mover.filestore.index import Frame
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store, Writer
 
-#: A pack is closed before its tar would be larger, but for a single file that is larger than that.
+#: Largest tar of a pack. Only a single file that is larger exceeds it.
 PACK_BYTES = 128 * 1000 * 1000
-#: A pack of many tiny files is closed earlier: its index lines are kept in memory until it is stored.
+#: Most files of a pack: its index lines stay in memory until it is stored.
 PACK_FILES = 20_000
-#: Packs that are being flushed and confirmed while the next ones are filled.
+#: Packs that are flushed and confirmed at a time, while the next ones are filled.
 CLOSING = 2
-#: A compressed pack consists of zstd frames, each of whole members: a new one begins after so many bytes of tar. A restore of a
-#: few files reads their frames and nothing else.
+#: Bytes of tar after which a compressed pack starts a new zstd frame. Frames hold whole members: a restore of a few files
+#: reads only their frames.
 FRAME_BYTES = 2 * 1024 * 1024
-#: Contents are compared with what they were cut from: the checksum lets `zstd -t` find damage, too.
+#: With the checksum, `zstd -t` finds damage without the index.
 _ZSTD: dict[int, int] = {CompressionParameter.compression_level: 1, CompressionParameter.checksum_flag: 1}
-#: Bytes of a file that tell whether it can be compressed, taken from its middle: heads are untypical.
+#: Bytes from the middle of a file that show whether it can be compressed. Its head is not typical.
 SAMPLE = 4096
-#: Compressed larger than this part of itself, a sample counts as incompressible.
+#: A sample whose compressed size is a larger fraction than this counts as incompressible.
 WORTH = 0.9
 
 FOLDER = "filestore/"
@@ -38,7 +37,7 @@ INDEX = FOLDER + "index.jsonl.zst"
 
 
 class Pack:
-    """One tar that is being written. Used by one thread."""
+    """A tar that is being written. For one thread."""
 
     def __init__(self, name: str, writer: Writer, *, compressed: bool) -> None:
         self.name = name
@@ -50,7 +49,7 @@ class Pack:
         self._zstd = ZstdCompressor(options=_ZSTD) if compressed else None
 
     def begin_member(self) -> "Frame | None":
-        """Call before a member's header; the frame that the member is in, None in a pack that is not compressed."""
+        """Call before a member's header. Returns the member's frame, or None in an uncompressed pack."""
         if self._zstd is None:
             return None
         if self.offset - self._frame.offset >= FRAME_BYTES:
@@ -76,25 +75,25 @@ class Pack:
             self.write(bytes(rest))
 
     def has_room(self, size: int) -> bool:
-        """Whether a member with `size` bytes fits; an empty pack takes anything."""
+        """Whether a member of `size` bytes fits. An empty pack takes any member."""
         return self.offset == 0 or (self.offset + size <= PACK_BYTES and len(self.lines) < PACK_FILES)
 
     def commit(self) -> StoredObject:
-        """Ends the tar; returns what is stored."""
+        """Ends the tar and stores it; returns the object."""
         self.write(tar.trailer(self.offset))
         if self._zstd is not None:
             self._put(self._zstd.flush())
         return self._writer.commit()
 
     def abort(self) -> None:
-        """Gives up."""
+        """Discards the pack."""
         self._writer.abort()
 
 
 class PackSet:
     """Numbers packs, closes them in the background, collects their index. Thread-safe.
 
-    A context manager: without :meth:`finish`, everything is given up.
+    A context manager: leaving it without :meth:`finish` discards everything.
     """
 
     def __init__(self, store: Store, prefix: str) -> None:
@@ -121,7 +120,7 @@ class PackSet:
         return pack
 
     def close(self, pack: Pack) -> None:
-        """Hands a full pack over; waits where two are being closed already. Raises what closing an earlier one raised."""
+        """Closes a full pack in the background. Waits while two others are closing. Raises the error of an earlier one."""
         self._closing.acquire()
         try:
             for future in self._closed:
@@ -167,7 +166,7 @@ class PackSet:
 
 
 class Lanes:
-    """The two packs that one worker fills: one of what can be compressed, one of what cannot."""
+    """The two packs that one worker fills: compressible files and incompressible ones."""
 
     def __init__(self, packs: PackSet) -> None:
         self._packs = packs
@@ -175,7 +174,7 @@ class Lanes:
         self._sampler = ZstdCompressor(level=1)
 
     def pack_for(self, size: int, sample: bytes | bytearray | memoryview) -> Pack:
-        """The pack with room for a member of `size` bytes in all, of which `sample` is typical."""
+        """A pack with space for a member of `size` bytes. `sample` decides whether it is compressed."""
         compressed = self._worth(sample)
         pack = self._lanes.get(compressed)
         if pack is not None and not pack.has_room(size):
@@ -198,8 +197,10 @@ class Lanes:
 
 
 def copy_content(fd: int, size: int, pack: Pack, buffer: bytearray, digest: "hashlib._Hash", counter: Counter) -> bool:
-    """A member's content of `size` bytes from a file, piece by piece, padded. False where the file has another length now:
-    the member is filled up with zeros, so that the tar stays whole."""
+    """Copies a member's content of `size` bytes from a file, with padding.
+
+    Returns False if the file now has another length. The member is then filled with zeros, so that the tar stays valid.
+    """
     view = memoryview(buffer)
     done = 0
     while done < size:
@@ -217,14 +218,3 @@ def copy_content(fd: int, size: int, pack: Pack, buffer: bytearray, digest: "has
         done += len(zeros)
     pack.pad(size)
     return whole
-
-
-def run_workers(count: int, work: Callable[[], None]) -> None:
-    """Runs `work` in so many threads; raises the first error of any, after all have ended."""
-    if count <= 1:
-        work()
-        return
-    with ThreadPoolExecutor(count, thread_name_prefix="files") as executor:
-        futures = [executor.submit(work) for _ in range(count)]
-    for future in futures:
-        future.result()

@@ -1,4 +1,4 @@
-"""Tar headers as GNU tar writes them: every tar reads them, names may be any bytes, sizes and ids of any height.
+"""Tar headers as GNU tar writes them. Every tar reads them; names may be any bytes, sizes and ids any number.
 
 Python's tarfile spends more time on one member than reading, hashing and compressing a small file takes.
 """
@@ -18,7 +18,7 @@ _BLANKS = 8 * ord(" ")
 
 @lru_cache(maxsize=64)  # modes and owners repeat, sizes and times do not
 def _octal(value: int, width: int) -> bytes:
-    """An octal field; base-256 where that is too short (files from 8 GiB, OpenShift's user ids)."""
+    """An octal field, or base-256 for larger values (files from 8 GiB, OpenShift's user ids)."""
     digits = width - 1
     value = max(value, 0)
     if value < 8**digits:
@@ -28,7 +28,7 @@ def _octal(value: int, width: int) -> bytes:
 
 @lru_cache(maxsize=16)
 def _tail(kind: bytes, link: bytes) -> tuple[bytes, int]:
-    """What stands behind the checksum (type, link, magic; user, group and devices are left empty), and its sum."""
+    """The bytes after the checksum (type, link, magic; user, group and devices stay empty), and their sum."""
     text = (kind + link.ljust(_NAME_BYTES, b"\0") + _MAGIC).ljust(BLOCK - 156, b"\0")
     return text, sum(text)
 
@@ -49,7 +49,7 @@ def _block(name: bytes, mode: int, uid: int, gid: int, size: int, mtime: int, ki
 def header(
     name: bytes, *, size: int, mode: int, mtime: int, uid: int = 0, gid: int = 0, kind: bytes = FILE, link: bytes = b""
 ) -> bytes:
-    """Everything that stands before a member's content. `mtime` in seconds."""
+    """The bytes before a member's content. `mtime` is in seconds."""
     before = b""
     for text, long_kind in ((name, _LONG_NAME), (link, _LONG_LINK)):
         if len(text) > _NAME_BYTES:
@@ -60,11 +60,11 @@ def header(
 
 
 def padding(size: int) -> int:
-    """Zeros after `size` bytes of content."""
+    """Number of zero bytes after `size` bytes of content."""
     return -size % BLOCK
 
 
 def trailer(offset: int) -> bytes:
-    """The end of an archive that is `offset` bytes long so far."""
+    """The end of an archive that has `offset` bytes."""
     end = offset + 2 * BLOCK
     return bytes(2 * BLOCK + -end % RECORD)

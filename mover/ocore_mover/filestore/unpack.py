@@ -1,42 +1,75 @@
-"""Reads members out of packs: whole packs with their SHA-256, or only the frames that some files are in."""
+"""Reads members from packs: whole packs with their SHA-256, or only the frames of some files."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from backports.zstd import ZstdDecompressor, ZstdError
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import DECOMPRESSED_CHUNK
+from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt
-from ocore_mover.filestore import tar
+from ocore_mover.filestore import index, tar
 from ocore_mover.filestore.index import Entry
 from ocore_mover.store.base import Store
 
-#: A pack of which more than this part is needed is read whole.
+#: A pack is read whole if more than this fraction of it is needed.
 WORTH_WHOLE = 0.5
-#: More requests than this for one pack cost more than they save.
+#: Most requests for parts of one pack; more would cost more than they save.
 MAX_RANGES = 32
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has done."""
+    """The numbers of a restore."""
 
     files_added: int
     bytes_added: int
-    files_replaced: int = 0  # were there with the right name and wrong content
-    files_checked: int = 0  # were there and right
+    files_replaced: int = 0  # existed with other content
+    files_checked: int = 0  # existed with the right content
 
 
 Content = tuple[Entry, Iterator[bytes | memoryview]]
+Block = tuple[StoredObject, list[Entry]]
+
+
+def entries(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Entry]:
+    """The index's entries. Raises Corrupt for a line that `parse` refuses, and for a pack that is not in the manifest."""
+    packs = _by_name(artifact)
+    for line in index.lines(store.read(artifact.index)):
+        entry = parse(line)
+        if entry.pack not in packs:
+            raise Corrupt(f"the index names the pack {entry.pack!r}, which is not in the manifest")
+        yield entry
+
+
+def blocks(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Block]:
+    """The index's entries, pack by pack. Raises Corrupt as :func:`entries` does."""
+    packs = _by_name(artifact)
+    for name, block in groupby(entries(store, artifact, parse), key=lambda entry: entry.pack):
+        yield packs[name], list(block)
+
+
+def _by_name(artifact: FilestoreArtifact) -> dict[str, StoredObject]:
+    return {pack.key.rpartition("/")[2]: pack for pack in artifact.packs}
+
+
+def write_content(fd: int, pieces: Iterable[bytes | memoryview], digest: "hashlib._Hash") -> str:
+    """Writes a member's bytes to a file; returns their digest in hexadecimal."""
+    for piece in pieces:
+        digest.update(piece)
+        write_all(fd, memoryview(piece))
+    return digest.hexdigest()
 
 
 def contents(store: Store, pack: StoredObject, known: Sequence[Entry], wanted: Sequence[Entry]) -> Iterator[Content]:
-    """The wanted entries with their bytes, in the order they stand in the pack. The bytes of one must be consumed before the
-    next. `known` are all entries of the pack.
+    """The wanted entries with their bytes, in the order of the pack. `known` are all entries of the pack.
 
-    Where the pack is read whole, its SHA-256 is compared after the last entry was given out: until this ends without
-    Corrupt, nothing of it may be made visible. Where only parts are read, the entries' own digests are all there is.
+    The caller consumes the bytes of one entry before the next. If the pack is read whole, its SHA-256 is compared after
+    the last entry: the caller makes nothing visible before the iteration ends without Corrupt. If only parts are read,
+    only the entries' own digests protect them.
     """
     ordered = sorted(wanted, key=lambda entry: entry.offset)
     for part in _parts(pack, known, ordered):
@@ -54,7 +87,7 @@ _Part = tuple[int, int, int, list[Entry]]  # start and length in the stored pack
 
 
 def _parts(pack: StoredObject, known: Sequence[Entry], wanted: list[Entry]) -> list[_Part | None]:
-    """What to read; None stands for the whole pack."""
+    """The parts to read; None is the whole pack."""
     if not wanted:
         return []
     parts = _frames(pack, known, wanted) if wanted[0].frame is not None else _spans(wanted)
@@ -64,7 +97,7 @@ def _parts(pack: StoredObject, known: Sequence[Entry], wanted: list[Entry]) -> l
 
 
 def _spans(wanted: list[Entry]) -> list[_Part]:
-    """In a pack that is not compressed, stored bytes are tar bytes; neighbours are read together."""
+    """Parts of an uncompressed pack, where stored bytes are tar bytes. Neighbours are read together."""
     parts: list[_Part] = []
     for entry in wanted:
         if parts:
@@ -78,14 +111,14 @@ def _spans(wanted: list[Entry]) -> list[_Part]:
 
 
 def _frames(pack: StoredObject, known: Sequence[Entry], wanted: list[Entry]) -> list[_Part]:
-    """The frames that the wanted entries are in; neighbouring frames are read together."""
+    """The frames of the wanted entries. Neighbouring frames are read together."""
     starts = sorted({entry.frame.start for entry in known if entry.frame is not None})
     ends = dict(zip(starts, [*starts[1:], pack.size], strict=True))
     parts: list[_Part] = []
     for entry in wanted:
         frame = entry.frame
         if frame is None or frame.start >= pack.size:
-            raise Corrupt(f"the index places {entry.name} outside of {pack.key}")
+            raise Corrupt(f"the index places {entry.name} outside {pack.key}")
         end = ends[frame.start]
         if parts and frame.start <= parts[-1][0] + parts[-1][1]:
             start, _, offset, entries = parts[-1]
@@ -118,7 +151,7 @@ def _decompressed(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes
             if piece:
                 yield piece
     if not frame.eof:
-        raise Corrupt(f"{pack.key} is cut off")
+        raise Corrupt(f"{pack.key} is truncated")
 
 
 class _Stream:
@@ -136,7 +169,7 @@ class _Stream:
             if not self._rest:
                 chunk = next(self._chunks, None)
                 if chunk is None:
-                    raise Corrupt(f"{self._pack.key} ends before what the index says is in it")
+                    raise Corrupt(f"{self._pack.key} is shorter than the index says")
                 self._rest = memoryview(chunk)
             piece = self._rest[:count]
             self._rest = self._rest[len(piece) :]
@@ -149,7 +182,7 @@ def _members(chunks: Iterator[bytes], offset: int, entries: list[Entry], pack: S
     stream = _Stream(chunks, offset, pack)
     for entry in entries:
         if entry.offset < stream.position:
-            raise Corrupt(f"the index lets {entry.name} and another file overlap in {pack.key}")
+            raise Corrupt(f"the index has overlapping files in {pack.key}: {entry.name} and another")
         for _ in stream.take(entry.offset - stream.position):
             pass
         yield entry, stream.take(entry.size)

@@ -14,22 +14,24 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def open_store(url: str, s3: S3Options | None = None) -> Store:
-    """The store at ``s3://bucket/prefix`` or ``file:///folder``. Opens no connection and makes no folder yet.
+    """The store at ``s3://bucket/prefix`` or ``file:///folder``. Opens no connection and creates no folder yet.
 
     Raises ValueError for a URL of another form.
     """
     parts = urlsplit(url)
     if parts.query or parts.fragment:
-        raise ValueError(f"{url}: neither ? nor # can stand in a store's URL")
+        raise ValueError(f"{url}: a store's URL has neither ? nor #")
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return FolderStore(Path(unquote(parts.path)))
     if parts.scheme == "s3":
         if not _BUCKET.fullmatch(parts.netloc):
-            raise ValueError(f"{url}: {parts.netloc!r} is no bucket's name (3 to 63 of a-z, 0-9, dot and hyphen)")
+            raise ValueError(
+                f"{url}: {parts.netloc!r} is not a valid bucket name (3 to 63 of a-z, 0-9, dot and hyphen)"
+            )
         prefix = parts.path.strip("/")
         if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
-            raise ValueError(f"{url}: the prefix must not hold empty parts, '.' or '..'")
-        from ocore_mover.store.s3 import S3Store  # botocore: only for who needs it
+            raise ValueError(f"{url}: the prefix must not have empty parts, '.' or '..'")
+        from ocore_mover.store.s3 import S3Store  # imports botocore, which is slow
 
         return S3Store(parts.netloc, prefix, s3 or S3Options())
     raise ValueError(f"{url}: a store's URL is s3://bucket/prefix or file:///folder")

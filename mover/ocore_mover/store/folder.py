@@ -1,4 +1,4 @@
-"""Objects as files of a folder: a volume claim, or any folder of a shell user."""
+"""Objects as files of a folder: a volume claim, or any folder."""
 
 import contextlib
 import errno
@@ -21,19 +21,19 @@ from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.base import Guarantees, ObjectInfo
 from ocore_mover.store.keys import checked
 
-#: Names of files that are being written; a listing never shows them.
+#: Prefix of files that are being written; a listing never shows them.
 TEMPORARY = ".tmp-"
 #: Bytes of one write, and of one read past the page cache.
 CHUNK = 1024 * 1024
-#: Written bytes are handed to the disk this often, so that the flush at the end is short.
+#: Written bytes go to the disk this often, so that the flush at the end is short.
 WRITEBACK = 16 * CHUNK
-#: Seconds after which another's guard (see put_if_absent) counts as left by a crash.
+#: Seconds after which a guard (see put_if_absent) counts as a leftover of a crash.
 STALE_GUARD = 60.0
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES}
 
 
 class FolderStore:
-    """A folder. Every file is flushed and read back from the disk before it has its name."""
+    """A folder. Every file is flushed and read back from the disk before it gets its name."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -49,7 +49,7 @@ class FolderStore:
         return self._root
 
     def path(self, key: str) -> Path:
-        """Where the object lies."""
+        """The object's path."""
         return self._root / checked(key)
 
     # --- writing ---------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ class FolderStore:
         return FolderWriter(self, key)
 
     def adopt(self, key: str, expected: StoredObject) -> StoredObject:
-        """Takes a file that a program has written at the key's place."""
+        """Accepts a file that a program has written at the key's place."""
         path = self.path(key)
         with self.translated(f"read back {key}"):
             with path.open("rb+") as file:
@@ -69,7 +69,7 @@ class FolderStore:
         return StoredObject(key=key, size=expected.size, sha256=expected.sha256)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """A hard link gives the name, and fails where it is taken; without hard links a guard file decides."""
+        """Names the file by a hard link, which fails if the name exists. Without hard links a guard file decides."""
         path = self.path(key)
         with self.translated(f"write {key}"):
             if path.exists():
@@ -94,13 +94,13 @@ class FolderStore:
             try:
                 self._make_folder(path.parent)
                 return temporary, os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-            except FileNotFoundError:  # another Job deletes its last snapshot, and with it the folder
+            except FileNotFoundError:  # another Job deleted its last snapshot and the empty folder
                 if last:
                     raise
         raise AssertionError("unreachable")
 
     def _make_folder(self, folder: Path) -> None:
-        """The folder and its parents, flushed."""
+        """Creates the folder and its parents, and flushes them."""
         if folder.is_dir():
             return
         missing = [folder, *(p for p in folder.parents if not p.exists())]
@@ -109,22 +109,22 @@ class FolderStore:
             sync_folder(made.parent)
 
     def guarantees(self, key: str) -> Guarantees:
-        """A file is read back after each write, and given a name that is free; both by us."""
+        """We read every file back and never replace an existing name."""
         checked(key)
         return Guarantees("ReadBack", conditional_writes=True)
 
     # --- reading ---------------------------------------------------------------------------------------------
 
     def head(self, key: str) -> ObjectInfo | None:
-        """Whether the file is there, and its size."""
-        with self.translated(f"look for {key}"):
+        """The file's size, or None if it does not exist."""
+        with self.translated(f"find {key}"):
             try:
                 return ObjectInfo(key, self.path(key).stat().st_size)
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
-        """A small file whole."""
+        """A small file."""
         with self.translated(f"read {key}"):
             try:
                 with self.path(key).open("rb") as file:
@@ -136,7 +136,7 @@ class FolderStore:
         return data
 
     def read(self, obj: StoredObject) -> Iterator[bytes]:
-        """A file in chunks, compared with its size and SHA-256 at the end."""
+        """A file in chunks; compares its size and SHA-256 at the end."""
         digest = hashlib.sha256()
         for chunk in self.read_range(obj, 0, obj.size):
             digest.update(chunk)
@@ -145,7 +145,7 @@ class FolderStore:
             raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
 
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
-        """Some bytes of a file; nothing compares them."""
+        """Some bytes of a file, not compared."""
         with self.translated(f"read {obj.key}"):
             try:
                 fd = os.open(self.path(obj.key), os.O_RDONLY | os.O_CLOEXEC)
@@ -172,7 +172,7 @@ class FolderStore:
             yield chunk
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """All files whose key begins with the prefix, temporary ones left out."""
+        """All files whose key starts with the prefix, without temporary files."""
         for path, size in self._walk(prefix):
             if not path.name.startswith(TEMPORARY):
                 yield ObjectInfo(path.relative_to(self._root).as_posix(), size)
@@ -199,7 +199,7 @@ class FolderStore:
     # --- deleting --------------------------------------------------------------------------------------------
 
     def delete(self, keys: Iterable[str]) -> int:
-        """Deletes files, and folders that become empty. Works on a full disk."""
+        """Deletes files and the folders that become empty. Works on a full disk."""
         count = 0
         for key in keys:
             path = self.path(key)
@@ -230,13 +230,13 @@ class FolderStore:
         while folder != self._root and folder.is_relative_to(self._root):
             try:
                 folder.rmdir()
-            except OSError:  # not empty, or gone already
+            except OSError:  # not empty, or already removed
                 return
             folder = folder.parent
 
     @contextmanager
     def translated(self, what: str) -> Iterator[None]:
-        """Turns OSError into StoreError; `what` was tried ("write KEY")."""
+        """Converts OSError to StoreError; `what` failed, for example "write KEY"."""
         try:
             yield
         except OSError as error:
@@ -274,7 +274,7 @@ class FolderWriter:
             self._temporary, self._fd = store.create_temporary(self._path)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Appends; written by the mebibyte."""
+        """Appends; writes in blocks of 1 MiB."""
         rest = memoryview(data).cast("B")
         while rest:
             piece = rest[: CHUNK - self._filled]
@@ -301,7 +301,7 @@ class FolderWriter:
             self._started = self._size
 
     def commit(self) -> StoredObject:
-        """Flushes, reads back from the disk, and gives the file its name."""
+        """Flushes, reads back from the disk, and names the file."""
         self._drain()
         stored = StoredObject(key=self._key, size=self._size, sha256=self._digest.hexdigest())
         with self._store.translated(f"write {self._key}"):
@@ -333,7 +333,7 @@ class FolderWriter:
 
 
 def _name(temporary: Path, path: Path) -> bool:
-    """Gives a finished file its name; False where the name is taken."""
+    """Names a finished file; returns False if the name exists."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -346,7 +346,7 @@ def _name(temporary: Path, path: Path) -> bool:
 
 
 def _name_guarded(temporary: Path, path: Path) -> bool:
-    """For file systems without hard links: whoever makes the guard may rename."""
+    """For file systems without hard links: only the process that created the guard file renames."""
     guard = path.with_name(f"{TEMPORARY}guard-{path.name}")
     with contextlib.suppress(FileNotFoundError):
         if time.time() - guard.stat().st_mtime > STALE_GUARD:
@@ -365,18 +365,18 @@ def _name_guarded(temporary: Path, path: Path) -> bool:
 
 
 def _flush(fd: int) -> None:
-    """To the disk, and out of the page cache, so that reading back reads the disk."""
+    """Flushes to the disk and drops the page cache, so that reading back reads the disk."""
     os.fsync(fd)
     with contextlib.suppress(OSError):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _compare(fd: int, expected: StoredObject, url: str) -> None:
-    """Reads the file again, from the disk: past the page cache where the file system allows that."""
+    """Reads the file again from the disk and raises Corrupt if it differs. Bypasses the page cache where possible."""
     found = _read_again(fd)
     if found != (expected.size, expected.sha256):
         raise Corrupt(
-            f"{expected.key} in {url} reads back other bytes than were written ({found[0]} of {expected.size}): the volume is broken"
+            f"{expected.key} in {url} reads back other bytes than were written ({found[0]} of {expected.size} bytes). The volume is broken. Replace it."
         )
 
 
@@ -386,7 +386,7 @@ def _read_again(fd: int) -> tuple[int, str]:
         try:
             return _digest(direct)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # opened, but other alignments are wanted
+            if error.errno != errno.EINVAL:  # the file system wants another alignment
                 raise
         finally:
             os.close(direct)
@@ -408,12 +408,12 @@ def _digest(fd: int) -> tuple[int, str]:
 def _reopened_direct(fd: int) -> int | None:
     try:
         return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    except OSError:  # no O_DIRECT here (some network and overlay file systems), or no /proc
+    except OSError:  # no O_DIRECT (some network and overlay file systems), or no /proc
         return None
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes a folder's entries; file systems that cannot are left alone."""
+    """Flushes a folder's entries. Ignores file systems that cannot."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -1,4 +1,4 @@
-"""A first look at a store: its id, whether it checks what is written, whether it honours If-None-Match."""
+"""Tests a store: its id, whether it checks what is written, whether it honours If-None-Match."""
 
 import json
 import secrets
@@ -11,14 +11,14 @@ from ocore_mover.errors import StoreError
 from ocore_mover.store.base import Guarantees, Store
 
 FORMAT = "ocore-store"
-#: Test objects of the first look; never part of a snapshot.
+#: Prefix of test objects; never part of a snapshot.
 PROBE_PREFIX = ".ocore-probe/"
 
 
 def probe_store(store: Store) -> StoreProbeResult:
-    """Writes the store id where there is none, tries what the store checks, removes its test objects.
+    """Writes the store id if the store has none, and tests what the store checks. Removes its test objects.
 
-    Raises StoreError where the store cannot be written to, read from, listed or deleted in; the reason says which.
+    Raises StoreError if writing, reading, listing or deleting fails; its reason names the failure.
     """
     identifier = _find_id(store) or _create_id(store)
     found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
@@ -42,7 +42,7 @@ def _try(store: Store, key: str) -> None:
         if all(found.key != key for found in store.list(PROBE_PREFIX)):
             raise StoreError(
                 conditions.STORE_NOT_READY,
-                f"{store.url} does not list what was just written; deletion would leave objects behind",
+                f"{store.url} does not list an object that was just written. Deletion would leave objects behind.",
             )
     finally:
         store.delete([key])
@@ -52,20 +52,20 @@ def _warnings(store: Store, found: Guarantees) -> tuple[str, ...]:
     warnings = []
     if found.checksums == "ReadBack" and store.local_root is None:
         warnings.append(
-            f"{store.url} does not check the SHA-256 of what it is given: every object is read back, slower"
+            f"{store.url} does not check the SHA-256 of uploads. Every object is read back, which is slower."
         )
     if not found.conditional_writes:
-        warnings.append(f"{store.url} ignores If-None-Match: two writers at the same instant could replace a manifest")
+        warnings.append(f"{store.url} ignores If-None-Match. Two simultaneous writers could replace a manifest.")
     return tuple(warnings)
 
 
 def store_id(store: Store) -> str:
-    """The id that stands in the store; raises StoreError (StoreNotReady) where nobody has probed it yet."""
+    """The store's id. Raises StoreError StoreNotReady if probe-store has not written it yet."""
     found = _find_id(store)
     if found is None:
         raise StoreError(
             conditions.STORE_NOT_READY,
-            f"{store.url} has no {STORE_ID_KEY} yet: run probe-store once (the operator does that for a SnapshotStore)",
+            f"{store.url} has no {STORE_ID_KEY} yet. Run probe-store once (the operator runs it for a SnapshotStore).",
         )
     return found
 
@@ -83,7 +83,7 @@ def _find_id(store: Store) -> str | None:
     if not ours:
         raise StoreError(
             conditions.STORE_ID_CONFLICT,
-            f"{STORE_ID_KEY} in {store.url} is not this software's: choose another prefix, or remove it",
+            f"{STORE_ID_KEY} in {store.url} was not written by ocore-snapshots. Choose another prefix, or delete the object.",
         )
     return identifier
 
@@ -91,4 +91,4 @@ def _find_id(store: Store) -> str | None:
 def _create_id(store: Store) -> str:
     content = {"format": FORMAT, "formatVersion": 1, "id": str(uuid.uuid4())}
     store.put_if_absent(STORE_ID_KEY, json.dumps(content, indent=1).encode() + b"\n")
-    return store_id(store)  # another Job's may have won
+    return store_id(store)  # another Job may have been faster

@@ -33,7 +33,7 @@ _NOT_IMPLEMENTED = {"501", "NotImplemented", "MethodNotAllowed", "405"}
 
 
 class S3Store:
-    """A bucket, or what lies below a prefix in it."""
+    """A bucket, or a prefix in it."""
 
     def __init__(self, bucket: str, prefix: str, options: S3Options) -> None:
         self.bucket = bucket
@@ -49,18 +49,18 @@ class S3Store:
 
     @property
     def local_root(self) -> Path | None:
-        """None: this is no folder."""
+        """None: not a folder."""
         return None
 
     @cached_property
     def client(self) -> "S3Client":
-        """The client; made at first use, opens connections by itself."""
+        """The client, created at first use."""
         with translated("connect", self.url):
             return connect(self.options, CONNECTIONS)
 
     @cached_property
     def parts(self) -> PartPool:
-        """Threads that upload parts, for all writers of this store."""
+        """The threads that upload parts, for all writers of this store."""
         return PartPool(UPLOADS)
 
     def full_key(self, key: str) -> str:
@@ -74,19 +74,19 @@ class S3Store:
         return S3Writer(self, key)
 
     def adopt(self, key: str, expected: StoredObject) -> StoredObject:
-        """Only folders can."""
-        raise NotImplementedError("an S3 store adopts no files")
+        """Not possible in S3."""
+        raise NotImplementedError("an S3 store cannot adopt files")
 
     def server_checks(self, near: str) -> bool:
         """Whether the server refuses bytes that do not match their SHA-256, in whole objects and in parts.
 
-        Found out once per process, before the first write, by requests with a wrong digest beside that full key: what a
-        killed one leaves is deleted together with the snapshot. Raises BucketNotFound first:
-        some servers (SeaweedFS) make a missing bucket of a misspelt name.
+        Tested once in each process, before the first write, by requests with a wrong digest beside that full key: leftovers
+        of a killed process are deleted together with the snapshot. Raises StoreError BucketNotFound first, because some
+        servers (SeaweedFS) create a missing bucket.
         """
         with self._lock:
             if self._server_checks is None:
-                with translated("look at the bucket", self.url):
+                with translated("access the bucket", self.url):
                     self._find_bucket()
                     self._server_checks = self._refuses_wrong_object(near) and self._refuses_wrong_part(near)
             return self._server_checks
@@ -129,7 +129,7 @@ class S3Store:
         return self.options.encryption()
 
     def put(self, full_key: str, data: Any, digest: bytes, **more: Any) -> None:
-        """One object by one request, checked by the server. A transfer that changed bytes is repeated."""
+        """Writes an object with one request, checked by the server. Retries a transfer that changed bytes."""
         declared = base64.b64encode(digest).decode()
         with translated(f"write {full_key}", self.url):
             repeated(
@@ -145,7 +145,7 @@ class S3Store:
             )
 
     def create_upload(self, full_key: str) -> str:
-        """Begins a multipart upload; its id."""
+        """Starts a multipart upload; returns its id."""
         answer = self.client.create_multipart_upload(
             Bucket=self.bucket,
             Key=full_key,
@@ -156,7 +156,7 @@ class S3Store:
         return answer["UploadId"]
 
     def upload_part(self, full_key: str, upload: str, number: int, body: Callable[[], Any], declared: str) -> str:
-        """One part, checked by the server against its base64 SHA-256; its ETag."""
+        """Uploads a part; the server checks its base64 SHA-256. Returns the ETag."""
 
         def send() -> str:
             answer = self.client.upload_part(
@@ -173,7 +173,7 @@ class S3Store:
         return etag
 
     def abort_upload(self, full_key: str, upload: str) -> bool:
-        """Gives a multipart upload up; False where there is none."""
+        """Aborts a multipart upload; returns False if it does not exist."""
         try:
             self.client.abort_multipart_upload(Bucket=self.bucket, Key=full_key, UploadId=upload)
         except ClientError as error:
@@ -183,7 +183,7 @@ class S3Store:
         return True
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Asks first, too: a server that ignores If-None-Match then at least never overwrites what was there before."""
+        """Also checks first whether the key exists, for servers that ignore If-None-Match."""
         full_key = self.full_key(key)
         self.server_checks(full_key)
         if self.head(key) is not None:
@@ -205,7 +205,7 @@ class S3Store:
         return True
 
     def guarantees(self, key: str) -> Guarantees:
-        """Tries what the server checks."""
+        """Tests what the server checks."""
         full_key = self.full_key(key)
         checks = self.server_checks(full_key)
         data = b"probe"
@@ -232,8 +232,8 @@ class S3Store:
     # --- reading ---------------------------------------------------------------------------------------------
 
     def head(self, key: str) -> ObjectInfo | None:
-        """Whether the object is there, and its size."""
-        with translated(f"look for {key}", self.url):
+        """The object's size, or None if it does not exist."""
+        with translated(f"find {key}", self.url):
             try:
                 answer = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key))
             except ClientError as error:
@@ -243,7 +243,7 @@ class S3Store:
         return ObjectInfo(key, answer["ContentLength"])
 
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
-        """A small object whole."""
+        """A small object."""
         data = bytearray()
         try:
             for chunk in download(self, key, None):
@@ -255,7 +255,7 @@ class S3Store:
         return bytes(data)
 
     def read(self, obj: StoredObject) -> Iterator[bytes]:
-        """An object in chunks, compared with its size and SHA-256 at the end."""
+        """An object in chunks; compares its size and SHA-256 at the end."""
         digest = hashlib.sha256()
         try:
             for chunk in download(self, obj.key, obj.size):
@@ -267,14 +267,14 @@ class S3Store:
             raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
 
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
-        """Some bytes of an object; nothing compares them."""
+        """Some bytes of an object, not compared."""
         try:
             yield from download(self, obj.key, obj.size, start, start + length)
         except Absent as error:
             raise Corrupt(f"{obj.key} is missing in {self.url}") from error
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """All objects whose key begins with the prefix."""
+        """All objects whose key starts with the prefix."""
         with translated(f"list {prefix or 'everything'}", self.url):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self._prefix + prefix
@@ -286,7 +286,7 @@ class S3Store:
     # --- deleting --------------------------------------------------------------------------------------------
 
     def delete(self, keys: Iterable[str]) -> int:
-        """Deletes by the thousand. S3 does not say which keys were there: the number is that of the keys."""
+        """Deletes in batches of 1000. S3 does not report which keys existed: returns the number of keys."""
         count = 0
         batch: list[str] = []
         for key in keys:
@@ -321,7 +321,7 @@ class S3Store:
             pages = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=self._prefix + prefix
             )
-            # All of them first: aborting while paging would skip some.
+            # List all of them first: aborting while paging would skip some.
             found = [(upload["Key"], upload["UploadId"]) for page in pages for upload in page.get("Uploads", ())]
             for key, upload in found:
                 if not (spare and key.startswith(self._prefix + spare)):
@@ -344,7 +344,7 @@ def _is_refused(request: Callable[[], Any]) -> bool:
 
 
 def repeated(request: Callable[[], Any], attempts: int = 3) -> Any:
-    """Repeats a request whose bytes were changed on the way. botocore repeats the transient errors."""
+    """Retries a request whose bytes changed on the network. botocore retries transient errors."""
     for attempt in range(1, attempts + 1):
         try:
             return request()

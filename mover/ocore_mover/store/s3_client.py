@@ -1,4 +1,4 @@
-"""The boto3 client: credentials, time-outs, retries, signing, and S3's errors in our words."""
+"""The boto3 client: credentials, time-outs, retries, signing, and conversion of S3's errors."""
 
 import base64
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ from ocore_mover.store.s3_options import S3Options
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: Four attempts of 5 s to connect: an unreachable store is reported within half a minute.
+#: Seconds. With four attempts, an unreachable store is reported within half a minute.
 CONNECT_TIMEOUT = 5
-#: Seconds without a byte. Completing an upload of thousands of parts takes some servers that long.
+#: Seconds without a byte. Some servers need that long to complete an upload of thousands of parts.
 READ_TIMEOUT = 60
 MAX_ATTEMPTS = 4
 #: Mounted Secrets change in place: the files are read again this often (botocore renews 15 minutes before "expiry").
@@ -61,15 +61,15 @@ _FULL = {
 }
 _NOT_WRITABLE = {"405", "InvalidRetentionPeriod", "KMS.DisabledException", "MethodNotAllowed", "ObjectLocked"}
 _OTHER_REGION = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
-#: The bytes that arrived are not those that were hashed.
+#: The bytes that arrived differ from their digest.
 DIGEST_CODES = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 
 
 class _ChecksumSigner(botocore.auth.S3SigV4Auth):
-    """Signs the payload with the digest that the request declares already, instead of hashing every part twice.
+    """Signs the payload with the digest that the request already declares, instead of hashing every part twice.
 
-    Every server that checks SigV4 checks the payload's digest too, also one that knows no x-amz-checksum-sha256; over
-    https botocore would leave it out.
+    Every server that checks SigV4 also checks the payload's digest, even without support for x-amz-checksum-sha256. Over
+    https botocore would omit it.
     """
 
     def payload(self, request: Any) -> str:
@@ -89,7 +89,7 @@ def connect(options: S3Options, connections: int) -> "S3Client":
     session = botocore.session.Session()
     if options.credentials is not None:
         folder = options.credentials
-        # boto3 offers no public way to bring one's own renewing credentials; this is the one its documentation shows.
+        # boto3 has no public API for own renewing credentials; its documentation shows this assignment.
         session._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]
             refresh_using=lambda: read_credentials(folder), method="ocore-credentials-folder"
         )
@@ -104,7 +104,7 @@ def connect(options: S3Options, connections: int) -> "S3Client":
             max_pool_connections=connections,
             retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
             s3={"addressing_style": "path" if options.path_style else "virtual", "payload_signing_enabled": True},
-            # Ours are SHA-256 and always given; CRC trailers confuse servers that are not AWS.
+            # We always give a SHA-256. CRC trailers break servers other than AWS.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             tcp_keepalive=True,
@@ -121,7 +121,7 @@ def _choose_signer(signature_version: Any, **_: Any) -> str | None:
 
 
 def read_credentials(folder: Path) -> dict[str, str]:
-    """A mounted Secret, in botocore's words. Raises StoreError SecretInvalid where a key is missing."""
+    """Reads a mounted Secret for botocore. Raises StoreError SecretInvalid if a key is missing."""
     values = {}
     for key in ("accessKeyId", "secretAccessKey", "sessionToken"):
         try:
@@ -134,7 +134,7 @@ def read_credentials(folder: Path) -> dict[str, str]:
     if missing:
         raise StoreError(
             conditions.SECRET_INVALID,
-            f"the store's credentials Secret lacks {' and '.join(missing)}; it needs accessKeyId and secretAccessKey",
+            f"the store's credentials Secret lacks {' and '.join(missing)}. It needs accessKeyId and secretAccessKey.",
         )
     return {
         "access_key": values["accessKeyId"],
@@ -145,18 +145,18 @@ def read_credentials(folder: Path) -> dict[str, str]:
 
 
 def code_of(error: ClientError) -> str:
-    """S3's error code; answers to HEAD have no body, there it is the HTTP status."""
+    """S3's error code, or the HTTP status as text for answers without a body (HEAD)."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def status_of(error: ClientError) -> int:
-    """The HTTP status; 0 where there is none."""
+    """The HTTP status, or 0 if there is none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 @contextmanager
 def translated(what: str, url: str) -> Iterator[None]:
-    """Turns what boto3 raises into StoreError; `what` was tried ("write KEY")."""
+    """Converts boto3's errors to StoreError; `what` failed, for example "write KEY"."""
     try:
         yield
     except ClientError as error:
@@ -168,11 +168,13 @@ def translated(what: str, url: str) -> Iterator[None]:
 def _from_answer(error: ClientError, what: str, url: str) -> MoverError:
     code, status = code_of(error), status_of(error)
     said = error.response.get("Error", {}).get("Message", "")
-    detail = f"cannot {what} in {url}: {code} {said}".rstrip()
+    detail = f"cannot {what} in {url}: {code} {said}".rstrip(" .")
     if code in _NO_BUCKET:
         return StoreError(conditions.BUCKET_NOT_FOUND, f"{detail}. Create the bucket, or correct its name.")
     if code in DIGEST_CODES:
-        return Corrupt(f"{detail}. The bytes were changed on their way to the store, several times.")
+        return Corrupt(
+            f"{detail}. The bytes changed on the network to the store several times. Check the network and the proxies."
+        )
     if code in _FULL or status == 507:
         return StoreError(conditions.NO_SPACE, f"{detail}. Free space in the store or raise its quota.")
     if code in _OTHER_REGION:
@@ -192,15 +194,15 @@ def _from_answer(error: ClientError, what: str, url: str) -> MoverError:
 
 
 def _from_client(error: BotoCoreError, what: str, url: str) -> StoreError:
-    detail = f"cannot {what} in {url}: {error}"
+    detail = f"cannot {what} in {url}: {error}".rstrip(".")
     if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
         return StoreError(
             conditions.STORE_ACCESS_DENIED,
-            f"{detail}. Name a Secret with credentials, or give the Job's service account a workload identity.",
+            f"{detail}. Set a Secret with credentials, or give the Job's service account a workload identity.",
         )
     if isinstance(error, SSLError):
         return StoreError(
-            conditions.STORE_UNREACHABLE, f"{detail}. Where the endpoint has a CA of its own, set the store's caBundle."
+            conditions.STORE_UNREACHABLE, f"{detail}. If the endpoint has its own CA, set the store's caBundle."
         )
     if isinstance(error, HTTPClientError) or "Connection" in type(error).__name__:
         return StoreError(

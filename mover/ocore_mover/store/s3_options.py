@@ -1,4 +1,4 @@
-"""How to reach an S3 store. Apart from the client: most commands need no botocore, whose import is a third of their start."""
+"""Options of an S3 store. Separate from the client, because importing botocore is a third of a command's start time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class S3Options:
-    """How to reach an S3 store; the command line's options of the same names."""
+    """The address and credentials of an S3 store; named as the command line's options."""
 
     endpoint: str | None = None
     region: str = "us-east-1"
-    #: Folder with the files accessKeyId, secretAccessKey and maybe sessionToken; None: boto3's own chain.
+    #: Folder with the files accessKeyId, secretAccessKey and optionally sessionToken. None: boto3's own search.
     credentials: Path | None = None
     ca: Path | None = None
     sse: str | None = None

@@ -1,4 +1,4 @@
-"""Downloads from S3 that go on where a connection breaks."""
+"""Downloads from S3 that resume where a connection broke."""
 
 import contextlib
 import random
@@ -17,19 +17,19 @@ from ocore_mover.store.s3_client import code_of, status_of, translated
 if TYPE_CHECKING:
     from ocore_mover.store.s3 import S3Store
 
-#: Broken downloads are taken up again at the byte where they broke; so often without a single new byte.
+#: Attempts to resume a broken download without a new byte.
 MAX_RESUMES = 5
 NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 
 
 class Absent(Exception):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 def download(store: "S3Store", key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Chunks of an object from `start` up to `end`; resumes where the connection breaks.
+    """Chunks of an object from `start` up to `end`; resumes where the connection broke.
 
-    Raises Absent, Corrupt where the object's size is not `size`.
+    Raises Absent, and Corrupt if the object's size is not `size`.
     """
     position, etag, failures = start, None, 0
     while end is None or position < end:
@@ -45,20 +45,20 @@ def download(store: "S3Store", key: str, size: int | None, start: int = 0, end: 
                     position, failures = position + len(chunk), 0
                     yield chunk
             if position < end:
-                raise ConnectionError(f"{end - position} bytes did not come")
+                raise ConnectionError(f"{end - position} bytes are missing")
         except (BotoCoreError, HTTPError, OSError) as error:
             failures += 1
             if failures > MAX_RESUMES:
                 raise StoreError(
                     conditions.STORE_UNREACHABLE,
-                    f"reading {key} from {store.url} breaks at byte {position}, again and again: {error}",
+                    f"reading {key} from {store.url} failed {failures} times at byte {position}: {str(error).rstrip('.')}. Check the store and the network.",
                     retryable=True,
                 ) from error
             pause(failures)
 
 
 def _open(store: "S3Store", key: str, position: int, end: int | None, etag: str | None) -> tuple[Any, int, str]:
-    """Body from `position`, size of the whole object, ETag. The object must be the same one all the time."""
+    """Returns the body from `position`, the size of the whole object, and its ETag. Raises Corrupt if the object changed."""
     asked: dict[str, Any] = {}
     if position or end is not None:
         asked["Range"] = f"bytes={position}-" + ("" if end is None else str(end - 1))
@@ -77,19 +77,19 @@ def _open(store: "S3Store", key: str, position: int, end: int | None, etag: str 
     body = answer["Body"]
     if "ContentRange" in answer:
         return body, int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
-    _skip(body, position)  # a server that ignores Range
+    _skip(body, position)  # the server ignored Range
     return body, answer["ContentLength"], answer["ETag"]
 
 
 def _skip(body: Any, count: int) -> None:
-    """Reads and drops so many bytes."""
+    """Reads and discards `count` bytes."""
     while count:
         chunk = body.read(min(READ_CHUNK, count))
         if not chunk:
-            raise ConnectionError("the answer ended early")
+            raise ConnectionError("the answer is truncated")
         count -= len(chunk)
 
 
 def pause(failures: int) -> None:
     """Exponential back-off with jitter, 0.1 to 5 s."""
-    time.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+    time.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret

@@ -1,4 +1,4 @@
-"""Streams one object into S3: parts are uploaded by a few threads while the next one is filled."""
+"""Streams one object into S3: threads upload parts while the next part is filled."""
 
 import base64
 import hashlib
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MIB = 1024 * 1024
-#: (parts, bytes of each): S3 allows 10,000 parts of at most 5 GiB and 5 TiB in all. A request costs boto3 some 5 ms of processor
-#: time, whatever its size. Objects up to 23 GiB are made of parts of 12 MiB, up to 210 GiB of parts that fit in memory.
+#: (parts, bytes of each). S3 allows 10,000 parts of at most 5 GiB, and 5 TiB in all. A request costs boto3 about 5 ms of
+#: processor time for any size. Objects up to 23 GiB have parts of 12 MiB; up to 210 GiB the parts fit in memory.
 PART_SIZES = (
     (2000, 12 * MIB),
     (2000, 32 * MIB),
@@ -33,15 +33,15 @@ PART_SIZES = (
     (2000, 512 * MIB),
     (2000, 2048 * MIB),
 )
-#: Larger parts are spooled to a temporary file (TMPDIR), so that memory does not grow with the object.
+#: Larger parts go to a temporary file (TMPDIR), so that memory does not grow with the object.
 SPOOL_ABOVE = 64 * MIB
-#: Bytes in memory that wait for, or are in, an upload, over all writers of a store.
+#: Bytes in memory that wait for an upload or are in one, for all writers of a store.
 IN_FLIGHT_BYTES = 48 * MIB
-#: Parts that grow larger than this are filled into buffers that are used again: fresh memory costs a page fault every 4 KiB.
+#: Larger parts use recycled buffers: fresh memory costs a page fault for each 4 KiB.
 SMALL = MIB
-#: Seconds for one part to find room. An upload that is stuck fails long before (time-outs and retries of the client).
+#: Seconds that one part waits for space. A stuck upload fails long before, by the client's time-outs and retries.
 ROOM_DEADLINE = 1800.0
-#: Seconds that an abort waits for running uploads. A Job that is told to end has ten in all.
+#: Seconds that an abort waits for running uploads. A cancelled Job has ten seconds in all.
 ABORT_DEADLINE = 5.0
 
 
@@ -65,7 +65,7 @@ class PartPool:
         self._spare: list[bytearray] = []
 
     def borrow(self, size: int) -> bytearray:
-        """A buffer; what is in it is left over from somebody else."""
+        """A buffer with undefined contents."""
         if size == PART_SIZES[0][1]:
             with self._room:
                 if self._spare:
@@ -73,17 +73,21 @@ class PartPool:
         return bytearray(size)
 
     def give_back(self, buffer: bytearray) -> None:
-        """Keeps a buffer for the next part, where it is one of the usual ones and few lie around."""
+        """Keeps a buffer of the usual size for the next part, within the budget."""
         size = PART_SIZES[0][1]
         with self._room:
             if len(buffer) == size and (len(self._spare) + 1) * size <= self._budget:
                 self._spare.append(buffer)
 
     def submit(self, size: int, upload: Callable[[], None]) -> "Future[None]":
-        """Runs `upload` in a thread once there is room for `size` bytes; waits for that here."""
+        """Waits for space for `size` bytes, then runs `upload` in a thread."""
         with self._room:
             if not self._room.wait_for(lambda: self._used == 0 or self._used + size <= self._budget, ROOM_DEADLINE):
-                raise StoreError(conditions.STORE_UNREACHABLE, "uploads make no progress", retryable=True)
+                raise StoreError(
+                    conditions.STORE_UNREACHABLE,
+                    "uploads to the store make no progress. Check the store and the network.",
+                    retryable=True,
+                )
             self._used += size
         future = self._executor.submit(upload)
         future.add_done_callback(lambda _: self._give_back(size))
@@ -96,7 +100,7 @@ class PartPool:
 
 
 class _Part:
-    """Bytes of one part, in memory or, where large, in a temporary file. Hashed into its own digest and the object's."""
+    """The bytes of one part: in memory, or in a temporary file if large. Updates the digests of part and object."""
 
     def __init__(self, number: int, whole: "hashlib._Hash", pool: PartPool) -> None:
         self.number = number
@@ -110,7 +114,7 @@ class _Part:
         self._file: IO[bytes] | None = tempfile.TemporaryFile() if self.capacity > SPOOL_ABOVE else None  # noqa: SIM115 - lives as long as the part
 
     def take(self, data: memoryview) -> int:
-        """Takes what fits; returns how much that was."""
+        """Takes the bytes that fit; returns their number."""
         data = data[: self.capacity - self.size]
         end = self.size + len(data)
         if self._file is not None:
@@ -128,7 +132,7 @@ class _Part:
         return len(data)
 
     def finish(self) -> None:
-        """Nothing more comes. Memory is hashed in one go: small pieces would cost more than the hash itself."""
+        """Ends the part. Hashes memory in one call: small pieces would cost more than the hash itself."""
         if self._buffer is not None:
             with memoryview(self._buffer) as view:
                 self._hash(view[: self.size])
@@ -138,7 +142,7 @@ class _Part:
     def _hash(self, data: bytearray | memoryview) -> None:
         self._whole.update(data)
         if self.number == 1:
-            self._digest = self._whole.copy()  # the same bytes: most objects have no other part
+            self._digest = self._whole.copy()  # the same bytes: most objects have one part
         else:
             self._digest.update(data)
 
@@ -154,17 +158,17 @@ class _Part:
         return self._digest.digest()
 
     def body(self) -> Any:
-        """What boto3 sends: bytes or a file, it takes no part of a buffer. Nothing is added after this."""
+        """The body for boto3, which accepts bytes or a file, but no slice of a buffer. Nothing is added afterwards."""
         if self._file is not None:
             self._file.seek(0)
             return self._file
         if self._buffer is None:
             return self._small
-        del self._buffer[self.size :]  # the last part's: given back shorter, it is not used again
+        del self._buffer[self.size :]  # the last part: give_back does not keep a shorter buffer
         return self._buffer
 
     def drop(self) -> None:
-        """Frees memory and disk; nothing may use the body any more."""
+        """Frees memory and disk. The body is invalid afterwards."""
         if self._buffer is not None:
             self._pool.give_back(self._buffer)
         self._small, self._buffer = bytearray(), None
@@ -188,7 +192,7 @@ class S3Writer:
         self._closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Appends; hands full parts to the upload threads."""
+        """Appends; passes full parts to the upload threads."""
         if self._closed:
             raise ValueError("the writer is closed")
         rest = memoryview(data).cast("B")
@@ -200,7 +204,7 @@ class S3Writer:
             rest = rest[taken:]
 
     def commit(self) -> StoredObject:
-        """Waits for the parts, completes the upload, and compares the size; reads back where the server checks nothing."""
+        """Waits for the parts, completes the upload and compares the size. Reads back if the server checks nothing."""
         if self._closed:
             raise ValueError("the writer is closed")
         checks = self._store.server_checks(self._full_key)
@@ -219,13 +223,13 @@ class S3Writer:
         return stored
 
     def abort(self) -> None:
-        """Gives up. A store that cannot be reached keeps the upload: `delete` aborts it later."""
+        """Discards the object. An unreachable store keeps the upload; `delete` aborts it later."""
         if self._closed:
             return
         self._closed = True
         for future in self._uploads:
             future.cancel()
-        wait(self._uploads, timeout=ABORT_DEADLINE)  # a part that arrives after the abort would stay for ever
+        wait(self._uploads, timeout=ABORT_DEADLINE)  # a part that arrives after the abort would never be deleted
         self._part.drop()
         if self._upload is None:
             return
@@ -233,7 +237,7 @@ class S3Writer:
             with translated(f"abort {self._key}", self._store.url):
                 self._store.abort_upload(self._full_key, self._upload)
         except MoverError as error:
-            log.warning("unfinished upload left behind", key=self._key, error=error.message)
+            log.warning("an unfinished upload remains in the store", key=self._key, error=error.message)
 
     def __enter__(self) -> Self:
         return self
@@ -244,7 +248,7 @@ class S3Writer:
         self.abort()
 
     def _send_part(self) -> None:
-        """Hands the part that was filled to the upload threads, and begins the next one."""
+        """Passes the filled part to the upload threads and starts the next one."""
         for future in self._uploads:
             if future.done():
                 future.result()
@@ -267,13 +271,13 @@ class S3Writer:
         self._done[part.number] = {"PartNumber": part.number, "ETag": etag, "ChecksumSHA256": declared}
 
     def _await_parts(self) -> None:
-        """Raises the first error of an upload."""
+        """Waits for all uploads; raises the first error."""
         for future in self._uploads:
             future.result(timeout=ROOM_DEADLINE)
 
     def _complete(self) -> bool:
-        """Completes the upload. False where the answer to an earlier try was lost, so that nothing is known of it."""
-        assert self._upload is not None  # noqa: S101 - a promise to the type checker
+        """Completes the upload. Returns False if the answer to an earlier attempt was lost: the object must be read back."""
+        assert self._upload is not None  # noqa: S101 - for the type checker
         parts = [self._done[number] for number in sorted(self._done)]
         with translated(f"complete {self._key}", self._store.url):
             try:

@@ -1,4 +1,4 @@
-"""Layout ``Odoo``: content-addressed files frozen, restored and kept by hard links (hold sets).
+"""Layout ``Odoo``: content-addressed files, frozen by hard links, restored by adding, kept by hold sets.
 
-The format of packs and index is shared by both layouts and stands one level above.
+Code that both layouts use belongs one level above; this room never imports `plain`.
 """

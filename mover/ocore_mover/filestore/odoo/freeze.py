@@ -1,7 +1,7 @@
 """A frozen view of an Odoo filestore: hard links of the files that a snapshot's database names.
 
-Odoo's garbage collection unlinks files that no row names any more. A link of ours keeps the content until the snapshot's
-Job has read it, however long that takes, so the collection has to be held off for the linking only.
+Odoo's garbage collection unlinks files that no row names. Our link keeps the content until the snapshot's Job has read it.
+So garbage collection is blocked only while the links are made.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ _FREEZE = "freeze-"
 class Frozen:
     """The files of a snapshot. A context manager: removes its folder at the end.
 
-    Where the file system has no hard links, `linked` is False and `root` is the live filestore: a file may vanish before
-    it is read, then the copy ends with FilestoreChanging and the snapshot begins again with a new database snapshot.
+    On a file system without hard links, `linked` is False and `root` is the live filestore. If a file vanishes before it is
+    read, the copy fails with FilestoreChanging, and the snapshot starts again with a new database snapshot.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Frozen:
 def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
     """Links the named files (`files` of :func:`~.folders.sort_names`: checked and sorted) into ``freeze-<attempt>``.
 
-    Call while garbage collection is held off; about 10 µs a file. What an earlier run of the same attempt left is removed
-    first. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
+    Call while garbage collection is blocked; takes about 10 µs for each file. Removes leftovers of the same attempt first.
+    Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
     """
     folders.require_filestore()
     target = folders.freeze(attempt)
@@ -64,7 +64,7 @@ def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
         folders.make_own(target)
         missing = link_names(folders.filestore, target, names)
     except (LinksUnsupported, FolderNotWritable) as error:
-        log.warning("cannot link on the filestore's claim: reading the live files", error=str(error))
+        log.warning("cannot make hard links on the filestore's claim: reading the live files", error=str(error))
         remove_tree(target)
         folders.drop_own_if_empty()
         return _unfrozen(folders, names)
@@ -93,8 +93,10 @@ def _without(names: Sequence[str], missing: list[str]) -> tuple[str, ...]:
 
 
 def remove_stale(folders: ClaimFolders, keep_attempt: str | None = None, *, of_snapshot: str = "") -> int:
-    """Removes ``freeze-*`` folders that earlier attempts left; `of_snapshot`: only those of that snapshot, whose attempts' ids begin with its
-    short id. Returns how many."""
+    """Removes ``freeze-*`` folders of earlier attempts; returns their number.
+
+    `of_snapshot` limits this to one snapshot: its attempts' ids start with its short id.
+    """
     kept = folders.freeze(keep_attempt).name if keep_attempt is not None else None
     start = _FREEZE + (f"{short_id(of_snapshot)}-" if of_snapshot else "")
     try:

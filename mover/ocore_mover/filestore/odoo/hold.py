@@ -1,11 +1,11 @@
-"""Hold sets: hard links that keep files from the application's garbage collection during a rollback.
+"""Hold sets: hard links that protect files from the application's garbage collection during a rollback.
 
-The collection unlinks files that no row of the live database names. Before the switch those are files that only the
-restored database names, after it files that only the previous one names. A second link in ``hold-<short>`` keeps all of
-them, at the price of one folder entry each.
+Garbage collection unlinks files that no row of the live database names. Before the switch, these are files that only the
+restored database names; after it, files that only the previous one names. A second link in ``hold-<short>`` keeps them all
+and costs one folder entry each.
 
-Where the file system has no hard links the set consists of copies, made only of what the live database names (and of what a
-restore adds): it then costs as much space as these files, and ``probe`` says so beforehand.
+On a file system without hard links the set consists of copies: of the files that the live database names and of those that
+a restore adds. It then needs as much space as these files; ``probe`` warns about it.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from functools import cached_property
 import structlog
 
 from ocore_crds import conditions
-from ocore_mover.disk import sync_filesystem
+from ocore_mover.disk import sync_filesystem, write_all
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error, remove_tree
 from ocore_mover.filestore.links import NO_LINKS, LinksUnsupported, by_folder, ensure_folder, names_in, opened
@@ -27,18 +27,18 @@ from ocore_mover.store.folder import sync_folder
 
 log = structlog.get_logger()
 
-#: A folder whose time stamp is younger may get another entry without getting another time stamp (the kernel's clock ticks
-#: every few milliseconds; some file systems count seconds or two).
+#: A folder with a younger time stamp may get another entry without a new time stamp: the kernel's clock ticks every few
+#: milliseconds, and some file systems count in steps of one or two seconds.
 SETTLED_NS = 3_000_000_000
 COPY_CHUNK = 1024 * 1024
-#: Names of files on their way; never a SHA-1, so never held.
+#: Prefix of temporary names. They are never a SHA-1, so never held.
 _TEMPORARY = ".new-"
-#: Says that this set consists of copies.
+#: Marker file: this set consists of copies.
 _COPIES = ".copies"
 
 
 class HoldSet:
-    """The hold set of one rollback, ``hold-<short>``. Made or found again by its name: it survives the Job."""
+    """The hold set of one rollback, ``hold-<short>``. It survives the Job and is found again by its name."""
 
     def __init__(self, folders: ClaimFolders, rollback_id: str) -> None:
         self._folders = folders
@@ -46,14 +46,14 @@ class HoldSet:
 
     @property
     def exists(self) -> bool:
-        """Whether there is one."""
+        """Whether the set exists."""
         return self._root.is_dir()
 
     def hold_all(self, live_names: Collection[str] | None = None) -> int:
-        """Holds every file that is in the filestore now (a superset of what the live database names). Where the file system
-        has no hard links, copies: only `live_names` (what the live database names) where given.
+        """Holds every file that is now in the filestore: a superset of what the live database names.
 
-        Returns how many were added. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
+        On a file system without hard links it copies, and only `live_names` where given. Returns the number of files added.
+        Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
         """
         self._folders.require_filestore()
         self._folders.make_own(self._root)
@@ -61,18 +61,18 @@ class HoldSet:
             return self._add(live_names)
 
     def extend(self, live_names: Collection[str] | None = None) -> int:
-        """Adds what is new in the filestore since; call when no session is left. Returns how many.
+        """Adds files that are new since the last call; returns their number. Call when no session is left.
 
-        Folders that did not change since are not read: 256 times two system calls, whatever the number of files.
+        Folders without changes are not read: this takes 256 times two system calls for any number of files.
         """
         return self.hold_all(live_names)
 
     def relink(self, names: Iterable[str]) -> int:
-        """Links back what is gone from the filestore; returns how many.
+        """Links files back that vanished from the filestore; returns their number.
 
-        A file whose size differs from the held one is replaced, too: the application was killed while it wrote it. Raises
-        MoverError AttachmentsMissing where a name is neither in the filestore nor held (the message counts and names some),
-        after linking the others.
+        A file whose size differs from the held one is replaced too: the application was killed while it wrote it. Raises
+        MoverError AttachmentsMissing if a name is neither in the filestore nor held, after linking the others. The message
+        has their number and some names.
         """
         ordered = sorted(name for name in set(names) if ODOO_NAME.fullmatch(name))
         lost: list[str] = []
@@ -91,7 +91,7 @@ class HoldSet:
         return count
 
     def add_verified(self, source_fd: int, folder: str, files: Iterable[str]) -> None:
-        """Holds restored files of an open folder, whose content was compared with their names; replaces held ones."""
+        """Holds restored files of an open folder, whose content matches their names. Replaces held files."""
         with opened(self._root) as root:
             ensure_folder(folder, root)
             with opened(folder, dir_fd=root) as target_fd:
@@ -99,7 +99,7 @@ class HoldSet:
                     self._put(file, source_fd, target_fd)
 
     def remove(self) -> bool:
-        """Removes the set; False where there was none."""
+        """Removes the set; returns False if it does not exist."""
         found = remove_tree(self._root)
         self._folders.drop_own_if_empty()
         return found
@@ -115,7 +115,7 @@ class HoldSet:
             try:
                 return self._add_links()
             except LinksUnsupported as error:
-                log.warning("no hard links on the filestore's claim: holding copies", error=str(error))
+                log.warning("no hard links on the filestore's claim: the hold set consists of copies", error=str(error))
                 remove_tree(self._root)
                 self._folders.make_own(self._root)
                 (self._root / _COPIES).touch()
@@ -153,7 +153,7 @@ class HoldSet:
     # --- linking back ----------------------------------------------------------------------------------------
 
     def _relink_folder(self, filestore: int, folder: str, files: list[str]) -> tuple[int, list[str]]:
-        """How many were linked back, and which are lost."""
+        """Returns the number of files linked back, and the lost ones."""
         try:
             hold = self._open_held(folder)
         except FileNotFoundError:
@@ -181,7 +181,7 @@ class HoldSet:
         return os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def _put(self, file: str, source_fd: int, target_fd: int) -> None:
-        """A link, or a copy, that replaces what has the name."""
+        """Adds a link or a copy. Replaces a file of the same name."""
         if self._copies:
             _copy(file, source_fd, target_fd, replace=True)
         else:
@@ -189,7 +189,7 @@ class HoldSet:
 
 
 def _replace_by_link(file: str, source_fd: int, target_fd: int) -> None:
-    """Links a file into another folder; what has its name there is replaced in one step."""
+    """Links a file into another folder. Replaces a file of the same name in one step."""
     try:
         os.link(file, file, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
     except FileExistsError:
@@ -202,7 +202,7 @@ def _replace_by_link(file: str, source_fd: int, target_fd: int) -> None:
 
 
 def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
-    """Links what the held folder lacks. Its time stamp is set to the source's, which says that it was complete then."""
+    """Links what the held folder lacks. Then gives it the source's time stamp: the mark that it was complete at that time."""
     changed_at = os.fstat(source_fd).st_mtime_ns  # before it is listed
     if os.fstat(target_fd).st_mtime_ns == changed_at:
         return 0
@@ -214,7 +214,7 @@ def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
         try:
             os.link(file, file, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
         except FileNotFoundError:
-            continue  # garbage collection was faster: no row names it
+            continue  # garbage collection removed it: no row names it
         except OSError as error:
             if error.errno in NO_LINKS:
                 raise LinksUnsupported(error.strerror) from error
@@ -226,7 +226,7 @@ def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
 
 
 def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:
-    """Copies a file whose content is what its name says; 0 where it is not (still being written), or gone."""
+    """Copies a file; returns 1, or 0 if its SHA-1 is not its name (the application still writes it) or it vanished."""
     try:
         source = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=source_fd)
     except FileNotFoundError:
@@ -255,13 +255,6 @@ def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:
             os.unlink(temporary, dir_fd=target_fd)
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Writes everything, however little the system takes at a time."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
 def _odoo_folders(filestore: int) -> list[str]:
     return sorted(name for name in names_in(filestore) if ODOO_FOLDER.fullmatch(name))
 
@@ -284,7 +277,7 @@ def _size(file: str, folder_fd: int) -> int:
 
 
 def _filesystem_time(folder_fd: int) -> int:
-    """The time that a new entry gets: that of the file server where there is one."""
+    """The time stamp of a new entry: the file server's clock for a network file system."""
     name = f"{_TEMPORARY}{secrets.token_hex(4)}"
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder_fd))
     try:
@@ -300,6 +293,6 @@ def _translated(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise MoverError(
-                conditions.FILESTORE_NOT_FOUND, f"cannot {what}: {error.filename} is gone from the claim"
+                conditions.FILESTORE_NOT_FOUND, f"cannot {what}: {error.filename} vanished from the claim"
             ) from error
         raise filesystem_error(error, what) from error

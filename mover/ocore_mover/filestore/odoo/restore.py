@@ -1,4 +1,4 @@
-"""Layout Odoo: the files that a snapshot names and the filestore lacks, out of the snapshot's packs."""
+"""Layout Odoo: adds the files that the filestore lacks from the snapshot's packs."""
 
 import contextlib
 import hashlib
@@ -6,7 +6,6 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from pathlib import Path
 
 import structlog
@@ -16,27 +15,23 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index
 from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, filesystem_error, remove_tree
-from ocore_mover.filestore.index import Entry
+from ocore_mover.filestore.index import Entry, parse_odoo
 from ocore_mover.filestore.links import ensure_folder, names_in, opened
-from ocore_mover.filestore.odoo.hold import HoldSet, write_all
-from ocore_mover.filestore.packset import run_workers
-from ocore_mover.filestore.plain.restore import stage_plain
-from ocore_mover.filestore.unpack import Restored, contents
+from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, entries, write_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
-
-__all__ = ["Restored", "add_missing", "stage_plain"]
+from ocore_mover.workers import run_workers
 
 log = structlog.get_logger()
 
-#: Part of the volume, and bytes at most, that must stay free: a full filestore stops the application.
+#: Fraction of the volume that must stay free, and its limit in bytes: a full filestore stops the application.
 RESERVE = 0.05
 MAX_RESERVE = 1024 * 1024 * 1024
-#: Files of this size and more begin to go to the disk at once: the flush at the end then finds little to do.
+#: Files of this size or more go to the disk at once, so that the flush at the end is short.
 WRITEBACK = 64 * 1024
-#: Progress is counted by so many bytes.
+#: Bytes between two updates of the progress.
 REPORT_BYTES = 4 * 1024 * 1024
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -52,12 +47,12 @@ def add_missing(
     *,
     jobs: int = 2,
 ) -> Restored:
-    """Adds to the live filestore what the snapshot names and it lacks; never removes anything.
+    """Adds the snapshot's files that the live filestore lacks; removes nothing.
 
-    Files that are there are read and compared with their name: the restored database will rely on them, and a damaged one
-    is replaced in one step. New files come into a folder of their own first; once all of them and all packs are verified and
-    flushed, they are held (in `hold`) and then made visible. Raises Corrupt (nothing has become visible then), MoverError
-    FilestoreNotFound, NoSpace, and StoreError. Hits the failpoint restore-files-added.
+    Existing files are read and compared with their names, because the restored database relies on them. A damaged one is
+    replaced in one step. New files go into a folder of ours first. After all of them and all packs are verified and flushed,
+    they are held (in `hold`) and then made visible. Raises Corrupt (then nothing became visible), StoreError, and MoverError
+    FilestoreNotFound, NoSpace. Hits the failpoint restore-files-added.
     """
     folders.require_filestore()
     remove_tree(folders.incoming)
@@ -65,7 +60,7 @@ def add_missing(
     try:
         run = _Adding(store, artifact, folders, counter)
         run.check_space()
-        run_workers(jobs, run.work)
+        run_workers(jobs, run.blocks(), run.work)
         run.check_whole()
         try:
             sync_filesystem(folders.incoming)
@@ -74,7 +69,7 @@ def add_missing(
         except OSError as error:
             raise filesystem_error(error, "add files to the filestore") from error
     finally:
-        with contextlib.suppress(MoverError):  # `cleanup` and the next attempt remove it, too
+        with contextlib.suppress(MoverError):  # `cleanup` or the next attempt removes it
             remove_tree(folders.incoming)
         folders.drop_own_if_empty()
     failpoints.hit("restore-files-added")
@@ -91,15 +86,13 @@ class _Adding:
         self._counter = counter
         self._like = _Neighbours(folders.filestore)
         self._lock = threading.Lock()
-        self._failed = False
         self._seen = 0
-        self._blocks = self._read_blocks()
         self.files_added = self.bytes_added = self.files_replaced = self.files_checked = 0
 
     # --- before ----------------------------------------------------------------------------------------------
 
     def check_space(self) -> None:
-        """Compares what is missing with the volume's free space."""
+        """Compares the missing bytes with the volume's free space. Raises MoverError NoSpace."""
         missing = self._missing_bytes()
         volume = os.statvfs(self._folders.filestore)
         free, total = volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize
@@ -107,7 +100,7 @@ class _Adding:
         if missing and missing + reserve > free:
             raise MoverError(
                 conditions.NO_SPACE,
-                f"the filestore's volume has {free} bytes free; the snapshot's files need {missing}, and {reserve} must stay free for "
+                f"the filestore's volume has {free} bytes free. The snapshot's files need {missing}, and {reserve} must stay free for "
                 "the application. Enlarge the volume.",
             )
 
@@ -115,45 +108,34 @@ class _Adding:
         with opened(self._folders.filestore) as root:
             if not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root)):
                 return self._artifact.size_bytes
-            entries = odoo_entries(self._store, self._artifact)
-            return sum(entry.size for entry in entries if _size_of(entry.name, root) != entry.size)
+            found = entries(self._store, self._artifact, parse_odoo)
+            return sum(entry.size for entry in found if _size_of(entry.name, root) != entry.size)
 
     # --- the workers -----------------------------------------------------------------------------------------
 
-    def _read_blocks(self) -> Iterator[tuple[StoredObject, list[Entry]]]:
-        packs = {pack.key.rpartition("/")[2]: pack for pack in self._artifact.packs}
-        entries = odoo_entries(self._store, self._artifact)
-        for name, block in groupby(entries, key=lambda entry: entry.pack):
-            yield packs[name], list(block)
+    def blocks(self) -> Iterator[Block]:
+        """The snapshot's packs with their entries; counts the entries."""
+        for block in blocks(self._store, self._artifact, parse_odoo):
+            self._seen += len(block[1])
+            yield block
 
-    def work(self) -> None:
-        """One worker: takes packs until there are no more."""
+    def work(self, packs: Iterator[Block]) -> None:
+        """One worker: restores packs until there are no more."""
         try:
             with (
                 opened(self._folders.filestore) as filestore,
                 opened(self._folders.incoming) as incoming,
             ):
-                while (block := self._next()) is not None:
-                    self._restore_block(*block, filestore, incoming)
+                for pack, known in packs:
+                    self._restore_block(pack, known, filestore, incoming)
         except OSError as error:
-            self._failed = True
             raise filesystem_error(error, "write to the filestore's claim") from error
-        except BaseException:
-            self._failed = True
-            raise
 
-    def _next(self) -> tuple[StoredObject, list[Entry]] | None:
-        with self._lock:
-            block = None if self._failed else next(self._blocks, None)
-            if block is not None:
-                self._seen += len(block[1])
-            return block
-
-    def _restore_block(self, pack: StoredObject, entries: list[Entry], filestore: int, incoming: int) -> None:
+    def _restore_block(self, pack: StoredObject, known: list[Entry], filestore: int, incoming: int) -> None:
         buffer = bytearray(READ_CHUNK)
         progress = _Progress(self._counter)
         wanted, replaced, checked = [], 0, 0
-        for entry in entries:
+        for entry in known:
             found = _examine(entry, filestore, buffer)
             if found == "right":
                 checked += 1
@@ -161,7 +143,7 @@ class _Adding:
             else:
                 wanted.append(entry)
                 replaced += found == "wrong"
-        for entry, pieces in contents(self._store, pack, entries, wanted):
+        for entry, pieces in contents(self._store, pack, known, wanted):
             self._write(entry, pieces, incoming)
             progress.add(entry.size)
         progress.report()
@@ -173,19 +155,16 @@ class _Adding:
 
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview], incoming: int) -> None:
         folder, _, file = entry.name.partition("/")
-        digest = hashlib.sha1(usedforsecurity=False)
         fd = self._create(folder, file, incoming)
         try:
-            for piece in pieces:
-                digest.update(piece)
-                write_all(fd, memoryview(piece))
+            digest = write_content(fd, pieces, hashlib.sha1(usedforsecurity=False))
             self._like.apply_to_file(fd)
             if entry.size >= WRITEBACK:
                 start_writeback(fd, 0, entry.size)
         finally:
             os.close(fd)
-        if digest.hexdigest() != file:
-            raise Corrupt(f"{entry.name} in pack {entry.pack} is not what its name (the SHA-1) says")
+        if digest != file:
+            raise Corrupt(f"{entry.name} in pack {entry.pack} does not have the SHA-1 that is its name")
 
     def _create(self, folder: str, file: str, incoming: int) -> int:
         try:
@@ -199,7 +178,7 @@ class _Adding:
     # --- after -----------------------------------------------------------------------------------------------
 
     def check_whole(self) -> None:
-        """All packs were read, and the index to its end."""
+        """Raises Corrupt unless the index has as many files as the manifest."""
         if self._seen != self._artifact.file_count:
             raise Corrupt(f"the index names {self._seen} files and the manifest {self._artifact.file_count}")
 
@@ -208,24 +187,14 @@ class _Adding:
         return Restored(self.files_added, self.bytes_added, self.files_replaced, self.files_checked)
 
 
-def odoo_entries(store: Store, artifact: FilestoreArtifact) -> Iterator[Entry]:
-    """The index's entries, each checked: a file's name that leads nowhere else, its digest, a pack of this snapshot."""
-    packs = {pack.key.rpartition("/")[2] for pack in artifact.packs}
-    for line in index.lines(store.read(artifact.index)):
-        entry = index.parse_odoo(line)
-        if entry.pack not in packs:
-            raise Corrupt(f"the index names the pack {entry.pack!r}, which is not in the manifest")
-        yield entry
-
-
 def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:
-    """`right`, `wrong` or `missing`: what the live filestore has under the entry's name."""
+    """State of the live file of this name: `right`, `wrong` or `missing`."""
     try:
         fd = os.open(entry.name, _OPEN, dir_fd=filestore)
     except FileNotFoundError:
         return "missing"
     except OSError as error:
-        log.warning("cannot be read, will be replaced", name=entry.name, error=error.strerror)
+        log.warning("a file cannot be read and will be replaced", name=entry.name, error=error.strerror)
         return "wrong"
     try:
         status = os.fstat(fd)
@@ -248,7 +217,7 @@ def _size_of(name: str, root: int) -> int | None:
 
 
 class _Progress:
-    """Counting takes a lock: not for each small file."""
+    """Counts small files together, because the counter takes a lock."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
@@ -266,9 +235,9 @@ class _Progress:
 
 
 class _Neighbours:
-    """Owner and mode that the filestore's files and folders have; new ones get the same.
+    """Owner and mode of the filestore's files and folders, for new ones.
 
-    Root gives files away; another user's files are its own, with the folder's group where it may set that.
+    Only root can change the owner. Another user sets the folder's group if it is a member.
     """
 
     def __init__(self, filestore: Path) -> None:
@@ -276,7 +245,7 @@ class _Neighbours:
         self._folder_mode, self._file_mode = stat.S_IMODE(root.st_mode), 0o644
         self._uid = root.st_uid if os.geteuid() == 0 else -1
         self._gid = root.st_gid
-        self._gives_away: bool | None = None  # told by the first file
+        self._gives_away: bool | None = None  # unknown before the first file
         for folder in filestore.iterdir():
             if len(folder.name) == 2 and folder.is_dir() and not folder.is_symlink():
                 first = next((file for file in folder.iterdir() if file.is_file() and not file.is_symlink()), None)
@@ -305,7 +274,7 @@ class _Neighbours:
 
 
 def _publish(folders: ClaimFolders, hold: HoldSet | None) -> None:
-    """Gives every new file its place: in the hold set first, so that garbage collection cannot take it for good."""
+    """Moves every new file to its place. It enters the hold set first: garbage collection cannot destroy it then."""
     like = _Neighbours(folders.filestore)
     with opened(folders.filestore) as filestore, opened(folders.incoming) as incoming:
         for folder in sorted(names_in(incoming)):

@@ -1,4 +1,4 @@
-"""Layout ``Plain``: any tree of files, copied, staged beside the live folder, switched in by renames.
+"""Layout ``Plain``: any tree of files, copied, staged beside the live folder, switched by renames.
 
-The format of packs and index is shared by both layouts and stands one level above.
+Code that both layouts use belongs one level above; this room never imports `odoo`.
 """

@@ -15,13 +15,13 @@ from ocore_mover.filestore import tar
 from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
 from ocore_mover.filestore.index import Entry, plain_line
 from ocore_mover.filestore.links import open_below
-from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content, run_workers
+from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
+from ocore_mover.workers import run_workers
 
 #: Files that one worker takes at a time: all of one folder.
 BATCH = 64
-FILES_PER_WORKER = 256
 BUFFER = 1024 * 1024
 #: A file that changes while it is read is read again so often.
 ATTEMPTS = 4
@@ -44,7 +44,7 @@ def store_plain(
     folders.require_filestore()
     with PackSet(store, prefix) as packs:
         copy = _PlainCopy(folders, packs, counter)
-        run_workers(jobs, copy.work)
+        run_workers(jobs, copy.batches(), copy.work)
         copy.store_rest()
         index, stored = packs.finish()
     artifact = FilestoreArtifact(layout="Plain", file_count=copy.files, size_bytes=copy.size, index=index, packs=stored)
@@ -71,8 +71,6 @@ class _PlainCopy:
         self._links_found: list[Entry] = []
         self._skipped: list[str] = []
         self._vanished = 0
-        self._failed = False
-        self._batches = self._walk()
         self.files = 0
         self.size = 0
 
@@ -89,12 +87,17 @@ class _PlainCopy:
             found.append(f"{self._vanished} files were deleted by the application while it was copied")
         return found
 
-    # --- walking (under the lock: one worker at a time takes the next batch) ----------------------------------
+    # --- walking (in one thread at a time) -------------------------------------------------------------------
 
-    def _walk(self) -> Iterator[_Batch]:
+    def batches(self) -> Iterator[_Batch]:
+        """All files, a few of one folder at a time. Notes folders and symbolic links on the way."""
         root = os.open(self._folders.filestore, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            yield from self._walk_folder(root, "", 0)
+            found = 0
+            for batch in self._walk_folder(root, "", 0):
+                found += len(batch.files)
+                self._counter.files_total = found
+                yield batch
         finally:
             os.close(root)
 
@@ -152,36 +155,19 @@ class _PlainCopy:
 
     # --- copying ---------------------------------------------------------------------------------------------
 
-    def work(self) -> None:
-        """One worker: takes batches until there are no more."""
+    def work(self, batches: Iterator[_Batch]) -> None:
+        """One worker: copies batches until there are no more."""
         lanes = Lanes(self._packs)
         buffer = bytearray(BUFFER)
         root = os.open(self._folders.filestore, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            while (batch := self._next()) is not None:
+            for batch in batches:
                 self._copy_batch(batch, root, lanes, buffer)
             lanes.close()
         except OSError as error:
-            self._failed = True
             raise filesystem_error(error, "read the filestore") from error
-        except BaseException:
-            self._failed = True
-            raise
         finally:
             os.close(root)
-
-    def _next(self) -> _Batch | None:
-        with self._lock:
-            if self._failed:
-                return None
-            try:
-                batch = next(self._batches, None)
-            except BaseException:
-                self._failed = True
-                raise
-            if batch is not None:
-                self._counter.files_total = max(self._counter.files_total, self.files + len(batch.files))
-            return batch
 
     def _copy_batch(self, batch: _Batch, root: int, lanes: Lanes, buffer: bytearray) -> None:
         try:

@@ -6,22 +6,19 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from pathlib import PurePosixPath
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.disk import sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index
 from ocore_mover.filestore.folders import ClaimFolders, filesystem_error, remove_tree
-from ocore_mover.filestore.index import Entry
+from ocore_mover.filestore.index import Entry, parse
 from ocore_mover.filestore.links import open_below
-from ocore_mover.filestore.odoo.hold import write_all
-from ocore_mover.filestore.packset import run_workers
-from ocore_mover.filestore.unpack import Restored, contents
+from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, write_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
+from ocore_mover.workers import run_workers
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
@@ -37,13 +34,13 @@ def stage_plain(
     *,
     jobs: int = 2,
 ) -> Restored:
-    """Restores into ``stage-<short>``, which is emptied first. Modes, times and symbolic links as they were; owners as the
-    live folder has it (only root could give files away). Removes the stage where it fails.
+    """Restores into ``stage-<short>``, which is removed first. Keeps modes, times and symbolic links. Owners become those of
+    the live folder; only root can set them. Removes the stage after an error.
 
-    Raises Corrupt, MoverError FilestoreNotFound, FilestoreLayoutUnsupported, NoSpace, and StoreError. Hits the failpoint
+    Raises Corrupt, StoreError, and MoverError FilestoreNotFound, FilestoreLayoutUnsupported, NoSpace. Hits the failpoint
     restore-files-added.
     """
-    require_switchable(folders)
+    folders.require_switchable()
     folders.require_filestore()
     stage = folders.stage(rollback_id)
     remove_tree(stage)
@@ -53,7 +50,7 @@ def stage_plain(
         root = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             run = _Staging(store, artifact, root, counter)
-            run_workers(jobs, run.work)
+            run_workers(jobs, run.blocks(), run.work)
             run.finish(folders)
         finally:
             os.close(root)
@@ -69,23 +66,13 @@ def stage_plain(
     return Restored(run.files, run.size)
 
 
-def require_switchable(folders: ClaimFolders) -> None:
-    """A folder can be renamed, a claim cannot."""
-    if not folders.path:
-        raise MoverError(
-            conditions.FILESTORE_LAYOUT_UNSUPPORTED,
-            "a filestore of layout Plain at the root of its claim cannot be switched by renaming: move it into a folder and set "
-            "spec.filestore.path",
-        )
-
-
 def _check_space(artifact: FilestoreArtifact, folders: ClaimFolders) -> None:
     volume = os.statvfs(folders.own)
     free = volume.f_bavail * volume.f_frsize
     if artifact.size_bytes > free:
         raise MoverError(
             conditions.NO_SPACE,
-            f"the filestore's volume has {free} bytes free; restoring the snapshot beside the live folder needs "
+            f"the filestore's volume has {free} bytes free. Restoring the snapshot beside the live folder needs "
             f"{artifact.size_bytes}. Enlarge the volume.",
         )
 
@@ -99,55 +86,36 @@ class _Staging:
         self._root = root
         self._counter = counter
         self._lock = threading.Lock()
-        self._failed = False
         self._made: set[str] = {""}
         self._later: list[Entry] = []
-        self._blocks = self._read_blocks()
         self.files = self.size = 0
 
-    def _read_blocks(self) -> Iterator[tuple[StoredObject, list[Entry]]]:
-        packs = {pack.key.rpartition("/")[2]: pack for pack in self._artifact.packs}
-        parsed = (index.parse(line) for line in index.lines(self._store.read(self._artifact.index)))
-        for name, block in groupby(parsed, key=lambda entry: entry.pack):
-            if name not in packs:
-                raise Corrupt(f"the index names the pack {name!r}, which is not in the manifest")
-            yield packs[name], [_checked(entry) for entry in block]
+    def blocks(self) -> Iterator[Block]:
+        """The snapshot's packs with their entries; keeps folders and symbolic links for :meth:`finish`."""
+        for block in blocks(self._store, self._artifact, lambda line: _checked(parse(line))):
+            self._later.extend(entry for entry in block[1] if entry.kind != "file")
+            yield block
 
-    def work(self) -> None:
-        """One worker: takes packs until there are no more."""
-        try:
-            while (block := self._next()) is not None:
-                pack, entries = block
-                files = [entry for entry in entries if entry.kind == "file"]
-                for entry, pieces in contents(self._store, pack, entries, files):
-                    self._write(entry, pieces)
-        except BaseException:
-            self._failed = True
-            raise
-
-    def _next(self) -> tuple[StoredObject, list[Entry]] | None:
-        with self._lock:
-            block = None if self._failed else next(self._blocks, None)
-            if block is not None:
-                self._later.extend(entry for entry in block[1] if entry.kind != "file")
-            return block
+    def work(self, packs: Iterator[Block]) -> None:
+        """One worker: restores packs until there are no more."""
+        for pack, known in packs:
+            files = [entry for entry in known if entry.kind == "file"]
+            for entry, pieces in contents(self._store, pack, known, files):
+                self._write(entry, pieces)
 
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> None:
-        digest = hashlib.sha256()
         with self._in_parent(entry.name) as (folder, name):
             try:
                 fd = os.open(name, _CREATE, 0o600, dir_fd=folder)
             except FileExistsError as error:
                 raise Corrupt(f"the index names {entry.name!r} twice") from error
         try:
-            for piece in pieces:
-                digest.update(piece)
-                write_all(fd, memoryview(piece))
+            digest = write_content(fd, pieces, hashlib.sha256())
             os.fchmod(fd, entry.mode & _FILE_MODE)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
-        if digest.hexdigest() != entry.digest:
+        if digest != entry.digest:
             raise Corrupt(f"{entry.name!r} in pack {entry.pack} is not what was stored: its SHA-256 differs")
         with self._lock:
             self.files += 1
@@ -156,14 +124,13 @@ class _Staging:
 
     @contextlib.contextmanager
     def _in_parent(self, path: str) -> Iterator[tuple[int, str]]:
-        """The open parent folder and the last part of the name. Folders are made as they are needed; a symbolic link in the
-        way is never followed."""
+        """The open parent folder and the last part of the name. Creates missing folders; never follows a symbolic link."""
         parent, _, name = path.rpartition("/")
         self._make_folders(parent)
         try:
             fd = open_below(self._root, parent)
         except NotADirectoryError as error:
-            raise Corrupt(f"the index places {path!r} below something that is no folder") from error
+            raise Corrupt(f"the index places {path!r} below something that is not a folder") from error
         try:
             yield fd, name
         finally:
@@ -188,7 +155,7 @@ class _Staging:
             self._made.add(path)
 
     def finish(self, folders: ClaimFolders) -> None:
-        """Folders, then links, then the folders' modes and times: from the deepest up, once nothing is made in them."""
+        """Creates empty folders and symbolic links, then sets the folders' modes and times from the deepest up."""
         if self.files != self._artifact.file_count:
             raise Corrupt(f"{self.files} of {self._artifact.file_count} files of the snapshot were restored")
         found = sorted((entry for entry in self._later if entry.kind == "folder"), key=lambda entry: entry.name)
@@ -225,7 +192,7 @@ class _Staging:
 
 
 def _checked(entry: Entry) -> Entry:
-    """Names come from the store: relative, no way out."""
+    """Raises Corrupt for a name that leads out of the folder: names come from the store."""
     parts = PurePosixPath(entry.name).parts
     if (
         not entry.name

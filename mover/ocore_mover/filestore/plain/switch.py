@@ -1,16 +1,16 @@
-"""Layout Plain: the staged folder takes the filestore's place, by two renames.
+"""Layout Plain: two renames put the staged folder in the filestore's place.
 
-The three folders' names are the journal: whatever is killed and whenever, what is there says how far a switch has come,
-and the caller says which way to go (for it is the databases' names that decide, docs/architecture.md).
+The three folders' names are the journal: after any kill they show the position of the switch. The caller chooses the
+direction, because the databases' names decide it (docs/architecture.md).
 
-=====================  ======  =====  ============================================
-filestore              stage   prev   position
-=====================  ======  =====  ============================================
-previous content       there   none   Old
-none                   there   there  Between
-restored content       none    there  New
-some                   none    none   Nothing: never staged, or cleaned up
-=====================  ======  =====  ============================================
+=====================  =======  =======  ========================================
+filestore              stage    prev     position
+=====================  =======  =======  ========================================
+previous content       exists   none     Old
+none                   exists   exists   Between
+restored content       none     exists   New
+any content            none     none     Nothing: never staged, or cleaned up
+=====================  =======  =======  ========================================
 """
 
 from pathlib import Path
@@ -25,12 +25,12 @@ Position = Literal["Old", "Between", "New", "Nothing"]
 
 
 def position(folders: ClaimFolders, rollback_id: str) -> Position:
-    """Where the switch of this rollback stands. Raises MoverError SwitchFailed where what is there fits no position."""
+    """The position of this rollback's switch. Raises MoverError SwitchFailed if the folders fit no position."""
     live, stage, previous = folders.filestore, folders.stage(rollback_id), folders.previous(rollback_id)
-    there = (live.is_dir(), stage.is_dir(), previous.is_dir())
-    if all(there) and not any(live.iterdir()):
-        there = (False, True, True)  # the kubelet makes an empty folder for a pod's subPath
-    match there:
+    exists = (live.is_dir(), stage.is_dir(), previous.is_dir())
+    if all(exists) and not any(live.iterdir()):
+        exists = (False, True, True)  # the kubelet creates an empty folder for a pod's subPath
+    match exists:
         case (True, True, False):
             return "Old"
         case (False, True, True):
@@ -41,20 +41,20 @@ def position(folders: ClaimFolders, rollback_id: str) -> Position:
             return "Nothing"
     raise MoverError(
         conditions.SWITCH_FAILED,
-        f"the folders on the claim fit no step of a switch: filestore {folders.path} {_word(there[0])}, {stage.name} {_word(there[1])}, "
-        f"{previous.name} {_word(there[2])}. Somebody moved or made one of them; put it right by hand.",
+        f"the folders on the claim fit no step of a switch: filestore {folders.path} {_state(exists[0])}, {stage.name} {_state(exists[1])}, "
+        f"{previous.name} {_state(exists[2])}. Another program moved or created one of them. Move it back by hand.",
     )
 
 
 def switch(folders: ClaimFolders, rollback_id: str) -> None:
-    """filestore → prev, stage → filestore. Idempotent: goes on from wherever a killed one stopped; done already: nothing.
+    """filestore → prev, stage → filestore. Idempotent: continues where a killed switch stopped.
 
     Raises MoverError SwitchFailed.
     """
     live, stage, previous = folders.filestore, folders.stage(rollback_id), folders.previous(rollback_id)
     found = position(folders, rollback_id)
     if found == "Nothing":
-        raise MoverError(conditions.SWITCH_FAILED, f"{stage.name} is not on the claim: the restore has to run first")
+        raise MoverError(conditions.SWITCH_FAILED, f"{stage.name} is not on the claim. Run the restore first.")
     if found == "Old":
         _rename(live, previous)
         failpoints.hit("switch-filestore-moved")
@@ -63,7 +63,7 @@ def switch(folders: ClaimFolders, rollback_id: str) -> None:
 
 
 def switch_back(folders: ClaimFolders, rollback_id: str) -> None:
-    """filestore → stage, prev → filestore. Idempotent in the same way."""
+    """filestore → stage, prev → filestore. Idempotent: continues where a killed switch stopped."""
     live, stage, previous = folders.filestore, folders.stage(rollback_id), folders.previous(rollback_id)
     found = position(folders, rollback_id)
     if found == "New":
@@ -74,34 +74,37 @@ def switch_back(folders: ClaimFolders, rollback_id: str) -> None:
 
 
 def is_switched(folders: ClaimFolders, rollback_id: str) -> bool:
-    """Whether the restored folder stands in the filestore's place. Between two renames: it does not yet."""
+    """Whether the restored folder is in the filestore's place. Between the two renames it is not."""
     return position(folders, rollback_id) == "New"
 
 
 def remove_previous(folders: ClaimFolders, rollback_id: str) -> bool:
-    """Removes ``prev-<short>``; False where there is none. Refuses between two renames: it is all there is of the filestore."""
-    if position(folders, rollback_id) == "Between":
-        raise MoverError(conditions.SWITCH_FAILED, "the switch stands between two renames: finish it first")
-    found = remove_tree(folders.previous(rollback_id))
-    folders.drop_own_if_empty()
-    return found
+    """Removes ``prev-<short>``; returns False if it does not exist.
+
+    Raises MoverError SwitchFailed between the two renames: the folder is then the only copy of the filestore.
+    """
+    return _remove(folders, folders.previous(rollback_id), rollback_id)
 
 
 def remove_stage(folders: ClaimFolders, rollback_id: str) -> bool:
-    """Removes ``stage-<short>``; False where there is none. Refuses between two renames."""
+    """Removes ``stage-<short>``; returns False if it does not exist. Raises MoverError SwitchFailed between the two renames."""
+    return _remove(folders, folders.stage(rollback_id), rollback_id)
+
+
+def _remove(folders: ClaimFolders, folder: Path, rollback_id: str) -> bool:
     if position(folders, rollback_id) == "Between":
-        raise MoverError(conditions.SWITCH_FAILED, "the switch stands between two renames: finish it first")
-    found = remove_tree(folders.stage(rollback_id))
+        raise MoverError(conditions.SWITCH_FAILED, "the switch is between its two renames. Finish it first.")
+    found = remove_tree(folder)
     folders.drop_own_if_empty()
     return found
 
 
-def _word(there: bool) -> str:
-    return "is there" if there else "is missing"
+def _state(exists: bool) -> str:
+    return "exists" if exists else "does not exist"
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Renames, durably: both parents are flushed before anything else happens."""
+    """Renames durably: flushes both parents before it returns."""
     try:
         source.rename(target)  # an empty folder is replaced, one that holds anything is an error
         for parent in {source.parent, target.parent}:

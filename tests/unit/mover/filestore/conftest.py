@@ -11,12 +11,12 @@ import pytest
 
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_crds.protocol import Step
-from ocore_mover.filestore import packs
 from ocore_mover.filestore.folders import ClaimFolders, sort_names
 from ocore_mover.filestore.odoo import restore
+from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.filestore.odoo.hold import HoldSet
-from ocore_mover.filestore.odoo.restore import Restored
+from ocore_mover.filestore.unpack import Restored
 from ocore_mover.report import Counter, Reporter
 from ocore_mover.store import S3Options, Store, open_store
 from support.mover.s3_server import BUCKET
@@ -105,7 +105,7 @@ class Site:
     def store(self, store: Store, *, attempt: str = "a1", jobs: int = 2) -> FilestoreArtifact:
         """Freezes and stores what the database names: everything."""
         with freeze(self.folders, attempt, self.names) as frozen:
-            return packs.store_odoo(store, PREFIX, frozen, counter(), jobs=jobs)
+            return store_odoo(store, PREFIX, frozen, counter(), jobs=jobs)
 
     def add_missing(
         self, store: Store, artifact: FilestoreArtifact, hold: HoldSet | None = None, *, jobs: int = 2

@@ -17,7 +17,7 @@ from ocore_crds import conditions, failpoints, naming
 from ocore_crds.manifest import ConfigArtifact, DatabaseArtifact, Identity, Manifest, StoredObject
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import packs
+from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
 
@@ -37,7 +37,7 @@ def snapshot(site: Site, store: Store, *, attempt: str = "a1", snapshot_id: str 
     """Everything but the manifest is in the store afterwards."""
     prefix = naming.attempt_prefix(ENVIRONMENT, snapshot_id, attempt)
     with freeze(site.folders, attempt, site.names) as frozen:
-        filestore = packs.store_odoo(store, prefix, frozen, counter())
+        filestore = store_odoo(store, prefix, frozen, counter())
     return Manifest(
         store_id="s",
         attempt=attempt,
@@ -288,8 +288,8 @@ import sys
 from pathlib import Path
 from ocore_mover.store import S3Options, open_store
 from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
-from ocore_mover.filestore import packs
 from ocore_mover.report import Reporter
 from ocore_crds.protocol import Step
 url, endpoint, credentials, claim, path, environment, prefix = sys.argv[1:8]
@@ -297,7 +297,7 @@ options = S3Options(endpoint=endpoint, credentials=Path(credentials)) if endpoin
 folders = ClaimFolders(Path(claim), path, environment)
 names = sort_names(p.relative_to(folders.filestore).as_posix() for p in folders.filestore.glob("*/*"))
 with freeze(folders, "a1", names.files) as frozen:
-    packs.store_odoo(open_store(url, options), prefix, frozen, Reporter().counter(Step.COPY_FILESTORE))
+    store_odoo(open_store(url, options), prefix, frozen, Reporter().counter(Step.COPY_FILESTORE))
 """
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index, packs, packset, unpack
-from ocore_mover.filestore.odoo import restore
+from ocore_mover.filestore import index, packset, unpack
+from ocore_mover.filestore.odoo import copy, restore
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
 
@@ -54,9 +54,9 @@ def test_any_filestore_comes_back(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packset, "PACK_BYTES", pack_bytes)
         patch.setattr(packset, "FRAME_BYTES", frame_bytes)
-        patch.setattr(packs, "FILES_PER_WORKER", 4)
-        patch.setattr(packs, "WHOLE", 150_000)  # larger ones are streamed
-        patch.setattr(packs, "BATCH", 3)
+        patch.setattr(copy, "FILES_PER_WORKER", 4)
+        patch.setattr(copy, "WHOLE", 150_000)  # larger ones are streamed
+        patch.setattr(copy, "BATCH", 3)
         artifact = site.store(store, jobs=jobs)
     other.add_missing(store, artifact, jobs=jobs)
     assert other.on_disk() == site.contents
@@ -81,8 +81,8 @@ def test_files_of_an_old_odoo(site: Site, other: Site, folder_store: Store) -> N
 
 
 def test_a_damaged_attachment_is_named(site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs, "READ_AGAIN_AFTER", 0)
-    monkeypatch.setattr(packs, "WHOLE", 10_000)
+    monkeypatch.setattr(copy, "READ_AGAIN_AFTER", 0)
+    monkeypatch.setattr(copy, "WHOLE", 10_000)
     site.fill(5)
     for size in (100, 50_000):  # read whole, streamed
         name = site.add(some_bytes(size, size))
@@ -108,7 +108,7 @@ def test_a_file_that_was_just_written_is_read_again(site: Site, other: Site, fol
             with (site.filestore / name).open("ab") as file:
                 file.write(site.contents[name][-1:])
 
-    timer = threading.Timer(packs.READ_AGAIN_AFTER / 2, complete)
+    timer = threading.Timer(copy.READ_AGAIN_AFTER / 2, complete)
     timer.start()
     artifact = site.store(folder_store)
     timer.join()
@@ -121,7 +121,7 @@ def test_frozen_files_survive_garbage_collection(site: Site, other: Site, folder
     with freeze(site.folders, "a1", site.names) as frozen:
         assert frozen.linked
         shutil.rmtree(site.filestore)
-        artifact = packs.store_odoo(folder_store, PREFIX, frozen, counter())
+        artifact = copy.store_odoo(folder_store, PREFIX, frozen, counter())
     other.add_missing(folder_store, artifact)
     assert other.on_disk() == site.contents
 
@@ -136,7 +136,7 @@ def test_without_hard_links_a_vanished_file_is_told(
         assert frozen.names == site.names
         site.unlink(site.names[-1])
         with pytest.raises(MoverError) as error:
-            packs.store_odoo(folder_store, PREFIX, frozen, counter())
+            copy.store_odoo(folder_store, PREFIX, frozen, counter())
     assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
     assert list(folder_store.list("")) == []
 
@@ -417,7 +417,7 @@ def test_offsets_are_those_of_the_uncompressed_tar(site: Site, folder_store: Sto
     by_pack = {
         pack.key.rpartition("/")[2]: b"".join(unpack._tar(folder_store.read(pack), pack)) for pack in artifact.packs
     }
-    entries = list(restore.odoo_entries(folder_store, artifact))
+    entries = list(unpack.entries(folder_store, artifact, index.parse_odoo))
     assert len(entries) == 50
     for entry in entries:
         data = by_pack[entry.pack][entry.offset : entry.offset + entry.size]

@@ -17,8 +17,7 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import index, packset
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry, plain_line
-from ocore_mover.filestore.odoo import restore
-from ocore_mover.filestore.plain import copy, switch
+from ocore_mover.filestore.plain import copy, restore, switch
 from ocore_mover.store import Store, open_store
 
 from .conftest import ENVIRONMENT, PREFIX, ROLLBACK, counter, some_bytes
@@ -391,7 +390,7 @@ def test_a_switch_killed_between_its_renames(
         staged.filestore.mkdir()  # the kubelet did
     assert switch.position(staged, ROLLBACK) == "Between"
     for remove in (switch.remove_previous, switch.remove_stage):
-        with pytest.raises(MoverError, match="between two renames"):
+        with pytest.raises(MoverError, match="between its two renames"):
             remove(staged, ROLLBACK)
     getattr(switch, then)(staged, ROLLBACK)
     assert live(staged) == (["old"] if then == "switch" else ["new"])

@@ -70,7 +70,7 @@ def test_a_disk_that_changes_bytes_is_found(folder: Store, monkeypatch: pytest.M
             os.pwrite(fd, b"X", 2)
 
     monkeypatch.setattr(folder_module.os, "fsync", spoil)
-    with pytest.raises(Corrupt, match="the volume is broken"):
+    with pytest.raises(Corrupt, match="The volume is broken"):
         put(folder, "object", b"right")
     monkeypatch.undo()
     assert tree(folder) == []

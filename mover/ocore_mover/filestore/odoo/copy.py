@@ -1,4 +1,4 @@
-"""Packs: the files of a filestore as tar archives, streamed into a store, with an index."""
+"""Layout Odoo: frozen files into packs, each compared with its name."""
 
 import hashlib
 import os
@@ -15,20 +15,18 @@ from ocore_mover.filestore.folders import filesystem_error
 from ocore_mover.filestore.index import odoo_line
 from ocore_mover.filestore.links import by_folder, opened
 from ocore_mover.filestore.odoo.freeze import Frozen
-from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content, run_workers
-from ocore_mover.filestore.plain.copy import store_plain
+from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
+from ocore_mover.workers import run_workers
 
-__all__ = ["store_odoo", "store_plain"]
-
-#: Files that one worker takes at a time.
+#: Files of one batch.
 BATCH = 64
-#: Files up to this size are read whole, checked, and then put into a pack.
+#: Files up to this size are read whole and checked before they go into a pack.
 WHOLE = 4 * 1024 * 1024
-#: Fewer files are not worth a second worker: it would begin two more packs.
+#: Fewest files for each worker: every worker starts two packs.
 FILES_PER_WORKER = 256
-#: Seconds before a file whose content is not what its name says is read again.
+#: Seconds before a file is read again whose SHA-1 is not its name.
 READ_AGAIN_AFTER = 0.2
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -39,14 +37,14 @@ def store_odoo(
 ) -> FilestoreArtifact:
     """Stores the frozen files below ``<prefix>filestore/``. `prefix` is naming.attempt_prefix(…).
 
-    Every file's SHA-1 is checked against its name. Raises MoverError AttachmentCorrupt (names the file),
-    FilestoreChanging (not frozen, and a file vanished: take a new database snapshot and try again; retryable) and
-    StoreError. Hits the failpoint snapshot-pack-stored. `frozen.missing` goes into the artifact's `missing`.
+    Every file's SHA-1 is compared with its name. Raises MoverError AttachmentCorrupt with the file's name, StoreError, and
+    FilestoreChanging if a file that is not frozen was deleted (retryable with a new database snapshot). Hits the failpoint
+    snapshot-pack-stored. `frozen.missing` becomes the artifact's `missing`.
     """
     workers = max(1, min(jobs, len(frozen.names) // FILES_PER_WORKER))
     with PackSet(store, prefix) as packs:
         copy = _OdooCopy(frozen, packs, counter)
-        run_workers(workers, copy.work)
+        run_workers(workers, copy.batches(), copy.work)
         index, stored = packs.finish()
     return FilestoreArtifact(
         layout="Odoo",
@@ -67,32 +65,23 @@ class _OdooCopy:
         self._packs = packs
         self._counter = counter
         self._lock = threading.Lock()
-        self._batches = self._batch()
-        self._failed = False
         self.bytes_done = 0
         counter.files_total = len(frozen.names)
 
-    def _batch(self) -> Iterator[list[str]]:
+    def batches(self) -> Iterator[list[str]]:
+        """The names in batches."""
         names = self._frozen.names
         for start in range(0, len(names), BATCH):
             yield list(names[start : start + BATCH])
 
-    def work(self) -> None:
-        """One worker: takes batches until there are no more."""
+    def work(self, batches: Iterator[list[str]]) -> None:
+        """One worker: copies batches until there are no more."""
         lanes = Lanes(self._packs)
         reader = _Reader(self._counter)
-        try:
-            with opened(self._frozen.root) as root:
-                while not self._failed:
-                    with self._lock:
-                        batch = next(self._batches, None)
-                    if batch is None:
-                        break
-                    self._copy_batch(root, batch, lanes, reader)
-            lanes.close()
-        except BaseException:
-            self._failed = True
-            raise
+        with opened(self._frozen.root) as root:
+            for batch in batches:
+                self._copy_batch(root, batch, lanes, reader)
+        lanes.close()
 
     def _copy_batch(self, root: int, names: list[str], lanes: Lanes, reader: "_Reader") -> None:
         size = 0
@@ -111,20 +100,20 @@ class _OdooCopy:
 
 
 class _Reader:
-    """Reads one file after the other; one buffer for all of them."""
+    """Reads files one by one into one buffer."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
         self._buffer = bytearray(tar.BLOCK + WHOLE + tar.BLOCK)
-        self._uncounted = 0  # counting takes a lock: not for each small file
+        self._uncounted = 0  # counting takes a lock, so small files are counted together
 
     def count(self, files: int = 0) -> None:
-        """Tells the counter what was copied since."""
+        """Reports to the counter what was copied since the last call."""
         self._counter.add(bytes_=self._uncounted, files=files)
         self._uncounted = 0
 
     def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int:
-        """Copies one file into a pack; its size."""
+        """Copies one file into a pack; returns its size."""
         try:
             fd = os.open(file, _OPEN, dir_fd=folder_fd)
         except FileNotFoundError as error:
@@ -140,12 +129,12 @@ class _Reader:
             os.close(fd)
         raise MoverError(
             conditions.ATTACHMENT_CORRUPT,
-            f"the attachment {name} is damaged in the filestore: its content is not what its name (the SHA-1) says. "
+            f"the attachment {name} is damaged in the filestore: its content does not have the SHA-1 that is its name. "
             "Restore that file from an older copy, or delete the attachment in the application.",
         )
 
     def _copy_once(self, name: str, file: str, fd: int, lanes: Lanes) -> int | None:
-        """None where the content does not match the name."""
+        """Returns None if the content does not match the name."""
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return None
@@ -174,8 +163,8 @@ class _Reader:
         return size
 
     def _stream(self, name: str, file: str, fd: int, status: os.stat_result, lanes: Lanes) -> int | None:
-        """A large file, read by pieces. Where it turns out wrong, a later member of the same name replaces it in the tar, and
-        the index never names it."""
+        """Copies a large file in pieces. If its content is wrong, the index does not name the member, and a later member of
+        the same name replaces it in the tar."""
         size = status.st_size
         pack = lanes.pack_for(tar.BLOCK + size + tar.padding(size), os.pread(fd, SAMPLE, size // 2))
         frame = pack.begin_member()
@@ -203,6 +192,6 @@ def _vanished(name: str) -> MoverError:
     return MoverError(
         conditions.FILESTORE_CHANGING,
         f"{name} vanished from the filestore while it was copied: the application's garbage collection removed it, and this "
-        "file system has no hard links to hold it. The snapshot begins again.",
+        "file system has no hard links to keep it. The snapshot starts again.",
         retryable=True,
     )
