@@ -1,36 +1,51 @@
-"""What every reconcile needs: built once in main.py, handed down."""
+"""The shared services that every reconcile uses: built once in main.py, passed down.
+
+A kind's own memory belongs to the kind (``engine/kinds.py`` creates it). What belongs to the engine is named here by a protocol, so that no kind
+imports the engine.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from ocore_operator.rollback.memory import Memories
+from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.client import Kube
+from ocore_operator.kube.events import Recorder
+from ocore_operator.kube.resources import Key
+from ocore_operator.probe_requests import ProbeRequests
+from ocore_operator.settings import Settings
 
-if TYPE_CHECKING:
-    from ocore_operator.engine.metrics import Metrics
-    from ocore_operator.engine.queue import WorkQueue
+if TYPE_CHECKING:  # they use the Context themselves
     from ocore_operator.jobs.limits import Limits
     from ocore_operator.jobs.log import Followers
-    from ocore_operator.kube.catalog import Catalog
-    from ocore_operator.kube.client import Kube
-    from ocore_operator.kube.events import Recorder
-    from ocore_operator.readiness.schedule import ProbeRequests
-    from ocore_operator.settings import Settings
+
+
+class Queue(Protocol):
+    """The part of the work queue that a reconcile uses."""
+
+    def add(self, key: Key) -> None:
+        """Reconciles the object as soon as a worker is free."""
+
+
+class Metrics(Protocol):
+    """The part of the metrics that a reconcile uses."""
+
+    def ended(self, kind: str, reason: str, seconds: float | None) -> None:
+        """Counts an operation that became terminal."""
 
 
 @dataclass(frozen=True)
 class Context:
     """The operator's parts."""
 
-    settings: "Settings"
-    kube: "Kube"
-    queue: "WorkQueue"
-    catalog: "Catalog"
+    settings: Settings
+    kube: Kube
+    queue: Queue
+    catalog: Catalog
     limits: "Limits"
     followers: "Followers"
-    events: "Recorder"
-    metrics: "Metrics"
-    probes: "ProbeRequests"
+    events: Recorder
+    metrics: Metrics
+    probes: ProbeRequests
     now: Callable[[], datetime]
-    rollbacks: Memories = field(default_factory=Memories)

@@ -1,4 +1,4 @@
-"""Puts the operator together and runs it until it is told to stop, or until a part of it ends that must not."""
+"""Builds the operator's parts and runs them until a signal comes, or until a part ends that must not."""
 
 import asyncio
 import signal
@@ -10,9 +10,10 @@ import structlog
 
 from ocore_operator import clock
 from ocore_operator.context import Context
-from ocore_operator.engine import login, logs, watches
+from ocore_operator.engine import handlers, login, logs
+from ocore_operator.engine.dispatch import Dispatch
 from ocore_operator.engine.health import HealthServer
-from ocore_operator.engine.kinds import RECONCILERS
+from ocore_operator.engine.kinds import Reconciler, reconcilers
 from ocore_operator.engine.lease import Lease
 from ocore_operator.engine.metrics import FromCatalog, Metrics
 from ocore_operator.engine.queue import WorkQueue
@@ -25,12 +26,12 @@ from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
 from ocore_operator.kube.resources import Key
 from ocore_operator.kube.transport import Transport, connect
-from ocore_operator.readiness.schedule import ProbeRequests
+from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.settings import Settings
 
-#: Seconds between two questions whether the CRDs are there.
+#: Seconds between two checks whether the CRDs are served.
 KINDS_PAUSE = 3.0
-#: Seconds that Events and logs have at shutdown.
+#: Seconds that Events have to be written at shutdown.
 FLUSH = 3.0
 
 _log = structlog.get_logger()
@@ -54,7 +55,9 @@ class Operator:
             renew=settings.lease_renew,
         )
         kube = Kube(self._transport, settings.namespaces, self._lease.guard)
-        queue = WorkQueue(workers=settings.workers, timeout=settings.reconcile_timeout)
+        queue = self._queue = WorkQueue(workers=settings.workers, timeout=settings.reconcile_timeout)
+        metrics = self._metrics = Metrics()
+        self._reconcilers = reconcilers()
         self._ctx = Context(
             settings=settings,
             kube=kube,
@@ -63,14 +66,14 @@ class Operator:
             limits=Limits(settings.max_concurrent_jobs),
             followers=Followers(kube, queue.add, clock.now),
             events=Recorder(kube),
-            metrics=Metrics(),
+            metrics=metrics,
             probes=ProbeRequests(),
             now=clock.now,
         )
-        self._resync = Resync(self._ctx)
+        self._resync = Resync(self._ctx, queue, self._reconcilers)
         self._health = HealthServer(
             port=settings.http_port,
-            registry=self._ctx.metrics.registry,
+            registry=metrics.registry,
             healthy=self._unhealthy,
             ready=self._unready,
         )
@@ -79,25 +82,25 @@ class Operator:
     def _unhealthy(self) -> str | None:
         dead = [t.get_name() for t in self._tasks if t.done()]
         if dead:
-            return f"ended: {', '.join(dead)}"
-        if self._tasks and not self._ctx.queue.alive():
-            return "a worker of the queue is dead or stuck"
+            return f"these parts of the operator ended: {', '.join(dead)}"
+        if self._tasks and not self._queue.alive():
+            return "a worker of the queue ended or is stuck"
         return None
 
     def _unready(self) -> str | None:
         if not self._lease.held():
-            return "another operator holds the lease, or it could not be renewed"
+            return "another operator holds the lease, or this one could not renew it"
         if not self._resync.synced():
-            return "not everything has been listed yet"
+            return "the first list of all objects is not complete"
         return self._unhealthy()
 
     # --- life -----------------------------------------------------------------------------------------------
     async def run(self) -> int:
-        """The exit code: 0 after a signal, 1 where a part ended that must not."""
+        """Exit code: 0 after a signal, 1 where a part ended that must not."""
         loop = asyncio.get_running_loop()
         self._on_signals(loop)
         ctx = self._ctx
-        ctx.metrics.registry.register(FromCatalog(ctx.catalog, ctx.queue, ctx.limits.waiting, self._lease.held))
+        self._metrics.registry.register(FromCatalog(ctx.catalog, self._queue, ctx.limits.waiting, self._lease.held))
         port = await self._health.start()
         _log.info("operator starts", port=port, namespaces=self._settings.namespaces or "all")
         try:
@@ -112,7 +115,7 @@ class Operator:
             loop.add_signal_handler(number, self._stop.set)
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
-        """True where the work was done before a signal came. Raises what the work raises."""
+        """True where the work ended before a signal came. Raises what the work raises."""
         task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         for each in (task, stopped):
@@ -125,11 +128,11 @@ class Operator:
 
     async def _prepare(self) -> None:
         """Waits for the CRDs, then for the Lease."""
-        for reconciler in RECONCILERS.values():
+        for reconciler in self._reconcilers.values():
             await self._served(reconciler.type.plural, self._lister(reconciler))
         await self._lease.acquire()
 
-    def _lister(self, reconciler: Any) -> Callable[[], Coroutine[Any, Any, Any]]:
+    def _lister(self, reconciler: Reconciler) -> Callable[[], Coroutine[Any, Any, Any]]:
         namespaces = self._settings.namespaces or (None,)
 
         async def first_page() -> None:
@@ -149,13 +152,13 @@ class Operator:
                 return
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> int:
-        ctx, ready, stop_kopf = self._ctx, asyncio.Event(), asyncio.Event()
+        ready, stop_kopf = asyncio.Event(), asyncio.Event()
         self._spawn("lease", self._lease.keep())
-        self._spawn("queue", ctx.queue.run(self._look))
+        self._spawn("queue", self._queue.run(self._reconcile))
         self._spawn("resync", self._resync.run())
         self._spawn("kopf", self._kopf(ready, stop_kopf))
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
-        # kopf puts handlers of its own on the signals while it starts; ours come back after that.
+        # kopf replaces the signal handlers while it starts. Ours are set again after that: decision 0005.
         restored = asyncio.create_task(self._restore_signals(ready, loop), name="signals")
         done, _ = await asyncio.wait([*self._tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
         restored.cancel()
@@ -175,18 +178,15 @@ class Operator:
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
-    async def _look(self, key: Key) -> float | None:
-        return await RECONCILERS[key.kind].reconcile(self._ctx, key)
+    async def _reconcile(self, key: Key) -> float | None:
+        return await self._reconcilers[key.kind].reconcile(self._ctx, key)
 
     async def _kopf(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
-        settings = kopf.OperatorSettings()
-        watches.configure(settings)
         namespaces = self._settings.namespaces
         await kopf.operator(
-            registry=watches.registry(self._ctx, self._login),
-            settings=settings,
+            registry=handlers.registry(Dispatch(self._ctx, self._queue, self._reconcilers), self._login),
             standalone=True,
-            # Else kopf looks for the name of the user, and a numeric user of an image has none.
+            # Otherwise kopf needs the name of the user, and a numeric user of an image has none.
             identity=self._settings.identity(),  # type: ignore[arg-type]
             clusterwide=not namespaces,
             namespaces=namespaces,
@@ -211,7 +211,7 @@ class Operator:
 
 
 async def run(settings: Settings) -> int:
-    """Connects and runs; the exit code."""
+    """Connects and runs; returns the exit code."""
     return await Operator(settings, await connect(settings.kubeconfig)).run()
 
 

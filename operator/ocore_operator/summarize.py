@@ -1,6 +1,7 @@
 """The one place that turns outcomes into conditions and phase, and that writes a status."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import structlog
@@ -26,68 +27,77 @@ TOLD_BY_LOG = (None, "Preflight", "Restore")
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """When a condition is set (RFC 3339), and the generation of the spec that it describes."""
+
+    now: str
+    generation: int
+
+    @classmethod
+    def of(cls, meta: Meta, now: datetime) -> "Stamp":
+        """For the object as it was read."""
+        return cls(clock.text(now), meta.generation)
+
+
 # --- conditions ------------------------------------------------------------------------------------------------
 
 
-def running(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
+def running(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Reconciling=True, Ready=False(reason)."""
     return _set(
         status,
-        now,
-        generation,
+        stamp,
         (c.RECONCILING, "True", reason, message),
         (c.READY, "False", reason, message),
         drop=(c.STALLED,),
     )
 
 
-def outcome(status: StatusT, end: Outcome, *, now: str, generation: int) -> StatusT:
+def outcome(status: StatusT, end: Outcome, stamp: Stamp) -> StatusT:
     """Waiting: Reconciling=True and Ready=False(reason). Stalled: Stalled=True and Ready=False. Failed: Failed=True and Stalled=True (kstatus
     knows no other word for an object that will not become ready), Ready=False, phase Failed, completedAt."""
     if isinstance(end, Failed):
         status = _set(
             status,
-            now,
-            generation,
+            stamp,
             (c.FAILED, "True", end.reason, end.message),
             (c.STALLED, "True", end.reason, end.message),
             (c.READY, "False", end.reason, end.message),
             drop=(c.RECONCILING, c.COMPLETE),
         )
-        return _ended(status, "Failed", now)
+        return _ended(status, "Failed", stamp.now)
     if isinstance(end, Stalled):
         return _set(
             status,
-            now,
-            generation,
+            stamp,
             (c.STALLED, "True", end.reason, end.message),
             (c.READY, "False", end.reason, end.message),
             drop=(c.RECONCILING,),
         )
-    return running(status, end.reason, end.message, now=now, generation=generation)
+    return running(status, end.reason, end.message, stamp)
 
 
-def complete(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
+def complete(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Complete=True and Ready=True; Reconciling, Stalled and Failed absent; phase Complete, completedAt."""
     status = _set(
         status,
-        now,
-        generation,
+        stamp,
         (c.COMPLETE, "True", reason, message),
         (c.READY, "True", reason, message),
         drop=(c.RECONCILING, c.STALLED, c.FAILED),
     )
-    return _ended(status, "Complete", now)
+    return _ended(status, "Complete", stamp.now)
 
 
-def ready(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
+def ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Ready=True; Reconciling and Stalled absent."""
-    return _set(status, now, generation, (c.READY, "True", reason, message), drop=(c.RECONCILING, c.STALLED))
+    return _set(status, stamp, (c.READY, "True", reason, message), drop=(c.RECONCILING, c.STALLED))
 
 
-def not_ready(status: StatusT, reason: str, message: str, *, now: str, generation: int) -> StatusT:
+def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Ready=False; neither Reconciling nor Stalled: it is looked at again by itself."""
-    return _set(status, now, generation, (c.READY, "False", reason, message), drop=(c.RECONCILING, c.STALLED))
+    return _set(status, stamp, (c.READY, "False", reason, message), drop=(c.RECONCILING, c.STALLED))
 
 
 def with_condition(
@@ -96,12 +106,10 @@ def with_condition(
     value: Literal["True", "False", "Unknown"],
     reason: str,
     message: str,
-    *,
-    now: str,
-    generation: int,
+    stamp: Stamp,
 ) -> StatusT:
     """One more condition, beside the ones above."""
-    return _set(status, now, generation, (type_, value, reason, message))
+    return _set(status, stamp, (type_, value, reason, message))
 
 
 def without(status: StatusT, *types: str) -> StatusT:
@@ -112,16 +120,15 @@ def without(status: StatusT, *types: str) -> StatusT:
 
 def _set(
     status: StatusT,
-    now: str,
-    generation: int,
+    stamp: Stamp,
     *values: tuple[str, Literal["True", "False", "Unknown"], str, str],
     drop: tuple[str, ...] = (),
 ) -> StatusT:
     found: tuple[Condition, ...] = status.conditions  # type: ignore[attr-defined]
     for type_, value, reason, message in values:
-        found = c.set_condition(found, type_, value, reason, message, now=now, generation=generation)
+        found = c.set_condition(found, type_, value, reason, message, now=stamp.now, generation=stamp.generation)
     kept = tuple(x for x in found if x.type not in drop)
-    return status.model_copy(update={"conditions": kept, "observed_generation": generation})
+    return status.model_copy(update={"conditions": kept, "observed_generation": stamp.generation})
 
 
 def _ended(status: StatusT, phase: str, now: str) -> StatusT:

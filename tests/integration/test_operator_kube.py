@@ -10,7 +10,7 @@ import yaml
 
 from ocore_operator.errors import AlreadyExists, ApiError, Conflict, Invalid, Unavailable
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, MANAGER_HOLD, PODS, SNAPSHOTS, Kube
+from ocore_operator.kube.client import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, MANAGER_LOCK, PODS, SNAPSHOTS, Kube
 from ocore_operator.kube.resources import Object
 from ocore_operator.kube.transport import Transport, connect
 from support.cluster.cluster import GROUP, Cluster, pod
@@ -68,7 +68,6 @@ def test_what_is_not_there_is_none(crds: Cluster, namespace: str) -> None:
         assert await kube.get(CONFIG_MAPS, namespace, "none") is None
         assert not await kube.delete(CONFIG_MAPS, namespace, "none")
         assert await kube.merge_patch(CONFIG_MAPS, namespace, "none", {}) is None
-        assert await kube.scale(DEPLOYMENTS, namespace, "none") is None
         assert not await kube.set_scale(DEPLOYMENTS, namespace, "none", 1)
         assert not await kube.annotate(PODS, namespace, "none", {"a": "b"})
         assert await kube.list(CONFIG_MAPS, "no-such-namespace") == []
@@ -114,7 +113,7 @@ def test_a_status_is_applied_whole_and_only_by_whoever_has_seen_the_last_one(crd
         held = await kube.apply_status(
             seen,
             {"operation": {"kind": "Snapshot", "name": "a", "uid": "u", "since": "2026-01-01T00:00:00Z"}},
-            MANAGER_HOLD,
+            MANAGER_LOCK,
         )
         assert held is not None
         assert held["status"]["id"] == PROJECT  # the other manager's fields stay
@@ -122,7 +121,7 @@ def test_a_status_is_applied_whole_and_only_by_whoever_has_seen_the_last_one(crd
         assert less is not None
         assert "id" not in less["status"]  # what a manager leaves out, it takes away
         assert less["status"]["operation"]["name"] == "a"
-        free = await kube.apply_status(resources.environment(less), {}, MANAGER_HOLD)
+        free = await kube.apply_status(resources.environment(less), {}, MANAGER_LOCK)
         assert free is not None
         assert "operation" not in free["status"]
 
@@ -175,12 +174,13 @@ def test_replicas_and_annotations_of_what_was_seen(crds: Cluster, namespace: str
             "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": template},
         }
         await kube.create(DEPLOYMENTS, body)
-        before = await kube.scale(DEPLOYMENTS, namespace, "scaled")
+        before = await kube.get(DEPLOYMENTS, namespace, "scaled")
         assert before is not None
-        assert (before.spec_replicas, before.selector) == (0, "app=x")
+        assert before["spec"]["replicas"] == 0
+        version = before["metadata"]["resourceVersion"]
         assert await kube.annotate(DEPLOYMENTS, namespace, "scaled", {"ocore.dev/signal": "{}"})
         with pytest.raises(Conflict):
-            await kube.set_scale(DEPLOYMENTS, namespace, "scaled", 2, resource_version=before.resource_version)
+            await kube.set_scale(DEPLOYMENTS, namespace, "scaled", 2, resource_version=version)
         assert await kube.set_scale(DEPLOYMENTS, namespace, "scaled", 0)
 
     run(crds, work)

@@ -1,35 +1,46 @@
-"""The kinds that are worked on: one row for each, read by the queue, by the resync and by the watches."""
+"""The kinds that are reconciled: one row each, for the work queue, the resync and kopf's handlers.
+
+A new kind needs a folder of its own and one row here.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ocore_operator.context import Context
 from ocore_operator.kube import client
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.readiness import environment, snapshotstore
 from ocore_operator.rollback import reconcile as rollback
+from ocore_operator.rollback.memory import Memories
 from ocore_operator.snapshot import reconcile as snapshot
 
 
 def never(_: Object) -> bool:
-    """Objects of this kind are never at their end."""
+    """For kinds that are reconciled as long as they exist."""
     return False
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """How a kind is worked on."""
+    """How a kind is reconciled."""
 
     type: client.Type
-    #: One look; answers the seconds until the next one.
+    #: Reconciles one object; returns the seconds until the next time, None: when something changes.
     reconcile: Callable[[Context, Key], Awaitable[float | None]]
-    #: Whether an object needs no look at all, by its raw JSON: the resync asks this of thousands.
-    settled: Callable[[Object], bool] = never
+    #: Whether an object needs no reconcile, by its raw JSON: a resync asks for thousands.
+    idle: Callable[[Object], bool] = never
 
 
-RECONCILERS: dict[str, Reconciler] = {
-    "SnapshotStore": Reconciler(client.STORES, snapshotstore.reconcile),
-    "Environment": Reconciler(client.ENVIRONMENTS, environment.reconcile),
-    "Snapshot": Reconciler(client.SNAPSHOTS, snapshot.reconcile, snapshot.settled),
-    "Rollback": Reconciler(client.ROLLBACKS, rollback.reconcile, rollback.settled),
-}
+Reconcilers = dict[str, Reconciler]
+
+
+def reconcilers() -> Reconcilers:
+    """By kind. Called once: what a kind remembers between two reconciles is created here."""
+    rows = (
+        Reconciler(client.STORES, snapshotstore.reconcile),
+        Reconciler(client.ENVIRONMENTS, environment.reconcile),
+        Reconciler(client.SNAPSHOTS, snapshot.reconcile, snapshot.idle),
+        Reconciler(client.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback.idle),
+    )
+    return {row.type.kind: row for row in rows}

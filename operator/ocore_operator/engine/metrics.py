@@ -1,4 +1,4 @@
-"""What /metrics shows. Gauges are computed from the catalog when they are scraped; names are documented in docs/operator.md."""
+"""The metrics of /metrics. Gauges are computed from the catalog when they are scraped; docs/operator.md lists all names."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,19 +13,19 @@ from ocore_operator import clock
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import Catalog, Entry
 
-#: Seconds; from a tiny environment to a night's work.
+#: Seconds: from the smallest environment to a whole night.
 BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
 
 
 class Metrics:
-    """The registry and what is counted as it happens."""
+    """The registry, and what is counted when it happens."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._ended = PromCounter(
             "ocore_operations",
-            "Snapshots and Rollbacks that came to their end; reason is empty where they went well.",
+            "Snapshots and Rollbacks that became terminal; reason is empty where they are Complete.",
             ("kind", "reason"),
             registry=self.registry,
         )
@@ -38,14 +38,14 @@ class Metrics:
         )
 
     def ended(self, kind: str, reason: str, seconds: float | None) -> None:
-        """An operation came to its end; `reason` empty: well. `seconds` None: it never started."""
+        """Counts an operation that became terminal. `reason` empty: Complete. `seconds` None: it never started."""
         self._ended.labels(kind, reason).inc()
         if seconds is not None:
             self._seconds.labels(kind, "Failed" if reason else "Complete").observe(seconds)
 
 
 class FromCatalog(Collector):
-    """Gauges over what is there."""
+    """Gauges over all known objects."""
 
     def __init__(
         self, catalog: Catalog, queue: WorkQueue, waiting_jobs: Callable[[], int], leader: Callable[[], bool]
@@ -83,7 +83,7 @@ class FromCatalog(Collector):
         )
         stored = GaugeMetricFamily(
             "ocore_snapshot_stored_bytes",
-            "Bytes that the Complete Snapshots of an Environment take in the store.",
+            "Bytes in the store that the Complete Snapshots of an Environment use.",
             labels=("namespace", "environment"),
         )
         newest: dict[tuple[str, str], float] = {}
@@ -133,9 +133,12 @@ class FromCatalog(Collector):
         yield GaugeMetricFamily("ocore_leader", "1 while this process holds the Lease.", value=float(self._leader()))
         statistics = self._queue.statistics
         for name, text, value in (
-            ("ocore_reconciles", "Looks at objects.", statistics.passes),
-            ("ocore_reconcile_errors", "Looks that ended with an error and are repeated.", statistics.errors),
-            ("ocore_reconcile_conflicts", "Looks that met a concurrent writer and read again.", statistics.conflicts),
-            ("ocore_worker_restarts", "Workers of the queue that died and were started again.", statistics.restarts),
+            ("ocore_reconciles", "Reconciles of objects.", statistics.reconciles),
+            ("ocore_reconcile_errors", "Reconciles that failed and are retried.", statistics.errors),
+            (
+                "ocore_reconcile_conflicts",
+                "Reconciles that met a concurrent writer and read again.",
+                statistics.conflicts,
+            ),
         ):
             yield CounterMetricFamily(name, text, value=value)

@@ -1,7 +1,7 @@
-"""The work queue: every key once, one worker at a time per key, back-off after errors, delayed looks; supervised.
+"""The work queue: every key once, one worker at a time per key, back-off after errors, delayed reconciles.
 
-kopf does not retry handlers of ``on.event``, and a timer of kopf dies for good when its patch fails (kopf#642), so retries and delays are
-ours. The semantics are client-go's: a key that is added while it is worked on is worked on again afterwards.
+kopf does not retry handlers of ``on.event``, and a timer of kopf dies for good when its patch fails (kopf#642). So retries and delays are
+ours. The semantics are client-go's: a key that is added while it is reconciled is reconciled again afterwards.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ BACKOFF_BASE = 0.5
 BACKOFF_CAP = 60.0
 #: After a write conflict the object is read again at once, but not in a tight loop.
 CONFLICT_PAUSE = 0.1
-#: Longest wait between two looks that a handler may ask for; the resync comes sooner anyway.
+#: Longest delay that a handler may ask for; the resync comes sooner.
 MAX_DELAY = 3600.0
 
 _log = structlog.get_logger()
 
-#: Looks at one object; answers the seconds until the next look, None: when something happens.
+#: Reconciles one object; returns the seconds until the next reconcile, None: when something changes.
 Handler = Callable[[Key], Awaitable[float | None]]
 
 
 def backoff(failures: int, jitter: float) -> float:
-    """Seconds of pause after so many errors in a row (from 1); `jitter` in 0…1 spreads it over the upper half."""
+    """Seconds of pause after that many errors in a row (from 1). `jitter` in 0…1 spreads it over the upper half."""
     full = min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(failures - 1, 32))
     return full * (0.5 + 0.5 * jitter)
 
@@ -40,10 +40,9 @@ def backoff(failures: int, jitter: float) -> float:
 class Statistics:
     """For /metrics."""
 
-    passes: int = 0
+    reconciles: int = 0
     errors: int = 0
     conflicts: int = 0
-    restarts: int = 0
 
 
 @dataclass
@@ -54,10 +53,10 @@ class _Worker:
 
 
 class WorkQueue:
-    """Keys to look at. All methods belong to the event loop's thread."""
+    """Keys to reconcile. All methods belong to the event loop's thread."""
 
     def __init__(self, *, workers: int, timeout: float) -> None:
-        """`timeout`: seconds after which one look is given up and counted as an error."""
+        """`timeout`: seconds after which one reconcile is cancelled and counted as an error."""
         self._timeout = timeout
         self._ready: deque[Key] = deque()
         self._low: deque[Key] = deque()
@@ -72,7 +71,7 @@ class WorkQueue:
 
     # --- adding ---------------------------------------------------------------------------------------------
     def add(self, key: Key, *, low: bool = False) -> None:
-        """Looks at the key as soon as a worker is free; `low` (resync): after everything else."""
+        """Reconciles the key as soon as a worker is free; `low` (resync): after everything else."""
         if key in self._active:
             self._again.add(key)
             return
@@ -86,7 +85,7 @@ class WorkQueue:
         self._wake.release()
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Looks at the key in so many seconds; an earlier appointment stands."""
+        """Reconciles the key in that many seconds. An earlier time that is already set stays."""
         if seconds <= 0:
             self.add(key)
             return
@@ -104,7 +103,7 @@ class WorkQueue:
         self.add(key)
 
     def scheduled(self, key: Key) -> bool:
-        """Whether the key is looked at anyway: now, soon or by appointment."""
+        """Whether the key is reconciled anyway: it is active, queued or delayed."""
         return key in self._delayed or key in self._queued or key in self._active
 
     def __len__(self) -> int:
@@ -112,28 +111,13 @@ class WorkQueue:
 
     # --- working --------------------------------------------------------------------------------------------
     async def run(self, handler: Handler) -> None:
-        """Works until cancelled. A worker that dies of anything is started again."""
+        """Works until cancelled."""
         for worker in self._workers:
             worker.task = asyncio.create_task(self._work(worker, handler), name="worker")
         try:
-            while True:
-                await asyncio.wait([w.task for w in self._workers if w.task], return_when=asyncio.FIRST_COMPLETED)
-                for worker in self._workers:
-                    if worker.task is None or worker.task.done():
-                        self._restart(worker, handler)
+            await asyncio.gather(*(w.task for w in self._workers if w.task is not None))
         finally:
             await self._stop()
-
-    def _restart(self, worker: _Worker, handler: Handler) -> None:
-        task = worker.task
-        error = None if task is None or task.cancelled() else task.exception()
-        _log.error("a worker died and is started again", exc_info=error)
-        self.statistics.restarts += 1
-        if worker.key is not None:
-            self._finish(worker.key)
-            self.add(worker.key)
-        worker.key = None
-        worker.task = asyncio.create_task(self._work(worker, handler), name="worker")
 
     async def _stop(self) -> None:
         tasks = [w.task for w in self._workers if w.task is not None]
@@ -159,14 +143,19 @@ class WorkQueue:
         timer = self._delayed.pop(key, None)
         if timer is not None:
             timer.cancel()
-        self.statistics.passes += 1
+        self.statistics.reconciles += 1
         try:
             async with asyncio.timeout(self._timeout):
                 after = await handler(key)
         except Conflict:
-            # Somebody wrote between our read and our write: no error, the next look sees it.
+            # Another writer came between our read and our write. That is no error: the next reconcile reads again.
             self.statistics.conflicts += 1
             self.add_after(key, CONFLICT_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the queue stops
+            self._failed(key, error)  # something that the handler awaited was cancelled
         except Exception as error:
             self._failed(key, error)
         else:
@@ -174,13 +163,13 @@ class WorkQueue:
             if after is not None:
                 self.add_after(key, after)
 
-    def _failed(self, key: Key, error: Exception) -> None:
+    def _failed(self, key: Key, error: BaseException) -> None:
         self.statistics.errors += 1
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
         pause = backoff(failures, random.random())  # noqa: S311 - jitter
         _log.warning(
-            "look failed and is repeated", kind=key.kind, namespace=key.namespace, name=key.name, error=repr(error),
+            "reconcile failed; retrying", kind=key.kind, namespace=key.namespace, name=key.name, error=repr(error),
             failures=failures, pause=round(pause, 1), exc_info=error if failures == 1 else None,
         )  # fmt: skip
         self.add_after(key, pause)
@@ -193,12 +182,12 @@ class WorkQueue:
 
     # --- health ---------------------------------------------------------------------------------------------
     def alive(self) -> bool:
-        """All workers live, and none is stuck beyond its timeout (which would mean a blocked event loop or a lost cancellation)."""
+        """Whether all workers run and none is stuck beyond its timeout, as with a blocked event loop or a lost cancellation."""
         limit = time.monotonic() - 2 * self._timeout
         return all(
             w.task is not None and not w.task.done() and (w.key is None or w.since > limit) for w in self._workers
         )
 
     def forget(self, key: Key) -> None:
-        """The object is gone: no back-off is kept for its name."""
+        """The object is gone: its back-off is dropped."""
         self._failures.pop(key, None)

@@ -1,7 +1,7 @@
-"""A full list of all kinds every so often: what a watch has missed, and timers that were lost, are in step again after it.
+"""A full list of all kinds at a fixed interval. It finds what a watch has missed, and objects whose timer was lost.
 
-Cheap, or it could not be done often: pages of raw JSON; what is at its end costs a look at its conditions, and what has not changed and has an
-appointment in the queue is left to that.
+It is cheap, so it can run often: it reads pages of raw JSON. An idle object costs a check of its conditions, and an object that has not changed
+and is already scheduled is skipped.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import random
 import structlog
 
 from ocore_operator.context import Context
-from ocore_operator.engine.kinds import RECONCILERS, Reconciler
+from ocore_operator.engine.kinds import Reconciler, Reconcilers
+from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.errors import ApiError
 from ocore_operator.kube.resources import Key
 
@@ -21,10 +22,12 @@ _log = structlog.get_logger()
 
 
 class Resync:
-    """The loop, and whether it has succeeded yet."""
+    """The loop, and whether it has succeeded once."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, queue: WorkQueue, reconcilers: Reconcilers) -> None:
         self._ctx = ctx
+        self._queue = queue
+        self._reconcilers = reconcilers
         self._synced = asyncio.Event()
 
     def synced(self) -> bool:
@@ -46,7 +49,7 @@ class Resync:
     async def once(self) -> None:
         """Lists all kinds in all watched namespaces. Raises ApiError after having tried all of them."""
         failure: ApiError | None = None
-        for kind, reconciler in RECONCILERS.items():
+        for kind, reconciler in self._reconcilers.items():
             for namespace in self._ctx.settings.namespaces or (None,):
                 try:
                     await self._list(kind, reconciler, namespace)
@@ -58,7 +61,7 @@ class Resync:
             raise failure
 
     async def _list(self, kind: str, reconciler: Reconciler, namespace: str | None) -> None:
-        catalog, queue = self._ctx.catalog, self._ctx.queue
+        catalog, queue = self._ctx.catalog, self._queue
         before = {e.key for e in catalog.of_kind(kind, namespace)}
         keys: set[Key] = set()
         async for page in self._ctx.kube.pages(reconciler.type, namespace):
@@ -68,10 +71,10 @@ class Resync:
                 old = catalog.get(key)
                 new = catalog.put(kind, obj)
                 changed = old is None or old.uid != new.uid or old.version < new.version
-                if reconciler.settled(obj) or (not changed and queue.scheduled(key)):
+                if reconciler.idle(obj) or (not changed and queue.scheduled(key)):
                     continue
                 queue.add(key, low=True)
             await asyncio.sleep(0)  # the event loop serves others between two pages
         for gone in before - keys:
-            # Deleted meanwhile, or created while we listed: the look itself finds out which.
+            # Deleted, or created during the list: its reconcile finds out which.
             queue.add(gone)

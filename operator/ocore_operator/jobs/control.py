@@ -110,14 +110,6 @@ async def stop(ctx: Context, seen: Observation, namespace: str, job_name: str) -
     return False
 
 
-async def stop_live(ctx: Context, seen: Observation, namespace: str, job_name: str) -> bool:
-    """As `stop`, but a Job that has ended is kept for its log; True for it as well."""
-    job = seen.jobs.get(job_name)
-    if job is not None and finished(job) is not None and not seen.live_pods(job_name):
-        return True
-    return await stop(ctx, seen, namespace, job_name)
-
-
 async def remove(ctx: Context, seen: Observation, namespace: str, job_name: str) -> None:
     """Deletes a Job that has ended, with its pods."""
     job = seen.jobs.get(job_name)

@@ -1,7 +1,7 @@
-"""What is there of our kinds, in a few hundred bytes each: fed by the watches and by the resync.
+"""All objects of our kinds, in a few hundred bytes each: fed by the watches, the resync and every reconcile.
 
-It answers questions whose answer may be a moment old: who else has this id, who waits for this environment, what /metrics shows. Whatever must be
-right (the hold, the status) is decided against the API server.
+It answers questions whose answer may be a moment old: which other object has this id, which operations wait for this environment, what /metrics
+shows. What must be right (the operation lock, a status) is decided against the API server.
 """
 
 from collections.abc import Iterator
@@ -24,16 +24,13 @@ class Entry:
     terminal: bool
     deleting: bool
     waits_for_lock: bool
-    environment: str  # of a Snapshot, and of a Rollback once it knows
+    environment: str  # of a Snapshot, and of a Rollback once it is known
     snapshot: str  # that a Rollback names
     store: str  # that an Environment names
     ready: str  # status of the condition Ready
     rollback_ready: str
-    project: str
     completed: str
     stored_bytes: int
-    pinned: bool
-    verified: str
 
     @property
     def age_order(self) -> tuple[str, str]:
@@ -42,7 +39,7 @@ class Entry:
 
 
 def entry(kind: str, obj: Object) -> Entry:
-    """What is kept of an object."""
+    """The entry of an object."""
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     by_type = {x["type"]: x for x in status.get("conditions") or ()}
 
@@ -65,11 +62,8 @@ def entry(kind: str, obj: Object) -> Entry:
         store=spec.get("storeRef", {}).get("name") or status.get("storeName") or "",
         ready=by_type.get(c.READY, {}).get("status", "Unknown"),
         rollback_ready=by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown"),
-        project=spec.get("projectId") or (status.get("source") or {}).get("projectId") or "",
         completed=status.get("completedAt") or "",
         stored_bytes=int((status.get("sizes") or {}).get("storedBytes") or 0),
-        pinned=spec.get("pin") is not None,
-        verified=by_type.get(c.VERIFIED, {}).get("status", ""),
     )
 
 
@@ -82,7 +76,7 @@ class Catalog:
 
     # --- fed ------------------------------------------------------------------------------------------------
     def put(self, kind: str, obj: Object) -> Entry:
-        """An object as an event or an answer showed it; an older one than is known changes nothing."""
+        """Takes an object from an event or an answer. An older version than the known one changes nothing."""
         new = entry(kind, obj)
         old = self._entries.get(new.key)
         if old is not None and old.uid == new.uid and old.version > new.version:
@@ -94,7 +88,7 @@ class Catalog:
         return new
 
     def remove(self, key: Key, uid: str | None = None) -> None:
-        """The object is gone; with `uid`: unless another one has its name already."""
+        """The object is gone. With `uid`: unless another object has its name already."""
         old = self._entries.get(key)
         if old is not None and uid in (None, old.uid):
             self._drop(old)
@@ -116,7 +110,7 @@ class Catalog:
         return (e for e in self._entries.values() if e.key.kind == kind and namespace in (None, e.key.namespace))
 
     def elder(self, key: Key) -> Entry | None:
-        """The other object with the same id that goes before this one, which is the duplicate then: one that has begun, else the older one."""
+        """Another object with the same id that takes precedence: one that has started, else the older one. Then this one is the duplicate."""
         mine = self._entries.get(key)
         if mine is None:
             return None
@@ -129,14 +123,14 @@ class Catalog:
         return first if first is not None and precedence(first) < precedence(mine) else None
 
     def environment_of(self, entry_: Entry) -> str:
-        """Name of the environment of a Snapshot or Rollback; empty where it is not known."""
+        """Name of the Environment of a Snapshot or Rollback; empty where it is unknown."""
         if entry_.environment or not entry_.snapshot:
             return entry_.environment
         snapshot = self._entries.get(Key("Snapshot", entry_.key.namespace, entry_.snapshot))
         return snapshot.environment if snapshot is not None else ""
 
     def operations(self, namespace: str, environment: str) -> list[Entry]:
-        """Snapshots and Rollbacks of an environment that have not come to their end, oldest first."""
+        """Snapshots and Rollbacks of an environment that are not terminal, oldest first."""
         found = [
             e
             for kind in ("Snapshot", "Rollback")

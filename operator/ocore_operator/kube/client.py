@@ -60,16 +60,6 @@ WORKLOADS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A workload's scale subresource."""
-
-    spec_replicas: int
-    status_replicas: int
-    selector: str
-    resource_version: str
-
-
-@dataclass(frozen=True)
 class LogLine:
     """One line of a pod's log with the kubelet's timestamp."""
 
@@ -116,19 +106,6 @@ class Kube:
             if not token:
                 return
             query["continue"] = token
-
-    async def scale(self, type_: Type, namespace: str, name: str) -> Scale | None:
-        """The scale subresource; None where the workload is not there."""
-        found = await self._or_none("GET", type_.path(namespace, name, "scale"))
-        if found is None:
-            return None
-        status = found.get("status", {})
-        return Scale(
-            spec_replicas=found.get("spec", {}).get("replicas", 0),
-            status_replicas=status.get("replicas", 0),
-            selector=status.get("selector", ""),
-            resource_version=found["metadata"]["resourceVersion"],
-        )
 
     async def follow_log(
         self, namespace: str, pod: str, *, since: datetime | None = None, seconds: float = 3600, follow: bool = True

@@ -1,152 +1,122 @@
-"""Environment: what is referenced is there, nobody else has its id, and a probe Job says whether a snapshot and a rollback would work."""
+"""Environment: its references exist, its id is unique, and a probe Job finds whether a snapshot and a rollback would work."""
+
+from functools import partial
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.protocol import ProbeResult
-from ocore_operator import clock, operation_lock, summarize
+from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs import build, inputs
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS
-from ocore_operator.kube.resources import Environment, Key
-from ocore_operator.readiness import probe as probejob
-from ocore_operator.readiness import schedule
-from ocore_operator.readiness.probe import Probe
-from ocore_operator.readiness.verdict import broken, found, unprobed
+from ocore_operator.kube.resources import Environment, Object
+from ocore_operator.readiness import probed
+from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind
+from ocore_operator.readiness.verdict import found, probe_failed, unprobed
+from ocore_operator.summarize import Stamp
 
-#: Reasons that say something of what the probe needs or how far it is, not of what it found: once they are mended, it is probed at once.
-BEFORE_PROBE = (
-    c.PROBING,
-    c.WAITING_FOR_JOB_SLOT,
-    c.STORE_NOT_FOUND,
-    c.STORE_NOT_READY,
-    c.CLAIM_NOT_FOUND,
-    c.CLAIM_IN_USE,
-    c.CONFIG_NOT_FOUND,
-    c.WORKLOAD_NOT_FOUND,
-    c.DUPLICATE_ID,
-)
+#: Seconds until it is checked again whether the SnapshotStore is ready; its own reconcile comes sooner.
+STORE_PAUSE = 30.0
 
 
-async def reconcile(ctx: Context, key: Key) -> float | None:
-    """One look at an Environment; seconds until the next one."""
-    obj = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
-    if obj is None:
-        ctx.catalog.remove(key)
-        ctx.probes.forget(key)
-        return None
-    ctx.catalog.put("Environment", obj)
-    environment = resources.environment(obj)
-    if environment.meta.deleted is not None:
-        return None
-    if await operation_lock.stale(ctx, environment):
-        await operation_lock.clear(ctx, environment)
-        return 0.0
-    now = clock.text(ctx.now())
-    after: float | None
-    try:
-        status, after = await _look(ctx, environment)
-    except Outcome as end:
-        status, after = unprobed(environment, end, now=now), end.after if isinstance(end, Waiting) else None
-    status = status.model_copy(update={"id": environment.id, "observed_generation": environment.meta.generation})
-    await summarize.write(ctx, environment, status)
-    if _verdict(environment.status) != _verdict(status):
-        _wake(ctx, environment)
-    return after
+class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult]):
+    """What is special about an Environment."""
+
+    resource = ENVIRONMENTS
+    before_probe = (
+        c.PROBING,
+        c.WAITING_FOR_JOB_SLOT,
+        c.STORE_NOT_FOUND,
+        c.STORE_NOT_READY,
+        c.CLAIM_NOT_FOUND,
+        c.CLAIM_IN_USE,
+        c.CONFIG_NOT_FOUND,
+        c.WORKLOAD_NOT_FOUND,
+        c.DUPLICATE_ID,
+    )
+    does = "A probe Job checks the database and the filestore."
+    result = ProbeResult
+
+    def parse(self, obj: Object) -> Environment:
+        """The Environment."""
+        return resources.environment(obj)
+
+    async def prepare(self, ctx: Context, obj: Environment) -> bool:
+        """Releases an operation lock whose holder is gone or has ended."""
+        if not await operation_lock.stale(ctx, obj):
+            return False
+        await operation_lock.clear(ctx, obj)
+        return True
+
+    async def references(self, ctx: Context, obj: Environment) -> BuildJob:
+        """The store is ready, and the claim, ConfigMap and workloads exist."""
+        job_inputs = await inputs.load(ctx, obj)
+        _need_store(ctx, job_inputs)
+
+        async def job(attempt: str) -> Object:
+            return build.probe(ctx.settings, job_inputs, attempt=attempt)
+
+        return job
+
+    def last_probe(self, status: EnvironmentStatus) -> LastProbe:
+        """From status.probe."""
+        probe = status.probe
+        return LastProbe(probe.time, probe.started_at, probe.generation) if probe is not None else LastProbe()
+
+    def wanted(self, ctx: Context, obj: Environment) -> str:
+        """Asked for directly, or by an operation that waits because a condition is not True."""
+        wanted = ctx.probes.wanted(obj.key)
+        for waiting in ctx.catalog.operations(obj.meta.namespace, obj.meta.name):
+            needs = (c.READY, c.ROLLBACK_READY) if waiting.key.kind == "Rollback" else (c.READY,)
+            if not all(c.is_true(obj.status.conditions, t) for t in needs):
+                wanted = max(wanted, waiting.created)
+        return wanted
+
+    def watched(self, status: EnvironmentStatus) -> tuple[str, ...]:
+        """A capacity that is missing in the spec does not appear by probing more often."""
+        rollback = c.find(status.conditions, c.ROLLBACK_READY)
+        if rollback is not None and rollback.reason == c.CAPACITY_UNKNOWN:
+            return (c.READY,)
+        return (c.READY, c.ROLLBACK_READY)
+
+    def found(self, ctx: Context, obj: Environment, result: ProbeResult, began: str) -> EnvironmentStatus:
+        """See verdict.py."""
+        return found(obj, result, ctx.settings.mover_majors, began=began, now=clock.text(ctx.now()))
+
+    def probe_failed(self, ctx: Context, obj: Environment, reason: str, message: str, began: str) -> EnvironmentStatus:
+        """See verdict.py."""
+        return probe_failed(obj, reason, message, began=began, now=clock.text(ctx.now()))
+
+    def unprobed(self, obj: Environment, end: Outcome, stamp: Stamp) -> EnvironmentStatus:
+        """See verdict.py."""
+        return unprobed(obj, end, stamp)
+
+    def final(self, obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
+        """With its id."""
+        return status.model_copy(update={"id": obj.id, "observed_generation": obj.meta.generation})
+
+    def wake(self, ctx: Context, obj: Environment, new: EnvironmentStatus) -> None:
+        """The operations that wait for the Environment."""
+        if _verdict(obj.status) != _verdict(new):
+            for waiting in ctx.catalog.operations(obj.meta.namespace, obj.meta.name):
+                ctx.queue.add(waiting.key)
 
 
 def _verdict(status: EnvironmentStatus) -> tuple[object, ...]:
-    """What those who wait for the Environment look at."""
-    ready, rollback = (c.find(status.conditions, t) for t in (c.READY, c.ROLLBACK_READY))
-    return ready and (ready.status, ready.reason), rollback and (rollback.status, rollback.reason), status.probe
-
-
-def _wake(ctx: Context, environment: Environment) -> None:
-    for waiting in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
-        ctx.queue.add(waiting.key)
-
-
-async def _look(ctx: Context, environment: Environment) -> tuple[EnvironmentStatus, float | None]:
-    elder = ctx.catalog.elder(environment.key)
-    if elder is not None:
-        raise Stalled(
-            c.DUPLICATE_ID,
-            f"The Environment {elder.key.namespace}/{elder.key.name} has the same id {environment.id}. Give one of them another spec.id.",
-        )
-    job_inputs = await inputs.load(ctx, environment)
-    _need_store(ctx, job_inputs)
-    probe, now = environment.status.probe, ctx.now()
-    due = schedule.due_in(
-        ctx.settings,
-        now,
-        probed=probe.time if probe is not None else None,
-        began=probe.started_at if probe is not None else None,
-        current=_current(environment),
-        wanted=_wanted(ctx, environment),
-        conditions=environment.status.conditions,
-        watched=_watched(environment),
-    )
-    if due > 0:
-        return environment.status, due
-    return await _probe(ctx, environment, job_inputs)
+    return (*probed.verdict(status.conditions, c.READY, c.ROLLBACK_READY), status.probe)
 
 
 def _need_store(ctx: Context, job_inputs: JobInputs) -> None:
+    """Raises Waiting(StoreNotReady)."""
     ready = c.find(job_inputs.store.status.conditions, c.READY)
     if ready is not None and ready.status == "True":
         return
     ctx.queue.add(job_inputs.store.key)
-    words = f"{ready.reason}: {ready.message}" if ready is not None else "it has not been probed yet."
-    raise Waiting(c.STORE_NOT_READY, f"The SnapshotStore {job_inputs.store.meta.name} is not ready: {words}", 30)
+    why = f"{ready.reason}: {ready.message}" if ready is not None else "it has not been probed yet."
+    raise Waiting(c.STORE_NOT_READY, f"SnapshotStore {job_inputs.store.meta.name} is not ready: {why}", STORE_PAUSE)
 
 
-def _current(environment: Environment) -> bool:
-    """The last probe saw the present spec, and nothing that it needs was missing since."""
-    status = environment.status
-    ready = c.find(status.conditions, c.READY)
-    if ready is None or ready.reason in BEFORE_PROBE:
-        return False
-    return status.probe is not None and status.probe.generation == environment.meta.generation
-
-
-def _watched(environment: Environment) -> tuple[str, ...]:
-    """A capacity that nobody has written down is not found by probing more often."""
-    rollback = c.find(environment.status.conditions, c.ROLLBACK_READY)
-    if rollback is not None and rollback.reason == c.CAPACITY_UNKNOWN:
-        return (c.READY,)
-    return (c.READY, c.ROLLBACK_READY)
-
-
-def _wanted(ctx: Context, environment: Environment) -> str:
-    """Since when somebody wants to know how things are: who asked, and operations that a condition which is not True holds up."""
-    wanted = ctx.probes.wanted(environment.key)
-    conditions = environment.status.conditions
-    for waiting in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
-        needs = (c.READY, c.ROLLBACK_READY) if waiting.key.kind == "Rollback" else (c.READY,)
-        if not all(c.is_true(conditions, t) for t in needs):
-            wanted = max(wanted, waiting.created)
-    return wanted
-
-
-async def _probe(
-    ctx: Context, environment: Environment, job_inputs: JobInputs
-) -> tuple[EnvironmentStatus, float | None]:
-    """A probe is due."""
-    probe = environment.status.probe
-    attempt = schedule.attempt_name(environment.meta.generation, probe.time if probe is not None else None)
-    now = clock.text(ctx.now())
-    return await probejob.look(
-        ctx,
-        Probe(
-            owner=environment,
-            status=environment.status,
-            job=build.probe(ctx.settings, job_inputs, attempt=attempt),
-            does="A probe Job looks at the database and the filestore.",
-            current=_current(environment),
-            result=ProbeResult,
-            found=lambda result, began: found(environment, result, ctx.settings.mover_majors, began=began, now=now),
-            broken=lambda reason, message, began: broken(environment, reason, message, began=began, now=now),
-        ),
-    )
+reconcile = partial(probed.reconcile, EnvironmentKind())

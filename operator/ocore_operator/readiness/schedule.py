@@ -1,4 +1,4 @@
-"""When an Environment or a SnapshotStore is probed, and who has asked for it. Pure but for the memory of who asked."""
+"""When an Environment or a SnapshotStore is probed. Pure."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,32 +7,12 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
 from ocore_operator import clock
-from ocore_operator.kube.resources import Key
 from ocore_operator.settings import Settings
 
 
-class ProbeRequests:
-    """Who wants to know how things are now. In memory: whoever waits asks again after a restart."""
-
-    def __init__(self) -> None:
-        self._asked: dict[Key, str] = {}
-
-    def ask(self, key: Key, moment: str) -> None:
-        """A probe that begins at `moment` or later is wanted. The caller puts the key into the queue."""
-        self._asked[key] = max(moment, self._asked.get(key, ""))
-
-    def wanted(self, key: Key) -> str:
-        """Since when one is wanted; empty where none is."""
-        return self._asked.get(key, "")
-
-    def forget(self, key: Key) -> None:
-        """The object is gone."""
-        self._asked.pop(key, None)
-
-
 def backoff(settings: Settings, probed: str, since: str) -> float:
-    """Seconds from the last probe to the next one of what has not been well since then: as long again as it has been so, between the bounds. The
-    pauses double without anything being counted, so a restart changes nothing."""
+    """Seconds from the last probe to the next one while a condition is not True: as long as that has already lasted, between the bounds.
+    So the pauses double without a counter, and a restart of the operator changes nothing."""
     lasted = clock.seconds_since(since, clock.parse(probed))
     return min(max(lasted, settings.probe_backoff_min), settings.probe_backoff_max)
 

@@ -1,4 +1,4 @@
-"""What a probe's result makes of an Environment's conditions. Pure."""
+"""The conditions of an Environment after a probe. Pure."""
 
 from collections.abc import Sequence
 
@@ -9,25 +9,23 @@ from ocore_crds.quantity import human
 from ocore_operator import summarize
 from ocore_operator.errors import Outcome
 from ocore_operator.kube.resources import Environment
+from ocore_operator.summarize import Stamp
 
 
-def words(findings: Sequence[Finding]) -> str:
-    """All findings for people, the first one first."""
+def message_of(findings: Sequence[Finding]) -> str:
+    """All findings as one text, in their order."""
     return "\n".join(f"{f.reason}: {f.message}" if len(findings) > 1 else f.message for f in findings)
 
 
-def unprobed(environment: Environment, end: Outcome, *, now: str) -> EnvironmentStatus:
-    """Something that a probe needs is missing."""
-    generation = environment.meta.generation
-    status = summarize.outcome(environment.status, end, now=now, generation=generation)
-    status = summarize.with_condition(
-        status, c.ROLLBACK_READY, "False", end.reason, end.message, now=now, generation=generation
-    )
+def unprobed(environment: Environment, end: Outcome, stamp: Stamp) -> EnvironmentStatus:
+    """Before a probe: something that it needs is missing."""
+    status = summarize.outcome(environment.status, end, stamp)
+    status = summarize.with_condition(status, c.ROLLBACK_READY, "False", end.reason, end.message, stamp)
     return status.model_copy(update={"phase": "NotReady"})
 
 
-def broken(environment: Environment, reason: str, message: str, *, began: str, now: str) -> EnvironmentStatus:
-    """The probe itself failed."""
+def probe_failed(environment: Environment, reason: str, message: str, *, began: str, now: str) -> EnvironmentStatus:
+    """After a probe without a result."""
     old = environment.status.probe
     update = {"time": now, "started_at": began, "generation": environment.meta.generation}
     probe = (
@@ -43,7 +41,7 @@ def broken(environment: Environment, reason: str, message: str, *, began: str, n
 def found(
     environment: Environment, result: ProbeResult, majors: Sequence[int], *, began: str, now: str
 ) -> EnvironmentStatus:
-    """The probe's findings: blocking ones keep snapshots from working, those and the others rollbacks."""
+    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, the others prevent rollbacks only."""
     blocking = list(result.blocking)
     database = result.database
     if database is not None and database.server_major and database.server_major not in majors and not blocking:
@@ -61,7 +59,7 @@ def found(
             Finding(
                 reason=c.CAPACITY_UNKNOWN,
                 message=(
-                    "Nobody has said how much the database's volume holds, and a restore into a full one stops the live database. Set "
+                    "The capacity of the database's volume is unknown, and a restore that fills it stops the live database. Set "
                     "spec.database.capacity to the volume's size, for example 50Gi."
                 ),
             )
@@ -114,27 +112,19 @@ def _conditions(
     summary: str,
     now: str,
 ) -> EnvironmentStatus:
-    generation = environment.meta.generation
+    stamp = Stamp(now, environment.meta.generation)
     if blocking:
-        status = summarize.not_ready(status, blocking[0].reason, words(blocking), now=now, generation=generation)
+        status = summarize.not_ready(status, blocking[0].reason, message_of(blocking), stamp)
     else:
-        status = summarize.ready(
-            status, c.SUCCEEDED, f"A snapshot would work: {summary}", now=now, generation=generation
-        )
-    # What keeps a snapshot from working keeps a rollback from it as well, and comes first.
+        status = summarize.ready(status, c.SUCCEEDED, f"A snapshot would work: {summary}", stamp)
+    # What prevents a snapshot prevents a rollback as well, and comes first.
     against = [*blocking, *rollback]
     if against:
         status = summarize.with_condition(
-            status, c.ROLLBACK_READY, "False", against[0].reason, words(against), now=now, generation=generation
+            status, c.ROLLBACK_READY, "False", against[0].reason, message_of(against), stamp
         )
     else:
         status = summarize.with_condition(
-            status,
-            c.ROLLBACK_READY,
-            "True",
-            c.SUCCEEDED,
-            "A rollback would work: the grants are there.",
-            now=now,
-            generation=generation,
+            status, c.ROLLBACK_READY, "True", c.SUCCEEDED, "A rollback would work: no grant is missing.", stamp
         )
     return status.model_copy(update={"phase": "NotReady" if blocking else "Ready"})

@@ -9,6 +9,7 @@ from ocore_crds.snapshot import Progress
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed
 from ocore_operator.jobs.percent import percent
+from ocore_operator.summarize import Stamp
 
 #: Stages in which a deletion does not abort a rollback: it finishes first.
 UNSTOPPABLE = ("Switch", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop", "BackDrain", "BackSwitch", "BackJob")
@@ -37,23 +38,21 @@ def summarized(
     status: RollbackStatus, *, generation: int, deleting: bool, reason: str, message: str, now: datetime
 ) -> RollbackStatus:
     """The status with the conditions of its stage. `reason`, `message`: what it waits for; empty: the stage's own message."""
-    at = clock.text(now)
+    stamp = Stamp(clock.text(now), generation)
     if status.phase == "Complete":
-        done = summarize.complete(
-            status, _complete_reason(status), _complete_message(status), now=at, generation=generation
-        )
-        return _retained(done, generation, at)
+        done = summarize.complete(status, _complete_reason(status), _complete_message(status), stamp)
+        return _retained(done, stamp)
     if status.phase == "Failed":
         end = Failed(status.failure_reason or c.INTERNAL_ERROR, status.failure_message or "")
-        return _retained(summarize.outcome(status, end, now=at, generation=generation), generation, at)
+        return _retained(summarize.outcome(status, end, stamp), stamp)
     text = message or _STAGES.get(status.stage or "", "")
     if deleting and status.stage in UNSTOPPABLE:
         text = f"The Rollback was deleted during the switch, which is finished first. {text}"
-    running = summarize.running(status, reason or c.RUNNING, text, now=at, generation=generation)
+    running = summarize.running(status, reason or c.RUNNING, text, stamp)
     return (
         running
         if status.stage in summarize.TOLD_BY_LOG
-        else running.model_copy(update={"progress": _progress(running, at)})
+        else running.model_copy(update={"progress": _progress(running, stamp.now)})
     )
 
 
@@ -68,7 +67,7 @@ def _complete_message(status: RollbackStatus) -> str:
     return f"The environment runs on snapshot {status.snapshot_name}. The database refused connections for {seconds:.1f} s."
 
 
-def _retained(status: RollbackStatus, generation: int, now: str) -> RollbackStatus:
+def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
     """The condition PreviousRetained: whether the previous database and folders are kept."""
     if status.switched_at is None or status.position == "Old":
         return status
@@ -80,14 +79,13 @@ def _retained(status: RollbackStatus, generation: int, now: str) -> RollbackStat
             "False",
             c.UNDO_WINDOW_OVER,
             f"{name} was removed.",
-            now=now,
-            generation=generation,
+            stamp,
         )
     message = f"{name} is kept until {status.undo_until}."
     if status.residue == "Unknown":
         message = f"{name} could not be removed. See the step Cleanup in status.steps."
     return summarize.with_condition(
-        status, c.PREVIOUS_RETAINED, "True", c.RETAINED, message, now=now, generation=generation
+        status, c.PREVIOUS_RETAINED, "True", c.RETAINED, message, stamp
     )
 
 

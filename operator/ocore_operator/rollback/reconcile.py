@@ -19,7 +19,7 @@ from ocore_operator.kube.client import ROLLBACKS
 from ocore_operator.kube.resources import Key, Object, Rollback
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.effects import carry_out
-from ocore_operator.rollback.memory import Memory
+from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.observe import Observed, observe
 from ocore_operator.rollback.plan import decide
 from ocore_operator.rollback.transitions import change
@@ -35,25 +35,25 @@ RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 _log = structlog.get_logger()
 
 
-def settled(obj: Object) -> bool:
+def idle(obj: Object) -> bool:
     """Whether a Rollback needs no reconcile: terminal, without remaining cleanup. Reads raw JSON: a resync asks this of thousands of objects."""
     status, meta = obj.get("status") or {}, obj["metadata"]
     terminal = status.get("stage") == "Ended" and status.get("residue") != "Pending"
     return terminal and naming.FINALIZER_ROLLBACK not in (meta.get("finalizers") or ())
 
 
-async def reconcile(ctx: Context, key: Key) -> float | None:
+async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
     """Reconciles one Rollback. Returns the seconds until it is requeued; None: not before it changes."""
     obj = await ctx.kube.get(ROLLBACKS, key.namespace, key.name)
     if obj is None:
         ctx.catalog.remove(key)
-        ctx.rollbacks.forget(key)
+        memories.forget(key)
         return None
     ctx.catalog.put("Rollback", obj)
-    if settled(obj):
+    if idle(obj):
         return None
     rollback = resources.rollback(obj)
-    memory = ctx.rollbacks.of(key, rollback.meta.uid)
+    memory = memories.of(key, rollback.meta.uid)
     now = ctx.now()
     if memory.is_idle(rollback.meta.resource_version, now):
         return (memory.idle_until - now).total_seconds() if memory.idle_until is not None else None

@@ -1,37 +1,23 @@
-"""Whether an object is deleted because everything around it is: a namespace that goes, a CRD that goes. That never erases a backup."""
-
-from enum import Enum
-
-import structlog
+"""Whether a Snapshot is deleted because its namespace or its CRD is. That never deletes a backup."""
 
 from ocore_crds import conditions as c
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden, Stalled
-from ocore_operator.kube.client import CRDS, NAMESPACES, Type
-
-_log = structlog.get_logger()
-
-
-class Letting(Enum):
-    """Why an object is let go with its data kept."""
-
-    NO = ""
-    NAMESPACE = "The namespace is being deleted"
-    CRD = "The CustomResourceDefinition is being deleted"
+from ocore_operator.kube.client import CRDS, NAMESPACES, SNAPSHOTS
+from ocore_operator.snapshot.world import Cascade
 
 
-async def letting_go(ctx: Context, namespace: str, type_: Type) -> Letting:
-    """Looks at the namespace and at the CRD. Raises Stalled where it may not: without knowing, no data is removed."""
-    there = await ctx.kube.get(NAMESPACES, "", namespace)
-    if there is None or "deletionTimestamp" in there["metadata"]:
-        return Letting.NAMESPACE
-    name = f"{type_.plural}.{type_.api_version.partition('/')[0]}"
+async def cascade_of(ctx: Context, namespace: str) -> Cascade:
+    """Reads the namespace and the CRD. Raises Stalled where it may not: without knowing, no data is deleted."""
+    found = await ctx.kube.get(NAMESPACES, "", namespace)
+    if found is None or "deletionTimestamp" in found["metadata"]:
+        return Cascade.NAMESPACE
+    name = f"{SNAPSHOTS.plural}.{SNAPSHOTS.api_version.partition('/')[0]}"
     try:
         crd = await ctx.kube.get(CRDS, "", name)
     except Forbidden as error:
-        raise Stalled(
-            c.INTERNAL_ERROR, f"The operator may not read the CustomResourceDefinition {name}: {error}"
-        ) from None
+        message = f"The operator may not read CustomResourceDefinition {name}: {error}. Grant it `get` on it."
+        raise Stalled(c.INTERNAL_ERROR, message) from None
     if crd is None or "deletionTimestamp" in crd["metadata"]:
-        return Letting.CRD
-    return Letting.NO
+        return Cascade.CRD
+    return Cascade.NO

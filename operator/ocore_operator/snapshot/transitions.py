@@ -1,4 +1,4 @@
-"""Transitions of a Snapshot's status. Pure."""
+"""Transitions of a Snapshot's status. Pure: each returns a new status."""
 
 from datetime import datetime
 
@@ -7,38 +7,24 @@ from ocore_crds.manifest import Evidence, Identity
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
 from ocore_crds.snapshot import EvidenceStatus, Progress, SnapshotSizes, SnapshotSource, SnapshotStatus, StepStatus
 from ocore_operator import clock, summarize
-from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs.inputs import JobInputs, image_tag
 from ocore_operator.jobs.log import LogState
 from ocore_operator.kube.resources import Environment, Snapshot
+from ocore_operator.summarize import Stamp
 
 
 def queued(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
-    """The first status, before anything else is looked at."""
+    """The first status, before anything else is read."""
     status = summarize.running(
-        snapshot.status,
-        c.PENDING,
-        "Waits for its turn.",
-        now=clock.text(now),
-        generation=snapshot.meta.generation,
+        snapshot.status, c.PENDING, "The Snapshot was accepted and waits to start.", Stamp.of(snapshot.meta, now)
     )
     return status.model_copy(update={"id": snapshot.id, "phase": "Pending", "queued_at": clock.text(now)})
 
 
-def waiting(snapshot: Snapshot, end: Waiting, now: datetime) -> SnapshotStatus:
-    """Something else comes first."""
-    return summarize.outcome(snapshot.status, end, now=clock.text(now), generation=snapshot.meta.generation)
-
-
 def started(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs, now: datetime) -> SnapshotStatus:
-    """It holds the environment: what it sees is frozen, and its time runs."""
-    status = summarize.running(
-        snapshot.status,
-        c.RUNNING,
-        "The snapshot begins.",
-        now=clock.text(now),
-        generation=snapshot.meta.generation,
-    )
+    """It holds the operation lock: what it sees is frozen, and the deadline is set."""
+    status = summarize.running(snapshot.status, c.RUNNING, "The snapshot has started.", Stamp.of(snapshot.meta, now))
     source = SnapshotSource(
         environment_id=environment.id,
         environment_name=environment.meta.name,
@@ -54,7 +40,7 @@ def started(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs,
             "phase": "Running",
             "started_at": clock.text(now),
             "deadline": clock.text(clock.after(now, snapshot.spec.timeout_seconds)),
-            # Attempt 0 only looks whether the store has this id already.
+            # Attempt 0 only checks whether the store already holds this id.
             "attempt": 1 if snapshot.spec.id is None else 0,
             "job_name": None,
             "source": source,
@@ -91,10 +77,8 @@ def identity(snapshot: Snapshot) -> Identity:
 def under_way(
     snapshot: Snapshot, reason: str, message: str, job: str, log: LogState | None, now: datetime
 ) -> SnapshotStatus:
-    """An attempt runs: its Job's name, and the steps that its log has told of."""
-    status = summarize.running(
-        snapshot.status, reason, message, now=clock.text(now), generation=snapshot.meta.generation
-    )
+    """Before the start or during an attempt: what it waits for, its Job's name, and the steps that its log has reported."""
+    status = summarize.running(snapshot.status, reason, message, Stamp.of(snapshot.meta, now))
     update: dict[str, object] = {"job_name": job or status.job_name}
     if log is not None and log.steps:
         update["steps"] = log.step_statuses(SNAPSHOT_STEPS)
@@ -103,17 +87,15 @@ def under_way(
 
 def next_attempt(snapshot: Snapshot, attempt: int, message: str, now: datetime) -> SnapshotStatus:
     """Another attempt begins."""
-    status = summarize.running(
-        snapshot.status, c.RUNNING, message, now=clock.text(now), generation=snapshot.meta.generation
-    )
+    status = summarize.running(snapshot.status, c.RUNNING, message, Stamp.of(snapshot.meta, now))
     return status.model_copy(update={"attempt": attempt, "job_name": None, "steps": ()})
 
 
 def completed(
     snapshot: Snapshot, result: SnapshotResult, log: LogState | None, *, clean: bool, imported: bool, now: datetime
 ) -> SnapshotStatus:
-    """The manifest is in the store: everything that it says."""
-    text, generation = clock.text(now), snapshot.meta.generation
+    """The manifest is in the store: its contents become the status."""
+    stamp = Stamp.of(snapshot.meta, now)
     status = snapshot.status.model_copy(
         update={
             "consistent_at": result.consistent_at,
@@ -128,32 +110,31 @@ def completed(
             "source": _source(result.identity) if imported and result.identity else snapshot.status.source,
             "steps": _final_steps(snapshot, log, imported),
             "residue": "None" if clean else "Pending",
-            "progress": snapshot.status.progress or _progress(result, text),
+            "progress": snapshot.status.progress or _progress(result, stamp.now),
         }
     )
     if result.read_back:
-        words = "Every byte was read back and matched."
-        status = summarize.with_condition(
-            status, c.VERIFIED, "True", c.SUCCEEDED, words, now=text, generation=generation
-        )
+        message = "Every byte was read back and matched."
+        status = summarize.with_condition(status, c.VERIFIED, "True", c.SUCCEEDED, message, stamp)
     else:
-        words = "The store has checked every artifact's SHA-256 as it was written; nobody has read it back. Set spec.verify to Full for that."
-        status = summarize.with_condition(
-            status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, words, now=text, generation=generation
+        message = (
+            "The store checked every artifact's SHA-256 as it was written. Its contents have not been read back. "
+            "Set spec.verify to Full to do that."
         )
-    how = "Found in the store and taken over." if imported else "Restorable."
-    return summarize.complete(status, c.SUCCEEDED, how, now=text, generation=generation)
+        status = summarize.with_condition(status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, message, stamp)
+    how = "Found in the store and adopted. Restorable." if imported else "Restorable."
+    return summarize.complete(status, c.SUCCEEDED, how, stamp)
 
 
 def _source(found: Identity) -> SnapshotSource:
-    """What a snapshot that lay in the store saw when it was taken, whatever the Environment is by now."""
+    """What a snapshot found in the store saw when it was taken. The Environment may have changed since."""
     return SnapshotSource(**{name: getattr(found, name) for name in SnapshotSource.model_fields})
 
 
 def failed(snapshot: Snapshot, end: Failed, *, stored: bool, now: datetime) -> SnapshotStatus:
-    """It has failed; `stored`: something of it may be in the store."""
+    """It has failed. `stored`: the store may hold parts of it."""
     text = clock.text(now)
-    status = summarize.outcome(snapshot.status, end, now=text, generation=snapshot.meta.generation)
+    status = summarize.outcome(snapshot.status, end, Stamp.of(snapshot.meta, now))
     steps = tuple(
         s.model_copy(update={"state": "Failed", "completed_at": text}) if s.state == "Running" else s
         for s in status.steps
@@ -164,30 +145,24 @@ def failed(snapshot: Snapshot, end: Failed, *, stored: bool, now: datetime) -> S
 
 def verified(snapshot: Snapshot, result: VerifyResult, now: datetime) -> SnapshotStatus:
     """Every byte was read again and matched."""
-    text, generation = clock.text(now), snapshot.meta.generation
-    words = f"{result.objects} objects, {result.bytes_read} bytes were read back and matched."
-    status = summarize.with_condition(
-        snapshot.status, c.VERIFIED, "True", c.SUCCEEDED, words, now=text, generation=generation
-    )
-    return summarize.ready(status, c.SUCCEEDED, "Restorable.", now=text, generation=generation)
+    stamp = Stamp.of(snapshot.meta, now)
+    message = f"{result.objects} objects, {result.bytes_read} bytes were read back and matched."
+    status = summarize.with_condition(snapshot.status, c.VERIFIED, "True", c.SUCCEEDED, message, stamp)
+    return summarize.ready(status, c.SUCCEEDED, "Restorable.", stamp)
 
 
 def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
-    """Stored bytes differ: nobody may restore it."""
-    text, generation = clock.text(now), snapshot.meta.generation
-    status = summarize.with_condition(
-        snapshot.status, c.VERIFIED, "False", c.CORRUPT, message, now=text, generation=generation
-    )
-    return summarize.outcome(status, Stalled(c.CORRUPT, message), now=text, generation=generation)
+    """Stored bytes differ from the manifest: it must not be restored."""
+    stamp = Stamp.of(snapshot.meta, now)
+    status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.CORRUPT, message, stamp)
+    return summarize.outcome(status, Stalled(c.CORRUPT, message), stamp)
 
 
 def unverified(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:
-    """It could not be read back, which says nothing against it."""
-    text, generation = clock.text(now), snapshot.meta.generation
-    status = summarize.with_condition(
-        snapshot.status, c.VERIFIED, "Unknown", reason, message, now=text, generation=generation
-    )
-    return status.model_copy(update={"observed_generation": generation})
+    """It has not been read back yet. The condition Verified is Unknown, with the reason."""
+    stamp = Stamp.of(snapshot.meta, now)
+    status = summarize.with_condition(snapshot.status, c.VERIFIED, "Unknown", reason, message, stamp)
+    return status.model_copy(update={"observed_generation": snapshot.meta.generation})
 
 
 def _sizes(result: SnapshotResult) -> SnapshotSizes:
@@ -215,7 +190,7 @@ def _progress(result: SnapshotResult, now: str) -> Progress:
 
 
 def _final_steps(snapshot: Snapshot, log: LogState | None, imported: bool) -> tuple[StepStatus, ...]:
-    """As its log told; a manifest that is there proves all steps before it, whatever the log has lost."""
+    """As its log reported. A manifest proves all steps before it, even where the log has lost lines."""
     steps = log.step_statuses(SNAPSHOT_STEPS) if log is not None and log.steps else snapshot.status.steps
     if imported:
         return ()
@@ -223,7 +198,7 @@ def _final_steps(snapshot: Snapshot, log: LogState | None, imported: bool) -> tu
 
 
 def full_evidence(result: SnapshotResult, log: LogState | None) -> SnapshotResult:
-    """The result with what the termination message had no room for, from the log's last line."""
+    """The result with the evidence that did not fit into the termination message, from the log's last line."""
     if result.evidence != Evidence() or log is None or log.result is None:
         return result
     payload = log.result.payload

@@ -1,17 +1,17 @@
 """Statuses as the operator writes them, by its own functions, for everything that reads them: Argo CD, Flux."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from ocore_crds.base import StatusModel
 from ocore_crds.kinds import KINDS
 from ocore_operator import summarize
 from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.summarize import Stamp
 from support.crds.rules import Object
 from support.crds.samples import SPECS, TIME
 
 GENERATION = 3
-AT: dict[str, Any] = {"now": TIME, "generation": GENERATION}
+AT = Stamp(TIME, GENERATION)
 BY_KIND = {kind.kind: kind for kind in KINDS}
 
 
@@ -41,10 +41,10 @@ def _object(kind: str, status: StatusModel | Object | None, generation: int = GE
 def samples(kind: str) -> list[Sample]:
     """Every state that the kind can be in."""
     fresh = BY_KIND[kind].status()
-    running = summarize.running(fresh, "Running", "the Job runs", **AT)
-    ready = summarize.ready(fresh, "Succeeded", "all is well", **AT)
-    stalled = summarize.outcome(fresh, Stalled("StoreNotFound", "create the store"), **AT)
-    waiting = summarize.outcome(running, Waiting("WaitingForOperation", "snapshot a runs", after=5), **AT)
+    running = summarize.running(fresh, "Running", "the Job runs", AT)
+    ready = summarize.ready(fresh, "Succeeded", "all is well", AT)
+    stalled = summarize.outcome(fresh, Stalled("StoreNotFound", "create the store"), AT)
+    waiting = summarize.outcome(running, Waiting("WaitingForOperation", "snapshot a runs", after=5), AT)
     found = [
         Sample("unseen", _object(kind, None), "Progressing", "InProgress", "Waiting for the operator"),
         Sample("created", _object(kind, {"observedGeneration": -1}), "Progressing", "InProgress"),
@@ -56,14 +56,14 @@ def samples(kind: str) -> list[Sample]:
         ),
     ]
     if kind in ("Snapshot", "Rollback"):
-        complete = summarize.complete(running, "Succeeded", "", **AT)
-        failed = summarize.outcome(running, Failed("DumpFailed", "pg_dump: disk full"), **AT)
+        complete = summarize.complete(running, "Succeeded", "", AT)
+        failed = summarize.outcome(running, Failed("DumpFailed", "pg_dump: disk full"), AT)
         return [
             *found,
             Sample("complete", _object(kind, complete), "Healthy", "Current", "Succeeded"),
             Sample("failed", _object(kind, failed), "Degraded", "Failed", "DumpFailed: pg_dump: disk full"),
         ]
-    not_ready = summarize.not_ready(fresh, "DatabaseUnreachable", "no route", **AT)
+    not_ready = summarize.not_ready(fresh, "DatabaseUnreachable", "no route", AT)
     return [
         *found,
         Sample("ready", _object(kind, ready), "Healthy", "Current", "Succeeded: all is well"),

@@ -10,6 +10,7 @@ from ocore_crds.environment import EnvironmentStatus, Operation
 from ocore_crds.snapshot import Progress, SnapshotStatus
 from ocore_operator import summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.summarize import Stamp
 from support.operator.objects import at, snapshot, started
 
 ENDS = st.sampled_from(
@@ -43,18 +44,18 @@ def test_kstatus_reads_every_state_right(ends: list[Outcome], well: bool) -> Non
     status = SnapshotStatus()
     expected = "InProgress"
     for end in ends:
-        status = summarize.outcome(status, end, now=at(0), generation=3)
+        status = summarize.outcome(status, end, Stamp(at(0), 3))
         expected = "InProgress" if isinstance(end, Waiting) else "Failed"
         assert kstatus(status, 3) == expected
     if well:
-        status = summarize.complete(status, c.SUCCEEDED, "done", now=at(1), generation=3)
+        status = summarize.complete(status, c.SUCCEEDED, "done", Stamp(at(1), 3))
         assert kstatus(status, 3) == "Current"
         assert types(status) == {"Complete": "True", "Ready": "True"}
     assert not ({"Reconciling", "Stalled"} <= set(types(status)))
 
 
 def test_a_failure_is_an_end() -> None:
-    status = summarize.outcome(SnapshotStatus(), Failed(c.NO_SPACE, "full"), now=at(5), generation=1)
+    status = summarize.outcome(SnapshotStatus(), Failed(c.NO_SPACE, "full"), Stamp(at(5), 1))
     assert status.phase == "Failed"
     assert status.completed_at == at(5)
     assert c.is_terminal(status.conditions)
@@ -62,12 +63,12 @@ def test_a_failure_is_an_end() -> None:
 
 
 def test_transition_times_move_with_the_status_only() -> None:
-    status = summarize.running(SnapshotStatus(), c.PENDING, "one", now=at(0), generation=1)
-    status = summarize.running(status, c.RUNNING, "two", now=at(9), generation=1)
+    status = summarize.running(SnapshotStatus(), c.PENDING, "one", Stamp(at(0), 1))
+    status = summarize.running(status, c.RUNNING, "two", Stamp(at(9), 1))
     ready = c.find(status.conditions, c.READY)
     assert ready is not None
     assert (ready.last_transition_time, ready.reason) == (at(0), c.RUNNING)
-    status = summarize.complete(status, c.SUCCEEDED, "", now=at(20), generation=1)
+    status = summarize.complete(status, c.SUCCEEDED, "", Stamp(at(20), 1))
     ready = c.find(status.conditions, c.READY)
     assert ready is not None
     assert ready.last_transition_time == at(20)
@@ -76,9 +77,9 @@ def test_transition_times_move_with_the_status_only() -> None:
 def test_the_end_shows_100_percent_and_nothing_before_does() -> None:
     running = SnapshotStatus(progress=Progress(step="Publish", percent=97, updated_at=at(0)))
     assert "progress" not in summarize.applied(running)
-    done = summarize.complete(running, c.SUCCEEDED, "", now=at(5), generation=1)
+    done = summarize.complete(running, c.SUCCEEDED, "", Stamp(at(5), 1))
     assert summarize.applied(done)["progress"]["percent"] == 100
-    failed = summarize.outcome(running, Failed(c.NO_SPACE, ""), now=at(5), generation=1)
+    failed = summarize.outcome(running, Failed(c.NO_SPACE, ""), Stamp(at(5), 1))
     assert summarize.applied(failed)["progress"]["percent"] == 97
 
 
@@ -89,5 +90,5 @@ def test_fields_of_other_managers_are_not_applied() -> None:
 
 def test_completed_at_is_written_once() -> None:
     obj = snapshot(status=started(completedAt=at(1)))
-    status = summarize.complete(obj.status, c.SUCCEEDED, "", now=at(50), generation=1)
+    status = summarize.complete(obj.status, c.SUCCEEDED, "", Stamp(at(50), 1))
     assert status.completed_at == at(1)

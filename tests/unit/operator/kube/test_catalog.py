@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
-from ocore_operator.snapshot.reconcile import settled
+from ocore_operator.snapshot.reconcile import idle
 from support.operator.objects import UID, at, environment_object, obj, snapshot_object
 
 
@@ -111,16 +111,16 @@ def test_the_index_of_ids_never_drifts(steps: list[tuple[int, int, bool]]) -> No
         assert (elder is None) == (name == min(same))
 
 
-def test_what_is_settled_needs_no_look() -> None:
+def test_what_is_idle_needs_no_reconcile() -> None:
     done = {"conditions": [condition("Complete")], "observedGeneration": 1, "residue": "None"}
-    assert settled(snapshot_object(status=done))
-    assert settled(snapshot_object(status={**done, "conditions": [condition("Failed")]}))
-    assert not settled(snapshot_object(status={"conditions": [condition("Reconciling")], "observedGeneration": 1}))
-    assert not settled(snapshot_object(status={**done, "residue": "Pending"}))
-    assert not settled(snapshot_object(status=done, deletionTimestamp=at(0)))
-    assert not settled(snapshot_object(status=done, generation=2))
+    assert idle(snapshot_object(status=done))
+    assert idle(snapshot_object(status={**done, "conditions": [condition("Failed")]}))
+    assert not idle(snapshot_object(status={"conditions": [condition("Reconciling")], "observedGeneration": 1}))
+    assert not idle(snapshot_object(status={**done, "residue": "Pending"}))
+    assert not idle(snapshot_object(status=done, deletionTimestamp=at(0)))
+    assert not idle(snapshot_object(status=done, generation=2))
     full = {"verify": "Full"}
-    assert not settled(snapshot_object(full, done))
+    assert not idle(snapshot_object(full, done))
     for verified in ("True", "False"):
         read = {**done, "conditions": [condition("Complete"), condition("Verified", verified)]}
-        assert settled(snapshot_object(full, read))
+        assert idle(snapshot_object(full, read))

@@ -9,8 +9,10 @@ from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
 from ocore_crds.protocol import DatabaseFacts, FilestoreFacts, Finding, ProbeResult, StoreProbeResult
 from ocore_operator.errors import Stalled
+from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import schedule, snapshotstore
-from ocore_operator.readiness.verdict import broken, found, unprobed
+from ocore_operator.readiness.verdict import found, probe_failed, unprobed
+from ocore_operator.summarize import Stamp
 from support.operator.objects import NOW, OTHER_UID, SETTINGS, UID, at, environment, moment, store
 
 RESULT = ProbeResult(
@@ -117,16 +119,16 @@ def test_a_server_without_a_mover() -> None:
 
 def test_a_probe_that_failed_keeps_what_was_known() -> None:
     known = environment(status=found(environment(), RESULT, (17,), began=at(1), now=at(3)).wire())
-    status = broken(known, c.POD_NOT_STARTED, "no image", began=at(60), now=at(90))
+    status = probe_failed(known, c.POD_NOT_STARTED, "no image", began=at(60), now=at(90))
     assert status.probe is not None
     assert (status.probe.server_major, status.probe.time) == (17, at(90))
     assert condition(status, c.READY).reason == c.POD_NOT_STARTED
-    first = broken(environment(), c.POD_NOT_STARTED, "no image", began=at(60), now=at(90))
+    first = probe_failed(environment(), c.POD_NOT_STARTED, "no image", began=at(60), now=at(90))
     assert first.probe is not None
 
 
 def test_what_a_probe_needs_is_missing() -> None:
-    status = unprobed(environment(), Stalled(c.CLAIM_NOT_FOUND, "no claim"), now=at(0))
+    status = unprobed(environment(), Stalled(c.CLAIM_NOT_FOUND, "no claim"), Stamp(at(0), 1))
     assert condition(status, c.STALLED).reason == c.CLAIM_NOT_FOUND
     assert condition(status, c.ROLLBACK_READY).status == "False"
 
@@ -136,27 +138,27 @@ def answer(store_id: str) -> StoreProbeResult:
 
 
 def test_a_store_is_known_by_its_id() -> None:
-    status = snapshotstore.found(store(), answer(UID), began=at(1), now=at(3))
+    status = snapshotstore.found(store(), answer(UID), at(1), Stamp(at(3), 1))
     assert (status.store_id, status.phase, status.last_probe_time) == (UID, "Ready", at(1))
-    again = snapshotstore.found(store(status=status.wire()), answer(UID), began=at(9), now=at(12))
+    again = snapshotstore.found(store(status=status.wire()), answer(UID), at(9), Stamp(at(12), 1))
     assert again.phase == "Ready"
 
 
 def test_another_id_under_the_same_name_is_another_store() -> None:
-    known = store(status=snapshotstore.found(store(), answer(UID), began=at(1), now=at(3)).wire())
-    status = snapshotstore.found(known, answer(OTHER_UID), began=at(9), now=at(12))
+    known = store(status=snapshotstore.found(store(), answer(UID), at(1), Stamp(at(3), 1)).wire())
+    status = snapshotstore.found(known, answer(OTHER_UID), at(9), Stamp(at(12), 1))
     assert condition(status, c.READY).reason == c.STORE_ID_CONFLICT
     assert status.store_id == UID
     assert OTHER_UID in condition(status, c.STALLED).message
 
 
 def test_a_store_that_refuses() -> None:
-    status = snapshotstore.broken(store(), c.STORE_ACCESS_DENIED, "403", began=at(1), now=at(3))
+    status = snapshotstore.probe_failed(store(), c.STORE_ACCESS_DENIED, "403", at(1), Stamp(at(3), 1))
     assert (status.phase, condition(status, c.READY).reason) == ("NotReady", c.STORE_ACCESS_DENIED)
 
 
 def test_requests_are_remembered_until_the_object_is_gone() -> None:
-    requests = schedule.ProbeRequests()
+    requests = ProbeRequests()
     key = environment().key
     requests.ask(key, at(5))
     requests.ask(key, at(1))

@@ -11,9 +11,9 @@ from ocore_crds.protocol import Failure, Payload, Result, SnapshotResult
 from ocore_operator.jobs.outcome import MAX_ATTEMPTS
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot.plan import (
-    STOP_WITHIN,
-    Decision,
+from ocore_operator.snapshot.plan_attempts import STOP_WITHIN, decide
+from ocore_operator.snapshot.world import (
+    Action,
     Finish,
     GiveUp,
     Inspect,
@@ -21,8 +21,8 @@ from ocore_operator.snapshot.plan import (
     Start,
     Stop,
     Wait,
-    decide,
 )
+from ocore_operator.snapshot.world import World as Seen
 from support.operator.objects import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started
 
 RESULT = SnapshotResult(
@@ -61,9 +61,9 @@ RUNNING: Object = {"running": {"startedAt": at(1)}}
 DIED: Object = {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": at(5)}}
 
 
-def look(
+def decided(
     snap: Snapshot, jobs: dict[str, Object | None] | None = None, *, seconds: float = 60, **options: Any
-) -> Decision:
+) -> Action:
     """`jobs`: Job name → state of its container, None where it has no pod."""
     jobs = jobs or {}
     found = [job(n, "inspect" if n.startswith("inspect") else "snapshot") for n in jobs]
@@ -72,34 +72,34 @@ def look(
         if state is not None:
             over = "terminated" in state
             pods[n] = [pod(n, state, phase="Failed" if over else "Running")]
-    return decide(snap, observation(found, pods, seconds=seconds, **options), moment(seconds))
+    return decide(Seen(snap, moment(seconds), SETTINGS, observation(found, pods, seconds=seconds, **options)))
 
 
 def test_it_begins_with_a_job() -> None:
-    assert look(snapshot(status=started())) == Start(1)
+    assert decided(snapshot(status=started())) == Start(1)
 
 
 def test_a_given_id_may_be_in_the_store_already() -> None:
     snap = snapshot({"id": UID}, started(attempt=0))
-    assert look(snap) == Inspect("0-1")
-    found = look(snap, {inspection(0, 1): said(RESULT)})
+    assert decided(snap) == Inspect("0-1")
+    found = decided(snap, {inspection(0, 1): said(RESULT)})
     assert isinstance(found, Finish)
     assert found.imported
-    assert look(snap, {inspection(0, 1): said(NOT_FOUND)}) == NextAttempt(1, None)
+    assert decided(snap, {inspection(0, 1): said(NOT_FOUND)}) == NextAttempt(1, None)
     denied = Failure(reason="StoreAccessDenied", message="403")
-    assert look(snap, {inspection(0, 1): said(denied)}) == GiveUp(denied, stored=False)
+    assert decided(snap, {inspection(0, 1): said(denied)}) == GiveUp(denied, stored=False)
 
 
 def test_the_result_ends_it() -> None:
-    decision = look(snapshot(status=started(jobName=name(1))), {name(1): said(RESULT)})
+    decision = decided(snapshot(status=started(jobName=name(1))), {name(1): said(RESULT)})
     assert decision == Finish(RESULT, clean=True, pod=f"{name(1)}-x")
-    second = look(snapshot(status=started(attempt=2, jobName=name(2))), {name(2): said(RESULT)})
+    second = decided(snapshot(status=started(attempt=2, jobName=name(2))), {name(2): said(RESULT)})
     assert isinstance(second, Finish)
     assert not second.clean
 
 
 def test_what_runs_is_waited_for() -> None:
-    decision = look(snapshot(status=started()), {name(1): RUNNING})
+    decision = decided(snapshot(status=started()), {name(1): RUNNING})
     assert isinstance(decision, Wait)
     assert decision.job == name(1)
     assert decision.pod == f"{name(1)}-x"
@@ -110,35 +110,35 @@ def test_a_lost_job_is_looked_for_in_the_store(job_name_known: str | None) -> No
     """Its TTL, or somebody, beat us: the store knows the result."""
     snap = snapshot(status=started(jobName=job_name_known))
     if job_name_known is None:
-        assert look(snap) == Start(1)  # not created yet, as far as anybody knows: the fixed name makes that safe
+        assert decided(snap) == Start(1)  # not created yet, as far as anybody knows: the fixed name makes that safe
         return
-    assert look(snap) == Inspect("1-1")
-    assert look(snap, {inspection(1, 1): said(RESULT)}) == Finish(RESULT, clean=False)
-    again = look(snap, {inspection(1, 1): said(NOT_FOUND)})
+    assert decided(snap) == Inspect("1-1")
+    assert decided(snap, {inspection(1, 1): said(RESULT)}) == Finish(RESULT, clean=False)
+    again = decided(snap, {inspection(1, 1): said(NOT_FOUND)})
     assert isinstance(again, NextAttempt)
     assert again.attempt == 2
 
 
 def test_whoever_died_silently_may_have_written_the_manifest() -> None:
     snap = snapshot(status=started(jobName=name(1)))
-    assert look(snap, {name(1): DIED}) == Inspect("1-1")
-    assert look(snap, {name(1): DIED, inspection(1, 1): said(RESULT)}) == Finish(RESULT, clean=False)
-    assert isinstance(look(snap, {name(1): DIED, inspection(1, 1): said(NOT_FOUND)}), NextAttempt)
+    assert decided(snap, {name(1): DIED}) == Inspect("1-1")
+    assert decided(snap, {name(1): DIED, inspection(1, 1): said(RESULT)}) == Finish(RESULT, clean=False)
+    assert isinstance(decided(snap, {name(1): DIED, inspection(1, 1): said(NOT_FOUND)}), NextAttempt)
 
 
 def test_another_attempts_manifest_counts() -> None:
     exists = Failure(reason="ManifestExists", message="another attempt has written it")
     snap = snapshot(status=started(attempt=2, jobName=name(2)))
-    assert look(snap, {name(2): said(exists)}) == Inspect("2-1")
+    assert decided(snap, {name(2): said(exists)}) == Inspect("2-1")
 
 
 def test_a_failure_that_mends_itself_is_tried_again_and_not_for_ever() -> None:
     failure = Failure(reason="DatabaseUnreachable", message="refused", retryable=True)
     for attempt in range(1, MAX_ATTEMPTS):
         snap = snapshot(status=started(attempt=attempt, jobName=name(attempt)))
-        assert look(snap, {name(attempt): said(failure)}) == NextAttempt(attempt + 1, failure)
+        assert decided(snap, {name(attempt): said(failure)}) == NextAttempt(attempt + 1, failure)
     last = snapshot(status=started(attempt=MAX_ATTEMPTS, jobName=name(MAX_ATTEMPTS)))
-    decision = look(last, {name(MAX_ATTEMPTS): said(failure)})
+    decision = decided(last, {name(MAX_ATTEMPTS): said(failure)})
     assert isinstance(decision, GiveUp)
     assert decision.stored
     assert decision.failure.reason == "DatabaseUnreachable"
@@ -146,12 +146,12 @@ def test_a_failure_that_mends_itself_is_tried_again_and_not_for_ever() -> None:
 
 def test_the_users_failure_is_final_at_once() -> None:
     failure = Failure(reason="NoSpace", message="a volume is full")
-    assert look(snapshot(status=started(jobName=name(1))), {name(1): said(failure)}) == GiveUp(failure, stored=True)
+    assert decided(snapshot(status=started(jobName=name(1))), {name(1): said(failure)}) == GiveUp(failure, stored=True)
 
 
 def test_a_drained_node_is_no_cancellation() -> None:
     """SIGTERM that we did not send: the mover says Cancelled, and another attempt is made."""
-    decision = look(
+    decision = decided(
         snapshot(status=started(jobName=name(1))), {name(1): said(Failure(reason="Cancelled", message="SIGTERM"))}
     )
     assert isinstance(decision, NextAttempt)
@@ -159,10 +159,10 @@ def test_a_drained_node_is_no_cancellation() -> None:
 
 def test_the_deadline_stops_the_job_and_then_ends_it() -> None:
     snap = snapshot(status=started(100, jobName=name(1)))
-    stop = look(snap, {name(1): RUNNING}, seconds=101)
+    stop = decided(snap, {name(1): RUNNING}, seconds=101)
     assert isinstance(stop, Stop)
     assert (stop.job, stop.because.reason) == (name(1), "DeadlineExceeded")
-    late = look(snap, {name(1): RUNNING}, seconds=101 + STOP_WITHIN)
+    late = decided(snap, {name(1): RUNNING}, seconds=101 + STOP_WITHIN)
     assert isinstance(late, GiveUp)
     assert late.failure.reason == "DeadlineExceeded"
 
@@ -175,7 +175,7 @@ def test_a_quota_is_named_at_the_deadline() -> None:
         "message": "exceeded quota: no-jobs",
         "lastTransitionTime": at(0),
     }
-    decision = look(snapshot(status=started(30, conditions=[refused])), seconds=25)
+    decision = decided(snapshot(status=started(30, conditions=[refused])), seconds=25)
     assert isinstance(decision, GiveUp)
     assert decision.failure.reason == "JobRefused"
     assert "exceeded quota" in decision.failure.message
@@ -185,7 +185,7 @@ def test_a_quota_is_named_at_the_deadline() -> None:
 def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it() -> None:
     waiting: Object = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     snap = snapshot(status=started(jobName=name(1)))
-    stop = look(snap, {name(1): waiting}, seconds=181)
+    stop = decided(snap, {name(1): waiting}, seconds=181)
     assert isinstance(stop, Stop)
     assert stop.because.reason == "PodNotStarted"
     remembered = {
@@ -200,9 +200,9 @@ def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it(
     stopping = job(name(1))
     stopping["metadata"]["deletionTimestamp"] = at(181)
     with_pod = {name(1): [pod(name(1), waiting, phase="Pending")]}
-    assert isinstance(decide(snap, observation([stopping], with_pod, seconds=182), moment(182)), Wait)
+    assert isinstance(decide(Seen(snap, moment(182), SETTINGS, observation([stopping], with_pod, seconds=182))), Wait)
     for left in ([stopping], []):
-        gone = decide(snap, observation(left, seconds=182), moment(182))
+        gone = decide(Seen(snap, moment(182), SETTINGS, observation(left, seconds=182)))
         assert isinstance(gone, GiveUp)
         assert gone.failure == stop.because
 
@@ -228,7 +228,7 @@ def test_it_always_ends_within_its_deadline_and_a_minute(fates: list[str], given
         assert now <= 360, "not terminal in time"
         snap = snapshot({"id": UID} if given_id else {}, status)
         pods = {n: [pod(n, s, phase="Failed" if "terminated" in s else "Running")] for n, s in world.states.items()}
-        decision = decide(snap, observation(list(world.jobs.values()), pods, seconds=now), moment(now))
+        decision = decide(Seen(snap, moment(now), SETTINGS, observation(list(world.jobs.values()), pods, seconds=now)))
         match decision:
             case Finish():
                 assert written or given_id

@@ -1,0 +1,76 @@
+"""What a watch event means: it feeds the catalog and puts keys into the work queue. And how kopf is configured for that."""
+
+import logging
+from collections.abc import Iterable
+
+import kopf
+
+from ocore_crds import naming
+from ocore_operator.context import Context
+from ocore_operator.engine.kinds import Reconcilers
+from ocore_operator.engine.queue import WorkQueue
+from ocore_operator.jobs.limits import owner_of
+from ocore_operator.jobs.outcome import finished
+from ocore_operator.kube.resources import Key, Object
+
+#: Label selector of our Jobs and pods.
+OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
+#: Seconds after which a watch is opened again, so that a connection that is dead on one side is noticed.
+SERVER_TIMEOUT = 50
+#: Seconds without any event or bookmark after which a watch is opened again.
+INACTIVITY = 60.0
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """kopf as a mere watcher: it writes nothing."""
+    settings.posting.enabled = False
+    settings.posting.level = logging.CRITICAL
+    settings.scanning.disabled = True  # main.py has waited for our kinds; CRDs and namespaces need not be watched
+    settings.peering.standalone = True  # the Lease is ours
+    settings.watching.server_timeout = SERVER_TIMEOUT
+    settings.watching.client_timeout = SERVER_TIMEOUT + 10
+    settings.watching.inactivity_timeout = INACTIVITY
+    settings.watching.connect_timeout = 5
+    settings.watching.reconnect_backoff = 1
+    settings.networking.request_timeout = 20
+    settings.networking.connect_timeout = 5
+    for resource in (("batch", "v1", "jobs"), ("", "v1", "pods")):
+        settings.watching.label_selectors[resource] = OURS
+
+
+class Dispatch:
+    """From watch events to the work queue."""
+
+    def __init__(self, ctx: Context, queue: WorkQueue, reconcilers: Reconcilers) -> None:
+        self._ctx = ctx
+        self._queue = queue
+        self._reconcilers = reconcilers
+
+    def kinds(self) -> Iterable[tuple[str, str]]:
+        """Kind and plural of all that is watched."""
+        return ((kind, row.type.plural) for kind, row in self._reconcilers.items())
+
+    def changed(self, kind: str, type_: str | None, obj: Object) -> None:
+        """An object of our kinds was created, changed or deleted. `type_` None: it was listed as a watch was opened."""
+        catalog = self._ctx.catalog
+        key = Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        if type_ == "DELETED":
+            catalog.remove(key, obj["metadata"]["uid"])
+            self._queue.forget(key)
+            self._queue.add(key)
+            return
+        old = catalog.get(key)
+        new = catalog.put(kind, obj)
+        known = old is not None and old.version >= new.version and old.uid == new.uid and type_ is not None
+        if not known and not self._reconcilers[kind].idle(obj):
+            self._queue.add(key)
+
+    def child_changed(self, obj: Object, *, deleted: bool) -> None:
+        """A Job or pod of ours changed: its owner is reconciled. Where a Job ended, also the owners that wait for a slot."""
+        try:
+            self._queue.add(owner_of(obj))
+        except KeyError:
+            return  # it carries our label, but is not ours
+        if deleted or (obj.get("kind") == "Job" and finished(obj)):
+            for waiting in self._ctx.limits.waiters():
+                self._queue.add(waiting)

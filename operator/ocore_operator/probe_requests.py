@@ -1,0 +1,22 @@
+"""Requests for a probe that must begin now or later. Shared: a Rollback asks, the Environment's reconcile reads."""
+
+from ocore_operator.kube.resources import Key
+
+
+class ProbeRequests:
+    """In memory only: an operation that still waits asks again after a restart of the operator."""
+
+    def __init__(self) -> None:
+        self._asked: dict[Key, str] = {}
+
+    def ask(self, key: Key, moment: str) -> None:
+        """Requests a probe that begins at `moment` (RFC 3339) or later. The caller puts the key into the queue."""
+        self._asked[key] = max(moment, self._asked.get(key, ""))
+
+    def wanted(self, key: Key) -> str:
+        """Since when a probe is requested (RFC 3339); empty where none is."""
+        return self._asked.get(key, "")
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self._asked.pop(key, None)

@@ -1,0 +1,230 @@
+"""Carries out what the plan of a Snapshot decides. Every action can be repeated; Conflict is raised where an object has changed since."""
+
+import structlog
+
+from ocore_crds import conditions as c
+from ocore_crds import naming
+from ocore_crds.protocol import SNAPSHOT_STEPS
+from ocore_crds.snapshot import SnapshotStatus
+from ocore_operator import clock, operation_lock, summarize
+from ocore_operator.context import Context
+from ocore_operator.errors import Failed, Stalled
+from ocore_operator.jobs import build, control, failpoints, inputs
+from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.kube import resources
+from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.reconcile_loop import Note, Requeue
+from ocore_operator.snapshot import transitions
+from ocore_operator.snapshot.world import (
+    POLL,
+    Action,
+    AddFinalizer,
+    Begin,
+    Finish,
+    GiveUp,
+    Idle,
+    Inspect,
+    LetGo,
+    NextAttempt,
+    Record,
+    Start,
+    StartDelete,
+    StartVerify,
+    Stop,
+    Wait,
+    World,
+)
+
+#: Seconds until it is checked whether a stopped Job is gone.
+STOP_PAUSE = 1.0
+
+_log = structlog.get_logger()
+
+
+async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | None:
+    """None: observe again. Raises Outcome where the action cannot be carried out now, and Conflict."""
+    snapshot = world.snapshot
+    match action:
+        case AddFinalizer():
+            finalizers = (*snapshot.meta.finalizers, naming.FINALIZER_DATA)
+            await ctx.kube.set_finalizers(snapshot.meta, SNAPSHOTS, finalizers)
+            return None
+        case Record(status=status, notes=notes):
+            return await _record(ctx, snapshot, status, notes)
+        case Idle(seconds=seconds, status=status):
+            if status is not None:
+                await summarize.write(ctx, snapshot, status)
+            return Requeue(seconds)
+        case Begin():
+            return await _begin(ctx, world)
+        case Start(attempt=attempt):
+            return await _start(ctx, snapshot, attempt)
+        case NextAttempt(attempt=attempt, because=because):
+            message = f"Attempt {attempt} begins."
+            message += f" The previous attempt failed: {because.message}" if because else ""
+            return await _record(ctx, snapshot, transitions.next_attempt(snapshot, attempt, message, ctx.now()))
+        case Inspect(attempt=inspection):
+            job = build.inspect_snapshot(ctx.settings, await _store_inputs(ctx, snapshot), snapshot, attempt=inspection)
+            await control.start(ctx, job, waiting_since=snapshot.meta.created)
+            return Requeue(POLL)
+        case Stop():
+            return await _stop(ctx, world, action)
+        case Wait():
+            return await _wait(ctx, snapshot, action)
+        case Finish():
+            return await _finish(ctx, snapshot, action)
+        case GiveUp(failure=failure, stored=stored):
+            status = transitions.failed(snapshot, Failed.of(failure), stored=stored, now=ctx.now())
+            return await _end(ctx, snapshot, status)
+        case StartDelete(attempt=attempt, attempts_only=attempts_only):
+            await _start_delete(ctx, snapshot, attempt, attempts_only=attempts_only)
+            return None
+        case StartVerify(attempt=attempt):
+            await _start_verify(ctx, snapshot, attempt)
+            return None
+        case LetGo(note=note):
+            return await _let_go(ctx, snapshot, note)
+
+
+# --- the status ------------------------------------------------------------------------------------------------
+
+
+async def _record(
+    ctx: Context, snapshot: Snapshot, status: SnapshotStatus, notes: tuple[Note, ...] = ()
+) -> Requeue | None:
+    if await summarize.write(ctx, snapshot, status) is None:
+        return Requeue()
+    for note in notes:
+        ctx.events.record(snapshot, note.type, note.reason, note.message)
+    return None
+
+
+async def _wait(ctx: Context, snapshot: Snapshot, action: Wait) -> Requeue:
+    if action.wake is not None:
+        ctx.queue.add(action.wake)
+    log = ctx.followers.ensure(snapshot.key, action.pod, SNAPSHOT_STEPS) if action.pod else None
+    status = transitions.under_way(snapshot, action.reason, action.message, action.job, log, ctx.now())
+    await summarize.write(ctx, snapshot, status)
+    return Requeue(action.seconds)
+
+
+async def _finish(ctx: Context, snapshot: Snapshot, action: Finish) -> Requeue | None:
+    await failpoints.hit(ctx, snapshot, "operator-snapshot-result-seen")
+    log = await ctx.followers.whole(snapshot.meta.namespace, action.pod) if action.pod else None
+    result = transitions.full_evidence(action.result, log)
+    status = transitions.completed(snapshot, result, log, clean=action.clean, imported=action.imported, now=ctx.now())
+    return await _end(ctx, snapshot, status)
+
+
+async def _end(ctx: Context, snapshot: Snapshot, status: SnapshotStatus) -> Requeue | None:
+    """Writes the terminal status; only then stops following the log and releases the Environment."""
+    written = await summarize.write(ctx, snapshot, status)
+    ctx.followers.forget_owner(snapshot.meta.namespace, build.job_name("snapshot", snapshot.meta.uid, ""))
+    if snapshot.status.started_at is not None:
+        await operation_lock.release(ctx, snapshot.meta.namespace, snapshot.spec.environment_ref.name, snapshot)
+    return Requeue() if written is None else None
+
+
+async def _let_go(ctx: Context, snapshot: Snapshot, note: Note | None) -> Requeue:
+    finalizers = [f for f in snapshot.meta.finalizers if f != naming.FINALIZER_DATA]
+    obj = await ctx.kube.set_finalizers(snapshot.meta, SNAPSHOTS, finalizers)
+    _log.info(
+        "finalizer removed",
+        namespace=snapshot.meta.namespace,
+        name=snapshot.meta.name,
+        message=note.message if note is not None else "no data is left",
+    )
+    if note is not None:
+        ctx.events.record(snapshot, note.type, note.reason, note.message)
+    if obj is None or not finalizers:
+        ctx.catalog.remove(snapshot.key, snapshot.meta.uid)
+    return Requeue()
+
+
+# --- the environment -------------------------------------------------------------------------------------------
+
+
+async def _begin(ctx: Context, world: World) -> Requeue | None:
+    if world.environment is None or world.inputs is None:
+        raise ValueError(f"{world.snapshot.key}: the plan begins without an Environment")
+    await operation_lock.acquire(ctx, world.environment, world.snapshot)
+    status = transitions.started(world.snapshot, world.environment, world.inputs, ctx.now())
+    return await _record(ctx, world.snapshot, status)
+
+
+async def _start(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue:
+    await failpoints.hit(ctx, snapshot, "operator-snapshot-started")
+    name = snapshot.spec.environment_ref.name
+    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, name)
+    if obj is None:
+        message = f"Environment {name} was deleted while the snapshot was running. Create it and take a new Snapshot."
+        raise Failed(c.ENVIRONMENT_NOT_FOUND, message)
+    job_inputs = await inputs.load(ctx, resources.environment(obj))
+    if job_inputs.store.meta.name != snapshot.status.store_name:
+        message = (
+            f"The store of Environment {name} was changed from {snapshot.status.store_name} to "
+            f"{job_inputs.store.meta.name} while the snapshot was running. Take a new Snapshot."
+        )
+        raise Failed(c.STORE_NOT_READY, message)
+    left = clock.seconds_since(clock.text(ctx.now()), clock.parse(snapshot.status.deadline or snapshot.meta.created))
+    frozen = transitions.identity(snapshot)
+    job = build.snapshot(ctx.settings, job_inputs, snapshot, frozen, attempt=attempt, deadline=left)
+    await control.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
+    await failpoints.hit(ctx, snapshot, "operator-snapshot-job-created")
+    created = job["metadata"]["name"]
+    status = transitions.under_way(snapshot, c.RUNNING, f"Job {created} is starting.", created, None, ctx.now())
+    await summarize.write(ctx, snapshot, status)
+    return Requeue(POLL)
+
+
+# --- Jobs ------------------------------------------------------------------------------------------------------
+
+
+async def _stop(ctx: Context, world: World, action: Stop) -> Requeue:
+    snapshot, failure = world.snapshot, action.because
+    if failure is not None:
+        status = transitions.under_way(snapshot, failure.reason, failure.message, action.job, None, ctx.now())
+        if await summarize.write(ctx, snapshot, status) is None:
+            return Requeue(STOP_PAUSE)
+    await control.stop(ctx, world.seen, snapshot.meta.namespace, action.job)
+    return Requeue(STOP_PAUSE)
+
+
+async def _start_delete(ctx: Context, snapshot: Snapshot, attempt: int, *, attempts_only: bool) -> None:
+    job = build.delete(
+        ctx.settings,
+        await _inputs_with_claim(ctx, snapshot),
+        snapshot,
+        series="left" if attempts_only else "",
+        attempt=attempt,
+        deadline=ctx.settings.cleanup_timeout,
+    )
+    await control.start(ctx, job, waiting_since=snapshot.meta.deleted or snapshot.meta.created)
+
+
+async def _start_verify(ctx: Context, snapshot: Snapshot, attempt: int) -> None:
+    job_inputs = await _store_inputs(ctx, snapshot)
+    job = build.verify(ctx.settings, job_inputs, snapshot, attempt=attempt, deadline=snapshot.spec.timeout_seconds)
+    await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
+
+
+async def _store_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:
+    """The store that the snapshot began in, whichever store the Environment names now. Raises Stalled(StoreNotFound, ClaimNotFound …)."""
+    namespace = snapshot.meta.namespace
+    store = await inputs.load_store(ctx, namespace, snapshot.status.store_name or "")
+    return await inputs.load_for_store(ctx, namespace, store, snapshot.spec.environment_ref.name)
+
+
+async def _inputs_with_claim(ctx: Context, snapshot: Snapshot) -> JobInputs:
+    """With the Environment's claim, where the Environment is unchanged: attempts that were killed left frozen folders on it."""
+    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
+    source = snapshot.status.source
+    if obj is not None and source is not None:
+        environment = resources.environment(obj)
+        if environment.id == source.environment_id and environment.spec.store_ref.name == snapshot.status.store_name:
+            try:
+                return await inputs.load(ctx, environment)
+            except Stalled as end:
+                _log.info("leftovers are deleted from the store only", name=snapshot.meta.name, reason=end.reason)
+    return await _store_inputs(ctx, snapshot)

@@ -1,0 +1,264 @@
+"""The plan of a Snapshot that is terminal or is being deleted: leftovers, reading back, deletion of its data. Pure.
+
+Every path of a deletion ends in bounded time, except for a pin, which only a person sets and removes.
+"""
+
+from ocore_crds import conditions as c
+from ocore_crds import naming
+from ocore_crds.protocol import DeleteResult, Failure, VerifyResult
+from ocore_crds.snapshot import SnapshotStatus
+from ocore_operator import clock, summarize
+from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.jobs.outcome import (
+    MAX_ATTEMPTS,
+    Absent,
+    JobFailed,
+    JobState,
+    Running,
+    Starting,
+    Succeeded,
+    finished,
+)
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.reconcile_loop import Note
+from ocore_operator.snapshot import transitions
+from ocore_operator.snapshot.world import (
+    POLL,
+    Action,
+    Cascade,
+    GiveUp,
+    Idle,
+    LetGo,
+    Record,
+    StartDelete,
+    StartVerify,
+    Stop,
+    World,
+)
+from ocore_operator.summarize import Stamp
+
+#: Seconds until a failed Job is retried: the first times, and later, so that a store that does not answer is not overloaded.
+RETRY_PAUSE = 2.0
+DELETE_PAUSE = 30.0
+#: Seconds that a running Job has to stop when its Snapshot is deleted. Its data is deleted after that in any case.
+STOP_WITHIN = 60.0
+#: Seconds between two checks whether a Job has stopped.
+STOP_PAUSE = 1.0
+#: Reasons of Reconciling while the data is being deleted: its transition time is when that began.
+REMOVING = (c.DELETING, c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT)
+
+
+def decide(world: World) -> Action:
+    """The next action. The Snapshot is terminal or is being deleted."""
+    snapshot = world.snapshot
+    if snapshot.meta.deleted is not None:
+        return _deletion(world)
+    if snapshot.status.residue == "Pending":
+        return _residue(world)
+    verified = c.find(snapshot.status.conditions, c.VERIFIED)
+    wanted = c.is_true(snapshot.status.conditions, c.COMPLETE) and snapshot.spec.verify == "Full"
+    if wanted and (verified is None or verified.status == "Unknown"):
+        return _verify(world)
+    return Idle(None, snapshot.status.model_copy(update={"observed_generation": snapshot.meta.generation}))
+
+
+# --- Jobs in a row ---------------------------------------------------------------------------------------------
+
+
+def latest(world: World, command: str, series: str = "") -> tuple[int, JobState]:
+    """Number and state of the newest Job that runs the command; 0 and Absent where there is none."""
+    start = job_name(command, world.snapshot.meta.uid, series)
+    names = world.seen.of_command(command)
+    numbers = [int(n.removeprefix(start)) for n in names if n.removeprefix(start).isdigit()]
+    newest = max(numbers, default=0)
+    return newest, world.seen.state(f"{start}{newest}") if newest else Absent()
+
+
+def _pause_left(world: World, pause: float, ended: str) -> float:
+    """Seconds of the pause that are left since a Job ended."""
+    return pause - clock.seconds_since(ended, world.now) if ended else 0.0
+
+
+def _stop(world: World, name: str) -> Action | None:
+    """Stops the Job and waits for its pods; None once nothing of it is left that can act."""
+    if name not in world.seen.jobs:
+        return Idle(STOP_PAUSE) if world.seen.live_pods(name) else None
+    return Idle(STOP_PAUSE) if world.seen.stopping(name) else Stop(name)
+
+
+def _delete_data(world: World, *, attempts_only: bool) -> StartDelete | Outcome | None:
+    """None once a delete Job has succeeded; a Waiting while one runs or until the next one."""
+    if world.refusal is not None:
+        return world.refusal
+    number, state = latest(world, "delete", "left" if attempts_only else "")
+    match state:
+        case Succeeded(payload=DeleteResult()):
+            return None
+        case Starting() | Running():
+            return Waiting(c.DELETING, "A Job deletes data from the store.", POLL)
+        case JobFailed(failure=failure, finished=ended):
+            pause = DELETE_PAUSE if number >= MAX_ATTEMPTS else RETRY_PAUSE
+            left = _pause_left(world, pause, ended)
+            if left > 0:
+                return Waiting(c.DELETING, f"Data could not be deleted from the store: {failure.message}", left)
+    return StartDelete(number + 1, attempts_only)
+
+
+# --- leftovers -------------------------------------------------------------------------------------------------
+
+
+def _residue(world: World) -> Action:
+    """Deletes the leftovers of failed attempts: everything, where the Snapshot is Failed."""
+    snapshot = world.snapshot
+    stop = _stop_attempt(world)
+    if stop is not None:
+        return stop
+    attempts_only = c.is_true(snapshot.status.conditions, c.COMPLETE)
+    step = _delete_data(world, attempts_only=attempts_only)
+    if isinstance(step, StartDelete):
+        return step
+    if step is None:
+        return Record(_with_residue(snapshot, "None"))
+    since_end = clock.seconds_since(snapshot.status.completed_at or snapshot.meta.created, world.now)
+    if since_end < world.settings.cleanup_timeout:
+        return Idle(step.after if isinstance(step, Waiting) else DELETE_PAUSE)
+    note = Note("Warning", "ResidueLeft", f"{location(snapshot)} may hold leftovers: {step.message}")
+    return Record(_with_residue(snapshot, "Unknown"), (note,))
+
+
+def _stop_attempt(world: World) -> Action | None:
+    """Stops the last attempt's Job. One that has ended is kept for its log."""
+    name = world.snapshot.status.job_name
+    if name is None:
+        return None
+    job = world.seen.jobs.get(name)
+    if job is not None and finished(job) is not None and not world.seen.live_pods(name):
+        return None
+    return _stop(world, name)
+
+
+def _with_residue(snapshot: Snapshot, residue: str) -> SnapshotStatus:
+    update = {"residue": residue, "observed_generation": snapshot.meta.generation}
+    return snapshot.status.model_copy(update=update)
+
+
+# --- reading back ----------------------------------------------------------------------------------------------
+
+
+def _verify(world: World) -> Action:
+    """spec.verify was set to Full on a Complete snapshot: a Job reads every byte."""
+    snapshot, now = world.snapshot, world.now
+    refusal = world.refusal
+    if refusal is not None:
+        status = transitions.unverified(snapshot, refusal.reason, refusal.message, now)
+        return Idle(refusal.after if isinstance(refusal, Waiting) else DELETE_PAUSE, status)
+    number, state = latest(world, "verify")
+    match state:
+        case Succeeded(payload=VerifyResult() as result):
+            return Record(transitions.verified(snapshot, result, now))
+        case Starting() | Running():
+            return Idle(POLL, transitions.unverified(snapshot, c.VERIFYING, "A Job reads every byte back.", now))
+        case JobFailed(failure=failure) if failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
+            # A manifest that is missing is as bad as bytes that changed: the snapshot cannot be restored.
+            return Record(transitions.corrupt(snapshot, failure.message, now))
+        case JobFailed(failure=failure, finished=ended):
+            # A few attempts soon, then as rarely as probes.
+            pause = RETRY_PAUSE if number < MAX_ATTEMPTS else world.settings.probe_interval
+            left = _pause_left(world, pause, ended)
+            if left > 0:
+                message = f"It could not be read back; retrying: {failure.message}"
+                return Idle(left, transitions.unverified(snapshot, failure.reason, message, now))
+    return StartVerify(number + 1)
+
+
+# --- deletion --------------------------------------------------------------------------------------------------
+
+
+def _deletion(world: World) -> Action:
+    """The finalizer's work."""
+    snapshot = world.snapshot
+    if naming.FINALIZER_DATA not in snapshot.meta.finalizers:
+        return Idle()
+    if world.cascade is not Cascade.NO:
+        return LetGo(_retained(snapshot, world.cascade.value) if _has_data(snapshot) else None)
+    if not world.terminal:
+        return _cancel(world)
+    return _remove(world)
+
+
+def _has_data(snapshot: Snapshot) -> bool:
+    """Whether the store holds data of the Snapshot, or may."""
+    return snapshot.status.manifest_key is not None or snapshot.status.residue in ("Pending", "Unknown")
+
+
+def _cancel(world: World) -> Action:
+    """It was deleted while running: its Job is stopped, then it is Failed, and what it stored is deleted as for any that failed."""
+    snapshot = world.snapshot
+    name = snapshot.status.job_name or job_name("snapshot", snapshot.meta.uid, max(snapshot.status.attempt, 1))
+    since = clock.seconds_since(snapshot.meta.deleted or snapshot.meta.created, world.now)
+    stop = _stop(world, name) if since < STOP_WITHIN else None
+    if stop is not None:
+        return stop
+    stored = snapshot.status.attempt > 1 or snapshot.status.job_name is not None or name in world.seen.jobs
+    return GiveUp(Failure(reason=c.CANCELLED, message="The Snapshot was deleted before it was complete."), stored)
+
+
+def _remove(world: World) -> Action:
+    """Deletes the data or keeps it, as spec.deletionPolicy says."""
+    snapshot = world.snapshot
+    complete = c.is_true(snapshot.status.conditions, c.COMPLETE)
+    if complete and snapshot.spec.pin is not None:
+        message = "The Snapshot is pinned and is not deleted. Remove spec.pin to continue the deletion."
+        return Idle(None, _deleting(world, Stalled(c.PINNED, message)))
+    if world.used_by:
+        message = (
+            f"Rollback {world.used_by} restores this Snapshot. The deletion continues after the Rollback has ended."
+        )
+        return Idle(POLL, _deleting(world, Waiting(c.IN_USE, message, POLL)))
+    if complete and snapshot.spec.deletion_policy == "Retain":
+        return LetGo(_retained(snapshot, "deletionPolicy Retain"))
+    if not _has_data(snapshot):
+        return LetGo()
+    step = _delete_data(world, attempts_only=False)
+    if step is None:
+        return LetGo()
+    return step if isinstance(step, StartDelete) else _blocked(world, step)
+
+
+def _blocked(world: World, end: Outcome) -> Action:
+    """Reports why the deletion waits. After cleanup_timeout the Snapshot is let go, and a Warning says what is left where."""
+    snapshot = world.snapshot
+    deleting = c.find(snapshot.status.conditions, c.RECONCILING)
+    if deleting is not None and deleting.reason in REMOVING:
+        tried = clock.seconds_since(deleting.last_transition_time, world.now)
+        if tried > world.settings.cleanup_timeout:
+            message = f"{location(snapshot)} could not be deleted: {end.message} Delete it in the store by hand."
+            return LetGo(Note("Warning", "DataLeft", message))
+    if not isinstance(end, Waiting):
+        end = Waiting(c.DELETING, f"Data cannot be deleted from the store: {end.message}", DELETE_PAUSE)
+    return Idle(end.after, _deleting(world, end))
+
+
+def _retained(snapshot: Snapshot, why: str) -> Note:
+    return Note("Normal", "DataRetained", f"{why}: {location(snapshot)} is kept.")
+
+
+def _deleting(world: World, end: Outcome) -> SnapshotStatus:
+    """Beside Complete or Failed, which stay: what the deletion waits for."""
+    stamp, status = Stamp.of(world.snapshot.meta, world.now), world.snapshot.status
+    if end.reason in (c.PINNED, c.IN_USE):
+        status = summarize.without(status, c.RECONCILING)
+        return summarize.with_condition(status, c.STALLED, "True", end.reason, end.message, stamp)
+    if not c.is_true(status.conditions, c.FAILED):
+        status = summarize.without(status, c.STALLED)
+    # Data that is being deleted must not be restored.
+    status = summarize.with_condition(status, c.READY, "False", c.DELETING, end.message, stamp)
+    return summarize.with_condition(status, c.RECONCILING, "True", end.reason, end.message, stamp)
+
+
+def location(snapshot: Snapshot) -> str:
+    """Where the Snapshot's data is, for messages."""
+    source = snapshot.status.source
+    prefix = naming.snapshot_prefix(source.environment_id, snapshot.id) if source is not None else snapshot.id
+    return f"{prefix} in SnapshotStore {snapshot.status.store_name} (id {snapshot.status.store_id})"

@@ -1,0 +1,254 @@
+"""The plan of a Snapshot that has started, until it is Complete or Failed: attempts, retries, inspections, the deadline. Pure.
+
+::
+
+    attempt n ──► Succeeded ─────────────────────────────────────────────► Finish
+              ├─► failed with a reason ──► retryable and time left ──► attempt n+1, else GiveUp
+              └─► died, lost, or ManifestExists ──► inspect ──► manifest ──► Finish
+                                                         └──► none ────► attempt n+1, else GiveUp
+    deadline ──► Stop the Job ──► GiveUp (at the latest STOP_WITHIN seconds after the deadline)
+    START_MARGIN before it, and the Job does not run ──► GiveUp
+
+Attempt 0 exists only where spec.id is set: on a rebuilt cluster the store may already hold that snapshot, so it is inspected first.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import Failure, SnapshotResult
+from ocore_operator import clock
+from ocore_operator.jobs.outcome import (
+    MAX_ATTEMPTS,
+    Absent,
+    JobFailed,
+    JobState,
+    NoResult,
+    Observation,
+    Running,
+    Starting,
+    Succeeded,
+    may_retry,
+)
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.snapshot.world import (
+    POLL,
+    Action,
+    Finish,
+    GiveUp,
+    Inspect,
+    NextAttempt,
+    Start,
+    Stop,
+    Wait,
+    World,
+)
+
+#: Seconds after the deadline in which a running Job must stop. After them the Snapshot is Failed even if the Job is still running.
+STOP_WITHIN = 45.0
+#: An attempt that has less time than this is not started.
+LEAST_TIME = 10.0
+#: Seconds before the deadline at which a Job that does not run yet is given up. The reason is known only while its pod exists, and the
+#: Job controller deletes the pod at the deadline. The program would also end at once (jobs.MARGIN).
+START_MARGIN = 5.0
+#: Reasons for which this plan stopped a Job that never ran: it is not lost, and the store holds nothing of it.
+STOPPED_FOR = (c.POD_NOT_STARTED, c.JOB_REFUSED)
+
+
+@dataclass(frozen=True)
+class _Case:
+    snapshot: Snapshot
+    seen: Observation
+    now: datetime
+
+    @property
+    def attempt(self) -> int:
+        return self.snapshot.status.attempt
+
+    @property
+    def job(self) -> str:
+        return job_name("snapshot", self.snapshot.meta.uid, self.attempt)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        deadline = self.snapshot.status.deadline
+        return clock.seconds_since(clock.text(self.now), clock.parse(deadline)) if deadline is not None else 0.0
+
+    @property
+    def stored(self) -> bool:
+        """Whether any attempt may have stored something."""
+        return self.attempt > 1 or self.snapshot.status.job_name is not None or self.job in self.seen.jobs
+
+
+def may_have_stored(world: World) -> bool:
+    """Whether any attempt may have stored something."""
+    return _Case(world.snapshot, world.seen, world.now).stored
+
+
+def decide(world: World) -> Action:
+    """The next action. status.attempt, startedAt and deadline are set."""
+    case = _Case(world.snapshot, world.seen, world.now)
+    if case.attempt == 0:
+        return _import(case)
+    stopped = _stopped_for(case)
+    if stopped is not None:
+        return _retry(case, stopped)
+    state = world.seen.state(case.job)
+    match state:
+        case Succeeded(payload=SnapshotResult() as result):
+            pod = world.seen.pods.get(case.job, ({},))[-1].get("metadata", {}).get("name", "")
+            return Finish(result, clean=case.attempt == 1, pod=pod)
+        case Absent():
+            return _absent(case)
+        case Starting() | Running():
+            return _under_way(case, state)
+        case JobFailed():
+            return _failed(case, state)
+        case NoResult(message=message):
+            return _lost(case, f"The Job left no result: {message}.")
+        case _:
+            return _lost(case, "The Job reported something other than a snapshot's result.")
+
+
+def _import(case: _Case) -> Action:
+    found = _inspection(case)
+    if isinstance(found, SnapshotResult):
+        return Finish(found, clean=False, imported=True)
+    if isinstance(found, Failure):
+        if found.reason == c.SNAPSHOT_NOT_FOUND:
+            return NextAttempt(1, None)
+        return GiveUp(found, stored=False)
+    if case.left < LEAST_TIME:
+        return GiveUp(_too_late(case), stored=False)
+    return found
+
+
+def _absent(case: _Case) -> Action:
+    if case.snapshot.status.job_name == case.job:
+        return _lost(case, "The Job was deleted before its result was read.")
+    if case.left < LEAST_TIME:
+        return GiveUp(_too_late(case), stored=case.stored)
+    return Start(case.attempt)
+
+
+def _stopped_for(case: _Case) -> Failure | None:
+    """Why this plan stopped the Job before it ran, or None. The state of what remains of the Job does not matter then."""
+    if case.snapshot.status.job_name != case.job:
+        return None
+    if case.job in case.seen.jobs and not case.seen.stopping(case.job):
+        return None
+    found = c.find(case.snapshot.status.conditions, c.RECONCILING)
+    if found is None or found.reason not in STOPPED_FOR:
+        return None
+    return Failure(reason=found.reason, message=found.message)
+
+
+def _under_way(case: _Case, state: Starting | Running) -> Action:
+    if isinstance(state, Starting):
+        return _starting(case, state)
+    if case.left <= 0:
+        if case.left < -STOP_WITHIN:
+            return GiveUp(_too_late(case), stored=True)
+        if case.job in case.seen.jobs and not case.seen.stopping(case.job):
+            return Stop(case.job, _too_late(case))
+        return Wait(c.DEADLINE_EXCEEDED, "The deadline has passed. The Job is being stopped.", 1.0, job=case.job)
+    soon = max(min(POLL, case.left), 0.5)
+    return Wait(c.RUNNING, f"Attempt {case.attempt} runs in Job {case.job}.", soon, pod=state.pod, job=case.job)
+
+
+def _starting(case: _Case, state: Starting) -> Action:
+    left = case.left - START_MARGIN
+    if left <= 0:
+        # If its pod starts after all, it is stopped and what it stored is deleted, before `residue` is None.
+        return GiveUp(_too_late(case, state), stored=True)
+    message = f"Job {case.job} is starting: {state.message} ({state.reason})."
+    return Wait(c.RUNNING, message, max(min(POLL, left), 0.5), job=case.job)
+
+
+def _failed(case: _Case, state: JobFailed) -> Action:
+    failure = state.failure
+    if failure.reason == c.MANIFEST_EXISTS:
+        return _inspect_for_manifest(case, failure)
+    if failure.reason == c.CANCELLED:
+        # Not by this operator, which cancels by deletion: a node was drained, or a person deleted the pod.
+        failure = Failure(reason=c.JOB_FAILED, message=f"The Job's pod was stopped. {failure.message}", retryable=True)
+    if state.unreported:
+        return _inspect_for_manifest(case, failure)
+    return _retry(case, failure)
+
+
+def _lost(case: _Case, message: str) -> Action:
+    return _inspect_for_manifest(case, Failure(reason=c.JOB_LOST, message=message, retryable=True))
+
+
+def _inspect_for_manifest(case: _Case, failure: Failure) -> Action:
+    """The attempt may have written its manifest before it was lost."""
+    if case.left < -STOP_WITHIN:
+        return _retry(case, failure)
+    found = _inspection(case)
+    if isinstance(found, SnapshotResult):
+        return Finish(found, clean=False)
+    if isinstance(found, Failure):
+        if found.reason == c.SNAPSHOT_NOT_FOUND:
+            return _retry(case, failure)
+        message = f"{failure.message} The store could not be searched for its manifest either: {found.message}"
+        return GiveUp(Failure(reason=failure.reason, message=message), stored=True)
+    return found
+
+
+def _retry(case: _Case, failure: Failure) -> Action:
+    """Another attempt, or the end. A Job that still runs is stopped before either."""
+    job = case.seen.jobs.get(case.job)
+    if job is not None and case.seen.live_pods(case.job) and case.left > -STOP_WITHIN:
+        if not case.seen.stopping(case.job):
+            return Stop(case.job, failure)
+        return Wait(failure.reason, failure.message, 1.0, job=case.job)
+    if not failure.retryable:
+        return GiveUp(failure, stored=case.stored)
+    if case.left < LEAST_TIME:
+        return GiveUp(_too_late(case), stored=True)
+    if may_retry(failure, case.attempt):
+        return NextAttempt(case.attempt + 1, failure)
+    if case.attempt > 1:
+        failure = failure.model_copy(update={"message": f"Attempt {case.attempt} of {MAX_ATTEMPTS}: {failure.message}"})
+    return GiveUp(failure, stored=case.stored)
+
+
+def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:
+    """The result of this attempt's inspect Jobs, or the action that leads to one."""
+    start = job_name("inspect", case.snapshot.meta.uid, f"{case.attempt}-")
+    names = [n for n in case.seen.of_command("inspect") if n.startswith(start)]
+    if not names:
+        return Inspect(f"{case.attempt}-1")
+    number = max(int(n.removeprefix(start)) for n in names)
+    state: JobState = case.seen.state(f"{start}{number}")
+    if isinstance(state, Succeeded) and isinstance(state.payload, SnapshotResult):
+        return state.payload
+    if isinstance(state, (Starting, Running, Absent)):
+        return Wait(c.RUNNING, "An inspect Job searches the store for the snapshot's manifest.")
+    failure = _failure_of(state)
+    if failure.reason == c.SNAPSHOT_NOT_FOUND or number >= MAX_ATTEMPTS or not failure.retryable:
+        return failure
+    return Inspect(f"{case.attempt}-{number + 1}")
+
+
+def _failure_of(state: JobState) -> Failure:
+    if isinstance(state, JobFailed):
+        return state.failure
+    return Failure(reason=c.JOB_LOST, message="The inspect Job left no result.", retryable=True)
+
+
+def _too_late(case: _Case, state: Starting | None = None) -> Failure:
+    """The failure at the deadline; where the Job never ran, what it waited for."""
+    seconds = case.snapshot.spec.timeout_seconds
+    if state is not None:
+        message = f"The Job did not start within {seconds} s: {state.message} ({state.reason})."
+        return Failure(reason=c.POD_NOT_STARTED, message=message)
+    if not case.stored:
+        waited = c.find(case.snapshot.status.conditions, c.RECONCILING)
+        if waited is not None and waited.reason in (c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT):
+            return Failure(reason=waited.reason, message=f"Not started within {seconds} s: {waited.message}")
+    message = f"The snapshot was not complete within {seconds} s (spec.timeoutSeconds). Set a larger spec.timeoutSeconds in a new Snapshot."
+    return Failure(reason=c.DEADLINE_EXCEEDED, message=message)
