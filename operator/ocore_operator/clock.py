@@ -1,10 +1,10 @@
-"""Time as the wire has it: RFC 3339 in UTC."""
+"""Time in the API's format: RFC 3339 in UTC."""
 
 from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
-    """The time, aware, in UTC."""
+    """The current time, with the time zone UTC."""
     return datetime.now(UTC)
 
 
@@ -19,12 +19,12 @@ def micro(moment: datetime) -> str:
 
 
 def parse(value: str) -> datetime:
-    """The moment of a timestamp. Raises ValueError where it is none."""
+    """The moment of a timestamp. Raises ValueError where it is not valid."""
     return datetime.fromisoformat(value.replace("Z", "+00:00"))
 
 
 def seconds_since(value: str, moment: datetime) -> float:
-    """Seconds from a timestamp until `moment`; negative where it lies ahead."""
+    """Seconds from a timestamp until `moment`; negative where the timestamp is later."""
     return (moment - parse(value)).total_seconds()
 
 

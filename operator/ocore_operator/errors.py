@@ -4,17 +4,17 @@
 
     OperatorError
     ├── Outcome               how a step of a reconcile ended; summarize.py turns it into conditions
-    │   ├── Waiting           something else must happen first; looked at again after some seconds
-    │   ├── Stalled           a person must change something; looked at again when something changes
-    │   └── Failed            terminal, for this object
+    │   ├── Waiting           something else must happen first; reconciled again after some seconds
+    │   ├── Stalled           a person must change something; reconciled again when something changes
+    │   └── Failed            terminal for this object
     └── ApiError              the API server refused, or did not answer
-        ├── Conflict          409: the object moved on since it was read; read again
+        ├── Conflict          409: the object changed since it was read; read again
         │   └── AlreadyExists 409 at a create
         ├── Forbidden         403: RBAC, quota or admission
-        ├── Invalid           400, 422: the request will never be taken
-        └── Unavailable       no answer in time, 429, 5xx; tried again with back-off by the work queue
+        ├── Invalid           400, 422: the request will never be accepted
+        └── Unavailable       no answer in time, 429, 5xx; the work queue retries with back-off
 
-A 404 is no exception: :meth:`ocore_operator.kube.client.Kube.get` answers None.
+A 404 raises nothing: :meth:`ocore_operator.kube.client.Kube.get` returns None.
 """
 
 from ocore_crds.protocol import Failure
@@ -34,7 +34,7 @@ class Outcome(OperatorError):
 
 
 class Waiting(Outcome):
-    """Something else must happen first. `after`: seconds until the next look (events come sooner)."""
+    """Something else must happen first. `after`: seconds until the next reconcile (events come sooner)."""
 
     def __init__(self, reason: str, message: str, after: float) -> None:
         super().__init__(reason, message)
@@ -42,15 +42,15 @@ class Waiting(Outcome):
 
 
 class Stalled(Outcome):
-    """It will not get on before a person changes something."""
+    """A person must change something."""
 
 
 class Failed(Outcome):
-    """It has failed for good."""
+    """The operation has failed."""
 
     @classmethod
     def of(cls, failure: Failure) -> "Failed":
-        """From what the mover reported."""
+        """From the failure that the mover reported."""
         return cls(failure.reason, failure.message)
 
 
@@ -65,15 +65,15 @@ class ApiError(OperatorError):
 
 
 class Conflict(ApiError):
-    """The object moved on since it was read."""
+    """The object changed since it was read."""
 
 
 class AlreadyExists(Conflict):
-    """An object of that name is there already."""
+    """An object of that name exists."""
 
 
 class Forbidden(ApiError):
-    """RBAC, a quota or an admission rule said no."""
+    """RBAC, a quota or an admission rule refused the request."""
 
 
 class Invalid(ApiError):
@@ -81,4 +81,4 @@ class Invalid(ApiError):
 
 
 class Unavailable(ApiError):
-    """No answer in time, too many requests, or a fault of the server."""
+    """No answer in time, too many requests, or an error of the server."""

@@ -1,7 +1,7 @@
-"""One operation per environment: ``Environment.status.operation`` as a lock that is set by compare and swap.
+"""The operation lock, one operation per environment: ``Environment.status.operation``, set by compare and swap.
 
-The lock itself is safe against any number of writers (server-side apply with the resourceVersion that was read). The order of
-those that wait comes from the catalog: it decides who goes first, never whether two go at once.
+The lock is safe against any number of writers: server-side apply with the resourceVersion that was read. The order of the operations that wait
+comes from the catalog. It decides which one goes first, never whether two run at once.
 """
 
 from dataclasses import replace
@@ -18,9 +18,9 @@ from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.client import ENVIRONMENTS, MANAGER_LOCK, OURS
 from ocore_operator.kube.resources import Environment, Meta, Resource, Rollback, Snapshot
 
-#: Seconds until one that waits looks again; it is woken when the holder lets go.
+#: Seconds until an operation that waits tries again; it is queued when the holder releases the lock.
 PAUSE = 10.0
-#: An operation without any status after so many seconds does not count as waiting: something keeps it from being read.
+#: An operation without a status after so many seconds does not count as waiting: something prevents its reconcile.
 UNSEEN_AFTER = 60.0
 
 _log = structlog.get_logger()
@@ -33,16 +33,16 @@ def is_held_by(environment: Environment, owner: Snapshot | Rollback) -> bool:
 
 
 async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Environment:
-    """The Environment as it is once `owner` holds it (also when it did already). Raises Waiting(WaitingForOperation) with the holder's name,
-    or the name of an older operation that waits too: the oldest goes first (creationTimestamp, then uid). Raises Conflict where somebody wrote
-    the Environment since it was read."""
+    """Returns the Environment once `owner` holds its lock, also where it held it before. Raises Waiting(WaitingForOperation) with the name of
+    the holder, or of an older operation that waits: the oldest goes first (creationTimestamp, then uid). Raises Conflict where the Environment
+    changed since it was read."""
     if is_held_by(environment, owner):
         return environment
     operation = environment.status.operation
     if operation is not None and not await stale(ctx, environment):
         raise Waiting(
             c.WAITING_FOR_OPERATION,
-            f"{operation.kind} {operation.name} holds the Environment {environment.meta.name} since {operation.since}.",
+            f"{operation.kind} {operation.name} holds the operation lock of Environment {environment.meta.name} since {operation.since}.",
             PAUSE,
         )
     first = older(ctx, environment, owner)
@@ -50,7 +50,7 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
         ctx.queue.add(first.key)
         raise Waiting(
             c.WAITING_FOR_OPERATION,
-            f"{first.key.kind} {first.key.name} waits for the Environment {environment.meta.name} and is older.",
+            f"{first.key.kind} {first.key.name} also waits for Environment {environment.meta.name} and is older.",
             PAUSE,
         )
     mine = Operation(
@@ -61,13 +61,16 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
     )
     held = await _write(ctx, environment, mine)
     _log.info(
-        "hold acquired", namespace=environment.meta.namespace, environment=environment.meta.name, by=str(owner.key)
+        "operation lock acquired",
+        namespace=environment.meta.namespace,
+        environment=environment.meta.name,
+        by=str(owner.key),
     )
     return held
 
 
 async def release(ctx: Context, namespace: str, environment_name: str, owner: Snapshot | Rollback) -> None:
-    """Gives the hold back and wakes those that wait. Does nothing where `owner` does not hold it. Raises Conflict."""
+    """Releases the lock and queues the operations that wait. Does nothing where `owner` does not hold it. Raises Conflict."""
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, environment_name)
     if obj is None:
         return
@@ -77,14 +80,14 @@ async def release(ctx: Context, namespace: str, environment_name: str, owner: Sn
 
 
 async def clear(ctx: Context, environment: Environment) -> None:
-    """Takes the hold away, whoever has it, and wakes those that wait. Raises Conflict."""
+    """Clears the lock, whichever operation holds it, and queues the operations that wait. Raises Conflict."""
     await _write(ctx, environment, None)
     for waiting in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
         ctx.queue.add(waiting.key)
 
 
 async def stale(ctx: Context, environment: Environment) -> bool:
-    """Whether the holder is gone or has come to its end."""
+    """Whether the holder is gone or terminal."""
     operation = environment.status.operation
     if operation is None:
         return False
@@ -93,12 +96,12 @@ async def stale(ctx: Context, environment: Environment) -> bool:
         return True
     status = obj.get("status", {})
     if operation.kind == "Rollback" and status.get("residue") == "Pending":
-        return False  # at its end, it still cleans up under the hold, and lets go by itself
+        return False  # it is terminal, but cleans up under the lock and releases it then
     return c.is_terminal(status.get("conditions") or ())
 
 
 def older(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Entry | None:
-    """The oldest operation that waits for the environment, where it is older than `owner`."""
+    """The oldest operation that waits for the Environment, where it is older than `owner`; else None."""
     mine = (owner.meta.created, owner.meta.uid)
     for other in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
         if other.age_order >= mine:
@@ -112,6 +115,6 @@ async def _write(ctx: Context, environment: Environment, operation: Operation | 
     status = {} if operation is None else {"operation": operation.wire()}
     written = await ctx.kube.apply_status(environment, status, MANAGER_LOCK)
     if written is None:
-        raise Waiting(c.ENVIRONMENT_NOT_FOUND, f"The Environment {environment.meta.name} is gone.", 1)
+        raise Waiting(c.ENVIRONMENT_NOT_FOUND, f"Environment {environment.meta.name} was deleted.", 1)
     moved: Resource = replace(environment, meta=Meta.of(written))  # type: ignore[type-arg]
     return moved.with_status(environment.status.model_copy(update={"operation": operation}))

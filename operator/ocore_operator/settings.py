@@ -1,4 +1,4 @@
-"""The operator's settings: the only reader of the environment. Every knob is ``OCORE_<NAME>``, documented here and in docs/operator.md."""
+"""The operator's settings, read from the environment. Every setting is ``OCORE_<NAME>``, documented here and in docs/operator.md."""
 
 import os
 import secrets
@@ -29,15 +29,15 @@ class Settings(BaseSettings):
     resync_interval: Seconds = Field(
         default=45,
         description=(
-            "Seconds between full lists of all kinds: what a watch has missed is in step after this and one request timeout."
+            "Seconds between full lists of all kinds: an event that a watch has missed is found after this and one request timeout."
         ),
     )
     request_timeout: Seconds = Field(default=10, description="Seconds that one request to the API server may take.")
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=8, description="Objects that are worked on at the same time."
+        default=8, description="Objects that are reconciled at the same time."
     )
     reconcile_timeout: Seconds = Field(
-        default=120, description="Seconds that one look at an object may take before it is given up and tried again."
+        default=120, description="Seconds that one reconcile may take before it is cancelled and retried."
     )
 
     # --- Jobs -----------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         description="Image of the Jobs; `{major}` becomes the PostgreSQL major version.",
     )
     mover_majors: Annotated[tuple[int, ...], NoDecode] = Field(
-        default=(15, 17), description="PostgreSQL majors that there is a mover image for, with commas."
+        default=(15, 17), description="PostgreSQL majors that have a mover image, with commas."
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="Pull policy of the Jobs' image."
@@ -84,10 +84,12 @@ class Settings(BaseSettings):
     probe_interval: Seconds = Field(
         default=3600, description="Seconds between probes of an Environment or SnapshotStore that is ready."
     )
-    probe_backoff_min: Seconds = Field(default=15, description="Seconds until the first repeated probe of what is not.")
+    probe_backoff_min: Seconds = Field(
+        default=15, description="Seconds until the first repeated probe of one that is not ready."
+    )
     probe_backoff_max: Seconds = Field(default=300, description="Seconds between later ones at most.")
     environment_wait: Seconds = Field(
-        default=60, description="Seconds that a Snapshot waits for an Environment that is not there."
+        default=60, description="Seconds that a Snapshot waits for an Environment that does not exist."
     )
     probe_wait: Seconds = Field(
         default=300,
@@ -95,7 +97,7 @@ class Settings(BaseSettings):
     )
     cleanup_timeout: Seconds = Field(
         default=600,
-        description="Seconds in which data in a store is removed, else it is left there and an Event says what and where.",
+        description="Seconds in which data in a store must be deleted; after that it stays there and an Event names it.",
     )
 
     # --- one replica ----------------------------------------------------------------------------------------
@@ -143,11 +145,11 @@ class Settings(BaseSettings):
         return value
 
     def image(self, major: int) -> str:
-        """The mover's image for a PostgreSQL major; the newest where there is none of it (commands that need no client)."""
+        """The mover's image for a PostgreSQL major; the newest one where that major has none (for commands that need no client)."""
         return self.mover_image.replace("{major}", str(major if major in self.mover_majors else self.mover_majors[-1]))
 
     def identity(self) -> str:
-        """Who holds the Lease: stable over restarts of the container in one pod, unique elsewhere."""
+        """The holder of the Lease: the same after a restart of the container in one pod, unique elsewhere."""
         if self.pod_uid:
             return f"{self.pod_name or 'operator'}_{self.pod_uid}"
         return f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"

@@ -1,4 +1,13 @@
-"""The one place that turns outcomes into conditions and phase, and that writes a status."""
+"""Turns outcomes into conditions and phase, and writes the status under the main field manager.
+
+Each field manager has one module that writes with it, and owns the fields that it writes (``tests/unit/operator/test_architecture.py`` checks
+this):
+
+- ``ocore-operator``: all but what follows, by :func:`write` in ``summarize.py``, for all kinds
+- ``ocore-operator-progress``: ``status.progress`` while a Job's log reports it, in ``jobs/log.py``
+- ``ocore-operator-hold``: ``Environment.status.operation``, the operation lock, in ``operation_lock.py``
+- ``ocore-operator-executed``: ``Environment.status.executedRollbacks``, in ``rollback/effects.py``
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,12 +26,13 @@ from ocore_operator.kube.resources import Meta, Object, Resource
 SpecT = TypeVar("SpecT", bound=Model)
 StatusT = TypeVar("StatusT", bound=StatusModel)
 
-#: Owned by field managers of their own: never part of what the main manager applies …
+#: Fields of other field managers: never part of what the main manager applies.
 OWNED_ELSEWHERE = ("operation", "executedRollbacks")
-#: … and this one only once it is final, so that 100 % and Complete appear together and no late report overwrites them; of a Rollback as soon as
-#: its restore is over, because no log tells of it then.
+#: Applied by the main manager only once no log reports it any more: at the end, so that 100 % and Complete appear together and no late report
+#: overwrites them; for a Rollback from the end of its restore.
 PROGRESS = "progress"
-TOLD_BY_LOG = (None, "Preflight", "Restore")
+#: Stages (None: not a Rollback) in which a Job's log reports the progress.
+REPORTED_BY_LOG = (None, "Preflight", "Restore")
 
 _log = structlog.get_logger()
 
@@ -55,8 +65,8 @@ def running(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT
 
 
 def outcome(status: StatusT, end: Outcome, stamp: Stamp) -> StatusT:
-    """Waiting: Reconciling=True and Ready=False(reason). Stalled: Stalled=True and Ready=False. Failed: Failed=True and Stalled=True (kstatus
-    knows no other word for an object that will not become ready), Ready=False, phase Failed, completedAt."""
+    """Waiting: Reconciling=True and Ready=False(reason). Stalled: Stalled=True and Ready=False. Failed: Failed=True and Stalled=True
+    (kstatus has no other condition for an object that will not become ready), Ready=False, phase Failed, completedAt."""
     if isinstance(end, Failed):
         status = _set(
             status,
@@ -96,7 +106,7 @@ def ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
 
 
 def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
-    """Ready=False; neither Reconciling nor Stalled: it is looked at again by itself."""
+    """Ready=False; neither Reconciling nor Stalled: it is reconciled again automatically."""
     return _set(status, stamp, (c.READY, "False", reason, message), drop=(c.RECONCILING, c.STALLED))
 
 
@@ -108,12 +118,12 @@ def with_condition(
     message: str,
     stamp: Stamp,
 ) -> StatusT:
-    """One more condition, beside the ones above."""
+    """The status with one more condition; the others stay."""
     return _set(status, stamp, (type_, value, reason, message))
 
 
 def without(status: StatusT, *types: str) -> StatusT:
-    """The conditions of these types are absent."""
+    """The status without the conditions of these types."""
     kept: tuple[Condition, ...] = status.conditions  # type: ignore[attr-defined]
     return status.model_copy(update={"conditions": tuple(x for x in kept if x.type not in types)})
 
@@ -132,7 +142,7 @@ def _set(
 
 
 def _ended(status: StatusT, phase: str, now: str) -> StatusT:
-    """Phase and end of an operation; percent is 100 only now, and only where it went well."""
+    """Phase and completedAt of an operation. Percent becomes 100 only here, and only for Complete."""
     update: dict[str, Any] = {"phase": phase}
     if getattr(status, "completed_at", None) is None:
         update["completed_at"] = now
@@ -152,15 +162,15 @@ def applied(status: StatusModel) -> Object:
         data.pop(name, None)
     if (
         not (hasattr(status, "conditions") and c.is_terminal(status.conditions))
-        and getattr(status, "stage", None) in TOLD_BY_LOG
+        and getattr(status, "stage", None) in REPORTED_BY_LOG
     ):
         data.pop(PROGRESS, None)
     return data
 
 
 async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) -> Resource[SpecT, StatusT] | None:
-    """Writes the status where it differs from what was read, and the Events and metrics of its transitions. The object as it is then, to go
-    on with; None where it is gone. Raises Conflict: the queue reads again."""
+    """Writes the status where it differs from what was read, with the Events and metrics of its transitions. Returns the object as written;
+    None where it is gone. Raises Conflict: the queue retries with a new read."""
     body = applied(status)
     if body == applied(obj.status):
         return obj
@@ -169,12 +179,12 @@ async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) ->
         return None
     ctx.catalog.put(obj.kind.kind, written)
     new = replace(obj, meta=Meta.of(written), status=status)
-    _tell(ctx, obj, new)
+    _announce(ctx, obj, new)
     return new
 
 
-def _tell(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, StatusT]) -> None:
-    """Events, log lines and metrics of the conditions that changed."""
+def _announce(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, StatusT]) -> None:
+    """Events, log lines and metrics for the conditions that changed."""
     before = {x.type: x for x in old.status.conditions}  # type: ignore[attr-defined]
     for condition in new.status.conditions:  # type: ignore[attr-defined]
         was = before.get(condition.type)
@@ -192,7 +202,7 @@ def _tell(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, Stat
 
 
 def _event(condition: Condition, was: Condition | None) -> Literal["Normal", "Warning"] | None:
-    """Which transitions people hear of: the ends, what needs a person, and readiness once it changes."""
+    """The type of Event for a transition, None for none: ends, what needs a person, and changes of readiness get one."""
     true = condition.status == "True"
     if condition.type in (c.FAILED,) or (condition.type == c.STALLED and true):
         return "Warning"

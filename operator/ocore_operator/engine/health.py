@@ -5,15 +5,15 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-#: As prometheus_client's exposition writes it.
+#: Content type of the text format of prometheus_client.
 METRICS_TYPE = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
-#: Answers the reason why not, or None where all is well.
+#: Returns what is wrong, or None.
 Check = Callable[[], str | None]
 
 
 class HealthServer:
-    """A small HTTP server in the same event loop: that it answers says that the loop runs."""
+    """A small HTTP server in the operator's event loop: an answer proves that the loop runs."""
 
     def __init__(self, *, port: int, registry: CollectorRegistry, healthy: Check, ready: Check) -> None:
         self._port = port
@@ -22,15 +22,14 @@ class HealthServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listens; the port (which the system chooses where 0 was given)."""
+        """Starts to listen; returns the port (chosen by the system where 0 was given)."""
         app = web.Application()
         for path in self._checks:
             app.router.add_get(path, self._check)
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        job_inputs = web.TCPSite(self._runner, None, self._port)
-        await job_inputs.start()
+        await web.TCPSite(self._runner, None, self._port).start()
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:

@@ -1,8 +1,8 @@
-"""One leader: a coordination.k8s.io Lease, renewed by a small loop of our own; losing it ends the process at once.
+"""One leader: a coordination.k8s.io Lease, renewed by a loop here. Losing it ends the process at once.
 
-Another holder's silence is measured by our own clock from when we first saw its record (as client-go does), so clocks of two machines need not
-agree. Our own time is CLOCK_BOOTTIME, which goes on while the process is stopped (SIGSTOP) and while the machine sleeps: whoever continues
-after that finds its lease run out before it writes anything (:meth:`Lease.guard`, called by kube.py before every write).
+The age of another holder's record is measured by our own clock from when we first saw it (as client-go does), so the clocks of two machines
+need not agree. Our clock is CLOCK_BOOTTIME, which continues while the process is stopped (SIGSTOP) and while the machine sleeps. A process that
+continues after that finds its lease expired before it writes anything (:meth:`Lease.guard`, called by kube/client.py before every write).
 """
 
 import asyncio
@@ -26,12 +26,12 @@ _log = structlog.get_logger()
 
 
 def boottime() -> float:
-    """Seconds since boot, suspended ones counted."""
+    """Seconds since boot, including suspended time."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def hard_exit(message: str) -> NoReturn:
-    """Ends the process without any clean-up: nothing may be written any more."""
+    """Ends the process without cleanup: nothing may be written any more."""
     _log.critical("lease lost, exiting", message=message)
     os._exit(1)
 
@@ -52,7 +52,7 @@ class Lease:
         monotonic: Callable[[], float] = boottime,
         lost: Callable[[str], None] = hard_exit,
     ) -> None:
-        """`kube` must have no guard: the renewal itself is what keeps the guard content."""
+        """`kube` must have no guard: the guard depends on the renewal, which is a write."""
         self._kube = kube
         self._namespace = namespace
         self._name = name
@@ -65,7 +65,7 @@ class Lease:
         self._valid_until: float | None = None
         self._seen: tuple[str, float] | None = None
 
-    # --- asked by others ------------------------------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------------------------
     def held(self) -> bool:
         """Whether this process is the leader at this moment."""
         return self._valid_until is not None and self._monotonic() < self._valid_until
@@ -73,11 +73,11 @@ class Lease:
     def guard(self) -> None:
         """Ends the process unless it is the leader at this moment."""
         if not self.held():
-            self._lost("a write was about to happen without the lease")
+            self._lost("a write was attempted without the lease")
 
     # --- life -----------------------------------------------------------------------------------------------
     async def acquire(self) -> None:
-        """Returns once this process is the leader; waits as long as another one is."""
+        """Returns once this process is the leader; waits while another one is."""
         while True:
             if await self._try():
                 break
@@ -85,7 +85,7 @@ class Lease:
         _log.info("lease acquired", lease=f"{self._namespace}/{self._name}", identity=self._identity)
 
     async def keep(self) -> None:
-        """Renews until cancelled. Ends the process where the lease runs out or somebody else has it."""
+        """Renews until cancelled. Ends the process where the lease expires or another operator holds it."""
         pause = self._renew
         while True:
             await asyncio.sleep(pause)
@@ -95,7 +95,7 @@ class Lease:
                 return
 
     async def release(self) -> None:
-        """Gives it up at a clean shutdown, so that the next one need not wait."""
+        """Releases it at a clean shutdown, so that the next leader need not wait."""
         held, self._valid_until = self.held(), None
         if not held:
             return
@@ -104,11 +104,11 @@ class Lease:
             if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
                 await self._write(lease, {"holderIdentity": "", "leaseDurationSeconds": 1})
         except ApiError as error:
-            _log.warning("lease not released; it runs out by itself", error=str(error))
+            _log.warning("lease not released; it expires", error=str(error))
 
     # --- inner ----------------------------------------------------------------------------------------------
     async def _try(self) -> bool:
-        """One attempt to take or renew it. The lease counts from before the request was sent."""
+        """One attempt to acquire or renew it. The lease counts from before the request was sent."""
         begin = self._monotonic()
         try:
             async with asyncio.timeout(self._duration / 3):

@@ -1,7 +1,7 @@
-"""kopf's connection, made from the client's own, so that there is one place that knows how to log in.
+"""kopf's connection, made from the client's own, so that both log in the same way.
 
-Python 3.13 checks certificates by the letter of RFC 5280 (VERIFY_X509_STRICT) and refuses the CAs of many a cluster that is a few years old: no key
-usage, no authority key identifier. kubectl and everything else written in Go take them, and so do we; the chain is checked as ever.
+Python 3.13 checks certificates strictly by RFC 5280 (VERIFY_X509_STRICT). It refuses the CAs of many older clusters, which have no key usage or no
+authority key identifier. kubectl and other programs in Go accept them, so the operator does as well; the chain itself is still checked.
 """
 
 import ssl
@@ -13,17 +13,17 @@ import kopf
 
 @dataclass(frozen=True, kw_only=True)
 class Connection(kopf.ConnectionInfo):
-    """A connection whose CA may be older than RFC 5280 likes."""
+    """A connection whose CA need not meet all of RFC 5280."""
 
     def as_ssl_context(self) -> ssl.SSLContext:
-        """The same checks but for the strictness."""
+        """The default checks without VERIFY_X509_STRICT."""
         context = super().as_ssl_context()
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         return context
 
 
 def in_cluster() -> Connection:
-    """From the pod's service account. Raises kopf.LoginError where there is none."""
+    """From the pod's service account. Raises kopf.LoginError where the pod has none."""
     found = kopf.login_with_service_account(settings=kopf.OperatorSettings())
     if found is None:
         raise kopf.LoginError("no service account token in this pod; outside a cluster set OCORE_KUBECONFIG")

@@ -1,11 +1,11 @@
-"""Structured logs: one JSON object per line on stderr, kopf's and ours alike."""
+"""Structured logs: one JSON object per line on stderr, for kopf and the operator."""
 
 import logging
 import sys
 
 import structlog
 
-#: kopf's own chatter; what goes wrong is said at WARNING.
+#: Loggers whose messages below WARNING are of no use to operators of the cluster.
 QUIET = ("kopf", "kopf.objects", "kopf.activities", "aiohttp.access", "asyncio", "kubernetes")
 
 

@@ -1,4 +1,4 @@
-"""A small typed client over `kubernetes.aio`: JSON in, JSON out, every request with a timeout, errors of errors.py."""
+"""A small typed client over `kubernetes.aio`: JSON in, JSON out, a timeout for every request, the errors of errors.py."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from ocore_operator.kube.transport import APPLY_PATCH, MERGE_PATCH, Transport
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
-MANAGER = "ocore-operator"  # owns the status but for what the others own
+MANAGER = "ocore-operator"  # owns the status, except for the fields of the others
 MANAGER_PROGRESS = "ocore-operator-progress"  # owns status.progress while an operation runs
 MANAGER_LOCK = "ocore-operator-hold"  # owns Environment.status.operation
 MANAGER_EXECUTED = "ocore-operator-executed"  # owns Environment.status.executedRollbacks
 
-#: Objects in one answer to a list: bounds the memory that one page takes.
+#: Objects in one page of a list: limits the memory of one answer.
 PAGE = 250
-#: A pod's log that brings nothing for so many seconds is asked for again: the connection may be dead.
+#: Seconds without a line after which a pod's log is requested again: the connection may be dead.
 LOG_SILENCE = 60.0
 
 
@@ -32,7 +32,7 @@ class Type:
     kind: str
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
-        """Its URL path; `namespace` None or empty: of the whole cluster."""
+        """Its URL path; `namespace` None or empty: the whole cluster."""
         parts = ["/api" if "/" not in self.api_version else "/apis", self.api_version]
         if namespace:
             parts += ["namespaces", namespace]
@@ -68,9 +68,9 @@ class LogLine:
 
 
 class Kube:
-    """The client. Reads answer None for what is not there; every other refusal is an ApiError.
+    """The client. Reads return None for an object that does not exist; every other refusal is an ApiError.
 
-    `guard` is called before every write: it ends the process where the Lease was lost (lease.py).
+    `guard` is called before every write: it ends the process where the Lease was lost (engine/lease.py).
     """
 
     def __init__(self, transport: Transport, namespaces: Sequence[str] = (), guard: Callable[[], None] | None = None):
@@ -86,7 +86,7 @@ class Kube:
     async def list(
         self, type_: Type, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> list[Object]:
-        """All objects by label and field selector; `namespace` None: all watched namespaces. Always the newest state."""
+        """All objects by label and field selector; `namespace` None: all watched namespaces. Reads the newest state."""
         found: list[Object] = []
         for each in (namespace,) if namespace else self._namespaces or (None,):
             async for page in self.pages(type_, each, labels=labels, fields=fields):
@@ -96,7 +96,7 @@ class Kube:
     async def pages(
         self, type_: Type, namespace: str | None, *, labels: str = "", fields: str = ""
     ) -> AsyncIterator[Sequence[Object]]:
-        """The objects of one namespace (None: of the cluster) in pages."""
+        """The objects of one namespace (None: the whole cluster) in pages."""
         query = {"limit": str(PAGE)}
         query |= {k: v for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v}
         while True:
@@ -110,7 +110,7 @@ class Kube:
     async def follow_log(
         self, namespace: str, pod: str, *, since: datetime | None = None, seconds: float = 3600, follow: bool = True
     ) -> AsyncIterator[LogLine]:
-        """The log's lines as they come, until the container ends, the connection breaks or `seconds` are over."""
+        """The log's lines as they arrive, until the container ends, the connection breaks or `seconds` have passed."""
         query = {"follow": str(follow).lower(), "timestamps": "true"}
         if since is not None:
             query["sinceTime"] = clock.micro(since)
@@ -135,7 +135,7 @@ class Kube:
         uid: str | None = None,
         propagation: Propagation = "Background",
     ) -> bool:
-        """False where there is nothing (left) of that uid."""
+        """False where no object of that name and uid exists."""
         self._may_write()
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if uid is not None:
@@ -143,7 +143,7 @@ class Kube:
         try:
             return await self._or_none("DELETE", type_.path(namespace, name), body=body) is not None
         except Conflict:
-            return False  # another object of the same name: what was meant is gone
+            return False  # another object has the name now
 
     async def merge_patch(
         self, type_: Type, namespace: str, name: str, patch: Object, *, subresource: str = ""
@@ -152,8 +152,8 @@ class Kube:
         return await self._patch(type_, namespace, name, patch, MERGE_PATCH, subresource)
 
     async def apply_status(self, obj: Resource[Any, Any], status: Object, manager: str = MANAGER) -> Object | None:
-        """Server-side apply, forced, of `status` (wire form) on /status with the resourceVersion that `obj` was read with: raises
-        Conflict where the object moved on. What the manager owned and `status` lacks is removed. None where the object is gone."""
+        """Forced server-side apply of `status` (wire form) to /status, with the resourceVersion that `obj` was read with. Raises Conflict
+        where the object changed since. Fields that the manager owned and `status` lacks are removed. None where the object is gone."""
         self._may_write()
         meta = obj.meta
         body = {
@@ -167,15 +167,15 @@ class Kube:
         return await self._or_none("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
 
     async def set_finalizers(self, obj: Meta, type_: Type, finalizers: Sequence[str]) -> Object | None:
-        """Replaces the list; raises Conflict where the object moved on since it was read. None where it is gone."""
+        """Replaces the list. Raises Conflict where the object changed since it was read. None where it is gone."""
         patch = {"metadata": {"resourceVersion": obj.resource_version, "finalizers": list(finalizers)}}
         return await self.merge_patch(type_, obj.namespace, obj.name, patch)
 
     async def set_scale(
         self, type_: Type, namespace: str, name: str, replicas: int, *, resource_version: str | None = None
     ) -> bool:
-        """Sets spec.replicas through the scale subresource; False where the workload is not there. With `resource_version`: raises Conflict
-        where it moved on since it was read."""
+        """Sets spec.replicas through the scale subresource; False where the workload does not exist. With `resource_version`: raises Conflict
+        where it changed since it was read."""
         patch: Object = {"spec": {"replicas": replicas}}
         if resource_version is not None:
             patch["metadata"] = {"resourceVersion": resource_version}
@@ -190,8 +190,8 @@ class Kube:
         *,
         resource_version: str | None = None,
     ) -> bool:
-        """Sets (None: removes) annotations; False where the object is not there. For the switch Job's pod: ocore.dev/signal. With
-        `resource_version`: raises Conflict where the object moved on since it was read."""
+        """Sets (None: removes) annotations; False where the object does not exist. For the switch Job's pod: ocore.dev/signal. With
+        `resource_version`: raises Conflict where the object changed since it was read."""
         metadata: Object = {"annotations": annotations}
         if resource_version is not None:
             metadata["resourceVersion"] = resource_version

@@ -1,4 +1,4 @@
-"""Events on the objects that people look at. Best effort: an Event that cannot be written never stops the work."""
+"""Events on our objects. Best effort: an Event that cannot be written never stops a reconcile."""
 
 import asyncio
 import hashlib
@@ -14,11 +14,11 @@ from ocore_operator.kube.client import EVENTS, Kube
 from ocore_operator.kube.resources import Object, Resource
 
 COMPONENT = "ocore-operator"
-#: Bytes of an Event's message, by the API server's validation.
+#: Bytes of an Event's message that the API server accepts.
 MAX_MESSAGE = 1024
-#: The same Event on the same object is not written again within so many seconds.
+#: Seconds in which the same Event on the same object is not written again.
 REPEAT_AFTER = 600.0
-#: Events remembered for that, and Events on their way at the same time.
+#: Events remembered for that, and Events that are written at the same time.
 REMEMBERED = 2000
 IN_FLIGHT = 200
 
@@ -32,7 +32,7 @@ def build(
     message: str,
     now: datetime,
 ) -> Object:
-    """The Event as the API server takes it."""
+    """The Event as JSON for the API server."""
     text = (
         message
         if len(message.encode()) <= MAX_MESSAGE
@@ -72,7 +72,7 @@ class Recorder:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def record(self, obj: Resource, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:  # type: ignore[type-arg]
-        """Writes the Event soon. Reasons are those of ocore_crds.conditions, and verbs such as Started."""
+        """Starts to write the Event. Reasons are those of ocore_crds.conditions, and verbs such as Restored."""
         now = clock.now()
         key = (obj.meta.uid, reason, message)
         last = self._recent.get(key)
@@ -93,6 +93,6 @@ class Recorder:
             _log.debug("event not written", reason=event["reason"], error=str(error))
 
     async def flush(self, seconds: float) -> None:
-        """Waits for those on their way, at shutdown."""
+        """Waits for the Events that are being written, at most `seconds`."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)

@@ -1,4 +1,4 @@
-"""Our resources as typed, frozen values: parsed once from what the API server sent."""
+"""Our resources as typed, frozen values, parsed once from the API server's JSON."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ KIND_BY_NAME: dict[str, Kind] = {k.kind: k for k in KINDS}
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """Names one object of ours; what the work queue holds."""
+    """Names one object of ours, for the work queue."""
 
     kind: str
     namespace: str
@@ -32,7 +32,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Meta:
-    """What we use of ``metadata``."""
+    """The fields of ``metadata`` that the operator uses."""
 
     namespace: str
     name: str
@@ -72,7 +72,7 @@ class Resource(Generic[SpecT, StatusT]):
 
     @property
     def key(self) -> Key:
-        """Its name in the work queue."""
+        """Its key in the work queue."""
         return Key(self.kind.kind, self.meta.namespace, self.meta.name)
 
     @property
@@ -92,14 +92,14 @@ Rollback = Resource[RollbackSpec, RollbackStatus]
 
 
 def label_value(name: str) -> str:
-    """A name as a label's value: at most 63 characters, long ones cut and told apart by a hash."""
+    """A name as a label's value, at most 63 characters. Longer names are cut and get a hash, so that they stay distinct."""
     if len(name) <= 63:
         return name
     return f"{name[:46]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _parse(kind: Kind, obj: Object) -> Resource[Any, Any]:
-    # A field that a newer CRD has and this operator does not know (in the minutes of an upgrade) must not stop it.
+    # During an upgrade the CRD may have a field that this operator does not know. That must not stop it.
     return Resource(
         kind=kind,
         meta=Meta.of(obj),
@@ -109,7 +109,7 @@ def _parse(kind: Kind, obj: Object) -> Resource[Any, Any]:
 
 
 def environment(obj: Object) -> Environment:
-    """An Environment from the API server's JSON. Raises pydantic.ValidationError where the CRD let something through."""
+    """An Environment from the API server's JSON. Raises pydantic.ValidationError where the model is stricter than the CRD."""
     return _parse(ENVIRONMENT, obj)
 
 
@@ -129,5 +129,5 @@ def rollback(obj: Object) -> Rollback:
 
 
 def any_kind(kind: str, obj: Object) -> Resource[Any, Any]:
-    """Any of ours by the name of its kind."""
+    """An object of any of our kinds."""
     return _parse(KIND_BY_NAME[kind], obj)

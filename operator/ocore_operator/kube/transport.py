@@ -1,4 +1,4 @@
-"""Requests to the API server: authentication and TLS of `kubernetes.aio`, JSON, time-outs, the errors of errors.py."""
+"""Requests to the API server: authentication and TLS of `kubernetes.aio`, JSON, timeouts, the errors of errors.py."""
 
 import asyncio
 import json
@@ -19,9 +19,9 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
-#: A read that fails for a passing reason is tried so often, with these pauses (seconds) between.
+#: Seconds of pause before each retry of a read that failed for a temporary reason.
 READ_PAUSES = (0.2, 1.0)
-#: Requests that go on at the same time; more than workers, watches and log followers together.
+#: Requests at the same time: more than workers, watches and log followers together.
 CONNECTIONS = 100
 
 _log = structlog.get_logger()
@@ -36,12 +36,12 @@ async def connect(kubeconfig: Path | None) -> Any:
     else:
         await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
     configuration.connection_pool_maxsize = CONNECTIONS
-    configuration.disable_strict_ssl_verification = True  # why: login.py
+    configuration.disable_strict_ssl_verification = True  # why: engine/login.py
     return client.ApiClient(configuration)
 
 
 def to_error(status: int, body: bytes) -> ApiError:
-    """The error of an answer that is none of 2xx."""
+    """The error for an answer with a status other than 2xx."""
     try:
         data = json.loads(body)
     except ValueError:
@@ -85,7 +85,7 @@ class Transport:
         body: Any = None,
         content_type: str = JSON,
     ) -> dict[str, Any]:
-        """The answer's JSON. Reads are tried again after a passing fault; writes are the work queue's to repeat."""
+        """The answer's JSON. Reads are retried after a temporary error; writes are retried by the work queue."""
         pauses = READ_PAUSES if method == "GET" else ()
         for pause in (*pauses, None):
             try:
@@ -93,7 +93,7 @@ class Transport:
             except Unavailable as error:
                 if pause is None:
                     raise
-                _log.debug("request is tried again", method=method, path=path, error=str(error))
+                _log.debug("request failed; retrying", method=method, path=path, error=str(error))
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         raise AssertionError("unreachable")
 
@@ -109,8 +109,8 @@ class Transport:
         return answer
 
     async def lines(self, path: str, *, query: Mapping[str, str], seconds: float, silence: float) -> AsyncIterator[str]:
-        """The lines of a streamed answer, until it ends, `seconds` are over, or `silence` seconds bring nothing.
-        A connection that breaks ends the stream like its end does: the caller knows whether there must be more."""
+        """The lines of a streamed answer, until it ends, `seconds` have passed, or no line came for `silence` seconds.
+        A broken connection ends the stream as its end does: the caller knows whether more must follow."""
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=self._timeout / 2, sock_read=silence)
         async with self._response("GET", path, query, None, JSON, limits) as response:
             if response.status != 200:
@@ -118,7 +118,7 @@ class Transport:
             try:
                 async for line in response.content:
                     yield line.decode(errors="replace").rstrip("\n")
-            except (TimeoutError, aiohttp.ClientError, ValueError):  # ValueError: a line beyond all bounds
+            except (TimeoutError, aiohttp.ClientError, ValueError):  # ValueError: a line that is too long
                 return
 
     @asynccontextmanager
@@ -146,6 +146,8 @@ class Transport:
         try:
             yield response
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unavailable(0, "NoAnswer", f"the API server broke off: {error or type(error).__name__}") from None
+            raise Unavailable(
+                0, "NoAnswer", f"the API server closed the connection: {error or type(error).__name__}"
+            ) from None
         finally:
             response.release()

@@ -30,8 +30,8 @@ def due_in(
 ) -> float:
     """Seconds until the next probe; 0 or less: now.
 
-    `probed`, `began`: end and begin of the last one. `current`: it saw the present generation and everything it depends on. `wanted`: a probe
-    that begins then or later is asked for. `watched`: condition types that must be True; while one is not, probes come at shorter intervals.
+    `probed`, `began`: end and start of the last probe. `current`: it saw the present generation and all that it depends on. `wanted`: a probe
+    that begins then or later is requested. `watched`: condition types that must be True; while one is not, probes come at shorter intervals.
     """
     if probed is None or not current:
         return 0.0
@@ -46,5 +46,5 @@ def due_in(
 
 
 def attempt_name(generation: int, probed: str | None) -> str:
-    """Eight hexadecimal digits that name the next probe's Job: the same after a restart, another one after each probe."""
+    """Eight hexadecimal digits that name the next probe's Job: the same after a restart, different after each probe."""
     return hashlib.sha256(f"{generation} {probed}".encode()).hexdigest()[:8]

@@ -51,7 +51,7 @@ def summarized(
     running = summarize.running(status, reason or c.RUNNING, text, stamp)
     return (
         running
-        if status.stage in summarize.TOLD_BY_LOG
+        if status.stage in summarize.REPORTED_BY_LOG
         else running.model_copy(update={"progress": _progress(running, stamp.now)})
     )
 

@@ -1,4 +1,4 @@
-"""The Lease: one leader, no write after it has run out, whoever was stopped and continued.
+"""The Lease: one leader, and no write after it has expired, also by a process that was stopped and continued.
 
 The API server is a stand-in here, because what is tested is time: the real one is in tests/integration.
 """
@@ -87,7 +87,7 @@ def test_one_leader_at_a_time() -> None:
             two.lease.guard()
         two.clock += 14
         assert not await two.tries()
-        assert await one.tries()  # renewed: for the other one the wait begins anew
+        assert await one.tries()  # renewed: for the other one the wait begins again
         two.clock += 14
         assert not await two.tries()
         two.clock += 16
@@ -96,7 +96,7 @@ def test_one_leader_at_a_time() -> None:
     asyncio.run(main())
 
 
-def test_whoever_was_stopped_and_continues_writes_nothing() -> None:
+def test_a_process_that_was_stopped_and_continues_writes_nothing() -> None:
     async def main() -> None:
         server = Server()
         one, two = Contender(server, "one"), Contender(server, "two")
@@ -131,7 +131,7 @@ def test_the_lease_counts_from_before_the_request() -> None:
     asyncio.run(main())
 
 
-def test_a_short_outage_is_outlived_and_a_long_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_outage_is_survived_and_a_long_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RETRY_PAUSE", 0.01)
 
     async def main() -> None:
@@ -165,7 +165,7 @@ def test_a_released_lease_is_free_at_once() -> None:
     asyncio.run(main())
 
 
-def test_a_restarted_container_takes_its_own_lease_up_again() -> None:
+def test_a_restarted_container_acquires_its_own_lease_again() -> None:
     async def main() -> None:
         server = Server()
         assert await Contender(server, "pod_uid").tries()

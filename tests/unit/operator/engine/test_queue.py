@@ -28,7 +28,7 @@ async def until(predicate: Callable[[], bool], seconds: float = 5) -> None:
 
 
 def run(work: Callable[[WorkQueue], Awaitable[None]], handler: queue_module.Handler, **options: float) -> WorkQueue:
-    """Runs a queue with the handler while `work` goes on."""
+    """Runs a queue with the handler until `work` ends."""
 
     async def main() -> WorkQueue:
         queue = WorkQueue(workers=int(options.get("workers", 4)), timeout=options.get("timeout", 5))
@@ -46,7 +46,7 @@ def run(work: Callable[[WorkQueue], Awaitable[None]], handler: queue_module.Hand
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 6))
 def test_one_worker_per_key_and_nothing_lost(numbers: list[int], workers: int) -> None:
-    """After the last change of a key it is looked at once more, and never by two at a time."""
+    """After the last change of a key it is reconciled once more, and never by two at a time."""
     active: Counter[Key] = Counter()
     version: Counter[Key] = Counter()
     seen: dict[Key, int] = {}
@@ -73,20 +73,20 @@ def test_one_worker_per_key_and_nothing_lost(numbers: list[int], workers: int) -
     assert overlaps == []
 
 
-def test_adding_twice_is_one_look() -> None:
-    looks: Counter[Key] = Counter()
+def test_adding_twice_is_one_reconcile() -> None:
+    reconciles: Counter[Key] = Counter()
 
     async def handler(k: Key) -> None:
-        looks[k] += 1
+        reconciles[k] += 1
 
     async def work(queue: WorkQueue) -> None:
         for _ in range(10):
             queue.add(key(1))
         assert len(queue) == 1
-        await until(lambda: looks[key(1)] > 0 and len(queue) == 0)
+        await until(lambda: reconciles[key(1)] > 0 and len(queue) == 0)
 
     run(work, handler)
-    assert looks[key(1)] == 1
+    assert reconciles[key(1)] == 1
 
 
 def test_the_resync_comes_after_what_happened() -> None:
@@ -106,72 +106,72 @@ def test_the_resync_comes_after_what_happened() -> None:
     assert order == [key(3), key(2), key(1)]
 
 
-def test_an_error_is_repeated_until_it_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_is_retried_until_it_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "BACKOFF_BASE", 0.01)
-    looks: Counter[Key] = Counter()
+    reconciles: Counter[Key] = Counter()
 
     async def handler(k: Key) -> None:
-        looks[k] += 1
-        if looks[k] < 4:
+        reconciles[k] += 1
+        if reconciles[k] < 4:
             raise RuntimeError("no")
 
     async def work(queue: WorkQueue) -> None:
         queue.add(key(1))
-        await until(lambda: looks[key(1)] == 4 and not queue.scheduled(key(1)))
+        await until(lambda: reconciles[key(1)] == 4 and not queue.scheduled(key(1)))
 
     assert run(work, handler).statistics.errors == 3
 
 
 def test_a_conflict_is_no_error() -> None:
-    looks: Counter[Key] = Counter()
+    reconciles: Counter[Key] = Counter()
 
     async def handler(k: Key) -> None:
-        looks[k] += 1
-        if looks[k] == 1:
+        reconciles[k] += 1
+        if reconciles[k] == 1:
             raise Conflict(409, "Conflict", "the object has been modified")
 
     async def work(queue: WorkQueue) -> None:
         queue.add(key(1))
-        await until(lambda: looks[key(1)] == 2)
+        await until(lambda: reconciles[key(1)] == 2)
 
     queue = run(work, handler)
     assert (queue.statistics.errors, queue.statistics.conflicts) == (0, 1)
 
 
-def test_a_look_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reconcile_that_takes_too_long_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "BACKOFF_BASE", 0.01)
-    looks: Counter[Key] = Counter()
+    reconciles: Counter[Key] = Counter()
 
     async def handler(k: Key) -> None:
-        looks[k] += 1
-        if looks[k] == 1:
+        reconciles[k] += 1
+        if reconciles[k] == 1:
             await asyncio.sleep(60)
 
     async def work(queue: WorkQueue) -> None:
         queue.add(key(1))
-        await until(lambda: looks[key(1)] == 2)
+        await until(lambda: reconciles[key(1)] == 2)
 
     assert run(work, handler, timeout=0.05).statistics.errors == 1
 
 
 def test_a_cancellation_inside_a_handler_is_an_error_and_ends_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "BACKOFF_BASE", 0.01)
-    looks: Counter[Key] = Counter()
+    reconciles: Counter[Key] = Counter()
 
     async def handler(k: Key) -> None:
-        looks[k] += 1
-        if looks[k] == 1:
+        reconciles[k] += 1
+        if reconciles[k] == 1:
             raise asyncio.CancelledError  # not an Exception
 
     async def work(queue: WorkQueue) -> None:
         queue.add(key(1))
-        await until(lambda: looks[key(1)] == 2)
+        await until(lambda: reconciles[key(1)] == 2)
         await until(queue.alive)
 
     assert run(work, handler, workers=1).statistics.errors == 1
 
 
-def test_health_tells_of_a_stuck_worker() -> None:
+def test_health_reports_a_stuck_worker() -> None:
     async def handler(_: Key) -> None:
         try:
             await asyncio.sleep(60)
@@ -187,7 +187,7 @@ def test_health_tells_of_a_stuck_worker() -> None:
     run(work, handler, timeout=0.05)
 
 
-def test_the_earlier_appointment_stands() -> None:
+def test_the_earlier_time_stays() -> None:
     times: list[float] = []
 
     async def handler(_: Key) -> None:
@@ -207,16 +207,16 @@ def test_the_earlier_appointment_stands() -> None:
     run(work, handler)
 
 
-def test_a_handler_makes_its_own_appointment() -> None:
-    looks: Counter[Key] = Counter()
+def test_a_handler_sets_its_own_delay() -> None:
+    reconciles: Counter[Key] = Counter()
 
     async def handler(k: Key) -> float | None:
-        looks[k] += 1
-        return 0.01 if looks[k] < 3 else None
+        reconciles[k] += 1
+        return 0.01 if reconciles[k] < 3 else None
 
     async def work(queue: WorkQueue) -> None:
         queue.add(key(1))
-        await until(lambda: looks[key(1)] == 3)
+        await until(lambda: reconciles[key(1)] == 3)
         await until(lambda: not queue.scheduled(key(1)))
 
     run(work, handler)

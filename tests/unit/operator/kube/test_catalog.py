@@ -1,4 +1,4 @@
-"""What the catalog answers: duplicates, who waits, and never anything older than it knows."""
+"""The catalog: duplicates, which operations wait, and never an older version than the known one."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_the_younger_of_two_with_one_id_is_the_duplicate() -> None:
     assert catalog.elder(key("s1")) is None
 
 
-def test_whoever_has_begun_goes_before_the_older_one() -> None:
+def test_one_that_has_started_takes_precedence_over_an_older_one() -> None:
     """Two of the same second: the one that runs already must not be joined by the other."""
     catalog = Catalog()
     catalog.put("Snapshot", snap(1, id=UID, status={"phase": "Pending"}))
@@ -52,7 +52,7 @@ def test_whoever_has_begun_goes_before_the_older_one() -> None:
     assert elder.key == key("s2")
 
 
-def test_ids_are_told_apart_by_kind() -> None:
+def test_ids_are_distinct_by_kind() -> None:
     catalog = Catalog()
     catalog.put("Snapshot", snap(1, id=UID))
     catalog.put("Environment", environment_object())

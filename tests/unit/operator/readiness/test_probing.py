@@ -1,4 +1,4 @@
-"""When things are probed, and what a probe makes of the conditions."""
+"""When an object is probed, and the conditions after a probe."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_what_is_well_is_probed_by_the_clock() -> None:
     assert due(SETTINGS.probe_interval, (ready("True", 0),)) <= 0
 
 
-def test_what_nobody_has_probed_is_due() -> None:
+def test_what_was_never_probed_is_due() -> None:
     assert due(0, (), probed=None) == 0
     assert due(0, (ready("True", 0),), current=False) == 0
 
@@ -93,7 +93,7 @@ def test_a_missing_grant_is_in_a_rollbacks_way_only() -> None:
     assert (rollback.status, rollback.reason, rollback.message) == ("False", c.MISSING_GRANTS, GRANT.message)
 
 
-def test_the_first_finding_gives_the_reason_and_all_their_words() -> None:
+def test_the_first_finding_gives_the_reason_and_all_give_the_message() -> None:
     result = RESULT.model_copy(update={"blocking": (PASSWORD,), "rollback": (GRANT,)})
     status = found(environment(), result, (17,), began=at(1), now=at(3))
     assert condition(status, c.READY).reason == c.AUTHENTICATION_FAILED
@@ -104,7 +104,7 @@ def test_the_first_finding_gives_the_reason_and_all_their_words() -> None:
     assert status.phase == "NotReady"
 
 
-def test_a_capacity_that_nobody_wrote_down() -> None:
+def test_a_capacity_that_is_missing_in_the_spec() -> None:
     status = found(environment({"database": {"secretRef": {"name": "db"}}}), RESULT, (17,), began=at(1), now=at(3))
     rollback = condition(status, c.ROLLBACK_READY)
     assert rollback.reason == c.CAPACITY_UNKNOWN

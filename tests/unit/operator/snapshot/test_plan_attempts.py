@@ -1,4 +1,4 @@
-"""The decisions about a Snapshot that runs: for every state of its Jobs there is one, and it always comes to an end."""
+"""The plan of a Snapshot that has started: every state of its Jobs has a decision, and it always ends within its deadline."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,10 +107,10 @@ def test_what_runs_is_waited_for() -> None:
 
 @pytest.mark.parametrize("job_name_known", [name(1), None])
 def test_a_lost_job_is_looked_for_in_the_store(job_name_known: str | None) -> None:
-    """Its TTL, or somebody, beat us: the store knows the result."""
+    """Its TTL or a person deleted it first: the store knows the result."""
     snap = snapshot(status=started(jobName=job_name_known))
     if job_name_known is None:
-        assert decided(snap) == Start(1)  # not created yet, as far as anybody knows: the fixed name makes that safe
+        assert decided(snap) == Start(1)  # not created yet, as far as is known: the fixed name makes that safe
         return
     assert decided(snap) == Inspect("1-1")
     assert decided(snap, {inspection(1, 1): said(RESULT)}) == Finish(RESULT, clean=False)
@@ -119,7 +119,7 @@ def test_a_lost_job_is_looked_for_in_the_store(job_name_known: str | None) -> No
     assert again.attempt == 2
 
 
-def test_whoever_died_silently_may_have_written_the_manifest() -> None:
+def test_a_job_that_died_silently_may_have_written_the_manifest() -> None:
     snap = snapshot(status=started(jobName=name(1)))
     assert decided(snap, {name(1): DIED}) == Inspect("1-1")
     assert decided(snap, {name(1): DIED, inspection(1, 1): said(RESULT)}) == Finish(RESULT, clean=False)
@@ -132,7 +132,7 @@ def test_another_attempts_manifest_counts() -> None:
     assert decided(snap, {name(2): said(exists)}) == Inspect("2-1")
 
 
-def test_a_failure_that_mends_itself_is_tried_again_and_not_for_ever() -> None:
+def test_a_temporary_failure_is_retried_a_limited_number_of_times() -> None:
     failure = Failure(reason="DatabaseUnreachable", message="refused", retryable=True)
     for attempt in range(1, MAX_ATTEMPTS):
         snap = snapshot(status=started(attempt=attempt, jobName=name(attempt)))

@@ -29,7 +29,7 @@ RESULT = SnapshotResult(
 )
 
 
-def test_an_imported_snapshot_tells_what_its_manifest_says() -> None:
+def test_an_imported_snapshot_reports_what_its_manifest_says() -> None:
     """Not what the Environment is now: a rebuilt cluster may know less, or something else."""
     status = completed(snapshot(status=started()), RESULT, None, clean=False, imported=True, now=moment(60))
     source = status.source

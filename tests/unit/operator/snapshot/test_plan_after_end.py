@@ -1,0 +1,248 @@
+"""What is decided for a Snapshot that is terminal or is being deleted: leftovers, reading back, its data."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import DeleteResult, Failure, Payload, Result, VerifyResult
+from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Object, Snapshot
+from ocore_operator.snapshot.plan import decide
+from ocore_operator.snapshot.plan_after_end import STOP_WITHIN
+from ocore_operator.snapshot.world import (
+    Cascade,
+    GiveUp,
+    Idle,
+    LetGo,
+    Record,
+    StartDelete,
+    StartVerify,
+    Stop,
+    World,
+)
+from support.operator.objects import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started
+
+TIMEOUT = SETTINGS.cleanup_timeout
+RUNNING: Object = {"running": {"startedAt": at(1)}}
+REMOVED = DeleteResult(objects=3)
+FAILURE = Failure(reason="StoreUnreachable", message="the store does not answer", retryable=True)
+
+
+def condition(type_: str, reason: str = "X", status: str = "True", since: float = 0) -> Object:
+    return {"type": type_, "status": status, "reason": reason, "message": "", "lastTransitionTime": at(since)}
+
+
+def terminal(how: str, *more: Object, spec: Object | None = None, deleted: bool = False, **status: Any) -> Snapshot:
+    """Complete or Failed at second 60, with data in the store where it is Complete."""
+    full = started(
+        phase=how,
+        completedAt=at(60),
+        observedGeneration=1,
+        conditions=[condition(how), *more],
+        **({"manifestKey": "k", "residue": "None"} if how == "Complete" else {}),
+        **status,
+    )
+    meta = {"deletionTimestamp": at(100)} if deleted else {}
+    return snapshot(spec or {}, full, finalizers=["ocore.dev/data"], generation=1, creationTimestamp=at(0), **meta)
+
+
+def said(payload: Payload | Failure) -> Object:
+    well = not isinstance(payload, Failure)
+    result = Result(
+        ok=well,
+        payload=None if isinstance(payload, Failure) else payload,
+        failure=payload if isinstance(payload, Failure) else None,
+        time=at(0),
+    )
+    return ended(result.termination_message(), 0 if well else 1)
+
+
+def name(command: str, number: int, series: str = "") -> str:
+    return job_name(command, UID, f"{series}{number}")
+
+
+def world(snap: Snapshot, jobs: dict[str, Object] | None = None, seconds: float = 101, **fields: Any) -> World:
+    """`jobs`: Job name → state of its container."""
+    found, pods = [], {}
+    for each, state in (jobs or {}).items():
+        command = next(x for x in ("delete", "verify", "snapshot") if f"-{x}-" in each or each.startswith(x))
+        found.append(job(each, command, condition="Failed" if "terminated" in state else ""))
+        pods[each] = [pod(each, state, phase="Failed" if "terminated" in state else "Running")]
+    return World(snap, moment(seconds), SETTINGS, observation(found, pods, seconds=seconds), **fields)
+
+
+# --- leftovers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("how", "attempts_only", "series"), [("Failed", False, ""), ("Complete", True, "left")])
+def test_leftovers_are_deleted_by_a_job(how: str, attempts_only: bool, series: str) -> None:
+    snap = terminal(how)
+    snap = snap.with_status(snap.status.model_copy(update={"residue": "Pending"}))
+    assert decide(world(snap)) == StartDelete(1, attempts_only)
+    running = decide(world(snap, {name("delete", 1, series): RUNNING}))
+    assert running == Idle(10.0)
+    done = decide(world(snap, {name("delete", 1, series): said(REMOVED)}))
+    assert isinstance(done, Record)
+    assert done.status.residue == "None"
+    again = decide(world(snap, {name("delete", 1, series): said(FAILURE)}, seconds=101))
+    assert again == StartDelete(2, attempts_only)
+
+
+def test_the_attempts_job_is_stopped_before_its_leftovers_are_deleted() -> None:
+    snap = terminal("Failed", residue="Pending", jobName=name("snapshot", 1))
+    assert decide(world(snap, {name("snapshot", 1): RUNNING})) == Stop(name("snapshot", 1))
+    assert isinstance(decide(world(snap, {name("snapshot", 1): said(FAILURE)})), StartDelete)
+
+
+def test_leftovers_that_cannot_be_deleted_are_named() -> None:
+    snap = terminal("Failed", residue="Pending")
+    refusal = Stalled(c.STORE_NOT_FOUND, "There is no SnapshotStore store.")
+    early = decide(world(snap, seconds=61, refusal=refusal))
+    assert isinstance(early, Idle)
+    late = decide(world(snap, seconds=60 + TIMEOUT, refusal=refusal))
+    assert isinstance(late, Record)
+    assert late.status.residue == "Unknown"
+    (note,) = late.notes
+    assert (note.type, note.reason) == ("Warning", "ResidueLeft")
+    assert "There is no SnapshotStore store." in note.message
+
+
+# --- reading back ----------------------------------------------------------------------------------------------
+
+
+def test_a_complete_snapshot_is_read_back_when_asked() -> None:
+    snap = terminal("Complete", condition("Verified", status="Unknown"), spec={"verify": "Full"})
+    assert decide(world(snap)) == StartVerify(1)
+    running = decide(world(snap, {name("verify", 1): RUNNING}))
+    assert isinstance(running, Idle)
+    assert running.status is not None
+    read = decide(world(snap, {name("verify", 1): said(VerifyResult(objects=2, bytes_read=9))}))
+    assert isinstance(read, Record)
+    assert c.is_true(read.status.conditions, c.VERIFIED)
+    for reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
+        bad = decide(world(snap, {name("verify", 1): said(Failure(reason=reason, message="differs"))}))
+        assert isinstance(bad, Record)
+        found = c.find(bad.status.conditions, c.VERIFIED)
+        assert found is not None
+        assert (found.status, found.message) == ("False", "differs")
+        assert c.is_true(bad.status.conditions, c.STALLED)
+
+
+def test_a_store_that_does_not_answer_says_nothing_against_the_snapshot() -> None:
+    snap = terminal("Complete", condition("Verified", status="Unknown"), spec={"verify": "Full"})
+    waits = decide(world(snap, {name("verify", 1): said(FAILURE)}, seconds=61))
+    assert isinstance(waits, Idle)
+    assert waits.status is not None
+    assert not c.is_true(waits.status.conditions, c.STALLED)
+    assert decide(world(snap, {name("verify", 1): said(FAILURE)}, seconds=63)) == StartVerify(2)
+    rare = {name("verify", n): said(FAILURE) for n in (1, 2, 3)}
+    assert isinstance(decide(world(snap, rare, seconds=200)), Idle)
+    assert decide(world(snap, rare, seconds=61 + SETTINGS.probe_interval)) == StartVerify(4)
+
+
+def test_nothing_remains() -> None:
+    idle = decide(world(terminal("Complete")))
+    assert isinstance(idle, Idle)
+    assert idle.seconds is None
+
+
+# --- deletion --------------------------------------------------------------------------------------------------
+
+
+def test_data_is_kept_or_deleted_as_its_policy_says() -> None:
+    kept = decide(world(terminal("Complete", deleted=True, spec={"deletionPolicy": "Retain"})))
+    assert isinstance(kept, LetGo)
+    assert kept.note is not None
+    assert (kept.note.type, kept.note.reason) == ("Normal", "DataRetained")
+    snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
+    assert decide(world(snap)) == StartDelete(1, attempts_only=False)
+    assert decide(world(snap, {name("delete", 1): said(REMOVED)})) == LetGo()
+    assert decide(world(terminal("Failed", residue="None", deleted=True))) == LetGo()
+
+
+@pytest.mark.parametrize("cascade", [Cascade.NAMESPACE, Cascade.CRD])
+def test_a_cascade_keeps_the_data_and_waits_for_nothing(cascade: Cascade) -> None:
+    pinned: Object = {"deletionPolicy": "Delete", "pin": {"label": "audit"}}
+    decision = decide(world(terminal("Complete", deleted=True, spec=pinned), cascade=cascade, used_by="back"))
+    assert isinstance(decision, LetGo)
+    assert decision.note is not None
+    assert cascade.value in decision.note.message
+    assert decision.note.type == "Normal"
+    assert decide(world(terminal("Failed", residue="None", deleted=True), cascade=cascade)) == LetGo()
+
+
+def test_a_pin_and_a_rollback_stop_the_deletion() -> None:
+    pinned = terminal("Complete", deleted=True, spec={"pin": {"label": "audit"}, "deletionPolicy": "Delete"})
+    decision = decide(world(pinned))
+    assert isinstance(decision, Idle)
+    assert decision.seconds is None
+    assert decision.status is not None
+    found = c.find(decision.status.conditions, c.STALLED)
+    assert found is not None
+    assert found.reason == c.PINNED
+    used = decide(world(terminal("Complete", deleted=True, spec={"deletionPolicy": "Retain"}), used_by="back"))
+    assert isinstance(used, Idle)
+    assert used.status is not None
+    found = c.find(used.status.conditions, c.STALLED)
+    assert found is not None
+    assert found.reason == c.IN_USE
+    assert "back" in found.message
+
+
+def test_data_that_cannot_be_deleted_is_left_with_a_warning() -> None:
+    """The message of the store is free text: whatever it says, this is a Warning, and a kept backup is none."""
+    spec: Object = {"deletionPolicy": "Delete"}
+    refusal = Waiting(c.JOB_REFUSED, "exceeded quota; the deletion is fine otherwise", 10)
+    since = condition("Reconciling", c.DELETING, since=100)
+    snap = terminal("Complete", since, deleted=True, spec=spec)
+    early = decide(world(snap, seconds=100 + TIMEOUT, refusal=refusal))
+    assert isinstance(early, Idle)
+    assert early.seconds == 10
+    assert early.status is not None
+    ready = c.find(early.status.conditions, c.READY)
+    assert ready is not None
+    assert ready.status == "False"  # it must not be restored any more
+    late = decide(world(snap, seconds=101 + TIMEOUT, refusal=refusal))
+    assert isinstance(late, LetGo)
+    assert late.note is not None
+    assert (late.note.type, late.note.reason) == ("Warning", "DataLeft")
+    kept = terminal("Complete", deleted=True, spec={"deletionPolicy": "Retain"}, storeName="could-not-be-worse")
+    decision = decide(world(kept))
+    assert isinstance(decision, LetGo)
+    assert decision.note is not None
+    assert decision.note.type == "Normal"
+
+
+def test_the_time_of_a_pin_does_not_count_as_trying() -> None:
+    """Only the reasons of the removal itself start its clock."""
+    waited = condition("Reconciling", c.WAITING_FOR_OPERATION, since=0)
+    snap = terminal("Complete", waited, deleted=True, spec={"deletionPolicy": "Delete"})
+    decision = decide(world(snap, seconds=10 * TIMEOUT, refusal=Stalled(c.STORE_NOT_FOUND, "none")))
+    assert isinstance(decision, Idle)
+    assert decision.seconds == 30.0
+
+
+def test_a_running_snapshot_is_cancelled_first() -> None:
+    running = snapshot(
+        {}, started(jobName=name("snapshot", 1)), finalizers=["ocore.dev/data"], deletionTimestamp=at(100)
+    )
+    live = {name("snapshot", 1): RUNNING}
+    assert decide(world(running, live)) == Stop(name("snapshot", 1))
+    stopping = world(running, live)
+    stopping.seen.jobs[name("snapshot", 1)]["metadata"]["deletionTimestamp"] = at(101)
+    assert decide(stopping) == Idle(1.0)
+    late = decide(world(running, live, seconds=100 + STOP_WITHIN))
+    assert isinstance(late, GiveUp)
+    assert (late.failure.reason, late.stored) == (c.CANCELLED, True)
+    waiting = snapshot({}, {"phase": "Pending"}, finalizers=["ocore.dev/data"], deletionTimestamp=at(100))
+    gone = decide(world(waiting))
+    assert isinstance(gone, GiveUp)
+    assert not gone.stored
+
+
+def test_without_the_finalizer_there_is_nothing_to_do() -> None:
+    snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
+    assert decide(world(replace(snap, meta=replace(snap.meta, finalizers=())))) == Idle()
