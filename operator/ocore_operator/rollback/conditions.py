@@ -84,9 +84,7 @@ def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
     message = f"{name} is kept until {status.undo_until}."
     if status.residue == "Unknown":
         message = f"{name} could not be removed. See the step Cleanup in status.steps."
-    return summarize.with_condition(
-        status, c.PREVIOUS_RETAINED, "True", c.RETAINED, message, stamp
-    )
+    return summarize.with_condition(status, c.PREVIOUS_RETAINED, "True", c.RETAINED, message, stamp)
 
 
 def _progress(status: RollbackStatus, now: str) -> Progress | None:
