@@ -3,7 +3,7 @@
     bench/run python3 bench/filestore.py --runs 3
 
 Every operation is a process of its own, from its start to its end. What it reads is read once before, so that all find
-the same page cache, and the disk is flushed. A restore's time is told twice: until the tool ended, and until all of it is on
+the same page cache, and the disk is flushed. A restore's time is reported twice: until the tool ended, and until all of it is on
 the disk (`syncfs`): ours flushes before it ends, the others do not. Memory is the peak of RssAnon.
 """
 
@@ -178,7 +178,7 @@ class Bench:
 
     def clean(self) -> None:
         """Empties what a run has made. Nothing is removed before the end: for minutes ext4 steps over each inode that was freed,
-        one by one, whenever a file is created (recently_deleted), which makes whoever comes next two times slower."""
+        one by one, whenever a file is created (recently_deleted), which makes the next operation two times slower."""
         for folder in self._made:
             empty(folder)
         self._made.clear()

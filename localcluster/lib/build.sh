@@ -23,7 +23,7 @@ install_deps() {
   mapfile -t missing < <(missing_packages)
   if [ ${#missing[@]} = 0 ]; then return; fi
   need_root
-  command -v apt-get >/dev/null || die "missing: ${missing[*]} (installed by itself only where there is apt-get)"
+  command -v apt-get >/dev/null || die "missing: ${missing[*]} (installed automatically only if apt-get exists)"
   with_lock apt step "installing ${missing[*]}" apt_install "${missing[@]}"
 }
 
@@ -54,7 +54,7 @@ cluster_build() {
 
 make_binaries() {
   local out=$1 tmp=$1.tmp v=k8s.io/component-base/version name
-  [ ! -d "$out" ] || return 0 # somebody else built it while we waited
+  [ ! -d "$out" ] || return 0 # another process built it while this one waited
   rm -rf "$tmp"
   mkdir -p "$tmp"
   export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local

@@ -112,7 +112,7 @@ storage_driver() { # vfs works everywhere, and copies all of the image for every
 
 # ---- building
 
-# context_of NAME:TAG DIR: a copy of its inputs, so that what is hashed is what is built, whoever edits meanwhile
+# context_of NAME:TAG DIR: a copy of its inputs, so that what is hashed is what is built, even if files change in between
 context_of() {
   mkdir -p "$2"
   (cd "$REPO" && tar -c --exclude=__pycache__ --exclude='*.pyc' --sort=name -- "${INPUTS[@]}") | tar -x -C "$2"
@@ -148,7 +148,7 @@ bud() { # NAME:TAG CONTEXT
   buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
     "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" -t "$PREFIX/$1" --iidfile "$CACHE/tmp/id" \
     -f "$2/images/${1%:*}/Containerfile" "$2"
-  # "buildah push" would compress all layers anew each time.
+  # "buildah push" would compress all layers again each time.
   python3 "$HERE/lib/oci.py" export "$CACHE/buildah/storage" "$(storage_driver)" "$(<"$CACHE/tmp/id")" "$CACHE/oci" \
     >"$CACHE/tmp/digest"
 }

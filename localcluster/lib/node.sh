@@ -15,7 +15,7 @@ node_pid() { # of the running node; fails where none runs
   local pid started boot
   [ -f "$S/node.id" ] || return 1
   read -r pid started boot <"$S/node.id"
-  # The same number may have gone to another process since, or the machine was started anew.
+  # The process id may belong to another process since, or the machine was restarted.
   [ "$boot" = "$(</proc/sys/kernel/random/boot_id)" ] && [ "$(start_time "$pid")" = "$started" ] && echo "$pid"
 }
 
@@ -138,7 +138,7 @@ down_locked() { stop_node; delete_state; }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-free_port() { # one that nobody listens on and no other cluster remembers
+free_port() { # one without a listener that no other cluster has saved
   local port
   for port in $(seq 6443 6543); do
     [ "$port" != 6443 ] || [ "$NAME" = ocore ] || continue # kept for the cluster with the default name
