@@ -184,7 +184,7 @@ class Bench:
         self._made.clear()
 
     def note(self, tool: str, operation: str, measured: Measured) -> None:
-        """Keeps a run, and tells of it at once."""
+        """Saves a run and prints it at once."""
         self.rows.setdefault((operation, tool), Row()).runs.append(measured)
         print(
             f"  {operation:22} {tool:8} {measured.seconds:7.2f} s, on disk {measured.on_disk:7.2f} s, "
@@ -205,7 +205,7 @@ class Bench:
         }
 
     def ours(self, target: str) -> None:
-        """Snapshot, restore, restore over what is there."""
+        """Snapshot, restore, restore over existing files."""
         self._number += 1
         server = self.servers.get(target)
         url = f"s3://{BUCKET}/ours-{self._number}" if server else self.fresh("our-store").as_uri()

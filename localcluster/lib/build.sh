@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Builds the node. Every product lies in the cache under the hash of what it is made from. Sourced by ../cluster.
+# Builds the node. Every product is in the cache under the hash of its inputs. Sourced by ../cluster.
 
 K8S_VERSION=1.36.3 # as in node/go.mod, which a test compares
 COMPONENTS='etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns relay provisioner'

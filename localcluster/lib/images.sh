@@ -15,7 +15,7 @@ image_spec() {
   case $major in
     15) SUITE=bookworm ;;
     17) SUITE=trixie ;;
-    *) die "no image $1: PostgreSQL 15 and 17" ;;
+    *) die "there is no image $1: use PostgreSQL 15 or 17" ;;
   esac
   PACKAGES=$PYTHON_PACKAGES,postgresql-client-$major
   INPUTS=("images/$name" images/common "requirements/$name.txt")
@@ -26,7 +26,7 @@ image_spec() {
     mover) INPUTS+=(crds/ocore_crds mover/ocore_mover) ;;
     operator) INPUTS+=(crds/ocore_crds operator/ocore_operator) BUILD_ARGS=() ;;
     demo) INPUTS+=(examples/demo/demo_app) BUILD_ARGS=() ;;
-    *) die "no image $1; there are: $IMAGES" ;;
+    *) die "there is no image $1; images: $IMAGES" ;;
   esac
 }
 
@@ -49,7 +49,7 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
   done
   for wanted in "$@"; do
     wanted=${wanted#"$PREFIX/"}
-    [[ " $IMAGES" == *" $wanted"[:\ ]* || " $IMAGES " == *" $wanted "* ]] || die "no image $wanted; there are: $IMAGES"
+    [[ " $IMAGES" == *" $wanted"[:\ ]* || " $IMAGES " == *" $wanted "* ]] || die "there is no image $wanted; images: $IMAGES"
   done
 }
 
@@ -208,11 +208,11 @@ prune_builds() {
 # load IMAGE...: as it was built last
 load_images() {
   local image newest pairs=()
-  [ $# -gt 0 ] || die "which images? There are: $IMAGES"
+  [ $# -gt 0 ] || die "name the images to load: $IMAGES"
   for image in $(full_names "$@"); do
     # shellcheck disable=SC2012  # names of our own
     newest=$(ls -t "$CACHE/images/$image" 2>/dev/null | head -n 1)
-    [ -n "$newest" ] || die "$image was never built: localcluster/cluster images $image"
+    [ -n "$newest" ] || die "$image was never built: run localcluster/cluster images $image"
     pairs+=("$PREFIX/$image=$(<"$CACHE/images/$image/$newest")")
   done
   with_lock images import_images "${pairs[@]}"
