@@ -5,14 +5,14 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 export OCORE_CACHE ?= $(HOME)/.cache/ocore-snapshots
-# Our packages are used from the checkout, never installed: two checkouts can share one virtual environment.
+# The packages are used from the checkout, never installed: two checkouts can share one virtual environment.
 export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/operator:$(CURDIR)/mover:$(CURDIR)/cli:$(CURDIR)/examples/demo
 export PYTHONDONTWRITEBYTECODE := 1
 PYTHON ?= python3
 VENV := $(OCORE_CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 BIN := $(VENV)/bin
 PACKAGES := crds operator mover cli examples/demo tests bench
-# What the tests need of Debian: a PostgreSQL server, a browser, tools that prove the format.
+# Debian packages of the tests: a PostgreSQL server, a browser, tools that check the format.
 TEST_DEBS := postgresql zstd tar chromium shellcheck
 
 # PYTEST_ARGS="-k name" runs a part; the other runs of the same target then find no test (exit code 5).
@@ -25,7 +25,7 @@ CLUSTER_WORKERS ?= 4
 TEST_CLUSTER ?= ocore-test
 
 ##@ Start here
-help: ## This text
+help: ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: venv ## A snapshot and a rollback of a running application on a local cluster, with live progress
@@ -50,7 +50,7 @@ lint: venv ## Formatting, lint, types, layers, generated files, shell scripts
 	$(BIN)/python -m ocore_crds.generate --check
 	shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
-format: venv ## Format and fix what can be fixed
+format: venv ## Format the code and apply automatic fixes
 	$(BIN)/ruff format $(PACKAGES)
 	$(BIN)/ruff check --fix $(PACKAGES)
 
@@ -96,7 +96,7 @@ soak: deps venv ## Random snapshots, rollbacks, deletions and kills under load (
 ##@ Figures
 BENCH_RESULTS ?= $(OCORE_CACHE)/bench-results
 BENCH_RUNS ?= 3
-bench: deps venv ## Our figures against pg_dump, pg_restore, restic and rclone of Debian 13, as a table (an hour; docs/performance.md)
+bench: deps venv ## Figures compared with pg_dump, pg_restore, restic and rclone of Debian 13, as a table (an hour; docs/performance.md)
 	mkdir -p $(BENCH_RESULTS) && rm -f $(BENCH_RESULTS)/*.json
 	bench/run python3 bench/dump.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/1.json
 	bench/run python3 bench/filestore.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/2.json

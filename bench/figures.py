@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass
 class Figure:
-    """`ours` and `peer` have every run, in `unit`; the table tells medians. `most`: the median of ours that is just good enough."""
+    """`ours` and `peer` have every run, in `unit`; the table shows medians. `most`: the largest median of ours that meets the goal."""
 
     name: str
     unit: str

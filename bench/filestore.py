@@ -3,7 +3,7 @@
     bench/run python3 bench/filestore.py --runs 3
 
 Every operation is a process of its own, from its start to its end. What it reads is read once before, so that all find
-the same page cache, and the disk is flushed. A restore's time is told twice: until the tool ended, and until all of it is on
+the same page cache, and the disk is flushed. A restore's time is reported twice: until the tool ended, and until all of it is on
 the disk (`syncfs`): ours flushes before it ends, the others do not. Memory is the peak of RssAnon.
 """
 
@@ -178,13 +178,13 @@ class Bench:
 
     def clean(self) -> None:
         """Empties what a run has made. Nothing is removed before the end: for minutes ext4 steps over each inode that was freed,
-        one by one, whenever a file is created (recently_deleted), which makes whoever comes next two times slower."""
+        one by one, whenever a file is created (recently_deleted), which makes the next operation two times slower."""
         for folder in self._made:
             empty(folder)
         self._made.clear()
 
     def note(self, tool: str, operation: str, measured: Measured) -> None:
-        """Keeps a run, and tells of it at once."""
+        """Saves a run and prints it at once."""
         self.rows.setdefault((operation, tool), Row()).runs.append(measured)
         print(
             f"  {operation:22} {tool:8} {measured.seconds:7.2f} s, on disk {measured.on_disk:7.2f} s, "
@@ -205,7 +205,7 @@ class Bench:
         }
 
     def ours(self, target: str) -> None:
-        """Snapshot, restore, restore over what is there."""
+        """Snapshot, restore, restore over existing files."""
         self._number += 1
         server = self.servers.get(target)
         url = f"s3://{BUCKET}/ours-{self._number}" if server else self.fresh("our-store").as_uri()

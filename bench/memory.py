@@ -1,4 +1,4 @@
-"""What a virtual machine's memory costs at first touch: the host gives it page by page, which makes whoever comes first two times slower."""
+"""Touches free memory. A virtual machine gets memory page by page at first use, which makes the first operation two times slower."""
 
 import mmap
 from pathlib import Path

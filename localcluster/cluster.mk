@@ -1,12 +1,12 @@
-# The local cluster: included by ../Makefile. OCORE_CLUSTER names another one than the default.
+# The local cluster: included by ../Makefile. OCORE_CLUSTER names a cluster other than the default.
 ##@ Local cluster
-cluster: ## A Kubernetes of one node on this machine, ready to use (Docker and kind where they are there)
+cluster: ## Start a one-node Kubernetes on this machine (kind, if Docker and kind are installed)
 	localcluster/cluster up
 
-cluster-down: ## End the local cluster and delete all of its state
+cluster-down: ## Stop the local cluster and delete all of its state
 	localcluster/cluster down
 
-cluster-status: ## What runs in the local cluster, and where
+cluster-status: ## Show what runs in the local cluster
 	localcluster/cluster status
 
 images: ## Build the images whose inputs changed and load them into the local cluster

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Builds the node. Every product lies in the cache under the hash of what it is made from. Sourced by ../cluster.
+# Builds the node. Every product is in the cache under the hash of its inputs. Sourced by ../cluster.
 
 K8S_VERSION=1.36.3 # as in node/go.mod, which a test compares
 COMPONENTS='etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns relay provisioner'
@@ -23,7 +23,7 @@ install_deps() {
   mapfile -t missing < <(missing_packages)
   if [ ${#missing[@]} = 0 ]; then return; fi
   need_root
-  command -v apt-get >/dev/null || die "missing: ${missing[*]} (installed by itself only where there is apt-get)"
+  command -v apt-get >/dev/null || die "missing: ${missing[*]} (installed automatically only if apt-get exists)"
   with_lock apt step "installing ${missing[*]}" apt_install "${missing[@]}"
 }
 
@@ -54,7 +54,7 @@ cluster_build() {
 
 make_binaries() {
   local out=$1 tmp=$1.tmp v=k8s.io/component-base/version name
-  [ ! -d "$out" ] || return 0 # somebody else built it while we waited
+  [ ! -d "$out" ] || return 0 # another process built it while this one waited
   rm -rf "$tmp"
   mkdir -p "$tmp"
   export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local

@@ -15,10 +15,10 @@ seconds() { awk -v a="${1:-$STARTED}" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1
 say() { printf '[%6s s] %s\n' "$(seconds)" "$*" >&2; }
 die() { printf 'cluster: %s\n' "$*" >&2; exit 1; }
 
-need_root() { [ "$(id -u)" = 0 ] || die "the local cluster makes namespaces and mounts: run it as root"; }
+need_root() { [ "$(id -u)" = 0 ] || die "the local cluster needs namespaces and mounts: run it as root"; }
 
-# step WHAT COMMAND...: runs it with its output in a log, says what goes on every few seconds, shows the log's
-# end where it fails. Must not stand in a condition: there the shell would not stop at the first failure in it.
+# step WHAT COMMAND...: runs it with its output in a log, prints its progress every few seconds, shows the log's
+# end if it fails. Do not use it in a condition: there the shell would not stop at the first failure in it.
 step() {
   local what=$1 log since=$EPOCHREALTIME status=0
   shift
@@ -43,7 +43,7 @@ step() {
   STEP='' TICKER=''
   if [ "$status" != 0 ]; then
     tail -n 30 "$log" >&2
-    die "failed: $what (all of it: $log)"
+    die "failed: $what (whole log: $log)"
   fi
   rm -f "$log"
   say "$what: $(seconds "$since") s"
@@ -88,11 +88,11 @@ choose_backend() {
   case ${CLUSTER:-auto} in
     local | kind) echo "$CLUSTER" ;;
     auto) if command -v kind >/dev/null && have_docker; then echo kind; else echo local; fi ;;
-    *) die "CLUSTER=$CLUSTER: local or kind" ;;
+    *) die "CLUSTER=$CLUSTER is unknown: set local or kind" ;;
   esac
 }
 
-# hash of files (their names below the repository and contents) and of further words after --
+# hash of files (their names below the repository and contents) and of further arguments after --
 hash_of() {
   local files=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do files+=("$1"); shift; done

@@ -15,7 +15,7 @@ image_spec() {
   case $major in
     15) SUITE=bookworm ;;
     17) SUITE=trixie ;;
-    *) die "no image $1: PostgreSQL 15 and 17" ;;
+    *) die "there is no image $1: use PostgreSQL 15 or 17" ;;
   esac
   PACKAGES=$PYTHON_PACKAGES,postgresql-client-$major
   INPUTS=("images/$name" images/common "requirements/$name.txt")
@@ -26,7 +26,7 @@ image_spec() {
     mover) INPUTS+=(crds/ocore_crds mover/ocore_mover) ;;
     operator) INPUTS+=(crds/ocore_crds operator/ocore_operator) BUILD_ARGS=() ;;
     demo) INPUTS+=(examples/demo/demo_app) BUILD_ARGS=() ;;
-    *) die "no image $1; there are: $IMAGES" ;;
+    *) die "there is no image $1; images: $IMAGES" ;;
   esac
 }
 
@@ -49,7 +49,7 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
   done
   for wanted in "$@"; do
     wanted=${wanted#"$PREFIX/"}
-    [[ " $IMAGES" == *" $wanted"[:\ ]* || " $IMAGES " == *" $wanted "* ]] || die "no image $wanted; there are: $IMAGES"
+    [[ " $IMAGES" == *" $wanted"[:\ ]* || " $IMAGES " == *" $wanted "* ]] || die "there is no image $wanted; images: $IMAGES"
   done
 }
 
@@ -112,7 +112,7 @@ storage_driver() { # vfs works everywhere, and copies all of the image for every
 
 # ---- building
 
-# context_of NAME:TAG DIR: a copy of its inputs, so that what is hashed is what is built, whoever edits meanwhile
+# context_of NAME:TAG DIR: a copy of its inputs, so that what is hashed is what is built, even if files change in between
 context_of() {
   mkdir -p "$2"
   (cd "$REPO" && tar -c --exclude=__pycache__ --exclude='*.pyc' --sort=name -- "${INPUTS[@]}") | tar -x -C "$2"
@@ -148,7 +148,7 @@ bud() { # NAME:TAG CONTEXT
   buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
     "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" -t "$PREFIX/$1" --iidfile "$CACHE/tmp/id" \
     -f "$2/images/${1%:*}/Containerfile" "$2"
-  # "buildah push" would compress all layers anew each time.
+  # "buildah push" would compress all layers again each time.
   python3 "$HERE/lib/oci.py" export "$CACHE/buildah/storage" "$(storage_driver)" "$(<"$CACHE/tmp/id")" "$CACHE/oci" \
     >"$CACHE/tmp/digest"
 }
@@ -208,11 +208,11 @@ prune_builds() {
 # load IMAGE...: as it was built last
 load_images() {
   local image newest pairs=()
-  [ $# -gt 0 ] || die "which images? There are: $IMAGES"
+  [ $# -gt 0 ] || die "name the images to load: $IMAGES"
   for image in $(full_names "$@"); do
     # shellcheck disable=SC2012  # names of our own
     newest=$(ls -t "$CACHE/images/$image" 2>/dev/null | head -n 1)
-    [ -n "$newest" ] || die "$image was never built: localcluster/cluster images $image"
+    [ -n "$newest" ] || die "$image was never built: run localcluster/cluster images $image"
     pairs+=("$PREFIX/$image=$(<"$CACHE/images/$image/$newest")")
   done
   with_lock images import_images "${pairs[@]}"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The same commands with kind, where a Docker engine is there. Sourced by ../cluster.
+# The same commands with kind, if a Docker engine exists. Sourced by ../cluster.
 #
 # What differs: the default StorageClass is kind's own (no fsGroup needed), there is no class `sized`, and pods can reach
 # other machines.
@@ -18,7 +18,7 @@ install_deps() {
 cluster_build() { install_deps; }
 
 kind_exists() { kind get clusters 2>/dev/null | grep -qFx "$NAME"; }
-need_node() { docker inspect "$NODE" >/dev/null 2>&1 || die "cluster '$NAME' does not run: localcluster/cluster up"; }
+need_node() { docker inspect "$NODE" >/dev/null 2>&1 || die "cluster '$NAME' does not run: start it with localcluster/cluster up"; }
 
 cluster_up() {
   cluster_build

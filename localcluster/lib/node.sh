@@ -15,7 +15,7 @@ node_pid() { # of the running node; fails where none runs
   local pid started boot
   [ -f "$S/node.id" ] || return 1
   read -r pid started boot <"$S/node.id"
-  # The same number may have gone to another process since, or the machine was started anew.
+  # The process id may belong to another process since, or the machine was restarted.
   [ "$boot" = "$(</proc/sys/kernel/random/boot_id)" ] && [ "$(start_time "$pid")" = "$started" ] && echo "$pid"
 }
 
@@ -28,7 +28,7 @@ start_time() {
   [ "$1" != Z ] && echo "${20}"
 }
 
-need_node() { PID=$(node_pid) || die "cluster '$NAME' does not run: localcluster/cluster up"; }
+need_node() { PID=$(node_pid) || die "cluster '$NAME' does not run: start it with localcluster/cluster up"; }
 
 kubectl() { "$S/bin/kubectl" --kubeconfig "$S/kubeconfig" --request-timeout 10s "$@"; }
 
@@ -78,7 +78,7 @@ end_processes() {
   if pid=$(node_pid); then kill -9 "$pid" 2>/dev/null || true; fi
   while mapfile -t pids < <(cgroup_processes | grep -vx 0) && [ ${#pids[@]} -gt 0 ]; do
     kill -9 "${pids[@]}" 2>/dev/null || true
-    [ $SECONDS -lt $deadline ] || die "these processes of cluster '$NAME' do not end: ${pids[*]}"
+    [ $SECONDS -lt $deadline ] || die "processes of cluster '$NAME' do not end: ${pids[*]}; end them by hand"
     sleep 0.1
   done
   rm -f "$S/node.id" "$S/node.pid" "$S/api.sock"
@@ -138,7 +138,7 @@ down_locked() { stop_node; delete_state; }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-free_port() { # one that nobody listens on and no other cluster remembers
+free_port() { # one without a listener that no other cluster has saved
   local port
   for port in $(seq 6443 6543); do
     [ "$port" != 6443 ] || [ "$NAME" = ocore ] || continue # kept for the cluster with the default name
@@ -154,7 +154,7 @@ choose_port() {
   if [ -f "$S/port" ]; then
     PORT=$(<"$S/port")
     [ "${OCORE_API_PORT:-$PORT}" = "$PORT" ] ||
-      die "cluster '$NAME' has port $PORT, not $OCORE_API_PORT: end it first (localcluster/cluster down)"
+      die "cluster '$NAME' has port $PORT, not $OCORE_API_PORT: remove it first (localcluster/cluster down)"
   else
     if [ -n "${OCORE_API_PORT:-}" ]; then
       PORT=$OCORE_API_PORT
@@ -166,7 +166,7 @@ choose_port() {
     echo "$PORT" >"$S/port"
   fi
   ! listens "$PORT" ||
-    die "port $PORT of this machine is taken: set OCORE_API_PORT (and 'down' cluster '$NAME' where it has a state)"
+    die "port $PORT of this machine is in use: set OCORE_API_PORT (and run 'down' if cluster '$NAME' has a state)"
 }
 
 cluster_up() {
@@ -262,7 +262,7 @@ ready_quiet() { "$1" >/dev/null 2>&1; }
 api_ready() { kubectl get --raw /readyz; }
 node_ready() {
   local ready heartbeat
-  # After a restart etcd still tells of the old readiness: it must have been written since the start.
+  # After a restart etcd still has the old readiness: it must have been written since the start.
   read -r ready heartbeat < <(kubectl get node node1 -o \
     'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.lastHeartbeatTime}{"\n"}{end}')
   [ "$ready" = True ] && [[ ${heartbeat:0:19} > $(cut -c 1-19 "$S/started") ]]

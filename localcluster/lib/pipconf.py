@@ -16,7 +16,7 @@ MOUNT = "/mnt"
 
 
 def settings() -> dict[str, str]:
-    """The effective values: what stands in the environment counts most."""
+    """The effective values: environment variables take precedence."""
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout

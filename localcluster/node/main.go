@@ -57,7 +57,7 @@ func main() {
 	case "kube-scheduler":
 		c = scheduler.NewSchedulerCommand()
 	case "kubelet":
-		// It sets up signals by itself, and panics where somebody did before.
+		// It sets up signals itself, and panics if that was done before.
 		c = kubelet.NewKubeletCommand(ctx)
 	case "kube-proxy":
 		c = proxy.NewProxyCommand()

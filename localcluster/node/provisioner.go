@@ -48,7 +48,7 @@ func provision(args []string) {
 	controller.NewProvisionController(
 		ctx, client, provisionerName, &localVolumes{root: *root, node: *node},
 		controller.LeaderElection(false),
-		// The defaults give up for good after 15 attempts.
+		// The defaults stop after 15 attempts.
 		controller.FailedProvisionThreshold(0),
 		controller.FailedDeleteThreshold(0),
 	).Run(ctx)

@@ -1,4 +1,4 @@
-"""The soak: random snapshots, rollbacks, deletions and kills under load; after each, the promises of design.md section 2.
+"""The soak: random snapshots, rollbacks, deletions and kills under load; after each, the promises of the README.
 
 Bounded by ``--seconds``, and replayable: what is drawn depends on ``--seed`` only, so the same seed does the same things in the same
 order (what a kill hits depends on the machine). In the cluster's network, with the operator's chart installed or not::
@@ -31,7 +31,7 @@ from support.cluster.site import Servers, Site, make_site
 SERVER = "postgres-soak"
 #: Snapshots that are kept at most: beyond, one is deleted whatever was drawn.
 KEPT = 5
-#: Seconds that an operation may take, and its deadline's grace (promise 8).
+#: Seconds that an operation may take, and its deadline's grace (promise 5 of the README).
 TIMEOUT, GRACE = 240, 60
 LOAD_SECONDS = 6
 

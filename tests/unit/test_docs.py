@@ -106,6 +106,20 @@ def test_every_page_that_code_names_exists() -> None:
     assert missing == set()
 
 
+def test_every_promise_that_is_cited_exists() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    section = readme.partition("\n## Promises\n")[2].partition("\n## ")[0]
+    promises = {int(n) for n in re.findall(r"^(\d+)\. ", section, re.MULTILINE)}
+    cited = {
+        (str(file.relative_to(REPOSITORY)), int(number))
+        for file in tracked("crds", "operator", "mover", "cli", "bench", "docs", "tests")
+        if file.suffix in {".py", ".md"}
+        for number in re.findall(r"\bpromise (\d+)", file.read_text(), re.IGNORECASE)
+    }
+    assert cited
+    assert {found for found in cited if found[1] not in promises} == set()
+
+
 def _page(path: str) -> Path:
     """`docs/decisions/0004` is short for the page with that number."""
     exact = REPOSITORY / path

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Names of what the release makes. Shorter than 63, since suffixes follow. */}}
+{{/* Names of the release's objects. Shorter than 63, because suffixes follow. */}}
 {{- define "ocore-snapshots.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" }}
@@ -62,7 +62,7 @@ app.kubernetes.io/component: operator
 {{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}
 {{- end }}
 
-{{/* Binds an admission policy to the watched namespaces; a cluster-wide operator's policies hold everywhere. */}}
+{{/* Binds an admission policy to the watched namespaces; without watched namespaces the policies apply everywhere. */}}
 {{- define "ocore-snapshots.watched" -}}
 {{- with .Values.watchNamespaces -}}
 matchResources:

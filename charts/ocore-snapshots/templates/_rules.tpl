@@ -1,4 +1,4 @@
-{{/* What the operator may do in a namespace that it watches. No Secrets, no exec. */}}
+{{/* Rights of the operator in a watched namespace. No Secrets, no exec. */}}
 {{- define "ocore-snapshots.rules" -}}
 - apiGroups: [ocore.dev]
   resources: [environments, snapshotstores, snapshots, rollbacks]
@@ -30,11 +30,11 @@
 {{- end }}
 
 {{/*
-What it may do everywhere, also where it watches only some namespaces: the Roles of a namespace vanish while it is being deleted,
-and the finalizers of our own objects must still go.
+Rights in the whole cluster, also if only some namespaces are watched: the Roles of a namespace disappear while it is deleted,
+and the finalizers of our own objects must still be removed.
 */}}
 {{- define "ocore-snapshots.clusterRules" -}}
-# Whether an object goes because everything around it goes: then its data in the store is kept.
+# Whether an object is deleted together with its namespace or CRD: then its data in the store is kept.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]

@@ -1,6 +1,6 @@
 """Checks that every attachment that the database names exists with the right content. Reads every byte.
 
-Works on the live database under load and on a restored copy beside it: what looks missing is looked at again, because a row may be
+Works on the live database under load and on a restored copy beside it: what seems missing is checked again, because a row may be
 deleted, and its file collected, between reading the one and the other.
 """
 

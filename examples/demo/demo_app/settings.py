@@ -8,7 +8,7 @@
 ``DEMO_TITLE``      heading of the page
 ``DEMO_PORT``       port of the web process (8080)
 ``DEMO_REQUIRE``    key of ir_config_parameter without which the web process is not ready: tries out what becomes of a
-                    rollback to data that the application does not come up on
+                    rollback to data on which the application does not start
 ==================  =======================================================================================
 """
 

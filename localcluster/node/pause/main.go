@@ -1,4 +1,4 @@
-// pause holds a pod's namespaces open until it is told to go. Its image needs nothing but this one file.
+// pause holds a pod's namespaces open until it is stopped. Its image contains only this file.
 package main
 
 import (

@@ -81,7 +81,7 @@ def is_no_snapshot(site: Site, obj: Object) -> None:
 
 
 def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
-    """The invariants of design.md section 2 and that nothing is left over."""
+    """The invariants of the README and that nothing is left over."""
     wait_for("live database accepts connections", site.accepts_connections, 30)
     wait_for("only the live database is left", lambda: site.databases() == [site.database], timeout)
     site.app_ready()
@@ -106,7 +106,7 @@ def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
 
 
 def terminal_in_time(site: Site, kind: str, name: str) -> Object:
-    """The Snapshot or Rollback in its terminal state, by `status.deadline` and 60 s (promise 8). Until it has a deadline it waits its turn."""
+    """The Snapshot or Rollback in its terminal state, by `status.deadline` and 60 s (promise 5 of the README). Until it has a deadline it waits its turn."""
     queued = time.monotonic() + 300
     while True:
         for obj in site.cluster.versions(kind, name, site.namespace, seconds=1):

@@ -1,4 +1,4 @@
-"""Models become structural schemas: each difference that is mended, each that is refused."""
+"""Models become structural schemas: each difference that is converted, each that is refused."""
 
 import re
 from enum import StrEnum

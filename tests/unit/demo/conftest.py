@@ -35,7 +35,7 @@ class Postgres:
             connection.execute(owned.format(sql.Identifier(name), sql.Identifier(self.role.name)))
 
     def drop_database(self, name: str) -> None:
-        """Whoever is connected."""
+        """The sessions that are connected."""
         with self.connect() as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 

@@ -105,7 +105,7 @@ def test_filestore_first_then_dump_loses_attachments(settings: Settings, server:
         server.tool("pg_dump", "-Fc", "-Z0", "-f", str(dump), database=settings.connection_parameters()["dbname"])
     report = restored(settings, server, dump, copy)
     assert report.wire()["missing"] > 0
-    assert report.torn_orders == []  # the database by itself is consistent
+    assert report.torn_orders == []  # the database alone is consistent
 
 
 def test_dump_snapshot_first_with_collection_held_off_loses_none(

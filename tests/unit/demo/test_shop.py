@@ -98,7 +98,7 @@ def test_collection_gives_up_while_a_snapshot_holds_it_off(
     settings: Settings, connection: Connection, filestore: Filestore
 ) -> None:
     """ROW EXCLUSIVE keeps collection out and lets writers in: what a snapshot builds on."""
-    filestore.write(b"nobody names this")
+    filestore.write(b"no row names this")
     with connect(settings) as holder, holder.transaction():
         holder.execute("LOCK ir_attachment IN ROW EXCLUSIVE MODE")
         shop.add_attachment(connection, filestore, HELLO)

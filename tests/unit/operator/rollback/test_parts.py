@@ -65,7 +65,7 @@ def test_a_change_of_a_misspelt_field_is_an_error() -> None:
 
 
 def test_a_stage_has_little_time_after_the_deadline() -> None:
-    """Promise 8: the stages' own limits would add up to more."""
+    """Promise 5 of the README: the stages' own limits would add up to more."""
     world = World(created=START, environment=None, snapshot=None)
     late = _status("BackDrain", since=0, deadline=200)
     assert not timed_out(late, world, _at(199), seconds=300)
