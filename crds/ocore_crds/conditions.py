@@ -62,6 +62,7 @@ WORKLOAD_NOT_FOUND = "WorkloadNotFound"
 AUTHENTICATION_FAILED = "AuthenticationFailed"
 DATABASE_NOT_FOUND = "DatabaseNotFound"
 DATABASE_UNREACHABLE = "DatabaseUnreachable"
+TLS_FAILED = "TlsFailed"  # the database's server: no TLS, a wrong certificate, or a password that would go in cleartext
 DATABASE_NAME_TOO_LONG = "DatabaseNameTooLong"
 UNSUPPORTED_SERVER = "UnsupportedServer"
 SECRET_INVALID = "SecretInvalid"  # noqa: S105 - a reason
