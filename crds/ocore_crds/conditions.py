@@ -81,6 +81,7 @@ NO_SPACE = "NoSpace"
 DUMP_FAILED = "DumpFailed"
 RESTORE_FAILED = "RestoreFailed"
 CORRUPT = "Corrupt"  # stored bytes differ from the manifest
+MANIFEST_TOO_LARGE = "ManifestTooLarge"  # for the Job's memory
 MANIFEST_EXISTS = "ManifestExists"
 VERIFICATION_FAILED = "VerificationFailed"
 SWITCH_FAILED = "SwitchFailed"

@@ -155,7 +155,7 @@ def test_another_id_under_the_same_name_is_another_store() -> None:
 def test_a_store_without_tls_is_ready_with_a_warning() -> None:
     for endpoint, warned in (("http://s3.shop:9000", True), ("https://s3.shop:9000", False), (None, False)):
         spec = {"s3": {"bucket": "snapshots", **({"endpoint": endpoint} if endpoint else {})}}
-        status = snapshotstore.found(store(spec), answer(UID), at(1), stamp(3))
+        status = snapshotstore.found(store(spec), answer(UID), at(1), Stamp(at(3), 1))
         ready = condition(status, c.READY)
         assert ready.status == "True"
         assert ("spec.s3.endpoint is http://" in ready.message) == warned
