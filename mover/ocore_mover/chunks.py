@@ -6,7 +6,17 @@ are freed, and the next one costs a page fault for each 4 KiB. With chunks of 1 
 time (docs/performance.md).
 """
 
+from backports.zstd import DecompressionParameter, ZstdDecompressor
+
 #: From a store or a file.
 READ_CHUNK = 256 * 1024
 #: From a decompressor. This is a limit too: a few bytes of zstd can expand to gigabytes.
 DECOMPRESSED_CHUNK = 128 * 1024
+
+#: Log2 of the window that a zstd frame may ask for: 16 MiB. What we write asks for 512 KiB; zstd itself would grant 128 MiB, to each worker.
+_WINDOW_LOG = 24
+
+
+def decompressor() -> ZstdDecompressor:
+    """For one frame out of a store, which may ask for a bounded window only; it raises ZstdError where a frame wants more."""
+    return ZstdDecompressor(options={DecompressionParameter.window_log_max: _WINDOW_LOG})
