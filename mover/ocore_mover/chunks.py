@@ -13,10 +13,10 @@ READ_CHUNK = 256 * 1024
 #: From a decompressor. This is a limit too: a few bytes of zstd can expand to gigabytes.
 DECOMPRESSED_CHUNK = 128 * 1024
 
-#: Log2 of the window that a zstd frame may ask for: 16 MiB. What we write asks for 512 KiB; zstd itself would grant 128 MiB, to each worker.
+#: Log2 of the largest window of a zstd frame: 16 MiB. Our own frames need 512 KiB. zstd's default limit is 128 MiB, for each worker.
 _WINDOW_LOG = 24
 
 
 def decompressor() -> ZstdDecompressor:
-    """For one frame out of a store, which may ask for a bounded window only; it raises ZstdError where a frame wants more."""
+    """A decompressor for one frame from a store. It raises ZstdError if the frame needs a larger window."""
     return ZstdDecompressor(options={DecompressionParameter.window_log_max: _WINDOW_LOG})

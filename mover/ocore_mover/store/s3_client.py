@@ -97,7 +97,7 @@ def connect(options: S3Options, connections: int) -> "S3Client":
             refresh_using=lambda: read_credentials(folder), method="ocore-credentials-folder"
         )
     elif not options.instance_metadata:
-        # A node's role is everybody's on that node, and often may do far more than this bucket needs.
+        # Every pod on the node shares the node's role, which often has far more rights than this bucket needs.
         session.get_component("credential_provider").remove(_INSTANCE_METADATA)
     client: S3Client = session.create_client(  # type: ignore[assignment]
         "s3",

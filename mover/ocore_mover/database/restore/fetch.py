@@ -1,6 +1,6 @@
 """The dump's files where pg_restore can read them, every byte checked before it does.
 
-Every file goes to scratch, from a folder store too: what was checked is what pg_restore reads, whoever writes to the store in
+Every file goes to scratch, from a folder store too. So pg_restore reads the bytes that were checked, even if the store changes in
 between.
 """
 

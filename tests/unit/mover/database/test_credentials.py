@@ -113,7 +113,7 @@ UNSAFE_BEFORE_16 = {"sslmode": "require"}
         ),
     ],
 )  # fmt: skip
-def test_what_libpq_is_told_of_tls(
+def test_the_tls_parameters_of_a_connection(
     tmp_path: Path, secret: dict[str, str], options: TlsOptions, modern: dict[str, str], before_16: dict[str, str]
 ) -> None:
     keys = {key: value for key, value in CNPG.items() if key != "uri"}

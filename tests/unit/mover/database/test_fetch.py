@@ -29,7 +29,7 @@ def dumped(*files: StoredObject, raw_bytes: int, external: bool) -> DatabaseArti
 
 @pytest.mark.parametrize("external", [False, True])
 def test_what_was_checked_is_what_is_restored(store: Store, scratch: Path, counter: Counter, external: bool) -> None:
-    """Whoever writes to the store after the check changes nothing."""
+    """A write to the store after the check changes nothing."""
     table = zstd.compress(b"rows") if external else b"rows"
     name = "1.dat.zst" if external else "1.dat"
     files = (put(store, "a/toc.dat", b"toc"), put(store, f"a/{name}", table))
