@@ -87,3 +87,9 @@ class LocalRef(Model):
     """The name of an object in the same namespace."""
 
     name: ObjectName = Field(description="Name of the object, in the namespace of this resource.")
+
+
+class KeyRef(LocalRef):
+    """One key of a ConfigMap or Secret in the same namespace."""
+
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(default="ca.crt", description="Key in it.")

@@ -4,9 +4,71 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import CpuQuantity, LocalRef, Model, ObjectName, Quantity, RelativePath, StatusModel, Timestamp, Uuid
+from .base import CpuQuantity, KeyRef, LocalRef, Model, ObjectName, Quantity, RelativePath, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
-from .rules import immutable, rule, validations
+from .rules import exactly_one, immutable, rule, validations
+
+
+class CertificateAuthority(Model):
+    """Certificates (PEM) that the server's certificate must be signed by."""
+
+    secret_ref: KeyRef | None = Field(
+        default=None, description="Key of a Secret; CloudNativePG writes `ca.crt` into the Secret `<cluster>-ca`."
+    )
+    config_map_ref: KeyRef | None = Field(default=None, description="Key of a ConfigMap.")
+
+    model_config = ConfigDict(json_schema_extra=validations(exactly_one("secretRef", "configMapRef")))
+
+
+class ClientCertificate(Model):
+    """Certificate that the Jobs present to the server, in a Secret of the type kubernetes.io/tls."""
+
+    secret_ref: LocalRef = Field(description="Secret with the certificate and its private key.")
+    certificate_key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        default="tls.crt", description="Key of the certificate (PEM)."
+    )
+    private_key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        default="tls.key", description="Key of the private key (PEM, without a passphrase)."
+    )
+
+
+class Tls(Model):
+    """TLS to the database server, for the connections of `secretRef` and `adminSecretRef`."""
+
+    mode: Literal["disable", "require", "verify-ca", "verify-full"] | None = Field(
+        default=None,
+        description=(
+            "As libpq's sslmode. `verify-full` (default where `ca` is given) checks the certificate and the host name, `verify-ca` the "
+            "certificate only, `require` encrypts and checks nothing, `disable` never uses TLS. It replaces the `sslmode` of the Secrets."
+        ),
+    )
+    ca: CertificateAuthority | None = Field(
+        default=None, description="Certificates that the server's certificate must be signed by."
+    )
+    client_certificate: ClientCertificate | None = Field(
+        default=None, description="Certificate that the Jobs present to the server; with it a Secret needs no password."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "has(self.mode) || has(self.ca) || has(self.clientCertificate)",
+                "give mode, ca or clientCertificate",
+            ),
+            rule(
+                "!has(self.mode) || self.mode in ['disable', 'require'] || has(self.ca)",
+                "mode verify-ca and verify-full need ca",
+            ),
+            rule(
+                "!has(self.mode) || self.mode in ['verify-ca', 'verify-full'] || !has(self.ca)",
+                "ca goes with mode verify-ca or verify-full, or without mode",
+            ),
+            rule(
+                "!has(self.mode) || self.mode != 'disable' || !has(self.clientCertificate)",
+                "clientCertificate needs TLS: choose another mode than disable",
+            ),
+        )
+    )
 
 
 class Database(Model):
@@ -15,7 +77,8 @@ class Database(Model):
     secret_ref: LocalRef = Field(
         description=(
             "Secret with the keys of a CloudNativePG app secret (`host`, `port`, `dbname`, `user` or `username`, `password`) or "
-            "one key `uri`. The role must own the database. Give a direct connection, not a transaction pooler."
+            "one key `uri`. The role must own the database. Give a direct connection, not a transaction pooler. `sslmode` and "
+            "`sslrootcert` in the uri or as keys are used where `tls` does not say otherwise."
         )
     )
     admin_secret_ref: LocalRef | None = Field(
@@ -23,6 +86,13 @@ class Database(Model):
         description=(
             "Secret of a role that may create and rename databases and end sessions. Needed where the role of `secretRef` may not. "
             "It must be a member of the database's owner."
+        ),
+    )
+    tls: Tls | None = Field(
+        default=None,
+        description=(
+            "TLS to the server. Without it and without `sslmode` in the Secret: TLS where the server offers it, and a password is never "
+            "sent in cleartext."
         ),
     )
     capacity: Quantity | None = Field(

@@ -4,18 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import LocalRef, Model, ObjectName, RelativePath, StatusModel, Timestamp
+from .base import KeyRef, LocalRef, Model, ObjectName, RelativePath, StatusModel, Timestamp
 from .conditions import Conditions
 from .rules import exactly_one, immutable, rule, validations
 
 _KEY_PART = r"\.?[A-Za-z0-9!_*'()=-][A-Za-z0-9!_.*'()=-]*"  # neither "." nor ".."
-
-
-class KeyRef(Model):
-    """One key of a ConfigMap."""
-
-    name: ObjectName = Field(description="Name of the ConfigMap.")
-    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(default="ca.crt", description="Key in it.")
 
 
 class ServerSideEncryption(Model):
@@ -57,7 +50,24 @@ class S3(Model):
         description="Secret with the keys `accessKeyId` and `secretAccessKey`; without it the service account's workload identity is used.",
     )
 
-    model_config = ConfigDict(json_schema_extra=validations(immutable("bucket"), immutable("prefix")))
+    instance_metadata: bool = Field(
+        default=False,
+        description=(
+            "Also take credentials of the node, from the cloud's instance metadata service. They are shared by everything on the node; "
+            "prefer a Secret or the service account's workload identity."
+        ),
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            immutable("bucket"),
+            immutable("prefix"),
+            rule(
+                "!self.instanceMetadata || !has(self.credentialsSecretRef)",
+                "instanceMetadata goes without credentialsSecretRef",
+            ),
+        )
+    )
 
 
 class Claim(Model):

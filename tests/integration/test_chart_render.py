@@ -13,7 +13,11 @@ from ocore_operator.settings import Settings
 from support.cluster.chart import CHART, FOREIGN, Helm, HelmError, environment, find
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
 
-MONITORED = {"metrics": {"monitor": {"kind": "PodMonitor", "interval": "1m", "labels": {"team": "a"}}}}
+PROMETHEUS: list[Object] = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+MONITORED: Object = {
+    "metrics": {"monitor": {"kind": "PodMonitor", "interval": "1m", "labels": {"team": "a"}}},
+    "networkPolicy": {"metricsFrom": PROMETHEUS},
+}
 EVERYTHING: Object = {
     "fullnameOverride": "snapshots",
     "operator": {
@@ -39,8 +43,8 @@ EVERYTHING: Object = {
     "settings": {"logLevel": "DEBUG", "jobTtl": 5000000, "leaseRenew": 2.5},
     "serviceAccount": {"name": "snapshots", "annotations": {"a": "b"}},
     "admissionPolicies": {"projectLabel": "example.org/project"},
-    "networkPolicy": {"enabled": True, "apiServerPorts": [6443], "metricsFrom": [{"namespaceSelector": {}}]},
-    **MONITORED,
+    "networkPolicy": {"restrictEgress": True, "apiServerPorts": [6443], "metricsFrom": PROMETHEUS},
+    "metrics": MONITORED["metrics"],
 }
 NOTHING: Object = {
     "crds": {"install": False},
@@ -48,12 +52,14 @@ NOTHING: Object = {
     "serviceAccount": {"create": False},
     "admissionPolicies": {"pinnedSnapshots": False},
     "metrics": {"service": {"enabled": False}},
+    "networkPolicy": {"enabled": False},
 }
 NAMESPACED: Object = {
     "watchNamespaces": ["default", "kube-system"],
     "mover": {"serviceAccount": {"create": True, "annotations": {"example.org/role": "mover"}}},
     "admissionPolicies": {"projectLabel": "project"},
     "metrics": {"monitor": {"kind": "ServiceMonitor"}},
+    "networkPolicy": {"metricsFrom": PROMETHEUS},
 }
 COMBINATIONS = {"defaults": {}, "everything": EVERYTHING, "nothing": NOTHING, "namespaced": NAMESPACED}
 #: Settings that are for tests and for running outside a cluster.
@@ -149,7 +155,10 @@ def test_crds_are_kept(helm: Helm) -> None:
         ({"admissionPolicies": {"projectLabel": "a b"}}, "/admissionPolicies/projectLabel"),
         ({"mover": {"serviceAccount": {"create": True}}}, "needs watchNamespaces"),
         (
-            {"metrics": {"service": {"enabled": False}, "monitor": {"kind": "ServiceMonitor"}}},
+            {
+                "metrics": {"service": {"enabled": False}, "monitor": {"kind": "ServiceMonitor"}},
+                "networkPolicy": {"metricsFrom": PROMETHEUS},
+            },
             "needs metrics.service.enabled",
         ),
     ],
@@ -220,6 +229,29 @@ def test_monitors(helm: Helm) -> None:
     service, monitor = find(objects, "Service"), find(objects, "ServiceMonitor")
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+
+
+def test_only_named_peers_reach_the_operators_port(helm: Helm) -> None:
+    spec = find(helm.render({}), "NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress"]
+    assert spec["ingress"] == []
+    pod = find(helm.render({}), "Deployment")["spec"]["template"]["metadata"]
+    assert spec["podSelector"]["matchLabels"].items() <= pod["labels"].items()
+    spec = find(helm.render(MONITORED | {"metrics": {"port": 9000}}), "NetworkPolicy")["spec"]
+    assert spec["ingress"] == [{"ports": [{"port": 9000, "protocol": "TCP"}], "from": PROMETHEUS}]
+    spec = find(helm.render({"networkPolicy": {"restrictEgress": True, "apiServerPorts": [8443]}}), "NetworkPolicy")[
+        "spec"
+    ]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == {53, 8443}
+    assert not [o for o in helm.render({"networkPolicy": {"enabled": False}}) if o["kind"] == "NetworkPolicy"]
+
+
+def test_a_monitor_that_no_policy_lets_in_is_refused(helm: Helm) -> None:
+    monitor = {"metrics": MONITORED["metrics"]}
+    with pytest.raises(HelmError, match=r"metrics\.monitor\.kind needs networkPolicy\.metricsFrom"):
+        helm.render(monitor)
+    assert find(helm.render(monitor | {"networkPolicy": {"enabled": False}}), "PodMonitor")
 
 
 # --- permissions ---------------------------------------------------------------------------------------------

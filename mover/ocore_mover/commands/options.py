@@ -15,6 +15,7 @@ import typer
 from ocore_crds.base import UUID_PATTERN
 from ocore_mover.database.connect import Server
 from ocore_mover.database.credentials import load
+from ocore_mover.database.tls import TlsOptions
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.store import S3Options, Store, open_store
 
@@ -73,6 +74,14 @@ class StoreOptions:
     s3_path_style: Annotated[
         bool, typer.Option(help="Bucket in the path rather than in the host name.", rich_help_panel="S3")
     ] = True
+    s3_instance_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--s3-instance-metadata",
+            help="Also take the node's credentials, from instance metadata.",
+            rich_help_panel="S3",
+        ),
+    ] = False
 
     def open(self) -> Store:
         """The store; wrong usage where the URL is none."""
@@ -89,6 +98,7 @@ class StoreOptions:
                     sse=self.s3_sse,
                     kms_key=self.s3_kms_key,
                     path_style=self.s3_path_style,
+                    instance_metadata=self.s3_instance_metadata,
                 ),
             )
         except ValueError as error:
@@ -125,6 +135,28 @@ class TargetOptions:
             metavar="FOLDER", help="The same of a role that creates, renames and ends what the first may not."
         ),
     ] = None
+    tls_mode: Annotated[
+        Literal["disable", "require", "verify-ca", "verify-full"] | None,
+        typer.Option(
+            help="As libpq's sslmode; goes before the Secret's. Default with --tls-ca: verify-full.",
+            rich_help_panel="TLS",
+        ),
+    ] = None
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Certificates that the database server is checked against.", rich_help_panel="TLS"
+        ),
+    ] = None
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Client certificate; with it the password is optional.", rich_help_panel="TLS"
+        ),
+    ] = None
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its private key, without a passphrase.", rich_help_panel="TLS")
+    ] = None
     claim: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the filestore's claim is mounted.")] = None
     filestore: Annotated[str, typer.Option(metavar="PATH", help="The filestore, below the claim's root.")] = ""
     layout: Annotated[Literal["Odoo", "Plain"], typer.Option(help="Odoo: files named by ir_attachment.")] = "Odoo"
@@ -140,13 +172,17 @@ class TargetOptions:
             raise typer.BadParameter("layout Odoo needs --database, which names the files; or give --layout Plain")
         if self.layout == "Plain" and self.claim is not None and not self.filestore:
             raise typer.BadParameter("layout Plain needs --filestore, a path below the claim's root")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise typer.BadParameter("give both --tls-cert and --tls-key, or neither")
 
     def server(self) -> Server | None:
         """The database's server; raises MoverError SecretInvalid."""
         if self.database is None:
             return None
         # The admin's database does not matter, and its Secret need not name one.
-        return Server(load(self.database), load(self.admin, dbname="postgres") if self.admin is not None else None)
+        tls = TlsOptions(self.tls_mode, self.tls_ca, self.tls_cert, self.tls_key)
+        admin = load(self.admin, dbname="postgres", options=tls) if self.admin is not None else None
+        return Server(load(self.database, options=tls), admin)
 
     def folders(self, environment_id: str) -> ClaimFolders | None:
         """The folders on the claim."""

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import errors as pg
 
 from ocore_crds import conditions
+from ocore_mover.database import tls
 from ocore_mover.database.credentials import Credentials
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -75,13 +76,20 @@ def connect(
 
 
 def _open(credentials: Credentials, application: str) -> Connection:
-    connection = psycopg.connect(
-        credentials.conninfo(**_TCP, application_name=application, connect_timeout=str(CONNECT_TIMEOUT)),
-        password=credentials.password,
-        client_encoding="UTF8",
-        autocommit=True,
-        prepare_threshold=None,
-    )
+    with tls.private_key(credentials.private_key) as key:
+        connection = psycopg.connect(
+            credentials.conninfo(
+                **_TCP,
+                knows_require_auth=psycopg.pq.version() >= tls.LIBPQ_WITH_REQUIRE_AUTH,
+                application_name=application,
+                connect_timeout=str(CONNECT_TIMEOUT),
+            ),
+            password=credentials.password or None,
+            sslkey=str(key) if key is not None else credentials.params.get("sslkey"),
+            client_encoding="UTF8",
+            autocommit=True,
+            prepare_threshold=None,
+        )
     try:
         set_timeouts(connection, statement=_STATEMENT_TIMEOUT, lock=_LOCK_TIMEOUT)
     except BaseException:
@@ -129,8 +137,55 @@ def connect_maintenance(server: Server, *, application: str, token: Token | None
 #: What a failed connection says (libpq gives no SQLSTATE for these) → reason, what to do, whether to ask again.
 _PHRASES: tuple[tuple[str, str, str, bool], ...] = (
     (
+        r"server requested a cleartext password|authentication method requirement",
+        conditions.TLS_FAILED,
+        "the password was not sent: the connection is not certain to be encrypted. Set spec.database.tls of the Environment (ca, or mode "
+        "require), or use scram-sha-256 in the server's pg_hba.conf",
+        False,
+    ),
+    (
+        r"server does not support SSL",
+        conditions.TLS_FAILED,
+        "the server declined TLS. Turn ssl on in the server, or set spec.database.tls.mode of the Environment to disable where its network "
+        "is trusted",
+        False,
+    ),
+    (
+        r"certificate verify failed",
+        conditions.TLS_FAILED,
+        "the server's certificate is not signed by the given CA, or has expired. Put the server's CA into spec.database.tls.ca of the "
+        "Environment (CloudNativePG: key ca.crt of the Secret <cluster>-ca)",
+        False,
+    ),
+    (
+        r"does not match host name",
+        conditions.TLS_FAILED,
+        "set host in the Secret to a name in the server's certificate (CloudNativePG: <cluster>-rw), or spec.database.tls.mode to verify-ca",
+        False,
+    ),
+    (
+        r"root certificate file .* does not exist",
+        conditions.TLS_FAILED,
+        "the Job has no such file. Put the server's CA into spec.database.tls.ca of the Environment",
+        False,
+    ),
+    (
+        r"could not (read|load) (root )?(certificate|private key) file|private key file .* has|certificate does not match private key",
+        conditions.SECRET_INVALID,
+        "check that ca and clientCertificate of spec.database.tls name keys with PEM data that belong together",
+        False,
+    ),
+    (
+        r"alert (unknown ca|certificate required|bad certificate|certificate unknown|certificate expired)"
+        r"|requires a valid client certificate|certificate authentication failed",
+        conditions.AUTHENTICATION_FAILED,
+        "the server did not accept the client certificate. Check spec.database.tls.clientCertificate: its issuer, its expiry, and that its "
+        "common name is the role",
+        False,
+    ),
+    (
         r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist|authentication failed|"
-        r"is not permitted to log in|certificate authentication failed",
+        r"is not permitted to log in",
         conditions.AUTHENTICATION_FAILED,
         "check user and password in the Secret",
         False,
@@ -138,7 +193,7 @@ _PHRASES: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"no pg_hba.conf entry|pg_hba.conf rejects",
         conditions.AUTHENTICATION_FAILED,
-        "the server's pg_hba.conf does not let this role in from here; allow it, or set sslmode in the uri",
+        "the server's pg_hba.conf does not let this role in from here; allow it, or set spec.database.tls.mode",
         False,
     ),
     (
@@ -173,8 +228,8 @@ _PHRASES: tuple[tuple[str, str, str, bool], ...] = (
     ),
     (
         r"SSL|certificate",
-        conditions.DATABASE_UNREACHABLE,
-        "TLS failed; check sslmode and sslrootcert in the uri",
+        conditions.TLS_FAILED,
+        "check spec.database.tls of the Environment, and sslmode and sslrootcert in the Secret",
         False,
     ),
 )

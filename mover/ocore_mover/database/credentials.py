@@ -9,11 +9,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ocore_crds import conditions
 from ocore_mover import redact
+from ocore_mover.database import tls
+from ocore_mover.database.tls import TlsOptions
 from ocore_mover.errors import MoverError
 
 #: libpq's name → the keys of a Secret that give it, the first that is there counts. CloudNativePG writes `username` and
 #: `user`; its `jdbc-uri`, `fqdn-uri` and `pgpass` say the same once more.
 _KEYS = {"host": ("host",), "port": ("port",), "dbname": ("dbname",), "user": ("user", "username")}
+_TLS_KEYS = ("sslmode", "sslrootcert")
 #: Would be a second secret, with nowhere to put it but the command line of pg_dump.
 _UNSUPPORTED = ("sslpassword", "passfile", "service")
 
@@ -23,8 +26,9 @@ class Credentials:
     """A role, where it connects, and its password."""
 
     params: dict[str, str]  # libpq's parameters without the password
-    password: str = field(repr=False)
+    password: str = field(repr=False)  # empty where a client certificate takes its place
     source: Path
+    private_key: Path | None = None  # of the client certificate, as mounted: see tls.private_key
 
     @property
     def dbname(self) -> str:
@@ -45,9 +49,19 @@ class Credentials:
         """The same role in another database."""
         return replace(self, params={**self.params, "dbname": dbname})
 
-    def conninfo(self, **extra: str) -> str:
-        """libpq's connection string without the password, for a program's command line."""
-        return make_conninfo("", **{**self.params, **extra})
+    def conninfo(self, *, knows_require_auth: bool, **extra: str) -> str:
+        """libpq's connection string without password and private key, for a program's command line.
+
+        `knows_require_auth`: whether the libpq that reads it has that setting (PostgreSQL 16 and newer).
+        """
+        params = tls.protected(self.params, password=bool(self.password), knows_require_auth=knows_require_auth)
+        return make_conninfo("", **{**params, **extra})
+
+    @property
+    def needs_tls_before_16(self) -> bool:
+        """Whether a libpq before 16 may connect with TLS only: it could not refuse to send the password in cleartext."""
+        params = tls.protected(self.params, password=bool(self.password), knows_require_auth=False)
+        return params["sslmode"] in tls.ENCRYPTED
 
     def passfile_line(self) -> str:
         """For PGPASSFILE; matches any host and database: the file belongs to one program that gets one connection string."""
@@ -55,11 +69,13 @@ class Credentials:
         return f"*:*:*:*:{escaped}\n"
 
 
-def load(folder: Path, *, dbname: str = "") -> Credentials:
-    """Reads a mounted Secret: `host`, `port`, `dbname`, `user` or `username`, `password`, or `uri`.
+def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -> Credentials:
+    """Reads a mounted Secret: `host`, `port`, `dbname`, `user` or `username`, `password`, `sslmode`, `sslrootcert`, or `uri`.
 
-    `dbname` is taken where the Secret has none. Single keys win over the same part of `uri`. Raises MoverError SecretInvalid with the keys that are missing.
+    `dbname` is taken where the Secret has none. Single keys win over the same part of `uri`, `options` over both. A client
+    certificate in `options` makes the password optional. Raises MoverError SecretInvalid with the keys that are missing.
     """
+    options = options or TlsOptions()
     if not folder.is_dir():
         raise _invalid(folder, "the folder is not there; mount the Secret, or make a folder with one file per key")
     params = _from_uri(folder)
@@ -67,11 +83,14 @@ def load(folder: Path, *, dbname: str = "") -> Credentials:
         value = next(filter(None, (_read(folder, key) for key in keys)), "")
         if value:
             params[name] = value
+    params = _with_tls(folder, params, options)
     password = _read(folder, "password") or params.pop("password", "")
     params.pop("password", None)
     params.setdefault("port", "5432")
     params.setdefault("dbname", dbname)
-    missing = [name for name in _KEYS if not params.get(name)] + ([] if password else ["password"])
+    missing = [name for name in _KEYS if not params.get(name)] + (
+        [] if password or options.certificate is not None else ["password"]
+    )
     if missing:
         raise _invalid(
             folder,
@@ -82,7 +101,21 @@ def load(folder: Path, *, dbname: str = "") -> Credentials:
     if "\n" in password or "\0" in password:
         raise _invalid(folder, "the password has a line break, which PGPASSFILE cannot hold; set another password")
     redact.register(password)
-    return Credentials(params=params, password=password, source=folder)
+    return Credentials(params=params, password=password, source=folder, private_key=options.key)
+
+
+def _with_tls(folder: Path, params: dict[str, str], options: TlsOptions) -> dict[str, str]:
+    """The parameters with the ssl ones replaced by those that apply."""
+    found = {**params, **{key: value for key in _TLS_KEYS if (value := _read(folder, key))}}
+    if found.get("sslrootcert", "").lstrip().startswith("-----BEGIN"):
+        found["sslrootcert"] = str(
+            folder / "sslrootcert"
+        )  # the key holds the certificates: its own file is what libpq reads
+    others = {name: value for name, value in params.items() if name not in tls.PARAMETERS}
+    try:
+        return others | tls.resolve(found, options)
+    except ValueError as error:
+        raise _invalid(folder, f"{error}; correct it, or set spec.database.tls.mode of the Environment") from None
 
 
 def _from_uri(folder: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import rollback_findings
+from ocore_mover.database import programs, rollback_findings
 from ocore_mover.database.connect import Connection, Server, connect, quoted
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
@@ -38,6 +38,7 @@ def look(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = T
         try:
             facts, warnings = read_facts(connection)
             blocking = tuple(_snapshot_findings(connection, facts, jobs, odoo=odoo))
+            blocking += tuple(_encryption_findings(server, connection, facts))
         except psycopg.Error as error:
             found = Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading facts: {error}")
             return Look(None, (found,), (), ())
@@ -114,6 +115,18 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
                 f"CONNECTION LIMIT of role {facts.user} and database {facts.name}, or lower the parallelism"
             ),
         )
+
+
+def _encryption_findings(server: Server, connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """Where the programs of the server's major would refuse a connection that ours accepts."""
+    try:
+        program = programs.find("pg_dump", facts.server_major)
+    except MoverError:
+        return  # a probe also runs in the image of another major; the next one is in the right image
+    try:
+        programs.check_encrypted(program, server.app, connection)
+    except MoverError as error:
+        yield Finding(reason=error.reason, message=error.message)
 
 
 def _unreadable(connection: Connection) -> Iterator[Finding]:

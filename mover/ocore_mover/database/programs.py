@@ -15,9 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from ocore_crds import conditions
 from ocore_mover import redact, settings
+from ocore_mover.database import tls
 from ocore_mover.database.credentials import Credentials
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -83,16 +87,55 @@ def _identify(path: str) -> Program | None:
     return Program(path, match[1], int(match[2])) if match and done.returncode == 0 else None
 
 
+@cache
+def knows_require_auth(program: Program) -> bool:
+    """Whether its libpq can refuse to send a password in cleartext. libpq's own version counts, which may be newer."""
+    # pg_restore opens its archive first and would not come as far.
+    path = find("pg_dump", program.major).path
+    arguments = [path, "--no-password", "--dbname=host=/nonexistent connect_timeout=2 require_auth=none"]
+    try:
+        done = subprocess.run(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            env=settings.program_environment(),
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return "connection to server" in done.stderr
+
+
+def check_encrypted(program: Program, credentials: Credentials, connection: psycopg.Connection[Any]) -> None:
+    """Raises MoverError TlsFailed where this program would need TLS and the server did not offer it to our `connection`."""
+    if connection.pgconn.ssl_in_use or not credentials.needs_tls_before_16 or knows_require_auth(program):
+        return
+    raise MoverError(
+        conditions.TLS_FAILED,
+        f"the server at {credentials.place} declined TLS, and {Path(program.path).name} {program.version} has a libpq before 16, which cannot "
+        "refuse to send the password in cleartext. Turn ssl on in the server, or set spec.database.tls.mode of the Environment to disable "
+        "where its network is trusted",
+    )
+
+
+def conninfo(program: Program, credentials: Credentials, **extra: str) -> str:
+    """The connection string that this program is given; passwords go by :func:`passfile`."""
+    return credentials.conninfo(knows_require_auth=knows_require_auth(program), **extra)
+
+
 @contextmanager
 def passfile(credentials: Credentials) -> Iterator[dict[str, str]]:
-    """Environment of a program that may connect as this role: the password stands in a file that only we can read."""
-    with tempfile.TemporaryDirectory(prefix="ocore-") as folder:
+    """Environment of a program that may connect as this role: password and private key stand in files that only we can read."""
+    with tempfile.TemporaryDirectory(prefix="ocore-") as folder, tls.private_key(credentials.private_key) as key:
         path = Path(folder) / "pgpass"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(credentials.passfile_line())
         # PGCONNECT_TIMEOUT would be 0 (for ever) otherwise.
-        yield settings.program_environment() | {"PGPASSFILE": str(path), "PGCONNECT_TIMEOUT": "10"}
+        own = {"PGPASSFILE": str(path), "PGCONNECT_TIMEOUT": "10"}
+        yield settings.program_environment() | own | ({"PGSSLKEY": str(key)} if key is not None else {})
 
 
 class Running:

@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from backports.zstd import ZstdDecompressor, ZstdError
+from backports.zstd import ZstdError
 
+from ocore_crds.manifest import FilestoreArtifact
+from ocore_mover import chunks as chunk_sizes
 from ocore_mover.chunks import DECOMPRESSED_CHUNK
 from ocore_mover.errors import Corrupt
 
@@ -17,6 +19,10 @@ _ODOO_LINE = re.compile(
 )
 #: A line with the longest path and link target that Linux has, escaped, is shorter.
 MAX_LINE = 64 * 1024
+#: An index becomes this much larger at most when it is decompressed (measured: 3 to 60 times), or it is none of ours.
+MAX_RATIO = 1000
+#: Entries of one pack, which are in memory together; packs of ours are closed at 20,000.
+MAX_ENTRIES = 100_000
 
 
 class Frame(NamedTuple):
@@ -65,20 +71,26 @@ def plain_line(entry: Entry) -> bytes:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompresses and splits. Raises Corrupt if the data is not zstd, is truncated, or has a line that is too long."""
-    decompressor = ZstdDecompressor()
+    """Decompresses and splits. Raises Corrupt if the data is not zstd, is truncated, expands beyond MAX_RATIO, or has a line that is
+    too long."""
+    decompressor = chunk_sizes.decompressor()
     rest = b""
+    allowed = MAX_LINE  # bytes that may still come out of what was read
     for chunk in chunks:
         data = chunk
+        allowed += len(chunk) * MAX_RATIO
         while data or not decompressor.needs_input:
             try:
                 if decompressor.eof:
                     raise Corrupt("the filestore's index has data after its end")
-                text = rest + decompressor.decompress(data, DECOMPRESSED_CHUNK)
+                piece = decompressor.decompress(data, DECOMPRESSED_CHUNK)
             except ZstdError as error:
                 raise Corrupt(f"the filestore's index cannot be decompressed: {error}") from error
             data = b""
-            *whole, rest = text.split(b"\n")
+            allowed -= len(piece)
+            if allowed < 0:
+                raise Corrupt(f"the filestore's index expands to more than {MAX_RATIO} times its size")
+            *whole, rest = (rest + piece).split(b"\n")
             yield from whole
             if len(rest) > MAX_LINE:
                 raise Corrupt("the filestore's index has a line that is too long")
@@ -88,6 +100,23 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
                     break
     if rest or not decompressor.eof:
         raise Corrupt("the filestore's index is truncated")
+
+
+def within(entries: Iterable[Entry], artifact: FilestoreArtifact) -> Iterator[Entry]:
+    """The entries. Raises Corrupt at the first one that exceeds the files and bytes in the manifest, or MAX_ENTRIES in a pack."""
+    files = size = in_pack = 0
+    pack = ""
+    for entry in entries:
+        in_pack = in_pack + 1 if entry.pack == pack else 1
+        pack = entry.pack
+        files += entry.kind == "file"
+        size += entry.size
+        if files > artifact.file_count or size > artifact.size_bytes or in_pack > MAX_ENTRIES:
+            raise Corrupt(
+                f"the index names more than the manifest does: {artifact.file_count} files of {artifact.size_bytes} bytes, at most "
+                f"{MAX_ENTRIES} in a pack; found {files} files of {size} bytes, {in_pack} entries in {pack}"
+            )
+        yield entry
 
 
 def parse(line: bytes) -> Entry:

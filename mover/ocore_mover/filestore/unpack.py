@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from backports.zstd import ZstdDecompressor, ZstdError
+from backports.zstd import ZstdError
 
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
-from ocore_mover.chunks import DECOMPRESSED_CHUNK
+from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
 from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, tar
@@ -36,10 +36,11 @@ Block = tuple[StoredObject, list[Entry]]
 
 
 def entries(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Entry]:
-    """The index's entries. Raises Corrupt for a line that `parse` refuses, and for a pack that is not in the manifest."""
+    """The index's entries. Raises Corrupt for a line that `parse` refuses, for a pack that is not in the manifest, and for more
+    than the manifest states."""
     packs = _by_name(artifact)
-    for line in index.lines(store.read(artifact.index)):
-        entry = parse(line)
+    parsed = (parse(line) for line in index.lines(store.read(artifact.index)))
+    for entry in index.within(parsed, artifact):
         if entry.pack not in packs:
             raise Corrupt(f"the index names the pack {entry.pack!r}, which is not in the manifest")
         yield entry
@@ -137,13 +138,13 @@ def _tar(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes]:
 
 
 def _decompressed(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes]:
-    frame = ZstdDecompressor()
+    frame = decompressor()
     for chunk in chunks:
         data = chunk
         while data or not (frame.needs_input or frame.eof):
             try:
                 if frame.eof:
-                    frame = ZstdDecompressor()
+                    frame = decompressor()
                 piece = frame.decompress(data, DECOMPRESSED_CHUNK)
             except ZstdError as error:
                 raise Corrupt(f"{pack.key} cannot be decompressed: {error}") from error

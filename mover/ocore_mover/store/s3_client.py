@@ -36,6 +36,9 @@ MAX_ATTEMPTS = 4
 #: Mounted Secrets change in place: the files are read again this often (botocore renews 15 minutes before "expiry").
 _CREDENTIALS_LIFETIME = timedelta(minutes=20)
 
+#: botocore's name of the provider.
+_INSTANCE_METADATA = "iam-role"
+
 _NO_BUCKET = {"NoSuchBucket", "InvalidBucketName", "AllAccessDisabled"}
 _DENIED = {
     "403",
@@ -93,6 +96,9 @@ def connect(options: S3Options, connections: int) -> "S3Client":
         session._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]
             refresh_using=lambda: read_credentials(folder), method="ocore-credentials-folder"
         )
+    elif not options.instance_metadata:
+        # Every pod on the node shares the node's role, which often has far more rights than this bucket needs.
+        session.get_component("credential_provider").remove(_INSTANCE_METADATA)
     client: S3Client = session.create_client(  # type: ignore[assignment]
         "s3",
         region_name=options.region,
@@ -198,7 +204,8 @@ def _from_client(error: BotoCoreError, what: str, url: str) -> StoreError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
         return StoreError(
             conditions.STORE_ACCESS_DENIED,
-            f"{detail}. Set a Secret with credentials, or give the Job's service account a workload identity.",
+            f"{detail}. Set a Secret with credentials, or give the Job's service account a workload identity. The node's own "
+            "credentials are used with s3.instanceMetadata of the SnapshotStore only.",
         )
     if isinstance(error, SSLError):
         return StoreError(

@@ -17,6 +17,8 @@ class S3Options:
     sse: str | None = None
     kms_key: str | None = None
     path_style: bool = True
+    #: Whether boto3's chain may ask the cloud's instance metadata service for the node's own credentials.
+    instance_metadata: bool = False
 
     def encryption(self) -> dict[str, Any]:
         """Arguments of PutObject and CreateMultipartUpload."""

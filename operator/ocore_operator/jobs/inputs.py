@@ -48,6 +48,10 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
     workload = await _workloads(ctx, environment)
     if spec.config is not None:
         await need(ctx, CONFIG_MAPS, namespace, spec.config.config_map_ref.name, c.CONFIG_NOT_FOUND, "spec.config")
+    tls = spec.database.tls if spec.database is not None else None
+    if tls is not None and tls.ca is not None and tls.ca.config_map_ref is not None:
+        name = tls.ca.config_map_ref.name
+        await need(ctx, CONFIG_MAPS, namespace, name, c.CONFIG_NOT_FOUND, "spec.database.tls.ca")
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
     if store.spec.claim is not None:
         claims.append(store.spec.claim.claim_name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocore_crds import naming
-from ocore_crds.environment import EnvironmentSpec
+from ocore_crds.environment import EnvironmentSpec, Tls
 from ocore_crds.snapshotstore import S3
 from ocore_operator.kube.resources import Object, Store
 
@@ -16,6 +16,7 @@ ATTEMPT = "$(OCORE_POD_UID)"
 
 DATABASE = "/secrets/database"
 ADMIN = "/secrets/admin"
+TLS = "/secrets/database-tls"
 S3_CREDENTIALS = "/secrets/s3"
 S3_CA = "/secrets/s3-ca"
 CLAIM = "/claim"
@@ -83,7 +84,24 @@ def database(spec: EnvironmentSpec) -> Parts:
     parts = _secret("database", DATABASE, spec.database.secret_ref.name) + options(database=DATABASE)
     if spec.database.admin_secret_ref is not None:
         parts += _secret("admin", ADMIN, spec.database.admin_secret_ref.name) + options(admin=ADMIN)
-    return parts
+    return parts + _tls(spec.database.tls) if spec.database.tls is not None else parts
+
+
+def _tls(tls: Tls) -> Parts:
+    """The mode, and CA and client certificate in one folder, whatever objects they come from."""
+    parts, sources = options(tls_mode=tls.mode), []
+    if tls.ca is not None:
+        parts += options(tls_ca=f"{TLS}/ca.crt")
+        for kind, ref in (("secret", tls.ca.secret_ref), ("configMap", tls.ca.config_map_ref)):
+            if ref is not None:
+                sources.append({kind: {"name": ref.name, "items": [{"key": ref.key, "path": "ca.crt"}]}})
+    if (client := tls.client_certificate) is not None:
+        items = [{"key": client.certificate_key, "path": "tls.crt"}, {"key": client.private_key, "path": "tls.key"}]
+        sources.append({"secret": {"name": client.secret_ref.name, "items": items}})
+        parts += options(tls_cert=f"{TLS}/tls.crt", tls_key=f"{TLS}/tls.key")
+    if not sources:
+        return parts
+    return parts + _mounted("database-tls", TLS, {"projected": {"sources": sources}}, read_only=True)
 
 
 def claim(spec: EnvironmentSpec) -> Parts:
@@ -150,6 +168,8 @@ def store(found: Store) -> Parts:
 def _s3(found: S3) -> Parts:
     parts = options(s3_endpoint=found.endpoint, s3_region=found.region)
     parts += Parts(args=("--s3-path-style" if found.path_style else "--no-s3-path-style",))
+    if found.instance_metadata:
+        parts += Parts(args=("--s3-instance-metadata",))
     encryption = found.server_side_encryption
     if encryption is not None:
         parts += options(s3_sse=encryption.algorithm, s3_kms_key=encryption.kms_key_id)

@@ -134,11 +134,13 @@ def _security(job_inputs: JobInputs) -> Object:
 
 
 def _readable(volume: Object, job_inputs: JobInputs) -> Object:
-    """A Secret's files are owned by root and the fsGroup. Without an fsGroup our user can read them only through the mode for others."""
-    if "secret" not in volume:
+    """A Secret's files are owned by root and the fsGroup. Without an fsGroup our user can read them only through the mode for others.
+    The mover copies a private key before libpq, which requires 0600, reads it."""
+    kind = next((kind for kind in ("secret", "projected") if kind in volume), None)
+    if kind is None:
         return volume
     mode = 0o440 if job_inputs.traits.fs_group is not None else 0o444
-    return {**volume, "secret": {**volume["secret"], "defaultMode": mode}}
+    return {**volume, kind: {**volume[kind], "defaultMode": mode}}
 
 
 def _on_node(node: str) -> Object:

@@ -21,6 +21,10 @@ from ocore_operator.summarize import Stamp
 MAX_WARNINGS = 20
 
 
+#: For people; the store works without it.
+UNENCRYPTED = "spec.s3.endpoint is http://: snapshots cross the network unencrypted, and anyone in its path can read or change them. Use https://."
+
+
 class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeResult]):
     """What is special about a SnapshotStore."""
 
@@ -109,7 +113,11 @@ def found(store: Store, result: StoreProbeResult, began: str, stamp: Stamp) -> S
         update={"store_id": result.store_id, "checksums": result.checksums, "warnings": result.warnings[:MAX_WARNINGS]}
     )
     how = "checks the SHA-256 of what is written" if result.checksums == "Server" else "is read back after each write"
-    return _with_phase(summarize.ready(status, c.SUCCEEDED, f"The store can be written and {how}.", stamp))
+    message = f"The store can be written and {how}."
+    if store.spec.s3 is not None and (store.spec.s3.endpoint or "").startswith("http://"):
+        message += f" Warning: {UNENCRYPTED}"
+        status = status.model_copy(update={"warnings": (UNENCRYPTED, *status.warnings)[:MAX_WARNINGS]})
+    return _with_phase(summarize.ready(status, c.SUCCEEDED, message, stamp))
 
 
 def probe_failed(store: Store, reason: str, message: str, began: str, stamp: Stamp) -> SnapshotStoreStatus:

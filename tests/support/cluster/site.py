@@ -499,6 +499,8 @@ def _fill(site: Site, s3_endpoint: str | None, application: bool) -> None:
             dbname=site.database,
             user=site.role,
             password=site.password,
+            # The servers have no TLS, and clients before 16 need it unless a mode is chosen.
+            **({"sslmode": "disable"} if site.major < 16 else {}),
         ),
         claim(site.filestore_claim, ns),
         {

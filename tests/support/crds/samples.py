@@ -19,6 +19,15 @@ ENVIRONMENT: Object = {
     "database": {
         "secretRef": {"name": "shop-db"},
         "adminSecretRef": {"name": "shop-db-admin"},
+        "tls": {
+            "mode": "verify-full",
+            "ca": {"secretRef": {"name": "shop-db-ca", "key": "ca.crt"}},
+            "clientCertificate": {
+                "secretRef": {"name": "shop-db-client"},
+                "certificateKey": "tls.crt",
+                "privateKey": "tls.key",
+            },
+        },
         "capacity": "100Gi",
     },
     "filestore": {"claimName": "shop-files", "path": "filestore/shop", "layout": "Odoo", "missingFiles": "Fail"},
@@ -47,6 +56,7 @@ S3_STORE: Object = {
         "caBundle": {"name": "ca", "key": "ca.crt"},
         "serverSideEncryption": {"algorithm": "aws:kms", "kmsKeyId": "alias/key"},
         "credentialsSecretRef": {"name": "s3-keys"},
+        "instanceMetadata": False,
     },
     "serviceAccountName": "mover",
     "maxConcurrentJobs": 4,
@@ -72,9 +82,13 @@ ROLLBACK: Object = {
     "timeoutSeconds": 7200,
     "readyTimeoutSeconds": 300,
 }
+#: The CA in a ConfigMap.
+TLS_ENVIRONMENT: Object = changed(
+    {"spec": ENVIRONMENT}, {"spec.database.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}}}
+)["spec"]
 #: Kind → complete specs; together they have every field.
 SPECS: dict[str, tuple[Object, ...]] = {
-    "Environment": (ENVIRONMENT,),
+    "Environment": (ENVIRONMENT, TLS_ENVIRONMENT),
     "SnapshotStore": (S3_STORE, CLAIM_STORE),
     "Snapshot": (SNAPSHOT,),
     "Rollback": (ROLLBACK,),
@@ -87,6 +101,24 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
             "type": "staging",
             "storeRef": {"name": "main"},
             "database": {"secretRef": {"name": "shop-db"}},
+        },
+        {
+            "projectId": UUID,
+            "type": "staging",
+            "storeRef": {"name": "main"},
+            "database": {
+                "secretRef": {"name": "shop-db"},
+                "tls": {
+                    "ca": {"secretRef": {"name": "shop-db-ca"}},
+                    "clientCertificate": {"secretRef": {"name": "shop-db-client"}},
+                },
+            },
+        },
+        {
+            "projectId": UUID,
+            "type": "staging",
+            "storeRef": {"name": "main"},
+            "database": {"secretRef": {"name": "shop-db"}, "tls": {"ca": {"configMapRef": {"name": "ca"}}}},
         },
         {
             "projectId": UUID,
@@ -105,10 +137,14 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
     "Snapshot": ({"environmentRef": {"name": "shop"}, "pin": {}},),
     "Rollback": ({"snapshotRef": {"name": "shop-1"}},),
 }
+_TLS = "spec.database.tls"
 #: What must change along with an enum's value (None: the default), or another rule refuses it.
 COMPANIONS: dict[tuple[str, str | None], Object] = {
     ("spec.s3.serverSideEncryption.algorithm", value): {"spec.s3.serverSideEncryption.kmsKeyId": REMOVED}
     for value in ("AES256", None)
+} | {
+    (f"{_TLS}.mode", "disable"): {f"{_TLS}.ca": REMOVED, f"{_TLS}.clientCertificate": REMOVED},
+    (f"{_TLS}.mode", "require"): {f"{_TLS}.ca": REMOVED},
 }
 
 
@@ -234,6 +270,37 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 ({"spec.database": REMOVED},),
             ),
         },
+        "spec.database.tls": {
+            "give mode, ca or clientCertificate": Cel(
+                (
+                    {_TLS: {"mode": "require"}},
+                    {_TLS: {"ca": {"secretRef": {"name": "ca"}}}},
+                    {_TLS: {"clientCertificate": {"secretRef": {"name": "client"}}}},
+                ),
+                ({_TLS: {}},),
+            ),
+            "mode verify-ca and verify-full need ca": Cel(
+                ({}, {f"{_TLS}.mode": "verify-ca"}, {f"{_TLS}.mode": "require", f"{_TLS}.ca": REMOVED}),
+                ({f"{_TLS}.ca": REMOVED}, {f"{_TLS}.mode": "verify-ca", f"{_TLS}.ca": REMOVED}),
+            ),
+            "ca goes with mode verify-ca or verify-full, or without mode": Cel(
+                ({f"{_TLS}.mode": "verify-ca"}, {f"{_TLS}.mode": REMOVED}),
+                (
+                    {f"{_TLS}.mode": "require"},
+                    {f"{_TLS}.mode": "disable", f"{_TLS}.clientCertificate": REMOVED},
+                ),
+            ),
+            "clientCertificate needs TLS: choose another mode than disable": Cel(
+                ({f"{_TLS}.mode": "require", f"{_TLS}.ca": REMOVED}, {_TLS: {"mode": "disable"}}),
+                ({f"{_TLS}.mode": "disable", f"{_TLS}.ca": REMOVED},),
+            ),
+        },
+        "spec.database.tls.ca": {
+            "give exactly one of secretRef, configMapRef": Cel(
+                ({}, {f"{_TLS}.ca": {"configMapRef": {"name": "ca"}}}),
+                ({f"{_TLS}.ca": {}}, {f"{_TLS}.ca.configMapRef": {"name": "ca"}}),
+            )
+        },
         "spec.filestore": {
             "layout Plain needs a path below the claim's root": Cel(
                 ({"spec.filestore.layout": "Plain"}, {"spec.filestore.path": ""}),
@@ -263,6 +330,10 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
         "spec.s3": {
             _immutable("bucket"): _fixed("spec.s3.bucket", "other", keep={"spec.s3.region": "us-west-1"}),
             _immutable("prefix"): _fixed("spec.s3.prefix", "other", optional=True, keep={"spec.s3.region": "eu"}),
+            "instanceMetadata goes without credentialsSecretRef": Cel(
+                ({}, {"spec.s3.instanceMetadata": True, "spec.s3.credentialsSecretRef": REMOVED}),
+                ({"spec.s3.instanceMetadata": True},),
+            ),
         },
         "spec.s3.serverSideEncryption": {
             "kmsKeyId goes with algorithm aws:kms": Cel(

@@ -22,6 +22,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from support.mover.certificates import Authority, Certificate
 from support.ports import free_port
 
 SUITES = {15: "bookworm", 17: "trixie"}
@@ -116,11 +117,25 @@ class Server:
                   "-E", "UTF8", "--locale=C.UTF-8", "--no-sync").wait(timeout=120)  # fmt: skip
         assert (self.base / "data/PG_VERSION").exists(), (self.base / "log").read_text()
 
-    def start(self) -> None:
-        """Starts it and waits until it answers."""
+    def use_certificate(self, found: Certificate) -> None:
+        """TLS with this certificate from the next start or reload on."""
+        for name, path in (("server.crt", found.certificate), ("server.key", found.key)):
+            target = self.base / "data" / name
+            target.write_bytes(path.read_bytes())
+            os.chown(target, NOBODY, NOBODY)
+            target.chmod(0o600)
+
+    def reload(self) -> None:
+        """Takes pg_hba.conf and the certificate again; until the next connection at the latest."""
+        self.execute("SELECT pg_reload_conf()")
+        time.sleep(0.2)
+
+    def start(self, **more: str) -> None:
+        """Starts it and waits until it answers; `more`: settings."""
         settings = {
             "listen_addresses": "127.0.0.1", "port": self.port, "fsync": "off", "max_prepared_transactions": 4,
             "unix_socket_directories": "", "max_connections": 60, "shared_buffers": "64MB", "logging_collector": "off",
+            **more,
         }  # fmt: skip
         arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         self._process = self._run("postgres", "-D", "data", *arguments)
@@ -189,8 +204,9 @@ def _children(pid: int) -> list[int]:
 
 
 @contextmanager
-def running(major: int) -> Iterator[Server]:
-    """A server of that major, for the block."""
+def running(major: int, *, tls: bool | None = None) -> Iterator[Server]:
+    """A server of that major, for the block. `tls`: by default only where the clients of the major need it: before 16 they
+    cannot refuse to send a password in cleartext, so that the mover insists on TLS."""
     installed = installation(major)
     # Not pytest's folder: the server is another user, who may not enter it.
     base = Path(tempfile.mkdtemp(prefix=f"ocore-pg{major}-"))
@@ -198,7 +214,10 @@ def running(major: int) -> Iterator[Server]:
     server = Server(installed, base)
     try:
         server.initialise()
-        server.start()
+        encrypted = tls if tls is not None else major < 16
+        if encrypted:
+            server.use_certificate(Authority(base / "ca").issue("localhost"))
+        server.start(ssl="on" if encrypted else "off")
         yield server
     finally:
         server.stop()

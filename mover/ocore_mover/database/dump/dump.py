@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact, StoredObject
-from ocore_mover.database import toc
+from ocore_mover.database import programs, toc
 from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server, connect
 from ocore_mover.database.dump.drain import Drain
@@ -140,11 +140,12 @@ def _run(
     token: Token,
 ) -> None:
     application = f"ocore-dump-{secrets.token_hex(4)}"
-    conninfo = server.app.conninfo(application_name=application)
+    conninfo = programs.conninfo(way.program, server.app, application_name=application)
     with (
         connect(server.app, application="ocore-progress", token=token) as observer,
         passfile(server.app) as environment,
     ):
+        programs.check_encrypted(way.program, server.app, observer)
         progress = DumpProgress(counter, properties.table_bytes, application)
         next_look = 0.0
 

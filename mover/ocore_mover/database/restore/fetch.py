@@ -1,10 +1,12 @@
 """The dump's files where pg_restore can read them, every byte checked before it does.
 
-A folder store's files are checked and used where they lie; others go to scratch, as do files that we compressed ourselves.
+Every file goes to scratch, from a folder store too. So pg_restore reads the bytes that were checked, even if the store changes in
+between.
 """
 
 import errno
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from backports import zstd
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact, StoredObject
 from ocore_crds.quantity import human
-from ocore_mover.chunks import DECOMPRESSED_CHUNK
+from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
@@ -34,17 +36,14 @@ def fetched(store: Store, artifact: DatabaseArtifact, scratch: Path, name: str, 
     Raises Corrupt (before pg_restore has seen anything), MoverError ScratchFull, StoreError.
     """
     external = artifact.compression == "external-zstd"
-    if store.local_root is not None and not external:
-        _each(artifact, lambda obj: _check(store, obj, counter))
-        yield (store.local_root / artifact.files[0].key).parent
-        return
+    allowance = _Allowance(artifact.raw_bytes)
     check_room(artifact, scratch)
     folder = scratch / f"ocore-restore-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     try:
         with _disk_errors(artifact, scratch):
             folder.mkdir(parents=True)
-            _each(artifact, lambda obj: _fetch(store, obj, folder, counter, external=external))
+            _each(artifact, lambda obj: _fetch(store, obj, folder, counter, allowance, external=external))
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,13 +76,24 @@ def _each(artifact: DatabaseArtifact, work: Callable[[StoredObject], None]) -> N
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _check(store: Store, obj: StoredObject, counter: Counter) -> None:
-    file_name(obj)
-    for chunk in store.read(obj):
-        counter.add(bytes_=len(chunk))
+class _Allowance:
+    """Bytes that may still be written: the manifest states how many the dump has. Scratch was checked for as many."""
+
+    def __init__(self, total: int) -> None:
+        self._total = self._left = total
+        self._lock = threading.Lock()
+
+    def take(self, count: int, key: str) -> None:
+        """Raises Corrupt where the dump has more bytes: a small compressed file can expand to any size."""
+        with self._lock:
+            self._left -= count
+            if self._left < 0:
+                raise Corrupt(f"{key}: the dump is larger than the {human(self._total)} that the manifest states")
 
 
-def _fetch(store: Store, obj: StoredObject, folder: Path, counter: Counter, *, external: bool) -> None:
+def _fetch(
+    store: Store, obj: StoredObject, folder: Path, counter: Counter, allowance: _Allowance, *, external: bool
+) -> None:
     name = file_name(obj)
     packed = external and name.endswith(".zst")
     path = folder / (name.removesuffix(".zst") if packed else name)
@@ -91,7 +101,10 @@ def _fetch(store: Store, obj: StoredObject, folder: Path, counter: Counter, *, e
     with path.open("xb", buffering=0) as file:
         for chunk in store.read(obj):
             for part in decompress(chunk):
-                file.write(part)
+                allowance.take(len(part), obj.key)
+                rest = memoryview(part)
+                while rest:  # a disk that fills up takes a part of it
+                    rest = rest[file.write(rest) :]
             counter.add(bytes_=len(chunk))
     counter.add(files=1)
 
@@ -102,19 +115,19 @@ def _unchanged(chunk: bytes) -> Iterator[bytes]:
 
 def _decompressor(obj: StoredObject) -> Callable[[bytes], Iterator[bytes]]:
     """Bounded output per step: a few bytes of zstd can be gigabytes."""
-    decompressor = zstd.ZstdDecompressor()
+    frame = decompressor()
 
     def parts(chunk: bytes) -> Iterator[bytes]:
         data = chunk
         try:
             while True:
-                if decompressor.eof:
+                if frame.eof:
                     raise Corrupt(f"{obj.key}: bytes after the end of the compressed data")
-                part = decompressor.decompress(data, max_length=DECOMPRESSED_CHUNK)
+                part = frame.decompress(data, max_length=DECOMPRESSED_CHUNK)
                 data = b""
                 if part:
                     yield part
-                if decompressor.needs_input or decompressor.eof:
+                if frame.needs_input or frame.eof:
                     return
         except zstd.ZstdError as error:
             raise Corrupt(f"{obj.key}: {error}") from error

@@ -9,7 +9,7 @@ import psycopg
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact
-from ocore_mover.database import position, toc
+from ocore_mover.database import position, programs, toc
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts, translating
 from ocore_mover.database.position import Names, Position
 from ocore_mover.database.programs import Program, Running, ended, find, interrupted, passfile
@@ -60,6 +60,7 @@ class DatabaseRestore:
         self.names.check_length()
         with connect_maintenance(self.server, application=APPLICATION, token=self.token) as maintenance:
             program = self._program(maintenance)
+            programs.check_encrypted(program, self.server.actor, maintenance)
             now = take_down(maintenance, self.names)
             self.counter.bytes_total = sum(f.size for f in self.artifact.files) + self.artifact.size_bytes
             with fetched(self.store, self.artifact, self.scratch, self.names.restored, self.counter) as folder:
@@ -112,7 +113,7 @@ class DatabaseRestore:
             f"--role={owner}",
             f"--use-list={use_list}",
             "--no-password",
-            f"--dbname={credentials.conninfo(application_name=APPLICATION)}",
+            f"--dbname={programs.conninfo(program, credentials, application_name=APPLICATION)}",
             str(folder),
         ]
         tick = _Progress(self.counter, maintenance, self.names.restored, self.artifact.size_bytes)

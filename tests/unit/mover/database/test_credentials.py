@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from ocore_mover import redact
 from ocore_mover.database import credentials, programs
+from ocore_mover.database.tls import TlsOptions
 from ocore_mover.errors import MoverError
 
 CNPG = {
@@ -25,7 +27,8 @@ def test_a_cloudnativepg_app_secret(tmp_path: Path) -> None:
     assert found.params == {"host": "shop-rw", "port": "5432", "dbname": "shop", "user": "shop"}
     assert found.password == "se:c\\ret-1"
     assert "se:c" not in repr(found)
-    assert "se:c" not in found.conninfo(application_name="x")
+    for knows in (True, False):
+        assert "se:c" not in found.conninfo(knows_require_auth=knows, application_name="x")
 
 
 def test_a_uri_alone_keeps_its_parameters(tmp_path: Path) -> None:
@@ -45,6 +48,7 @@ def test_a_uri_alone_keeps_its_parameters(tmp_path: Path) -> None:
         ({"uri": "postgresql://u:topsecret@h/d?nonsense=1"}, "no PostgreSQL connection URI"),
         ({"uri": "postgresql://u:topsecret@h:none/d"}, "'none' is no number"),
         ({"uri": "postgresql://u:topsecret@h/d?sslpassword=x"}, "sslpassword"),
+        ({"uri": "postgresql://u:topsecret@h/d?sslmode=verify"}, "sslmode 'verify' is none of disable"),
         ({"host": "h", "dbname": "d", "user": "u", "password": "topsecret\nx"}, "line break"),
     ],
 )
@@ -77,3 +81,74 @@ def test_redacts_whatever_form(tmp_path: Path) -> None:
     text = "a p@ss/word-2 b p%40ss%2Fword-2 c"
     assert redact.text(text) == "a *** b *** c"
     assert redact.data({"k": ["p@ss/word-2", 3, None, {"n": "xp@ss/word-2"}]}) == {"k": ["***", 3, None, {"n": "x***"}]}
+
+
+NO_CLEARTEXT = {"sslmode": "prefer", "require_auth": "!password"}
+UNSAFE_BEFORE_16 = {"sslmode": "require"}
+
+
+@pytest.mark.parametrize(
+    ("secret", "options", "modern", "before_16"),
+    [
+        # Neither mode nor CA: TLS where it is offered; a libpq that cannot refuse to send the password needs it.
+        ({}, TlsOptions(), NO_CLEARTEXT, UNSAFE_BEFORE_16),
+        ({"sslmode": "prefer"}, TlsOptions(), NO_CLEARTEXT, {"sslmode": "prefer"}),
+        ({"sslmode": "disable"}, TlsOptions(), NO_CLEARTEXT | {"sslmode": "disable"}, {"sslmode": "disable"}),
+        ({}, TlsOptions(mode="disable"), NO_CLEARTEXT | {"sslmode": "disable"}, {"sslmode": "disable"}),
+        ({"sslmode": "verify-full"}, TlsOptions(mode="disable"), NO_CLEARTEXT | {"sslmode": "disable"}, {"sslmode": "disable"}),
+        ({}, TlsOptions(mode="require"), {"sslmode": "require"}, {"sslmode": "require"}),
+        # A CA of the Environment replaces mode and CA of the Secret.
+        ({"sslmode": "disable"}, TlsOptions(ca=Path("/ca")), {"sslmode": "verify-full", "sslrootcert": "/ca"}, ...),
+        ({"sslrootcert": "/b"}, TlsOptions("verify-ca", Path("/ca")), {"sslmode": "verify-ca", "sslrootcert": "/ca"}, ...),
+        ({"sslrootcert": "system"}, TlsOptions(mode="require"), {"sslmode": "require"}, ...),
+        ({"sslrootcert": "system"}, TlsOptions(), {"sslmode": "verify-full", "sslrootcert": "system"}, ...),
+        ({"sslrootcert": "/b", "sslmode": "require"}, TlsOptions(), {"sslmode": "require", "sslrootcert": "/b"}, ...),
+        # A client certificate needs TLS.
+        ({}, TlsOptions(certificate=Path("/c"), key=Path("/k")), {"sslmode": "require", "sslcert": "/c"}, ...),
+        (
+            {"sslmode": "verify-full"},
+            TlsOptions(certificate=Path("/c"), key=Path("/k")),
+            {"sslmode": "verify-full", "sslcert": "/c"},
+            ...,
+        ),
+    ],
+)  # fmt: skip
+def test_the_tls_parameters_of_a_connection(
+    tmp_path: Path, secret: dict[str, str], options: TlsOptions, modern: dict[str, str], before_16: dict[str, str]
+) -> None:
+    keys = {key: value for key, value in CNPG.items() if key != "uri"}
+    found = credentials.load(write(tmp_path, keys | secret), options=options)
+    place = {"host": "shop-rw", "port": "5432", "dbname": "shop", "user": "shop"}
+    assert conninfo_to_dict(found.conninfo(knows_require_auth=True)) == place | modern
+    expected = modern if before_16 is ... else before_16
+    assert conninfo_to_dict(found.conninfo(knows_require_auth=False)) == place | expected
+    assert found.needs_tls_before_16 == (expected["sslmode"] in ("require", "verify-ca", "verify-full"))
+
+
+def test_require_auth_of_a_uri_is_kept_or_replaced_by_tls(tmp_path: Path) -> None:
+    uri = "postgresql://me:password@h/d?sslmode=prefer&require_auth=scram-sha-256"
+    found = credentials.load(write(tmp_path, {"uri": uri}))
+    assert "require_auth=scram-sha-256" in found.conninfo(knows_require_auth=True)
+    assert "sslmode=require" in found.conninfo(knows_require_auth=False)
+    assert "require_auth" not in found.conninfo(knows_require_auth=False)
+
+
+def test_a_ca_in_the_secret_is_its_own_file(tmp_path: Path) -> None:
+    keys = {**CNPG, "sslrootcert": "-----BEGIN CERTIFICATE-----\nx\n"}
+    found = credentials.load(write(tmp_path, keys))
+    assert found.params["sslrootcert"] == str(tmp_path / "sslrootcert")
+    assert found.params["sslmode"] == "verify-full"
+
+
+def test_the_private_key_is_ours_alone_and_goes(tmp_path: Path) -> None:
+    key = tmp_path / "mounted.key"
+    key.write_text("secret key")
+    key.chmod(0o444)
+    options = TlsOptions(certificate=tmp_path / "tls.crt", key=key)
+    found = credentials.load(write(tmp_path, CNPG), options=options)
+    with programs.passfile(found) as environment:
+        path = Path(environment["PGSSLKEY"])
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert path.read_text() == "secret key"
+    assert not path.exists()

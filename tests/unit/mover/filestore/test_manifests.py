@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.manifest import ConfigArtifact, DatabaseArtifact, Identity, Manifest, StoredObject
+from ocore_crds.manifest import ConfigArtifact, DatabaseArtifact, Evidence, Identity, Manifest, StoredObject
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.odoo.copy import store_odoo
@@ -71,6 +71,77 @@ def snapshot(site: Site, store: Store, *, attempt: str = "a1", snapshot_id: str 
 
 def keys(store: Store) -> set[str]:
     return {found.key for found in store.list("")}
+
+
+# --- size ----------------------------------------------------------------------------------------------------------
+LIMIT = 256 * 1024 * 1024
+
+
+@pytest.fixture
+def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container with a memory limit."""
+    path = tmp_path / "memory.max"
+    path.write_text(f"{LIMIT}\n")
+    monkeypatch.setattr("ocore_mover.memory._LIMITS", (tmp_path / "absent", path))
+
+
+#: Not manifests, each the worst of its kind for the parser.
+HOSTILE = {"arrays": b"[[[[]]]],", "objects": b'{"":0},', "numbers": b"0,", "texts": b'"",'}
+
+
+def hostile(kind: str, count: int) -> bytes:
+    return b'{"x":[' + HOSTILE[kind] * count + b"0]}"
+
+
+def tokens(kind: str) -> int:
+    return sum(HOSTILE[kind].count(c) for c in b",[{")
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_manifest_beyond_the_jobs_memory_is_refused_before_it_is_parsed(store: Store) -> None:
+    key = naming.manifest_key(ENVIRONMENT, SNAPSHOT)
+    for data in (hostile("arrays", 100_000), b"x" * (LIMIT // 3)):  # by its values, by its bytes
+        store.delete([key])
+        put(store, key, data)
+        with pytest.raises(MoverError) as error:
+            manifests.read(store, ENVIRONMENT, SNAPSHOT)
+        # Parsed, it would be Corrupt.
+        assert error.value.reason == conditions.MANIFEST_TOO_LARGE
+        assert "spec.jobs.resources.limits.memory" in error.value.message
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_manifest_that_could_not_be_read_back_is_not_written(site: Site, store: Store) -> None:
+    site.fill(3)
+    manifest = snapshot(site, store)
+    wordy = manifest.model_copy(update={"evidence": Evidence(warnings=("w",) * 200_000)})
+    with pytest.raises(MoverError) as error:
+        manifests.write(store, wordy)
+    assert error.value.reason == conditions.MANIFEST_TOO_LARGE
+    assert store.head(naming.manifest_key(ENVIRONMENT, SNAPSHOT)) is None
+    assert manifests.write(store, manifest).manifest == manifest
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_the_largest_accepted_manifest_fits_into_the_jobs_memory(tmp_path: Path, kind: str) -> None:
+    """In a process of its own, whose peak is compared with the limit."""
+    (tmp_path / "memory.max").write_text(str(LIMIT))
+    own = 96 * 1024 * 1024
+    count = (LIMIT - own) // (1024 * tokens(kind) + 3 * len(HOSTILE[kind])) - 10
+    store = open_store(f"file://{tmp_path}/store")
+    put(store, naming.manifest_key(ENVIRONMENT, SNAPSHOT), hostile(kind, count))
+    script = (
+        "import resource, sys; from pathlib import Path; from ocore_mover import manifests, memory, __main__;"
+        "from ocore_mover.errors import Corrupt; from ocore_mover.store import open_store\n"
+        "memory._LIMITS = (Path(sys.argv[1]) / 'memory.max',)\n"
+        "try: manifests.read(open_store(f'file://{sys.argv[1]}/store'), sys.argv[2], sys.argv[3])\n"
+        "except Corrupt: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), ENVIRONMENT, SNAPSHOT],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert own // 2 < int(done.stdout) < LIMIT
 
 
 def test_a_manifest_is_found_again(site: Site, store: Store) -> None:

@@ -1,11 +1,13 @@
 """An S3 server that is slow, broken, full, or says no."""
 
+import http.server
+import json
 import socket
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -246,6 +248,59 @@ def test_no_credentials_at_all(seaweed: SeaweedFS, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.secret)
     assert probe_store(store_with(seaweed, f"s3://{BUCKET}/chain", credentials=None)).checksums == "Server"
+
+
+class _InstanceMetadata(http.server.BaseHTTPRequestHandler):
+    """The cloud's service that gives every process on a node the node's own credentials."""
+
+    asked: ClassVar[list[str]]
+    key: ClassVar[str]
+    secret: ClassVar[str]
+
+    def do_PUT(self) -> None:
+        self._answer("token")
+
+    def do_GET(self) -> None:
+        later = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        role = {
+            "Code": "Success",
+            "AccessKeyId": self.key,
+            "SecretAccessKey": self.secret,
+            "Token": "",
+            "Expiration": later,
+        }
+        self._answer("node-role" if self.path.endswith("/") else json.dumps(role))
+
+    def _answer(self, text: str) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_nodes_own_credentials_are_used_only_where_asked_for(
+    seaweed: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    _InstanceMetadata.asked, _InstanceMetadata.key, _InstanceMetadata.secret = [], seaweed.key, seaweed.secret
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _InstanceMetadata) as service:
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{service.server_port}/")
+        reason, message = reason_of(store_with(seaweed, f"s3://{BUCKET}/node", credentials=None))
+        assert reason == conditions.STORE_ACCESS_DENIED
+        assert "s3.instanceMetadata" in message
+        assert _InstanceMetadata.asked == []
+        found = store_with(seaweed, f"s3://{BUCKET}/node", credentials=None, instance_metadata=True)
+        probe_store(found)
+        assert _InstanceMetadata.asked != []
+        service.shutdown()
 
 
 def test_renewed_credentials_are_read_again(

@@ -1,6 +1,7 @@
 """The Jobs: names, security, what they mount, and that the mover knows every argument."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,11 @@ FULL_S3 = store(
         "serviceAccountName": "backup",
     }
 )
+TLS: Object = {
+    "mode": "verify-ca",
+    "ca": {"secretRef": {"name": "pg-ca"}},
+    "clientCertificate": {"secretRef": {"name": "pg-client"}, "privateKey": "key.pem"},
+}
 SITES = {
     "s3": job_inputs(),
     "full-s3": job_inputs(store=FULL_S3),
@@ -89,6 +95,7 @@ SITES = {
             {"database": {"secretRef": {"name": "db"}, "adminSecretRef": {"name": "admin"}, "capacity": "1Gi"}}
         )
     ),
+    "tls": job_inputs(environment=environment({"database": {"secretRef": {"name": "db"}, "tls": TLS}})),
     "class": job_inputs(environment=environment({"scratch": {"size": "5Gi", "storageClassName": "fast"}})),
 }
 CASES = [(where, name) for where in SITES for name in all_jobs(SITES["s3"])]
@@ -210,7 +217,51 @@ def test_without_an_fs_group_secrets_are_readable_by_our_user() -> None:
         place = job_inputs(traits=PodTraits(run_as_user=101, fs_group=fs_group))
         volumes = pod_of(build.probe(SETTINGS, place, attempt="a"))["volumes"]
         assert {v["secret"]["defaultMode"] for v in volumes if "secret" in v} == {mode}
+        tls = replace(place, environment=SITES["tls"].environment)
+        volumes = pod_of(build.probe(SETTINGS, tls, attempt="a"))["volumes"]
+        assert {v["projected"]["defaultMode"] for v in volumes if "projected" in v} == {mode}
     assert "fsGroup" not in pod_of(build.probe(SETTINGS, place, attempt="a"))["securityContext"]
+
+
+@pytest.mark.parametrize("name", ["probe", "snapshot", "restore", "switch", "cleanup", "inspect-rollback"])
+def test_tls_files_are_mounted_read_only_for_every_job_that_connects(name: str) -> None:
+    job = all_jobs(SITES["tls"])[name]
+    args = container_of(job)["args"]
+    given = {flag: args[args.index(flag) + 1] for flag in ("--tls-mode", "--tls-ca", "--tls-cert", "--tls-key")}
+    folder = "/secrets/database-tls"
+    assert given == {
+        "--tls-mode": "verify-ca",
+        "--tls-ca": f"{folder}/ca.crt",
+        "--tls-cert": f"{folder}/tls.crt",
+        "--tls-key": f"{folder}/tls.key",
+    }
+    (volume,) = [v for v in pod_of(job)["volumes"] if v["name"] == "database-tls"]
+    client = [{"key": "tls.crt", "path": "tls.crt"}, {"key": "key.pem", "path": "tls.key"}]
+    assert volume["projected"] == {
+        "sources": [
+            {"secret": {"name": "pg-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"secret": {"name": "pg-client", "items": client}},
+        ],
+        "defaultMode": 0o440,
+    }
+    (mount,) = [m for m in container_of(job)["volumeMounts"] if m["name"] == "database-tls"]
+    assert mount == {"name": "database-tls", "mountPath": folder, "readOnly": True}
+
+
+def test_tls_by_a_ca_in_a_config_map_or_a_mode_alone() -> None:
+    def probe(tls: Object) -> Object:
+        inputs = job_inputs(environment=environment({"database": {"secretRef": {"name": "db"}, "tls": tls}}))
+        return build.probe(SETTINGS, inputs, attempt="a")
+
+    job = probe({"ca": {"configMapRef": {"name": "ca", "key": "root.pem"}}})
+    (volume,) = [v for v in pod_of(job)["volumes"] if v["name"] == "database-tls"]
+    items = [{"key": "root.pem", "path": "ca.crt"}]
+    assert volume["projected"]["sources"] == [{"configMap": {"name": "ca", "items": items}}]
+    assert "--tls-mode" not in container_of(job)["args"]
+    job = probe({"mode": "disable"})
+    assert "database-tls" not in [v["name"] for v in pod_of(job)["volumes"]]
+    args = container_of(job)["args"]
+    assert args[args.index("--tls-mode") + 1] == "disable"
 
 
 def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
@@ -226,6 +277,13 @@ def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
     assert value(SETTINGS, 1) == ""
     assert value(allowed, 1) == "snapshot-frozen=kill,after-manifest=kill"
     assert value(allowed, 2) == "after-manifest=kill"
+
+
+def test_instance_metadata_only_where_the_store_asks_for_it() -> None:
+    for asked in (False, True):
+        found = store({"s3": {"bucket": "snapshots", "instanceMetadata": asked}})
+        args = container_of(build.probe_store(SETTINGS, job_inputs(store=found), attempt="a"))["args"]
+        assert ("--s3-instance-metadata" in args) == asked
 
 
 def test_urls() -> None:

@@ -152,6 +152,17 @@ def test_another_id_under_the_same_name_is_another_store() -> None:
     assert OTHER_UID in condition(status, c.STALLED).message
 
 
+def test_a_store_without_tls_is_ready_with_a_warning() -> None:
+    for endpoint, warned in (("http://s3.shop:9000", True), ("https://s3.shop:9000", False), (None, False)):
+        spec = {"s3": {"bucket": "snapshots", **({"endpoint": endpoint} if endpoint else {})}}
+        status = snapshotstore.found(store(spec), answer(UID), at(1), Stamp(at(3), 1))
+        ready = condition(status, c.READY)
+        assert ready.status == "True"
+        assert ("spec.s3.endpoint is http://" in ready.message) == warned
+        assert ("Use https://" in ready.message) == warned
+        assert len(status.warnings) == warned
+
+
 def test_a_store_that_refuses() -> None:
     status = snapshotstore.probe_failed(store(), c.STORE_ACCESS_DENIED, "403", at(1), Stamp(at(3), 1))
     assert (status.phase, condition(status, c.READY).reason) == ("NotReady", c.STORE_ACCESS_DENIED)
