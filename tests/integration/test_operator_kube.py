@@ -10,7 +10,7 @@ import yaml
 
 from ocore_operator.errors import AlreadyExists, ApiError, Conflict, Invalid, Unavailable
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, MANAGER_HOLD, PODS, SNAPSHOTS, Kube
+from ocore_operator.kube.client import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, MANAGER_LOCK, PODS, SNAPSHOTS, Kube
 from ocore_operator.kube.resources import Object
 from ocore_operator.kube.transport import Transport, connect
 from support.cluster.cluster import GROUP, Cluster, pod
@@ -114,7 +114,7 @@ def test_a_status_is_applied_whole_and_only_by_whoever_has_seen_the_last_one(crd
         held = await kube.apply_status(
             seen,
             {"operation": {"kind": "Snapshot", "name": "a", "uid": "u", "since": "2026-01-01T00:00:00Z"}},
-            MANAGER_HOLD,
+            MANAGER_LOCK,
         )
         assert held is not None
         assert held["status"]["id"] == PROJECT  # the other manager's fields stay
@@ -122,7 +122,7 @@ def test_a_status_is_applied_whole_and_only_by_whoever_has_seen_the_last_one(crd
         assert less is not None
         assert "id" not in less["status"]  # what a manager leaves out, it takes away
         assert less["status"]["operation"]["name"] == "a"
-        free = await kube.apply_status(resources.environment(less), {}, MANAGER_HOLD)
+        free = await kube.apply_status(resources.environment(less), {}, MANAGER_LOCK)
         assert free is not None
         assert "operation" not in free["status"]
 
