@@ -3,11 +3,15 @@
 import ctypes
 import errno
 import os
-from pathlib import Path
+import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _SYNC_FILE_RANGE_WRITE = 2
+#: struct statx of linux/stat.h.
+_STATX_BYTES, _STATX_BTIME_OFFSET = 256, 80
+_STATX_BTIME = 0x800
+_AT_EMPTY_PATH = 0x1000
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:
@@ -22,18 +26,35 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def sync_filesystem(folder: Path) -> None:
-    """Flushes the file system that holds the folder: one call instead of one fsync for each file.
+def sync_filesystem(fd: int) -> None:
+    """Flushes the file system of an open folder: one call instead of one fsync for each file.
 
     Raises OSError if something could not be written (reported by Linux 5.8 and newer).
     """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if _libc.syncfs(fd) != 0:
+        code = ctypes.get_errno()
+        if code == errno.ENOSYS:
+            os.sync()
+            return
+        raise OSError(code, os.strerror(code))
+
+
+def sync_entries(fd: int) -> None:
+    """Flushes the entries of an open folder. Ignores file systems that cannot."""
     try:
-        if _libc.syncfs(fd) != 0:
-            code = ctypes.get_errno()
-            if code == errno.ENOSYS:
-                os.sync()
-                return
-            raise OSError(code, os.strerror(code), str(folder))
-    finally:
-        os.close(fd)
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EROFS):
+            raise
+
+
+def birth_time(fd: int) -> int | None:
+    """When an open file was created, in nanoseconds; None if the file system does not keep it."""
+    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    if _libc.statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, buffer) != 0:
+        return None
+    (mask,) = struct.unpack_from("=I", buffer, 0)
+    if not mask & _STATX_BTIME:
+        return None
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, _STATX_BTIME_OFFSET)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)

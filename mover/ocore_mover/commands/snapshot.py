@@ -123,7 +123,7 @@ class SnapshotRun:
         self._store.delete([obj.key for obj in self._store.list(self._options.prefix)])
         self._store.abort_uploads(self._options.prefix)
         if self._options.folders is not None:
-            filestore_freeze.remove_stale(self._options.folders)
+            self._options.folders.remove_frozen()
 
     def _remove_partial(self) -> None:
         """Our own objects, unless a manifest names them: its answer may be what was lost."""

@@ -7,7 +7,6 @@ from ocore_mover import manifests
 from ocore_mover.commands import evidence
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.odoo import freeze
 from ocore_mover.store.base import Store
 
 
@@ -42,7 +41,7 @@ def delete(
     matter."""
     guarded = runtime.guarded(store)
     if claim is not None:
-        freeze.remove_stale(ClaimFolders(claim, "", environment_id), keep_attempt, of_snapshot=snapshot_id)
+        ClaimFolders(claim, "", environment_id).remove_frozen(keep_attempt, of_snapshot=snapshot_id)
     if attempts_only:
         objects, uploads = manifests.delete_leftovers(guarded, environment_id, snapshot_id, keep_attempt=keep_attempt)
     else:

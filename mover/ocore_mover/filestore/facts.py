@@ -4,14 +4,13 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.protocol import FilestoreFacts, Finding
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders
-from ocore_mover.filestore.links import links_supported
+from ocore_mover.filestore.folders import MAX_DEPTH, ODOO_FOLDER, ClaimFolders
+from ocore_mover.filestore.links import OPEN_FILE, Folder, links_supported, opened_below, walk
 
 #: Seconds after which counting stops: for tens of millions of files an estimate is enough.
 COUNT_SECONDS = 60.0
@@ -32,10 +31,11 @@ def collect(
         folders.require_filestore()
     except MoverError as error:
         return None, (Finding(reason=error.reason, message=error.message),), (), ()
-    seen = _count(folders, layout)
-    hard_links, not_writable = _try_links(folders, seen.sample)
-    volume = os.statvfs(folders.filestore)
-    status = folders.filestore.stat()
+    with folders.opened(folders.filestore) as root:
+        seen = _count(folders, layout, root)
+        hard_links, not_writable = _try_links(folders, root, seen.sample)
+        volume, status = os.fstatvfs(root), os.fstat(root)
+        writable = os.access(".", os.W_OK | os.X_OK, dir_fd=root, effective_ids=True)
     facts = FilestoreFacts(
         file_count=seen.files,
         size_bytes=seen.size,
@@ -44,7 +44,7 @@ def collect(
         uid=status.st_uid,
         gid=status.st_gid,
     )
-    later = _rollback_findings(folders, layout, facts, not_writable) if rollback else []
+    later = _rollback_findings(folders, layout, facts, not_writable, writable=writable) if rollback else []
     warnings = [*seen.warnings]
     if layout == "Odoo" and not hard_links:
         warnings.append(_without_links(facts, not_writable))
@@ -55,60 +55,64 @@ def collect(
 class _Seen:
     files: int = 0
     size: int = 0
-    sample: str | None = None
+    sample: str | None = None  # path of a readable file
+    foreign: int = 0  # folders that layout Odoo does not have
     unreadable: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def failed(self, path: str, error: OSError) -> None:
+        """A folder that cannot be opened."""
+        if isinstance(error, PermissionError):
+            self.unreadable.append(path)
+        elif not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # the application removed it
+            raise error
 
-def _count(folders: ClaimFolders, layout: str) -> _Seen:
-    """Walks the filestore: of layout Odoo only what can be an attachment."""
+
+def _count(folders: ClaimFolders, layout: str, root: int) -> _Seen:
+    """Counts the filestore's files; in layout Odoo only those that can be attachments."""
     seen = _Seen()
     end = time.monotonic() + COUNT_SECONDS
-    root = os.fspath(folders.filestore)
-    pending = [root]
-    foreign = 0
-    while pending:
-        folder = pending.pop()
-        try:
-            entries = os.scandir(folder)
-        except PermissionError:
-            seen.unreadable.append(os.path.relpath(folder, root))
-            continue
-        except OSError:  # the application removed it
-            continue
-        with entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if folder == root and (entry.name == CLAIM_FOLDER or entry.name in ("checklist", "lost+found")):
-                        continue
-                    if folder == root and layout == "Odoo" and not ODOO_FOLDER.fullmatch(entry.name):
-                        foreign += 1
-                        continue
-                    pending.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    _note_file(entry, seen, root)
-        if time.monotonic() > end:
-            seen.warnings.append(
-                f"the filestore is large: counting stopped after {COUNT_SECONDS:.0f} s, its figures are too low"
-            )
-            break
-    if foreign and not seen.files:
+
+    def skip(path: str) -> bool:
+        if "/" in path:
+            return False
+        if path == CLAIM_FOLDER or path in ("checklist", "lost+found"):
+            return True
+        foreign = layout == "Odoo" and not ODOO_FOLDER.fullmatch(path)
+        seen.foreign += foreign
+        return foreign
+
+    try:
+        for folder in walk(root, skip=skip, failed=seen.failed, depth=MAX_DEPTH):
+            for item in folder.items:
+                if item.kind == "file":
+                    _note_file(folder, item.name, seen)
+            if time.monotonic() > end:
+                seen.warnings.append(
+                    f"the filestore is large: counting stopped after {COUNT_SECONDS:.0f} s, its figures are too low"
+                )
+                break
+    except RecursionError as error:
+        seen.warnings.append(f"counting stopped at {error}: it is nested deeper than {MAX_DEPTH} folders")
+    if seen.foreign and not seen.files:
         seen.warnings.append(
-            f"{folders.path or 'the claim'} is not an Odoo filestore: it has no folders 00 to ff, but {foreign} others. The path of an "
+            f"{folders.path or 'the claim'} is not an Odoo filestore: it has no folders 00 to ff, but {seen.foreign} others. The path of an "
             "Odoo filestore ends in filestore/<database>: correct spec.filestore.path"
         )
     return seen
 
 
-def _note_file(entry: "os.DirEntry[str]", seen: _Seen, root: str) -> None:
+def _note_file(folder: Folder, name: str, seen: _Seen) -> None:
     with contextlib.suppress(FileNotFoundError):
-        seen.size += entry.stat(follow_symlinks=False).st_size
+        seen.size += os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_size
         seen.files += 1
         if seen.files % READ_EVERY == 1:
-            if os.access(entry.path, os.R_OK, effective_ids=True):
-                seen.sample = seen.sample or entry.path
+            try:
+                os.close(os.open(name, OPEN_FILE, dir_fd=folder.fd))
+            except PermissionError:
+                seen.unreadable.append(folder.path + name)
             else:
-                seen.unreadable.append(os.path.relpath(entry.path, root))
+                seen.sample = seen.sample or folder.path + name
 
 
 def _blocking(seen: _Seen) -> list[Finding]:
@@ -123,15 +127,16 @@ def _blocking(seen: _Seen) -> list[Finding]:
     ]
 
 
-def _try_links(folders: ClaimFolders, sample: str | None) -> tuple[bool, str]:
+def _try_links(folders: ClaimFolders, root: int, sample: str | None) -> tuple[bool, str]:
     """Returns whether a file of the application can be linked into our folder, and why we cannot write there."""
     test = folders.own / "probe"
     try:
         folders.make_own(test)
         try:
-            return links_supported(test, Path(sample) if sample else None), ""
+            with folders.opened(test) as fd:
+                return _try_link(fd, root, sample), ""
         finally:
-            test.rmdir()
+            folders.remove(test)
             folders.drop_own_if_empty()
     except MoverError as error:
         return False, error.message
@@ -139,11 +144,24 @@ def _try_links(folders: ClaimFolders, sample: str | None) -> tuple[bool, str]:
         return False, f"cannot write to the filestore's claim: {error.strerror}"
 
 
-def _rollback_findings(folders: ClaimFolders, layout: str, facts: FilestoreFacts, not_writable: str) -> list[Finding]:
+def _try_link(test: int, root: int, sample: str | None) -> bool:
+    if sample is None:
+        return links_supported(test, None)
+    parent, _, name = sample.rpartition("/")
+    try:
+        with opened_below(root, parent) as source:
+            return links_supported(test, (source, name))
+    except (FileNotFoundError, NotADirectoryError):  # the application removed it
+        return links_supported(test, None)
+
+
+def _rollback_findings(
+    folders: ClaimFolders, layout: str, facts: FilestoreFacts, not_writable: str, *, writable: bool
+) -> list[Finding]:
     found = []
     if not_writable:
         found.append(Finding(reason=conditions.FILESTORE_NOT_READABLE, message=not_writable))
-    elif not os.access(folders.filestore, os.W_OK | os.X_OK, effective_ids=True):
+    elif not writable:
         found.append(
             Finding(
                 reason=conditions.FILESTORE_NOT_READABLE,

@@ -1,21 +1,27 @@
 """Folders on the filestore's claim, and the names of an Odoo filestore's files (docs/architecture.md)."""
 
+import contextlib
 import errno
 import os
 import re
-import shutil
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER, short_id
 from ocore_mover.errors import MoverError
+from ocore_mover.filestore.links import ensure_folder, names_in, open_below, opened_below, remove
 
 #: ``xx/sha1``; Odoo up to 15 keeps using ``xxx/sha1`` where it finds such a file (retro compatibility in _get_path).
 ODOO_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")
 ODOO_FOLDER = re.compile(r"[0-9a-f]{2,3}")
 _ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+#: Folders deeper than this are refused: each level keeps a descriptor open while a tree is walked.
+MAX_DEPTH = 200
+_FREEZE = "freeze-"
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -32,7 +38,11 @@ def _not_writable(error: OSError) -> str:
 
 @dataclass(frozen=True)
 class ClaimFolders:
-    """The folders of one environment on its claim. `path` is relative to the claim's root."""
+    """The folders of one environment on its claim. `path` is relative to the claim's root.
+
+    The properties are paths for messages. Code opens them only by :meth:`opened` and :meth:`opened_parent`, which follow no
+    symbolic link below the claim.
+    """
 
     claim: Path
     path: str
@@ -59,7 +69,7 @@ class ClaimFolders:
         """The frozen links of one attempt of a snapshot."""
         if not _ATTEMPT.fullmatch(attempt):
             raise ValueError(f"{attempt!r} is not a valid attempt id")
-        return self.own / f"freeze-{attempt}"
+        return self.own / f"{_FREEZE}{attempt}"
 
     def hold(self, rollback_id: str) -> Path:
         """The hold set of a rollback."""
@@ -78,12 +88,47 @@ class ClaimFolders:
         """Files of a running restore before all of them are verified."""
         return self.own / "incoming"
 
+    @contextmanager
+    def opened(self, folder: Path) -> Iterator[int]:
+        """The descriptor of a folder on the claim, for the block. Raises OSError."""
+        with self._opened_claim() as claim, opened_below(claim, folder.relative_to(self.claim).as_posix()) as fd:
+            yield fd
+
+    @contextmanager
+    def opened_parent(self, folder: Path) -> Iterator[tuple[int, str]]:
+        """The descriptor of a folder's parent on the claim, and its name in it. Raises OSError."""
+        with self.opened(folder.parent) as fd:
+            yield fd, folder.name
+
+    @contextmanager
+    def _opened_claim(self) -> Iterator[int]:
+        """The mount itself is the administrator's: its path may have symbolic links."""
+        fd = os.open(self.claim, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def is_folder(self, folder: Path) -> bool:
+        """Whether a folder exists on the claim. A symbolic link does not count. Raises OSError."""
+        try:
+            with self.opened_parent(folder) as (parent, name):
+                return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def require_filestore(self) -> None:
         """Raises MoverError FilestoreNotFound or FilestoreNotReadable."""
         try:
-            with os.scandir(self.filestore) as entries:
+            with self.opened(self.filestore) as fd, os.scandir(fd) as entries:
                 next(entries, None)
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except NotADirectoryError as error:
+            raise MoverError(
+                conditions.FILESTORE_NOT_FOUND,
+                f"{error.filename} in the path {self.path} on the filestore's claim is not a folder, or it is a symbolic link, which is "
+                "not followed. Set spec.filestore.path to the folder itself.",
+            ) from error
+        except FileNotFoundError as error:
             raise MoverError(
                 conditions.FILESTORE_NOT_FOUND,
                 f"the filestore's claim has no folder {self.path or '(the claim itself)'}. Correct spec.filestore.path.",
@@ -109,11 +154,16 @@ class ClaimFolders:
     def make_own(self, folder: Path) -> None:
         """Creates a folder of ours, closed to others because it holds the application's files.
 
-        Raises FolderNotWritable where the claim cannot be written to.
+        Raises FolderNotWritable if the claim is not writable, and MoverError for a symbolic link in the path.
         """
         try:
-            self.own.mkdir(parents=True, exist_ok=True, mode=0o770)
-            folder.mkdir(exist_ok=True, mode=0o770)
+            with self._opened_claim() as claim:
+                path = ""
+                for part in folder.relative_to(self.claim).parts:
+                    with opened_below(claim, path) as parent:
+                        ensure_folder(part, parent)
+                    path += f"/{part}"
+                os.close(open_below(claim, path))
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise FolderNotWritable(conditions.FILESTORE_NOT_READABLE, _not_writable(error)) from error
@@ -121,11 +171,42 @@ class ClaimFolders:
 
     def drop_own_if_empty(self) -> None:
         """Removes ``.ocore/<environment id>`` and ``.ocore`` if they are empty."""
-        for folder in (self.own, self.own.parent):
-            try:
-                folder.rmdir()
-            except OSError:
-                return
+        with contextlib.suppress(OSError):
+            for folder in (self.own, self.own.parent):
+                with self.opened_parent(folder) as (parent, name):
+                    os.rmdir(name, dir_fd=parent)
+
+    def remove(self, folder: Path) -> bool:
+        """Removes a folder of ours and its contents, read-only folders included. Returns False if it does not exist.
+
+        Raises MoverError.
+        """
+        try:
+            with self.opened_parent(folder) as (parent, name):
+                return remove(name, parent)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise filesystem_error(error, f"remove {folder.name}") from error
+
+    def remove_frozen(self, keep_attempt: str | None = None, *, of_snapshot: str = "") -> int:
+        """Removes ``freeze-*`` folders of earlier attempts; returns their number.
+
+        `of_snapshot` limits this to one snapshot: its attempts' ids start with its short id. Raises MoverError.
+        """
+        kept = self.freeze(keep_attempt).name if keep_attempt is not None else None
+        start = _FREEZE + (f"{short_id(of_snapshot)}-" if of_snapshot else "")
+        try:
+            with self.opened(self.own) as fd:
+                found = [name for name in names_in(fd) if name.startswith(start) and name != kept]
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise filesystem_error(error, "list the folder .ocore on the claim") from error
+        for name in found:
+            self.remove(self.own / name)
+        self.drop_own_if_empty()
+        return len(found)
 
 
 @dataclass(frozen=True)
@@ -162,24 +243,13 @@ def filesystem_error(error: OSError, what: str) -> MoverError:
             conditions.FILESTORE_NOT_READABLE,
             f"{detail}. Uid {os.getuid()} needs to read and write the claim: see runAsUser and fsGroup.",
         )
+    if error.errno in (errno.ENOTDIR, errno.ELOOP):
+        return MoverError(
+            conditions.FILESTORE_NOT_FOUND,
+            f"cannot {what}: {error.filename or 'a part of the path'} is not what it was, or it is a symbolic link, which is not followed. "
+            "Check what the application does with its folders.",
+            retryable=True,
+        )
     if error.errno == errno.EMFILE:
         return MoverError(conditions.INTERNAL_ERROR, f"{detail}. Raise the limit of open files.", retryable=True)
     return MoverError(conditions.FILESTORE_NOT_READABLE, f"{detail}. Check the volume and its node.", retryable=True)
-
-
-def remove_tree(folder: Path) -> bool:
-    """Removes a folder and its contents, read-only folders included. Returns False if it does not exist."""
-    if not os.path.lexists(folder):
-        return False
-    try:
-        try:
-            shutil.rmtree(folder)
-        except PermissionError:
-            for root, _, _ in os.walk(folder):
-                os.chmod(root, 0o700)  # noqa: PTH101 - names of any bytes
-            shutil.rmtree(folder)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise filesystem_error(error, f"remove {folder.name}") from error
-    return True

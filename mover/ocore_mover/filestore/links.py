@@ -1,16 +1,80 @@
-"""Hard links of many files: one system call for each, relative to open folders."""
+"""Folders and hard links by descriptors: nothing below an open folder is reached through a symbolic link.
 
+The application owns the claim and may replace any folder by a link at any time, for example to the Job's own secrets. So every
+path is opened part by part, each relative to the descriptor of the part before and with O_NOFOLLOW.
+"""
+
+import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
-from pathlib import Path
+from typing import Literal, NamedTuple
 
 #: Errors of file systems that refuse hard links, in general or for this file (fs.protected_hardlinks, NFS, CIFS, FUSE).
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES}
 
+#: For a file that may be replaced at any time: a pipe does not block, and a symbolic link is refused.
+OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class LinksUnsupported(Exception):
+    """The file system refuses hard links of these files."""
+
+
+# --- opening -------------------------------------------------------------------------------------------------
+
+
+def open_folder(name: str, dir_fd: int) -> int:
+    """The descriptor of a folder in an open folder. Raises NotADirectoryError for a symbolic link."""
+    try:
+        return os.open(name, _FOLDER, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise NotADirectoryError(
+            errno.ENOTDIR, "not a folder, or a symbolic link, which is not followed", name
+        ) from error
+
+
+def open_below(root: int, path: str) -> int:
+    """The descriptor of a folder below an open folder. Raises NotADirectoryError for a symbolic link in the path."""
+    fd = open_folder(".", root)
+    for part in filter(None, path.split("/")):
+        try:
+            child = open_folder(part, fd)
+        finally:
+            os.close(fd)
+        fd = child
+    return fd
+
+
+@contextmanager
+def opened(name: str, *, dir_fd: int) -> Iterator[int]:
+    """As :func:`open_folder`; closes the descriptor after the block."""
+    fd = open_folder(name, dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def opened_below(root: int, path: str) -> Iterator[int]:
+    """As :func:`open_below`; closes the descriptor after the block."""
+    fd = open_below(root, path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+# --- listing -------------------------------------------------------------------------------------------------
 
 
 def names_in(fd: int) -> list[str]:
@@ -18,37 +82,120 @@ def names_in(fd: int) -> list[str]:
     return os.listdir(fd)
 
 
-class LinksUnsupported(Exception):
-    """The file system refuses hard links of these files."""
+class Item(NamedTuple):
+    """A name in a folder."""
+
+    name: str
+    kind: Literal["file", "folder", "symlink", "other"]
+    inode: int
 
 
-@contextmanager
-def opened(folder: Path | str, *, dir_fd: int | None = None) -> Iterator[int]:
-    """A folder's descriptor. A symbolic link as its last part is refused."""
-    fd = os.open(folder, _FOLDER, dir_fd=dir_fd)
+def items_in(fd: int) -> list[Item]:
+    """The names in an open folder with their kinds, sorted."""
+    with os.scandir(fd) as entries:
+        return sorted(Item(entry.name, _kind(entry), entry.inode()) for entry in entries)
+
+
+def _kind(entry: "os.DirEntry[str]") -> Literal["file", "folder", "symlink", "other"]:
+    if entry.is_symlink():
+        return "symlink"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    return "file" if entry.is_file(follow_symlinks=False) else "other"
+
+
+class Folder(NamedTuple):
+    """A folder of a tree. The descriptor is valid until the next step of the walk."""
+
+    path: str  # below the root, with a slash at its end; empty for the root
+    fd: int
+    items: list[Item]
+
+
+def walk(
+    root: int, *, skip: Callable[[str], bool], failed: Callable[[str, OSError], None], depth: int
+) -> Iterator[Folder]:
+    """The folders of a tree, each before those in it. Never follows a symbolic link.
+
+    `skip` gets the path of a folder and excludes it. `failed` gets the path of a folder that cannot be opened or listed, and
+    decides whether to raise. Folders deeper than `depth` raise RecursionError: each level keeps a descriptor open.
+    """
+    stack: list[tuple[int, str, Iterator[str]]] = []
     try:
-        yield fd
+        current: tuple[int, str] | None = (open_folder(".", root), "")
+        while current is not None or stack:
+            if current is not None:
+                fd, path = current
+                current = None
+                try:
+                    items = items_in(fd)
+                except OSError as error:
+                    os.close(fd)
+                    failed(path.rstrip("/"), error)
+                    continue
+                stack.append((fd, path, iter([item.name for item in items if item.kind == "folder"])))
+                yield Folder(path, fd, items)
+                continue
+            fd, path, names = stack[-1]
+            name = next(names, None)
+            if name is None:
+                os.close(stack.pop()[0])
+            elif not skip(path + name):
+                if len(stack) > depth:
+                    raise RecursionError(path + name)
+                try:
+                    current = (open_folder(name, fd), f"{path}{name}/")
+                except OSError as error:
+                    failed(path + name, error)
+    finally:
+        for fd, _, _ in stack:
+            os.close(fd)
+
+
+# --- changing ------------------------------------------------------------------------------------------------
+
+
+def ensure_folder(name: str, dir_fd: int, mode: int = 0o770) -> None:
+    """Creates a folder if the name does not exist."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=dir_fd)
+
+
+def remove(name: str, dir_fd: int) -> bool:
+    """Removes a folder and its contents, read-only folders included; a symbolic link is removed, never followed.
+
+    Returns False if the name does not exist. Raises OSError.
+    """
+    try:
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(status.st_mode):
+            os.unlink(name, dir_fd=dir_fd)
+            return True
+        try:
+            shutil.rmtree(name, dir_fd=dir_fd)
+        except PermissionError:
+            _allow_removal(name, dir_fd)
+            shutil.rmtree(name, dir_fd=dir_fd)
+    return True
+
+
+def _allow_removal(name: str, dir_fd: int) -> None:
+    """Makes the folders of a tree writable. O_PATH opens a folder without permission to read it."""
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", 0o700)  # noqa: PTH101 - the kernel's name of the open folder
+        with opened(".", dir_fd=fd) as readable:
+            for item in items_in(readable):
+                if item.kind == "folder":
+                    _allow_removal(item.name, readable)
     finally:
         os.close(fd)
 
 
-def open_below(root: int, path: str) -> int:
-    """A folder's descriptor, step by step: a symbolic link that took a folder's place is not followed.
-
-    Raises NotADirectoryError where something else is in the way.
-    """
-    fd = os.open(".", _FOLDER, dir_fd=root)
-    for part in filter(None, path.split("/")):
-        try:
-            child = os.open(part, _FOLDER, dir_fd=fd)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), part) from error
-            raise
-        finally:
-            os.close(fd)
-        fd = child
-    return fd
+# --- hard links ----------------------------------------------------------------------------------------------
 
 
 def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
@@ -58,60 +205,60 @@ def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
         yield folder, [name[start:] for name in group]
 
 
-def ensure_folder(name: str, dir_fd: int) -> None:
-    """Creates a folder if it does not exist."""
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o770, dir_fd=dir_fd)
+def link(name: str, source_fd: int, target_fd: int, target: str | None = None) -> None:
+    """Links a file into another open folder. Raises LinksUnsupported or OSError."""
+    try:
+        os.link(name, target or name, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            raise LinksUnsupported(error.strerror) from error
+        raise
 
 
-def link_names(source: Path, target: Path, names: Iterable[str]) -> list[str]:
-    """Links the named files (sorted, ``xx/file``) from one folder into another. Returns the names that do not exist.
+def link_names(source: int, target: int, names: Iterable[str]) -> list[str]:
+    """Links the named files (sorted, ``xx/file``) from one open folder into another. Returns the names that do not exist.
 
     A name that the target already has is left unchanged. Raises LinksUnsupported or OSError.
     """
     missing: list[str] = []
-    with opened(source) as source_root, opened(target) as target_root:
-        for folder, files in by_folder(names):
-            try:
-                with opened(folder, dir_fd=source_root) as source_fd:
-                    ensure_folder(folder, target_root)
-                    with opened(folder, dir_fd=target_root) as target_fd:
-                        missing.extend(f"{folder}/{file}" for file in _link_all(files, source_fd, target_fd))
-            except FileNotFoundError:
-                missing.extend(f"{folder}/{file}" for file in files)
+    for folder, files in by_folder(names):
+        try:
+            with opened(folder, dir_fd=source) as source_fd:
+                ensure_folder(folder, target)
+                with opened(folder, dir_fd=target) as target_fd:
+                    missing.extend(f"{folder}/{file}" for file in _link_all(files, source_fd, target_fd))
+        except FileNotFoundError:
+            missing.extend(f"{folder}/{file}" for file in files)
     return missing
 
 
 def _link_all(files: list[str], source_fd: int, target_fd: int) -> list[str]:
     missing = []
-    link = os.link
     for file in files:
         try:
-            link(file, file, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+            link(file, source_fd, target_fd)
         except FileNotFoundError:
             missing.append(file)
         except FileExistsError:
             pass
-        except OSError as error:
-            if error.errno in NO_LINKS:
-                raise LinksUnsupported(error.strerror) from error
-            raise
     return missing
 
 
-def links_supported(folder: Path, sample: Path | None) -> bool:
-    """Whether a file of the application (`sample`) can be linked into the folder; without a sample, one of ours."""
-    own = folder / ".ocore-link-test"
-    link = folder / ".ocore-link-test-2"
+def links_supported(folder: int, sample: tuple[int, str] | None) -> bool:
+    """Whether a file of the application can be linked into the open folder; without a sample, one of ours.
+
+    `sample` is an open folder and a name in it.
+    """
+    own, other = ".ocore-link-test", ".ocore-link-test-2"
+    source, name = sample or (folder, own)
     try:
-        own.touch()
+        os.close(os.open(own, CREATE_FILE, 0o600, dir_fd=folder))
         try:
-            os.link(sample or own, link, follow_symlinks=False)
-        except OSError as error:
-            if error.errno in NO_LINKS:
-                return False
-            raise
-        return link.stat().st_nlink > 1
+            link(name, source, folder, other)
+        except LinksUnsupported:
+            return False
+        return os.stat(other, dir_fd=folder, follow_symlinks=False).st_nlink > 1
     finally:
-        link.unlink(missing_ok=True)
-        own.unlink(missing_ok=True)
+        for made in (other, own):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(made, dir_fd=folder)

@@ -16,7 +16,7 @@ from typing import Self
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
-from ocore_mover.disk import start_writeback
+from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.base import Guarantees, ObjectInfo
 from ocore_mover.store.keys import checked
@@ -416,9 +416,6 @@ def sync_folder(folder: Path) -> None:
     """Flushes a folder's entries. Ignores file systems that cannot."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EROFS):
-            raise
+        sync_entries(fd)
     finally:
         os.close(fd)

@@ -13,7 +13,7 @@ from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.folders import filesystem_error
 from ocore_mover.filestore.index import odoo_line
-from ocore_mover.filestore.links import by_folder, opened
+from ocore_mover.filestore.links import OPEN_FILE, by_folder, opened
 from ocore_mover.filestore.odoo.freeze import Frozen
 from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content
 from ocore_mover.report import Counter
@@ -28,8 +28,6 @@ WHOLE = 4 * 1024 * 1024
 FILES_PER_WORKER = 256
 #: Seconds before a file is read again whose SHA-1 is not its name.
 READ_AGAIN_AFTER = 0.2
-
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def store_odoo(
@@ -78,7 +76,7 @@ class _OdooCopy:
         """One worker: copies batches until there are no more."""
         lanes = Lanes(self._packs)
         reader = _Reader(self._counter)
-        with opened(self._frozen.root) as root:
+        with self._frozen.opened() as root:
             for batch in batches:
                 self._copy_batch(root, batch, lanes, reader)
         lanes.close()
@@ -115,7 +113,7 @@ class _Reader:
     def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int:
         """Copies one file into a pack; returns its size."""
         try:
-            fd = os.open(file, _OPEN, dir_fd=folder_fd)
+            fd = os.open(file, OPEN_FILE, dir_fd=folder_fd)
         except FileNotFoundError as error:
             raise _vanished(name) from error
         try:

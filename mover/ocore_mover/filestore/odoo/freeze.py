@@ -4,20 +4,18 @@ Odoo's garbage collection unlinks files that no row names. Our link keeps the co
 So garbage collection is blocked only while the links are made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import structlog
 
-from ocore_crds.naming import short_id
-from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, filesystem_error, remove_tree
+from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, filesystem_error
 from ocore_mover.filestore.links import LinksUnsupported, by_folder, link_names, names_in, opened
 
 log = structlog.get_logger()
-
-_FREEZE = "freeze-"
 
 
 class Frozen:
@@ -36,10 +34,16 @@ class Frozen:
         self.missing = missing
         self.linked = linked
 
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """The descriptor of the folder with the files, for the block. Raises OSError."""
+        with self._folders.opened(self.root) as fd:
+            yield fd
+
     def remove(self) -> None:
         """Removes the links; the files themselves stay with the application."""
         if self.linked:
-            remove_tree(self.root)
+            self._folders.remove(self.root)
             self._folders.drop_own_if_empty()
 
     def __enter__(self) -> Self:
@@ -60,23 +64,24 @@ def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
     folders.require_filestore()
     target = folders.freeze(attempt)
     try:
-        remove_tree(target)
+        folders.remove(target)
         folders.make_own(target)
-        missing = link_names(folders.filestore, target, names)
+        with folders.opened(folders.filestore) as source, folders.opened(target) as fd:
+            missing = link_names(source, fd, names)
     except (LinksUnsupported, FolderNotWritable) as error:
         log.warning("cannot make hard links on the filestore's claim: reading the live files", error=str(error))
-        remove_tree(target)
+        folders.remove(target)
         folders.drop_own_if_empty()
         return _unfrozen(folders, names)
     except OSError as error:
-        remove_tree(target)
+        folders.remove(target)
         raise filesystem_error(error, "link the filestore's files") from error
     return Frozen(folders, target, _without(names, missing), tuple(missing), linked=True)
 
 
 def _unfrozen(folders: ClaimFolders, names: Sequence[str]) -> Frozen:
     missing: list[str] = []
-    with opened(folders.filestore) as root:
+    with folders.opened(folders.filestore) as root:
         for folder, files in by_folder(names):
             try:
                 with opened(folder, dir_fd=root) as fd:
@@ -90,22 +95,3 @@ def _unfrozen(folders: ClaimFolders, names: Sequence[str]) -> Frozen:
 def _without(names: Sequence[str], missing: list[str]) -> tuple[str, ...]:
     gone = set(missing)
     return tuple(name for name in names if name not in gone) if gone else tuple(names)
-
-
-def remove_stale(folders: ClaimFolders, keep_attempt: str | None = None, *, of_snapshot: str = "") -> int:
-    """Removes ``freeze-*`` folders of earlier attempts; returns their number.
-
-    `of_snapshot` limits this to one snapshot: its attempts' ids start with its short id.
-    """
-    kept = folders.freeze(keep_attempt).name if keep_attempt is not None else None
-    start = _FREEZE + (f"{short_id(of_snapshot)}-" if of_snapshot else "")
-    try:
-        found = [path for path in folders.own.iterdir() if path.name.startswith(start) and path.name != kept]
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        raise filesystem_error(error, "list this software's folder on the claim") from error
-    for path in found:
-        remove_tree(path)
-    folders.drop_own_if_empty()
-    return len(found)

@@ -19,11 +19,20 @@ from functools import cached_property
 import structlog
 
 from ocore_crds import conditions
-from ocore_mover.disk import sync_filesystem, write_all
+from ocore_mover.disk import sync_entries, sync_filesystem, write_all
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error, remove_tree
-from ocore_mover.filestore.links import NO_LINKS, LinksUnsupported, by_folder, ensure_folder, names_in, opened
-from ocore_mover.store.folder import sync_folder
+from ocore_mover.filestore.folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error
+from ocore_mover.filestore.links import (
+    CREATE_FILE,
+    OPEN_FILE,
+    LinksUnsupported,
+    by_folder,
+    ensure_folder,
+    link,
+    names_in,
+    open_folder,
+    opened,
+)
 
 log = structlog.get_logger()
 
@@ -47,7 +56,7 @@ class HoldSet:
     @property
     def exists(self) -> bool:
         """Whether the set exists."""
-        return self._root.is_dir()
+        return self._folders.is_folder(self._root)
 
     def hold_all(self, live_names: Collection[str] | None = None) -> int:
         """Holds every file that is now in the filestore: a superset of what the live database names.
@@ -77,9 +86,9 @@ class HoldSet:
         ordered = sorted(name for name in set(names) if ODOO_NAME.fullmatch(name))
         lost: list[str] = []
         count = 0
-        with _translated("link files back into the filestore"), opened(self._folders.filestore) as filestore:
+        with _translated("link files back into the filestore"), self._opened() as (filestore, root):
             for folder, files in by_folder(ordered):
-                linked, missing = self._relink_folder(filestore, folder, files)
+                linked, missing = self._relink_folder(filestore, root, folder, files)
                 count += linked
                 lost.extend(f"{folder}/{file}" for file in missing)
         if lost:
@@ -92,7 +101,7 @@ class HoldSet:
 
     def add_verified(self, source_fd: int, folder: str, files: Iterable[str]) -> None:
         """Holds restored files of an open folder, whose content matches their names. Replaces held files."""
-        with opened(self._root) as root:
+        with self._folders.opened(self._root) as root:
             ensure_folder(folder, root)
             with opened(folder, dir_fd=root) as target_fd:
                 for file in files:
@@ -100,15 +109,22 @@ class HoldSet:
 
     def remove(self) -> bool:
         """Removes the set; returns False if it does not exist."""
-        found = remove_tree(self._root)
+        found = self._folders.remove(self._root)
         self._folders.drop_own_if_empty()
         return found
 
     # --- adding ----------------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[int, int]]:
+        """The descriptors of filestore and hold set."""
+        with self._folders.opened(self._folders.filestore) as filestore, self._folders.opened(self._root) as root:
+            yield filestore, root
+
     @cached_property
     def _copies(self) -> bool:
-        return (self._root / _COPIES).exists()
+        with self._folders.opened(self._root) as root:
+            return _COPIES in names_in(root)
 
     def _add(self, live_names: Collection[str] | None) -> int:
         if not self._copies:
@@ -116,18 +132,20 @@ class HoldSet:
                 return self._add_links()
             except LinksUnsupported as error:
                 log.warning("no hard links on the filestore's claim: the hold set consists of copies", error=str(error))
-                remove_tree(self._root)
+                self._folders.remove(self._root)
                 self._folders.make_own(self._root)
-                (self._root / _COPIES).touch()
+                with self._folders.opened(self._root) as root:
+                    os.close(os.open(_COPIES, CREATE_FILE, 0o600, dir_fd=root))
                 self._copies = True
         count = self._add_copies(None if live_names is None else sorted(live_names))
         if count:
-            sync_filesystem(self._root)
+            with self._folders.opened(self._root) as root:
+                sync_filesystem(root)
         return count
 
     def _add_links(self) -> int:
         count = 0
-        with opened(self._folders.filestore) as filestore, opened(self._root) as root:
+        with self._opened() as (filestore, root):
             now = _filesystem_time(root)
             for folder in _odoo_folders(filestore):
                 with opened(folder, dir_fd=filestore) as source_fd:
@@ -138,7 +156,7 @@ class HoldSet:
 
     def _add_copies(self, names: list[str] | None) -> int:
         count = 0
-        with opened(self._folders.filestore) as filestore, opened(self._root) as root:
+        with self._opened() as (filestore, root):
             groups = by_folder(names) if names is not None else ((f, None) for f in _odoo_folders(filestore))
             for folder, files in groups:
                 with contextlib.suppress(FileNotFoundError), opened(folder, dir_fd=filestore) as source_fd:
@@ -152,10 +170,10 @@ class HoldSet:
 
     # --- linking back ----------------------------------------------------------------------------------------
 
-    def _relink_folder(self, filestore: int, folder: str, files: list[str]) -> tuple[int, list[str]]:
+    def _relink_folder(self, filestore: int, root: int, folder: str, files: list[str]) -> tuple[int, list[str]]:
         """Returns the number of files linked back, and the lost ones."""
         try:
-            hold = self._open_held(folder)
+            hold = open_folder(folder, root)
         except FileNotFoundError:
             present = _present(filestore, folder)
             return 0, [file for file in files if file not in present]
@@ -171,14 +189,11 @@ class HoldSet:
                 gone += [file for file in changed if _size(file, hold) != _size(file, target)]
                 for file in gone:
                     self._put(file, hold, target)
-            if gone:
-                sync_folder(self._folders.filestore / folder)
+                if gone:
+                    sync_entries(target)
             return len(gone), lost
         finally:
             os.close(hold)
-
-    def _open_held(self, folder: str) -> int:
-        return os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def _put(self, file: str, source_fd: int, target_fd: int) -> None:
         """Adds a link or a copy. Replaces a file of the same name."""
@@ -212,13 +227,9 @@ def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
         if file in held or not ODOO_NAME.fullmatch(f"{folder}/{file}"):
             continue
         try:
-            os.link(file, file, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+            link(file, source_fd, target_fd)
         except FileNotFoundError:
             continue  # garbage collection removed it: no row names it
-        except OSError as error:
-            if error.errno in NO_LINKS:
-                raise LinksUnsupported(error.strerror) from error
-            raise
         count += 1
     if changed_at < now - SETTLED_NS:
         os.utime(target_fd, ns=(changed_at, changed_at))
@@ -228,14 +239,14 @@ def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
 def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:
     """Copies a file; returns 1, or 0 if its SHA-1 is not its name (the application still writes it) or it vanished."""
     try:
-        source = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=source_fd)
+        source = os.open(file, OPEN_FILE, dir_fd=source_fd)
     except FileNotFoundError:
         return 0
     temporary = f"{_TEMPORARY}{secrets.token_hex(4)}"
     digest = hashlib.sha1(usedforsecurity=False)
     try:
         mode = os.fstat(source).st_mode & 0o777
-        target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=target_fd)
+        target = os.open(temporary, CREATE_FILE, mode, dir_fd=target_fd)
         try:
             while chunk := os.read(source, COPY_CHUNK):
                 digest.update(chunk)
@@ -279,7 +290,7 @@ def _size(file: str, folder_fd: int) -> int:
 def _filesystem_time(folder_fd: int) -> int:
     """The time stamp of a new entry: the file server's clock for a network file system."""
     name = f"{_TEMPORARY}{secrets.token_hex(4)}"
-    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder_fd))
+    os.close(os.open(name, CREATE_FILE, 0o600, dir_fd=folder_fd))
     try:
         return os.stat(name, dir_fd=folder_fd).st_mtime_ns
     finally:

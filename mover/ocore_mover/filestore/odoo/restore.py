@@ -6,7 +6,6 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import structlog
 
@@ -15,9 +14,9 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, filesystem_error, remove_tree
+from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, filesystem_error
 from ocore_mover.filestore.index import Entry, parse_odoo
-from ocore_mover.filestore.links import ensure_folder, names_in, opened
+from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_folder, items_in, names_in, opened
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, entries, write_content
 from ocore_mover.report import Counter
@@ -33,9 +32,6 @@ MAX_RESERVE = 1024 * 1024 * 1024
 WRITEBACK = 64 * 1024
 #: Bytes between two updates of the progress.
 REPORT_BYTES = 4 * 1024 * 1024
-
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def add_missing(
@@ -55,7 +51,7 @@ def add_missing(
     FilestoreNotFound, NoSpace. Hits the failpoint restore-files-added.
     """
     folders.require_filestore()
-    remove_tree(folders.incoming)
+    folders.remove(folders.incoming)
     folders.make_own(folders.incoming)
     try:
         run = _Adding(store, artifact, folders, counter)
@@ -63,14 +59,15 @@ def add_missing(
         run_workers(jobs, run.blocks(), run.work)
         run.check_whole()
         try:
-            sync_filesystem(folders.incoming)
-            _publish(folders, hold)
-            sync_filesystem(folders.filestore)
+            with folders.opened(folders.filestore) as filestore, folders.opened(folders.incoming) as incoming:
+                sync_filesystem(incoming)
+                _publish(filestore, incoming, hold)
+                sync_filesystem(filestore)
         except OSError as error:
             raise filesystem_error(error, "add files to the filestore") from error
     finally:
         with contextlib.suppress(MoverError):  # `cleanup` or the next attempt removes it
-            remove_tree(folders.incoming)
+            folders.remove(folders.incoming)
         folders.drop_own_if_empty()
     failpoints.hit("restore-files-added")
     return run.result()
@@ -84,7 +81,8 @@ class _Adding:
         self._artifact = artifact
         self._folders = folders
         self._counter = counter
-        self._like = _Neighbours(folders.filestore)
+        with folders.opened(folders.filestore) as filestore:
+            self._like = _Neighbours(filestore)
         self._lock = threading.Lock()
         self._seen = 0
         self.files_added = self.bytes_added = self.files_replaced = self.files_checked = 0
@@ -93,8 +91,8 @@ class _Adding:
 
     def check_space(self) -> None:
         """Compares the missing bytes with the volume's free space. Raises MoverError NoSpace."""
-        missing = self._missing_bytes()
-        volume = os.statvfs(self._folders.filestore)
+        with self._folders.opened(self._folders.filestore) as root:
+            missing, volume = self._missing_bytes(root), os.fstatvfs(root)
         free, total = volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize
         reserve = min(int(total * RESERVE), MAX_RESERVE)
         if missing and missing + reserve > free:
@@ -104,12 +102,11 @@ class _Adding:
                 "the application. Enlarge the volume.",
             )
 
-    def _missing_bytes(self) -> int:
-        with opened(self._folders.filestore) as root:
-            if not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root)):
-                return self._artifact.size_bytes
-            found = entries(self._store, self._artifact, parse_odoo)
-            return sum(entry.size for entry in found if _size_of(entry.name, root) != entry.size)
+    def _missing_bytes(self, root: int) -> int:
+        if not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root)):
+            return self._artifact.size_bytes
+        found = entries(self._store, self._artifact, parse_odoo)
+        return sum(entry.size for entry in found if _size_of(entry.name, root) != entry.size)
 
     # --- the workers -----------------------------------------------------------------------------------------
 
@@ -123,8 +120,8 @@ class _Adding:
         """One worker: restores packs until there are no more."""
         try:
             with (
-                opened(self._folders.filestore) as filestore,
-                opened(self._folders.incoming) as incoming,
+                self._folders.opened(self._folders.filestore) as filestore,
+                self._folders.opened(self._folders.incoming) as incoming,
             ):
                 for pack, known in packs:
                     self._restore_block(pack, known, filestore, incoming)
@@ -168,12 +165,12 @@ class _Adding:
 
     def _create(self, folder: str, file: str, incoming: int) -> int:
         try:
-            return os.open(f"{folder}/{file}", _CREATE, 0o600, dir_fd=incoming)
+            return os.open(f"{folder}/{file}", CREATE_FILE, 0o600, dir_fd=incoming)
         except FileNotFoundError:
             ensure_folder(folder, incoming)
         except FileExistsError as error:
             raise Corrupt(f"the index names {folder}/{file} twice") from error
-        return os.open(f"{folder}/{file}", _CREATE, 0o600, dir_fd=incoming)
+        return os.open(f"{folder}/{file}", CREATE_FILE, 0o600, dir_fd=incoming)
 
     # --- after -----------------------------------------------------------------------------------------------
 
@@ -190,7 +187,7 @@ class _Adding:
 def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:
     """State of the live file of this name: `right`, `wrong` or `missing`."""
     try:
-        fd = os.open(entry.name, _OPEN, dir_fd=filestore)
+        fd = os.open(entry.name, OPEN_FILE, dir_fd=filestore)
     except FileNotFoundError:
         return "missing"
     except OSError as error:
@@ -240,19 +237,27 @@ class _Neighbours:
     Only root can change the owner. Another user sets the folder's group if it is a member.
     """
 
-    def __init__(self, filestore: Path) -> None:
-        root = filestore.stat()
+    def __init__(self, filestore: int) -> None:
+        root = os.fstat(filestore)
         self._folder_mode, self._file_mode = stat.S_IMODE(root.st_mode), 0o644
         self._uid = root.st_uid if os.geteuid() == 0 else -1
         self._gid = root.st_gid
         self._gives_away: bool | None = None  # unknown before the first file
-        for folder in filestore.iterdir():
-            if len(folder.name) == 2 and folder.is_dir() and not folder.is_symlink():
-                first = next((file for file in folder.iterdir() if file.is_file() and not file.is_symlink()), None)
-                if first is not None:
-                    self._folder_mode = stat.S_IMODE(folder.stat().st_mode)
-                    self._file_mode = stat.S_IMODE(first.stat().st_mode)
-                    break
+        for folder in items_in(filestore):
+            if folder.kind == "folder" and len(folder.name) == 2 and self._learn_from(folder.name, filestore):
+                break
+
+    def _learn_from(self, folder: str, filestore: int) -> bool:
+        try:
+            with opened(folder, dir_fd=filestore) as fd:
+                first = next((item.name for item in items_in(fd) if item.kind == "file"), None)
+                if first is None:
+                    return False
+                self._file_mode = stat.S_IMODE(os.stat(first, dir_fd=fd, follow_symlinks=False).st_mode)
+                self._folder_mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        except (FileNotFoundError, NotADirectoryError):  # the application removed it
+            return False
+        return True
 
     def apply_to_file(self, fd: int) -> None:
         """Call on every new file."""
@@ -273,19 +278,18 @@ class _Neighbours:
             os.fchown(fd, self._uid, self._gid)
 
 
-def _publish(folders: ClaimFolders, hold: HoldSet | None) -> None:
+def _publish(filestore: int, incoming: int, hold: HoldSet | None) -> None:
     """Moves every new file to its place. It enters the hold set first: garbage collection cannot destroy it then."""
-    like = _Neighbours(folders.filestore)
-    with opened(folders.filestore) as filestore, opened(folders.incoming) as incoming:
-        for folder in sorted(names_in(incoming)):
-            with opened(folder, dir_fd=incoming) as source:
-                _ensure_like(folder, filestore, like)
-                files = names_in(source)
-                if hold is not None:
-                    hold.add_verified(source, folder, files)
-                with opened(folder, dir_fd=filestore) as target:
-                    for file in files:
-                        os.rename(file, file, src_dir_fd=source, dst_dir_fd=target)
+    like = _Neighbours(filestore)
+    for folder in sorted(names_in(incoming)):
+        with opened(folder, dir_fd=incoming) as source:
+            _ensure_like(folder, filestore, like)
+            files = names_in(source)
+            if hold is not None:
+                hold.add_verified(source, folder, files)
+            with opened(folder, dir_fd=filestore) as target:
+                for file in files:
+                    os.rename(file, file, src_dir_fd=source, dst_dir_fd=target)
 
 
 def _ensure_like(folder: str, filestore: int, like: _Neighbours) -> None:

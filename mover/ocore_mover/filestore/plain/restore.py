@@ -12,15 +12,14 @@ from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.disk import sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.folders import ClaimFolders, filesystem_error, remove_tree
+from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
 from ocore_mover.filestore.index import Entry, parse
-from ocore_mover.filestore.links import open_below
+from ocore_mover.filestore.links import CREATE_FILE, open_below
 from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, write_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
 _FILE_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
@@ -43,21 +42,18 @@ def stage_plain(
     folders.require_switchable()
     folders.require_filestore()
     stage = folders.stage(rollback_id)
-    remove_tree(stage)
+    folders.remove(stage)
     folders.make_own(stage)
     try:
-        _check_space(artifact, folders)
-        root = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
+        with folders.opened(stage) as root:
+            _check_space(artifact, root)
             run = _Staging(store, artifact, root, counter)
             run_workers(jobs, run.blocks(), run.work)
             run.finish(folders)
-        finally:
-            os.close(root)
-        sync_filesystem(stage)
+            sync_filesystem(root)
     except BaseException as error:
         with contextlib.suppress(MoverError):
-            remove_tree(stage)
+            folders.remove(stage)
         folders.drop_own_if_empty()
         if isinstance(error, OSError):
             raise filesystem_error(error, "restore the filestore's files") from error
@@ -66,8 +62,8 @@ def stage_plain(
     return Restored(run.files, run.size)
 
 
-def _check_space(artifact: FilestoreArtifact, folders: ClaimFolders) -> None:
-    volume = os.statvfs(folders.own)
+def _check_space(artifact: FilestoreArtifact, stage: int) -> None:
+    volume = os.fstatvfs(stage)
     free = volume.f_bavail * volume.f_frsize
     if artifact.size_bytes > free:
         raise MoverError(
@@ -106,7 +102,7 @@ class _Staging:
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> None:
         with self._in_parent(entry.name) as (folder, name):
             try:
-                fd = os.open(name, _CREATE, 0o600, dir_fd=folder)
+                fd = os.open(name, CREATE_FILE, 0o600, dir_fd=folder)
             except FileExistsError as error:
                 raise Corrupt(f"the index names {entry.name!r} twice") from error
         try:
@@ -182,7 +178,8 @@ class _Staging:
             os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
     def _become_like(self, folders: ClaimFolders) -> None:
-        live = folders.filestore.stat()
+        with folders.opened(folders.filestore) as fd:
+            live = os.fstat(fd)
         os.fchmod(self._root, stat.S_IMODE(live.st_mode))
         if os.geteuid() == 0 and live.st_uid != 0:
             for _, names, files, fd in os.fwalk(dir_fd=self._root):

@@ -13,13 +13,15 @@ any content            none     none     Nothing: never staged, or cleaned up
 =====================  =======  =======  ========================================
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from ocore_crds import conditions, failpoints
+from ocore_mover.disk import sync_entries
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ClaimFolders, filesystem_error, remove_tree
-from ocore_mover.store.folder import sync_folder
+from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.links import names_in
 
 Position = Literal["Old", "Between", "New", "Nothing"]
 
@@ -27,8 +29,8 @@ Position = Literal["Old", "Between", "New", "Nothing"]
 def position(folders: ClaimFolders, rollback_id: str) -> Position:
     """The position of this rollback's switch. Raises MoverError SwitchFailed if the folders fit no position."""
     live, stage, previous = folders.filestore, folders.stage(rollback_id), folders.previous(rollback_id)
-    exists = (live.is_dir(), stage.is_dir(), previous.is_dir())
-    if all(exists) and not any(live.iterdir()):
+    exists = (folders.is_folder(live), folders.is_folder(stage), folders.is_folder(previous))
+    if all(exists) and _is_empty(folders, live):
         exists = (False, True, True)  # the kubelet creates an empty folder for a pod's subPath
     match exists:
         case (True, True, False):
@@ -56,10 +58,10 @@ def switch(folders: ClaimFolders, rollback_id: str) -> None:
     if found == "Nothing":
         raise MoverError(conditions.SWITCH_FAILED, f"{stage.name} is not on the claim. Run the restore first.")
     if found == "Old":
-        _rename(live, previous)
+        _rename(folders, live, previous)
         failpoints.hit("switch-filestore-moved")
     if found in ("Old", "Between"):
-        _rename(stage, live)
+        _rename(folders, stage, live)
 
 
 def switch_back(folders: ClaimFolders, rollback_id: str) -> None:
@@ -67,10 +69,10 @@ def switch_back(folders: ClaimFolders, rollback_id: str) -> None:
     live, stage, previous = folders.filestore, folders.stage(rollback_id), folders.previous(rollback_id)
     found = position(folders, rollback_id)
     if found == "New":
-        _rename(live, stage)
+        _rename(folders, live, stage)
         failpoints.hit("switch-filestore-moved")
     if found in ("New", "Between"):
-        _rename(previous, live)
+        _rename(folders, previous, live)
 
 
 def is_switched(folders: ClaimFolders, rollback_id: str) -> bool:
@@ -94,7 +96,7 @@ def remove_stage(folders: ClaimFolders, rollback_id: str) -> bool:
 def _remove(folders: ClaimFolders, folder: Path, rollback_id: str) -> bool:
     if position(folders, rollback_id) == "Between":
         raise MoverError(conditions.SWITCH_FAILED, "the switch is between its two renames. Finish it first.")
-    found = remove_tree(folder)
+    found = folders.remove(folder)
     folders.drop_own_if_empty()
     return found
 
@@ -103,11 +105,17 @@ def _state(exists: bool) -> str:
     return "exists" if exists else "does not exist"
 
 
-def _rename(source: Path, target: Path) -> None:
-    """Renames durably: flushes both parents before it returns."""
+def _is_empty(folders: ClaimFolders, folder: Path) -> bool:
+    with folders.opened(folder) as fd:
+        return not names_in(fd)
+
+
+def _rename(folders: ClaimFolders, source: Path, target: Path) -> None:
+    """Renames durably: flushes both parents before it returns. Replaces an empty folder, and fails for any other."""
     try:
-        source.rename(target)  # an empty folder is replaced, one that holds anything is an error
-        for parent in {source.parent, target.parent}:
-            sync_folder(parent)
+        with folders.opened_parent(source) as (old, name), folders.opened_parent(target) as (new, new_name):
+            os.rename(name, new_name, src_dir_fd=old, dst_dir_fd=new)
+            sync_entries(new)
+            sync_entries(old)
     except OSError as error:
         raise filesystem_error(error, f"rename {source.name} to {target.name}") from error

@@ -265,7 +265,7 @@ def test_no_room(site: Site, other: Site, folder_store: Store, monkeypatch: pyte
     artifact = site.store(folder_store)
     real = os.statvfs(other.filestore)
     tight = os.statvfs_result((*real[:3], 1, 1, *real[5:10]))
-    monkeypatch.setattr(restore.os, "statvfs", lambda _: tight)
+    monkeypatch.setattr(restore.os, "fstatvfs", lambda _: tight)
     with pytest.raises(MoverError, match="Enlarge the volume") as error:
         other.add_missing(folder_store, artifact)
     assert error.value.reason == conditions.NO_SPACE
