@@ -71,7 +71,8 @@ def protected(params: Mapping[str, str], *, password: bool, knows_require_auth: 
     stated = "sslmode" in params and REQUIRE_AUTH not in params
     if not knows_require_auth:
         result.pop(REQUIRE_AUTH, None)
-    if not password or result["sslmode"] in ENCRYPTED:
+    local = result.get("host", "").startswith(("/", "@"))  # a Unix socket: no network, and libpq ignores sslmode
+    if not password or local or result["sslmode"] in ENCRYPTED:
         return result
     if knows_require_auth:
         result.setdefault(REQUIRE_AUTH, NO_CLEARTEXT)

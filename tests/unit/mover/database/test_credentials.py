@@ -133,6 +133,15 @@ def test_require_auth_of_a_uri_is_kept_or_replaced_by_tls(tmp_path: Path) -> Non
     assert "require_auth" not in found.conninfo(knows_require_auth=False)
 
 
+def test_a_unix_socket_needs_no_tls(tmp_path: Path) -> None:
+    keys = {key: value for key, value in CNPG.items() if key != "uri"}
+    found = credentials.load(write(tmp_path, keys | {"host": "/run/postgresql"}))
+    for knows in (True, False):
+        parsed = conninfo_to_dict(found.conninfo(knows_require_auth=knows))
+        assert (parsed["sslmode"], "require_auth" in parsed) == ("prefer", False)
+    assert not found.needs_tls_before_16
+
+
 def test_a_ca_in_the_secret_is_its_own_file(tmp_path: Path) -> None:
     keys = {**CNPG, "sslrootcert": "-----BEGIN CERTIFICATE-----\nx\n"}
     found = credentials.load(write(tmp_path, keys))
