@@ -120,6 +120,7 @@ def snapshot(
                 folders=target.folders(environment_id),
                 layout=target.layout,
                 missing_files=target.missing_files,
+                consistency=target.consistency,
                 config=config,
                 scratch=scratch,
                 jobs=jobs,

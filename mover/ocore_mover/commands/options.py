@@ -163,6 +163,12 @@ class TargetOptions:
     missing_files: Annotated[
         Literal["Fail", "Report"], typer.Option(help="Where the database names files that are lost already.")
     ] = "Fail"
+    consistency: Annotated[
+        Literal["Strict", "BestEffort"],
+        typer.Option(
+            help="Layout Plain, files that change after the database is exported: fail, or store them as they are later."
+        ),
+    ] = "Strict"
 
     def check(self) -> None:
         """Wrong usage where nothing is given, or what does not go together."""

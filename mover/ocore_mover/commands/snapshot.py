@@ -30,7 +30,8 @@ from ocore_mover.filestore.folders import ClaimFolders, sort_names
 from ocore_mover.filestore.odoo import freeze as filestore_freeze
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import Frozen
-from ocore_mover.filestore.plain.copy import store_plain
+from ocore_mover.filestore.plain import freeze as plain_freeze
+from ocore_mover.filestore.plain.copy import Consistency, store_plain
 from ocore_mover.report import now
 from ocore_mover.store.base import Store
 from ocore_mover.store.probe import store_id
@@ -51,6 +52,7 @@ class SnapshotOptions:
     folders: ClaimFolders | None
     layout: str
     missing_files: str
+    consistency: Consistency
     config: Path | None
     scratch: Path
     jobs: int
@@ -149,13 +151,16 @@ class SnapshotRun:
     def _take_once(self) -> _Taken:
         taken = _Taken(consistent_at=now())
         with ExitStack() as stack:
+            plain = self._freeze_plain(stack)
             dump: Callable[[], DatabaseArtifact | None] = _nothing
             frozen: list[Frozen] = []
             skipped = 0
             if self._options.server is not None:
                 exported, skipped = self._export(stack, taken, frozen)
                 dump = self._dumping(self._options.server, exported)
-            copy = self._copying(taken, frozen[0] if frozen else None, skipped)
+            if plain is not None:
+                plain.extend()
+            copy = self._copying(taken, frozen[0] if frozen else None, plain, skipped)
             if self._options.folders is None or self._options.server is None:
                 taken.database, taken.filestore = dump(), copy()
             else:
@@ -166,6 +171,12 @@ class SnapshotRun:
         else:
             self._runtime.reporter.step(Step.CAPTURE_CONFIG, "Skipped", "no configuration is given")
         return taken
+
+    def _freeze_plain(self, stack: ExitStack) -> plain_freeze.Frozen | None:
+        """Layout Plain is frozen before the export, and once more after it."""
+        if self._options.folders is None or self._options.odoo:
+            return None
+        return stack.enter_context(plain_freeze.freeze(self._options.folders, self._options.attempt))
 
     def _export(self, stack: ExitStack, taken: _Taken, frozen: list[Frozen]) -> tuple[Exported, int]:
         """Enters the exported snapshot and the frozen filestore into the stack."""
@@ -237,9 +248,10 @@ class SnapshotRun:
 
         return dump
 
-    def _copying(self, taken: _Taken, frozen: Frozen | None, skipped: int) -> Callable[[], FilestoreArtifact | None]:
-        folders = self._options.folders
-        if folders is None:
+    def _copying(
+        self, taken: _Taken, frozen: Frozen | None, plain: plain_freeze.Frozen | None, skipped: int
+    ) -> Callable[[], FilestoreArtifact | None]:
+        if frozen is None and plain is None:
             return _nothing
 
         def copy() -> FilestoreArtifact:
@@ -248,7 +260,11 @@ class SnapshotRun:
                 prefix, jobs = self._options.prefix, self._options.jobs
                 if frozen is not None:
                     return store_odoo(self._store, prefix, frozen, counter, jobs=jobs, skipped_uris=skipped)
-                artifact, warnings = store_plain(self._store, prefix, folders, counter, jobs=jobs)
+                assert plain is not None  # noqa: S101 - one of both
+                consistency = self._options.consistency
+                artifact, warnings = store_plain(
+                    self._store, prefix, plain, counter, consistency=consistency, jobs=jobs
+                )
                 taken.warnings.extend(warnings)
                 return artifact
 

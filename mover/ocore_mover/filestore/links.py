@@ -90,10 +90,11 @@ class Item(NamedTuple):
     inode: int
 
 
-def items_in(fd: int) -> list[Item]:
-    """The names in an open folder with their kinds, sorted."""
+def items_in(fd: int) -> Iterator[Item]:
+    """The names in an open folder with their kinds, as they come: a folder may have millions of them."""
     with os.scandir(fd) as entries:
-        return sorted(Item(entry.name, _kind(entry), entry.inode()) for entry in entries)
+        for entry in entries:
+            yield Item(entry.name, _kind(entry), entry.inode())
 
 
 def _kind(entry: "os.DirEntry[str]") -> Literal["file", "folder", "symlink", "other"]:
@@ -105,11 +106,11 @@ def _kind(entry: "os.DirEntry[str]") -> Literal["file", "folder", "symlink", "ot
 
 
 class Folder(NamedTuple):
-    """A folder of a tree. The descriptor is valid until the next step of the walk."""
+    """A folder of a tree. Descriptor and items are valid until the next step of the walk."""
 
     path: str  # below the root, with a slash at its end; empty for the root
     fd: int
-    items: list[Item]
+    items: Iterator[Item]
 
 
 def walk(
@@ -120,33 +121,45 @@ def walk(
     `skip` gets the path of a folder and excludes it. `failed` gets the path of a folder that cannot be opened or listed, and
     decides whether to raise. Folders deeper than `depth` raise RecursionError: each level keeps a descriptor open.
     """
-    stack: list[tuple[int, str, Iterator[str]]] = []
+    stack: list[tuple[int, str, list[str]]] = []  # descriptor, path, folders to come
+
+    def enter(fd: int, path: str) -> Iterator[Folder]:
+        below: list[str] = []
+        stack.append((fd, path, below))
+
+        def items() -> Iterator[Item]:
+            for item in items_in(fd):
+                if item.kind == "folder":
+                    below.append(item.name)
+                yield item
+
+        found = items()
+        try:
+            yield Folder(path, fd, found)
+            for _ in found:
+                pass
+        except OSError as error:
+            failed(path.rstrip("/"), error)
+        below.sort(reverse=True)
+
     try:
-        current: tuple[int, str] | None = (open_folder(".", root), "")
-        while current is not None or stack:
-            if current is not None:
-                fd, path = current
-                current = None
-                try:
-                    items = items_in(fd)
-                except OSError as error:
-                    os.close(fd)
-                    failed(path.rstrip("/"), error)
-                    continue
-                stack.append((fd, path, iter([item.name for item in items if item.kind == "folder"])))
-                yield Folder(path, fd, items)
-                continue
-            fd, path, names = stack[-1]
-            name = next(names, None)
-            if name is None:
+        yield from enter(open_folder(".", root), "")
+        while stack:
+            fd, path, below = stack[-1]
+            if not below:
                 os.close(stack.pop()[0])
-            elif not skip(path + name):
-                if len(stack) > depth:
-                    raise RecursionError(path + name)
-                try:
-                    current = (open_folder(name, fd), f"{path}{name}/")
-                except OSError as error:
-                    failed(path + name, error)
+                continue
+            name = below.pop()
+            if skip(path + name):
+                continue
+            if len(stack) > depth:
+                raise RecursionError(path + name)
+            try:
+                child = open_folder(name, fd)
+            except OSError as error:
+                failed(path + name, error)
+                continue
+            yield from enter(child, f"{path}{name}/")
     finally:
         for fd, _, _ in stack:
             os.close(fd)

@@ -214,6 +214,7 @@ def copy_content(fd: int, size: int, pack: Pack, buffer: bytearray, digest: "has
     whole = done == size and not os.pread(fd, 1, size)
     while done < size:
         zeros = bytes(min(len(view), size - done))
+        digest.update(zeros)
         pack.write(zeros)
         done += len(zeros)
     pack.pad(size)

@@ -243,7 +243,7 @@ class _Neighbours:
         self._uid = root.st_uid if os.geteuid() == 0 else -1
         self._gid = root.st_gid
         self._gives_away: bool | None = None  # unknown before the first file
-        for folder in items_in(filestore):
+        for folder in sorted(items_in(filestore)):
             if folder.kind == "folder" and len(folder.name) == 2 and self._learn_from(folder.name, filestore):
                 break
 

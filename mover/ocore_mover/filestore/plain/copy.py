@@ -1,4 +1,4 @@
-"""Layout Plain: a folder of any files into packs, while the application may be writing to it."""
+"""Layout Plain: a frozen folder of any files into packs."""
 
 import hashlib
 import os
@@ -6,44 +6,48 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
+from ocore_mover.disk import birth_time
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
-from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import MAX_DEPTH, filesystem_error
 from ocore_mover.filestore.index import Entry, plain_line
-from ocore_mover.filestore.links import open_below
+from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
+from ocore_mover.filestore.plain.freeze import Frozen
+from ocore_mover.filestore.plain.unkept import LISTED
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers
 
-#: Files that one worker takes at a time: all of one folder.
+#: Files of one batch: all of one folder.
 BATCH = 64
 BUFFER = 1024 * 1024
-#: A file that changes while it is read is read again so often.
+#: Attempts to read a file that changes while it is read, and the pause between them in seconds.
 ATTEMPTS = 4
 ATTEMPT_PAUSE = 0.25
-#: Folders deeper than this are refused: each level is an open descriptor while the tree is walked.
-MAX_DEPTH = 200
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+Consistency = Literal["Strict", "BestEffort"]
 
 
 def store_plain(
-    store: Store, prefix: str, folders: ClaimFolders, counter: Counter, *, jobs: int = 2
+    store: Store, prefix: str, frozen: Frozen, counter: Counter, *, consistency: Consistency = "Strict", jobs: int = 2
 ) -> tuple[FilestoreArtifact, tuple[str, ...]]:
-    """Stores a folder of any files; the second value are warnings (sockets, devices: skipped).
+    """Stores a frozen folder below ``<prefix>filestore/``. The second value are warnings.
 
-    Every file is compared in size and times before and after it is read. Symbolic links are kept as links and never
-    followed. Raises MoverError FilestoreChanging, FilestoreNotFound, FilestoreNotReadable and StoreError.
+    `Strict`: raises FilestoreChanging for a file that the application changed after the database was exported. `BestEffort`:
+    stores such a file as it is now and names it in a warning. Symbolic links are stored as links and never followed. Raises
+    MoverError FilestoreChanging, FilestoreNotFound, FilestoreNotReadable, FilestoreLayoutUnsupported, and StoreError. Hits the
+    failpoint snapshot-pack-stored.
     """
-    folders.require_filestore()
     with PackSet(store, prefix) as packs:
-        copy = _PlainCopy(folders, packs, counter)
+        copy = _PlainCopy(frozen, packs, counter, strict=consistency == "Strict")
+        copy.check_replaced()
         run_workers(jobs, copy.batches(), copy.work)
         copy.store_rest()
         index, stored = packs.finish()
@@ -56,102 +60,87 @@ class _Batch:
     """Files of one folder (relative, with a slash at its end, or empty)."""
 
     folder: str
+    late: bool  # files that the application created while the filestore was frozen
     files: list[str] = field(default_factory=list)
 
 
 class _PlainCopy:
     """What the workers share."""
 
-    def __init__(self, folders: ClaimFolders, packs: PackSet, counter: Counter) -> None:
-        self._folders = folders
+    def __init__(self, frozen: Frozen, packs: PackSet, counter: Counter, *, strict: bool) -> None:
+        self._frozen = frozen
         self._packs = packs
         self._counter = counter
+        self._strict = strict
         self._lock = threading.Lock()
-        self._folders_found: list[Entry] = []
-        self._links_found: list[Entry] = []
-        self._skipped: list[str] = []
-        self._vanished = 0
         self.files = 0
         self.size = 0
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should know of the copy."""
-        found = []
-        if self._skipped:
+        """What the snapshot does not have, or has in another state."""
+        found = self._frozen.unkept.warnings
+        if not self._frozen.linked:
             found.append(
-                f"{len(self._skipped)} sockets, pipes or devices were left out: {', '.join(self._skipped[:5])}"
-                + (" …" if len(self._skipped) > 5 else "")
+                "the filestore has no hard links: its files were read where they are. A file that the application deleted after the "
+                "database was exported is not in the snapshot"
             )
-        if self._vanished:
-            found.append(f"{self._vanished} files were deleted by the application while it was copied")
         return found
+
+    def check_replaced(self) -> None:
+        """Files that were replaced at about the time of the export: the frozen one may be too old."""
+        for name in self._frozen.replaced:
+            self._note_changed(name)
 
     # --- walking (in one thread at a time) -------------------------------------------------------------------
 
     def batches(self) -> Iterator[_Batch]:
-        """All files, a few of one folder at a time. Notes folders and symbolic links on the way."""
-        root = os.open(self._folders.filestore, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            found = 0
-            for batch in self._walk_folder(root, "", 0):
-                found += len(batch.files)
-                self._counter.files_total = found
-                yield batch
-        finally:
-            os.close(root)
+        """All files, a few of one folder at a time."""
+        found = 0
+        for late in self._frozen.parts:
+            with self._frozen.opened(late=late) as root:
+                for folder in self._walk(root):
+                    for batch in self._batches_of(folder, late=late):
+                        found += len(batch.files)
+                        self._counter.files_total = found
+                        yield batch
 
-    def _walk_folder(self, fd: int, path: str, depth: int) -> Iterator[_Batch]:
-        if depth > MAX_DEPTH:
+    def _walk(self, root: int) -> Iterator[Folder]:
+        try:
+            yield from walk(root, skip=self._frozen.is_own, failed=self._folder_failed, depth=MAX_DEPTH)
+        except RecursionError as error:
             raise MoverError(
-                conditions.FILESTORE_LAYOUT_UNSUPPORTED, f"{path} is nested deeper than {MAX_DEPTH} folders"
-            )
-        with os.scandir(fd) as entries:
-            found = sorted((entry.name, _kind(entry)) for entry in entries)
-        batch = _Batch(path)
-        for name, kind in found:
-            if kind == "file":
-                batch.files.append(name)
-                if len(batch.files) == BATCH:
-                    yield batch
-                    batch = _Batch(path)
-            elif kind == "symlink":
-                self._note_link(name, fd, path)
-            elif kind == "other":
-                self._skipped.append(path + name)
+                conditions.FILESTORE_LAYOUT_UNSUPPORTED,
+                f"{error} is nested deeper than {MAX_DEPTH} folders. Move it to a higher level.",
+            ) from error
+
+    def _folder_failed(self, path: str, error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)) or self._frozen.linked:
+            raise error
+        self._note_vanished(path)
+
+    def _batches_of(self, folder: Folder, *, late: bool) -> Iterator[_Batch]:
+        batch = _Batch(folder.path, late)
+        for item in folder.items:
+            if item.kind == "other" and not self._frozen.linked:
+                self._frozen.unkept.note_special(folder.path + item.name)
+            if item.kind != "file":
+                continue
+            batch.files.append(item.name)
+            if len(batch.files) == BATCH:
+                yield batch
+                batch = _Batch(folder.path, late)
         if batch.files:
             yield batch
-        for name, kind in found:
-            if kind == "folder" and not (depth == 0 and self._is_own(name)):
-                yield from self._descend(name, fd, path, depth)
+        if not self._frozen.linked:
+            self._check_live(folder)
 
-    def _is_own(self, name: str) -> bool:
-        """Our folder, where the filestore is the claim itself."""
-        return not self._folders.path and name == self._folders.own.parent.name
-
-    def _descend(self, name: str, fd: int, path: str, depth: int) -> Iterator[_Batch]:
-        try:
-            child = os.open(name, _FOLDER, dir_fd=fd)
-        except (FileNotFoundError, NotADirectoryError):
-            self._vanished += 1
-            return
-        try:
-            status = os.fstat(child)
-            self._folders_found.append(
-                Entry(path + name, "", 0, kind="folder", mode=stat.S_IMODE(status.st_mode), mtime_ns=status.st_mtime_ns)
-            )
-            yield from self._walk_folder(child, f"{path}{name}/", depth + 1)
-        finally:
-            os.close(child)
-
-    def _note_link(self, name: str, fd: int, path: str) -> None:
-        try:
-            target = os.readlink(name, dir_fd=fd)
-            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except OSError:
-            self._vanished += 1
-            return
-        self._links_found.append(Entry(path + name, "", 0, kind="symlink", target=target, mtime_ns=status.st_mtime_ns))
+    def _check_live(self, folder: Folder) -> None:
+        """Without links: the time of a folder shows whether it lost a name between the export and its listing."""
+        if folder.path:
+            self._frozen.unkept.note_folder(folder.path.rstrip("/"), folder.fd)
+        if os.fstat(folder.fd).st_mtime_ns >= self._frozen.since_ns:
+            self._note_changed(folder.path or "the filestore's own folder")
 
     # --- copying ---------------------------------------------------------------------------------------------
 
@@ -159,60 +148,69 @@ class _PlainCopy:
         """One worker: copies batches until there are no more."""
         lanes = Lanes(self._packs)
         buffer = bytearray(BUFFER)
-        root = os.open(self._folders.filestore, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for batch in batches:
-                self._copy_batch(batch, root, lanes, buffer)
+            with ExitStack() as stack:
+                roots = [stack.enter_context(self._frozen.opened(late=late)) for late in self._frozen.parts]
+                for batch in batches:
+                    self._copy_batch(batch, roots[batch.late], lanes, buffer)
             lanes.close()
         except OSError as error:
             raise filesystem_error(error, "read the filestore") from error
-        finally:
-            os.close(root)
 
     def _copy_batch(self, batch: _Batch, root: int, lanes: Lanes, buffer: bytearray) -> None:
         try:
             folder = open_below(root, batch.folder)
         except (FileNotFoundError, NotADirectoryError):
-            with self._lock:
-                self._vanished += len(batch.files)
+            for file in batch.files:
+                self._note_vanished(batch.folder + file)
             return
         try:
             for file in batch.files:
-                size = self._copy_file(batch.folder + file, file, folder, lanes, buffer)
-                with self._lock:
-                    if size is None:
-                        self._vanished += 1
-                    else:
+                size = self._copy_file(batch.folder + file, file, folder, lanes, buffer, late=batch.late)
+                if size is not None:
+                    with self._lock:
                         self.files += 1
                         self.size += size
-                if size is not None:
                     self._counter.add(files=1)
         finally:
             os.close(folder)
 
-    def _copy_file(self, name: str, file: str, folder: int, lanes: Lanes, buffer: bytearray) -> int | None:
-        """Its size; None where it is gone."""
-        for attempt in range(ATTEMPTS):
+    def _copy_file(
+        self, name: str, file: str, folder: int, lanes: Lanes, buffer: bytearray, *, late: bool
+    ) -> int | None:
+        """Returns its size; None if it vanished, or if the application still writes a new file."""
+        for attempt in range(1, ATTEMPTS + 1):
             try:
-                fd = os.open(file, _OPEN, dir_fd=folder)
+                fd = os.open(file, OPEN_FILE, dir_fd=folder)
             except FileNotFoundError:
+                self._note_vanished(name)
                 return None
             try:
-                size = self._copy_once(name, fd, lanes, buffer)
+                new = attempt == ATTEMPTS and self._is_new(fd, late=late)
+                torn = attempt == ATTEMPTS and not self._strict and not new
+                size = self._copy_once(name, fd, lanes, buffer, late=late, torn=torn)
             finally:
                 os.close(fd)
             if size is not None:
                 return size
-            time.sleep(ATTEMPT_PAUSE * attempt)
-        raise MoverError(
-            conditions.FILESTORE_CHANGING,
-            f"{name} in the filestore changed each of the {ATTEMPTS} times it was read. Snapshot the environment while the "
-            "application does not write to it, or keep such files elsewhere.",
-            retryable=True,
-        )
+            if new:
+                self._frozen.unkept.note(
+                    "{count} files that the application created during the snapshot and still wrote are not in it", name
+                )
+                return None
+            time.sleep(ATTEMPT_PAUSE * (attempt - 1))
+        raise _changing([name], f"changed each of the {ATTEMPTS} times it was read")
 
-    def _copy_once(self, name: str, fd: int, lanes: Lanes, buffer: bytearray) -> int | None:
-        """None where the file changed meanwhile: a later member of the same name replaces this one in the tar."""
+    def _is_new(self, fd: int, *, late: bool) -> bool:
+        """Whether a file was created since the freeze began. No committed row can name it before it is complete."""
+        born = birth_time(fd)
+        return late if born is None else born >= self._frozen.begin_ns
+
+    def _copy_once(self, name: str, fd: int, lanes: Lanes, buffer: bytearray, *, late: bool, torn: bool) -> int | None:
+        """Returns None if the file changed during the read: a later member of the same name replaces this one in the tar.
+
+        `torn`: a changed file is good enough.
+        """
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             return None
@@ -232,8 +230,12 @@ class _PlainCopy:
         offset = pack.offset
         digest = hashlib.sha256()
         whole = copy_content(fd, size, pack, buffer, digest, self._counter)
-        if not whole or _identity(os.fstat(fd)) != _identity(before):
+        after = os.fstat(fd)
+        stable = whole and _identity(after) == _identity(before)
+        if not stable and not torn:
             return None
+        self._check_unchanged(name, fd, after, late=late)
+        self._frozen.unkept.note_file(name, fd, before, links=2 if self._frozen.linked else 1)
         pack.lines.append(
             plain_line(
                 Entry(
@@ -250,18 +252,65 @@ class _PlainCopy:
         )
         return size
 
+    # --- what the application changed ------------------------------------------------------------------------
+
+    def _check_unchanged(self, name: str, fd: int, status: os.stat_result, *, late: bool) -> None:
+        """The content of a file that existed at the export is the one that the export saw."""
+        if status.st_mtime_ns >= self._frozen.since_ns and not late and not self._is_new(fd, late=late):
+            self._note_changed(name)
+
+    def _note_changed(self, name: str) -> None:
+        if self._strict:
+            raise _changing([name], "changed after the database was exported")
+        self._frozen.unkept.note(
+            "{count} files changed after the database was exported and are in the snapshot as they were later", name
+        )
+
+    def _note_vanished(self, name: str) -> None:
+        """Only of the live folder: the frozen one is ours."""
+        if self._strict:
+            raise _changing([name], "was deleted by the application while the filestore was copied")
+        self._frozen.unkept.note("{count} files were deleted by the application while it was copied", name)
+
+    # --- folders and symbolic links --------------------------------------------------------------------------
+
     def store_rest(self) -> None:
-        """Folders and symbolic links, in the last pack: whoever unpacks in order finds folders still writable and never
+        """Folders and symbolic links, in the last packs: a tar that unpacks in order finds folders still writable and never
         writes through a link."""
-        if not self._folders_found and not self._links_found:
-            return
-        pack = self._packs.begin(compressed=True)
-        for entry in (*self._folders_found, *self._links_found):
-            if not pack.has_room(tar.BLOCK):
-                self._packs.close(pack)
-                pack = self._packs.begin(compressed=True)
-            _store_entry(entry, pack)
-        self._packs.close(pack)
+        pack: Pack | None = None
+        with self._frozen.opened() as root:
+            for folder in self._walk(root):
+                for entry in _entries_of(folder):
+                    if pack is not None and not pack.has_room(tar.BLOCK):
+                        self._packs.close(pack)
+                        pack = None
+                    if pack is None:
+                        pack = self._packs.begin(compressed=True)
+                    _store_entry(entry, pack)
+        if pack is not None:
+            self._packs.close(pack)
+
+
+def _entries_of(folder: Folder) -> Iterator[Entry]:
+    """The folder itself, and the symbolic links in it."""
+    if folder.path:
+        status = os.fstat(folder.fd)
+        mode = stat.S_IMODE(status.st_mode)
+        yield Entry(folder.path.rstrip("/"), "", 0, kind="folder", mode=mode, mtime_ns=status.st_mtime_ns)
+    for item in folder.items:
+        if item.kind == "symlink":
+            entry = _symlink(folder, item)
+            if entry is not None:
+                yield entry
+
+
+def _symlink(folder: Folder, item: Item) -> Entry | None:
+    try:
+        target = os.readlink(item.name, dir_fd=folder.fd)
+        status = os.stat(item.name, dir_fd=folder.fd, follow_symlinks=False)
+    except OSError:  # the application removed or replaced it
+        return None
+    return Entry(folder.path + item.name, "", 0, kind="symlink", target=target, mtime_ns=status.st_mtime_ns)
 
 
 def _store_entry(entry: Entry, pack: Pack) -> None:
@@ -278,29 +327,18 @@ def _store_entry(entry: Entry, pack: Pack) -> None:
             link=os.fsencode(entry.target),
         )
     )
-    pack.lines.append(
-        plain_line(
-            Entry(
-                entry.name,
-                pack.name,
-                pack.offset,
-                frame,
-                kind=entry.kind,
-                mode=entry.mode,
-                mtime_ns=entry.mtime_ns,
-                target=entry.target,
-            )
-        )
-    )
-
-
-def _kind(entry: "os.DirEntry[str]") -> str:
-    if entry.is_symlink():
-        return "symlink"
-    if entry.is_dir(follow_symlinks=False):
-        return "folder"
-    return "file" if entry.is_file(follow_symlinks=False) else "other"
+    pack.lines.append(plain_line(entry._replace(pack=pack.name, offset=pack.offset, frame=frame)))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    """What a modification changes. Deleting another link changes the last one, too: then the file is read again."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _changing(names: list[str], what: str) -> MoverError:
+    return MoverError(
+        conditions.FILESTORE_CHANGING,
+        f"{', '.join(names[:LISTED])} in the filestore {what}. Take the snapshot while the application does not write to such files, keep "
+        "them outside the filestore, or set spec.filestore.consistency to BestEffort.",
+        retryable=True,
+    )

@@ -17,10 +17,11 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import index, packset
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry, plain_line
-from ocore_mover.filestore.plain import copy, restore, switch
+from ocore_mover.filestore.plain import copy, freeze, restore, switch
 from ocore_mover.store import Store, open_store
 
 from .conftest import ENVIRONMENT, PREFIX, ROLLBACK, counter, some_bytes
+from .test_odoo import no_links
 
 STAGE = f"stage-{ROLLBACK[:8]}"
 
@@ -32,8 +33,12 @@ def folders(tmp_path: Path) -> ClaimFolders:
     return found
 
 
-def take(store: Store, folders: ClaimFolders, jobs: int = 2) -> tuple[FilestoreArtifact, tuple[str, ...]]:
-    return copy.store_plain(store, PREFIX, folders, counter(), jobs=jobs)
+def take(
+    store: Store, folders: ClaimFolders, jobs: int = 2, consistency: copy.Consistency = "Strict"
+) -> tuple[FilestoreArtifact, tuple[str, ...]]:
+    with freeze.freeze(folders, "a1") as frozen:
+        frozen.extend()
+        return copy.store_plain(store, PREFIX, frozen, counter(), consistency=consistency, jobs=jobs)
 
 
 def stage(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Path:
@@ -86,7 +91,8 @@ def test_a_tree_comes_back_as_it_was(folders: ClaimFolders, store: Store) -> Non
     make_tree(folders.filestore)
     before = tree(folders.filestore)
     artifact, warnings = take(store, folders)
-    assert warnings == ()
+    assert len(warnings) == 1
+    assert "2 names are hard links" in warnings[0]
     assert artifact.layout == "Plain"
     assert artifact.file_count == sum(value[0] == "file" for value in before.values())
     assert tree(stage(store, artifact, folders)) == before
@@ -218,7 +224,9 @@ def test_a_file_that_changes_once_is_right_in_the_end(
         return real(fd, size, *more)
 
     monkeypatch.setattr(copy, "copy_content", once)
-    artifact, _ = take(folder_store, folders)
+    artifact, warnings = take(folder_store, folders, consistency="BestEffort")
+    assert len(warnings) == 1
+    assert warnings[0].endswith("for example file")
     assert tree(stage(folder_store, artifact, folders)) == tree(folders.filestore)
     out = tmp_path / "out"
     out.mkdir()
@@ -228,11 +236,15 @@ def test_a_file_that_changes_once_is_right_in_the_end(
     assert (out / "file").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("linked", [True, False])
 def test_files_that_vanish_are_left_out_and_told(
-    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, linked: bool
 ) -> None:
+    """With hard links none is lost; without them the warning says so."""
     for number in range(10):
         (folders.filestore / f"{number}").write_bytes(b"x")
+    if not linked:
+        no_links(monkeypatch)
     real = copy.open_below
 
     def vanish(root: int, path: str) -> int:
@@ -240,9 +252,9 @@ def test_files_that_vanish_are_left_out_and_told(
         return real(root, path)
 
     monkeypatch.setattr(copy, "open_below", vanish)
-    artifact, warnings = take(folder_store, folders)
-    assert artifact.file_count == 9
-    assert "1 files were deleted" in warnings[0]
+    artifact, warnings = take(folder_store, folders, consistency="BestEffort")
+    assert artifact.file_count == (10 if linked else 9)
+    assert any("1 files were deleted" in warning for warning in warnings) == (not linked)
 
 
 def test_many_files_in_many_folders(folders: ClaimFolders, store: Store) -> None:

@@ -1,0 +1,182 @@
+"""Layout Plain beside an application that deletes: every file that the exported database names is in the snapshot."""
+
+import os
+import random
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from ocore_crds.protocol import Step
+from ocore_mover.database.dump.export import export
+from ocore_mover.deadline import Token
+from ocore_mover.filestore import index
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.plain.copy import store_plain
+from ocore_mover.filestore.plain.freeze import freeze
+from ocore_mover.report import Reporter
+from ocore_mover.store import Store
+from support.mover.beside import ENVIRONMENT
+from support.mover.site import Site
+
+from .test_snapshot_and_rollback import Desk
+
+FILES = 3000
+#: Which row is deleted next: the oldest one, which was in the folder long before, or any, which may be a second old.
+ORDERS = {"oldest": "number", "any": "random()"}
+
+
+class DeletingApplication:
+    """Writes a file, inserts and commits its row; deletes a row, commits, then unlinks the file. Files are written once."""
+
+    def __init__(self, site: Site, folder: Path, order: str = "oldest") -> None:
+        self.site = site
+        self.folder = folder
+        self.order = ORDERS[order]
+        self.born: dict[str, float] = {}
+        self.gone: dict[str, float] = {}
+        self.deleted = self.moved = 0
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        site.sql("CREATE TABLE file (path text PRIMARY KEY, number serial UNIQUE)")
+        names = [self._write() for _ in range(FILES)]
+        with self._connect() as connection:
+            connection.cursor().executemany("INSERT INTO file (path) VALUES (%s)", [(name,) for name in names])
+            connection.commit()
+
+    def _connect(self):  # type: ignore[no-untyped-def]
+        return self.site.server.connect(self.site.live, self.site.role.name, self.site.role.password)
+
+    def _write(self) -> str:
+        name = f"{random.randrange(16):x}/{uuid.uuid4()}"  # noqa: S311
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        temporary = self.folder / f".{uuid.uuid4()}"
+        temporary.write_bytes(name.encode())
+        self.born[name] = time.monotonic()
+        temporary.rename(path)
+        return name
+
+    def _work(self) -> None:
+        with self._connect() as connection:
+            while not self._stop.is_set():
+                row = connection.execute(
+                    f"DELETE FROM file WHERE path = (SELECT path FROM file ORDER BY {self.order} LIMIT 1 FOR UPDATE SKIP LOCKED)"
+                    " RETURNING path"
+                ).fetchone()
+                if row is not None:  # committed: the connection is in autocommit mode
+                    (self.folder / str(row[0])).unlink()
+                    self.gone[str(row[0])] = time.monotonic()
+                    self.deleted += 1
+                connection.execute("INSERT INTO file (path) VALUES (%s)", [self._write()])
+
+    def _move(self) -> None:
+        """Moves one file, which no row names, from folder to folder."""
+        places = [self.folder / f"{number:x}" / "wanderer" for number in (0, 15)]
+        places[0].parent.mkdir(exist_ok=True)
+        places[1].parent.mkdir(exist_ok=True)
+        places[0].write_bytes(b"wanderer")
+        while not self._stop.is_set():
+            places[0].rename(places[1])
+            places.reverse()
+            self.moved += 1
+            time.sleep(0.001)
+
+    def __enter__(self) -> "DeletingApplication":
+        self._threads = [threading.Thread(target=self._work) for _ in range(2)]
+        self._threads.append(threading.Thread(target=self._move))
+        for thread in self._threads:
+            thread.start()
+        time.sleep(0.3)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.parametrize(("order", "runs"), [("oldest", 20), ("any", 5)])
+def test_no_file_that_the_exported_database_names_is_lost(
+    site_any: Site, tmp_path: Path, store: Store, token: Token, order: str, runs: int
+) -> None:
+    """Only a file that is younger than the freeze when it is deleted may be in neither pass; these are counted."""
+    folders = ClaimFolders(tmp_path / "claim", "data/files", ENVIRONMENT)
+    folders.filestore.mkdir(parents=True)
+    reporter = Reporter(Path(os.devnull))
+    lost_in_all, seconds = 0, 0.0
+    with DeletingApplication(site_any, folders.filestore, order) as application:
+        started, deleted = time.monotonic(), application.deleted
+        for run in range(runs):
+            counter = reporter.counter(Step.COPY_FILESTORE)
+            begin = time.monotonic()
+            with (
+                freeze(folders, f"a{run}") as frozen,
+                export(site_any.target, token, lock=False, freeze=lambda _: None) as exported,
+            ):
+                frozen.extend()
+                end = time.monotonic()
+                named = {str(row[0]) for row in exported.connection.execute("SELECT path FROM file").fetchall()}
+                artifact, warnings = store_plain(store, f"e/a{run}/", frozen, counter, jobs=1)
+            stored = {index.parse(line).name for line in index.lines(store.read(artifact.index))}
+            assert len(named) > FILES // 2
+            lost = named - stored
+            assert [n for n in lost if application.born[n] < begin or application.gone[n] > end] == [], f"run {run}"
+            assert {"0/wanderer", "f/wanderer"} & stored, f"run {run}"
+            assert all("hard links" in warning for warning in warnings), warnings  # of the file that moved
+            assert not (folders.claim / ".ocore").exists()
+            lost_in_all += len(lost)
+            seconds += end - begin
+        rate = (application.deleted - deleted) / (time.monotonic() - started)
+        assert application.moved > runs
+    print(f"{rate:.0f} deletions a second, {seconds / runs:.2f} s to freeze, {lost_in_all} lost in {runs} runs")
+    assert rate > 20, f"only {rate:.0f} deletions a second"
+    assert order == "any" or lost_in_all == 0
+
+
+def test_the_command_freezes_on_both_sides_of_the_export(site_any: Site, tmp_path: Path) -> None:
+    """The command itself, with dump, restore and switch."""
+    desk = Desk(site_any, tmp_path, layout="Plain")
+    with DeletingApplication(site_any, desk.claim / desk.path) as application:
+        desk.ok("snapshot")
+        desk.ok("restore")
+        assert application.deleted > 0
+    desk.ok("switch", "--now")
+    named = {str(row[0]) for row in site_any.sql("SELECT path FROM file")}
+    assert len(named) > FILES // 2
+    assert [name for name in named if not (desk.claim / desk.path / name).is_file()] == []
+
+
+@pytest.mark.parametrize("consistency", ["Strict", "BestEffort"])
+def test_a_log_that_grows_all_the_time(site_any: Site, tmp_path: Path, consistency: str) -> None:
+    desk = Desk(site_any, tmp_path, layout="Plain")
+    log = desk.claim / desk.path / "busy.log"
+    log.touch()
+    site_any.sql("CREATE TABLE t AS SELECT 1 AS a")
+    stop = threading.Event()
+
+    def append() -> None:
+        with log.open("ab", buffering=0) as file:
+            while not stop.wait(0.001):
+                file.write(b"line\n")
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    try:
+        done = desk.run("snapshot", "--consistency", consistency)
+    finally:
+        stop.set()
+        thread.join()
+    if consistency == "Strict":
+        assert done.reason == "FilestoreChanging"
+        assert "busy.log" in done.result["failure"]["message"]
+        assert "BestEffort" in done.result["failure"]["message"]
+        assert desk.stored() == []
+        assert desk.own_folders() == set()
+        return
+    assert done.code == 0, done.stdout + done.stderr
+    warnings = desk.manifest().evidence.warnings
+    assert any("1 files changed after the database was exported" in text and "busy.log" in text for text in warnings)
+    desk.ok("restore")

@@ -1,0 +1,370 @@
+"""Layout Plain while the application writes: what the freeze keeps, what is refused, what is named in a warning."""
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions
+from ocore_crds.manifest import FilestoreArtifact
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore import packset
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.plain import copy
+from ocore_mover.filestore.plain import freeze as freeze_module
+from ocore_mover.filestore.plain.freeze import Frozen, freeze
+from ocore_mover.store import Store
+
+from .conftest import PREFIX, counter
+from .test_odoo import no_links
+from .test_plain import _entries, folders, stage, tree  # noqa: F401 - folders is a fixture
+
+OLD = (1_600_000_000, 1_600_000_000)
+
+
+def put(path: Path, data: bytes) -> Path:
+    """A file written long ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, OLD)
+    return path
+
+
+@contextmanager
+def exported(folders: ClaimFolders, *, between: Callable[[], object] = lambda: None) -> Iterator[Frozen]:  # noqa: F811
+    """Both passes, and what the application does between them."""
+    with freeze(folders, "a1") as frozen:
+        between()
+        frozen.extend()
+        yield frozen
+
+
+def take(
+    frozen: Frozen, store: Store, consistency: copy.Consistency = "Strict"
+) -> tuple[FilestoreArtifact, tuple[str, ...]]:
+    return copy.store_plain(store, PREFIX, frozen, counter(), consistency=consistency)
+
+
+def contents(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> dict[str, bytes]:  # noqa: F811
+    found = tree(stage(store, artifact, folders))
+    return {name: value[3] for name, value in found.items() if value[0] == "file"}
+
+
+def test_a_file_deleted_after_the_export_is_kept(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+    path = put(folders.filestore / "a" / "file", b"content")
+    with exported(folders, between=path.unlink) as frozen:
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert contents(folder_store, artifact, folders) == {"a/file": b"content"}
+
+
+def test_a_folder_deleted_after_the_export_is_kept(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+    put(folders.filestore / "a" / "b" / "file", b"content")
+    with exported(folders) as frozen:
+        for path in (folders.filestore / "a/b/file", folders.filestore / "a/b", folders.filestore / "a"):
+            path.unlink() if path.is_file() else path.rmdir()
+        artifact, _ = take(frozen, folder_store)
+    assert contents(folder_store, artifact, folders) == {"a/b/file": b"content"}
+
+
+def test_a_file_created_between_the_passes_is_kept(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+    put(folders.filestore / "old", b"old")
+    with exported(folders, between=lambda: put(folders.filestore / "new" / "file", b"new")) as frozen:
+        (folders.filestore / "new" / "file").unlink()
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert contents(folder_store, artifact, folders) == {"old": b"old", "new/file": b"new"}
+    assert [e.name for e in _entries(folder_store, artifact) if e.kind == "folder"] == ["new"]
+
+
+def test_a_moved_file_is_in_one_of_the_folders(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+    put(folders.filestore / "a" / "file", b"moved")
+    (folders.filestore / "b").mkdir()
+
+    def move() -> None:
+        (folders.filestore / "a/file").rename(folders.filestore / "b/file")
+
+    with exported(folders, between=move) as frozen:
+        artifact, _ = take(frozen, folder_store)
+    assert b"moved" in contents(folder_store, artifact, folders).values()
+
+
+def replace(path: Path, data: bytes) -> None:
+    """As applications replace a file in one step."""
+    temporary = path.with_name("temporary")
+    temporary.write_bytes(data)
+    time.sleep(0.02)  # another tick of the file system's clock
+    temporary.rename(path)
+
+
+def test_a_file_replaced_after_the_export_is_the_old_one(
+    folders: ClaimFolders,  # noqa: F811
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = put(folders.filestore / "file", b"old")
+    with freeze(folders, "a1") as frozen:
+        monkeypatch.setattr(freeze_module, "_filesystem_time", lambda _: frozen.since_ns)  # the export is over
+        replace(path, b"new")
+        os.utime(path, OLD)  # its own time does not matter
+        assert path.stat().st_ctime_ns > frozen.since_ns
+        frozen.extend()
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert contents(folder_store, artifact, folders) == {"file": b"old"}
+
+
+def test_a_file_replaced_before_the_export_is_the_new_one(
+    folders: ClaimFolders,  # noqa: F811
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = put(folders.filestore / "file", b"old")
+    link = folders.filestore / "link"
+    link.symlink_to("old")
+    real = freeze_module._next_filesystem_time
+
+    def late(folder: int) -> int:
+        replace(path, b"new")
+        link.unlink()
+        link.symlink_to("new")
+        return real(folder)
+
+    monkeypatch.setattr(freeze_module, "_next_filesystem_time", late)
+    with exported(folders) as frozen:
+        assert frozen.replaced == []
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert contents(folder_store, artifact, folders) == {"file": b"new"}
+    assert (folders.stage("22222222-2222-4222-8222-222222222222") / "link").readlink() == Path("new")
+
+
+def test_a_file_replaced_at_the_time_of_the_export(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+    """Nothing says which one the database belongs to."""
+    path = put(folders.filestore / "file", b"old")
+    with exported(folders, between=lambda: replace(path, b"new")) as frozen:
+        assert frozen.replaced == ["file"]
+        with pytest.raises(MoverError) as error:
+            take(frozen, folder_store)
+        assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
+        assert list(folder_store.list("")) == []
+        _, warnings = take(frozen, folder_store, "BestEffort")
+    assert "1 files changed after the database was exported" in warnings[0]
+    assert warnings[0].endswith("for example file")
+
+
+def test_a_folder_that_took_a_files_place(folders: ClaimFolders) -> None:  # noqa: F811
+    path = put(folders.filestore / "name", b"file")
+
+    def change() -> None:
+        path.unlink()
+        path.mkdir()
+
+    with pytest.raises(MoverError) as error, exported(folders, between=change):
+        pass
+    assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
+    assert not (folders.claim / ".ocore").exists()
+
+
+@pytest.mark.parametrize("consistency", ["Strict", "BestEffort"])
+def test_a_file_changed_in_place_after_the_export(
+    folders: ClaimFolders,  # noqa: F811
+    folder_store: Store,
+    consistency: copy.Consistency,
+) -> None:
+    path = put(folders.filestore / "settings.json", b"old")
+    with exported(folders) as frozen:
+        path.write_bytes(b"new content")
+        if consistency == "Strict":
+            with pytest.raises(MoverError) as error:
+                take(frozen, folder_store)
+            assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
+            assert "settings.json" in error.value.message
+            assert "BestEffort" in error.value.message
+            return
+        artifact, warnings = take(frozen, folder_store, "BestEffort")
+    assert "settings.json" in warnings[0]
+    assert contents(folder_store, artifact, folders) == {"settings.json": b"new content"}
+
+
+def test_a_file_that_grows_while_it_is_read(
+    folders: ClaimFolders,  # noqa: F811
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(copy, "ATTEMPT_PAUSE", 0)
+    path = put(folders.filestore / "busy.log", b"line\n" * 1000)
+    real = packset.copy_content
+
+    def shrink(fd: int, *more: Any) -> bool:
+        os.truncate(path, path.stat().st_size - 100)
+        return real(fd, *more)
+
+    monkeypatch.setattr(copy, "copy_content", shrink)
+    with exported(folders) as frozen:
+        artifact, warnings = take(frozen, folder_store, "BestEffort")
+    assert "busy.log" in warnings[0]
+    assert contents(folder_store, artifact, folders).keys() == {"busy.log"}
+
+
+def test_a_new_file_that_is_still_written_is_left_out(
+    folders: ClaimFolders,  # noqa: F811
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No committed row can name its content. It does not fail a snapshot while users upload."""
+    monkeypatch.setattr(copy, "ATTEMPT_PAUSE", 0)
+    put(folders.filestore / "old", b"old")
+    upload = folders.filestore / "upload"
+    real = packset.copy_content
+
+    def grow(fd: int, size: int, *more: Any) -> bool:
+        if size != 3:
+            with upload.open("ab") as file:
+                file.write(b"more")
+        return real(fd, size, *more)
+
+    monkeypatch.setattr(copy, "copy_content", grow)
+    with exported(folders, between=lambda: upload.write_bytes(b"first part")) as frozen:
+        artifact, warnings = take(frozen, folder_store)
+    assert contents(folder_store, artifact, folders) == {"old": b"old"}
+    assert "1 files that the application created during the snapshot and still wrote" in warnings[0]
+    assert "upload" in warnings[0]
+
+
+# --- without hard links --------------------------------------------------------------------------------------
+
+
+def vanish(folders: ClaimFolders) -> None:  # noqa: F811
+    (folders.filestore / "a" / "7").unlink()
+
+
+def fill(folders: ClaimFolders) -> None:  # noqa: F811
+    for number in range(10):
+        put(folders.filestore / "a" / f"{number}", b"x")
+    os.utime(folders.filestore / "a", OLD)
+    os.utime(folders.filestore, OLD)
+
+
+@pytest.mark.parametrize("when", ["before the listing", "after the listing"])
+def test_without_hard_links_a_deleted_file_is_noticed(
+    folders: ClaimFolders,  # noqa: F811
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+) -> None:
+    fill(folders)
+    no_links(monkeypatch)
+    real = copy.open_below
+    for consistency in ("Strict", "BestEffort"):
+        with exported(folders) as frozen:
+            assert not frozen.linked
+            pending = [vanish]
+            if when == "before the listing":
+                pending.pop()(folders)
+
+            def late(root: int, path: str, pending: list[Any] = pending) -> int:
+                if pending:
+                    pending.pop()(folders)
+                return real(root, path)
+
+            monkeypatch.setattr(copy, "open_below", late)
+            if consistency == "Strict":
+                with pytest.raises(MoverError) as error:
+                    take(frozen, folder_store)
+                assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
+                fill(folders)
+            else:
+                artifact, warnings = take(frozen, folder_store, "BestEffort")
+                assert artifact.file_count == 9
+                assert any("no hard links" in warning for warning in warnings)
+                assert any("a" in warning for warning in warnings)
+    assert not (folders.claim / ".ocore").exists()
+
+
+def test_without_hard_links_nothing_changes(
+    folders: ClaimFolders,  # noqa: F811
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(folders)
+    no_links(monkeypatch)
+    with exported(folders) as frozen:
+        artifact, warnings = take(frozen, folder_store)
+    assert artifact.file_count == 10
+    assert len(warnings) == 1
+    assert tree(stage(folder_store, artifact, folders)) == tree(folders.filestore)
+
+
+def test_a_link_refused_in_the_second_pass(
+    folders: ClaimFolders,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put(folders.filestore / "old", b"old")
+
+    def between() -> None:
+        put(folders.filestore / "new", b"new")
+        no_links(monkeypatch)
+
+    with pytest.raises(MoverError) as error, exported(folders, between=between):
+        pass
+    assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
+
+
+# --- what a snapshot does not keep ---------------------------------------------------------------------------
+
+
+ACL = bytes.fromhex("0200000001000600ffffffff02000400e803000004000400ffffffff10000600ffffffff20000400ffffffff")
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_what_is_not_kept_is_named(
+    folders: ClaimFolders,  # noqa: F811
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    linked: bool,
+) -> None:
+    plain = put(folders.filestore / "plain", b"plain")
+    with (folders.filestore / "sparse").open("wb") as file:
+        file.truncate(10_000_000)
+    os.link(put(folders.filestore / "one name", b"hard linked"), folders.filestore / "another name")
+    attributed = put(folders.filestore / "attributed", b"x")
+    below = folders.filestore / "folder"
+    below.mkdir()
+    try:
+        os.setxattr(attributed, "user.origin", b"somewhere")
+        os.setxattr(below, "user.origin", b"somewhere")
+        os.setxattr(plain, "system.posix_acl_access", ACL)
+    except OSError as error:
+        pytest.fail(f"this file system has no extended attributes: {error}")
+    for path in (folders.filestore / "sparse", below, folders.filestore):
+        os.utime(path, OLD)
+    if not linked:
+        no_links(monkeypatch)
+    with exported(folders) as frozen:
+        artifact, warnings = take(frozen, folder_store)
+    text = "\n".join(warnings)
+    assert "1 sparse files" in text
+    assert "sparse" in text
+    assert "2 names are hard links" in text
+    assert "2 files or folders have extended attributes" in text
+    assert "attributed" in text
+    assert "1 files or folders have access control lists" in text
+    assert "plain" in text
+    assert contents(folder_store, artifact, folders)["sparse"] == bytes(10_000_000)
+
+
+def test_a_sealed_folder_is_frozen_and_removed(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+    sealed = folders.filestore / "sealed"
+    put(sealed / "file", b"x")
+    sealed.chmod(0o555)
+    with exported(folders) as frozen:
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert not (folders.claim / ".ocore").exists()
+    assert stat.S_IMODE((stage(folder_store, artifact, folders) / "sealed").stat().st_mode) == 0o555
