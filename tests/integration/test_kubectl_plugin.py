@@ -1,6 +1,7 @@
 """`kubectl ocore` against the real API server; the test writes status as the operator does."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -96,7 +97,10 @@ def test_a_complete_one_is_exit_code_0_and_can_be_gone_back_to(crds: Cluster, na
     assert made["spec"]["undoWindowSeconds"] == 60
     code, text = ocore(crds, "watch", "rollback", "back", "--timeout", "1", "-n", namespace)
     assert code == 1
-    assert "is not terminal after a wait of 1.0 s" in text
+    # The time that passed, not the limit: a busy machine makes it longer.
+    waited = re.search(r"is not terminal after a wait of (\d+\.\d) s", text)
+    assert waited, text
+    assert float(waited[1]) >= 1
     code, text = ocore(crds, "status", "-n", namespace)
     assert "rollback back" in text
 
