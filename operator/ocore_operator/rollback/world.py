@@ -63,8 +63,9 @@ class WorkloadView:
     replicas: int = 0
     #: Number of its pods, terminating ones included; at least 1 while its controller has not observed the last change.
     pods: int = 0
-    ready: bool = False
-    #: Why it is not ready, with its pods' reasons.
+    #: Number of its ready pods; 0 while its controller has not observed the last change.
+    ready_replicas: int = 0
+    #: Why pods are not ready, with their reasons.
     problem: str = ""
     #: The longest terminationGracePeriodSeconds of its pods.
     grace_seconds: int = 30

@@ -159,7 +159,16 @@ class RollbackMachine(RuleBasedStateMachine):
         self.disturb()
         for workload, replicas in zip(self.model.workloads, self.model.saved, strict=True):
             if workload.replicas != replicas:
-                workload.replicas = replicas
+                workload.replicas, workload.extra = replicas, 0
+                workload.version += 1
+
+    @precondition(lambda self: self.model.status.stage == "HealthCheck")
+    @rule()
+    def autoscaler_scales_up(self) -> None:
+        """There is no room for the additional replica."""
+        for workload, saved in zip(self.model.workloads, self.model.saved, strict=True):
+            if workload.replicas == saved > 0:
+                workload.replicas, workload.extra = saved + 1, 1
                 workload.version += 1
 
     @precondition(lambda self: self.model.status.stage == "Drain")

@@ -65,6 +65,8 @@ class SimWorkload:
     replicas: int
     version: int = 1
     pods: list[SimPod] = field(default_factory=list)
+    #: Replicas that an autoscaler has added to the saved ones. They never become ready.
+    extra: int = 0
 
 
 @dataclass
@@ -194,10 +196,11 @@ class Model:
         for _ in range(workload.replicas - len(staying)):
             workload.pods.append(SimPod(ready_at=self.time + 3))
 
-    def _is_ready(self, workload: SimWorkload) -> bool:
+    def _ready(self, workload: SimWorkload) -> int:
+        """Pods that are ready. What an autoscaler adds to the saved replicas never is."""
         ready = [p for p in workload.pods if p.leaves_at is None and p.ready_at <= self.time]
         well = self.data.accepting and self.healthy[self.data.live]
-        return workload.replicas == 0 or (well and len(ready) >= workload.replicas)
+        return min(len(ready), self.saved[self.workloads.index(workload)]) if well else 0
 
     # --- Jobs ---------------------------------------------------------------------------------------------------------
     def _step(self, job: SimJob) -> None:
@@ -459,7 +462,7 @@ class Model:
             name=workload.name,
             replicas=workload.replicas,
             pods=len(workload.pods),
-            ready=self._is_ready(workload),
+            ready_replicas=self._ready(workload),
             problem="CrashLoopBackOff",
             grace_seconds=5,
         )
@@ -474,6 +477,9 @@ class Model:
             self.signalled_at = self.time
             assert not any(w.replicas for w in self.workloads), "signalled while a workload is scaled up"
             assert not any(w.pods for w in self.workloads), "signalled while pods are left"
+        if action.status.stage == "BackStop" and before.stage != "BackStop":
+            ready = [w.ready_replicas >= n for w, n in zip(seen.world.workloads, self.saved, strict=True)]
+            assert not all(ready), "switched back though every saved replica is ready"
         if action.status.stage == "Ended" and before.stage != "Ended":
             self._check_end()
 
@@ -534,7 +540,7 @@ class Model:
         workload = next(w for w in self.workloads if w.name == name)
         if workload.version != seen.versions[name]:
             raise SimConflict
-        workload.replicas = replicas
+        workload.replicas, workload.extra = replicas, 0
         workload.version += 1
 
     # --- promises ------------------------------------------------------------------------------------------------------------
@@ -550,7 +556,7 @@ class Model:
         self.ended_at = self.time
         status = self.status
         if status.workloads:
-            assert [w.replicas for w in self.workloads] == list(self.saved), "a workload was left stopped"
+            assert [w.replicas - w.extra for w in self.workloads] == list(self.saved), "a workload was left stopped"
         if status.position is not None:
             assert self.data.accepting, "the live database refuses connections"
             assert status.position == self.data.position, "the status lies about the position"

@@ -77,6 +77,13 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "return Record(unhealthy(status, text, now)",
         "return Record(healthy(status, now)",
     ),
+    (
+        "HealthCheck",
+        "an autoscaler makes it switch back",
+        plan_switch,
+        "return min(saved, workload.replicas)",
+        "return workload.replicas",
+    ),
     ("", "the undo window is not kept", plan_after_end, "times.append(status.undo_until)", "pass"),
     (
         "",

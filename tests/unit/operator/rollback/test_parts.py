@@ -10,7 +10,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import RollbackSpec, RollbackStatus, SavedWorkload
 from ocore_operator.kube import resources
 from ocore_operator.rollback import plan, workloads
 from ocore_operator.rollback import signal as switch_signal
@@ -18,7 +18,7 @@ from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
 from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, timed_out
-from ocore_operator.rollback.world import Do, JobView, Record, StopJob, World
+from ocore_operator.rollback.world import Action, Do, JobView, Record, StopJob, WorkloadView, World
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
 
@@ -92,19 +92,19 @@ def test_selector() -> None:
 @pytest.mark.parametrize(
     ("obj", "pods", "left", "ready"),
     [
-        (deployment(replicas=0), [], 0, True),
+        (deployment(replicas=0), [], 0, 0),
         # Its controller has not seen the order to stop: pods may still come.
-        (deployment(replicas=0, observed=1), [], 1, False),
-        (deployment(replicas=0), [pod(), pod(phase="Succeeded")], 1, True),
-        (deployment(replicas=2, readyReplicas=1), [pod(), pod()], 2, False),
-        (deployment(replicas=2, readyReplicas=2), [pod(), pod()], 2, True),
+        (deployment(replicas=0, observed=1), [], 1, 0),
+        (deployment(replicas=0), [pod(), pod(phase="Succeeded")], 1, 0),
+        (deployment(replicas=2, readyReplicas=1), [pod(), pod()], 2, 1),
+        (deployment(replicas=2, readyReplicas=2), [pod(), pod()], 2, 2),
         # Ready by the count of before a change.
-        (deployment(replicas=2, readyReplicas=2, observed=1), [pod(), pod()], 2, False),
+        (deployment(replicas=2, readyReplicas=2, observed=1), [pod(), pod()], 2, 0),
     ],
 )
-def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]], left: int, ready: bool) -> None:
+def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]], left: int, ready: int) -> None:
     view = workloads.view("Deployment", obj, pods)
-    assert (view.pods, view.ready, view.grace_seconds, view.version) == (left, ready, 5, "7")
+    assert (view.pods, view.ready_replicas, view.grace_seconds, view.version) == (left, ready, 5, "7")
 
 
 def test_a_problem_has_the_pods_reason() -> None:
@@ -115,7 +115,7 @@ def test_a_problem_has_the_pods_reason() -> None:
         "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
     }
     text = workloads.view("Deployment", deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
-    assert text == "0 of 1 pods ready; pod shop-1: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
+    assert text == "pod shop-1: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
 
 
 def done(step: str, position: str) -> str:
@@ -219,3 +219,40 @@ def test_conditions_by_phase() -> None:
     assert failed["Failed"] == ("True", c.SWITCHED_BACK, "m")
     assert failed["Stalled"][0] == "True"
     assert "PreviousRetained" not in failed
+
+
+def _health_check(saved: int, replicas: int, ready: int) -> Action:
+    """The decision at HealthCheck, past readyTimeoutSeconds, for one workload."""
+    status = _status("HealthCheck", since=0, deadline=5000)
+    workload = SavedWorkload(kind="Deployment", name="shop", replicas=saved)
+    status = change(status, position="New", switched_at=NOW, workloads=(workload,))
+    view = WorkloadView(
+        "Deployment", "shop", replicas=replicas, pods=replicas, ready_replicas=ready, problem="pod shop-4: Pending"
+    )
+    world = World(created=START, environment=None, snapshot=None, finalizer=True, workloads=(view,))
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "readyTimeoutSeconds": 60})
+    return plan.decide(status, spec, world, "id", _at(200))
+
+
+@pytest.mark.parametrize(
+    ("saved", "replicas", "ready", "stage"),
+    [
+        # Row 31: an autoscaler wants a fourth replica, for which there is no room.
+        (3, 4, 3, "Finish"),
+        (3, 4, 2, "BackStop"),
+        (3, 3, 3, "Finish"),
+        (3, 3, 2, "BackStop"),
+        # An autoscaler wants fewer.
+        (3, 2, 2, "Finish"),
+        (3, 2, 1, "BackStop"),
+        (0, 2, 0, "Finish"),
+    ],
+)
+def test_row_31_readiness_counts_against_the_saved_replicas(saved: int, replicas: int, ready: int, stage: str) -> None:
+    action = _health_check(saved, replicas, ready)
+    assert isinstance(action, Record)
+    assert action.status.stage == stage
+    if stage == "BackStop":
+        needed = min(saved, replicas)
+        text = f"Deployment shop has {ready} of {needed} replicas ready: pod shop-4: Pending"
+        assert text in (action.status.failure_message or "")
