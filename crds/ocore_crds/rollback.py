@@ -17,7 +17,8 @@ class RollbackSpec(Model):
     snapshot_ref: LocalRef = Field(description="Complete Snapshot to return to; its Environment is the target.")
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     undo_window_seconds: Annotated[int, Field(ge=0, le=2592000)] = Field(
-        default=86400, description="How long the previous database is kept after the switchover."
+        default=86400,
+        description="How long the previous database is kept after the switchover, and the restored one after a switch back.",
     )
     not_after: Timestamp | None = Field(
         default=None,
@@ -123,7 +124,9 @@ class RollbackStatus(StatusModel):
     resumed_at: Timestamp | None = Field(default=None, description="When the workloads were started again.")
     ready_at: Timestamp | None = Field(default=None, description="When the workloads were ready.")
     refused_seconds: float | None = Field(default=None, description="How long the database refused connections.")
-    undo_until: Timestamp | None = Field(default=None, description="The previous database is kept until then.")
+    undo_until: Timestamp | None = Field(
+        default=None, description="The previous database, or after a switch back the restored one, is kept until then."
+    )
     failure_reason: str | None = Field(default=None, description="Reason of the failure.")
     failure_message: str | None = Field(default=None, description="Message of the failure: cause and remedy.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(

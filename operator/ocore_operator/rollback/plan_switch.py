@@ -221,7 +221,9 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         )
         if job.pods and job.signal != finish_signal:
             return Do(SendSignal(job, finish_signal))
-    fresh = ended(status, now, spec.undo_window_seconds if new else None)
+    # Also what was switched back is kept: users may have written to it.
+    kept = status.position is not None and status.switched_at is not None
+    fresh = ended(status, now, spec.undo_window_seconds if kept else None)
     if fresh.phase == "Complete":
         text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
         return Record(fresh, (Event("Normal", "Complete", text),))

@@ -356,6 +356,10 @@ class Model:
             raise Refused("the environment runs on it")
         yield
         self._up()
+        window_ended = self.status.undo_until is not None and self.now() >= parse(self.status.undo_until)
+        assert not self.backs or window_ended or self.deleting, (
+            "what was switched back is dropped inside the undo window"
+        )
         self.data.restored = False
         yield
         self.data.staged = False

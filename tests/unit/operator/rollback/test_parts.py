@@ -16,9 +16,22 @@ from ocore_operator.rollback import plan, workloads
 from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
+from ocore_operator.rollback.observe import environment_view
 from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
 from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, timed_out
-from ocore_operator.rollback.world import Action, Do, JobView, Record, StopJob, WorkloadView, World
+from ocore_operator.rollback.world import (
+    Action,
+    Do,
+    Idle,
+    JobView,
+    OperationLock,
+    Record,
+    ReleaseLock,
+    StartJob,
+    StopJob,
+    WorkloadView,
+    World,
+)
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
 
@@ -256,3 +269,74 @@ def test_row_31_readiness_counts_against_the_saved_replicas(saved: int, replicas
         needed = min(saved, replicas)
         text = f"Deployment shop has {ready} of {needed} replicas ready: pod shop-4: Pending"
         assert text in (action.status.failure_message or "")
+
+
+def _switched_back(**changes: object) -> RollbackStatus:
+    status = change(_status("Finish", since=0, deadline=5000), phase="SwitchingBack", position="Old", residue="Pending")
+    return change(
+        status,
+        switched_at=stamp(_at(-60)),
+        switched_back_at=stamp(_at(0)),
+        restored_database="shop_rb_0a1b2c3d",
+        failure_reason=c.SWITCHED_BACK,
+        failure_message="Not ready within 60 s.",
+        **changes,
+    )
+
+
+def test_what_was_switched_back_is_kept_for_the_undo_window() -> None:
+    """Users may have written to it. Then it is removed, with its folders; at once where the Rollback is deleted."""
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": 600})
+    lock = OperationLock("Ours", "Rollback r1", START)
+    view = environment_view(environment([]), rollback())
+    world = World(created=START, environment=replace(view, id=ENVIRONMENT_ID), snapshot=None, finalizer=True, lock=lock)
+    action = plan.decide(_switched_back(environment_id=ENVIRONMENT_ID), spec, world, "id", _at(1))
+    assert isinstance(action, Record)
+    ended = action.status
+    assert (ended.phase, ended.undo_until) == ("Failed", stamp(_at(601)))
+    kept = conditions(ended)
+    assert kept["SwitchedBackRetained"][:2] == ("True", c.RETAINED)
+    assert "shop_rb_0a1b2c3d" in kept["SwitchedBackRetained"][2]
+    assert "PreviousRetained" not in kept
+
+    # The lock is released for the window; a Snapshot or another Rollback may run.
+    assert plan.decide(ended, spec, world, "id", _at(2)) == Do(ReleaseLock())
+    free = replace(world, lock=OperationLock())
+    assert plan.decide(ended, spec, free, "id", _at(301)) == Idle(300)
+    begun = plan.decide(ended, spec, world, "id", _at(602))
+    assert isinstance(begun, Record)
+    assert plan.decide(begun.status, spec, world, "id", _at(602)) == Do(
+        StartJob("cleanup-restored", 1), before="operator-rollback-cleanup"
+    )
+    assert isinstance(plan.decide(ended, spec, replace(world, deleting=True), "id", _at(2)), Record)
+    gone = conditions(change(ended, residue="None"))
+    assert gone["SwitchedBackRetained"][:2] == ("False", c.UNDO_WINDOW_OVER)
+
+
+def test_a_rollback_that_never_switched_keeps_nothing() -> None:
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": 600})
+    world = World(created=START, environment=None, snapshot=None, finalizer=True)
+    status = _switched_back()
+    status = change(status, switched_at=None, switched_back_at=None, failure_reason=c.CANCELLED)
+    action = plan.decide(status, spec, world, "id", _at(1))
+    assert isinstance(action, Record)
+    assert action.status.undo_until is None
+    assert "SwitchedBackRetained" not in conditions(action.status)
+
+
+def test_a_later_inspection_that_finds_it_switched_back_keeps_it_too() -> None:
+    """The position was unknown at the end: the database did not answer after the signal to switch back."""
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": 600})
+    view = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID)
+    result = SwitchResult(position="Old", live_database="shop")
+    job = JobView("inspect", 1, "inspect-1", ended=True, payload=result)
+    world = World(created=START, environment=view, snapshot=None, finalizer=True, jobs=(job,))
+    status = _switched_back(environment_id=ENVIRONMENT_ID, cleanup_attempt=1)
+    status = change(status, stage="Ended", phase="Failed", position=None, switched_back_at=None)
+    action = plan.decide(status, spec, world, "id", _at(10))
+    assert isinstance(action, Record)
+    assert (action.status.position, action.status.undo_until) == ("Old", stamp(_at(610)))
+    assert action.status.switched_back_at == stamp(_at(10))
+    never = plan.decide(change(status, switched_at=None), spec, world, "id", _at(10))
+    assert isinstance(never, Record)
+    assert (never.status.position, never.status.undo_until) == ("Old", None)
