@@ -52,6 +52,7 @@ SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
 SNAPSHOT_NOT_COMPLETE = "SnapshotNotComplete"
 OTHER_PROJECT = "OtherProject"
 OTHER_ENVIRONMENT = "OtherEnvironment"
+ENVIRONMENT_CHANGED = "EnvironmentChanged"  # its connection or claim, during a rollback
 EXPIRED = "Expired"  # past notAfter
 DUPLICATE_ID = "DuplicateId"
 CLAIM_NOT_FOUND = "ClaimNotFound"

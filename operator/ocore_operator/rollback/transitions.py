@@ -113,6 +113,7 @@ def start(
         snapshot_name=snapshot.name,
         snapshot_id=snapshot.id,
         manifest_sha256=snapshot.manifest_sha256,
+        target=environment.target,
         live_database=live,
         restored_database=restored_database(live, rollback_id) if live else None,
         previous_database=previous_database(live, rollback_id) if live else None,

@@ -5,12 +5,12 @@ Every effect carries the version of what it changes. So a deposed leader (stoppe
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.rollback import RollbackStatus, RollbackTarget
 
 JobKind = Literal["restore", "switch", "inspect", "cleanup"]
 #: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch.
@@ -105,6 +105,8 @@ class EnvironmentView:
     not_ready_message: str = ""
     #: status.executedRollbacks has this rollback's id.
     executed: bool = False
+    #: The connection and the claim that its spec names now.
+    target: RollbackTarget = field(default_factory=RollbackTarget)
 
 
 @dataclass(frozen=True)

@@ -244,6 +244,13 @@ class RollbackMachine(RuleBasedStateMachine):
         self.disturb()
         self.model.environment, self.model.holder, self.model.executed = False, None, False
 
+    @precondition(lambda self: self.model.status.stage not in (None, "Preflight"))
+    @rule()
+    def environment_names_another_claim(self) -> None:
+        """Aborts before the switch, is ignored after it."""
+        self.disturb()
+        self.model.claim = "other" if self.model.claim == "files" else "files"
+
     @precondition(lambda self: self.model.holder is None and self.model.environment)
     @rule()
     def another_operation_runs(self) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, Payload, RestoreResult, Signal, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
 
@@ -143,6 +143,7 @@ class Model:
         self.deleting = False
         self.finalizer = False
         self.environment = True
+        self.claim = "files"
         self.executed = False
         self.holder: str | None = None
         self.locked_since = 0.0
@@ -407,6 +408,7 @@ class Model:
             used_bytes=10**9,
             rollback_ready=True,
             executed=self.executed,
+            target=RollbackTarget(database_secret_name="db", claim_name=self.claim, path="shop", layout="Plain"),
         )
         snapshot = v.SnapshotView(
             name="s1",
@@ -481,6 +483,9 @@ class Model:
             self.signalled_at = self.time
             assert not any(w.replicas for w in self.workloads), "signalled while a workload is scaled up"
             assert not any(w.pods for w in self.workloads), "signalled while pods are left"
+            environment = seen.world.environment
+            assert environment is not None
+            assert environment.target == before.target, "switched in a changed environment"
         if action.status.stage == "BackStop" and before.stage != "BackStop":
             ready = [w.ready_replicas >= n for w, n in zip(seen.world.workloads, self.saved, strict=True)]
             assert not all(ready), "switched back though every saved replica is ready"

@@ -17,6 +17,13 @@ from .machine import RollbackMachine
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
     ("Drain", "a workload that was scaled up again is not noticed", plan, "    if scaled_up:\n", "    if False:\n"),
+    (
+        "Drain",
+        "switches an environment that names another claim by now",
+        plan,
+        "environment.target != status.target:",
+        "False:",
+    ),
     ("", "does not wait for the pods", plan, "    if left:\n", "    if False:\n"),
     (
         "Switch",

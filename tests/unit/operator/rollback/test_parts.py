@@ -10,15 +10,15 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, SavedWorkload
+from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
 from ocore_operator.kube import resources
-from ocore_operator.rollback import plan, workloads
+from ocore_operator.rollback import effects, plan, workloads
 from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.observe import environment_view
 from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
-from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, timed_out
+from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, start, timed_out
 from ocore_operator.rollback.world import (
     Action,
     Do,
@@ -27,11 +27,13 @@ from ocore_operator.rollback.world import (
     OperationLock,
     Record,
     ReleaseLock,
+    SnapshotView,
     StartJob,
     StopJob,
     WorkloadView,
     World,
 )
+from support.operator import objects
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
 
@@ -340,3 +342,66 @@ def test_a_later_inspection_that_finds_it_switched_back_keeps_it_too() -> None:
     never = plan.decide(change(status, switched_at=None), spec, world, "id", _at(10))
     assert isinstance(never, Record)
     assert (never.status.position, never.status.undo_until) == ("Old", None)
+
+
+SNAPSHOT = SnapshotView("s", id=ENVIRONMENT_ID, complete=True, failed=False, manifest_sha256="a" * 64)
+TARGET = RollbackTarget(
+    database_secret_name="db", admin_secret_name="db-admin", claim_name="files", path="odoo/shop", layout="Odoo"
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("database_secret_name", "db2", "spec.database.secretRef from db to db2"),
+        ("admin_secret_name", None, "spec.database.adminSecretRef from db-admin to none"),
+        ("claim_name", "files2", "spec.filestore.claimName from files to files2"),
+        ("path", "odoo/test", "spec.filestore.path from odoo/shop to odoo/test"),
+        ("layout", "Plain", "spec.filestore.layout from Odoo to Plain"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["Restore", "Prepare", "Stop", "Drain"])
+def test_an_environment_that_is_changed_before_the_switch_aborts_it(
+    stage: str, field: str, value: str | None, says: str
+) -> None:
+    view = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID)
+    lock = OperationLock("Ours", "Rollback r1", START)
+    world = World(created=START, environment=replace(view, target=TARGET), snapshot=None, finalizer=True, lock=lock)
+    status = change(_status(stage, since=0, deadline=500), environment_id=ENVIRONMENT_ID, target=TARGET)
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
+    same = plan.decide(status, spec, world, "id", _at(1))
+    assert not (isinstance(same, Record) and same.status.failure_reason == c.ENVIRONMENT_CHANGED)
+    moved = replace(view, target=TARGET.model_copy(update={field: value}))
+    action = plan.decide(status, spec, replace(world, environment=moved), "id", _at(1))
+    assert isinstance(action, Record)
+    assert (action.status.stage, action.status.failure_reason) == ("Abort", c.ENVIRONMENT_CHANGED)
+    assert says in (action.status.failure_message or "")
+
+
+def test_jobs_use_the_connection_and_the_claim_of_the_start() -> None:
+    """From the switch on, and for the cleanup, a change of the Environment is ignored: the databases and folders are where they were."""
+    changed = objects.environment(
+        {
+            "database": {"secretRef": {"name": "db2"}, "capacity": "50Gi"},
+            "filestore": {"claimName": "files2", "path": "x", "layout": "Plain", "missingFiles": "Report"},
+        }
+    )
+    spec = effects.with_target(changed, TARGET).spec
+    assert RollbackTarget.of(spec) == TARGET
+    assert spec.filestore is not None
+    assert spec.filestore.missing_files == "Report"
+    assert spec.workloads == changed.spec.workloads
+    without = objects.environment({"database": None, "filestore": None})
+    assert RollbackTarget.of(effects.with_target(without, TARGET).spec) == TARGET
+    nothing = RollbackTarget.of(without.spec)
+    assert RollbackTarget.of(effects.with_target(changed, nothing).spec) == nothing
+    # A rollback that an earlier version started has no target.
+    assert effects.with_target(changed, None) == changed
+
+
+def test_the_target_is_frozen_at_the_start() -> None:
+    env = replace(environment_view(objects.environment(), rollback()), id=ENVIRONMENT_ID)
+    status = start(RollbackStatus(), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}}), env, SNAPSHOT, START)
+    assert status.target == RollbackTarget(
+        database_secret_name="db", claim_name="files", path="filestore/shop", layout="Odoo"
+    )
