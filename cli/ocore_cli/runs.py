@@ -186,6 +186,7 @@ def _rollback_result(status: RollbackStatus) -> str:
     stopped, ready = parse_time(status.quiesced_at), parse_time(status.ready_at)
     if stopped is not None and ready is not None:
         parts.append(f"workloads were stopped for {duration((ready - stopped).total_seconds())}")
-    if status.undo_until and status.previous_database:
-        parts.append(f"{status.previous_database} is kept until {status.undo_until}")
+    kept = status.previous_database if status.position == "New" else status.restored_database
+    if status.undo_until and kept:
+        parts.append(f"{kept} is kept until {status.undo_until}")
     return ", ".join(parts)

@@ -20,6 +20,7 @@ FAILED = "Failed"  # abnormal-true, terminal
 VERIFIED = "Verified"  # normal-true: every byte of the snapshot was read back and matched
 ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
 PREVIOUS_RETAINED = "PreviousRetained"  # Rollback: true while the previous database is kept for undo
+SWITCHED_BACK_RETAINED = "SwitchedBackRetained"  # Rollback: true while the database that was switched back is kept
 
 # --- reasons ---------------------------------------------------------------------------------------------
 # Progress
@@ -51,6 +52,7 @@ SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
 SNAPSHOT_NOT_COMPLETE = "SnapshotNotComplete"
 OTHER_PROJECT = "OtherProject"
 OTHER_ENVIRONMENT = "OtherEnvironment"
+ENVIRONMENT_CHANGED = "EnvironmentChanged"  # its connection or claim, during a rollback
 EXPIRED = "Expired"  # past notAfter
 DUPLICATE_ID = "DuplicateId"
 CLAIM_NOT_FOUND = "ClaimNotFound"

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from .base import LocalRef, Model, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
+from .environment import Database, EnvironmentSpec, Filestore
 from .rules import rule, validations
 from .snapshot import EvidenceStatus, Progress, StepStatus
 
@@ -17,7 +18,8 @@ class RollbackSpec(Model):
     snapshot_ref: LocalRef = Field(description="Complete Snapshot to return to; its Environment is the target.")
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     undo_window_seconds: Annotated[int, Field(ge=0, le=2592000)] = Field(
-        default=86400, description="How long the previous database is kept after the switchover."
+        default=86400,
+        description="How long the previous database is kept after the switchover, and the restored one after a switch back.",
     )
     not_after: Timestamp | None = Field(
         default=None,
@@ -43,6 +45,49 @@ class SavedWorkload(StatusModel):
     kind: Literal["Deployment", "StatefulSet"] = Field(description="Kind of the workload.")
     name: str = Field(description="Name of the workload.")
     replicas: int = Field(description="Its replicas from before the quiesce.")
+
+
+class RollbackTarget(StatusModel):
+    """Where the environment's database and filestore were at the start of a rollback."""
+
+    database_secret_name: str | None = Field(default=None, description="Secret of the database.")
+    admin_secret_name: str | None = Field(default=None, description="Secret of the database's administrator.")
+    claim_name: str | None = Field(default=None, description="PersistentVolumeClaim of the filestore.")
+    path: str | None = Field(default=None, description="Folder of the filestore on the claim.")
+    layout: Literal["Odoo", "Plain"] | None = Field(default=None, description="Layout of the filestore.")
+
+    @classmethod
+    def of(cls, spec: EnvironmentSpec) -> "RollbackTarget":
+        """The target that the Environment's spec names."""
+        database, filestore = spec.database, spec.filestore
+        admin = database.admin_secret_ref if database is not None else None
+        return cls(
+            database_secret_name=database.secret_ref.name if database is not None else None,
+            admin_secret_name=admin.name if admin is not None else None,
+            claim_name=filestore.claim_name if filestore is not None else None,
+            path=filestore.path if filestore is not None else None,
+            layout=filestore.layout if filestore is not None else None,
+        )
+
+    def applied_to(self, spec: EnvironmentSpec) -> EnvironmentSpec:
+        """The spec with this target; its other fields are kept."""
+        return spec.model_copy(
+            update={"database": self._database(spec.database), "filestore": self._filestore(spec.filestore)}
+        )
+
+    def _database(self, current: Database | None) -> Database | None:
+        if self.database_secret_name is None:
+            return None
+        secret = LocalRef(name=self.database_secret_name)
+        admin = LocalRef(name=self.admin_secret_name) if self.admin_secret_name is not None else None
+        base = current or Database(secret_ref=secret)
+        return base.model_copy(update={"secret_ref": secret, "admin_secret_ref": admin})
+
+    def _filestore(self, current: Filestore | None) -> Filestore | None:
+        if self.claim_name is None or self.path is None or self.layout is None:
+            return None
+        base = current or Filestore(claim_name=self.claim_name, path=self.path, layout=self.layout)
+        return base.model_copy(update={"claim_name": self.claim_name, "path": self.path, "layout": self.layout})
 
 
 #: The current stage, finer than `phase`. Written before the stage's first effect, so that a restarted operator
@@ -101,6 +146,10 @@ class RollbackStatus(StatusModel):
     inspect_attempt: int = Field(default=0, description="Number of the last inspect Job, from 1.")
     cleanup_attempt: int = Field(default=0, description="Number of the last cleanup Job, from 1.")
     cleanup_after: Timestamp | None = Field(default=None, description="When a failed cleanup is retried.")
+    target: RollbackTarget | None = Field(
+        default=None,
+        description="Connection and claim at the start. A change of them aborts the rollback before the switchover; later it is ignored.",
+    )
     live_database: str | None = Field(default=None, description="Name of the live database.")
     restored_database: str | None = Field(
         default=None, description="Name of the restored database until the switchover."
@@ -123,7 +172,9 @@ class RollbackStatus(StatusModel):
     resumed_at: Timestamp | None = Field(default=None, description="When the workloads were started again.")
     ready_at: Timestamp | None = Field(default=None, description="When the workloads were ready.")
     refused_seconds: float | None = Field(default=None, description="How long the database refused connections.")
-    undo_until: Timestamp | None = Field(default=None, description="The previous database is kept until then.")
+    undo_until: Timestamp | None = Field(
+        default=None, description="The previous database, or after a switch back the restored one, is kept until then."
+    )
     failure_reason: str | None = Field(default=None, description="Reason of the failure.")
     failure_message: str | None = Field(default=None, description="Message of the failure: cause and remedy.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(

@@ -4,6 +4,8 @@ import os
 import time
 from collections.abc import Sequence
 
+import structlog
+
 from ocore_crds import conditions
 from ocore_crds.protocol import SwitchResult
 from ocore_mover.database import sessions
@@ -16,6 +18,8 @@ from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders, sort_names
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.plain import switch
+
+log = structlog.get_logger()
 
 
 class Switcher:
@@ -33,6 +37,7 @@ class Switcher:
         self._hold = HoldSet(folders, rollback_id) if folders is not None and layout == "Odoo" else None
         self._restored_names: tuple[str, ...] = ()
         self._previous_names: tuple[str, ...] | None = None
+        self._switched_back_names: tuple[str, ...] | None = None
         self._relinked = 0
 
     def close(self) -> None:
@@ -106,6 +111,8 @@ class Switcher:
             return self._switch_folders(back=True)
         if self._database.read().position == "Old":
             return self.repair()
+        self._switched_back_names = self._names_to_keep()
+        self._keep_switched_back_files()
         outcome = self._database.switch_back(self._give_back_files, self._folders_back)
         return self._result(outcome.position, outcome.refused_seconds)
 
@@ -118,8 +125,29 @@ class Switcher:
     def _give_back_files(self) -> None:
         """What the previous database needs; after a restart its names are not known, and all that is held is linked."""
         if self._hold is not None and self._hold.exists:
+            self._keep_switched_back_files()
             names = self._previous_names
             self._relinked = self._hold.relink(names if names is not None else self._held_names())
+
+    def _names_to_keep(self) -> tuple[str, ...] | None:
+        """What the database that is switched back names; None where that cannot be read, which must not prevent the switch back."""
+        if self._hold is None or self._server is None or not self._hold.exists:
+            return None
+        try:
+            return sort_names(read_live_names(self._server, self._server.live, self._token)).files
+        except MoverError as error:
+            log.warning("attachments of the restored database not read", reason=error.reason, error=error.message)
+            return None
+
+    def _keep_switched_back_files(self) -> None:
+        """Adds what users wrote since the switch to the hold set: the garbage collection of the previous application would remove it. A failure
+        (no space, for example) must not prevent the switch back."""
+        if self._hold is None or not self._hold.exists:
+            return
+        try:
+            self._hold.extend(self._switched_back_names)
+        except MoverError as error:
+            log.warning("files of the restored database not held", reason=error.reason, error=error.message)
 
     def _folders_forward(self) -> None:
         if self._plain is not None:

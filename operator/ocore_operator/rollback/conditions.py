@@ -68,23 +68,24 @@ def _complete_message(status: RollbackStatus) -> str:
 
 
 def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
-    """The condition PreviousRetained: whether the previous database and folders are kept."""
-    if status.switched_at is None or status.position == "Old":
+    """PreviousRetained, or SwitchedBackRetained after a switch back: whether the database and folders that are not live are kept."""
+    if status.switched_at is None or status.position is None:
         return status
-    name = status.previous_database or "the previous folder"
+    if status.position == "New":
+        type_, name = c.PREVIOUS_RETAINED, status.previous_database or "the previous folder"
+    else:
+        type_, name = c.SWITCHED_BACK_RETAINED, status.restored_database or "the staged folder"
     if status.residue == "None":
-        return summarize.with_condition(
-            status,
-            c.PREVIOUS_RETAINED,
-            "False",
-            c.UNDO_WINDOW_OVER,
-            f"{name} was removed.",
-            stamp,
-        )
+        message = f"{name} was removed."
+        return summarize.with_condition(status, type_, "False", c.UNDO_WINDOW_OVER, message, stamp)
     message = f"{name} is kept until {status.undo_until}."
+    if status.position == "Old":
+        message = (
+            f"{name}, which may have users' changes from before the switch back, is kept until {status.undo_until}."
+        )
     if status.residue == "Unknown":
         message = f"{name} could not be removed. See the step Cleanup in status.steps."
-    return summarize.with_condition(status, c.PREVIOUS_RETAINED, "True", c.RETAINED, message, stamp)
+    return summarize.with_condition(status, type_, "True", c.RETAINED, message, stamp)
 
 
 def _progress(status: RollbackStatus, now: str) -> Progress | None:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.rollback import RollbackTarget
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
@@ -158,6 +159,11 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
             )
 
 
+def with_target(environment: Environment, target: RollbackTarget | None) -> Environment:
+    """The Environment with the connection and the claim of the rollback's start: its databases and folders are there, whatever the spec names now."""
+    return environment if target is None else replace(environment, spec=target.applied_to(environment.spec))
+
+
 def _seconds_left(rollback: Rollback, now: datetime) -> float:
     """Seconds until the rollback's deadline."""
     return -clock.seconds_since(rollback.status.deadline or rollback.meta.created, now)
@@ -165,7 +171,7 @@ def _seconds_left(rollback: Rollback, now: datetime) -> float:
 
 async def _job_inputs(ctx: Context, observed: Observed) -> JobInputs:
     """As for any Job of the Environment. But a missing workload or ConfigMap must not prevent a switch from being finished or repaired."""
-    environment = _environment(observed)
+    environment = with_target(_environment(observed), observed.rollback.status.target)
     try:
         return await inputs.load(ctx, environment)
     except Stalled as end:

@@ -12,7 +12,7 @@ from ocore_crds import quantity
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import FINALIZER_ROLLBACK
 from ocore_crds.protocol import Failure, RestoreResult
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
@@ -161,6 +161,7 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         not_ready_reason=ready.reason if ready is not None and ready.status != "True" else "",
         not_ready_message=ready.message if ready is not None and ready.status != "True" else "",
         executed=any(e.id == rollback.id for e in status.executed_rollbacks),
+        target=RollbackTarget.of(spec),
     )
 
 

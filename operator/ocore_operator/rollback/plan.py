@@ -13,7 +13,7 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import RestoreResult
-from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus
+from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.rollback import plan_switch
 from ocore_operator.rollback.plan_after_end import after_end
@@ -102,6 +102,12 @@ def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action
     if environment.id != status.environment_id:
         text = f"Environment {environment.name} was replaced during the rollback by another one (id {environment.id})."
         return abort(status, c.OTHER_ENVIRONMENT, text, now)
+    if status.target is not None and environment.target != status.target:
+        text = (
+            f"Environment {environment.name} was changed during the rollback: {_changes(status.target, environment.target)}. "
+            "The environment is as it was. Create a new Rollback if you still want it."
+        )
+        return abort(status, c.ENVIRONMENT_CHANGED, text, now)
     if world.lock.state == "Other":
         text = (
             f"{world.lock.holder} has locked environment {environment.name} during the rollback: another client changed "
@@ -109,6 +115,21 @@ def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action
         )
         return abort(status, c.INTERNAL_ERROR, text, now)
     return Do(AcquireLock()) if world.lock.state == "Free" else None
+
+
+_TARGET_FIELDS = {
+    "database_secret_name": "spec.database.secretRef",
+    "admin_secret_name": "spec.database.adminSecretRef",
+    "claim_name": "spec.filestore.claimName",
+    "path": "spec.filestore.path",
+    "layout": "spec.filestore.layout",
+}
+
+
+def _changes(old: RollbackTarget, new: RollbackTarget) -> str:
+    """What was changed: ``spec.filestore.path from a to b``."""
+    pairs = [(label, getattr(old, name), getattr(new, name)) for name, label in _TARGET_FIELDS.items()]
+    return ", ".join(f"{label} from {was or 'none'} to {now or 'none'}" for label, was, now in pairs if was != now)
 
 
 # --- Restore ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The plan after the end: the remaining cleanup of a terminal rollback. Pure.
 
-- Failed: the restored copy is removed at once; the operation lock is still ours.
+- Failed before the switch: the restored copy is removed at once; the operation lock is still ours.
 - Complete: the previous database and folders are removed when the undo window ends, or at once when the Rollback is deleted.
+- Switched back: the same with the restored copy, because users may have written to it.
 - Position unknown: the inspection is repeated until it succeeds, then one of the two.
 
 Each attempt takes the operation lock, runs one Job and records the result. A failed attempt is retried with a growing pause, a limited number of
@@ -78,7 +79,7 @@ def _running_jobs(status: RollbackStatus, world: World, now: datetime) -> Action
 def _due(status: RollbackStatus, world: World, now: datetime) -> float:
     """Seconds until the next cleanup attempt; 0 or less: now."""
     times = [status.cleanup_after]
-    if status.position == "New" and not world.deleting and status.cleanup_attempt == 0:
+    if not world.deleting and status.cleanup_attempt == 0:
         times.append(status.undo_until)
     return max(((parse(t) - now).total_seconds() for t in times if t), default=0.0)
 
@@ -138,11 +139,14 @@ def _position_known(
     """The inspection has succeeded. The next cleanup is the one for this position."""
     text = f"{status.failure_message} A later inspection found the position {result.position}."
     known = change(status, position=result.position, failure_message=text, cleanup_attempt=0, cleanup_after=None)
-    if result.position == "Old":
+    if result.position == "Old" and status.switched_at is None:
         return Record(known, (Event("Normal", "Inspected", text),))
+    until = stamp(now + timedelta(seconds=spec.undo_window_seconds))
+    if result.position == "Old":
+        back = change(known, undo_until=until, switched_back_at=status.switched_back_at or stamp(now))
+        return Record(back, (Event("Warning", "Inspected", text),))
     if world.environment is not None and not world.environment.executed:
         return Do(RecordExecuted())
-    until = stamp(now + timedelta(seconds=spec.undo_window_seconds))
     return Record(change(known, undo_until=until, switched_at=stamp(now)), (Event("Warning", "Inspected", text),))
 
 

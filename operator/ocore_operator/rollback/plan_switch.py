@@ -172,10 +172,13 @@ def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 
 def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits until every workload is ready; one that is not in time causes a switch back. After a switch back it is only reported."""
-    not_ready = [w for w, n in _wanted(status, world) if w.exists and n > 0 and not w.ready]
+    not_ready = [(w, _needed(w, saved)) for w, saved in _wanted(status, world) if w.ready_replicas < _needed(w, saved)]
     if not not_ready:
         return Record(healthy(status, now))
-    why = "; ".join(f"{w.label} is not ready: {w.problem or 'no pod is Ready'}" for w in not_ready)
+    why = "; ".join(
+        f"{w.label} has {w.ready_replicas} of {needed} replicas ready: {w.problem or 'no pod reports a reason'}"
+        for w, needed in not_ready
+    )
     if not _late(status, spec, world, now):
         return Wait(1, c.RUNNING, why)
     if status.failure_reason is not None:
@@ -184,6 +187,12 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     text = f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}."
     event = Event("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back.")
     return Record(unhealthy(status, text, now), (event,))
+
+
+def _needed(workload: WorkloadView, saved: int) -> int:
+    """How many ready replicas show that the workload runs on the snapshot: those it had before. An autoscaler that wants more, which may not fit on
+    any node, is no cause to switch back and lose what users have written since; one that wants fewer gets fewer."""
+    return min(saved, workload.replicas) if workload.exists else 0
 
 
 def _late(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> bool:
@@ -212,7 +221,9 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         )
         if job.pods and job.signal != finish_signal:
             return Do(SendSignal(job, finish_signal))
-    fresh = ended(status, now, spec.undo_window_seconds if new else None)
+    # Also what was switched back is kept: users may have written to it.
+    kept = status.position is not None and status.switched_at is not None
+    fresh = ended(status, now, spec.undo_window_seconds if kept else None)
     if fresh.phase == "Complete":
         text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
         return Record(fresh, (Event("Normal", "Complete", text),))

@@ -113,6 +113,7 @@ def start(
         snapshot_name=snapshot.name,
         snapshot_id=snapshot.id,
         manifest_sha256=snapshot.manifest_sha256,
+        target=environment.target,
         live_database=live,
         restored_database=restored_database(live, rollback_id) if live else None,
         previous_database=previous_database(live, rollback_id) if live else None,
@@ -220,7 +221,7 @@ def failing(status: RollbackStatus, reason: str, message: str, now: datetime) ->
 
 
 def ended(status: RollbackStatus, now: datetime, undo_window: int | None) -> RollbackStatus:
-    """Terminal. `undo_window`: seconds for which the previous database is kept; None where there is none."""
+    """Terminal. `undo_window`: seconds for which the previous database, or the one that was switched back, is kept; None where there is none."""
     at = stamp(now)
     undo_until = stamp(now + timedelta(seconds=undo_window)) if undo_window is not None else None
     failed = status.failure_reason is not None

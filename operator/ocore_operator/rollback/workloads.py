@@ -59,7 +59,6 @@ def view(kind: Kind, obj: Object, pods: Iterable[Object]) -> WorkloadView:
     """The workload as the plan sees it. Pure."""
     spec, status = obj["spec"], obj.get("status", {})
     left = [p for p in pods if not pod_ended(p)]
-    wanted = int(spec.get("replicas", 1))
     observed = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
     # Until the controller has observed the last change it may still create pods.
     unseen = not observed or status.get("replicas", 0) > 0
@@ -67,25 +66,24 @@ def view(kind: Kind, obj: Object, pods: Iterable[Object]) -> WorkloadView:
     return WorkloadView(
         kind=kind,
         name=obj["metadata"]["name"],
-        replicas=wanted,
+        replicas=int(spec.get("replicas", 1)),
         pods=max(len(left), int(unseen)),
-        ready=observed and status.get("readyReplicas", 0) >= wanted,
-        problem=problem(wanted, status, left),
+        ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
+        problem=problem(status, left),
         grace_seconds=int(template.get("terminationGracePeriodSeconds", DEFAULT_GRACE)),
         version=obj["metadata"]["resourceVersion"],
     )
 
 
-def problem(wanted: int, status: Object, pods: Sequence[Object]) -> str:
-    """Why it is not ready, with its pods' reasons: ``1 of 2 pods ready; pod shop-x: CrashLoopBackOff: …``."""
+def problem(status: Object, pods: Sequence[Object]) -> str:
+    """Why pods are not ready: ``pod shop-x: CrashLoopBackOff: …``."""
     of_pods = [f"pod {p['metadata']['name']}: {text}" for p in pods if (text := _trouble(p))]
-    counted = f"{status.get('readyReplicas', 0)} of {wanted} pods ready"
     conditions = [
         f"{x.get('reason', '')}: {x.get('message', '')}"
         for x in status.get("conditions") or ()
         if x["type"] == "ReplicaFailure" and x["status"] == "True"
     ]
-    return "; ".join([counted, *conditions, *of_pods[:MAX_PODS]])
+    return "; ".join([*conditions, *of_pods[:MAX_PODS]])
 
 
 def _trouble(pod: Object) -> str:

@@ -5,12 +5,12 @@ Every effect carries the version of what it changes. So a deposed leader (stoppe
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.rollback import RollbackStatus, RollbackTarget
 
 JobKind = Literal["restore", "switch", "inspect", "cleanup"]
 #: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch.
@@ -63,8 +63,9 @@ class WorkloadView:
     replicas: int = 0
     #: Number of its pods, terminating ones included; at least 1 while its controller has not observed the last change.
     pods: int = 0
-    ready: bool = False
-    #: Why it is not ready, with its pods' reasons.
+    #: Number of its ready pods; 0 while its controller has not observed the last change.
+    ready_replicas: int = 0
+    #: Why pods are not ready, with their reasons.
     problem: str = ""
     #: The longest terminationGracePeriodSeconds of its pods.
     grace_seconds: int = 30
@@ -104,6 +105,8 @@ class EnvironmentView:
     not_ready_message: str = ""
     #: status.executedRollbacks has this rollback's id.
     executed: bool = False
+    #: The connection and the claim that its spec names now.
+    target: RollbackTarget = field(default_factory=RollbackTarget)
 
 
 @dataclass(frozen=True)

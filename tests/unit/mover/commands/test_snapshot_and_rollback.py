@@ -174,6 +174,42 @@ def test_there_and_back(desk: Desk, application: Application, tmp_path: Path) ->
     assert desk.run("verify").reason == "SnapshotNotFound"
 
 
+def test_what_users_wrote_before_a_switch_back_is_kept(desk: Desk, application: Application) -> None:
+    """The restored copy was live for a while. After the switch back the previous application's garbage collection removes the files that only
+    the copy names; they are kept with the copy until its cleanup."""
+    application.write_many(5)
+    desk.ok("snapshot")
+    desk.ok("restore")
+    desk.ok("switch", "--now")
+    with application.connect() as connection:
+        written = application.write(connection, "order.pdf", b"written by a user after the switch")
+    desk.ok("switch", "--back", "--now")
+    with application.connect() as connection:
+        assert application.collect_garbage(connection) == 1
+    assert not (application.filestore / written).exists()
+
+    # A second switch by hand brings the database and the file back.
+    desk.ok("switch", "--now")
+    assert desk.site.sql("SELECT count(*) FROM ir_attachment")[0][0] == 6
+    assert application.missing() == []
+    assert (application.filestore / written).read_bytes() == b"written by a user after the switch"
+    desk.ok("switch", "--back", "--now")
+    desk.ok("cleanup", "--what", "restored")
+    assert desk.own_folders() == set()
+
+
+def test_a_switch_back_does_not_depend_on_the_restored_database(desk: Desk, application: Application) -> None:
+    """Its attachments cannot be read: it is switched back all the same."""
+    application.write_many(5)
+    desk.ok("snapshot")
+    desk.ok("restore")
+    desk.ok("switch", "--now")
+    desk.site.sql("ALTER TABLE ir_attachment RENAME TO broken")
+    assert desk.ok("switch", "--back", "--now").result["payload"]["position"] == "Old"
+    assert application.missing() == []
+    desk.ok("cleanup", "--what", "restored")
+
+
 def sorted_middle(done: Finished) -> list[tuple[str, str]]:
     """Dump and copy run at the same time: their lines in the order that they came, which is free."""
     found = [s for s in steps(done) if s[0] in ("DumpDatabase", "CopyFilestore")]

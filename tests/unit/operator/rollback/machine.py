@@ -159,7 +159,16 @@ class RollbackMachine(RuleBasedStateMachine):
         self.disturb()
         for workload, replicas in zip(self.model.workloads, self.model.saved, strict=True):
             if workload.replicas != replicas:
-                workload.replicas = replicas
+                workload.replicas, workload.extra = replicas, 0
+                workload.version += 1
+
+    @precondition(lambda self: self.model.status.stage == "HealthCheck")
+    @rule()
+    def autoscaler_scales_up(self) -> None:
+        """There is no room for the additional replica."""
+        for workload, saved in zip(self.model.workloads, self.model.saved, strict=True):
+            if workload.replicas == saved > 0:
+                workload.replicas, workload.extra = saved + 1, 1
                 workload.version += 1
 
     @precondition(lambda self: self.model.status.stage == "Drain")
@@ -234,6 +243,13 @@ class RollbackMachine(RuleBasedStateMachine):
     def environment_is_deleted(self) -> None:
         self.disturb()
         self.model.environment, self.model.holder, self.model.executed = False, None, False
+
+    @precondition(lambda self: self.model.status.stage not in (None, "Preflight"))
+    @rule()
+    def environment_names_another_claim(self) -> None:
+        """Aborts before the switch, is ignored after it."""
+        self.disturb()
+        self.model.claim = "other" if self.model.claim == "files" else "files"
 
     @precondition(lambda self: self.model.holder is None and self.model.environment)
     @rule()

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, Payload, RestoreResult, Signal, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
 
@@ -65,6 +65,8 @@ class SimWorkload:
     replicas: int
     version: int = 1
     pods: list[SimPod] = field(default_factory=list)
+    #: Replicas that an autoscaler has added to the saved ones. They never become ready.
+    extra: int = 0
 
 
 @dataclass
@@ -141,6 +143,7 @@ class Model:
         self.deleting = False
         self.finalizer = False
         self.environment = True
+        self.claim = "files"
         self.executed = False
         self.holder: str | None = None
         self.locked_since = 0.0
@@ -194,10 +197,11 @@ class Model:
         for _ in range(workload.replicas - len(staying)):
             workload.pods.append(SimPod(ready_at=self.time + 3))
 
-    def _is_ready(self, workload: SimWorkload) -> bool:
+    def _ready(self, workload: SimWorkload) -> int:
+        """Pods that are ready. What an autoscaler adds to the saved replicas never is."""
         ready = [p for p in workload.pods if p.leaves_at is None and p.ready_at <= self.time]
         well = self.data.accepting and self.healthy[self.data.live]
-        return workload.replicas == 0 or (well and len(ready) >= workload.replicas)
+        return min(len(ready), self.saved[self.workloads.index(workload)]) if well else 0
 
     # --- Jobs ---------------------------------------------------------------------------------------------------------
     def _step(self, job: SimJob) -> None:
@@ -353,6 +357,10 @@ class Model:
             raise Refused("the environment runs on it")
         yield
         self._up()
+        window_ended = self.status.undo_until is not None and self.now() >= parse(self.status.undo_until)
+        assert not self.backs or window_ended or self.deleting, (
+            "what was switched back is dropped inside the undo window"
+        )
         self.data.restored = False
         yield
         self.data.staged = False
@@ -400,6 +408,7 @@ class Model:
             used_bytes=10**9,
             rollback_ready=True,
             executed=self.executed,
+            target=RollbackTarget(database_secret_name="db", claim_name=self.claim, path="shop", layout="Plain"),
         )
         snapshot = v.SnapshotView(
             name="s1",
@@ -459,7 +468,7 @@ class Model:
             name=workload.name,
             replicas=workload.replicas,
             pods=len(workload.pods),
-            ready=self._is_ready(workload),
+            ready_replicas=self._ready(workload),
             problem="CrashLoopBackOff",
             grace_seconds=5,
         )
@@ -474,6 +483,12 @@ class Model:
             self.signalled_at = self.time
             assert not any(w.replicas for w in self.workloads), "signalled while a workload is scaled up"
             assert not any(w.pods for w in self.workloads), "signalled while pods are left"
+            environment = seen.world.environment
+            assert environment is not None
+            assert environment.target == before.target, "switched in a changed environment"
+        if action.status.stage == "BackStop" and before.stage != "BackStop":
+            ready = [w.ready_replicas >= n for w, n in zip(seen.world.workloads, self.saved, strict=True)]
+            assert not all(ready), "switched back though every saved replica is ready"
         if action.status.stage == "Ended" and before.stage != "Ended":
             self._check_end()
 
@@ -534,7 +549,7 @@ class Model:
         workload = next(w for w in self.workloads if w.name == name)
         if workload.version != seen.versions[name]:
             raise SimConflict
-        workload.replicas = replicas
+        workload.replicas, workload.extra = replicas, 0
         workload.version += 1
 
     # --- promises ------------------------------------------------------------------------------------------------------------
@@ -550,7 +565,7 @@ class Model:
         self.ended_at = self.time
         status = self.status
         if status.workloads:
-            assert [w.replicas for w in self.workloads] == list(self.saved), "a workload was left stopped"
+            assert [w.replicas - w.extra for w in self.workloads] == list(self.saved), "a workload was left stopped"
         if status.position is not None:
             assert self.data.accepting, "the live database refuses connections"
             assert status.position == self.data.position, "the status lies about the position"

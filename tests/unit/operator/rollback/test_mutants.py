@@ -17,6 +17,13 @@ from .machine import RollbackMachine
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
     ("Drain", "a workload that was scaled up again is not noticed", plan, "    if scaled_up:\n", "    if False:\n"),
+    (
+        "Drain",
+        "switches an environment that names another claim by now",
+        plan,
+        "environment.target != status.target:",
+        "False:",
+    ),
     ("", "does not wait for the pods", plan, "    if left:\n", "    if False:\n"),
     (
         "Switch",
@@ -76,6 +83,27 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         plan_switch,
         "return Record(unhealthy(status, text, now)",
         "return Record(healthy(status, now)",
+    ),
+    (
+        "HealthCheck",
+        "an autoscaler makes it switch back",
+        plan_switch,
+        "return min(saved, workload.replicas)",
+        "return workload.replicas",
+    ),
+    (
+        "BackSwitch",
+        "what was switched back is dropped at once",
+        plan_switch,
+        "status.position is not None and status.switched_at is not None",
+        'status.position == "New"',
+    ),
+    (
+        "BackSwitch",
+        "what a later inspection finds switched back is dropped at once",
+        plan_after_end,
+        'if result.position == "Old" and status.switched_at is None:',
+        'if result.position == "Old":',
     ),
     ("", "the undo window is not kept", plan_after_end, "times.append(status.undo_until)", "pass"),
     (

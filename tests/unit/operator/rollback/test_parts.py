@@ -10,15 +10,30 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
 from ocore_operator.kube import resources
-from ocore_operator.rollback import plan, workloads
+from ocore_operator.rollback import effects, plan, workloads
 from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
+from ocore_operator.rollback.observe import environment_view
 from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
-from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, timed_out
-from ocore_operator.rollback.world import Do, JobView, Record, StopJob, World
+from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, start, timed_out
+from ocore_operator.rollback.world import (
+    Action,
+    Do,
+    Idle,
+    JobView,
+    OperationLock,
+    Record,
+    ReleaseLock,
+    SnapshotView,
+    StartJob,
+    StopJob,
+    WorkloadView,
+    World,
+)
+from support.operator import objects
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
 
@@ -92,19 +107,19 @@ def test_selector() -> None:
 @pytest.mark.parametrize(
     ("obj", "pods", "left", "ready"),
     [
-        (deployment(replicas=0), [], 0, True),
+        (deployment(replicas=0), [], 0, 0),
         # Its controller has not seen the order to stop: pods may still come.
-        (deployment(replicas=0, observed=1), [], 1, False),
-        (deployment(replicas=0), [pod(), pod(phase="Succeeded")], 1, True),
-        (deployment(replicas=2, readyReplicas=1), [pod(), pod()], 2, False),
-        (deployment(replicas=2, readyReplicas=2), [pod(), pod()], 2, True),
+        (deployment(replicas=0, observed=1), [], 1, 0),
+        (deployment(replicas=0), [pod(), pod(phase="Succeeded")], 1, 0),
+        (deployment(replicas=2, readyReplicas=1), [pod(), pod()], 2, 1),
+        (deployment(replicas=2, readyReplicas=2), [pod(), pod()], 2, 2),
         # Ready by the count of before a change.
-        (deployment(replicas=2, readyReplicas=2, observed=1), [pod(), pod()], 2, False),
+        (deployment(replicas=2, readyReplicas=2, observed=1), [pod(), pod()], 2, 0),
     ],
 )
-def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]], left: int, ready: bool) -> None:
+def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]], left: int, ready: int) -> None:
     view = workloads.view("Deployment", obj, pods)
-    assert (view.pods, view.ready, view.grace_seconds, view.version) == (left, ready, 5, "7")
+    assert (view.pods, view.ready_replicas, view.grace_seconds, view.version) == (left, ready, 5, "7")
 
 
 def test_a_problem_has_the_pods_reason() -> None:
@@ -115,7 +130,7 @@ def test_a_problem_has_the_pods_reason() -> None:
         "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
     }
     text = workloads.view("Deployment", deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
-    assert text == "0 of 1 pods ready; pod shop-1: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
+    assert text == "pod shop-1: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
 
 
 def done(step: str, position: str) -> str:
@@ -219,3 +234,174 @@ def test_conditions_by_phase() -> None:
     assert failed["Failed"] == ("True", c.SWITCHED_BACK, "m")
     assert failed["Stalled"][0] == "True"
     assert "PreviousRetained" not in failed
+
+
+def _health_check(saved: int, replicas: int, ready: int) -> Action:
+    """The decision at HealthCheck, past readyTimeoutSeconds, for one workload."""
+    status = _status("HealthCheck", since=0, deadline=5000)
+    workload = SavedWorkload(kind="Deployment", name="shop", replicas=saved)
+    status = change(status, position="New", switched_at=NOW, workloads=(workload,))
+    view = WorkloadView(
+        "Deployment", "shop", replicas=replicas, pods=replicas, ready_replicas=ready, problem="pod shop-4: Pending"
+    )
+    world = World(created=START, environment=None, snapshot=None, finalizer=True, workloads=(view,))
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "readyTimeoutSeconds": 60})
+    return plan.decide(status, spec, world, "id", _at(200))
+
+
+@pytest.mark.parametrize(
+    ("saved", "replicas", "ready", "stage"),
+    [
+        # Row 31: an autoscaler wants a fourth replica, for which there is no room.
+        (3, 4, 3, "Finish"),
+        (3, 4, 2, "BackStop"),
+        (3, 3, 3, "Finish"),
+        (3, 3, 2, "BackStop"),
+        # An autoscaler wants fewer.
+        (3, 2, 2, "Finish"),
+        (3, 2, 1, "BackStop"),
+        (0, 2, 0, "Finish"),
+    ],
+)
+def test_row_31_readiness_counts_against_the_saved_replicas(saved: int, replicas: int, ready: int, stage: str) -> None:
+    action = _health_check(saved, replicas, ready)
+    assert isinstance(action, Record)
+    assert action.status.stage == stage
+    if stage == "BackStop":
+        needed = min(saved, replicas)
+        text = f"Deployment shop has {ready} of {needed} replicas ready: pod shop-4: Pending"
+        assert text in (action.status.failure_message or "")
+
+
+def _switched_back(**changes: object) -> RollbackStatus:
+    status = change(_status("Finish", since=0, deadline=5000), phase="SwitchingBack", position="Old", residue="Pending")
+    return change(
+        status,
+        switched_at=stamp(_at(-60)),
+        switched_back_at=stamp(_at(0)),
+        restored_database="shop_rb_0a1b2c3d",
+        failure_reason=c.SWITCHED_BACK,
+        failure_message="Not ready within 60 s.",
+        **changes,
+    )
+
+
+def test_what_was_switched_back_is_kept_for_the_undo_window() -> None:
+    """Users may have written to it. Then it is removed, with its folders; at once where the Rollback is deleted."""
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": 600})
+    lock = OperationLock("Ours", "Rollback r1", START)
+    view = environment_view(environment([]), rollback())
+    world = World(created=START, environment=replace(view, id=ENVIRONMENT_ID), snapshot=None, finalizer=True, lock=lock)
+    action = plan.decide(_switched_back(environment_id=ENVIRONMENT_ID), spec, world, "id", _at(1))
+    assert isinstance(action, Record)
+    ended = action.status
+    assert (ended.phase, ended.undo_until) == ("Failed", stamp(_at(601)))
+    kept = conditions(ended)
+    assert kept["SwitchedBackRetained"][:2] == ("True", c.RETAINED)
+    assert "shop_rb_0a1b2c3d" in kept["SwitchedBackRetained"][2]
+    assert "PreviousRetained" not in kept
+
+    # The lock is released for the window; a Snapshot or another Rollback may run.
+    assert plan.decide(ended, spec, world, "id", _at(2)) == Do(ReleaseLock())
+    free = replace(world, lock=OperationLock())
+    assert plan.decide(ended, spec, free, "id", _at(301)) == Idle(300)
+    begun = plan.decide(ended, spec, world, "id", _at(602))
+    assert isinstance(begun, Record)
+    assert plan.decide(begun.status, spec, world, "id", _at(602)) == Do(
+        StartJob("cleanup-restored", 1), before="operator-rollback-cleanup"
+    )
+    assert isinstance(plan.decide(ended, spec, replace(world, deleting=True), "id", _at(2)), Record)
+    gone = conditions(change(ended, residue="None"))
+    assert gone["SwitchedBackRetained"][:2] == ("False", c.UNDO_WINDOW_OVER)
+
+
+def test_a_rollback_that_never_switched_keeps_nothing() -> None:
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": 600})
+    world = World(created=START, environment=None, snapshot=None, finalizer=True)
+    status = _switched_back()
+    status = change(status, switched_at=None, switched_back_at=None, failure_reason=c.CANCELLED)
+    action = plan.decide(status, spec, world, "id", _at(1))
+    assert isinstance(action, Record)
+    assert action.status.undo_until is None
+    assert "SwitchedBackRetained" not in conditions(action.status)
+
+
+def test_a_later_inspection_that_finds_it_switched_back_keeps_it_too() -> None:
+    """The position was unknown at the end: the database did not answer after the signal to switch back."""
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": 600})
+    view = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID)
+    result = SwitchResult(position="Old", live_database="shop")
+    job = JobView("inspect", 1, "inspect-1", ended=True, payload=result)
+    world = World(created=START, environment=view, snapshot=None, finalizer=True, jobs=(job,))
+    status = _switched_back(environment_id=ENVIRONMENT_ID, cleanup_attempt=1)
+    status = change(status, stage="Ended", phase="Failed", position=None, switched_back_at=None)
+    action = plan.decide(status, spec, world, "id", _at(10))
+    assert isinstance(action, Record)
+    assert (action.status.position, action.status.undo_until) == ("Old", stamp(_at(610)))
+    assert action.status.switched_back_at == stamp(_at(10))
+    never = plan.decide(change(status, switched_at=None), spec, world, "id", _at(10))
+    assert isinstance(never, Record)
+    assert (never.status.position, never.status.undo_until) == ("Old", None)
+
+
+SNAPSHOT = SnapshotView("s", id=ENVIRONMENT_ID, complete=True, failed=False, manifest_sha256="a" * 64)
+TARGET = RollbackTarget(
+    database_secret_name="db", admin_secret_name="db-admin", claim_name="files", path="odoo/shop", layout="Odoo"
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("database_secret_name", "db2", "spec.database.secretRef from db to db2"),
+        ("admin_secret_name", None, "spec.database.adminSecretRef from db-admin to none"),
+        ("claim_name", "files2", "spec.filestore.claimName from files to files2"),
+        ("path", "odoo/test", "spec.filestore.path from odoo/shop to odoo/test"),
+        ("layout", "Plain", "spec.filestore.layout from Odoo to Plain"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["Restore", "Prepare", "Stop", "Drain"])
+def test_an_environment_that_is_changed_before_the_switch_aborts_it(
+    stage: str, field: str, value: str | None, says: str
+) -> None:
+    view = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID)
+    lock = OperationLock("Ours", "Rollback r1", START)
+    world = World(created=START, environment=replace(view, target=TARGET), snapshot=None, finalizer=True, lock=lock)
+    status = change(_status(stage, since=0, deadline=500), environment_id=ENVIRONMENT_ID, target=TARGET)
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
+    same = plan.decide(status, spec, world, "id", _at(1))
+    assert not (isinstance(same, Record) and same.status.failure_reason == c.ENVIRONMENT_CHANGED)
+    moved = replace(view, target=TARGET.model_copy(update={field: value}))
+    action = plan.decide(status, spec, replace(world, environment=moved), "id", _at(1))
+    assert isinstance(action, Record)
+    assert (action.status.stage, action.status.failure_reason) == ("Abort", c.ENVIRONMENT_CHANGED)
+    assert says in (action.status.failure_message or "")
+
+
+def test_jobs_use_the_connection_and_the_claim_of_the_start() -> None:
+    """From the switch on, and for the cleanup, a change of the Environment is ignored: the databases and folders are where they were."""
+    changed = objects.environment(
+        {
+            "database": {"secretRef": {"name": "db2"}, "capacity": "50Gi"},
+            "filestore": {"claimName": "files2", "path": "x", "layout": "Plain", "missingFiles": "Report"},
+        }
+    )
+    spec = effects.with_target(changed, TARGET).spec
+    assert RollbackTarget.of(spec) == TARGET
+    assert spec.filestore is not None
+    assert spec.filestore.missing_files == "Report"
+    assert spec.workloads == changed.spec.workloads
+    without = objects.environment({"database": None, "filestore": None})
+    assert RollbackTarget.of(effects.with_target(without, TARGET).spec) == TARGET
+    nothing = RollbackTarget.of(without.spec)
+    assert RollbackTarget.of(effects.with_target(changed, nothing).spec) == nothing
+    # A rollback that an earlier version started has no target.
+    assert effects.with_target(changed, None) == changed
+
+
+def test_the_target_is_frozen_at_the_start() -> None:
+    env = replace(environment_view(objects.environment(), rollback()), id=ENVIRONMENT_ID)
+    status = start(RollbackStatus(), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}}), env, SNAPSHOT, START)
+    assert status.target == RollbackTarget(
+        database_secret_name="db", claim_name="files", path="filestore/shop", layout="Odoo"
+    )
