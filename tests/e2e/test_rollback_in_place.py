@@ -11,7 +11,16 @@ import psycopg
 import pytest
 
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
-from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, roll_back, set_marker
+from support.cluster.promises import (
+    folders,
+    fresh,
+    holds_all_promises,
+    marker,
+    old_or_new,
+    probe_for_marker,
+    roll_back,
+    set_marker,
+)
 from support.cluster.site import Servers, Site, make_site
 
 
@@ -76,7 +85,7 @@ def test_its_status_tells_everything(site: Site) -> None:
     environment = site.cluster.wait(
         "Environment", site.environment, site.namespace, lambda o: not o["status"].get("operation"), 60, "free"
     )
-    assert [e["name"] for e in environment["status"]["executedRollbacks"]] == [name]
+    assert environment["status"]["executedRollbacks"][-1]["name"] == name
     events = site.cluster.kubectl("-n", site.namespace, "get", "events", "-o", "jsonpath={.items[*].reason}").split()
     assert {"Started", "Restored", "Quiescing", "Switched", "Resumed", "Complete"} <= set(events)
 
@@ -183,8 +192,8 @@ def has_begun(site: Site) -> bool:
     """The live database refuses connections, or is the restored one already."""
     try:
         return marker(site) == 0
-    except psycopg.OperationalError:
-        return True
+    except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
+        return True  # refused, or switched between the two queries
 
 
 @pytest.mark.parametrize("point", ["switch-refused", "switch-renamed", "switch-done"])
@@ -245,4 +254,85 @@ def test_two_rollbacks_in_one_undo_window(site: Site) -> None:
     assert marker(site) == 0
     site.cluster.delete("Rollback", second, site.namespace)
     site.cluster.wait_gone("Rollback", second, site.namespace, 120)
+    holds_all_promises(site)
+
+
+def test_row_31_an_autoscaler_is_no_cause_to_switch_back(site: Site) -> None:
+    """It wants a second replica, for which there is no room: the one that was saved is ready and serves."""
+    set_marker(site, 12)
+    only_one_pod_per_node = {
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {"labelSelector": {"matchLabels": {"app": "shop"}}, "topologyKey": "kubernetes.io/hostname"}
+            ]
+        }
+    }
+    patch = {"spec": {"template": {"spec": {"affinity": only_one_pod_per_node}}}}
+    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
+    patch_shop(site, readinessProbe={"initialDelaySeconds": 10})
+    try:
+        name = fresh("autoscaled")
+        site.rollback(name, "base", readyTimeoutSeconds=30, undoWindowSeconds=0)
+        at_stage(site, name, "HealthCheck")
+        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=2")
+        obj = site.completed("Rollback", name)
+        old_or_new(site, obj)
+        shop = site.cluster.get("Deployment", "shop", site.namespace)
+        assert shop is not None
+        assert (shop["spec"]["replicas"], shop["status"]["readyReplicas"]) == (2, 1)
+    finally:
+        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=1")
+        patch = {"spec": {"template": {"spec": {"affinity": None}}}}
+        site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
+        patch_shop(site, readinessProbe={"initialDelaySeconds": None})
+    holds_all_promises(site)
+
+
+def test_row_31_what_is_switched_back_is_kept(site: Site) -> None:
+    """For the undo window, with what was written to it; then nothing of it is left."""
+    set_marker(site, 13)
+    probe_for_marker(site, "fault_marker")
+    try:
+        name = fresh("kept")
+        site.rollback(name, "base", readyTimeoutSeconds=10, undoWindowSeconds=40)
+        obj = site.failed("Rollback", name, "SwitchedBack", 240)
+        old_or_new(site, obj)
+        kept = obj["status"]["restoredDatabase"]
+        assert site.databases() == sorted([site.database, kept])
+        assert is_true(obj, "SwitchedBackRetained")
+        assert condition(obj, "PreviousRetained") is None
+        assert any(f.startswith("hold-") for f in folders(site))
+        # The environment is free for the next operation.
+        site.completed("Snapshot", site.snapshot(fresh("between"), deletionPolicy="Delete"))
+        assert kept in site.databases()
+        obj = site.cluster.wait(
+            "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
+        )
+        assert (condition(obj, "SwitchedBackRetained") or {}).get("reason") == "UndoWindowOver"
+    finally:
+        probe_for_marker(site, "ir_attachment")
+    holds_all_promises(site)
+
+
+def test_an_environment_that_is_changed_before_the_switch_aborts_it(site: Site) -> None:
+    """Its cleanup still finds what was restored: it uses the connection and the claim of the start."""
+    set_marker(site, 14)
+    environment = site.cluster.get("Environment", site.environment, site.namespace)
+    assert environment is not None
+    path = environment["spec"]["filestore"]["path"]
+    name = fresh("moved")
+    site.rollback(name, "base", annotations={"ocore.dev/failpoints": "restore-database-loaded=sleep:60"})
+    wait_for("the copy exists", lambda: len(site.databases()) == 2, 120)
+    try:
+        site.cluster.patch("Environment", site.environment, site.namespace, {"spec": {"filestore": {"path": "other"}}})
+        obj = site.failed("Rollback", name, "EnvironmentChanged")
+        assert "spec.filestore.path" in (condition(obj, "Failed") or {})["message"]
+        old_or_new(site, obj)
+        site.cluster.wait(
+            "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
+        )
+        assert site.databases() == [site.database]
+    finally:
+        site.cluster.patch("Environment", site.environment, site.namespace, {"spec": {"filestore": {"path": path}}})
+    site.environment_ready()
     holds_all_promises(site)

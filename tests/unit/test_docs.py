@@ -28,7 +28,10 @@ BANNED = (
 )  # fmt: skip
 BANNED_WORD = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
 #: Values of the group's constants in conditions.py that are condition types, not reasons.
-TYPES = {"Ready", "Reconciling", "Stalled", "Complete", "Failed", "Verified", "RollbackReady", "PreviousRetained"}
+TYPES = {
+    *("Ready", "Reconciling", "Stalled", "Complete", "Failed", "Verified", "RollbackReady"),
+    *("PreviousRetained", "SwitchedBackRetained"),
+}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 

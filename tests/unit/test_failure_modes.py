@@ -9,8 +9,10 @@ import pytest
 from support.cluster.cluster import REPOSITORY
 
 TABLE = REPOSITORY / "docs/failure-modes.md"
-#: Rows that have to be proven by now; the others come with the resource that they are about.
-PROVEN = {1, 2, *range(10, 14), *range(15, 23), 24, 25, 26}
+#: Rows that come with the resource that they are about. All others have to be proven.
+UNPROVEN = {*range(3, 10), 14, 23}
+#: Known failures whose rows come with their fixes (issue 9). A number leaves this set with its row.
+MISSING = set(range(27, 38)) - {31}
 LATER = re.compile(r"comes with (SnapshotPolicy|retention)")
 
 
@@ -31,13 +33,15 @@ def functions(path: Path) -> set[str]:
 
 
 def test_every_row_is_there() -> None:
-    assert sorted(rows()) == list(range(1, 27))
+    numbers = sorted(rows())
+    assert numbers == [n for n in range(1, max(numbers) + 1) if n not in MISSING]
+    assert not MISSING & set(numbers), "a row is there: remove its number from MISSING"
 
 
-@pytest.mark.parametrize("number", range(1, 27))
+@pytest.mark.parametrize("number", sorted(rows()))
 def test_a_row_names_tests_that_exist(number: int) -> None:
     cell = rows()[number]
-    if number not in PROVEN:
+    if number in UNPROVEN:
         assert LATER.fullmatch(cell) or named_in(cell)
         return
     named = named_in(cell)

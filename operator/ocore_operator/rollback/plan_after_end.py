@@ -164,6 +164,6 @@ def _failed(status: RollbackStatus, why: str, world: World, now: datetime) -> Ac
 
 
 def _give_up(status: RollbackStatus, why: str, now: datetime) -> Record:
-    text = f'Not removed: {why}. Remove it by hand: docs/rollback.md, "Putting things right by hand".'
+    text = f'Not removed: {why}. Remove it by hand: docs/rollback.md, "Repairs by hand".'
     fresh = step(change(status, residue="Unknown", cleanup_after=None), Step.CLEANUP, "Failed", now, text)
     return Record(fresh, (Event("Warning", "CleanupFailed", text),))

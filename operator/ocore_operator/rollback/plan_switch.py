@@ -148,7 +148,7 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
     text = (
         f"It is unknown whether the databases were switched: no inspection succeeded for {INSPECT_SECONDS} s ({why}). The workloads are "
         "started again, and the operator repeats the inspection until it succeeds. Check the database server; docs/rollback.md, "
-        '"Putting things right by hand", shows how to find the position by SQL.'
+        '"Repairs by hand", shows how to find the position by SQL.'
     )
     fresh = enter(status, "Resume", now, position=None, failure_reason=c.POSITION_UNKNOWN, failure_message=text)
     return Record(fresh, (Event("Warning", c.POSITION_UNKNOWN, text),))
