@@ -136,7 +136,7 @@ class Soak:
 
     def _load(self, seed: int) -> None:
         """Writers at the application's front door, which is closed for a while in every rollback."""
-        self.site.in_app(
+        self.site.in_pod(
             "load", "--url", self.site.url, "--seconds", str(LOAD_SECONDS), "--writers", "2", "--rate", "20",
             "--gc-interval", "1", "--seed", str(seed),
         )  # fmt: skip

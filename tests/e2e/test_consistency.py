@@ -63,7 +63,7 @@ def test_twenty_snapshots_under_load(cluster: Cluster, servers: Servers, request
 
             def load(seed: int = run, outcome: list[tuple[int, str]] = outcome) -> None:
                 outcome.append(
-                    site.in_app(
+                    site.in_pod(  # starts as slowly as the snapshot's pod: it must still write when that one freezes
                         "load", "--seconds", str(seconds), "--writers", "2", "--seed", str(seed), "--gc-interval", "0.5"
                     )
                 )
@@ -117,12 +117,7 @@ def test_garbage_collection_around_a_rollback(cluster: Cluster, servers: Servers
         code, log = site.in_app("gc", "--all")
         assert code == 0, log
         short = obj["status"]["id"].replace("-", "")[:8]
-        code, log = site.cluster.run_pod(
-            site.namespace,
-            f"{IMAGE}/demo:dev",
-            ["sh", "-c", f"cd /claim/.ocore/*/hold-{short} && find . -type f | sed s,^./,,"],
-            claims={"/claim": site.filestore_claim},
-        )
+        code, log = site.in_shop("sh", "-c", f"cd /claim/.ocore/*/hold-{short} && find . -type f | sed s,^./,,")
         assert code == 0, log
         assert previous_names <= set(log.split())
         assert S3_ACCESS_KEY

@@ -224,6 +224,14 @@ class Cluster:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout if check else done.stdout + done.stderr
 
+    def exec_in(self, namespace: str, pod: str, *command: str, timeout: float = 120) -> tuple[int, str]:
+        """Runs a command in a pod's only container; exit code and output."""
+        done = subprocess.run(
+            ["kubectl", "-n", namespace, "exec", pod, "--", *command],
+            env={**os.environ, **self.env}, text=True, capture_output=True, timeout=timeout, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
     def run_pod(
         self, namespace: str, image: str, command: list[str], *, timeout: float = 120, **spec: Any
     ) -> tuple[int, str]:

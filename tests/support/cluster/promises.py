@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from .cluster import Object, is_true, wait_for
-from .site import DEMO_IMAGE, Site
+from .site import Site
 
 
 def fresh(prefix: str) -> str:
@@ -30,12 +30,8 @@ def set_marker(site: Site, rows: int) -> None:
 
 def folders(site: Site) -> list[str]:
     """Folders of ours on the filestore's claim."""
-    _, log = site.cluster.run_pod(
-        site.namespace,
-        DEMO_IMAGE,
-        ["sh", "-c", "ls -d /claim/.ocore/*/* 2>/dev/null | sed 's,.*/,,'"],
-        claims={"/claim": site.filestore_claim},
-    )
+    code, log = site.in_shop("sh", "-c", "ls -d /claim/.ocore/*/* 2>/dev/null | sed 's,.*/,,'")
+    assert code == 0, log
     return log.split()
 
 

@@ -321,21 +321,38 @@ class Site:
         """Waits until the application serves."""
         wait_for("application", lambda: self.http("/api/state") is not None, timeout)
 
-    def in_app(self, *arguments: str, timeout: float = 120, filestore_path: str | None = None) -> tuple[int, str]:
-        """Runs `python3 -m demo_app ARGUMENTS` on the environment's database and filestore; exit code and output."""
+    def in_app(self, *arguments: str, timeout: float = 120) -> tuple[int, str]:
+        """Runs `python3 -m demo_app ARGUMENTS` in the application's pod, which must run until it ends; exit code and output."""
+        return self.in_shop("python3", "-m", "demo_app", *arguments, timeout=timeout)
+
+    def in_shop(self, *command: str, timeout: float = 120) -> tuple[int, str]:
+        """Runs a command in the application's pod; exit code and output. The filestore's claim is mounted at /claim."""
+        pod = wait_for("the application's pod", self._shop_pod, 60)
+        return self.cluster.exec_in(self.namespace, pod["metadata"]["name"], *command, timeout=timeout)
+
+    def _shop_pod(self) -> Object | None:
+        running = (
+            p
+            for p in self.cluster.pods(self.namespace, "app=shop")
+            if p["status"].get("phase") == "Running" and not p["metadata"].get("deletionTimestamp")
+        )
+        return next(running, None)
+
+    def in_pod(self, *arguments: str, timeout: float = 120) -> tuple[int, str]:
+        """As `in_app`, in a pod of its own: for what runs while the application is stopped."""
         return self.cluster.run_pod(
             self.namespace,
             DEMO_IMAGE,
             ["python3", "-m", "demo_app", *arguments],
             claims={"/claim": self.filestore_claim},
             secrets_={"/database": "database"},
-            env=self.app_env(filestore_path),
+            env=self.app_env(),
             timeout=timeout,
         )
 
-    def app_env(self, filestore_path: str | None = None) -> dict[str, str]:
-        """How the demo application is told where its data is."""
-        return {"DEMO_DATABASE": "/database", "DEMO_FILESTORE": f"/claim/{filestore_path or self.path}"}
+    def app_env(self) -> dict[str, str]:
+        """The demo application's variables: where its data is."""
+        return {"DEMO_DATABASE": "/database", "DEMO_FILESTORE": f"/claim/{self.path}"}
 
     # --- resources ---------------------------------------------------------------------------------------
     def environment_object(self, **changes: Any) -> Object:
@@ -534,7 +551,7 @@ def _fill(site: Site, s3_endpoint: str | None, application: bool) -> None:
             "spec": spec,
         }
     )
-    code, log = site.in_app("init")
+    code, log = site.in_pod("init")
     assert code == 0, log
     cluster.apply(
         deployment(
