@@ -124,12 +124,24 @@ class Filestore(Model):
         ),
     )
 
+    consistency: Literal["Strict", "BestEffort"] = Field(
+        default="Strict",
+        description=(
+            "Layout `Plain`, when the application changes a file after the database was exported. `Strict`: the snapshot fails with "
+            "FilestoreChanging. `BestEffort`: the snapshot has the changed file and names it in a warning."
+        ),
+    )
+
     model_config = ConfigDict(
         json_schema_extra=validations(
             rule(
                 "self.layout != 'Plain' || self.path != ''",
                 "layout Plain needs a path below the claim's root",
-            )
+            ),
+            rule(
+                "self.layout == 'Plain' || self.consistency == 'Strict'",
+                "consistency BestEffort needs layout Plain: the files of layout Odoo never change",
+            ),
         )
     )
 

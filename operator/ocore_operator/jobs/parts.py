@@ -110,7 +110,11 @@ def claim(spec: EnvironmentSpec) -> Parts:
     if found is None:
         return Parts()
     return _claim("claim", CLAIM, found.claim_name) + options(
-        claim=CLAIM, filestore=found.path, layout=found.layout, missing_files=found.missing_files
+        claim=CLAIM,
+        filestore=found.path,
+        layout=found.layout,
+        missing_files=found.missing_files,
+        consistency=found.consistency,
     )
 
 

@@ -30,7 +30,13 @@ ENVIRONMENT: Object = {
         },
         "capacity": "100Gi",
     },
-    "filestore": {"claimName": "shop-files", "path": "filestore/shop", "layout": "Odoo", "missingFiles": "Fail"},
+    "filestore": {
+        "claimName": "shop-files",
+        "path": "filestore/shop",
+        "layout": "Odoo",
+        "missingFiles": "Fail",
+        "consistency": "Strict",
+    },
     "config": {"configMapRef": {"name": "shop-conf"}},
     "workloads": [{"kind": "Deployment", "name": "shop"}, {"kind": "StatefulSet", "name": "shop-cron"}],
     "scratch": {"size": "20Gi", "storageClassName": "fast"},
@@ -302,13 +308,24 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             )
         },
         "spec.filestore": {
+            "consistency BestEffort needs layout Plain: the files of layout Odoo never change": Cel(
+                (
+                    {"spec.filestore.consistency": "BestEffort", "spec.filestore.layout": "Plain"},
+                    {"spec.filestore.consistency": "Strict", "spec.filestore.layout": "Plain"},
+                    {"spec.filestore.consistency": REMOVED},
+                ),
+                (
+                    {"spec.filestore.consistency": "BestEffort"},
+                    {"spec.filestore.consistency": "BestEffort", "spec.filestore.layout": REMOVED},
+                ),
+            ),
             "layout Plain needs a path below the claim's root": Cel(
                 ({"spec.filestore.layout": "Plain"}, {"spec.filestore.path": ""}),
                 (
                     {"spec.filestore.layout": "Plain", "spec.filestore.path": ""},
                     {"spec.filestore.layout": "Plain", "spec.filestore.path": REMOVED},
                 ),
-            )
+            ),
         },
     },
     "SnapshotStore": {

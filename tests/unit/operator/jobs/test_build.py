@@ -87,7 +87,10 @@ SITES = {
     "no-filestore": job_inputs(environment=environment({"filestore": None, "config": None})),
     "plain": job_inputs(
         environment=environment(
-            {"database": None, "filestore": {"claimName": "files", "path": "data", "layout": "Plain"}}
+            {
+                "database": None,
+                "filestore": {"claimName": "files", "path": "data", "layout": "Plain", "consistency": "BestEffort"},
+            }
         )
     ),
     "admin": job_inputs(
@@ -210,6 +213,12 @@ def test_a_claim_that_one_node_mounts_binds_the_pod_to_it() -> None:
     affinity = pod_of(all_jobs(SITES["claim"])["snapshot"])["affinity"]
     assert "node7" in json.dumps(affinity)
     assert "affinity" not in pod_of(all_jobs(SITES["s3"])["snapshot"])
+
+
+def test_the_consistency_of_the_filestore_is_passed() -> None:
+    for where, value in (("plain", "BestEffort"), ("s3", "Strict")):
+        args = container_of(all_jobs(SITES[where])["snapshot"])["args"]
+        assert args[args.index("--consistency") + 1] == value
 
 
 def test_without_an_fs_group_secrets_are_readable_by_our_user() -> None:
