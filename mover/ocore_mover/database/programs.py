@@ -92,7 +92,8 @@ def knows_require_auth(program: Program) -> bool:
     """Whether its libpq can refuse to send a password in cleartext. libpq's own version counts, which may be newer."""
     # pg_restore opens its archive first and would not come as far.
     path = find("pg_dump", program.major).path
-    arguments = [path, "--no-password", "--dbname=host=/nonexistent connect_timeout=2 require_auth=none"]
+    # The user is given: a Job's user has no entry in /etc/passwd, and libpq would give up before it reads the settings.
+    arguments = [path, "--no-password", "--dbname=host=/nonexistent user=none connect_timeout=2 require_auth=none"]
     try:
         done = subprocess.run(
             arguments,

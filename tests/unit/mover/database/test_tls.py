@@ -328,3 +328,14 @@ def test_scram_without_tls(plain_site: Site, store: Store, scratch: Path, counte
         target = Target(load(plain_site.secret, options=allowed))
         assert facts.look(target, odoo=False).blocking == ()
         assert dump_and_restore(target, plain_site, store, scratch, counter, token) == [(3,)]
+
+
+def test_a_user_without_a_passwd_entry_is_no_old_libpq(plain_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs run as any numeric user. Taken for an old libpq, every Environment with a password and without TLS would fail."""
+    program = programs.find("pg_dump", plain_site.server.major)
+    expected = programs.knows_require_auth(program)
+    run = subprocess.run
+    unknown = ["unshare", "--user", "--map-user=4321", "--map-group=4321"]
+    assert run([*unknown, "id", "-un"], capture_output=True, check=False).returncode != 0, "user 4321 exists here"
+    monkeypatch.setattr(subprocess, "run", lambda arguments, **more: run([*unknown, *arguments], **more))
+    assert programs.knows_require_auth.__wrapped__(program) is expected
