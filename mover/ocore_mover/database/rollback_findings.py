@@ -1,4 +1,4 @@
-"""What stands in the way of a rollback, each with the statement that mends it."""
+"""What prevents a rollback, each finding with the statement that fixes it."""
 
 from collections.abc import Iterator
 
@@ -14,8 +14,8 @@ from ocore_mover.errors import MoverError
 APPLICATION = "ocore-probe"
 
 
-def look(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[Finding, ...]:
-    """Findings; `connection` is one to the live database, another is made as the one who would do the rollback."""
+def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[Finding, ...]:
+    """Findings. `connection` is to the live database; another one is opened as the role that would do the rollback."""
     found: list[Finding] = []
     if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
         found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
@@ -40,8 +40,8 @@ def _is_superuser(connection: Connection) -> bool:
 
 
 def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
-    """CREATEDB, and the right to own and alter what the owner owns."""
-    # Since PostgreSQL 16 a member may be one that must not SET ROLE.
+    """CREATEDB, and membership in the database's owner."""
+    # Since PostgreSQL 16 a membership may exclude SET ROLE.
     become = "SET" if connection.info.server_version >= 160000 else "MEMBER"
     row = connection.execute(
         "SELECT rolname, rolcreatedb OR rolsuper, pg_has_role(%s, 'USAGE'), pg_has_role(%s, %s) FROM pg_roles"
@@ -59,7 +59,7 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"{role} does not own database {facts.name} (owner {facts.owner}) and is no member of its owner: "
+                f"{role} does not own database {facts.name} (owner {facts.owner}) and is not a member of its owner: "
                 f"GRANT {quoted(facts.owner)} TO {quoted(role)};"
             ),
         )
@@ -71,7 +71,7 @@ def _own_pid(connection: Connection) -> int:
 
 
 def _session_findings(connection: Connection, facts: DatabaseFacts, *, own: int) -> Iterator[Finding]:
-    """Roles whose sessions are in the live database now and that we could not end."""
+    """Roles with sessions in the live database that we may not end."""
     row = connection.execute("SELECT current_user").fetchone()
     actor = str(row[0]) if row else ""
     roles = {s.role: s for s in sessions.others(connection, [facts.name]) if s.pid != own}
@@ -86,7 +86,7 @@ def _session_findings(connection: Connection, facts: DatabaseFacts, *, own: int)
                 reason=conditions.MISSING_GRANTS,
                 message=(
                     f"application {session.application or 'unknown'} is connected to {facts.name}: "
-                    f"{sessions.cure(actor, role, superuser=session.superuser)}"
+                    f"{sessions.remedy(actor, role, superuser=session.superuser)}"
                 ),
             )
 
@@ -131,7 +131,7 @@ def _superuser_only(connection: Connection, server: Server) -> Iterator[Finding]
                 reason=conditions.MISSING_GRANTS,
                 message=(
                     f"{what} {', '.join(names[:10])}: only a superuser can create this in the restored database, and {server.actor.user} is "
-                    "none; give adminSecretRef of a superuser, or drop it where nothing needs it"
+                    "not one; set adminSecretRef to a superuser's Secret, or drop it where it is not needed"
                 ),
             )
 
@@ -146,5 +146,5 @@ def _unavailable(connection: Connection) -> Iterator[Finding]:
     if names:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"the server no longer has the files of extension {', '.join(names)}: install its package on the server",
+            message=f"the server does not have the files of extension {', '.join(names)}: install its package on the server",
         )

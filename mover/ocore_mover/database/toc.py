@@ -1,4 +1,4 @@
-"""The dump's table of contents, as ``pg_restore --list`` prints it."""
+"""The dump's table of contents, read from ``pg_restore --list``."""
 
 import re
 import subprocess
@@ -26,12 +26,12 @@ class Entry:
     line: str
 
     def begins(self, *descriptions: str) -> bool:
-        """Whether it is one of these."""
+        """Whether its description is one of these."""
         return any(self.rest == d or self.rest.startswith(d + " ") for d in descriptions)
 
     @property
     def has_data_file(self) -> bool:
-        """A table whose rows are a file of their own, ``<dump id>.dat``."""
+        """Whether it is a table whose rows are in the file ``<dump id>.dat``."""
         return self.begins(*_DATA)
 
     @property
@@ -67,8 +67,8 @@ def read(program: Program, folder: Path) -> tuple[Entry, ...]:
         env=settings.program_environment(),
     )
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines()[-1:] or ["no words"]
-        raise MoverError(conditions.CORRUPT, f"pg_restore cannot read the dump's table of contents: {words[0]}")
+        detail = done.stderr.strip().splitlines()[-1:] or ["no error output"]
+        raise MoverError(conditions.CORRUPT, f"pg_restore cannot read the dump's table of contents: {detail[0]}")
     return tuple(parse(done.stdout.splitlines()))
 
 
@@ -81,7 +81,7 @@ def parse(lines: Iterable[str]) -> Iterable[Entry]:
 
 
 def write_list(path: Path, entries: Iterable[Entry]) -> Path:
-    """For ``pg_restore --use-list``, which reads the ids alone."""
+    """Writes a list for ``pg_restore --use-list``, which reads only the ids. Returns the path."""
     path.write_text("".join(f"{entry.dump_id};\n" for entry in entries))
     return path
 

@@ -61,7 +61,7 @@ class DatabaseRestore:
         with connect_maintenance(self.server, application=APPLICATION, token=self.token) as maintenance:
             program = self._program(maintenance)
             programs.check_encrypted(program, self.server.actor, maintenance)
-            now = take_down(maintenance, self.names)
+            now = drop_restored(maintenance, self.names)
             self.counter.bytes_total = sum(f.size for f in self.artifact.files) + self.artifact.size_bytes
             with fetched(self.store, self.artifact, self.scratch, self.names.restored, self.counter) as folder:
                 create.create(maintenance, self.names, now, self.artifact)
@@ -146,14 +146,14 @@ class DatabaseRestore:
                 return warnings + grants.apply(connection, owners)
 
 
-def take_down(maintenance: Connection, names: Names) -> Position:
-    """Drops what an earlier attempt of the same rollback restored. Raises MoverError where it is switched already."""
+def drop_restored(maintenance: Connection, names: Names) -> Position:
+    """Drops the copy that an earlier attempt restored. Returns the position. Raises MoverError SwitchFailed after the switch."""
     with translating(conditions.RESTORE_FAILED, "reading the databases' names"):
         now = position.read(maintenance, names)
     if now.position == "New":
         raise MoverError(
             conditions.SWITCH_FAILED,
-            f"rollback {names.rollback_id} is switched already: {names.live} is its restored database; use a new rollback id",
+            f"rollback {names.rollback_id} is already switched: {names.live} is its restored database; use a new rollback id",
         )
     if now.restored is not None:
         create.drop(maintenance, names.restored)
@@ -168,7 +168,7 @@ def _subscriptions(maintenance: Connection, live: str) -> list[str]:
         [live],
     ).fetchall()
     return [
-        f"subscription {name} of logical replication is not restored and stays with the previous database: create it anew after the rollback"
+        f"subscription {name} of logical replication is not restored and stays with the previous database; create it again after the rollback"
         for (name,) in names
     ]
 
@@ -181,10 +181,10 @@ def _apart(entry: toc.Entry, made_schemas: set[str]) -> bool:
 
 
 def _failure(program: Program, running: Running, code: int) -> MoverError:
-    words = running.words() or "it said nothing"
-    text = f"pg_restore {program.version}: {ended(code)}: {words}"
-    if running.said("No space left on device"):
-        return MoverError(conditions.NO_SPACE, f"{text}; the database server's volume is full: enlarge it")
+    detail = running.error_output()
+    text = f"pg_restore {program.version}: {ended(code)}: {detail}"
+    if running.error_matches("No space left on device"):
+        return MoverError(conditions.NO_SPACE, f"{text}; the database server's volume is full; increase its size")
     return MoverError(conditions.RESTORE_FAILED, text, retryable=interrupted(running, code))
 
 

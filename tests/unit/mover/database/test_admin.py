@@ -61,7 +61,7 @@ def test_an_admin_that_is_no_superuser(
     poor.sql("CREATE TABLE t AS SELECT 1 AS a; CREATE EXTENSION pg_trgm")
     poor.server.execute(f'CREATE TABLE theirs (a int); ALTER TABLE theirs OWNER TO "{other.name}"', poor.live)
     poor.server.execute(f'GRANT SELECT ON theirs TO "{poor.role.name}"', poor.live)
-    assert facts.look(target, odoo=False).rollback == ()
+    assert facts.probe(target, odoo=False).rollback == ()
 
     restored = round_trip(target, poor, store, scratch, counter, token)
 
@@ -93,7 +93,7 @@ def test_an_index_over_an_altered_unaccent(
         "CREATE TABLE partner (name text); CREATE INDEX plain ON partner (unaccent(name)); INSERT INTO partner VALUES ('é')"
     )
     target = admin_of(poor, tmp_path, "SUPERUSER")
-    assert facts.look(target, odoo=False).rollback == ()
+    assert facts.probe(target, odoo=False).rollback == ()
     restored = round_trip(target, poor, store, scratch, counter, token)
     assert poor.sql(
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'partner'::regclass", restored.name
@@ -109,7 +109,7 @@ def test_an_altered_unaccent_without_a_superuser(
 ) -> None:
     site.server.execute(UNACCENT, site.live)
     site.sql("CREATE TABLE partner (name text); CREATE INDEX ON partner (unaccent(name))")
-    (finding,) = facts.look(site.target, odoo=False).rollback
+    (finding,) = facts.probe(site.target, odoo=False).rollback
     assert "unaccent(text)" in finding.message
     with pytest.raises(MoverError) as raised:
         round_trip(site.target, site, store, scratch, counter, token)

@@ -145,7 +145,7 @@ def test_a_subscription_stays_with_the_live_database(
     try:
         found = take(site_any, store, scratch, counter, token)
         restored = bring_back(site_any, found, store, scratch, counter, token)
-        assert [w for w in restored.warnings if name in w and "create it anew" in w], restored.warnings
+        assert [w for w in restored.warnings if name in w and "create it again" in w], restored.warnings
         assert site_any.server.execute("SELECT count(*) FROM pg_subscription") == [(1,)]
     finally:
         site_any.server.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)", site_any.live)
