@@ -11,8 +11,10 @@ from ocore_crds.protocol import RestoreResult, Step
 from ocore_mover import manifests
 from ocore_mover.commands import evidence
 from ocore_mover.commands.runtime import Runtime, best_effort
+from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server, connect_maintenance, translating
-from ocore_mover.database.dump.export import read_live_names
+from ocore_mover.database.copy_access import CopyAccess
+from ocore_mover.database.dump.export import read_copy_names, read_live_names
 from ocore_mover.database.position import Names
 from ocore_mover.database.restore import check, create
 from ocore_mover.database.restore import restore as database_restore
@@ -123,7 +125,7 @@ class RestoreRun:
         """Links the live files, so that garbage collection loses none of them."""
         if self._hold is None or self._options.server is None:
             return
-        live = sort_names(read_live_names(self._options.server, self._options.server.live, self._runtime.token))
+        live = sort_names(read_live_names(self._options.server, self._runtime.token))
         self._hold.hold_all(live.files)
 
     def _restore(self, manifest: Manifest) -> tuple[RestoredDatabase | None, Restored | None]:
@@ -167,9 +169,10 @@ class RestoreRun:
         named = 0
         server, names = self._options.server, self._names
         if database is not None and manifest.database is not None and server is not None and names is not None:
-            checked = check.check(server, names, manifest.database, self._runtime.token)
-            if self._hold is not None and manifest.filestore is not None:
-                named = self._check_attachments(server, names, manifest.filestore, self._hold)
+            with copy_access.opened(server, names, database.owner, self._runtime.token) as access:
+                checked = check.check(access, manifest.database, self._runtime.token)
+                if self._hold is not None and manifest.filestore is not None:
+                    named = self._check_attachments(server, access, manifest.filestore, self._hold)
             with (
                 translating(conditions.RESTORE_FAILED, "marking the restored database"),
                 connect_maintenance(server, application=check.APPLICATION, token=self._runtime.token) as connection,
@@ -184,12 +187,12 @@ class RestoreRun:
             evidence=evidence.of_restore(manifest, checked, files, named, warnings),
         )
 
-    def _check_attachments(self, server: Server, names: Names, artifact: FilestoreArtifact, hold: HoldSet) -> int:
+    def _check_attachments(self, server: Server, access: CopyAccess, artifact: FilestoreArtifact, hold: HoldSet) -> int:
         """Checks that every file that the restored database names exists, or was known to be lost. Returns the number of names.
 
         Files that garbage collection has removed since are linked again; their content was checked as they were added.
         """
-        named = sort_names(read_live_names(server, names.restored, self._runtime.token)).files
+        named = sort_names(read_copy_names(server, access, self._runtime.token)).files
         lost = frozenset(artifact.missing)
         wanted = [name for name in named if name not in lost]
         if len(wanted) != artifact.file_count:

@@ -9,9 +9,9 @@ import structlog
 
 from ocore_crds import conditions
 from ocore_crds.protocol import SwitchResult
-from ocore_mover.database import sessions
+from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server
-from ocore_mover.database.dump.export import read_live_names
+from ocore_mover.database.dump.export import read_copy_names, read_live_names
 from ocore_mover.database.position import Position
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.deadline import Token
@@ -87,10 +87,8 @@ class Switcher:
                 conditions.SWITCH_FAILED,
                 f"the hold set of rollback {self._rollback_id} no longer exists, so files may be missing; run `restore` again",
             )
-        if not now.restored.allows_connections:
-            # An earlier switch failed after it had refused them.
-            sessions.allow(self._database.connection(), now.restored.name, True)
-        names = sort_names(read_live_names(self._server, now.restored.name, self._token)).files
+        with copy_access.opened(self._server, self._database.names, now.live.owner, self._token) as access:
+            names = sort_names(read_copy_names(self._server, access, self._token)).files
         # Files in neither place were lost before the snapshot: `restore` has checked all others.
         self._restored_names = tuple(name for name in names if self._is_kept(name))
 
@@ -109,8 +107,7 @@ class Switcher:
         if self._database.read().position == "New":
             return self.repair()
         if self._hold is not None and self._server is not None:
-            live = self._server.live
-            self._previous_names = sort_names(read_live_names(self._server, live, self._token)).files
+            self._previous_names = sort_names(read_live_names(self._server, self._token)).files
             self._hold.extend(self._previous_names)
         outcome = self._database.switch(self._keep_files, self._folders_forward)
         return self._result(outcome.position, outcome.refused_seconds)

@@ -51,11 +51,22 @@ class Server:
         return self.admin or self.app
 
 
+#: Of an administrator's sessions in a tenant's database: what the tenant set by ``ALTER DATABASE … SET`` does not apply, and no name is
+#: found in a schema of the tenant.
+_TRUSTED = "-c search_path=pg_catalog -c standard_conforming_strings=on"
+
+
 def connect(
-    credentials: Credentials, *, application: str, token: Token | None = None, patience: float = PATIENCE
+    credentials: Credentials,
+    *,
+    application: str,
+    token: Token | None = None,
+    patience: float = PATIENCE,
+    trusted: bool = False,
 ) -> Connection:
     """A connection in autocommit mode with statement and lock timeouts. Transactions are ``with connection.transaction()``.
 
+    `trusted`: an administrator's session, which must find names in pg_catalog only.
     Connecting is retried for `patience` seconds where the server does not answer; not for a wrong password, which locks roles.
     Raises MoverError AuthenticationFailed, DatabaseNotFound, DatabaseUnreachable, MissingGrants.
     """
@@ -64,7 +75,7 @@ def connect(
         if token is not None:
             token.check()
         try:
-            return _open(credentials, application)
+            return _open(credentials, application, trusted=trusted)
         except psycopg.OperationalError as error:
             failure = connection_failure(credentials, str(error))
             if not failure.retryable or time.monotonic() >= until:
@@ -75,11 +86,12 @@ def connect(
             time.sleep(0.5)
 
 
-def _open(credentials: Credentials, application: str) -> Connection:
+def _open(credentials: Credentials, application: str, *, trusted: bool) -> Connection:
     with tls.private_key(credentials.private_key) as key:
         connection = psycopg.connect(
             credentials.conninfo(
                 **_TCP,
+                **({"options": _TRUSTED} if trusted else {}),
                 knows_require_auth=psycopg.pq.version() >= tls.LIBPQ_WITH_REQUIRE_AUTH,
                 application_name=application,
                 connect_timeout=str(CONNECT_TIMEOUT),
@@ -113,7 +125,7 @@ def set_timeouts(connection: Connection, *, statement: str, lock: str) -> None:
         settings["idle_session_timeout"] = "0"
     if connection.info.server_version >= 170000:
         settings["transaction_timeout"] = "0"
-    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
     connection.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
 
 
@@ -123,11 +135,12 @@ def connect_maintenance(server: Server, *, application: str, token: Token | None
     Raises MoverError MissingGrants where it may connect to neither, and those of :func:`connect`.
     """
     last: MoverError | None = None
+    trusted = server.admin is not None
     for name in ("postgres", "template1"):
         if name == server.live:
             continue
         try:
-            return connect(server.actor.at(name), application=application, token=token)
+            return connect(server.actor.at(name), application=application, token=token, trusted=trusted)
         except MoverError as error:
             if error.reason not in (conditions.DATABASE_NOT_FOUND, conditions.MISSING_GRANTS):
                 raise
@@ -289,6 +302,12 @@ def translating(default: str, doing: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise query_failure(error, default=default, doing=doing) from error
+
+
+def is_superuser(connection: Connection) -> bool:
+    """Whether the connection's role is a superuser."""
+    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    return bool(row and row[0])
 
 
 def quoted(identifier: str) -> str:

@@ -172,6 +172,11 @@ class Running:
         self._reader.join(timeout=2)
         return redact.text("; ".join(line for line in list(self._lines)[-lines:] if line)) or "no error output"
 
+    def error_lines(self) -> list[str]:
+        """The last lines of its stderr, redacted."""
+        self._reader.join(timeout=2)
+        return [redact.text(line) for line in list(self._lines)]
+
     def error_matches(self, pattern: str) -> bool:
         """Whether a line of its stderr matches."""
         self._reader.join(timeout=2)

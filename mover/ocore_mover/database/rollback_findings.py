@@ -7,7 +7,7 @@ import psycopg
 from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
 from ocore_mover.database import sessions
-from ocore_mover.database.connect import Connection, Server, connect_maintenance, quoted
+from ocore_mover.database.connect import Connection, Server, connect_maintenance, is_superuser, quoted
 from ocore_mover.database.position import too_long
 from ocore_mover.errors import MoverError
 
@@ -22,7 +22,7 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
     try:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
             found.extend(_rights(maintenance, facts))
-            superuser = _is_superuser(maintenance)
+            superuser = is_superuser(maintenance)
             if not superuser:
                 found.extend(_session_findings(maintenance, facts, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server))
@@ -32,11 +32,6 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
     except psycopg.Error as error:
         found.append(Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading rights: {error}"))
     return tuple(found)
-
-
-def _is_superuser(connection: Connection) -> bool:
-    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
-    return bool(row and row[0])
 
 
 def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:

@@ -36,6 +36,25 @@ def allow(connection: Connection, database: str, allowed: bool) -> None:
     )
 
 
+def close(connection: Connection, database: str) -> None:
+    """Refuses new connections to a database that is not live, and ends its use as a template."""
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false IS_TEMPLATE false").format(sql.Identifier(database))
+    )
+
+
+def hide(connection: Connection, database: str) -> None:
+    """Allows connections to a database and makes it a template: programs that list databases leave templates out."""
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true IS_TEMPLATE true").format(sql.Identifier(database))
+    )
+
+
+def end_role(connection: Connection, role: str) -> None:
+    """Ends a role's sessions in every database."""
+    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [role])
+
+
 def others(connection: Connection, databases: Sequence[str]) -> list[Session]:
     """Sessions in these databases except our own. Autovacuum has no role and yields to a rename, so it is left out."""
     found = connection.execute(

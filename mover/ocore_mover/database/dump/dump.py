@@ -204,10 +204,10 @@ def _check_whole(plan: Plan, drain: Drain) -> None:
     """Raises MoverError DumpFailed unless every table of the table of contents has its data file."""
     if "toc.dat" not in drain.stored:
         raise MoverError(conditions.DUMP_FAILED, "pg_dump wrote no table of contents", retryable=True)
-    entries = toc.read(find("pg_restore", plan.program.major), plan.folder)
-    missing = toc.missing_data(entries, drain.stored)
+    toc.check_readable(find("pg_restore", plan.program.major), plan.folder)
+    missing = toc.missing_data(toc.TableOfContents(plan.folder), drain.stored)
     if missing:
-        names = ", ".join(entry.rest for entry in missing[:5])
+        names = ", ".join(entry.name for entry in missing[:5])
         raise MoverError(
             conditions.DUMP_FAILED, f"{len(missing)} data files are missing in the dump: {names}", retryable=True
         )

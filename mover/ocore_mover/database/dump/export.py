@@ -15,6 +15,7 @@ from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
+from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
@@ -58,13 +59,27 @@ def read_names(connection: Connection, table: str) -> Iterator[str]:
             yield row[0]
 
 
-def read_live_names(server: Server, database: str, token: Token | None = None) -> tuple[str, ...]:
-    """The attachment names in a database now; empty where it has no attachment table."""
+def read_live_names(server: Server, token: Token | None = None) -> tuple[str, ...]:
+    """The attachment names in the live database now; empty where it has no attachment table."""
     with (
-        translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {database}"),
-        connect(server.app.at(database), application=APPLICATION, token=token) as connection,
+        translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {server.live}"),
+        connect(server.app, application=APPLICATION, token=token) as connection,
         connection.transaction(),
     ):
+        table = find_attachments(connection)
+        return tuple(read_names(connection, table)) if table else ()
+
+
+def read_copy_names(server: Server, access: CopyAccess, token: Token | None = None) -> tuple[str, ...]:
+    """The attachment names in the copy, found by the search path that the application has in the live database."""
+    with (
+        translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {access.credentials.dbname}"),
+        connect(server.app, application=APPLICATION, token=token) as live,
+        access.connect(application=APPLICATION, token=token) as connection,
+        connection.transaction(),
+    ):
+        row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+        connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [row[0] if row else ""])
         table = find_attachments(connection)
         return tuple(read_names(connection, table)) if table else ()
 

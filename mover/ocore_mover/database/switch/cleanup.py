@@ -3,7 +3,7 @@
 from typing import Literal
 
 from ocore_crds import conditions
-from ocore_mover.database import position, sessions
+from ocore_mover.database import copy_access, position, sessions
 from ocore_mover.database.connect import Server
 from ocore_mover.database.restore import create
 from ocore_mover.database.switch.switch import DatabaseSwitch
@@ -32,10 +32,10 @@ def cleanup(server: Server, rollback_id: str, part: Part) -> tuple[str, ...]:
                 f"--what {'restored' if part == 'previous' else 'previous'}",
             )
         victim = now.previous if part == "previous" else now.restored
-        if victim is None:
-            return ()
-        create.drop(switch.connection(), victim.name)
-        return (victim.name,)
+        if victim is not None:
+            create.drop(switch.connection(), victim.name)
+        copy_access.drop_roles(switch.connection(), rollback_id, owner=now.live.owner)
+        return (victim.name,) if victim is not None else ()
     finally:
         switch.close()
 

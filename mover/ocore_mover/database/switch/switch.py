@@ -12,6 +12,7 @@ from ocore_crds import conditions, failpoints
 from ocore_mover.database import position, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
 from ocore_mover.database.position import Names, Position
+from ocore_mover.database.switch import handover
 from ocore_mover.errors import MoverError
 
 log = structlog.get_logger()
@@ -161,8 +162,8 @@ class DatabaseSwitch:
         connection = self.connection()
         both = (direction.out[0], direction.into[0])
         # The live database last: it stays available until then.
-        for name in reversed(both):
-            sessions.allow(connection, name, False)
+        sessions.close(connection, direction.into[0])
+        sessions.allow(connection, direction.out[0], False)
         failpoints.hit(direction.refused)
         sessions.end_all(connection, both)
         failpoints.hit("switch-sessions-ended")
@@ -171,13 +172,18 @@ class DatabaseSwitch:
         failpoints.hit(direction.renamed)
 
     def _rename(self, direction: Direction) -> None:
+        """Renames both databases, and gives the new live one the owner, the grants and the limit of the old one, in one transaction."""
         connection = self.connection()
         try:
             with connection.transaction():
+                rights = handover.read(connection, direction.out[0])
                 for old, new in (direction.out, direction.into):
                     connection.execute(
                         sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
                     )
+                handover.give(connection, direction.into[1], rights)
+                if self._server.admin is not None:
+                    handover.take(connection, direction.out[1])
         except psycopg.errors.ObjectInUse as error:
             raise MoverError(
                 conditions.SESSIONS_REMAIN,
