@@ -9,6 +9,7 @@ from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
 from ocore_mover.database import programs, rollback_findings
 from ocore_mover.database.connect import Connection, Server, connect, quoted
+from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
 from ocore_mover.errors import MoverError
@@ -47,6 +48,8 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
             return DatabaseProbe(None, (found,), (), ())
         more = rollback_findings.find(server, connection, facts) if rollback else ()
     warnings += tuple(_connection_warnings(server, connection))
+    if rollback and server.admin is None:
+        warnings += (HIDDEN_ONLY,)
     return DatabaseProbe(facts, blocking, more, warnings)
 
 

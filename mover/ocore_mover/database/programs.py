@@ -30,6 +30,14 @@ from ocore_mover.errors import MoverError
 SUPPORTED_MAJORS = range(13, 18)
 _DEBIAN = "/usr/lib/postgresql/{major}/bin"
 _STDERR_LINES = 40
+_NOTICES = 20
+#: A message of the server that a verbose pg_restore passes on.
+_NOTICE = re.compile(r"pg_restore: ((?:WARNING|NOTICE):.*)")
+#: What a verbose pg_restore says of its own work: errors must not be lost among it.
+_CHATTER = re.compile(
+    r"pg_restore: (?:connecting|creating|executing|processing|launching|finished|skipping|setting|entering|restoring|restored|disabling"
+    r"|enabling|implied|table) "
+)
 #: Messages of a program whose connection was lost, or one of whose processes was killed (out of memory).
 _INTERRUPTED = (
     "server closed the connection|terminating connection|could not receive data|connection to server"
@@ -159,23 +167,29 @@ class Running:
         self._stopped = False
         self._lock = threading.Lock()
         self._lines: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
+        self._notices: list[str] = []
         self._reader = threading.Thread(target=self._read, name="stderr", daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None  # noqa: S101 - it is a pipe
-        for line in self.process.stderr:
-            self._lines.append(line.decode(errors="replace").rstrip())
+        for data in self.process.stderr:
+            line = data.decode(errors="replace").rstrip()
+            if notice := _NOTICE.fullmatch(line):
+                if len(self._notices) < _NOTICES:
+                    self._notices.append(notice[1])
+            elif not _CHATTER.match(line):
+                self._lines.append(line)
 
     def error_output(self, lines: int = 4) -> str:
         """The last lines of its stderr, redacted, on one line; "no error output" where it wrote none."""
         self._reader.join(timeout=2)
         return redact.text("; ".join(line for line in list(self._lines)[-lines:] if line)) or "no error output"
 
-    def error_lines(self) -> list[str]:
-        """The last lines of its stderr, redacted."""
+    def notices(self) -> list[str]:
+        """Warnings and notices of the server, redacted: the first ones, where there are many."""
         self._reader.join(timeout=2)
-        return [redact.text(line) for line in list(self._lines)]
+        return [redact.text(line) for line in list(self._notices)]
 
     def error_matches(self, pattern: str) -> bool:
         """Whether a line of its stderr matches."""

@@ -8,7 +8,9 @@ from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
 from ocore_mover.database import sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, is_superuser, quoted
+from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
+from ocore_mover.database.restore.owners import problem_of
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
@@ -23,7 +25,11 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
         with connect_maintenance(server, application=APPLICATION) as maintenance:
             found.extend(_rights(maintenance, facts))
             superuser = is_superuser(maintenance)
+            found.extend(_foreign_owners(connection, maintenance, facts))
             if not superuser:
+                if server.admin is not None:
+                    found.extend(_temporary_role(maintenance, facts))
+                found.extend(_revoked_of_extensions(connection, server, facts))
                 found.extend(_session_findings(maintenance, facts, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server))
             found.extend(_unavailable(connection))
@@ -58,6 +64,93 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
                 f"GRANT {quoted(facts.owner)} TO {quoted(role)};"
             ),
         )
+
+
+def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """An administrator who is not a superuser creates a member of the database's owner, which loads the dump."""
+    may_grant = "MEMBER WITH ADMIN OPTION" if connection.info.server_version >= 160000 else "MEMBER"
+    row = connection.execute(
+        "SELECT rolname::text, rolcreaterole, pg_has_role(%s, %s) FROM pg_roles WHERE rolname = current_user",
+        [facts.owner, may_grant],
+    ).fetchone()
+    assert row is not None  # noqa: S101 - our own role
+    role, createrole, grants = row
+    if not (createrole and grants):
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"{role} may not create the temporary role that loads a dump: "
+            f"{role_statements(role, facts.owner, connection.info.server_version)}",
+        )
+
+
+def _foreign_owners(connection: Connection, maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """Roles that own something in the live database and to which the actor cannot give it in the copy."""
+    for role, count, examples in connection.execute(_FOREIGN_OWNERS.encode(), {"owner": facts.owner}).fetchall():
+        problem = problem_of(maintenance, role)
+        if problem:
+            yield Finding(
+                reason=conditions.MISSING_GRANTS,
+                message=f"{count} objects belong to role {role}, for example {', '.join(examples)}: {problem} "
+                f"(or give them to {facts.owner}: ALTER … OWNER TO {quoted(facts.owner)};)",
+            )
+
+
+#: Members of extensions follow their extension, sequences of columns their table.
+_FOREIGN_OWNERS = """
+WITH members AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
+owned AS (
+  SELECT c.relowner AS owner, c.oid::pg_catalog.regclass::text AS name FROM pg_catalog.pg_class c
+   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid >= 16384 AND c.relpersistence <> 't'
+     AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+       AND c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refclassid = 'pg_class'::regclass)
+  UNION ALL
+  SELECT p.proowner, p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc p
+   WHERE p.oid >= 16384 AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+  UNION ALL
+  SELECT t.typowner, t.oid::pg_catalog.regtype::text FROM pg_catalog.pg_type t
+   WHERE t.oid >= 16384 AND t.typtype IN ('e', 'd', 'r')
+     AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
+  UNION ALL
+  SELECT n.nspowner, 'schema ' || pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_namespace n
+   WHERE n.oid >= 16384 AND n.nspname !~ '^pg_'
+     AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid)
+  UNION ALL
+  SELECT l.lomowner, 'large object ' || l.oid FROM pg_catalog.pg_largeobject_metadata l
+)
+SELECT r.rolname::text, count(*), (array_agg(o.name ORDER BY o.name))[1:5]
+  FROM owned o JOIN pg_catalog.pg_roles r ON r.oid = o.owner WHERE r.rolname <> %(owner)s GROUP BY 1 ORDER BY 1
+"""
+
+
+def _revoked_of_extensions(connection: Connection, server: Server, facts: DatabaseFacts) -> Iterator[Finding]:
+    """Rights on members of extensions that were revoked: only their owner, a superuser, can revoke them in the copy."""
+    found = connection.execute(_REVOKED.encode(), {"owner": facts.owner}).fetchall()
+    if found:
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"rights on {', '.join(row[0] for row in found)} of an extension were revoked: only a superuser can revoke them in the "
+            f"restored database, and {server.actor.user} is not one; set adminSecretRef to a superuser's Secret",
+        )
+
+
+_REVOKED = """
+SELECT name FROM (
+  SELECT p.oid::pg_catalog.regprocedure::text AS name, p.proacl AS acl, i.initprivs, pg_catalog.acldefault('f', p.proowner) AS usual, p.proowner AS owner
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
+    LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_proc'::regclass AND i.objoid = p.oid AND i.objsubid = 0
+  UNION ALL
+  SELECT c.oid::pg_catalog.regclass::text, c.relacl, i.initprivs, pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner), c.relowner
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_depend e ON e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
+    LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_class'::regclass AND i.objoid = c.oid AND i.objsubid = 0
+   WHERE c.relkind IN ('r', 'v', 'm', 'S')
+) o
+WHERE acl IS NOT NULL AND NOT pg_catalog.pg_has_role(%(owner)s, owner, 'MEMBER')
+  AND EXISTS (SELECT unnest(coalesce(initprivs, usual)) EXCEPT SELECT unnest(acl))
+ORDER BY 1 LIMIT 10
+"""
 
 
 def _own_pid(connection: Connection) -> int:

@@ -80,6 +80,11 @@ class TableOfContents:
             yield from reader.entries()
 
     @property
+    def owner(self) -> str:
+        """Owner of the database that was dumped; empty where the dump does not say."""
+        return next((entry.owner for entry in self if entry.description == "DATABASE"), "")
+
+    @property
     def encoding(self) -> str:
         """PostgreSQL's name of the encoding that definitions are in."""
         with (self.folder / FILE_NAME).open("rb") as file:

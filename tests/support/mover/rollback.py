@@ -47,6 +47,8 @@ class Shell:
             case "snapshot":
                 # The application's role dumps: a snapshot Job has no administrator.
                 arguments = ["--database", str(self.site.secret), "--environment-id", ENVIRONMENT, *stored]
+            case "probe":
+                arguments = self.options()
             case "restore":
                 arguments = [*self.options(), *stored, *rollback]
             case _:

@@ -7,7 +7,7 @@ object comes from the copy's catalogs, and privileges, role and direction are ta
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
@@ -15,6 +15,7 @@ from psycopg import sql
 from ocore_crds import conditions
 from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection
+from ocore_mover.database.restore import owners
 from ocore_mover.errors import MoverError
 
 #: Entries that are sent at a time. Where one of them fails, they are sent one by one.
@@ -23,10 +24,12 @@ _ROLE = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
 _PRIVILEGE = r"(?:ALL|SELECT|INSERT|UPDATE|DELETE|TRUNCATE|REFERENCES|TRIGGER|MAINTAIN|USAGE|CREATE|EXECUTE)"
 #: As pg_dump writes it for whole objects (buildACLCommands in dumputils.c).
 _STATEMENT = re.compile(
-    rf"(GRANT|REVOKE)( GRANT OPTION FOR)? ({_PRIVILEGE}(?:, ?{_PRIVILEGE})*) ON (.+) (TO|FROM) (PUBLIC|{_ROLE})( WITH GRANT OPTION)?",
+    rf"(GRANT|REVOKE)( GRANT OPTION FOR)? ({_PRIVILEGE}(?:\({_ROLE}\))?(?:, ?{_PRIVILEGE}(?:\({_ROLE}\))?)*)"
+    rf" ON (.+) (TO|FROM) (PUBLIC|{_ROLE})( WITH GRANT OPTION)?",
     re.DOTALL,
 )
 _COMMENT = re.compile(r"COMMENT ON (SCHEMA|EXTENSION) .+ IS '((?:[^']|'')*)';\s*", re.DOTALL)
+_LARGE_OBJECT = "LARGE OBJECT "
 _NOTHING_REVOKED = "01006"  # SQLSTATE of the warning that a role without the right to revoke gets
 
 
@@ -38,35 +41,78 @@ class Target:
     identity: str  # quoted by the server
 
 
-def targets(copy: Connection, owner: str) -> dict[tuple[str, str], Target]:
-    """Schema and tag of ACL entries that the administrator applies → object: members of extensions of another owner, and public.
+#: Schema and tag of ACL entries, keyword of GRANT and identity of every object that does not belong to the application.
+_TARGETS = """
+WITH others AS (SELECT oid FROM pg_roles WHERE NOT pg_has_role(%(owner)s, oid, 'MEMBER')),
+relations AS (
+  SELECT c.oid, n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relowner IN (SELECT oid FROM others)
+)
+SELECT nspname, CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || quote_ident(relname),
+       CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass::text FROM relations
+UNION ALL
+SELECT nspname, 'COLUMN ' || quote_ident(relname) || '.' || quote_ident(attname), 'TABLE', oid::regclass::text
+  FROM relations JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT n.nspname, CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '(' || array_to_string(
+       ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ') || ')',
+       'ROUTINE', p.oid::regprocedure::text
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND p.proowner IN (SELECT oid FROM others)
+UNION ALL
+SELECT n.nspname, 'TYPE ' || quote_ident(t.typname), 'TYPE', t.oid::regtype::text
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid >= 16384 AND t.typowner IN (SELECT oid FROM others)
+UNION ALL
+SELECT '', 'SCHEMA ' || quote_ident(nspname), 'SCHEMA', quote_ident(nspname) FROM pg_namespace
+ WHERE nspname = 'public' OR (oid >= 16384 AND nspname !~ '^pg_' AND nspowner IN (SELECT oid FROM others))
+UNION ALL
+SELECT '', 'LANGUAGE ' || quote_ident(lanname), 'LANGUAGE', quote_ident(lanname) FROM pg_language WHERE lanowner IN (SELECT oid FROM others)
+UNION ALL
+SELECT '', 'FOREIGN SERVER ' || quote_ident(srvname), 'FOREIGN SERVER', quote_ident(srvname)
+  FROM pg_foreign_server WHERE srvowner IN (SELECT oid FROM others)
+UNION ALL
+SELECT '', 'FOREIGN DATA WRAPPER ' || quote_ident(fdwname), 'FOREIGN DATA WRAPPER', quote_ident(fdwname)
+  FROM pg_foreign_data_wrapper WHERE fdwowner IN (SELECT oid FROM others)
+"""
 
-    `copy` is a session whose search_path is pg_catalog.
+
+class Targets:
+    """The objects in the copy whose privileges the actor applies: those of other roles, and the schema public.
+
+    `copy` is a session whose search_path is pg_catalog; `dumped` the owner of the dumped database, `owner` that of the live one.
     """
-    found = copy.execute(
-        """
-        WITH members AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass)
-        SELECT n.nspname, CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.relname,
-               CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text
-          FROM members m JOIN pg_class c ON c.oid = m.objid AND m.classid = 'pg_class'::regclass
-          JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT pg_has_role(%(owner)s, c.relowner, 'MEMBER')
-        UNION ALL
-        SELECT n.nspname, CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || p.proname || '(' || array_to_string(
-               ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ') || ')',
-               'ROUTINE', p.oid::regprocedure::text
-          FROM members m JOIN pg_proc p ON p.oid = m.objid AND m.classid = 'pg_proc'::regclass
-          JOIN pg_namespace n ON n.oid = p.pronamespace WHERE NOT pg_has_role(%(owner)s, p.proowner, 'MEMBER')
-        UNION ALL
-        SELECT n.nspname, 'TYPE ' || t.typname, 'TYPE', t.oid::regtype::text
-          FROM members m JOIN pg_type t ON t.oid = m.objid AND m.classid = 'pg_type'::regclass
-          JOIN pg_namespace n ON n.oid = t.typnamespace WHERE NOT pg_has_role(%(owner)s, t.typowner, 'MEMBER')
-        UNION ALL
-        SELECT '', 'SCHEMA public', 'SCHEMA', 'public'
-        """,
-        {"owner": owner},
-    )
-    return {(schema, tag): Target(kind, identity) for schema, tag, kind, identity in found}
+
+    def __init__(self, copy: Connection, dumped: str, owner: str) -> None:
+        self._dumped = dumped
+        found = copy.execute(_TARGETS.encode(), {"owner": owner})
+        self._found = {(schema, tag): Target(kind, identity) for schema, tag, kind, identity in found}
+
+    def find(self, entry: toc.Entry) -> Target | None:
+        """The object of an ACL entry; None where it is the application's own, or the entry is no grant on an object."""
+        if entry.description != "ACL":
+            return None
+        if entry.tag.startswith(_LARGE_OBJECT):
+            oid = entry.tag.removeprefix(_LARGE_OBJECT)
+            return Target("LARGE OBJECT", oid) if entry.owner != self._dumped and oid.isdecimal() else None
+        return self._found.get((entry.schema, entry.tag))
+
+
+def entries(contents: Iterable[toc.Entry]) -> Iterator[toc.Entry]:
+    """The grants and lenient comments of a dump; a grant on a group of large objects becomes one for each of them.
+
+    PostgreSQL 17 and newer dump a group of large objects with the same owner and rights as one entry, whose ACL entry names the first.
+    """
+    groups: dict[str, list[str]] = {}
+    for entry in contents:
+        if entry.description == "BLOB METADATA":
+            groups[f"LARGE OBJECTS {entry.tag}"] = owners.large_objects(entry)
+        elif entry.is_acl and entry.tag in groups:
+            oids = groups.pop(entry.tag)
+            first = f" ON {_LARGE_OBJECT}{oids[0]} ".encode()
+            for oid in oids:
+                definition = entry.definition.replace(first, f" ON {_LARGE_OBJECT}{oid} ".encode())
+                yield replace(entry, tag=_LARGE_OBJECT + oid, definition=definition)
+        elif entry.is_acl or entry.is_lenient:
+            yield entry
 
 
 def apply_as_application(session: Connection, owner: str, entries: Iterable[toc.Entry], encoding: str) -> list[str]:
@@ -163,7 +209,7 @@ def _apply_one(copy: Connection, target: Target, match: "re.Match[str]") -> str 
     statement = sql.SQL("{}{} {} ON {} {} {} {}{}").format(
         sql.SQL(verb),
         sql.SQL(option_for or ""),
-        sql.SQL(privileges),
+        sql.SQL(privileges),  # keywords and quoted columns: the pattern allows nothing else
         sql.SQL(target.kind),
         sql.SQL(target.identity),
         sql.SQL(direction),
@@ -189,7 +235,7 @@ def comment_as_administrator(copy: Connection, entries: Iterable[toc.Entry], enc
         try:
             copy.execute(
                 sql.SQL("COMMENT ON {} {} IS {}").format(
-                    sql.SQL(kind), sql.Identifier(name), sql.Literal(match[2].replace("''", "'"))
+                    sql.SQL(kind), sql.Identifier(_unquoted(name)), sql.Literal(match[2].replace("''", "'"))
                 )
             )
         except psycopg.Error as error:

@@ -1,7 +1,7 @@
 """Owners of the objects in the copy, as the dump has them.
 
-pg_restore loads everything as the live database's owner. What belonged to another role in the snapshot is given to that role afterwards, by
-one ``ALTER … OWNER TO`` for each object: the table of contents names it, the copy's catalogs identify it.
+pg_restore loads everything as the live database's owner. What did not belong to the owner of the dumped database is given to its own role
+afterwards, by one ``ALTER … OWNER TO`` for each object: the table of contents names it, the copy's catalogs identify it.
 
 Code of the application runs while a dump is loaded and may have changed what is about to change hands. So an object goes to a superuser only
 where the live database has the very same object, with the same definition, in the hands of that superuser.
@@ -72,13 +72,13 @@ def _is_public(entry: toc.Entry) -> bool:
     return entry.description == "SCHEMA" and entry.tag == "public"
 
 
-def check(connection: Connection, contents: Iterable[toc.Entry], owner: str) -> None:
+def check(connection: Connection, contents: toc.TableOfContents, owner: str) -> None:
     """Checks before the load that every owner exists and that the connection's role may give objects to it.
 
     Raises MoverError MissingGrants with the statements to run, naming each role and what belongs to it.
     """
     found: dict[str, _Owned] = {}
-    for entry in _foreign(contents, owner):
+    for entry in _foreign(contents, contents.owner or owner):
         owned = found.setdefault(entry.owner, _Owned())
         owned.count += 1
         if len(owned.examples) < _SHOWN:
@@ -115,7 +115,7 @@ def problem_of(connection: Connection, role: str) -> str:
     return f"{actor} may not give objects to role {role}: GRANT {quoted(role)} TO {quoted(actor)};"
 
 
-def give(copy: Connection, live: Connection | None, contents: Iterable[toc.Entry], owner: str) -> list[str]:
+def give(copy: Connection, live: Connection | None, contents: toc.TableOfContents, owner: str) -> list[str]:
     """Gives every object in the copy to its owner in the dump. Returns warnings.
 
     `copy` and `live` are sessions whose search_path is pg_catalog; `live` is needed where the connection's role is a superuser. Raises
@@ -125,11 +125,12 @@ def give(copy: Connection, live: Connection | None, contents: Iterable[toc.Entry
     large: dict[str, list[str]] = {}
     sequences: list[toc.Entry] = []
     guard = _Guard(copy, live)
+    dumped = contents.owner or owner
     for entry in contents:
         if _is_public(entry):
-            warnings.extend(_give_public(copy, entry))
+            warnings.extend(_give_public(copy, owner if entry.owner == dumped else entry.owner))
             continue
-        if entry.owner in ("", owner) or not _has_owner(entry):
+        if entry.owner in ("", dumped) or not _has_owner(entry):
             continue
         if entry.description in _LARGE_OBJECTS:
             pending = large.setdefault(entry.owner, [])
@@ -187,13 +188,13 @@ def _give_one(copy: Connection, guard: "_Guard", entry: toc.Entry) -> None:
         ) from error
 
 
-def _give_public(copy: Connection, entry: toc.Entry) -> Iterator[str]:
+def _give_public(copy: Connection, role: str) -> Iterator[str]:
     """The schema public comes with every database; before PostgreSQL 15 the server's superuser owns it."""
     try:
         with copy.transaction():
-            copy.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(entry.owner)))
+            copy.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(role)))
     except psycopg.Error as error:
-        yield f"schema public does not belong to {entry.owner} as in the snapshot: {error.diag.message_primary}"
+        yield f"schema public does not belong to {role} as in the snapshot: {error.diag.message_primary}"
 
 
 def _identify(copy: Connection, entry: toc.Entry) -> tuple[str, str, str] | None:

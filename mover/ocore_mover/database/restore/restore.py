@@ -1,6 +1,5 @@
 """Restores the dump into a database of its own beside the live one, which does not change."""
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,6 +157,7 @@ class DatabaseRestore:
             "--no-owner",
             "--no-acl",
             "--no-subscriptions",
+            "--verbose",  # else it drops the server's warnings
             f"--role={access.owner}",
             f"--use-list={use_list}",
             "--no-password",
@@ -175,10 +175,10 @@ class DatabaseRestore:
         if code != 0:
             raise _failure(program, running, code)
         tick.finish()
-        return [line for line in running.error_lines() if re.search(r"(?:WARNING|NOTICE):", line)][:_NOTICES]
+        return running.notices()
 
     def _apply_rights(self, contents: toc.TableOfContents, access: CopyAccess) -> list[str]:
-        """Grants, then owners: a role that gives an object away can no longer grant privileges on it."""
+        """Owners, grants and the comments that only an owner of the database may set."""
         encoding = contents.encoding
         warnings: list[str] = []
         with (
@@ -186,25 +186,24 @@ class DatabaseRestore:
             self._as_actor(warnings) as copy,
             self._live_as_superuser(copy) as live,
         ):
-            others = grants.targets(copy, access.owner)
+            # A grant is the owner's: owners first.
+            warnings += owners.give(copy, live, contents, access.owner)
+            others = grants.Targets(copy, contents.owner or access.owner, access.owner)
             closed = self.server.admin is not None
             own = (
                 entry
-                for entry in contents
-                if (entry.is_acl and (entry.schema, entry.tag) not in others) or (entry.is_lenient and not closed)
+                for entry in grants.entries(contents)
+                if others.find(entry) is None or (entry.is_lenient and not closed)
             )
             with access.connect(application=APPLICATION, token=self.token) as session:
                 warnings += grants.apply_as_application(session, access.owner, own, encoding)
+            theirs = (
+                (entry, target) for entry in grants.entries(contents) if (target := others.find(entry)) is not None
+            )
+            warnings += grants.apply_as_administrator(copy, theirs, encoding)
             if closed:
                 lenient = (entry for entry in contents if entry.is_lenient)
                 warnings += grants.comment_as_administrator(copy, lenient, encoding)
-            theirs = (
-                (entry, others[entry.schema, entry.tag])
-                for entry in contents
-                if entry.is_acl and (entry.schema, entry.tag) in others
-            )
-            warnings += grants.apply_as_administrator(copy, theirs, encoding)
-            warnings += owners.give(copy, live, contents, access.owner)
         return warnings
 
     @contextmanager

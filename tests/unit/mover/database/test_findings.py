@@ -51,10 +51,13 @@ def test_an_admin_that_is_no_member(poor: Site, tmp_path: Path) -> None:
     admin = create_role(poor.server, f"admin-{poor.live}", "CREATEDB")
     secret = write_secret(tmp_path / "admin", poor.server, admin, "postgres")
     (tmp_path / "admin/dbname").unlink()
-    (finding,) = probe(poor, secret).rollback
-    statement = re.search(r"GRANT .* TO .*;", finding.message)
-    assert statement is not None
-    poor.server.execute(statement[0])
+    found = probe(poor, secret).rollback
+    assert [finding.reason for finding in found] == ["MissingGrants", "MissingGrants"]
+    for finding in found:
+        statements = re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", finding.message)
+        assert statements
+        for statement in statements:
+            poor.server.execute(statement)
     assert probe(poor, secret).rollback == ()
 
 
