@@ -141,7 +141,7 @@ class Switcher:
         if self._hold is None or self._server is None or not self._hold.exists:
             return None
         try:
-            return sort_names(read_live_names(self._server, self._server.live, self._token)).files
+            return sort_names(read_live_names(self._server, self._token)).files
         except MoverError as error:
             log.warning("attachments of the restored database not read", reason=error.reason, error=error.message)
             return None
