@@ -1,4 +1,4 @@
-"""The mover's command line. Bodies are thin: options in, a command of :mod:`ocore_mover.commands` called, exit code out."""
+"""The mover's command line: parses options, calls a command of :mod:`ocore_mover.commands`, returns its exit code."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,11 @@ from pydantic import ValidationError
 
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Payload
+from ocore_mover.commands import cleanup as cleanup_command
+from ocore_mover.commands import delete as delete_command
+from ocore_mover.commands import inspect as inspect_command
 from ocore_mover.commands import probe as probe_command
+from ocore_mover.commands import probe_store as probe_store_command
 from ocore_mover.commands import switch as switch_command
 from ocore_mover.commands import verify as verify_command
 from ocore_mover.commands.options import (
@@ -30,13 +34,13 @@ from ocore_mover.commands.restore import RestoreOptions, RestoreRun
 from ocore_mover.commands.runtime import GRACE, Runtime, run
 from ocore_mover.commands.snapshot import SnapshotOptions, SnapshotRun
 from ocore_mover.commands.switch import SwitchOptions
-from ocore_mover.commands.switcher import Switcher
-from ocore_mover.database.switch.cleanup import What
+from ocore_mover.commands.switcher import RollbackTarget, Switcher
+from ocore_mover.database.switch.cleanup import Part
 
 app = typer.Typer(
     name="ocore_mover",
-    help="Takes, verifies, restores and switches snapshots. Reports are JSON lines on stdout, logs on stderr. docs/mover.md has a "
-    "walk through all of it from a shell.",
+    help="Takes, verifies, restores and switches snapshots. Reports are JSON lines on stdout, logs are on stderr. docs/mover.md "
+    "shows every command in a shell.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,  # they print local variables, passwords among them
@@ -47,7 +51,7 @@ _IDS = "--environment-id 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01"
 _SNAPSHOT = f"{_IDS} --snapshot-id 0b0f4b5e-58f4-4d0e-8a53-2b1f3f3f7c02"
 _ROLLBACK = f"{_IDS} --rollback-id 9c7d1f0a-1111-4222-8333-444455556666"
 _SITE = "--database ~/secret --claim /srv --filestore odoo/filestore/live"
-#: The switch puts things in order after a failure, and asks a server that restarts for a minute.
+#: Seconds for the switch to end after cancellation: it waits up to a minute for a server that restarts.
 _SWITCH_GRACE = 90.0
 
 
@@ -57,7 +61,7 @@ def _example(text: str) -> str:
 
 def _attempt(attempt: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", attempt):
-        raise typer.BadParameter(f"{attempt!r}: letters, digits and -, 63 at most")
+        raise typer.BadParameter(f"{attempt!r} is not valid; use at most 63 letters, digits and hyphens")
     return attempt
 
 
@@ -67,10 +71,10 @@ def probe(
     target: TargetOptions,
     common: CommonOptions,
     environment_id: EnvironmentId = "00000000-0000-0000-0000-000000000000",
-    rollback: Annotated[bool, typer.Option(help="Also look at what a rollback needs.")] = True,
+    rollback: Annotated[bool, typer.Option(help="Also check what a rollback needs.")] = True,
     jobs: Jobs = 2,
 ) -> None:
-    """Look at an environment: rights, sizes, extensions, filestore. What it finds is its result, never a failure."""
+    """Report rights, sizes, extensions and filestore of an environment. Missing rights are a result, not a failure."""
     target.check()
     _exit(lambda r: probe_command.probe(r, target, environment_id, rollback=rollback, jobs=jobs), common)
 
@@ -78,9 +82,9 @@ def probe(
 @app.command("probe-store", epilog=_example("probe-store --store file:///var/snapshots"))
 @expand
 def probe_store(where: StoreOptions, common: CommonOptions) -> None:
-    """Look at a store, and write its id where it has none: the first command for a new store."""
+    """Check a store and write its id where it has none. Run this first for a new store."""
     store = where.open()
-    _exit(lambda r: probe_command.probe_store(r, store), common)
+    _exit(lambda r: probe_store_command.probe_store(r, store), common)
 
 
 @app.command("snapshot", epilog=_example(f"snapshot --store file:///var/snapshots {_SITE} {_SNAPSHOT} --scratch /tmp"))
@@ -92,20 +96,20 @@ def snapshot(
     environment_id: EnvironmentId,
     snapshot_id: SnapshotId,
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the dump's own folder below it is used
-    attempt: Annotated[str, typer.Option(callback=_attempt, help="Keeps two writers of one snapshot apart.")] = "1",
+    attempt: Annotated[str, typer.Option(callback=_attempt, help="Separates two writers of one snapshot.")] = "1",
     identity: Annotated[
         str,
         typer.Option(
-            metavar="JSON", help="What the snapshot saw (manifest.Identity); default: a development environment."
+            metavar="JSON", help="Identity for the manifest (manifest.Identity). Default: a development environment."
         ),
     ] = "",
-    config: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The mounted ConfigMap.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The mounted ConfigMap to store.")] = None,
     verify: Annotated[
         Literal["Checksums", "Full"], typer.Option(help="Full: read every byte again at the end.")
     ] = "Checksums",
     jobs: Jobs = 2,
 ) -> None:
-    """Take a full snapshot of database, filestore and configuration while the application keeps writing."""
+    """Take a full snapshot of database, filestore and configuration. The application keeps running."""
     target.check()
     store = where.open()
     who = _identity(identity, environment_id, snapshot_id)
@@ -138,10 +142,10 @@ def verify(
     common: CommonOptions,
     environment_id: EnvironmentId,
     snapshot_id: SnapshotId,
-    manifest_sha256: Annotated[str | None, typer.Option(help="What the manifest's digest must be.")] = None,
+    manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
     jobs: Jobs = 2,
 ) -> None:
-    """Read every byte of a snapshot again and compare it with the manifest."""
+    """Read every byte of a snapshot and compare it with the manifest."""
     store = where.open()
     _exit(
         lambda r: verify_command.verify(r, store, environment_id, snapshot_id, sha256=manifest_sha256, jobs=jobs),
@@ -164,10 +168,10 @@ def restore(
     snapshot_id: SnapshotId,
     rollback_id: RollbackId,
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the dump's own folder below it is used
-    manifest_sha256: Annotated[str | None, typer.Option(help="What the manifest's digest must be.")] = None,
+    manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
     jobs: Jobs = 2,
 ) -> None:
-    """Restore a snapshot beside the live environment, which is not touched, and check it."""
+    """Restore a snapshot beside the live environment and check it. The live environment does not change."""
     target.check()
     store = where.open()
     _exit(
@@ -202,24 +206,26 @@ def switch(
     environment_id: EnvironmentId,
     rollback_id: RollbackId,
     signal_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the signals appear (downward API).")
+        Path | None, typer.Option(metavar="FILE", help="File in which signals appear (downward API).")
     ] = None,
     ready_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Touched when it waits for its signal.")
+        Path | None, typer.Option(metavar="FILE", help="File to create when the command waits for its signal.")
     ] = None,
     wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the first signal.")] = 600.0,
-    now: Annotated[bool, typer.Option("--now", help="Switch at once, without a signal, and end.")] = False,
-    back: Annotated[bool, typer.Option("--back", help="With --now: to the previous database.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Switch at once, without a signal.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="With --now: switch to the previous database.")] = False,
 ) -> None:
-    """Put the restored copy in the live one's place. Stop the application first; its sessions are ended."""
+    """Replace the live environment by the restored copy. Stop the application first: its sessions are ended."""
     target.check()
     if now == (signal_file is not None):
         raise typer.BadParameter("give either --now or --signal-file")
     if back and not now:
-        raise typer.BadParameter("--back goes with --now; a waiting switch is told by its signal")
-    options = SwitchOptions(signal_file, ready_file, wait, now, back)
+        raise typer.BadParameter("--back needs --now; the signal gives the direction to a waiting switch")
+    options = SwitchOptions(signal_file, ready_file, wait, back)
     _exit(
-        lambda r: switch_command.switch(r, _switcher(r, target, environment_id, rollback_id), options),
+        lambda r: switch_command.switch(
+            r, Switcher(_rollback_target(target, environment_id, rollback_id), r.token), options
+        ),
         common,
         grace=_SWITCH_GRACE,
     )
@@ -233,20 +239,25 @@ def delete(
     environment_id: EnvironmentId,
     snapshot_id: SnapshotId,
     attempts_only: Annotated[
-        bool, typer.Option("--attempts-only", help="Only what no manifest names: left-overs of attempts that failed.")
+        bool,
+        typer.Option(
+            "--attempts-only", help="Delete only objects that no manifest names (leftovers of failed attempts)."
+        ),
     ] = False,
     keep_attempt: Annotated[
-        str | None, typer.Option(help="With --attempts-only: an attempt that is being written.")
+        str | None, typer.Option(help="With --attempts-only: keep the objects of this attempt, which is still running.")
     ] = None,
     claim: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The filestore's claim: also remove what the snapshot's attempts froze."),
+        typer.Option(
+            metavar="FOLDER", help="The filestore's claim: also remove the folders that the snapshot's attempts froze."
+        ),
     ] = None,
 ) -> None:
-    """Remove a snapshot from the store: its manifest first, then everything else."""
+    """Delete a snapshot from the store: its manifest first, then all other objects."""
     store = where.open()
     _exit(
-        lambda r: verify_command.delete(
+        lambda r: delete_command.delete(
             r, store, environment_id, snapshot_id, attempts_only=attempts_only, keep_attempt=keep_attempt, claim=claim
         ),
         common,
@@ -261,21 +272,13 @@ def cleanup(
     environment_id: EnvironmentId,
     rollback_id: RollbackId,
     what: Annotated[
-        What, typer.Option(help="previous: the undo window is over. restored: given up before the switch.")
+        Part, typer.Option(help="previous: after the undo window. restored: the rollback ended before the switch.")
     ],
 ) -> None:
-    """Remove what a rollback keeps beside the live environment; never the live one itself."""
+    """Remove what a rollback keeps beside the live environment. The live environment itself is never removed."""
     target.check()
     _exit(
-        lambda r: switch_command.cleanup(
-            r,
-            _switcher(r, target, environment_id, rollback_id),
-            target.server(),
-            target.folders(environment_id),
-            target.layout,
-            rollback_id,
-            what,
-        ),
+        lambda r: cleanup_command.cleanup(r, _rollback_target(target, environment_id, rollback_id), what),
         common,
     )
 
@@ -294,20 +297,26 @@ def inspect(
     snapshot_id: Annotated[str | None, typer.Option(callback=uuid, help="Report this snapshot's manifest.")] = None,
     rollback_id: Annotated[str | None, typer.Option(callback=uuid, help="Report this rollback's position.")] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="With --rollback-id: allow connections again, finish what was half.")
+        bool,
+        typer.Option(
+            "--repair", help="With --rollback-id: allow connections, and complete or undo an interrupted switch."
+        ),
     ] = False,
 ) -> None:
-    """Report what is there: a snapshot in the store, or where a rollback stands."""
+    """Report a snapshot in the store, or the position of a rollback."""
     if (snapshot_id is None) == (rollback_id is None):
         raise typer.BadParameter("give either --snapshot-id or --rollback-id")
     if snapshot_id is not None:
         store = where.open()
         wanted = snapshot_id
-        _exit(lambda r: verify_command.inspect_snapshot(r, store, environment_id, wanted), common)
+        _exit(lambda r: inspect_command.inspect_snapshot(r, store, environment_id, wanted), common)
     target.check()
     rollback = rollback_id or ""
     _exit(
-        lambda r: switch_command.inspect_rollback(_switcher(r, target, environment_id, rollback), repair=repair), common
+        lambda r: inspect_command.inspect_rollback(
+            Switcher(_rollback_target(target, environment_id, rollback), r.token), repair=repair
+        ),
+        common,
     )
 
 
@@ -315,12 +324,12 @@ def _exit(body: Callable[[Runtime], Payload], common: CommonOptions, *, grace: f
     raise typer.Exit(run(body, deadline=common.deadline, verbose=common.verbose, grace=grace))
 
 
-def _switcher(runtime: Runtime, target: TargetOptions, environment_id: str, rollback_id: str) -> Switcher:
-    return Switcher(target.server(), target.folders(environment_id), target.layout, rollback_id, runtime.token)
+def _rollback_target(target: TargetOptions, environment_id: str, rollback_id: str) -> RollbackTarget:
+    return RollbackTarget(target.server(), target.folders(environment_id), target.layout, rollback_id)
 
 
 def _identity(text: str, environment_id: str, snapshot_id: str) -> Identity:
-    """The given one, which must be of these ids; from a shell, one of a development environment."""
+    """Parses the option, whose ids must match; without it, the identity of a development environment."""
     if not text:
         return Identity(
             environment_id=environment_id,
@@ -332,9 +341,9 @@ def _identity(text: str, environment_id: str, snapshot_id: str) -> Identity:
     try:
         identity = Identity.model_validate_json(text)
     except ValidationError as error:
-        raise typer.BadParameter(f"no identity: {error}", param_hint="--identity") from error
+        raise typer.BadParameter(f"not a valid identity: {error}", param_hint="--identity") from error
     if (identity.environment_id, identity.snapshot_id) != (environment_id, snapshot_id):
-        raise typer.BadParameter("its ids are not --environment-id and --snapshot-id", param_hint="--identity")
+        raise typer.BadParameter("its ids differ from --environment-id and --snapshot-id", param_hint="--identity")
     return identity
 
 

@@ -1,4 +1,4 @@
-"""The configuration, kept as one tar."""
+"""The configuration, stored as one tar."""
 
 import io
 import tarfile
@@ -13,13 +13,15 @@ KEY = "config/config.tar"
 
 
 def capture(store: Store, prefix: str, folder: Path) -> ConfigArtifact:
-    """Stores the keys of a mounted ConfigMap below ``<prefix>config/``; the same keys give the same bytes.
+    """Stores the keys of a mounted ConfigMap below ``<prefix>config/``. The same keys give the same bytes.
 
     Raises MoverError ConfigNotFound, StoreError.
     """
     if not folder.is_dir():
-        raise MoverError(conditions.CONFIG_NOT_FOUND, f"the configuration's folder {folder} is not there")
-    # The kubelet keeps the data of a volume in folders that begin with two dots, and links the keys to them.
+        raise MoverError(
+            conditions.CONFIG_NOT_FOUND, f"the configuration's folder {folder} does not exist; check spec.config"
+        )
+    # The kubelet keeps the data in folders whose names begin with two dots, and links the keys to them.
     paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".."))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:

@@ -1,4 +1,4 @@
-"""What was required, what was proven, what is missing: sentences that a person can check."""
+"""Evidence: what was required, what was proven and what is missing, as sentences that a person can check."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +10,7 @@ from ocore_mover.store.base import Store
 
 
 def of_snapshot(manifest: Manifest, store: Store, attachments: int, warnings: Sequence[str]) -> Evidence:
-    """Of a snapshot whose objects are all stored. `attachments`: files that the dumped database names."""
+    """Evidence of a snapshot whose objects are all stored. `attachments`: number of files that the dumped database names."""
     checked = (
         "written to the volume and read back"
         if store.local_root is not None
@@ -53,7 +53,7 @@ def of_snapshot(manifest: Manifest, store: Store, attachments: int, warnings: Se
 
 
 def of_verification(manifest: Manifest, bytes_read: int) -> Evidence:
-    """Of a snapshot that was read again."""
+    """Evidence of a snapshot whose bytes were read again."""
     objects = len(manifest.objects())
     return Evidence(
         required=("every byte of every object",),
@@ -64,22 +64,22 @@ def of_verification(manifest: Manifest, bytes_read: int) -> Evidence:
 def of_restore(
     manifest: Manifest, checked: Checked | None, restored: Restored | None, named: int, warnings: Iterable[str]
 ) -> Evidence:
-    """Of a restored copy beside the live one. `named`: files that the restored database names."""
+    """Evidence of a restored copy. `named`: number of files that the restored database names."""
     proven: list[str] = []
     required: list[str] = []
     if manifest.database is not None and checked is not None:
-        required.append("restored database: loaded without an error, indexes valid, extensions there")
+        required.append("restored database: loaded without an error, indexes valid, extensions present")
         proven.append(f"dump: {len(manifest.database.files)} files, SHA-256 of each checked before pg_restore read it")
         proven.extend(checked.proven)
     if manifest.filestore is not None and restored is not None:
         required.append("filestore: every file of the snapshot")
         proven.append(
-            f"filestore: {restored.files_added} files added ({human(restored.bytes_added)}), {restored.files_checked} were there and right, "
-            f"{restored.files_replaced} were there and wrong and were replaced"
+            f"filestore: {restored.files_added} files added ({human(restored.bytes_added)}), {restored.files_checked} existed and were correct, "
+            f"{restored.files_replaced} existed, were wrong and were replaced"
         )
         if manifest.filestore.layout == "Odoo":
             proven.append(
-                f"attachments: all {named} files that the restored database names are in the filestore or known lost"
+                f"attachments: all {named} files that the restored database names are in the filestore or were known to be lost"
             )
     return Evidence(
         required=tuple(required),

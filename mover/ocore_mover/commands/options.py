@@ -1,4 +1,4 @@
-"""Options that several commands share, as dataclasses whose fields are typer options; :func:`expand` puts them together."""
+"""Options that several commands share: dataclasses whose fields are typer options, which :func:`expand` adds to a command."""
 
 import dataclasses
 import functools
@@ -21,58 +21,56 @@ from ocore_mover.store import S3Options, Store, open_store
 
 
 def uuid(value: str | None) -> str | None:
-    """A callback for options: a UUID in small letters."""
+    """A callback for options: returns the value, which must be a lower-case UUID."""
     if value is not None and not re.fullmatch(UUID_PATTERN, value):
-        raise typer.BadParameter(f"{value!r} is no UUID such as 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01")
+        raise typer.BadParameter(f"{value!r} is not a valid UUID, for example 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01")
     return value
 
 
 EnvironmentId = Annotated[str, typer.Option(callback=uuid, help="Identity of the environment (UUID).")]
 SnapshotId = Annotated[str, typer.Option(callback=uuid, help="Identity of the snapshot (UUID).")]
 RollbackId = Annotated[str, typer.Option(callback=uuid, help="Identity of the rollback (UUID).")]
-Jobs = Annotated[int, typer.Option(min=1, max=32, help="Tables dumped or restored, and packs written, at a time.")]
+Jobs = Annotated[int, typer.Option(min=1, max=32, help="Tables to dump or restore, and packs to write, in parallel.")]
 Scratch = Annotated[
-    Path, typer.Option(exists=True, file_okay=False, writable=True, help="Room for a dump that is on its way.")
+    Path, typer.Option(exists=True, file_okay=False, writable=True, help="Folder for temporary dump files.")
 ]
 
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """Of every command."""
+    """Options of every command."""
 
-    deadline: Annotated[
-        float | None, typer.Option(min=1, help="Seconds after which the command gives up by itself.")
-    ] = None
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")] = False
+    deadline: Annotated[float | None, typer.Option(min=1, help="Seconds after which the command fails.")] = None
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log debug events to stderr.")] = False
 
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """Where artifacts live."""
+    """The store."""
 
     store: Annotated[str, typer.Option(metavar="URL", help="s3://bucket/prefix or file:///folder.")]
     s3_endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="Default: AWS S3 of the region.", rich_help_panel="S3")
+        str | None, typer.Option(metavar="URL", help="Endpoint. Default: AWS S3 in the region.", rich_help_panel="S3")
     ] = None
     s3_region: Annotated[str, typer.Option(help="Region.", rich_help_panel="S3")] = "us-east-1"
     s3_credentials: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Holds the files accessKeyId and secretAccessKey; without it boto3's own chain (workload identity).",
+            help="Folder with the files accessKeyId and secretAccessKey. Default: boto3's own chain (workload identity).",
             rich_help_panel="S3",
         ),
     ] = None
     s3_ca: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Certificates that the endpoint is checked against.", rich_help_panel="S3"),
+        typer.Option(metavar="FILE", help="CA certificates of the endpoint.", rich_help_panel="S3"),
     ] = None
     s3_sse: Annotated[
-        str | None, typer.Option(metavar="AES256|aws:kms", help="Encryption by the store.", rich_help_panel="S3")
+        str | None, typer.Option(metavar="AES256|aws:kms", help="Server-side encryption.", rich_help_panel="S3")
     ] = None
-    s3_kms_key: Annotated[str | None, typer.Option(help="Key for aws:kms.", rich_help_panel="S3")] = None
+    s3_kms_key: Annotated[str | None, typer.Option(help="Key id for aws:kms.", rich_help_panel="S3")] = None
     s3_path_style: Annotated[
-        bool, typer.Option(help="Bucket in the path rather than in the host name.", rich_help_panel="S3")
+        bool, typer.Option(help="Put the bucket in the path instead of the host name.", rich_help_panel="S3")
     ] = True
     s3_instance_metadata: Annotated[
         bool,
@@ -84,7 +82,7 @@ class StoreOptions:
     ] = False
 
     def open(self) -> Store:
-        """The store; wrong usage where the URL is none."""
+        """Opens the store. Raises typer.BadParameter where an option is not valid."""
         if self.s3_sse not in (None, "AES256", "aws:kms"):
             raise typer.BadParameter(f"{self.s3_sse!r} is neither AES256 nor aws:kms", param_hint="--s3-sse")
         try:
@@ -107,12 +105,12 @@ class StoreOptions:
 
 @dataclass(frozen=True)
 class OptionalStoreOptions(StoreOptions):
-    """Where a command needs a store for one of its uses."""
+    """The store of a command that needs one only with some options."""
 
     store: Annotated[str, typer.Option(metavar="URL", help="s3://bucket/prefix or file:///folder.")] = ""
 
     def open(self) -> Store:
-        """The store; wrong usage where none is given."""
+        """Opens the store. Raises typer.BadParameter where none is given."""
         if not self.store:
             raise typer.BadParameter("give --store", param_hint="--store")
         return super().open()
@@ -132,21 +130,19 @@ class TargetOptions:
     admin: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="The same of a role that creates, renames and ends what the first may not."
+            metavar="FOLDER", help="The same for an administrator, who creates and renames databases and ends sessions."
         ),
     ] = None
     tls_mode: Annotated[
         Literal["disable", "require", "verify-ca", "verify-full"] | None,
         typer.Option(
-            help="As libpq's sslmode; goes before the Secret's. Default with --tls-ca: verify-full.",
+            help="As libpq's sslmode; overrides the Secret's. Default with --tls-ca: verify-full.",
             rich_help_panel="TLS",
         ),
     ] = None
     tls_ca: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Certificates that the database server is checked against.", rich_help_panel="TLS"
-        ),
+        typer.Option(metavar="FILE", help="CA certificates of the database server.", rich_help_panel="TLS"),
     ] = None
     tls_cert: Annotated[
         Path | None,
@@ -157,11 +153,13 @@ class TargetOptions:
     tls_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its private key, without a passphrase.", rich_help_panel="TLS")
     ] = None
-    claim: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the filestore's claim is mounted.")] = None
-    filestore: Annotated[str, typer.Option(metavar="PATH", help="The filestore, below the claim's root.")] = ""
-    layout: Annotated[Literal["Odoo", "Plain"], typer.Option(help="Odoo: files named by ir_attachment.")] = "Odoo"
+    claim: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Mount point of the filestore's claim.")] = None
+    filestore: Annotated[str, typer.Option(metavar="PATH", help="The filestore's path below the claim's root.")] = ""
+    layout: Annotated[
+        Literal["Odoo", "Plain"], typer.Option(help="Odoo: ir_attachment names the files. Plain: any folder.")
+    ] = "Odoo"
     missing_files: Annotated[
-        Literal["Fail", "Report"], typer.Option(help="Where the database names files that are lost already.")
+        Literal["Fail", "Report"], typer.Option(help="What to do where the database names files that do not exist.")
     ] = "Fail"
     consistency: Annotated[
         Literal["Strict", "BestEffort"],
@@ -171,7 +169,7 @@ class TargetOptions:
     ] = "Strict"
 
     def check(self) -> None:
-        """Wrong usage where nothing is given, or what does not go together."""
+        """Raises typer.BadParameter where options are missing or contradict each other."""
         if self.database is None and self.claim is None:
             raise typer.BadParameter("give --database, --claim or both")
         if self.database is None and self.layout == "Odoo":
@@ -182,21 +180,21 @@ class TargetOptions:
             raise typer.BadParameter("give both --tls-cert and --tls-key, or neither")
 
     def server(self) -> Server | None:
-        """The database's server; raises MoverError SecretInvalid."""
+        """The database's server, None without a database. Raises MoverError SecretInvalid."""
         if self.database is None:
             return None
-        # The admin's database does not matter, and its Secret need not name one.
+        # The admin's Secret need not name a database: connections name theirs.
         tls = TlsOptions(self.tls_mode, self.tls_ca, self.tls_cert, self.tls_key)
         admin = load(self.admin, dbname="postgres", options=tls) if self.admin is not None else None
         return Server(load(self.database, options=tls), admin)
 
     def folders(self, environment_id: str) -> ClaimFolders | None:
-        """The folders on the claim."""
+        """The folders on the claim, None without a claim."""
         return None if self.claim is None else ClaimFolders(self.claim, self.filestore, environment_id)
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
-    """For typer: a parameter that is one of these dataclasses becomes its fields, each an option of its own."""
+    """Replaces each parameter of `command` that is one of these dataclasses by the dataclass's fields, for typer."""
     hints = typing.get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     parameters: list[inspect.Parameter] = []

@@ -1,18 +1,16 @@
-"""``probe`` and ``probe-store``: a first look, that never fails for what it finds."""
+"""``probe``: reports what an environment has and what it lacks. A missing right is a finding, never a failure."""
 
 from ocore_crds import conditions
-from ocore_crds.protocol import Finding, ProbeResult, StoreProbeResult
+from ocore_crds.protocol import Finding, ProbeResult
 from ocore_mover.commands.options import TargetOptions
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import facts as filestore_facts
-from ocore_mover.store.base import Store
-from ocore_mover.store.probe import probe_store as look_at_store
 
 
 def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollback: bool, jobs: int) -> ProbeResult:
-    """Looks at the database and at the filestore."""
+    """Probes the database and the filestore; with `rollback` also what a rollback needs."""
     blocking: list[Finding] = []
     later: list[Finding] = []
     warnings: list[str] = []
@@ -24,7 +22,7 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
         server = None
         blocking.append(Finding(reason=error.reason, message=error.message))
     if server is not None:
-        seen = facts.look(server, rollback=rollback, jobs=jobs, odoo=odoo)
+        seen = facts.probe(server, rollback=rollback, jobs=jobs, odoo=odoo)
         database = seen.facts
         blocking.extend(seen.blocking)
         later.extend(seen.rollback)
@@ -52,13 +50,8 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
 
 
 def no_attachments(database: str) -> str:
-    """What to do about a filestore whose database names no files."""
+    """The message for a database that names no files."""
     return (
-        f"database {database} has no table ir_attachment with a column store_fname on the role's search path, so nothing says which "
-        "files belong to it; use layout Plain, or set the role's search_path"
+        f"database {database} has no table ir_attachment with a column store_fname on the role's search path, so its files are "
+        "unknown; use layout Plain, or set the role's search_path"
     )
-
-
-def probe_store(runtime: Runtime, store: Store) -> StoreProbeResult:
-    """Looks at a store; what cannot be written is a failure."""
-    return look_at_store(runtime.guarded(store))

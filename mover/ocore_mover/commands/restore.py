@@ -1,4 +1,4 @@
-"""``restore``: the snapshot beside the live environment, held, loaded and checked."""
+"""``restore``: restores a snapshot beside the live environment and checks it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from ocore_crds.protocol import RestoreResult, Step
 from ocore_mover import manifests
 from ocore_mover.commands import evidence
 from ocore_mover.commands.runtime import Runtime, best_effort
+from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server, connect_maintenance, translating
-from ocore_mover.database.dump.export import read_live_names
+from ocore_mover.database.copy_access import CopyAccess
+from ocore_mover.database.dump.export import read_copy_names, read_live_names
 from ocore_mover.database.position import Names
 from ocore_mover.database.restore import check, create
 from ocore_mover.database.restore import restore as database_restore
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RestoreOptions:
-    """What to bring back, and beside what."""
+    """The snapshot to restore, and the environment to restore it beside."""
 
     environment_id: str
     snapshot_id: str
@@ -59,11 +61,14 @@ class RestoreRun:
         )
 
     def run(self) -> RestoreResult:
-        """Restores and checks; the live environment is not touched. Raises MoverError; what was made is then taken down."""
+        """Restores and checks. The live environment does not change. On a failure everything that was restored is removed.
+
+        Raises MoverError SnapshotNotFound, VerificationFailed, RestoreFailed, MissingGrants and others.
+        """
         failpoints.hit("restore-start")
         with self._runtime.step(Step.PREFLIGHT):
             manifest = self._preflight()
-            self._take_down()
+            self._remove_restored()
         try:
             self._make_hold()
             failpoints.hit("restore-hold-made")
@@ -71,7 +76,7 @@ class RestoreRun:
             with self._runtime.step(Step.CHECK):
                 result = self._check(manifest, database, files)
         except BaseException:
-            best_effort("what was restored", self._take_down)
+            best_effort("what was restored", self._remove_restored)
             raise
         failpoints.hit("restore-checked")
         return result
@@ -87,27 +92,29 @@ class RestoreRun:
         if manifest.filestore is not None and manifest.filestore.layout != options.layout:
             raise MoverError(
                 conditions.FILESTORE_LAYOUT_UNSUPPORTED,
-                f"the snapshot's filestore has layout {manifest.filestore.layout}, the environment's {options.layout}; they must be the same",
+                f"the snapshot's filestore has layout {manifest.filestore.layout}, the environment's {options.layout}; set the environment's layout to that of the snapshot",
             )
         if self._names is not None:
             self._names.check_length()
         manifests.check_objects(self._store, manifest)
         if manifest.config is not None:
-            # Nothing else of a rollback reads it: a snapshot with a flipped bit anywhere is not gone back to.
+            # Nothing else in a rollback reads it, and a snapshot with any corrupt byte is refused.
             for _ in self._store.read(manifest.config.archive):
                 pass
         return manifest
 
-    def _take_down(self) -> None:
-        """What this rollback has made so far: the restored database, the staged folder, the hold set. The position is looked at
-        first: after the switch these are the live environment."""
+    def _remove_restored(self) -> None:
+        """Removes the restored database, the staged folder and the hold set of this rollback.
+
+        Checks the position first: after the switch these are the live environment.
+        """
         options = self._options
         if options.server is not None and self._names is not None:
             with connect_maintenance(options.server, application=database_restore.APPLICATION) as connection:
-                database_restore.take_down(connection, self._names)
+                database_restore.drop_restored(connection, self._names)
         elif options.folders is not None and switch.is_switched(options.folders, options.rollback_id):
             raise MoverError(
-                conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is switched already; use a new rollback id"
+                conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is already switched; use a new rollback id"
             )
         if self._hold is not None:
             self._hold.remove()
@@ -115,10 +122,10 @@ class RestoreRun:
             switch.remove_stage(options.folders, options.rollback_id)
 
     def _make_hold(self) -> None:
-        """From now on the application's garbage collection takes nothing for good."""
+        """Links the live files, so that garbage collection loses none of them."""
         if self._hold is None or self._options.server is None:
             return
-        live = sort_names(read_live_names(self._options.server, self._options.server.live, self._runtime.token))
+        live = sort_names(read_live_names(self._options.server, self._runtime.token))
         self._hold.hold_all(live.files)
 
     def _restore(self, manifest: Manifest) -> tuple[RestoredDatabase | None, Restored | None]:
@@ -162,9 +169,10 @@ class RestoreRun:
         named = 0
         server, names = self._options.server, self._names
         if database is not None and manifest.database is not None and server is not None and names is not None:
-            checked = check.check(server, names, manifest.database, self._runtime.token)
-            if self._hold is not None and manifest.filestore is not None:
-                named = self._check_attachments(server, names, manifest.filestore, self._hold)
+            with copy_access.opened(server, names, database.owner, self._runtime.token) as access:
+                checked = check.check(access, manifest.database, self._runtime.token)
+                if self._hold is not None and manifest.filestore is not None:
+                    named = self._check_attachments(server, access, manifest.filestore, self._hold)
             with (
                 translating(conditions.RESTORE_FAILED, "marking the restored database"),
                 connect_maintenance(server, application=check.APPLICATION, token=self._runtime.token) as connection,
@@ -179,30 +187,33 @@ class RestoreRun:
             evidence=evidence.of_restore(manifest, checked, files, named, warnings),
         )
 
-    def _check_attachments(self, server: Server, names: Names, artifact: FilestoreArtifact, hold: HoldSet) -> int:
-        """Every file that the restored database names is there (or was known lost); what garbage collection has taken meanwhile
-        is linked back. Their content was compared as they were added."""
-        named = sort_names(read_live_names(server, names.restored, self._runtime.token)).files
+    def _check_attachments(self, server: Server, access: CopyAccess, artifact: FilestoreArtifact, hold: HoldSet) -> int:
+        """Checks that every file that the restored database names exists, or was known to be lost. Returns the number of names.
+
+        Files that garbage collection has removed since are linked again; their content was checked as they were added.
+        """
+        named = sort_names(read_copy_names(server, access, self._runtime.token)).files
         lost = frozenset(artifact.missing)
         wanted = [name for name in named if name not in lost]
         if len(wanted) != artifact.file_count:
             raise MoverError(
                 conditions.VERIFICATION_FAILED,
-                f"the restored database names {len(wanted)} files and the snapshot has {artifact.file_count}: they do not belong together; "
-                "take a new snapshot",
+                f"the restored database names {len(wanted)} files and the snapshot has {artifact.file_count}: the snapshot is inconsistent; "
+                "restore another one",
             )
         _relink(hold, wanted)
         return len(named)
 
 
 def _same_parts(part: str, snapshot_has: bool, environment_has: bool) -> None:
-    """Half of a snapshot is no snapshot."""
+    """Raises MoverError where only one of snapshot and environment has this part."""
     if snapshot_has != environment_has:
         having, lacking = ("snapshot", "environment") if snapshot_has else ("environment", "snapshot")
+        option = "--database" if part == "database" else "--claim"
         raise MoverError(
             conditions.VERIFICATION_FAILED,
-            f"the {having} has a {part} and the {lacking} has none: they cannot be brought back as a unit; "
-            f"{'give --' + ('database' if part == 'database' else 'claim') if snapshot_has else 'take a new snapshot'}",
+            f"the {having} has a {part} and the {lacking} has none, so they cannot be restored as a unit; "
+            f"{f'give {option}' if snapshot_has else 'take a new snapshot'}",
         )
 
 

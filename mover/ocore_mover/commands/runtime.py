@@ -1,4 +1,4 @@
-"""What surrounds every command: its token, its report lines, its last line, its exit code."""
+"""Runs a command: its deadline and signals, its report lines, its result, its exit code."""
 
 import errno
 import os
@@ -23,9 +23,9 @@ from ocore_mover.store.base import Store
 
 log = structlog.get_logger()
 
-#: A command that was ended has this long to clean up (seconds): less than a pod's grace period of 30 s.
+#: Seconds for a cancelled command to clean up and end: less than a pod's grace period of 30 s.
 GRACE = 20.0
-#: Partial objects and folders are removed as far as this allows (seconds).
+#: Seconds for the removal of partial objects and folders.
 CLEANUP = 10.0
 EXIT_OK, EXIT_FAILED = 0, 1
 
@@ -34,23 +34,23 @@ Second = TypeVar("Second")
 
 
 class Runtime:
-    """Of one run of one command."""
+    """What one run of a command reports to, and what cancels it."""
 
     def __init__(self, reporter: Reporter, token: Token) -> None:
         self.reporter = reporter
         self.token = token
 
     def guarded(self, store: Store) -> Store:
-        """The store for work that ends with the command."""
+        """The store, whose operations raise once the command is cancelled."""
         return GuardedStore(store, self.token)
 
     def counter(self, step: Step) -> Counter:
-        """A step's counter that ends with the command."""
+        """A step's counter, which raises once the command is cancelled."""
         return GuardedCounter(self.reporter, step, self.token)
 
     @contextmanager
     def step(self, step: Step, message: str = "") -> Iterator[None]:
-        """Reports that a step runs, and how it ends."""
+        """Reports that a step is running, and whether it is done or failed."""
         self.token.check()
         self.reporter.step(step, "Running", message)
         try:
@@ -61,7 +61,7 @@ class Runtime:
         self.reporter.step(step, "Done")
 
     def both(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
-        """Runs both at the same time; where one fails the other is ended, and the failure is the first one's."""
+        """Runs both in parallel and returns their results. Where one fails, the other is cancelled and the first failure is raised."""
         with ThreadPoolExecutor(2, thread_name_prefix="half") as pool:
             one: Future[First] = pool.submit(first)
             two: Future[Second] = pool.submit(second)
@@ -78,29 +78,29 @@ class Runtime:
 
 
 def best_effort(what: str, work: Callable[[], object]) -> None:
-    """Cleans up within :data:`CLEANUP` seconds; what is left is found by the next attempt or by `delete`."""
+    """Cleans up within :data:`CLEANUP` seconds. The next attempt or `delete` finds what remains."""
 
     def run() -> None:
         try:
             work()
         except Exception as error:
-            log.warning("left behind", what=what, error=str(error))
+            log.warning("cleanup is incomplete", what=what, error=str(error))
 
     thread = threading.Thread(target=run, name="cleanup", daemon=True)
     thread.start()
     thread.join(CLEANUP)
     if thread.is_alive():
-        log.warning("left behind", what=what, error=f"not done within {CLEANUP:.0f} s")
+        log.warning("cleanup is incomplete", what=what, error=f"not done within {CLEANUP:.0f} s")
 
 
 def as_failure(error: BaseException) -> Failure:
-    """Any exception as the last line says it."""
+    """Converts any exception to the failure that the result reports."""
     if isinstance(error, MoverError):
         return error.failure()
     if isinstance(error, psycopg.Error):
-        return query_failure(error, default=conditions.INTERNAL_ERROR, doing="talking to PostgreSQL").failure()
+        return query_failure(error, default=conditions.INTERNAL_ERROR, doing="executing SQL").failure()
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failure(reason=conditions.NO_SPACE, message=f"a volume is full: {error}; enlarge it")
+        return Failure(reason=conditions.NO_SPACE, message=f"a volume is full: {error}; increase its size")
     return Failure(
         reason=conditions.INTERNAL_ERROR,
         message=f"{type(error).__name__}: {error}; the log (stderr) has the details",
@@ -111,36 +111,36 @@ def as_failure(error: BaseException) -> Failure:
 def run(
     body: Callable[[Runtime], Payload], *, deadline: float | None, verbose: bool = False, grace: float = GRACE
 ) -> int:
-    """Runs a command's body; writes its last line; returns its exit code."""
+    """Runs a command's body and reports its result. Returns the exit code."""
     configure_logging(verbose)
     reporter = Reporter()
     token = Token(deadline)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: token.cancel())
-    over = threading.Event()
-    threading.Thread(target=_watchdog, args=(token, reporter, over, grace), name="watchdog", daemon=True).start()
+    ended = threading.Event()
+    threading.Thread(target=_watchdog, args=(token, reporter, ended, grace), name="watchdog", daemon=True).start()
     try:
         payload = body(Runtime(reporter, token))
     except Exception as error:
         failure = as_failure(error)
         if failure.reason == conditions.INTERNAL_ERROR:
             log.exception("failed")
-        over.set()
+        ended.set()
         reporter.fail(failure)
         return EXIT_FAILED
-    over.set()
+    ended.set()
     reporter.succeed(payload)
     return EXIT_OK
 
 
-def _watchdog(token: Token, reporter: Reporter, over: threading.Event, grace: float) -> None:
-    """A volume or a server that hangs must not keep a command that was ended from saying so."""
+def _watchdog(token: Token, reporter: Reporter, ended: threading.Event, grace: float) -> None:
+    """Ends the process `grace` seconds after cancellation, and reports why: a hanging volume or server blocks the main thread."""
     while not token.cancelled:
-        if over.wait(0.5):
+        if ended.wait(0.5):
             return
-    if over.wait(grace):
+    if ended.wait(grace):
         return
-    log.error("did not end by itself", grace_seconds=grace)
+    log.error("the command did not end in time; exiting", grace_seconds=grace)
     try:
         token.check()
     except MoverError as error:

@@ -1,9 +1,10 @@
-"""``snapshot``: database, filestore and configuration of one point in time, in the store, with the manifest last."""
+"""``snapshot``: stores database, filestore and configuration of one point in time. The manifest is written last."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -38,13 +39,13 @@ from ocore_mover.store.probe import store_id
 
 log = structlog.get_logger()
 
-#: A filestore without hard links that changes while it is copied is copied again, with a new database snapshot.
+#: Database snapshots and copies that are taken of a filestore that changes while it is copied (it has no hard links).
 TRIES = 3
 
 
 @dataclass(frozen=True)
 class SnapshotOptions:
-    """What to take, and where to put it."""
+    """What the snapshot contains, and its place in the store."""
 
     identity: Identity
     attempt: str
@@ -69,17 +70,26 @@ class SnapshotOptions:
         return self.folders is not None and self.layout == "Odoo"
 
 
+@dataclass(frozen=True)
+class _FrozenFilestore:
+    """The filestore as it was when the database snapshot was exported."""
+
+    files: Frozen
+    named: int  # files that the database names
+    skipped_uris: int  # attachments that the application keeps elsewhere
+    warnings: tuple[str, ...]
+
+
 @dataclass
 class _Taken:
     """What one try has stored."""
 
-    consistent_at: str = ""
+    consistent_at: str
     database: DatabaseArtifact | None = None
     filestore: FilestoreArtifact | None = None
     config: ConfigArtifact | None = None
-    warnings: list[str] = field(default_factory=list)
-    linked: bool = True
     attachments: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 class SnapshotRun:
@@ -92,7 +102,10 @@ class SnapshotRun:
         self._options = options
 
     def run(self) -> SnapshotResult:
-        """Takes the snapshot. A manifest of the same attempt that is there already is the result; another's is ManifestExists."""
+        """Takes the snapshot and returns its result. Where this attempt's manifest already exists, that is the result.
+
+        Raises MoverError ManifestExists (written by another attempt) and the failures of each step; partial objects are removed.
+        """
         failpoints.hit("snapshot-start")
         started_at = now()
         with self._runtime.step(Step.PREPARE):
@@ -116,19 +129,19 @@ class SnapshotRun:
         if found is not None and found.manifest.attempt != self._options.attempt:
             raise MoverError(
                 conditions.MANIFEST_EXISTS,
-                f"attempt {found.manifest.attempt} has written snapshot {identity.snapshot_id} already; `inspect` reports it",
+                f"attempt {found.manifest.attempt} has already written snapshot {identity.snapshot_id}; `inspect` reports it",
             )
         return found
 
     def _remove_leftovers(self) -> None:
-        """Of a container of this very attempt that was killed, and frozen folders of any attempt."""
+        """Removes objects of a killed container of this attempt, and the frozen folders of every attempt."""
         self._store.delete([obj.key for obj in self._store.list(self._options.prefix)])
         self._store.abort_uploads(self._options.prefix)
         if self._options.folders is not None:
             self._options.folders.remove_frozen()
 
     def _remove_partial(self) -> None:
-        """Our own objects, unless a manifest names them: its answer may be what was lost."""
+        """Removes this attempt's objects, unless a manifest names them: the manifest may be written and only its answer lost."""
         identity, store = self._options.identity, self._raw_store
         found = manifests.find(store, identity.environment_id, identity.snapshot_id)
         if found is not None and found.manifest.attempt == self._options.attempt:
@@ -145,7 +158,9 @@ class SnapshotRun:
                 tries -= 1
                 if error.reason != conditions.FILESTORE_CHANGING or tries <= 0 or self._runtime.token.cancelled:
                     raise
-                log.warning("the filestore changed while it was copied; once more", error=error.message)
+                log.warning(
+                    "the filestore changed while it was copied; taking a new database snapshot", error=error.message
+                )
                 self._remove_leftovers()
 
     def _take_once(self) -> _Taken:
@@ -153,14 +168,18 @@ class SnapshotRun:
         with ExitStack() as stack:
             plain = self._freeze_plain(stack)
             dump: Callable[[], DatabaseArtifact | None] = _nothing
-            frozen: list[Frozen] = []
-            skipped = 0
+            frozen: _FrozenFilestore | None = None
             if self._options.server is not None:
-                exported, skipped = self._export(stack, taken, frozen)
+                exported = self._export(stack, self._options.server)
                 dump = self._dumping(self._options.server, exported)
+                frozen = exported.frozen
+                taken.consistent_at = exported.consistent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            if frozen is not None:
+                taken.attachments = frozen.named
+                taken.warnings.extend(frozen.warnings)
             if plain is not None:
                 plain.extend()
-            copy = self._copying(taken, frozen[0] if frozen else None, plain, skipped)
+            copy = self._copying(frozen, plain, taken.warnings)
             if self._options.folders is None or self._options.server is None:
                 taken.database, taken.filestore = dump(), copy()
             else:
@@ -173,63 +192,45 @@ class SnapshotRun:
         return taken
 
     def _freeze_plain(self, stack: ExitStack) -> plain_freeze.Frozen | None:
-        """Layout Plain is frozen before the export, and once more after it."""
+        """Freezes layout Plain before the export; :meth:`~plain_freeze.Frozen.extend` freezes it again after the export."""
         if self._options.folders is None or self._options.odoo:
             return None
         return stack.enter_context(plain_freeze.freeze(self._options.folders, self._options.attempt))
 
-    def _export(self, stack: ExitStack, taken: _Taken, frozen: list[Frozen]) -> tuple[Exported, int]:
-        """Enters the exported snapshot and the frozen filestore into the stack."""
-        assert self._options.server is not None  # noqa: S101 - the caller has looked
-        uris = 0
+    def _export(self, stack: ExitStack, server: Server) -> Exported[_FrozenFilestore | None]:
+        """Enters the exported snapshot into the stack, and with it the frozen filestore."""
 
-        def freeze(store_fnames: tuple[str, ...]) -> None:
-            nonlocal uris
+        def freeze(store_fnames: tuple[str, ...]) -> _FrozenFilestore | None:
             if self._options.folders is None or not self._options.odoo:
-                return
-            uris = self._freeze(stack, taken, frozen, self._options.folders, store_fnames)
+                return None
+            return self._freeze(stack.enter_context, self._options.folders, store_fnames)
 
         exported = stack.enter_context(
-            export.export(self._options.server, self._runtime.token, lock=self._options.odoo, freeze=freeze)
+            export.export(server, self._runtime.token, lock=self._options.odoo, freeze=freeze)
         )
-        taken.consistent_at = exported.consistent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._options.odoo and not exported.attachments:
-            raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(self._options.server.live))
-        return exported, uris
+            raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(server.live))
+        return exported
 
     def _freeze(
         self,
-        stack: ExitStack,
-        taken: _Taken,
-        frozen: list[Frozen],
+        enter: Callable[[AbstractContextManager[Frozen]], Frozen],
         folders: ClaimFolders,
         store_fnames: tuple[str, ...],
-    ) -> int:
+    ) -> _FrozenFilestore:
+        """Freezes the files that the database names. Raises MoverError AttachmentsMissing where some are lost."""
         names = sort_names(store_fnames)
-        result = stack.enter_context(filestore_freeze.freeze(folders, self._options.attempt, names.files))
-        frozen.append(result)
-        taken.linked = result.linked
-        taken.attachments = len(names.files)
-        lost = [*result.missing, *names.invalid]
+        files = enter(filestore_freeze.freeze(folders, self._options.attempt, names.files))
+        lost = [*files.missing, *names.invalid]
         if lost and self._options.missing_files == "Fail":
             raise MoverError(
                 conditions.ATTACHMENTS_MISSING,
                 f"the database names {len(lost)} files that the filestore does not have, for example {', '.join(lost[:3])}; restore them, "
-                "delete the rows, or set missingFiles: Report to go on without them",
+                "delete the rows, or set missingFiles: Report to continue without them",
             )
-        if lost:
-            taken.warnings.append(
-                f"{len(lost)} files that the database names were lost already, for example {', '.join(lost[:3])}"
-            )
-        if names.uris:
-            taken.warnings.append(
-                f"{names.uris} attachments are kept elsewhere by the application and are not in the snapshot"
-            )
-        if not result.linked:
-            taken.warnings.append("the filestore has no hard links: its files were read where they are")
-        return names.uris
+        return _FrozenFilestore(files, len(names.files), names.uris, tuple(_freeze_warnings(files, names.uris, lost)))
 
-    def _dumping(self, server: Server, exported: Exported) -> Callable[[], DatabaseArtifact]:
+    def _dumping(self, server: Server, exported: Exported[Any]) -> Callable[[], DatabaseArtifact]:
         properties = database_artifact.read(exported.connection)
 
         def dump() -> DatabaseArtifact:
@@ -249,8 +250,9 @@ class SnapshotRun:
         return dump
 
     def _copying(
-        self, taken: _Taken, frozen: Frozen | None, plain: plain_freeze.Frozen | None, skipped: int
+        self, frozen: _FrozenFilestore | None, plain: plain_freeze.Frozen | None, warnings: list[str]
     ) -> Callable[[], FilestoreArtifact | None]:
+        """Copies the frozen files of either layout; what was found in them goes into `warnings`."""
         if frozen is None and plain is None:
             return _nothing
 
@@ -259,13 +261,13 @@ class SnapshotRun:
                 counter = self._runtime.counter(Step.COPY_FILESTORE)
                 prefix, jobs = self._options.prefix, self._options.jobs
                 if frozen is not None:
-                    return store_odoo(self._store, prefix, frozen, counter, jobs=jobs, skipped_uris=skipped)
+                    return store_odoo(
+                        self._store, prefix, frozen.files, counter, jobs=jobs, skipped_uris=frozen.skipped_uris
+                    )
                 assert plain is not None  # noqa: S101 - one of both
                 consistency = self._options.consistency
-                artifact, warnings = store_plain(
-                    self._store, prefix, plain, counter, consistency=consistency, jobs=jobs
-                )
-                taken.warnings.extend(warnings)
+                artifact, found = store_plain(self._store, prefix, plain, counter, consistency=consistency, jobs=jobs)
+                warnings.extend(found)
                 return artifact
 
         return copy
@@ -291,7 +293,7 @@ class SnapshotRun:
             return manifests.write(self._store, manifest)
 
     def _verify(self, stored: manifests.StoredManifest) -> bool:
-        """Reads every byte again where that was asked for; a snapshot that is not right is taken back."""
+        """With `verify` Full, reads every byte again and deletes a corrupt snapshot. Returns whether the bytes were read."""
         if self._options.verify != "Full":
             self._runtime.reporter.step(
                 Step.VERIFY,
@@ -316,3 +318,12 @@ class SnapshotRun:
 
 def _nothing() -> None:
     return None
+
+
+def _freeze_warnings(files: Frozen, uris: int, lost: Sequence[str]) -> Iterator[str]:
+    if lost:
+        yield f"{len(lost)} files that the database names were lost already, for example {', '.join(lost[:3])}"
+    if uris:
+        yield f"{uris} attachments are kept elsewhere by the application and are not in the snapshot"
+    if not files.linked:
+        yield "the filestore has no hard links: its files were read in place"

@@ -1,7 +1,8 @@
-"""``switch``, ``cleanup`` and ``inspect --rollback-id``: the seconds that count."""
+"""``switch``: puts the restored copy in the place of the live environment, and back."""
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +10,10 @@ import structlog
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.protocol import CleanupResult, Signal, Step, SwitchResult
+from ocore_crds.protocol import Signal, Step, SwitchResult
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher
-from ocore_mover.database.connect import Server
-from ocore_mover.database.switch import cleanup as database_cleanup
-from ocore_mover.database.switch.cleanup import What
 from ocore_mover.errors import Cancelled, MoverError
-from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.odoo.hold import HoldSet
-from ocore_mover.filestore.plain import switch as plain_switch
 
 log = structlog.get_logger()
 
@@ -27,24 +22,23 @@ _POLL = 0.05
 
 @dataclass(frozen=True)
 class SwitchOptions:
-    """How the switch is told to go."""
+    """When to switch, and in which direction."""
 
-    signal_file: Path | None
+    signal_file: Path | None  # None: switch at once
     ready_file: Path | None
     wait: float  # seconds for the first signal
-    now: bool
-    back: bool
+    back: bool  # at once, to the previous database
 
 
 def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
-    """Switches at once, or waits for its signals. Returns the position at its end.
+    """Switches at once, or waits for signals. Returns the final position.
 
-    A restarted one first puts right what the killed one left, and obeys the signal that it finds.
+    After a restart of the container it first completes or undoes an interrupted switch, then obeys the signal that it finds.
+    Raises MoverError SwitchFailed, SessionsRemain, DeadlineExceeded (no signal within `wait` seconds).
     """
     try:
-        if options.now:
+        if options.signal_file is None:
             return _at_once(runtime, switcher, back=options.back)
-        assert options.signal_file is not None  # noqa: S101 - the command line was checked
         return _by_signals(runtime, switcher, options, options.signal_file)
     finally:
         switcher.close()
@@ -59,18 +53,18 @@ def _at_once(runtime: Runtime, switcher: Switcher, *, back: bool) -> SwitchResul
 
 
 def _forward(runtime: Runtime, switcher: Switcher) -> SwitchResult:
-    return _reported(runtime, Step.SWITCH, switcher)
+    return _reported(runtime, Step.SWITCH, switcher.forward)
 
 
 def _back(runtime: Runtime, switcher: Switcher) -> SwitchResult:
-    return _reported(runtime, Step.SWITCH_BACK, switcher)
+    return _reported(runtime, Step.SWITCH_BACK, switcher.back)
 
 
-def _reported(runtime: Runtime, step: Step, switcher: Switcher) -> SwitchResult:
-    """The interim answer is a step report whose message is the result (docs/architecture.md)."""
+def _reported(runtime: Runtime, step: Step, change: Callable[[], SwitchResult]) -> SwitchResult:
+    """Reports the step; the message of the final step report is the result as JSON (docs/architecture.md)."""
     runtime.reporter.step(step, "Running")
     try:
-        result = switcher.forward() if step is Step.SWITCH else switcher.back()
+        result = change()
     except MoverError as error:
         runtime.reporter.step(step, "Failed", error.message)
         raise
@@ -81,7 +75,7 @@ def _reported(runtime: Runtime, step: Step, switcher: Switcher) -> SwitchResult:
 
 def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, signal_file: Path) -> SwitchResult:
     if options.ready_file is not None:
-        options.ready_file.unlink(missing_ok=True)  # of the container before this one, in the same pod
+        options.ready_file.unlink(missing_ok=True)  # an earlier container of this pod may have left it
     now = switcher.repair()
     switcher.prepare()
     if options.ready_file is not None:
@@ -89,7 +83,7 @@ def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, si
     runtime.reporter.ready()
     failpoints.hit("switch-ready")
     if now.position == "New":
-        # Switched before this container's start, and perhaps nobody was told.
+        # An earlier container switched, and its report may be lost.
         runtime.reporter.step(Step.SWITCH, "Done", json.dumps(now.wire(), separators=(",", ":")))
     until = time.monotonic() + options.wait
     while True:
@@ -101,7 +95,7 @@ def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, si
             continue
         log.info("signal", action=signal.action, position=now.position)
         if signal.action == "Finish":
-            return switcher.look()
+            return switcher.read_position()
         if signal.action == "SwitchBack":
             return _back(runtime, switcher)
         now = _forward(runtime, switcher)
@@ -110,13 +104,13 @@ def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, si
 def _no_signal(seconds: float) -> MoverError:
     return Cancelled(
         conditions.DEADLINE_EXCEEDED,
-        f"no signal within {seconds:.0f} s, nothing was changed; the operator gives it by the annotation ocore.dev/signal",
+        f"no signal arrived within {seconds:.0f} s and nothing was changed; the operator sends it in the pod's annotation ocore.dev/signal",
         retryable=True,
     )
 
 
 def read_signal(path: Path) -> Signal | None:
-    """The signal in the downward-API file; None where there is none, it is torn, or it came too late."""
+    """The signal in the downward-API file; None where the file has no valid signal, or an expired one."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -126,50 +120,6 @@ def read_signal(path: Path) -> Signal | None:
     try:
         signal = Signal.model_validate_json(text)
     except ValidationError:
-        log.warning("not a signal", text=text[:200])
+        log.warning("ignoring an invalid signal", text=text[:200])
         return None
     return signal if time.time() <= signal.not_after else None
-
-
-def cleanup(
-    runtime: Runtime,
-    switcher: Switcher,
-    server: Server | None,
-    folders: ClaimFolders | None,
-    layout: str,
-    rollback_id: str,
-    what: What,
-) -> CleanupResult:
-    """Removes what a rollback keeps: database first, then folders. Raises MoverError where that would leave half."""
-    try:
-        later = what == "previous" and server is not None and database_cleanup.superseded(server, rollback_id)
-        position = "New" if later else switcher.repair().position
-    finally:
-        switcher.close()
-    dropped: tuple[str, ...] = ()
-    runtime.token.check()
-    if server is not None:
-        dropped = database_cleanup.cleanup(server, rollback_id, what)
-    elif position != ("New" if what == "previous" else "Old"):
-        raise MoverError(
-            conditions.SWITCH_FAILED,
-            f"the position is {position}: what --what {what} would remove is what the environment runs on",
-        )
-    failpoints.hit("cleanup-database-dropped")
-    removed: list[str] = []
-    if folders is not None and layout == "Odoo" and HoldSet(folders, rollback_id).remove():
-        removed.append(str(folders.hold(rollback_id)))
-    if folders is not None and layout == "Plain":
-        previous = what == "previous"
-        remove = plain_switch.remove_previous if previous else plain_switch.remove_stage
-        if remove(folders, rollback_id):
-            removed.append(str(folders.previous(rollback_id) if previous else folders.stage(rollback_id)))
-    return CleanupResult(databases_dropped=dropped, folders_removed=tuple(removed))
-
-
-def inspect_rollback(switcher: Switcher, *, repair: bool) -> SwitchResult:
-    """The position, and with `repair` everything put in order that a killed switch left."""
-    try:
-        return switcher.repair() if repair else switcher.look()
-    finally:
-        switcher.close()

@@ -1,16 +1,17 @@
-"""Database and filestore of one rollback, switched as one. What is slow is done before connections are refused."""
+"""Switches the database and the filestore of one rollback together. Slow work runs before connections are refused."""
 
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from ocore_crds import conditions
 from ocore_crds.protocol import SwitchResult
-from ocore_mover.database import sessions
+from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server
-from ocore_mover.database.dump.export import read_live_names
+from ocore_mover.database.dump.export import read_copy_names, read_live_names
 from ocore_mover.database.position import Position
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.deadline import Token
@@ -22,12 +23,21 @@ from ocore_mover.filestore.plain import switch
 log = structlog.get_logger()
 
 
-class Switcher:
-    """One rollback's switch. Where there is a database, its names are the position; else the folders are."""
+@dataclass(frozen=True)
+class RollbackTarget:
+    """The environment of one rollback: its database, its filestore, or both."""
 
-    def __init__(
-        self, server: Server | None, folders: ClaimFolders | None, layout: str, rollback_id: str, token: Token
-    ) -> None:
+    server: Server | None
+    folders: ClaimFolders | None
+    layout: str
+    rollback_id: str
+
+
+class Switcher:
+    """The switch of one rollback. The database names give the position; without a database the folders do."""
+
+    def __init__(self, target: RollbackTarget, token: Token) -> None:
+        server, folders, layout, rollback_id = target.server, target.folders, target.layout, target.rollback_id
         self._server = server
         self._folders = folders
         self._rollback_id = rollback_id
@@ -46,24 +56,24 @@ class Switcher:
             self._database.close()
 
     def repair(self) -> SwitchResult:
-        """Finishes a switch of the filestore that stands between two renames, and allows connections to the live database."""
+        """Completes an interrupted switch of the filestore, and allows connections to the live database. Returns the position."""
         if self._database is None:
             if self._plain is not None and switch.position(self._plain, self._rollback_id) == "Between":
-                # Without a database nothing says which way it went; forward is one rename from whole.
+                # Without a database the direction is unknown; forward is one rename away from a complete state.
                 switch.switch(self._plain, self._rollback_id)
             return self._folders_only()
         now = self._database.read()
         self._align_folders(now)
         return self._result(self._database.allow_live())
 
-    def look(self) -> SwitchResult:
-        """The position, nothing changed."""
+    def read_position(self) -> SwitchResult:
+        """The position. Changes nothing."""
         return self._result(self._database.read()) if self._database is not None else self._folders_only()
 
     def prepare(self) -> None:
-        """Checks that a switch would work, and reads the names of the restored database: that takes seconds where they are many.
+        """Checks that a switch can work, and reads the attachment names of the restored database (seconds for many).
 
-        Raises MoverError SwitchFailed where there is nothing to switch to.
+        Raises MoverError SwitchFailed where the restored copy is missing or incomplete.
         """
         if self._database is None or self._server is None:
             return
@@ -75,13 +85,11 @@ class Switcher:
         if not self._hold.exists:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"the hold set of rollback {self._rollback_id} is gone, so files may be missing; run `restore` again",
+                f"the hold set of rollback {self._rollback_id} no longer exists, so files may be missing; run `restore` again",
             )
-        if not now.restored.allows_connections:
-            # An earlier switch gave up after it had refused them.
-            sessions.allow(self._database.connection(), now.restored.name, True)
-        names = sort_names(read_live_names(self._server, now.restored.name, self._token)).files
-        # What is neither there nor held was lost before the snapshot: `restore` has checked all others.
+        with copy_access.opened(self._server, self._database.names, now.live.owner, self._token) as access:
+            names = sort_names(read_copy_names(self._server, access, self._token)).files
+        # Files in neither place were lost before the snapshot: `restore` has checked all others.
         self._restored_names = tuple(name for name in names if self._is_kept(name))
 
     def _check_staged(self, folders: ClaimFolders) -> None:
@@ -89,24 +97,23 @@ class Switcher:
         if found != "Old":
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"the restored folder {folders.stage(self._rollback_id)} is not there; run `restore` again",
+                f"the restored folder {folders.stage(self._rollback_id)} does not exist; run `restore` again",
             )
 
     def forward(self) -> SwitchResult:
-        """Switches to the restored copy. Where it is done already it is put in order."""
+        """Switches to the restored copy, or repairs a switch that is already done. Returns the position."""
         if self._database is None:
             return self._switch_folders(back=False)
         if self._database.read().position == "New":
             return self.repair()
         if self._hold is not None and self._server is not None:
-            live = self._server.live
-            self._previous_names = sort_names(read_live_names(self._server, live, self._token)).files
+            self._previous_names = sort_names(read_live_names(self._server, self._token)).files
             self._hold.extend(self._previous_names)
         outcome = self._database.switch(self._keep_files, self._folders_forward)
         return self._result(outcome.position, outcome.refused_seconds)
 
     def back(self) -> SwitchResult:
-        """Switches back to the previous database. Where it is done already it is put in order."""
+        """Switches back to the previous database, or repairs a switch back that is already done. Returns the position."""
         if self._database is None:
             return self._switch_folders(back=True)
         if self._database.read().position == "Old":
@@ -117,13 +124,13 @@ class Switcher:
         return self._result(outcome.position, outcome.refused_seconds)
 
     def _keep_files(self) -> None:
-        """No session is left: what was added since is held, what the restored database needs is there."""
+        """Runs without sessions: links files added since the restore, and relinks files that the restored database names."""
         if self._hold is not None:
             self._hold.extend(self._previous_names)
             self._relinked = self._hold.relink(self._restored_names)
 
     def _give_back_files(self) -> None:
-        """What the previous database needs; after a restart its names are not known, and all that is held is linked."""
+        """Relinks the files of the previous database; after a restart their names are unknown, so every held file is relinked."""
         if self._hold is not None and self._hold.exists:
             self._keep_switched_back_files()
             names = self._previous_names
@@ -134,7 +141,7 @@ class Switcher:
         if self._hold is None or self._server is None or not self._hold.exists:
             return None
         try:
-            return sort_names(read_live_names(self._server, self._server.live, self._token)).files
+            return sort_names(read_live_names(self._server, self._token)).files
         except MoverError as error:
             log.warning("attachments of the restored database not read", reason=error.reason, error=error.message)
             return None
@@ -158,7 +165,7 @@ class Switcher:
             switch.switch_back(self._plain, self._rollback_id)
 
     def _align_folders(self, now: Position) -> None:
-        """The databases' names are the commit point: the folders follow them."""
+        """The database names are the commit point: moves the folders to the same position."""
         if self._plain is None:
             return
         found = switch.position(self._plain, self._rollback_id)
@@ -168,7 +175,7 @@ class Switcher:
             switch.switch_back(self._plain, self._rollback_id)
 
     def _switch_folders(self, *, back: bool) -> SwitchResult:
-        assert self._plain is not None  # noqa: S101 - the options allow no other layout without a database
+        assert self._plain is not None  # noqa: S101 - without a database the options allow only layout Plain
         since = time.monotonic()
         if back:
             switch.switch_back(self._plain, self._rollback_id)
@@ -193,11 +200,11 @@ class Switcher:
         )
 
     def _is_kept(self, name: str) -> bool:
-        assert self._folders is not None  # noqa: S101 - there is a hold set
+        assert self._folders is not None  # noqa: S101 - a hold set has folders
         return (self._folders.filestore / name).exists() or (self._folders.hold(self._rollback_id) / name).exists()
 
     def _held_names(self) -> Sequence[str]:
-        assert self._folders is not None  # noqa: S101 - there is a hold set
+        assert self._folders is not None  # noqa: S101 - a hold set has folders
         root = self._folders.hold(self._rollback_id)
         found: list[str] = []
         for folder in os.scandir(root):

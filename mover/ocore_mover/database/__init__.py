@@ -1,1 +1,4 @@
-"""The database: dumped, restored beside the live one, checked, switched. No store's details, no command line."""
+"""The database: dump, restore into a copy beside the live database, check, switch.
+
+No file formats of the filestore, no store implementations, no command line.
+"""

@@ -1,4 +1,4 @@
-"""What the manifest says of the database besides the dump's files: read in the dumped snapshot itself."""
+"""The database properties for the manifest, read in the transaction of the dumped snapshot."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from ocore_mover.errors import MoverError
 
 @dataclass(frozen=True)
 class DatabaseProperties:
-    """How the database was created, and what pg_dump does not keep."""
+    """How the database was created, and the properties that pg_dump does not store."""
 
     name: str
     size_bytes: int
@@ -18,15 +18,15 @@ class DatabaseProperties:
     encoding: str
     collate: str
     ctype: str
-    locale_provider: str  # c, i or b, as pg_database has it
+    locale_provider: str  # c, i or b, as in pg_database
     icu_locale: str  # of provider i or b
     extensions: dict[str, str]
     immutable_functions: tuple[str, ...]
-    table_bytes: dict[int, int]  # oid → bytes of a table with its TOAST, without its indexes: what COPY reads
+    table_bytes: dict[int, int]  # oid → bytes that COPY reads: the table with its TOAST, without indexes
 
 
 def read(connection: Connection) -> DatabaseProperties:
-    """Properties of the database of this connection; run it in the exported snapshot's transaction."""
+    """Properties of the connection's database. Call it in the exported snapshot's transaction. Raises MoverError DatabaseNotFound."""
     major = connection.info.server_version // 10000
     provider = "datlocprovider::text" if major >= 15 else "'c'"
     locale = {15: "daticulocale", 16: "daticulocale"}.get(major, "datlocale" if major >= 17 else "NULL")
@@ -36,7 +36,7 @@ def read(connection: Connection) -> DatabaseProperties:
         " WHERE datname = current_database()".encode()
     ).fetchone()
     if row is None:
-        raise MoverError(conditions.DATABASE_NOT_FOUND, "the database is gone")
+        raise MoverError(conditions.DATABASE_NOT_FOUND, "the database no longer exists; check dbname in the Secret")
     name, size, version, encoding, collate, ctype, locale_provider, icu_locale = row
     return DatabaseProperties(
         name=name,
@@ -62,8 +62,8 @@ def read(connection: Connection) -> DatabaseProperties:
 def _immutable_functions(connection: Connection) -> tuple[str, ...]:
     """Functions of extensions that are IMMUTABLE and that an index, a default or a constraint uses.
 
-    Where somebody made them so by ALTER FUNCTION (Odoo does with unaccent), pg_dump does not know, and the index cannot be
-    made again without it.
+    pg_dump does not store an ``ALTER FUNCTION … IMMUTABLE`` of a member of an extension (Odoo does that with unaccent), and an
+    index that uses the function cannot be created without it.
     """
     found = connection.execute(
         "SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'"

@@ -1,4 +1,4 @@
-"""Connections with bounds on everything, and PostgreSQL's errors in the words of conditions.py."""
+"""Connections with timeouts, and PostgreSQL's errors as reasons of conditions.py."""
 
 import re
 import time
@@ -19,11 +19,11 @@ from ocore_mover.errors import MoverError
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_TIMEOUT = 10  # seconds, per address
-#: How long a server that does not answer is asked again: a fail-over of a small cluster.
+#: Seconds to retry a server that does not answer: the fail-over of a small cluster.
 PATIENCE = 20.0
 _STATEMENT_TIMEOUT = "60s"
 _LOCK_TIMEOUT = "30s"
-#: A dead peer is noticed after 30 + 3 * 10 s.
+#: A dead peer is detected after 30 + 3 * 10 s.
 _TCP = {
     "keepalives": "1",
     "keepalives_idle": "30",
@@ -35,7 +35,7 @@ _TCP = {
 
 @dataclass(frozen=True)
 class Server:
-    """The live database, and who may do what on its server."""
+    """The live database, and the roles that act on its server."""
 
     app: Credentials
     admin: Credentials | None = None
@@ -47,16 +47,27 @@ class Server:
 
     @property
     def actor(self) -> Credentials:
-        """Who creates, renames and drops databases and ends sessions: the admin, else the application's role."""
+        """The role that creates, renames and drops databases and ends sessions: the admin, else the application's role."""
         return self.admin or self.app
 
 
+#: Of an administrator's sessions in a tenant's database: what the tenant set by ``ALTER DATABASE … SET`` does not apply, and no name is
+#: found in a schema of the tenant.
+_TRUSTED = "-c search_path=pg_catalog -c standard_conforming_strings=on"
+
+
 def connect(
-    credentials: Credentials, *, application: str, token: Token | None = None, patience: float = PATIENCE
+    credentials: Credentials,
+    *,
+    application: str,
+    token: Token | None = None,
+    patience: float = PATIENCE,
+    trusted: bool = False,
 ) -> Connection:
     """A connection in autocommit mode with statement and lock timeouts. Transactions are ``with connection.transaction()``.
 
-    A server that cannot be reached is asked again for `patience` seconds; a wrong password is not (roles get locked).
+    `trusted`: an administrator's session, which must find names in pg_catalog only.
+    Connecting is retried for `patience` seconds where the server does not answer; not for a wrong password, which locks roles.
     Raises MoverError AuthenticationFailed, DatabaseNotFound, DatabaseUnreachable, MissingGrants.
     """
     until = time.monotonic() + patience
@@ -64,7 +75,7 @@ def connect(
         if token is not None:
             token.check()
         try:
-            return _open(credentials, application)
+            return _open(credentials, application, trusted=trusted)
         except psycopg.OperationalError as error:
             failure = connection_failure(credentials, str(error))
             if not failure.retryable or time.monotonic() >= until:
@@ -75,11 +86,12 @@ def connect(
             time.sleep(0.5)
 
 
-def _open(credentials: Credentials, application: str) -> Connection:
+def _open(credentials: Credentials, application: str, *, trusted: bool) -> Connection:
     with tls.private_key(credentials.private_key) as key:
         connection = psycopg.connect(
             credentials.conninfo(
                 **_TCP,
+                **({"options": _TRUSTED} if trusted else {}),
                 knows_require_auth=psycopg.pq.version() >= tls.LIBPQ_WITH_REQUIRE_AUTH,
                 application_name=application,
                 connect_timeout=str(CONNECT_TIMEOUT),
@@ -99,8 +111,10 @@ def _open(credentials: Credentials, application: str) -> Connection:
 
 
 def set_timeouts(connection: Connection, *, statement: str, lock: str) -> None:
-    """Statement and lock timeouts of the session (``0`` is none); those of idle sessions and whole transactions, which a role
-    or a database may carry, are off: our transactions are long and idle on purpose."""
+    """Sets the session's statement and lock timeouts (``0`` is none).
+
+    Timeouts of idle sessions and transactions, which a role or database may have, are disabled: our transactions are long and idle.
+    """
     settings = {
         "statement_timeout": statement,
         "lock_timeout": lock,
@@ -111,31 +125,35 @@ def set_timeouts(connection: Connection, *, statement: str, lock: str) -> None:
         settings["idle_session_timeout"] = "0"
     if connection.info.server_version >= 170000:
         settings["transaction_timeout"] = "0"
-    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
     connection.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
 
 
 def connect_maintenance(server: Server, *, application: str, token: Token | None = None) -> Connection:
-    """To the database from which others are created and renamed: ``postgres``, else ``template1``, as the actor."""
+    """A connection as the actor to ``postgres``, else ``template1``, to create and rename other databases.
+
+    Raises MoverError MissingGrants where it may connect to neither, and those of :func:`connect`.
+    """
     last: MoverError | None = None
+    trusted = server.admin is not None
     for name in ("postgres", "template1"):
         if name == server.live:
             continue
         try:
-            return connect(server.actor.at(name), application=application, token=token)
+            return connect(server.actor.at(name), application=application, token=token, trusted=trusted)
         except MoverError as error:
             if error.reason not in (conditions.DATABASE_NOT_FOUND, conditions.MISSING_GRANTS):
                 raise
             last = error
     raise MoverError(
         conditions.MISSING_GRANTS,
-        f"role {server.actor.user} can connect to neither the database postgres nor template1, one of which is needed to rename "
-        f"databases: GRANT CONNECT ON DATABASE postgres TO {quoted(server.actor.user)}; ({last.message if last else ''})",
+        f"role {server.actor.user} can connect neither to database postgres nor to template1, and renaming databases needs one of them: "
+        f"GRANT CONNECT ON DATABASE postgres TO {quoted(server.actor.user)}; ({last.message if last else ''})",
     )
 
 
-#: What a failed connection says (libpq gives no SQLSTATE for these) → reason, what to do, whether to ask again.
-_PHRASES: tuple[tuple[str, str, str, bool], ...] = (
+#: Pattern of libpq's message (it has no SQLSTATE) → reason, remedy, whether to retry.
+_PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"server requested a cleartext password|authentication method requirement",
         conditions.TLS_FAILED,
@@ -193,7 +211,7 @@ _PHRASES: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"no pg_hba.conf entry|pg_hba.conf rejects",
         conditions.AUTHENTICATION_FAILED,
-        "the server's pg_hba.conf does not let this role in from here; allow it, or set spec.database.tls.mode",
+        "the server's pg_hba.conf rejects this role from this address; allow it, or set spec.database.tls.mode",
         False,
     ),
     (
@@ -211,19 +229,19 @@ _PHRASES: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"is not currently accepting connections",
         conditions.DATABASE_UNREACHABLE,
-        "it refuses connections: `inspect --rollback-id … --repair` allows them again where a switch was killed",
+        "after an interrupted switch, `inspect --rollback-id … --repair` allows connections again",
         False,
     ),
     (
         r"too many connections|remaining connection slots|too many clients",
         conditions.DATABASE_UNREACHABLE,
-        "all connection slots are taken; raise max_connections or the role's CONNECTION LIMIT",
+        "all connection slots are in use; increase max_connections or the role's CONNECTION LIMIT",
         True,
     ),
     (
         r"could not translate host name|Name or service not known|failed to resolve host|Temporary failure in name",
         conditions.DATABASE_UNREACHABLE,
-        "the host name is not known here; check host in the Secret",
+        "the host name cannot be resolved; check host in the Secret",
         True,
     ),
     (
@@ -233,7 +251,7 @@ _PHRASES: tuple[tuple[str, str, str, bool], ...] = (
         False,
     ),
 )
-#: Nothing of these: the network, or the server's start.
+#: For any other message: the network, or a server that is starting.
 _UNKNOWN = (
     conditions.DATABASE_UNREACHABLE,
     "check that the server runs and that host, port and network policies let this Job reach it",
@@ -242,32 +260,32 @@ _UNKNOWN = (
 
 
 def connection_failure(credentials: Credentials, text: str) -> MoverError:
-    """A failed connection as a reason and words that say what to do."""
-    said = _last_line(text)
+    """Converts libpq's message of a failed connection to a MoverError with the remedy."""
+    detail = _server_message(text)
     reason, advice, retryable = next(
-        ((why, what, again) for pattern, why, what, again in _PHRASES if re.search(pattern, text)), _UNKNOWN
+        ((why, remedy, retry) for pattern, why, remedy, retry in _PATTERNS if re.search(pattern, text)), _UNKNOWN
     )
     where = f"database {credentials.dbname} at {credentials.place} as {credentials.user}"
-    return MoverError(reason, f"cannot connect to {where}: {said}; {advice}", retryable=retryable)
+    return MoverError(reason, f"cannot connect to {where}: {detail}; {advice}", retryable=retryable)
 
 
-def _last_line(text: str) -> str:
-    """The server's own words: behind FATAL where it said so, else the first line."""
+def _server_message(text: str) -> str:
+    """The server's message: after FATAL where the text has that, else the first line."""
     fatal = re.search(r"FATAL:\s*(.+)", text)
     return fatal[1].strip() if fatal else text.strip().splitlines()[0].removeprefix("connection failed: ")
 
 
 def query_failure(error: psycopg.Error, *, default: str, doing: str) -> MoverError:
-    """A failed statement as a reason and words."""
-    said = (error.diag.message_primary or str(error)).strip()
+    """Converts a failed statement to a MoverError; `default` is the reason where no other fits."""
+    detail = (error.diag.message_primary or str(error)).strip()
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    message = f"{doing}: {said}{hint}"
+    message = f"{doing}: {detail}{hint}"
     if isinstance(error, pg.InsufficientPrivilege):
         return MoverError(conditions.MISSING_GRANTS, message)
     if isinstance(error, pg.DiskFull):
-        return MoverError(conditions.NO_SPACE, f"{message}; the database server's volume is full: enlarge it")
+        return MoverError(conditions.NO_SPACE, f"{message}; the database server's volume is full; increase its size")
     if isinstance(error, pg.LockNotAvailable):
-        return MoverError(default, f"{message}; another session holds the lock for too long", retryable=True)
+        return MoverError(default, f"{message}; another session kept the lock for too long", retryable=True)
     if isinstance(error, pg.QueryCanceled):
         return MoverError(default, f"{message}; the server did not answer in time", retryable=True)
     if error.sqlstate is None or isinstance(error, (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow)):
@@ -279,13 +297,19 @@ def query_failure(error: psycopg.Error, *, default: str, doing: str) -> MoverErr
 
 @contextmanager
 def translating(default: str, doing: str) -> Iterator[None]:
-    """Turns PostgreSQL's errors within the block into MoverErrors; `default` is the reason where none fits better."""
+    """Converts PostgreSQL's errors within the block to MoverErrors; `default` is the reason where no other fits."""
     try:
         yield
     except psycopg.Error as error:
         raise query_failure(error, default=default, doing=doing) from error
 
 
+def is_superuser(connection: Connection) -> bool:
+    """Whether the connection's role is a superuser."""
+    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    return bool(row and row[0])
+
+
 def quoted(identifier: str) -> str:
-    """An identifier for a statement that people are shown or that we run."""
+    """An identifier, quoted for SQL."""
     return '"' + identifier.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""Credentials from a mounted Secret: what libpq is told, and the password apart from it."""
+"""Credentials from a mounted Secret: libpq's parameters, and the password kept apart from them."""
 
 import os
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,11 @@ from ocore_mover.database import tls
 from ocore_mover.database.tls import TlsOptions
 from ocore_mover.errors import MoverError
 
-#: libpq's name → the keys of a Secret that give it, the first that is there counts. CloudNativePG writes `username` and
-#: `user`; its `jdbc-uri`, `fqdn-uri` and `pgpass` say the same once more.
+#: libpq's parameter → the keys of a Secret that give it; the first one with a value is used. CloudNativePG writes `username`
+#: and `user`; its `jdbc-uri`, `fqdn-uri` and `pgpass` repeat the same values.
 _KEYS = {"host": ("host",), "port": ("port",), "dbname": ("dbname",), "user": ("user", "username")}
 _TLS_KEYS = ("sslmode", "sslrootcert")
-#: Would be a second secret, with nowhere to put it but the command line of pg_dump.
+#: A second secret would have to be on pg_dump's command line.
 _UNSUPPORTED = ("sslpassword", "passfile", "service")
 
 
@@ -72,12 +72,12 @@ class Credentials:
 def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -> Credentials:
     """Reads a mounted Secret: `host`, `port`, `dbname`, `user` or `username`, `password`, `sslmode`, `sslrootcert`, or `uri`.
 
-    `dbname` is taken where the Secret has none. Single keys win over the same part of `uri`, `options` over both. A client
-    certificate in `options` makes the password optional. Raises MoverError SecretInvalid with the keys that are missing.
+    `dbname` is used where the Secret has none. Single keys override the same part of `uri`, `options` override both. A client
+    certificate in `options` makes the password optional. Raises MoverError SecretInvalid, which names the missing keys.
     """
     options = options or TlsOptions()
     if not folder.is_dir():
-        raise _invalid(folder, "the folder is not there; mount the Secret, or make a folder with one file per key")
+        raise _invalid(folder, "the folder does not exist; mount the Secret, or create a folder with one file per key")
     params = _from_uri(folder)
     for name, keys in _KEYS.items():
         value = next(filter(None, (_read(folder, key) for key in keys)), "")
@@ -97,9 +97,9 @@ def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -
             f"missing {', '.join(missing)}; give the keys host, port, dbname, user (or username) and password, or one key uri",
         )
     if not all(part.isdigit() for part in params["port"].split(",")):
-        raise _invalid(folder, f"the port {params['port']!r} is no number")
+        raise _invalid(folder, f"the port {params['port']!r} is not a number")
     if "\n" in password or "\0" in password:
-        raise _invalid(folder, "the password has a line break, which PGPASSFILE cannot hold; set another password")
+        raise _invalid(folder, "the password has a line break, which PGPASSFILE does not allow; set another password")
     redact.register(password)
     return Credentials(params=params, password=password, source=folder, private_key=options.key)
 
@@ -127,15 +127,15 @@ def _from_uri(folder: Path) -> dict[str, str]:
         found = {key: str(value) for key, value in conninfo_to_dict(uri).items() if value is not None}
     except psycopg.Error as error:
         reason = str(error).replace(uri, "the uri").strip()
-        raise _invalid(folder, f"key uri is no PostgreSQL connection URI ({reason})") from None
+        raise _invalid(folder, f"key uri is not a PostgreSQL connection URI ({reason})") from None
     for name in _UNSUPPORTED:
         if name in found:
-            raise _invalid(folder, f"key uri has the parameter {name}, which is not supported; leave it out")
+            raise _invalid(folder, f"key uri has the parameter {name}, which is not supported; remove it")
     return found
 
 
 def _read(folder: Path, key: str) -> str:
-    """A key's value without the line break that `echo` puts at its end; empty where there is no such key."""
+    """A key's value without the trailing line break that `echo` adds; empty where the key does not exist."""
     path = folder / key
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")

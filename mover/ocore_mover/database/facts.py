@@ -1,4 +1,4 @@
-"""What ``probe`` finds out about the database: facts, and what stands in the way of a snapshot."""
+"""What ``probe`` reports about the database: facts, and what prevents a snapshot."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,18 +9,19 @@ from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
 from ocore_mover.database import programs, rollback_findings
 from ocore_mover.database.connect import Connection, Server, connect, quoted
+from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
-#: A probe is repeated anyway: it need not wait for a server for long (seconds).
+#: Seconds to retry connecting: the operator repeats a probe anyway.
 PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was found. `blocking` keeps a snapshot from working, `rollback` a rollback."""
+class DatabaseProbe:
+    """Facts, None where the database cannot be read. `blocking` findings prevent a snapshot, `rollback` findings a rollback."""
 
     facts: DatabaseFacts | None
     blocking: tuple[Finding, ...]
@@ -28,12 +29,15 @@ class Look:
     warnings: tuple[str, ...]
 
 
-def look(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = True) -> Look:
-    """Never raises for what it finds: a database that cannot be reached is a finding. `odoo`: its attachment table is locked."""
+def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = True) -> DatabaseProbe:
+    """Probes the database. Raises nothing: a database that cannot be reached is a finding.
+
+    `odoo`: a snapshot locks the attachment table. `jobs`: pg_dump's parallelism.
+    """
     try:
         connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
     except MoverError as error:
-        return Look(None, (Finding(reason=error.reason, message=error.message),), (), ())
+        return DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
     with connection:
         try:
             facts, warnings = read_facts(connection)
@@ -41,14 +45,16 @@ def look(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = T
             blocking += tuple(_encryption_findings(server, connection, facts))
         except psycopg.Error as error:
             found = Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading facts: {error}")
-            return Look(None, (found,), (), ())
-        more = rollback_findings.look(server, connection, facts) if rollback else ()
+            return DatabaseProbe(None, (found,), (), ())
+        more = rollback_findings.find(server, connection, facts) if rollback else ()
     warnings += tuple(_connection_warnings(server, connection))
-    return Look(facts, blocking, more, warnings)
+    if rollback and server.admin is None:
+        warnings += (HIDDEN_ONLY,)
+    return DatabaseProbe(facts, blocking, more, warnings)
 
 
 def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
-    """Facts of the database of this connection, and warnings."""
+    """Facts of the connection's database, and warnings."""
     row = connection.execute(
         "SELECT current_database(), current_setting('server_version'), current_setting('server_version_num')::int,"
         " pg_database_size(d.oid), pg_get_userbyid(d.datdba), current_user FROM pg_database d"
@@ -72,7 +78,7 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
 
 
 def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:
-    """All databases of the default tablespace, bytes."""
+    """Bytes of all databases in the default tablespace, and warnings where not all were counted."""
     try:
         row = connection.execute("SELECT pg_tablespace_size('pg_default')").fetchone()
         return (int(row[0]) if row else 0), ()
@@ -82,8 +88,8 @@ def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:
         ).fetchone()
         user = connection.info.user
         return (int(row[0]) if row and row[0] else 0), (
-            f"the space that is used on the server counts only databases that {user} may connect to; "
-            f"GRANT pg_read_all_stats TO {quoted(user)}; counts all",
+            f"the used space counts only the databases that {user} may connect to; to count all: "
+            f"GRANT pg_read_all_stats TO {quoted(user)};",
         )
 
 
@@ -96,12 +102,12 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
     if _one(connection, "SELECT pg_is_in_recovery()"):
         yield Finding(
             reason=conditions.UNSUPPORTED_SERVER,
-            message=f"{connection.info.host} is a standby, on which nothing can be locked; give the address of the primary",
+            message=f"{connection.info.host} is a standby, where tables cannot be locked; set host to the address of the primary",
         )
     yield from _unreadable(connection)
     if odoo and facts.attachments:
         yield from _unlockable(connection)
-    needed = jobs + 3  # pg_dump's leader and its workers, our two
+    needed = jobs + 3  # pg_dump's leader and workers, and two of ours
     limit = connection.execute(
         "SELECT least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,"
         " nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) FROM pg_roles r, pg_database d"
@@ -111,8 +117,8 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"a snapshot with {jobs} jobs needs {needed} connections and {limit[0]} are allowed in all; raise max_connections or the "
-                f"CONNECTION LIMIT of role {facts.user} and database {facts.name}, or lower the parallelism"
+                f"a snapshot with {jobs} jobs needs {needed} connections and {limit[0]} are allowed; increase max_connections or the "
+                f"CONNECTION LIMIT of role {facts.user} and database {facts.name}, or reduce the parallelism"
             ),
         )
 
@@ -130,7 +136,7 @@ def _encryption_findings(server: Server, connection: Connection, facts: Database
 
 
 def _unreadable(connection: Connection) -> Iterator[Finding]:
-    """Tables that pg_dump could not read, or would read in part (row security: it refuses then)."""
+    """Tables that pg_dump cannot read, or that row security hides in part (pg_dump then fails)."""
     found = connection.execute(
         "SELECT c.oid::regclass::text, pg_get_userbyid(c.relowner) FROM pg_class c"
         " WHERE c.relkind IN ('r', 'm', 'S', 'p') AND c.relnamespace NOT IN"
@@ -163,23 +169,23 @@ def _unlockable(connection: Connection) -> Iterator[Finding]:
         return
     yield Finding(
         reason=conditions.MISSING_GRANTS,
-        message=f"garbage collection cannot be held off: GRANT UPDATE ON {table} TO {quoted(connection.info.user)};",
+        message=f"garbage collection cannot be paused: GRANT UPDATE ON {table} TO {quoted(connection.info.user)};",
     )
 
 
 def _connection_warnings(server: Server, connection: Connection) -> Iterator[str]:
-    """A pooler gives its own process id at log-in, the server's functions give the server's."""
+    """Detects a connection pooler: it reports its own process id at login, SQL reports the server's."""
     for credentials in filter(None, (server.app, server.admin)):
         try:
             with connect(credentials, application=APPLICATION, patience=0) as other:
                 pid = _one(other, "SELECT pg_backend_pid()")
-                told = other.info.backend_pid
+                login_pid = other.info.backend_pid
         except (MoverError, psycopg.Error):
-            continue  # a finding already, or one of rollback_findings
-        if pid != told:
+            continue  # reported as a finding
+        if pid != login_pid:
             yield (
-                f"{credentials.place} is a connection pooler; give the server's own address: a pooler's sessions keep a database from "
-                "being renamed, and in transaction mode our settings leak into the application's sessions"
+                f"{credentials.place} is a connection pooler; set host to the server's own address: a pooler's sessions prevent the renaming "
+                "of a database, and in transaction mode our settings leak into the application's sessions"
             )
 
 

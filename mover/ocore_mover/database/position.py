@@ -1,8 +1,7 @@
-"""Where a rollback stands, derived from the databases' names and our mark (docs/architecture.md has the table).
+"""The position of a rollback, derived from the database names and our mark (docs/architecture.md has the table).
 
-The mark is a line in the database's comment: a comment stays through renames, is read without connecting to the database,
-and its owner may set it. (A custom setting by ``ALTER DATABASE … SET`` would be the obvious place, but PostgreSQL lets only
-superusers set a parameter that no loaded module defines.)
+The mark is a line in the database's comment. A comment survives renames, can be read without connecting to the database, and its
+owner may set it. ``ALTER DATABASE … SET`` cannot be used: only superusers may set a parameter that no loaded module defines.
 """
 
 from collections.abc import Mapping
@@ -15,13 +14,13 @@ from ocore_crds import conditions, naming
 from ocore_mover.database.connect import Connection
 from ocore_mover.errors import MoverError
 
-#: Second line of the mark: the restore has ended and everything was checked.
+#: Second line of the mark: the restore is complete and was checked.
 CHECKED = "ocore.checked"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a database's comment says of us."""
+    """Our lines in a database's comment."""
 
     rollback_id: str = ""
     checked: bool = False
@@ -29,7 +28,7 @@ class Mark:
 
     @classmethod
     def parse(cls, text: str | None) -> "Mark":
-        """From a comment; other people's lines are kept apart."""
+        """Parses a comment; `comment` keeps the lines that are not ours."""
         rollback_id, checked, rest = "", False, []
         for line in (text or "").splitlines():
             name, _, value = line.partition("=")
@@ -42,7 +41,7 @@ class Mark:
         return cls(rollback_id, checked, "\n".join(rest))
 
     def text(self) -> str:
-        """As a comment."""
+        """The comment's text."""
         lines = [self.comment] if self.comment else []
         if self.rollback_id:
             lines.append(f"{naming.DATABASE_MARKER}={self.rollback_id}")
@@ -70,26 +69,26 @@ class Names:
 
     @property
     def restored(self) -> str:
-        """Where the snapshot is restored, beside the live one."""
+        """The restored copy beside the live database."""
         return naming.restored_database(self.live, self.rollback_id)
 
     @property
     def previous(self) -> str:
-        """What the live one is called after the switch."""
+        """The name of the live database after the switch."""
         return naming.previous_database(self.live, self.rollback_id)
 
     def check_length(self) -> None:
-        """Raises MoverError DatabaseNameTooLong where PostgreSQL would cut a name off."""
+        """Raises MoverError DatabaseNameTooLong where PostgreSQL would truncate a name."""
         length = len(self.live.encode())
         if length > naming.MAX_DATABASE_NAME_BYTES:
             raise MoverError(conditions.DATABASE_NAME_TOO_LONG, too_long(self.live))
 
 
 def too_long(name: str) -> str:
-    """What to do about a name that leaves no room for ours."""
+    """The message for a name that leaves no room for our suffix."""
     return (
-        f"the database name {name} has {len(name.encode())} bytes; a rollback needs names of at most "
-        f"{naming.MAX_DATABASE_NAME_BYTES} bytes, since it adds _prev_ and eight digits: rename the database"
+        f"the database name {name} has {len(name.encode())} bytes; a rollback appends _prev_ and eight digits, which allows at most "
+        f"{naming.MAX_DATABASE_NAME_BYTES} bytes: rename the database"
     )
 
 
@@ -104,7 +103,7 @@ class Position:
 
 
 def rows(connection: Connection, names: Names) -> dict[str, DatabaseRow]:
-    """Those of the three databases that are there."""
+    """The rollback's databases that exist, by name."""
     found = connection.execute(
         "SELECT datname, shobj_description(oid, 'pg_database'), pg_get_userbyid(datdba), datallowconn"
         " FROM pg_database WHERE datname = ANY(%s)",
@@ -114,7 +113,7 @@ def rows(connection: Connection, names: Names) -> dict[str, DatabaseRow]:
 
 
 def derive(found: Mapping[str, DatabaseRow], names: Names) -> Position:
-    """The position; raises MoverError SwitchFailed where the names say neither, DatabaseNotFound where none is there."""
+    """The position. Raises MoverError DatabaseNotFound where none exists, SwitchFailed where the names match neither position."""
     live, restored, previous = (found.get(n) for n in (names.live, names.restored, names.previous))
     if not found:
         raise MoverError(
@@ -122,7 +121,7 @@ def derive(found: Mapping[str, DatabaseRow], names: Names) -> Position:
         )
     if live is not None:
         ours = live.mark.rollback_id == names.rollback_id
-        # An unmarked copy: the restore was killed between CREATE DATABASE and the mark.
+        # A copy without a mark: the restore was killed between CREATE DATABASE and the mark.
         copy_is_ours = restored is not None and restored.mark.rollback_id in ("", names.rollback_id)
         if restored is None and ours:
             return Position("New", live, None, previous)
@@ -130,31 +129,31 @@ def derive(found: Mapping[str, DatabaseRow], names: Names) -> Position:
             return Position("Old", live, restored, None)
     raise MoverError(
         conditions.SWITCH_FAILED,
-        f"the databases stand neither before nor after the switch of rollback {names.rollback_id}, nothing was changed: "
-        f"{_describe(found, names)}. Look at them and rename by hand, so that either {names.live} is the old one and "
-        f"{names.previous} is not there, or {names.previous} is the old one and {names.live} carries our mark in its comment",
+        f"the databases match neither the state before nor after the switch of rollback {names.rollback_id}; nothing was changed: "
+        f"{_describe(found, names)}. Rename them by hand: either {names.live} is the old database and {names.previous} does not exist, "
+        f"or {names.previous} is the old database and {names.live} has our mark in its comment",
     )
 
 
 def read(connection: Connection, names: Names) -> Position:
-    """The position as it is now."""
+    """The current position. Raises as :func:`derive`."""
     return derive(rows(connection, names), names)
 
 
 def _describe(found: Mapping[str, DatabaseRow], names: Names) -> str:
-    words = []
+    parts = []
     for name in (names.live, names.restored, names.previous):
         row = found.get(name)
         if row is None:
-            words.append(f"{name} is not there")
+            parts.append(f"{name} does not exist")
         else:
             mark = f"with the mark of rollback {row.mark.rollback_id}" if row.mark.rollback_id else "without our mark"
-            words.append(f"{name} is there {mark}")
-    return ", ".join(words)
+            parts.append(f"{name} exists {mark}")
+    return ", ".join(parts)
 
 
 def write_mark(connection: Connection, database: str, mark: Mark) -> None:
-    """Sets a database's comment."""
+    """Sets a database's comment to the mark."""
     connection.execute(
         sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(database), sql.Literal(mark.text() or None))
     )

@@ -1,4 +1,4 @@
-"""pg_dump and pg_restore: the right major version, started without a secret in arguments or environment, ended for sure."""
+"""pg_dump and pg_restore: finds the major version, keeps secrets out of arguments and environment, ends every process."""
 
 import collections
 import contextlib
@@ -30,7 +30,15 @@ from ocore_mover.errors import MoverError
 SUPPORTED_MAJORS = range(13, 18)
 _DEBIAN = "/usr/lib/postgresql/{major}/bin"
 _STDERR_LINES = 40
-#: What a program says whose connection was lost, or one of whose own processes was killed (out of memory).
+_NOTICES = 20
+#: A message of the server that a verbose pg_restore passes on.
+_NOTICE = re.compile(r"pg_restore: ((?:WARNING|NOTICE):.*)")
+#: What a verbose pg_restore says of its own work: errors must not be lost among it.
+_CHATTER = re.compile(
+    r"pg_restore: (?:connecting|creating|executing|processing|launching|finished|skipping|setting|entering|restoring|restored|disabling"
+    r"|enabling|implied|table) "
+)
+#: Messages of a program whose connection was lost, or one of whose processes was killed (out of memory).
 _INTERRUPTED = (
     "server closed the connection|terminating connection|could not receive data|connection to server"
     "|worker process died|the communication channel"
@@ -39,7 +47,7 @@ _INTERRUPTED = (
 
 @dataclass(frozen=True)
 class Program:
-    """An executable and what it says it is."""
+    """An executable and its version."""
 
     path: str
     version: str  # 17.5
@@ -49,8 +57,8 @@ class Program:
 def find(name: str, major: int) -> Program:
     """The program of that major: from ``OCORE_PG_BIN``, Debian's folder for the major, or PATH.
 
-    Raises MoverError UnsupportedServer: an older pg_dump refuses a newer server, and a newer pg_restore sends settings that
-    an older server does not know.
+    Raises MoverError UnsupportedServer where none is found: an older pg_dump refuses a newer server, and a newer pg_restore sends
+    settings that an older server does not know.
     """
     seen: list[str] = []
     for path in _candidates(name, major):
@@ -60,7 +68,7 @@ def find(name: str, major: int) -> Program:
         seen.append(f"{path} is {found.version}" if found else f"{path} does not run")
     raise MoverError(
         conditions.UNSUPPORTED_SERVER,
-        f"the server is PostgreSQL {major} and needs {name} {major}, which is not here ({'; '.join(seen) or 'none found'}); use the "
+        f"the server is PostgreSQL {major} and needs {name} {major}, which was not found ({'; '.join(seen) or 'no candidates'}); use the "
         f"mover image for PostgreSQL {major}, or set {settings.PG_BIN_VARIABLE} to the folder of its programs",
     )
 
@@ -128,26 +136,26 @@ def conninfo(program: Program, credentials: Credentials, **extra: str) -> str:
 
 @contextmanager
 def passfile(credentials: Credentials) -> Iterator[dict[str, str]]:
-    """Environment of a program that may connect as this role: password and private key stand in files that only we can read."""
+    """Environment of a program that connects as this role; password and private key are in files that only we can read."""
     with tempfile.TemporaryDirectory(prefix="ocore-") as folder, tls.private_key(credentials.private_key) as key:
         path = Path(folder) / "pgpass"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(credentials.passfile_line())
-        # PGCONNECT_TIMEOUT would be 0 (for ever) otherwise.
+        # The default of PGCONNECT_TIMEOUT is to wait without limit.
         own = {"PGPASSFILE": str(path), "PGCONNECT_TIMEOUT": "10"}
         yield settings.program_environment() | own | ({"PGSSLKEY": str(key)} if key is not None else {})
 
 
 class Running:
-    """A program and its workers in a process group of their own, which ends with us whatever happens.
+    """A program and its workers in a process group of their own, which the kernel ends with this process.
 
-    pg_dump and pg_restore fork one process per job; all of them are stopped, continued and killed together.
+    pg_dump and pg_restore fork one process per job; all of them are paused, resumed and killed together.
     """
 
     def __init__(self, arguments: Sequence[str], *, environment: dict[str, str], stdout: int | None = None) -> None:
-        # setpriv: the kernel kills it when the thread that started it is gone (SIGKILL of ours cannot be caught); a dump that
-        # nobody drains any more would fill the disk.
+        # setpriv: the kernel kills the program when the thread that started it ends. We cannot catch SIGKILL, and a dump that
+        # continued without us would fill the disk.
         wrapper = [shutil.which("setpriv") or "", "--pdeathsig", "KILL", "--"]
         self.process = subprocess.Popen(
             [*(wrapper if wrapper[0] else []), *arguments],
@@ -160,48 +168,59 @@ class Running:
         self._stopped = False
         self._lock = threading.Lock()
         self._lines: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
+        self._notices: list[str] = []
         self._reader = threading.Thread(target=self._read, name="stderr", daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None  # noqa: S101 - it is a pipe
-        for line in self.process.stderr:
-            self._lines.append(line.decode(errors="replace").rstrip())
+        for data in self.process.stderr:
+            line = data.decode(errors="replace").rstrip()
+            if notice := _NOTICE.fullmatch(line):
+                if len(self._notices) < _NOTICES:
+                    self._notices.append(notice[1])
+            elif not _CHATTER.match(line):
+                self._lines.append(line)
 
-    def words(self, lines: int = 4) -> str:
-        """The last lines that it wrote to stderr, redacted, on one line."""
+    def error_output(self, lines: int = 4) -> str:
+        """The last lines of its stderr, redacted, on one line; "no error output" where it wrote none."""
         self._reader.join(timeout=2)
-        return redact.text("; ".join(line for line in list(self._lines)[-lines:] if line))
+        return redact.text("; ".join(line for line in list(self._lines)[-lines:] if line)) or "no error output"
 
-    def said(self, pattern: str) -> bool:
-        """Whether its stderr has this."""
+    def notices(self) -> list[str]:
+        """Warnings and notices of the server, redacted: the first ones, where there are many."""
+        self._reader.join(timeout=2)
+        return [redact.text(line) for line in list(self._notices)]
+
+    def error_matches(self, pattern: str) -> bool:
+        """Whether a line of its stderr matches."""
         self._reader.join(timeout=2)
         return any(re.search(pattern, line) for line in list(self._lines))
 
     def pause(self) -> None:
-        """Stops the whole group until :meth:`resume`."""
+        """Pauses the group (SIGSTOP) until :meth:`resume`."""
         with self._lock:
             if not self._stopped:
                 self._stopped = True
                 self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets it go on."""
+        """Continues a paused group."""
         with self._lock:
             if self._stopped:
                 self._stopped = False
                 self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Ends the whole group at once: SIGTERM would wait for the server, and what it wrote is thrown away anyway."""
+        """Kills the group at once: SIGTERM would wait for the server, and the output is discarded anyway."""
         self._signal(signal.SIGKILL)
 
     def poll(self) -> int | None:
-        """Its exit code, None while it runs; negative where a signal ended it."""
+        """Its exit code, None while it runs, negative for a signal."""
         return self.process.poll()
 
     def wait(self, token: Token, tick: Callable[[], None], *, interval: float = 0.1) -> int:
-        """Waits for its end and returns the exit code; calls `tick` meanwhile. Kills it where the command is ended before."""
+        """Waits for its end, calling `tick` every `interval` seconds, and returns the exit code. Kills it on cancellation."""
         with token.on_cancel(self.kill):
             while True:
                 try:
@@ -211,11 +230,11 @@ class Running:
                     tick()
 
     def close(self) -> None:
-        """Makes sure that nothing of it is left."""
+        """Kills what still runs, and waits for it."""
         if self.process.poll() is None:
             self.kill()
         self.process.wait()
-        # Workers outlive a leader that was killed; the group is there as long as one of them is.
+        # Workers outlive a killed leader; the group exists as long as one of them does.
         until = time.monotonic() + 5
         while time.monotonic() < until and self._signal(signal.SIGKILL):
             self._reap()
@@ -225,7 +244,7 @@ class Running:
             self.process.stderr.close()
 
     def _reap(self) -> None:
-        """In a container we are process 1, and orphaned workers are ours to bury."""
+        """Reaps orphaned workers: in a container this is process 1."""
         with contextlib.suppress(ChildProcessError):
             os.waitpid(-self.process.pid, os.WNOHANG)
 
@@ -238,12 +257,12 @@ class Running:
 
 
 def interrupted(running: "Running", code: int) -> bool:
-    """Whether it failed by what came from outside, so that another attempt may do better."""
-    return code < 0 or running.said(_INTERRUPTED)
+    """Whether it failed for an external cause (signal, lost connection), so that a retry may succeed."""
+    return code < 0 or running.error_matches(_INTERRUPTED)
 
 
 def ended(code: int) -> str:
-    """An exit code in words."""
+    """An exit code as text."""
     if code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)

@@ -1,4 +1,4 @@
-"""What stands in the way of a rollback, each with the statement that mends it."""
+"""What prevents a rollback, each finding with the statement that fixes it."""
 
 from collections.abc import Iterator
 
@@ -7,23 +7,29 @@ import psycopg
 from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
 from ocore_mover.database import sessions
-from ocore_mover.database.connect import Connection, Server, connect_maintenance, quoted
+from ocore_mover.database.connect import Connection, Server, connect_maintenance, is_superuser, quoted
+from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
+from ocore_mover.database.restore.owners import problem_of
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
 
 
-def look(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[Finding, ...]:
-    """Findings; `connection` is one to the live database, another is made as the one who would do the rollback."""
+def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[Finding, ...]:
+    """Findings. `connection` is to the live database; another one is opened as the role that would do the rollback."""
     found: list[Finding] = []
     if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
         found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
     try:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
             found.extend(_rights(maintenance, facts))
-            superuser = _is_superuser(maintenance)
+            superuser = is_superuser(maintenance)
+            found.extend(_foreign_owners(connection, maintenance, facts))
             if not superuser:
+                if server.admin is not None:
+                    found.extend(_temporary_role(maintenance, facts))
+                found.extend(_revoked_of_extensions(connection, server, facts))
                 found.extend(_session_findings(maintenance, facts, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server))
             found.extend(_unavailable(connection))
@@ -34,14 +40,9 @@ def look(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
     return tuple(found)
 
 
-def _is_superuser(connection: Connection) -> bool:
-    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
-    return bool(row and row[0])
-
-
 def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
-    """CREATEDB, and the right to own and alter what the owner owns."""
-    # Since PostgreSQL 16 a member may be one that must not SET ROLE.
+    """CREATEDB, and membership in the database's owner."""
+    # Since PostgreSQL 16 a membership may exclude SET ROLE.
     become = "SET" if connection.info.server_version >= 160000 else "MEMBER"
     row = connection.execute(
         "SELECT rolname, rolcreatedb OR rolsuper, pg_has_role(%s, 'USAGE'), pg_has_role(%s, %s) FROM pg_roles"
@@ -59,10 +60,97 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"{role} does not own database {facts.name} (owner {facts.owner}) and is no member of its owner: "
+                f"{role} does not own database {facts.name} (owner {facts.owner}) and is not a member of its owner: "
                 f"GRANT {quoted(facts.owner)} TO {quoted(role)};"
             ),
         )
+
+
+def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """An administrator who is not a superuser creates a member of the database's owner, which loads the dump."""
+    may_grant = "MEMBER WITH ADMIN OPTION" if connection.info.server_version >= 160000 else "MEMBER"
+    row = connection.execute(
+        "SELECT rolname::text, rolcreaterole, pg_has_role(%s, %s) FROM pg_roles WHERE rolname = current_user",
+        [facts.owner, may_grant],
+    ).fetchone()
+    assert row is not None  # noqa: S101 - our own role
+    role, createrole, grants = row
+    if not (createrole and grants):
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"{role} may not create the temporary role that loads a dump: "
+            f"{role_statements(role, facts.owner, connection.info.server_version)}",
+        )
+
+
+def _foreign_owners(connection: Connection, maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """Roles that own something in the live database and to which the actor cannot give it in the copy."""
+    for role, count, examples in connection.execute(_FOREIGN_OWNERS.encode(), {"owner": facts.owner}).fetchall():
+        problem = problem_of(maintenance, role)
+        if problem:
+            yield Finding(
+                reason=conditions.MISSING_GRANTS,
+                message=f"{count} objects belong to role {role}, for example {', '.join(examples)}: {problem} "
+                f"(or give them to {facts.owner}: ALTER … OWNER TO {quoted(facts.owner)};)",
+            )
+
+
+#: Members of extensions follow their extension, sequences of columns their table.
+_FOREIGN_OWNERS = """
+WITH members AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
+owned AS (
+  SELECT c.relowner AS owner, c.oid::pg_catalog.regclass::text AS name FROM pg_catalog.pg_class c
+   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid >= 16384 AND c.relpersistence <> 't'
+     AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+       AND c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refclassid = 'pg_class'::regclass)
+  UNION ALL
+  SELECT p.proowner, p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc p
+   WHERE p.oid >= 16384 AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+  UNION ALL
+  SELECT t.typowner, t.oid::pg_catalog.regtype::text FROM pg_catalog.pg_type t
+   WHERE t.oid >= 16384 AND t.typtype IN ('e', 'd', 'r')
+     AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
+  UNION ALL
+  SELECT n.nspowner, 'schema ' || pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_namespace n
+   WHERE n.oid >= 16384 AND n.nspname !~ '^pg_'
+     AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid)
+  UNION ALL
+  SELECT l.lomowner, 'large object ' || l.oid FROM pg_catalog.pg_largeobject_metadata l
+)
+SELECT r.rolname::text, count(*), (array_agg(o.name ORDER BY o.name))[1:5]
+  FROM owned o JOIN pg_catalog.pg_roles r ON r.oid = o.owner WHERE r.rolname <> %(owner)s GROUP BY 1 ORDER BY 1
+"""
+
+
+def _revoked_of_extensions(connection: Connection, server: Server, facts: DatabaseFacts) -> Iterator[Finding]:
+    """Rights on members of extensions that were revoked: only their owner, a superuser, can revoke them in the copy."""
+    found = connection.execute(_REVOKED.encode(), {"owner": facts.owner}).fetchall()
+    if found:
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"rights on {', '.join(row[0] for row in found)} of an extension were revoked: only a superuser can revoke them in the "
+            f"restored database, and {server.actor.user} is not one; set adminSecretRef to a superuser's Secret",
+        )
+
+
+_REVOKED = """
+SELECT name FROM (
+  SELECT p.oid::pg_catalog.regprocedure::text AS name, p.proacl AS acl, i.initprivs, pg_catalog.acldefault('f', p.proowner) AS usual, p.proowner AS owner
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
+    LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_proc'::regclass AND i.objoid = p.oid AND i.objsubid = 0
+  UNION ALL
+  SELECT c.oid::pg_catalog.regclass::text, c.relacl, i.initprivs, pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner), c.relowner
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_depend e ON e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
+    LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_class'::regclass AND i.objoid = c.oid AND i.objsubid = 0
+   WHERE c.relkind IN ('r', 'v', 'm', 'S')
+) o
+WHERE acl IS NOT NULL AND NOT pg_catalog.pg_has_role(%(owner)s, owner, 'MEMBER')
+  AND EXISTS (SELECT unnest(coalesce(initprivs, usual)) EXCEPT SELECT unnest(acl))
+ORDER BY 1 LIMIT 10
+"""
 
 
 def _own_pid(connection: Connection) -> int:
@@ -71,7 +159,7 @@ def _own_pid(connection: Connection) -> int:
 
 
 def _session_findings(connection: Connection, facts: DatabaseFacts, *, own: int) -> Iterator[Finding]:
-    """Roles whose sessions are in the live database now and that we could not end."""
+    """Roles with sessions in the live database that we may not end."""
     row = connection.execute("SELECT current_user").fetchone()
     actor = str(row[0]) if row else ""
     roles = {s.role: s for s in sessions.others(connection, [facts.name]) if s.pid != own}
@@ -86,7 +174,7 @@ def _session_findings(connection: Connection, facts: DatabaseFacts, *, own: int)
                 reason=conditions.MISSING_GRANTS,
                 message=(
                     f"application {session.application or 'unknown'} is connected to {facts.name}: "
-                    f"{sessions.cure(actor, role, superuser=session.superuser)}"
+                    f"{sessions.remedy(actor, role, superuser=session.superuser)}"
                 ),
             )
 
@@ -131,7 +219,7 @@ def _superuser_only(connection: Connection, server: Server) -> Iterator[Finding]
                 reason=conditions.MISSING_GRANTS,
                 message=(
                     f"{what} {', '.join(names[:10])}: only a superuser can create this in the restored database, and {server.actor.user} is "
-                    "none; give adminSecretRef of a superuser, or drop it where nothing needs it"
+                    "not one; set adminSecretRef to a superuser's Secret, or drop it where it is not needed"
                 ),
             )
 
@@ -146,5 +234,5 @@ def _unavailable(connection: Connection) -> Iterator[Finding]:
     if names:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"the server no longer has the files of extension {', '.join(names)}: install its package on the server",
+            message=f"the server does not have the files of extension {', '.join(names)}: install its package on the server",
         )

@@ -1,4 +1,4 @@
-"""Refusing connections to databases, and ending the sessions that are there."""
+"""Refuses connections to databases, and ends their sessions."""
 
 import time
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from ocore_crds import conditions
 from ocore_mover.database.connect import Connection, quoted
 from ocore_mover.errors import MoverError
 
-#: How long sessions get to end (seconds): they are terminated, not asked.
+#: Seconds until terminated sessions must have ended.
 END_TIMEOUT = 20.0
-#: Those that we may not end may still end by themselves (a monitoring query), but the application is down meanwhile.
+#: Seconds to wait for sessions that we may not end (a monitoring query): the application is down during this time.
 _GRACE = 5.0
 _POLL = 0.05
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session of somebody else."""
+    """A session that is not ours."""
 
     pid: int
     database: str
@@ -30,14 +30,33 @@ class Session:
 
 
 def allow(connection: Connection, database: str, allowed: bool) -> None:
-    """Lets new connections in, or refuses them, superusers included. Sessions that are there stay."""
+    """Allows or refuses new connections, those of superusers included. Existing sessions stay."""
     connection.execute(
         sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(database), sql.Literal(allowed))
     )
 
 
+def close(connection: Connection, database: str) -> None:
+    """Refuses new connections to a database that is not live, and ends its use as a template."""
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false IS_TEMPLATE false").format(sql.Identifier(database))
+    )
+
+
+def hide(connection: Connection, database: str) -> None:
+    """Allows connections to a database and makes it a template: programs that list databases leave templates out."""
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true IS_TEMPLATE true").format(sql.Identifier(database))
+    )
+
+
+def end_role(connection: Connection, role: str) -> None:
+    """Ends a role's sessions in every database."""
+    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [role])
+
+
 def others(connection: Connection, databases: Sequence[str]) -> list[Session]:
-    """Sessions in these databases but our own; autovacuum has no role and yields to a rename by itself."""
+    """Sessions in these databases except our own. Autovacuum has no role and yields to a rename, so it is left out."""
     found = connection.execute(
         "SELECT a.pid, a.datname, coalesce(r.rolname, a.usesysid::text), coalesce(a.application_name, ''),"
         " coalesce(r.rolsuper, false)"
@@ -49,23 +68,23 @@ def others(connection: Connection, databases: Sequence[str]) -> list[Session]:
 
 
 def prepared(connection: Connection, databases: Sequence[str]) -> list[str]:
-    """Prepared transactions: they hold a database as a session does, and nobody but their coordinator may end them."""
+    """Prepared transactions, which block a rename as sessions do; only their coordinator should end them."""
     found = connection.execute("SELECT gid FROM pg_prepared_xacts WHERE database = ANY(%s)", [list(databases)])
     return [row[0] for row in found]
 
 
 def end_all(connection: Connection, databases: Sequence[str], *, timeout: float = END_TIMEOUT) -> int:
-    """Ends sessions until none is left; refuse connections first. Returns how many were ended.
+    """Ends sessions until none remains, for at most `timeout` seconds; refuse connections first. Returns how many were ended.
 
-    Raises MoverError SessionsRemain that names the role and application of each that is left, and the grant that is missing.
+    Raises MoverError SessionsRemain, which names the role and application of each remaining session and the missing grant.
     """
     since = time.monotonic()
     ended: set[int] = set()
     denied: set[str] = set()
     while left := others(connection, databases):
-        hopeless = all(session.role in denied for session in left)
-        if time.monotonic() - since >= (min(_GRACE, timeout) if hopeless else timeout):
-            raise _remain(connection, left, denied, time.monotonic() - since)
+        all_denied = all(session.role in denied for session in left)
+        if time.monotonic() - since >= (min(_GRACE, timeout) if all_denied else timeout):
+            raise _sessions_remain(connection, left, denied, time.monotonic() - since)
         for session in left:
             if session.role in denied:
                 continue
@@ -78,26 +97,26 @@ def end_all(connection: Connection, databases: Sequence[str], *, timeout: float 
     if transactions := prepared(connection, databases):
         raise MoverError(
             conditions.SESSIONS_REMAIN,
-            f"prepared transactions are left: {', '.join(transactions[:10])}; end them with COMMIT PREPARED or ROLLBACK PREPARED",
+            f"prepared transactions remain: {', '.join(transactions[:10])}; end them with COMMIT PREPARED or ROLLBACK PREPARED",
         )
     return len(ended)
 
 
-def _remain(connection: Connection, left: Sequence[Session], denied: set[str], waited: float) -> MoverError:
+def _sessions_remain(connection: Connection, left: Sequence[Session], denied: set[str], waited: float) -> MoverError:
     row = connection.execute("SELECT current_user").fetchone()
     actor = str(row[0]) if row else ""
     named = ", ".join(
         f"{s.role} (application {s.application or 'unknown'}, pid {s.pid}, database {s.database})" for s in left[:10]
     )
-    words = [f"sessions are left after {waited:.0f} s: {named}"]
-    words.extend(
-        cure(actor, role, superuser=any(s.role == role and s.superuser for s in left)) for role in sorted(denied)
+    parts = [f"sessions remain after {waited:.0f} s: {named}"]
+    parts.extend(
+        remedy(actor, role, superuser=any(s.role == role and s.superuser for s in left)) for role in sorted(denied)
     )
-    return MoverError(conditions.SESSIONS_REMAIN, "; ".join(words), retryable=True)
+    return MoverError(conditions.SESSIONS_REMAIN, "; ".join(parts), retryable=True)
 
 
-def cure(actor: str, role: str, *, superuser: bool) -> str:
-    """What lets `actor` end the sessions of `role`."""
+def remedy(actor: str, role: str, *, superuser: bool) -> str:
+    """What to do so that `actor` can end the sessions of `role`."""
     if superuser:
-        return f"only a superuser can end sessions of the superuser {role}: stop that program, or give adminSecretRef of a superuser"
+        return f"only a superuser can end sessions of the superuser {role}: stop that program, or set adminSecretRef to a superuser's Secret"
     return f"{actor} may not end sessions of {role}: GRANT pg_signal_backend TO {quoted(actor)};"

@@ -1,92 +1,228 @@
-"""The dump's table of contents, as ``pg_restore --list`` prints it."""
+"""The dump's table of contents: ``toc.dat`` of PostgreSQL's directory format, read entry by entry.
+
+The file holds every field by itself, so that a name or an owner with blanks, quotes or line breaks is exact; the text that
+``pg_restore --list`` prints is ambiguous. Source: ``pg_backup_archiver.c`` (``ReadHead``, ``ReadToc``), formats 1.14 (PostgreSQL 13) to 1.16
+(PostgreSQL 17 and 18). Entries are read on demand: a dump of a million large objects has two million of them.
+"""
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ocore_crds import conditions
 from ocore_mover import settings
 from ocore_mover.database.programs import Program
-from ocore_mover.errors import MoverError
+from ocore_mover.errors import Corrupt, MoverError
 
-#: A line is ``dumpId; tableoid oid DESCRIPTION schema name owner``.
-_ENTRY = re.compile(r"^(\d+); \d+ \d+ (.+)$")
-_DATA = ("TABLE DATA",)
-_ACL = ("ACL", "DEFAULT ACL")
+FILE_NAME = "toc.dat"
+_VERSIONS = range(14, 17)  # the second number of 1.14 to 1.16
+_WITH_COMPRESSION_ALGORITHM = 15
+_WITH_RELKIND = 16
+#: The directory format writes the number of the tar format.
+_DIRECTORY_FORMAT = 3
+#: No string of a dump is longer: a length above it is damage, and must not be allocated.
+_MAX_STRING = 1 << 30
+_BUFFER = 1 << 20
+#: PostgreSQL's names of encodings that Python knows by another name.
+_CODECS = {"SQL_ASCII": "utf-8", "UTF8": "utf-8", "KOI8R": "koi8-r", "KOI8U": "koi8-u", "MULE_INTERNAL": "utf-8"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the list."""
+    """One entry. Text is decoded from the dump's encoding; bytes that do not fit are surrogates."""
 
     dump_id: int
-    rest: str  # description, schema, name and owner
-    line: str
+    description: str  # TABLE, TABLE DATA, ACL
+    schema: str  # empty where it has none
+    tag: str  # the name; of a function with its arguments
+    owner: str
+    definition: bytes  # SQL, in the dump's encoding
 
-    def begins(self, *descriptions: str) -> bool:
-        """Whether it is one of these."""
-        return any(self.rest == d or self.rest.startswith(d + " ") for d in descriptions)
+    @property
+    def name(self) -> str:
+        """What it is, for messages."""
+        return f"{self.description} {self.schema + '.' if self.schema else ''}{self.tag}"
 
     @property
     def has_data_file(self) -> bool:
-        """A table whose rows are a file of their own, ``<dump id>.dat``."""
-        return self.begins(*_DATA)
+        """Whether it is a table whose rows are in the file ``<dump id>.dat``."""
+        return self.description == "TABLE DATA"
 
     @property
     def is_extension(self) -> bool:
-        """Created before everything else, by ourselves; its comment is its own."""
-        return self.begins("EXTENSION") or self.rest.startswith("COMMENT - EXTENSION ")
+        """Whether it is an extension, or the comment of one: created before everything else."""
+        return self.description == "EXTENSION" or (self.description == "COMMENT" and self.tag.startswith("EXTENSION "))
 
     @property
     def is_acl(self) -> bool:
-        """A grant; applied at the end, one by one."""
-        return self.begins(*_ACL)
+        """Whether it is a grant: applied after the load."""
+        return self.description in ("ACL", "DEFAULT ACL")
 
     @property
     def is_lenient(self) -> bool:
-        """A comment that only a superuser may set on some servers; tried at the end, one by one."""
-        return self.rest.startswith(("COMMENT - EXTENSION ", "COMMENT - SCHEMA public "))
+        """Whether it is a comment that the application's role may not set on every server: applied after the load."""
+        return self.description == "COMMENT" and (self.tag.startswith("EXTENSION ") or self.tag == "SCHEMA public")
+
+
+@dataclass(frozen=True)
+class TableOfContents:
+    """A dump's table of contents in a folder."""
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Reads the entries in the order of the dump. Raises Corrupt where the file is damaged."""
+        with (self.folder / FILE_NAME).open("rb", buffering=_BUFFER) as file:
+            reader = _Reader(file)
+            yield from reader.entries()
 
     @property
     def owner(self) -> str:
-        """The last word; wrong for a role with a blank in its name."""
-        return self.rest.rsplit(" ", 1)[-1]
+        """Owner of the database that was dumped; empty where the dump does not say."""
+        return next((entry.owner for entry in self if entry.description == "DATABASE"), "")
+
+    @property
+    def encoding(self) -> str:
+        """PostgreSQL's name of the encoding that definitions are in."""
+        with (self.folder / FILE_NAME).open("rb") as file:
+            return _Reader(file).encoding()
 
 
-def read(program: Program, folder: Path) -> tuple[Entry, ...]:
-    """Reads the list of a dump in a folder (needs toc.dat alone). Raises Corrupt where pg_restore cannot read it."""
+class _Reader:
+    """Reads the file from its start."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._codec = "utf-8"
+        self._version = 0
+        self._integer = 4
+        self._count = 0
+        self._read_head()
+
+    def encoding(self) -> str:
+        for _ in range(self._count):
+            description, definition = self._entry_fields()[3:5]
+            if description == b"ENCODING":
+                return _encoding(definition)
+        return "UTF8"
+
+    def entries(self) -> Iterator[Entry]:
+        for _ in range(self._count):
+            dump_id, _, tag, description, definition, schema, owner = self._entry_fields()
+            if description == b"ENCODING":
+                self._codec = codec(_encoding(definition))
+            yield Entry(
+                dump_id, self._text(description), self._text(schema), self._text(tag), self._text(owner), definition
+            )
+
+    def _read_head(self) -> None:
+        if self._bytes(5) != b"PGDMP":
+            raise Corrupt(f"{FILE_NAME} is not a table of contents of a PostgreSQL dump")
+        major, self._version, _, self._integer, _, archive = self._bytes(6)
+        if major != 1 or self._version not in _VERSIONS or self._integer not in (4, 8) or archive != _DIRECTORY_FORMAT:
+            raise Corrupt(
+                f"{FILE_NAME} has format {major}.{self._version}, kind {archive}, which this version cannot read"
+            )
+        if self._version >= _WITH_COMPRESSION_ALGORITHM:
+            self._bytes(1)
+        else:
+            self._int()
+        for _ in range(7):  # the time of the dump
+            self._int()
+        for _ in range(3):  # database, versions of server and pg_dump
+            self._string()
+        self._count = self._int()
+
+    def _entry_fields(self) -> tuple[int, bytes, bytes, bytes, bytes, bytes, bytes]:
+        """Dump id, oid, tag, description, definition, schema, owner."""
+        dump_id = self._int()
+        self._int()  # whether it has data
+        self._string()  # oid of its catalog
+        oid = self._string()
+        tag = self._string()
+        description = self._string()
+        self._int()  # section
+        definition = self._string()
+        for _ in range(2):  # DROP and COPY statements
+            self._string()
+        schema = self._string()
+        for _ in range(2):  # tablespace, table access method
+            self._string()
+        if self._version >= _WITH_RELKIND:
+            self._int()
+        owner = self._string()
+        self._string()  # WITH OIDS
+        while self._optional() is not None:  # dependencies
+            pass
+        self._string()  # file
+        return dump_id, oid, tag, description, definition, schema, owner
+
+    def _bytes(self, count: int) -> bytes:
+        data = self._file.read(count)
+        if len(data) != count:
+            raise Corrupt(f"{FILE_NAME} is truncated")
+        return data
+
+    def _int(self) -> int:
+        data = self._bytes(1 + self._integer)
+        value = int.from_bytes(data[1:], "little")
+        return -value if data[0] else value
+
+    def _optional(self) -> bytes | None:
+        length = self._int()
+        if length < 0:
+            return None
+        if length > _MAX_STRING:
+            raise Corrupt(f"{FILE_NAME} is damaged: a string of {length} bytes")
+        return self._bytes(length)
+
+    def _string(self) -> bytes:
+        return self._optional() or b""
+
+    def _text(self, data: bytes) -> str:
+        return data.decode(self._codec, "surrogateescape")
+
+
+def _encoding(definition: bytes) -> str:
+    match = re.fullmatch(rb"SET client_encoding = '([A-Za-z0-9_]+)';\n?", definition)
+    if match is None:
+        raise Corrupt(f"{FILE_NAME} names no encoding")
+    return match[1].decode()
+
+
+def codec(encoding: str) -> str:
+    """Python's name of one of PostgreSQL's encodings."""
+    return _CODECS.get(encoding, encoding.replace("WIN", "cp") if encoding.startswith("WIN") else encoding)
+
+
+def check_readable(program: Program, folder: Path) -> None:
+    """Raises MoverError Corrupt where pg_restore cannot read the table of contents."""
     done = subprocess.run(
         [program.path, "--list", str(folder)],
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        errors="surrogateescape",
+        errors="replace",
         timeout=300,
         check=False,
         env=settings.program_environment(),
     )
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines()[-1:] or ["no words"]
-        raise MoverError(conditions.CORRUPT, f"pg_restore cannot read the dump's table of contents: {words[0]}")
-    return tuple(parse(done.stdout.splitlines()))
-
-
-def parse(lines: Iterable[str]) -> Iterable[Entry]:
-    """The entries among the lines; a name with a line break continues on lines that are no entries."""
-    for line in lines:
-        match = _ENTRY.match(line)
-        if match:
-            yield Entry(int(match[1]), match[2], line)
+        detail = done.stderr.strip().splitlines()[-1:] or ["no error output"]
+        raise MoverError(conditions.CORRUPT, f"pg_restore cannot read the dump's table of contents: {detail[0]}")
 
 
 def write_list(path: Path, entries: Iterable[Entry]) -> Path:
-    """For ``pg_restore --use-list``, which reads the ids alone."""
-    path.write_text("".join(f"{entry.dump_id};\n" for entry in entries))
+    """Writes a list for ``pg_restore --use-list``, which reads only the ids. Returns the path."""
+    with path.open("w") as file:
+        file.writelines(f"{entry.dump_id};\n" for entry in entries)
     return path
 
 
 def missing_data(entries: Iterable[Entry], names: Iterable[str]) -> list[Entry]:
     """Tables whose data file is not among the names (``123.dat``, ``123.dat.zst``)."""
-    there = {name.split(".", 1)[0] for name in names if ".dat" in name}
-    return [entry for entry in entries if entry.has_data_file and str(entry.dump_id) not in there]
+    found = {name.split(".", 1)[0] for name in names if ".dat" in name}
+    return [entry for entry in entries if entry.has_data_file and str(entry.dump_id) not in found]

@@ -70,6 +70,15 @@ class Site:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def copy_sql(self, statement: str, *, superuser: bool = False) -> list[tuple[object, ...]]:
+        """In the restored copy, which refuses connections: opened for this statement. As the owner, or as the superuser."""
+        name = self.names.restored
+        self.server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        try:
+            return self.server.execute(statement, name) if superuser else self.sql(statement, name)
+        finally:
+            self.server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+
     def databases(self) -> set[str]:
         found = self.server.execute("SELECT datname FROM pg_database WHERE NOT datistemplate")
         return {str(row[0]) for row in found if str(row[0]).startswith(self.live)}

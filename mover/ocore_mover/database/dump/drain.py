@@ -1,6 +1,6 @@
-"""Empties the folder that pg_dump writes into, while it writes: every file is followed into the store.
+"""Moves the files that pg_dump writes into the store while pg_dump is running.
 
-Bounded: where the store is slower than the dump, pg_dump is stopped (SIGSTOP) until the store has caught up.
+Scratch space is bounded: pg_dump is paused (SIGSTOP) while the store is slower than the dump.
 """
 
 import os
@@ -15,19 +15,19 @@ from ocore_mover.database.dump.follow import STEP, Follower, Sink
 from ocore_mover.database.programs import Running
 from ocore_mover.deadline import Token
 
-#: Files handed on at the same time: small ones wait for the store's answer, not for the processor.
+#: Files uploaded in parallel: small ones wait for the store's answer, not for the processor.
 WORKERS = 6
-#: Bytes on the disk that are not in the store: stop the dump above, let it go on below. Between two looks pg_dump writes
-#: some 20 MB, so the peak stays far below the 512 MB that a scratch volume has at least.
+#: Bytes on the disk that are not in the store: pause the dump above HIGH, resume it below LOW. pg_dump writes about 20 MB between
+#: two polls, so the peak stays far below 512 MB, the minimum of a scratch volume.
 HIGH = 192 * 1024 * 1024
 LOW = 64 * 1024 * 1024
 _POLL = 0.02
 _QUEUED = 4 * WORKERS
-_RESCAN_EVERY = 25  # looks, where the kernel tells nothing
+_RESCAN_EVERY = 25  # polls, without inotify
 
 
 class Drain:
-    """One folder's files on their way. `make_sink` gets a file's name."""
+    """Moves the files of one folder. `make_sink` is called with a file's name."""
 
     def __init__(self, folder: Path, make_sink: Callable[[str], Sink], *, punch: bool) -> None:
         self.stored: dict[str, StoredObject] = {}
@@ -36,18 +36,18 @@ class Drain:
         self._make_sink = make_sink
         self._punch = punch
         self._watch = inotify.watch(folder)
-        self._waiting: set[str] = set()  # neither stored nor being handed on
+        self._waiting: set[str] = set()  # neither stored nor being uploaded
         self._closed: set[str] = set()  # pg_dump has closed them
         self._known: set[str] = set()
         self._followers: dict[str, Follower] = {}
         self._busy: dict[str, Future[StoredObject | None]] = {}
-        self._looks = 0
+        self._polls = 0
         self._paused = False
 
     def run(self, running: Running, token: Token, tick: Callable[[], None]) -> int:
-        """Until pg_dump has ended and every file is stored. Returns its exit code; where that is not 0, files are left out.
+        """Runs until pg_dump has ended and every file is stored. Returns its exit code; where that is not 0, files are missing.
 
-        `tick` is called at every look. Raises what the store raised, or what ended the command.
+        `tick` is called at every poll. Raises the store's errors, and what cancelled the command.
         """
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="drain") as pool:
             try:
@@ -66,42 +66,42 @@ class Drain:
     def _follow(self, running: Running, token: Token, pool: ThreadPoolExecutor, tick: Callable[[], None]) -> int:
         while (code := running.poll()) is None:
             self._discover()
-            self._hand_on(pool)
+            self._upload(pool)
             self._throttle(running)
             tick()
             token.sleep(_POLL)
         return code
 
     def _finish(self, token: Token, pool: ThreadPoolExecutor) -> None:
-        """What is there now is all there is, and whole."""
-        self._look_into_folder()
+        """Stores the remaining files, which are complete now."""
+        self._scan_folder()
         self._closed |= self._known
         while self._waiting or self._busy:
-            self._hand_on(pool)
+            self._upload(pool)
             token.sleep(_POLL)
 
     def _check_sizes(self) -> None:
-        """A file that grew after it was handed on would be stored in part."""
+        """Raises RuntimeError where a file grew after it was stored."""
         for name, follower in self._followers.items():
             size = (self._folder / name).stat().st_size
             if size != follower.read:
                 raise RuntimeError(f"{name} has {size} bytes, of which {follower.read} were stored")
 
     def _discover(self) -> None:
-        self._looks += 1
+        self._polls += 1
         if self._watch is None:
-            if self._looks % _RESCAN_EVERY == 1:
-                self._look_into_folder()
+            if self._polls % _RESCAN_EVERY == 1:
+                self._scan_folder()
             return
         try:
             created, closed = self._watch.read()
         except inotify.Overflow:
-            self._look_into_folder()
+            self._scan_folder()
             return
         self._add(created | closed)
         self._closed |= closed
 
-    def _look_into_folder(self) -> None:
+    def _scan_folder(self) -> None:
         self._add({entry.name for entry in os.scandir(self._folder) if entry.is_file(follow_symlinks=False)})
 
     def _add(self, names: set[str]) -> None:
@@ -109,8 +109,8 @@ class Drain:
         self._known |= new
         self._waiting |= new
 
-    def _hand_on(self, pool: ThreadPoolExecutor) -> None:
-        """Collects what is done, and gives the workers what is due: whole files, and full steps of growing ones."""
+    def _upload(self, pool: ThreadPoolExecutor) -> None:
+        """Collects finished uploads, and starts those that are due: complete files, and full steps of growing ones."""
         for name, future in list(self._busy.items()):
             if not future.done():
                 continue
@@ -126,7 +126,7 @@ class Drain:
             if len(self._busy) >= _QUEUED:
                 return
             whole = name in self._closed
-            # While pg_dump is stopped no file gets to a full step, and many small rests would keep it stopped for ever.
+            # While pg_dump is paused no file grows to a full step, and many small remainders would keep it paused.
             if whole or self._unread(name) >= (1 if self._paused else STEP):
                 self._waiting.discard(name)
                 self._busy[name] = pool.submit(self._advance, name, whole, self._paused)
@@ -134,7 +134,7 @@ class Drain:
     def _advance(self, name: str, whole: bool, eager: bool) -> StoredObject | None:
         follower = self._followers.get(name)
         if follower is None:
-            # The table of contents is read once more from the disk (and is small).
+            # The (small) table of contents is read again from the disk.
             punch = self._punch and name != "toc.dat"
             follower = self._followers[name] = Follower(self._folder / name, self._make_sink(name), punch=punch)
         return follower.advance(whole=whole, eager=eager)

@@ -1,11 +1,10 @@
 """The dump: pg_dump's directory format at an exported snapshot, streamed into the store file by file.
 
-Three ways, by what the store and the server are:
+There are three plans, chosen by the store and the server:
 
-- store elsewhere, PostgreSQL 16 and newer: pg_dump compresses into scratch, files are uploaded while they grow;
-- a folder as the store, PostgreSQL 16 and newer: pg_dump writes at the objects' places, files are hashed while they grow
-  and read back;
-- PostgreSQL before 16, whose pg_dump knows no zstd: it writes plain files into scratch, compressed on the way to the store.
+- remote store, PostgreSQL 16 and newer: pg_dump compresses into scratch, and files are uploaded while they grow;
+- store in a folder, PostgreSQL 16 and newer: pg_dump writes the objects in place; they are hashed while they grow and read back;
+- PostgreSQL before 16, whose pg_dump has no zstd: pg_dump writes plain files into scratch, which are compressed during the upload.
 """
 
 import errno
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact, StoredObject
@@ -33,7 +33,7 @@ from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 
 FOLDER = "database/"
-#: How long pg_dump waits for a table that a migration has locked (milliseconds).
+#: Milliseconds that pg_dump waits for a table that a migration has locked.
 LOCK_WAIT = 120_000
 _FIRST_WITH_ZSTD = 16
 _PROGRESS_EVERY = 1.0  # seconds
@@ -41,16 +41,16 @@ _PROGRESS_EVERY = 1.0  # seconds
 
 @dataclass(frozen=True)
 class Plan:
-    """How a dump is made."""
+    """How one dump is made."""
 
     program: Program
-    folder: Path  # that pg_dump writes into
-    in_place: bool  # it is the store's own
-    external: bool  # compressed by us
+    folder: Path  # where pg_dump writes
+    in_place: bool  # the folder is in the store
+    external: bool  # we compress the files
     jobs: int
 
     def arguments(self, conninfo: str, snapshot: str) -> list[str]:
-        """pg_dump's command line. Flushing to disk is ours (`--no-sync`): the store does it, or nobody needs it."""
+        """pg_dump's command line. With `--no-sync`: the store flushes what must be durable."""
         return [
             self.program.path,
             "--format=directory",
@@ -65,26 +65,26 @@ class Plan:
         ]
 
     def compressed_by_us(self, name: str) -> bool:
-        """Data files are; the tables of contents stay readable."""
+        """Whether we compress this file: data files only, so that the table of contents stays readable."""
         return self.external and name.endswith(".dat") and name != "toc.dat"
 
 
-def plan(properties: DatabaseProperties, store: Store, prefix: str, scratch: Path, jobs: int) -> Plan:
-    """Chooses the way. `prefix` is naming.attempt_prefix(…). Raises MoverError UnsupportedServer."""
+def choose_plan(properties: DatabaseProperties, store: Store, prefix: str, scratch: Path, jobs: int) -> Plan:
+    """Chooses the plan. `prefix` is naming.attempt_prefix(…). Raises MoverError UnsupportedServer."""
     program = find("pg_dump", properties.server_major)
     external = program.major < _FIRST_WITH_ZSTD
     in_place = store.local_root is not None and not external
     if store.local_root is not None and in_place:
         folder = store.local_root / (prefix + FOLDER).rstrip("/")
     else:
-        # The same for every attempt of a snapshot: what a killed one left is found and removed.
+        # The same for every attempt of a snapshot, so that the leftovers of a killed one are removed.
         folder = scratch / f"ocore-dump-{prefix.rstrip('/').split('/')[-2]}"
     return Plan(program, folder, in_place, external, jobs)
 
 
 def dump(
     server: Server,
-    exported: Exported,
+    exported: Exported[Any],
     properties: DatabaseProperties,
     store: Store,
     prefix: str,
@@ -94,68 +94,68 @@ def dump(
     *,
     jobs: int = 2,
 ) -> DatabaseArtifact:
-    """Dumps into the store; nothing is left in scratch. Raises MoverError DumpFailed, ScratchFull, NoSpace, StoreError.
+    """Dumps into the store and empties scratch. Raises MoverError DumpFailed, ScratchFull, NoSpace, StoreError.
 
-    What was stored before a failure stays there: the caller removes the attempt's prefix.
+    After a failure the caller removes the objects below the attempt's prefix.
     """
-    way = plan(properties, store, prefix, scratch, jobs)
+    plan = choose_plan(properties, store, prefix, scratch, jobs)
 
     def sink(name: str) -> Sink:
         key = prefix + FOLDER + name
-        if way.in_place:
+        if plan.in_place:
             return Adoption(store, key)
-        if way.compressed_by_us(name):
+        if plan.compressed_by_us(name):
             return CompressedUpload(store.writer(key + ".zst"), workers=jobs)
         return Upload(store.writer(key))
 
-    with _folder(way), _disk_errors(way):
-        drain = Drain(way.folder, sink, punch=not way.in_place)
-        _run(way, server, exported, properties, drain, counter, token)
-        _check_whole(way, drain)
-    return _artifact(way, properties, drain)
+    with _folder(plan), _disk_errors(plan):
+        drain = Drain(plan.folder, sink, punch=not plan.in_place)
+        _run(plan, server, exported, properties, drain, counter, token)
+        _check_whole(plan, drain)
+    return _artifact(plan, properties, drain)
 
 
 @contextmanager
-def _folder(way: Plan) -> Iterator[None]:
-    """The empty folder for pg_dump; in scratch it is removed again, in the store the objects stay."""
-    shutil.rmtree(way.folder, ignore_errors=True)
-    with _disk_errors(way):
-        way.folder.mkdir(parents=True)
+def _folder(plan: Plan) -> Iterator[None]:
+    """The empty folder for pg_dump. It is removed from scratch at the end; in the store the objects stay."""
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    with _disk_errors(plan):
+        plan.folder.mkdir(parents=True)
     try:
         yield
     except BaseException:
-        shutil.rmtree(way.folder, ignore_errors=True)
+        shutil.rmtree(plan.folder, ignore_errors=True)
         raise
-    if not way.in_place:
-        shutil.rmtree(way.folder, ignore_errors=True)
+    if not plan.in_place:
+        shutil.rmtree(plan.folder, ignore_errors=True)
 
 
 def _run(
-    way: Plan,
+    plan: Plan,
     server: Server,
-    exported: Exported,
+    exported: Exported[Any],
     properties: DatabaseProperties,
     drain: Drain,
     counter: Counter,
     token: Token,
 ) -> None:
     application = f"ocore-dump-{secrets.token_hex(4)}"
-    conninfo = programs.conninfo(way.program, server.app, application_name=application)
+    conninfo = programs.conninfo(plan.program, server.app, application_name=application)
     with (
         connect(server.app, application="ocore-progress", token=token) as observer,
         passfile(server.app) as environment,
     ):
-        programs.check_encrypted(way.program, server.app, observer)
+        programs.check_encrypted(plan.program, server.app, observer)
         progress = DumpProgress(counter, properties.table_bytes, application)
-        next_look = 0.0
+        next_poll = 0.0
 
         def tick() -> None:
-            nonlocal next_look
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + _PROGRESS_EVERY
-                progress.ask(observer)
+            nonlocal next_poll
+            if time.monotonic() >= next_poll:
+                next_poll = time.monotonic() + _PROGRESS_EVERY
+                progress.update(observer)
 
-        running = Running(way.arguments(conninfo, exported.snapshot), environment=environment)
+        running = Running(plan.arguments(conninfo, exported.snapshot), environment=environment)
         try:
             with token.on_cancel(running.kill):
                 code = drain.run(running, token, tick)
@@ -163,62 +163,64 @@ def _run(
             running.close()
         token.check()
         if code != 0:
-            raise _failure(way, running, code)
+            raise _failure(plan, running, code)
         progress.finish()
 
 
-def _failure(way: Plan, running: Running, code: int) -> MoverError:
-    words = running.words() or "it said nothing"
-    if running.said("No space left on device|Disk quota exceeded"):
-        return _full(way, words)
+def _failure(plan: Plan, running: Running, code: int) -> MoverError:
+    detail = running.error_output()
+    if running.error_matches("No space left on device|Disk quota exceeded"):
+        return _full(plan, detail)
     return MoverError(
         conditions.DUMP_FAILED,
-        f"pg_dump {way.program.version}: {ended(code)}: {words}",
+        f"pg_dump {plan.program.version}: {ended(code)}: {detail}",
         retryable=interrupted(running, code),
     )
 
 
-def _full(way: Plan, words: str) -> MoverError:
-    if way.in_place:
-        return MoverError(conditions.NO_SPACE, f"the store's volume is full: {words}; enlarge it or delete snapshots")
+def _full(plan: Plan, detail: str) -> MoverError:
+    if plan.in_place:
+        return MoverError(
+            conditions.NO_SPACE, f"the store's volume is full: {detail}; increase its size or delete snapshots"
+        )
     return MoverError(
         conditions.SCRATCH_FULL,
-        f"the scratch volume at {way.folder.parent} is full: {words}; raise spec.scratch.size of the Environment (512Mi is enough for "
+        f"the scratch volume at {plan.folder.parent} is full: {detail}; increase spec.scratch.size of the Environment (512Mi is enough for "
         "a dump where the file system can punch holes)",
     )
 
 
 @contextmanager
-def _disk_errors(way: Plan) -> Iterator[None]:
+def _disk_errors(plan: Plan) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _full(way, str(error)) from error
-        raise MoverError(conditions.DUMP_FAILED, f"cannot write the dump to {way.folder}: {error}") from error
+            raise _full(plan, str(error)) from error
+        raise MoverError(conditions.DUMP_FAILED, f"cannot write the dump to {plan.folder}: {error}") from error
 
 
-def _check_whole(way: Plan, drain: Drain) -> None:
-    """Every table of the table of contents has its data file: exit code 0 says so, and this proves it."""
+def _check_whole(plan: Plan, drain: Drain) -> None:
+    """Raises MoverError DumpFailed unless every table of the table of contents has its data file."""
     if "toc.dat" not in drain.stored:
         raise MoverError(conditions.DUMP_FAILED, "pg_dump wrote no table of contents", retryable=True)
-    entries = toc.read(find("pg_restore", way.program.major), way.folder)
-    missing = toc.missing_data(entries, drain.stored)
+    toc.check_readable(find("pg_restore", plan.program.major), plan.folder)
+    missing = toc.missing_data(toc.TableOfContents(plan.folder), drain.stored)
     if missing:
-        names = ", ".join(entry.rest for entry in missing[:5])
+        names = ", ".join(entry.name for entry in missing[:5])
         raise MoverError(
             conditions.DUMP_FAILED, f"{len(missing)} data files are missing in the dump: {names}", retryable=True
         )
 
 
-def _artifact(way: Plan, properties: DatabaseProperties, drain: Drain) -> DatabaseArtifact:
+def _artifact(plan: Plan, properties: DatabaseProperties, drain: Drain) -> DatabaseArtifact:
     files: list[StoredObject] = [drain.stored[name] for name in sorted(drain.stored)]
     return DatabaseArtifact(
         name=properties.name,
         size_bytes=properties.size_bytes,
         server_version=properties.server_version,
         server_major=properties.server_major,
-        client_version=way.program.version,
+        client_version=plan.program.version,
         encoding=properties.encoding,
         collate=properties.collate,
         ctype=properties.ctype,
@@ -226,7 +228,7 @@ def _artifact(way: Plan, properties: DatabaseProperties, drain: Drain) -> Databa
         icu_locale=properties.icu_locale,
         extensions=properties.extensions,
         immutable_functions=properties.immutable_functions,
-        compression="external-zstd" if way.external else "pg_dump",
+        compression="external-zstd" if plan.external else "pg_dump",
         raw_bytes=drain.raw_bytes,
         files=tuple(files),
     )

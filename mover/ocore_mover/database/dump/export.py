@@ -1,41 +1,45 @@
-"""One point in time for database and filestore: garbage collection held off while the snapshot is exported and frozen.
+"""One point in time for database and filestore: garbage collection is paused while the snapshot is exported and frozen.
 
-Two connections: one holds the lock, for seconds; the other holds the REPEATABLE READ transaction whose snapshot pg_dump
-imports, until the dump has ended.
+There are two connections. One holds the lock, for seconds. The other keeps the REPEATABLE READ transaction open, whose snapshot
+pg_dump imports, until the dump has ended.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
 import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
+from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-snapshot"
-#: Odoo's garbage collection holds its SHARE lock while it unlinks. Waiting behind it blocks nobody else.
+#: Seconds. Odoo's garbage collection holds its SHARE lock while it unlinks; waiting behind it blocks no other session.
 LOCK_TIMEOUT = 120
 _ITERSIZE = 20_000
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Exported:
-    """A snapshot that is held open."""
+class Exported(Generic[T]):
+    """An exported snapshot whose transaction is open."""
 
     snapshot: str  # for pg_dump --snapshot
     consistent_at: datetime
-    store_fnames: tuple[str, ...]  # as the column has them, without duplicates; empty where there is no table
-    attachments: bool
-    connection: Connection  # in the snapshot's transaction: for whoever must read the same state
+    attachments: bool  # whether the attachment table exists and was locked
+    frozen: T  # what `freeze` returned
+    connection: Connection  # in the snapshot's transaction, to read the same state
 
 
 def find_attachments(connection: Connection) -> str | None:
-    """The table ir_attachment with a column store_fname, on the search path, quoted for SQL; None where there is none."""
+    """The table ir_attachment with a column store_fname, on the search path, quoted for SQL; None where it does not exist."""
     row = connection.execute(
         "SELECT c.oid::regclass::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -55,52 +59,68 @@ def read_names(connection: Connection, table: str) -> Iterator[str]:
             yield row[0]
 
 
-def read_live_names(server: Server, database: str, token: Token | None = None) -> tuple[str, ...]:
-    """The names that a database has now; empty where it has no attachment table."""
+def read_live_names(server: Server, token: Token | None = None) -> tuple[str, ...]:
+    """The attachment names in the live database now; empty where it has no attachment table."""
     with (
-        translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {database}"),
-        connect(server.app.at(database), application=APPLICATION, token=token) as connection,
+        translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {server.live}"),
+        connect(server.app, application=APPLICATION, token=token) as connection,
         connection.transaction(),
     ):
         table = find_attachments(connection)
         return tuple(read_names(connection, table)) if table else ()
 
 
+def read_copy_names(server: Server, access: CopyAccess, token: Token | None = None) -> tuple[str, ...]:
+    """The attachment names in the copy, found by the search path that the application has in the live database."""
+    with (
+        translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {access.credentials.dbname}"),
+        connect(server.app, application=APPLICATION, token=token) as live,
+        access.connect(application=APPLICATION, token=token) as connection,
+        connection.transaction(),
+    ):
+        row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+        connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [row[0] if row else ""])
+        table = find_attachments(connection)
+        return tuple(read_names(connection, table)) if table else ()
+
+
 @contextmanager
 def export(
-    server: Server, token: Token, *, lock: bool, freeze: Callable[[tuple[str, ...]], None]
-) -> Iterator[Exported]:
-    """Exports a snapshot and holds it within the block.
+    server: Server, token: Token, *, lock: bool, freeze: Callable[[tuple[str, ...]], T]
+) -> Iterator[Exported[T]]:
+    """Exports a snapshot, whose transaction stays open within the block.
 
-    `lock`: hold garbage collection off and read the attachment names, where the table is there (layout Odoo). `freeze` gets the
-    names and is called while the lock is held. Hits snapshot-locked and snapshot-frozen.
+    `lock`: pause garbage collection and read the attachment names, where the table exists (layout Odoo). `freeze` is called with the
+    names, without duplicates, while the lock is held; its result is in `frozen`. Hits the failpoints snapshot-locked and
+    snapshot-frozen. Raises MoverError DumpFailed, MissingGrants and those of `freeze`.
     """
     with connect(server.app, application=APPLICATION, token=token) as holder:
         set_timeouts(holder, statement="0", lock="0")
         with token.on_cancel(holder.cancel_safe), holder.transaction():
             with _locked(server, token, holder, enabled=lock) as table:
-                exported = _export(holder, table)
+                snapshot, consistent_at, names = _export(holder, table)
                 failpoints.hit("snapshot-locked")
-                freeze(exported.store_fnames)
+                frozen = freeze(names)
             failpoints.hit("snapshot-frozen")
-            yield exported
-            # The names were read in this very transaction: where it is gone, the dump may not be the same state.
+            yield Exported(snapshot, consistent_at, table is not None, frozen, holder)
+            # The names were read in this transaction. Where it was lost, the dump may show another state.
             with translating(conditions.DUMP_FAILED, "ending the snapshot's transaction"):
                 holder.execute("SELECT 1")
 
 
-def _export(holder: Connection, table: str | None) -> Exported:
+def _export(holder: Connection, table: str | None) -> tuple[str, datetime, tuple[str, ...]]:
+    """The snapshot's identifier, its time, and the attachment names in it."""
     with translating(conditions.DUMP_FAILED, "exporting a snapshot"):
         holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         row = holder.execute("SELECT pg_export_snapshot()").fetchone()
         consistent_at = datetime.now(UTC)
         names = tuple(read_names(holder, table)) if table else ()
-    return Exported(str(row[0]) if row else "", consistent_at, names, table is not None, holder)
+    return (str(row[0]) if row else ""), consistent_at, names
 
 
 @contextmanager
 def _locked(server: Server, token: Token, finder: Connection, *, enabled: bool) -> Iterator[str | None]:
-    """Garbage collection (which takes SHARE) is kept out within the block, writers are let in."""
+    """Within the block garbage collection (which takes SHARE) waits and writers continue."""
     if not enabled:
         yield None
         return
@@ -121,14 +141,14 @@ def _lock(connection: Connection, table: str, token: Token) -> None:
     except psycopg.errors.LockNotAvailable:
         raise MoverError(
             conditions.DUMP_FAILED,
-            f"table {table} was locked by another session for more than {LOCK_TIMEOUT} s (garbage collection, or a migration); "
-            "try again when it is done",
+            f"another session (garbage collection, or a migration) locked table {table} for more than {LOCK_TIMEOUT} s; "
+            "retry when it has finished",
             retryable=True,
         ) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise MoverError(
             conditions.MISSING_GRANTS,
-            f"garbage collection cannot be held off: {error.diag.message_primary}: GRANT UPDATE ON {table} TO the role",
+            f"garbage collection cannot be paused: {error.diag.message_primary}: GRANT UPDATE ON {table} TO the role",
         ) from None
     except psycopg.errors.QueryCanceled:
         token.check()
@@ -136,5 +156,5 @@ def _lock(connection: Connection, table: str, token: Token) -> None:
 
 
 def _table(quoted_name: str) -> sql.SQL:
-    # From the catalog, quoted by quote_ident: no text of a user's.
+    # From the catalog, quoted by quote_ident.
     return sql.SQL(quoted_name)

@@ -1,4 +1,4 @@
-"""One growing file of a dump: read while pg_dump writes it, handed on, and its disk space given back."""
+"""One growing file of a dump: read and uploaded while pg_dump writes it, and its disk space freed."""
 
 import ctypes
 import hashlib
@@ -21,20 +21,20 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 class Sink(Protocol):
-    """Where the bytes of a file go. Used by one thread at a time."""
+    """Receives the bytes of a file. Used by one thread at a time."""
 
     def write(self, data: bytes) -> None:
         """The next bytes of the file."""
 
     def commit(self) -> StoredObject:
-        """The file is whole."""
+        """The file is complete: stores it and returns the object."""
 
     def abort(self) -> None:
-        """It will never be."""
+        """Discards what was written."""
 
 
 class Upload:
-    """To the store as it is."""
+    """Uploads the file unchanged."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -50,7 +50,7 @@ class Upload:
 
 
 class CompressedUpload:
-    """To the store through zstd, as one frame with a checksum: what `zstd -d` reads. Level 1 is as fast as the dump."""
+    """Uploads the file as one zstd frame with a checksum, which `zstd -d` reads. Level 1 is as fast as the dump."""
 
     def __init__(self, writer: Writer, *, workers: int) -> None:
         self._writer = writer
@@ -63,22 +63,22 @@ class CompressedUpload:
         self._compressor = zstd.ZstdCompressor(options=options)
 
     def write(self, data: bytes) -> None:
-        self._hand_on(self._compressor.compress(data))
+        self._upload(self._compressor.compress(data))
 
     def commit(self) -> StoredObject:
-        self._hand_on(self._compressor.flush())
+        self._upload(self._compressor.flush())
         return self._writer.commit()
 
     def abort(self) -> None:
         self._writer.abort()
 
-    def _hand_on(self, data: bytes) -> None:
+    def _upload(self, data: bytes) -> None:
         if data:
             self._writer.write(data)
 
 
 class Adoption:
-    """The file lies in the store already, under its key: hashed as it grows, then read back by the store."""
+    """The file is already in the store under its key: hashes it while it grows; the store then reads it back."""
 
     def __init__(self, store: Store, key: str) -> None:
         self._store = store
@@ -95,15 +95,15 @@ class Adoption:
         return self._store.adopt(self._key, expected)
 
     def abort(self) -> None:
-        """The folder is removed as a whole."""
+        """Does nothing: the caller removes the whole folder."""
 
 
 class Follower:
-    """Follows one file; used by one thread at a time, but for :attr:`read`."""
+    """Follows one file. Used by one thread at a time, except for :attr:`read`."""
 
     def __init__(self, path: Path, sink: Sink, *, punch: bool) -> None:
         self.path = path
-        self.read = 0  # bytes handed on
+        self.read = 0  # bytes given to the sink
         self._descriptor = os.open(path, (os.O_RDWR if punch else os.O_RDONLY) | os.O_CLOEXEC)
         self._punch = punch
         self._punched = 0
@@ -111,8 +111,9 @@ class Follower:
         self._stored = False
 
     def advance(self, *, whole: bool, eager: bool = False) -> StoredObject | None:
-        """Hands on what has come: full steps while the file grows, all of it once it is `whole`, or where it is asked to be
-        `eager`. Returns the stored object where that was the end.
+        """Gives new bytes to the sink: full steps while the file grows, everything where it is `whole` or with `eager`.
+
+        Returns the stored object where the file is `whole`, else None.
         """
         while True:
             ready = os.fstat(self._descriptor).st_size - self.read
@@ -121,7 +122,7 @@ class Follower:
             data = os.pread(self._descriptor, min(ready, STEP), self.read)
             self._sink.write(data)
             self.read += len(data)
-            self._give_back()
+            self._free_blocks()
         if not whole:
             return None
         stored = self._sink.commit()
@@ -130,21 +131,21 @@ class Follower:
         return stored
 
     def close(self) -> None:
-        """Closes the file, and gives the object up where it was not stored."""
+        """Closes the file, and discards the object where it was not stored."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
         if not self._stored:
             self._sink.abort()
 
-    def _give_back(self) -> None:
-        """Frees the blocks of what was handed on; the file keeps its size, pg_dump goes on at its end."""
+    def _free_blocks(self) -> None:
+        """Frees the blocks that were read. The file keeps its size, and pg_dump continues at its end."""
         end = self.read - self.read % _BLOCK
         if not self._punch or end <= self._punched:
             return
         mode = _PUNCH_HOLE | _KEEP_SIZE
         if _libc.fallocate(self._descriptor, mode, self._punched, end - self._punched) != 0:
-            # A file system without holes: scratch then has to hold the whole dump, as docs/mover.md says.
+            # A file system without holes: scratch then needs space for the whole dump (docs/mover.md).
             self._punch = False
             return
         self._punched = end

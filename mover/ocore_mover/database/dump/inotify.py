@@ -1,7 +1,6 @@
-"""Which files in a folder are opened and closed, told by the kernel: a poll of thousands of files costs a core.
+"""Events about files that are created and closed in a folder: polling thousands of files takes a whole core.
 
-Source: inotify(7). Where the kernel gives no watch (limits, other sandboxes), :func:`watch` returns None and the caller
-looks into the folder by itself.
+Source: inotify(7). Where the kernel gives no watch (limits, sandboxes), :func:`watch` returns None and the caller lists the folder.
 """
 
 import ctypes
@@ -18,7 +17,7 @@ _HEADER = struct.Struct("iIII")
 
 
 class Overflow(Exception):
-    """Events were lost; look into the folder."""
+    """Events were lost: list the folder."""
 
 
 class Watch:
@@ -28,7 +27,7 @@ class Watch:
         self._descriptor = descriptor
 
     def read(self) -> tuple[set[str], set[str]]:
-        """Names created and names closed after writing since the last call; never blocks. Raises Overflow."""
+        """Names created, and names closed after writing, since the last call. Does not block. Raises Overflow."""
         created: set[str] = set()
         closed: set[str] = set()
         while True:
@@ -52,7 +51,7 @@ class Watch:
 
 
 def watch(folder: Path) -> Watch | None:
-    """Watches a folder that is there; None where that is not possible."""
+    """Watches an existing folder; None where that is not possible."""
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         descriptor = libc.inotify_init1(_NONBLOCK | _CLOEXEC)

@@ -1,4 +1,4 @@
-"""How far a dump is, honestly: bytes of tables that COPY has read, of all bytes in tables."""
+"""Progress of a dump: bytes of tables that COPY has read, of the bytes of all tables."""
 
 from collections.abc import Mapping
 
@@ -12,9 +12,9 @@ log = structlog.get_logger()
 
 
 def copied_bytes(table_bytes: Mapping[int, int], active: Mapping[int, int]) -> int:
-    """Bytes read, from what is being read: table → bytes that COPY has processed.
+    """Bytes read so far. `active`: table → bytes that COPY has processed.
 
-    A parallel pg_dump takes the largest tables first: what is larger than the smallest table under way was read before.
+    A parallel pg_dump reads the largest tables first: a table larger than the smallest active one was read before.
     """
     if not active:
         return 0
@@ -24,7 +24,7 @@ def copied_bytes(table_bytes: Mapping[int, int], active: Mapping[int, int]) -> i
 
 
 class DumpProgress:
-    """Asks the server once in a while (PostgreSQL 14 and newer; before, nothing moves until the end)."""
+    """Reads the progress from the server (PostgreSQL 14 and newer; older servers report none)."""
 
     def __init__(self, counter: Counter, table_bytes: Mapping[int, int], application: str) -> None:
         self._counter = counter
@@ -32,8 +32,8 @@ class DumpProgress:
         self._application = application
         counter.bytes_total = sum(table_bytes.values())
 
-    def ask(self, connection: Connection) -> None:
-        """Reads the progress of our dump's sessions; what cannot be read does not matter."""
+    def update(self, connection: Connection) -> None:
+        """Reads the progress of our dump's sessions. Ignores failures."""
         if connection.info.server_version < 140000 or connection.closed:
             return
         try:
@@ -43,16 +43,16 @@ class DumpProgress:
                 [self._application],
             ).fetchall()
         except psycopg.Error as error:
-            log.info("progress is not known", error=str(error))
+            log.info("progress is unknown", error=str(error))
             connection.close()
             return
         self._reach(copied_bytes(self._table_bytes, dict(rows)))
 
     def finish(self) -> None:
-        """All was read."""
+        """Reports that everything was read."""
         self._reach(self._counter.bytes_total)
         self._counter.report()
 
     def _reach(self, done: int) -> None:
-        # Never backwards: a table may be gone from the view between two looks.
+        # Never backwards: a finished table is missing from the view.
         self._counter.add(bytes_=max(0, done - self._counter.bytes_done))

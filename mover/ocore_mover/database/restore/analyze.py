@@ -1,4 +1,4 @@
-"""ANALYZE in parallel: a database without statistics is a slow one, and the application starts on it at once."""
+"""ANALYZE in parallel: the application starts on the copy at once, and without statistics its queries are slow."""
 
 import queue
 from concurrent.futures import ThreadPoolExecutor
@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 from psycopg import sql
 
-from ocore_mover.database.connect import Connection, connect, set_timeouts
-from ocore_mover.database.credentials import Credentials
+from ocore_mover.database.connect import Connection, set_timeouts
+from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.deadline import Token
 
 APPLICATION = "ocore-analyze"
-#: A partitioned table's ANALYZE reads its partitions too: only the root of each tree, and what is in none.
+#: A partitioned table's ANALYZE reads its partitions too: only the root of each tree, and tables in no tree.
 _TABLES = (
     "SELECT c.oid::bigint, n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.oid >= 16384 AND c.relpersistence <> 't'"
@@ -19,18 +19,20 @@ _TABLES = (
 )
 
 
-def analyze(credentials: Credentials, owner: str, token: Token, *, jobs: int) -> int:
-    """Analyzes every table as the owner; returns how many. The largest first, `jobs` at a time."""
-    with connect(credentials, application=APPLICATION, token=token) as connection:
+def analyze(access: CopyAccess, token: Token, *, jobs: int) -> int:
+    """Analyzes every table with the application's rights: ANALYZE calls functions of index expressions.
+
+    The largest table first, `jobs` at a time. Returns how many.
+    """
+    with access.connect(application=APPLICATION, token=token) as connection:
         tables = [(schema, name) for _, schema, name in connection.execute(_TABLES.encode())]
     work: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     for table in tables:
         work.put(table)
 
     def worker() -> None:
-        with connect(credentials, application=APPLICATION, token=token) as own, token.on_cancel(own.cancel_safe):
+        with access.connect(application=APPLICATION, token=token) as own, token.on_cancel(own.cancel_safe):
             set_timeouts(own, statement="0", lock="60s")
-            own.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
             own.execute("SET synchronous_commit = off")
             _drain(own, work, token)
 

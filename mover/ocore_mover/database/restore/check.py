@@ -1,11 +1,11 @@
-"""Whether the restored database is what the snapshot says."""
+"""Checks that the restored database is what the snapshot describes."""
 
 from dataclasses import dataclass
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact
-from ocore_mover.database.connect import Connection, Server, connect, translating
-from ocore_mover.database.position import Names
+from ocore_mover.database.connect import Connection, translating
+from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
@@ -20,11 +20,11 @@ class Checked:
     warnings: tuple[str, ...]
 
 
-def check(server: Server, names: Names, artifact: DatabaseArtifact, token: Token) -> Checked:
-    """Raises MoverError VerificationFailed where an index or an extension of the restored database is not right."""
+def check(access: CopyAccess, artifact: DatabaseArtifact, token: Token) -> Checked:
+    """Checks indexes and extensions with the application's rights. Raises MoverError VerificationFailed."""
     with (
-        translating(conditions.VERIFICATION_FAILED, f"checking {names.restored}"),
-        connect(server.actor.at(names.restored), application=APPLICATION, token=token) as connection,
+        translating(conditions.VERIFICATION_FAILED, f"checking {access.credentials.dbname}"),
+        access.connect(application=APPLICATION, token=token) as connection,
     ):
         _check_indexes(connection)
         warnings = _check_extensions(connection, artifact)
@@ -39,7 +39,7 @@ def check(server: Server, names: Names, artifact: DatabaseArtifact, token: Token
 
 
 def _check_indexes(connection: Connection) -> None:
-    # An index on a partitioned table is invalid for as long as a partition lacks its part, in the original too.
+    # An index on a partitioned table is invalid while a partition lacks its part, in the original too.
     broken = connection.execute(
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
         " WHERE NOT i.indisvalid AND c.relkind = 'i' ORDER BY 1 LIMIT 5"
@@ -52,14 +52,14 @@ def _check_indexes(connection: Connection) -> None:
 
 
 def _check_extensions(connection: Connection, artifact: DatabaseArtifact) -> list[str]:
-    there: dict[str, str] = dict(connection.execute("SELECT extname::text, extversion FROM pg_extension").fetchall())
-    missing = sorted(set(artifact.extensions) - set(there))
+    found: dict[str, str] = dict(connection.execute("SELECT extname::text, extversion FROM pg_extension").fetchall())
+    missing = sorted(set(artifact.extensions) - set(found))
     if missing:
         raise MoverError(
             conditions.VERIFICATION_FAILED, f"extensions are missing after the restore: {', '.join(missing)}"
         )
     return [
-        f"extension {name} is {there[name]}, the snapshot has {version}"
+        f"extension {name} is {found[name]}, the snapshot has {version}"
         for name, version in sorted(artifact.extensions.items())
-        if there[name] != version
+        if found[name] != version
     ]

@@ -1,4 +1,4 @@
-"""Extensions, created before everything else: pg_restore would make them too late for what was altered in them."""
+"""Extensions, created before everything else: what was altered in them is needed by indexes of the dump."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,11 +9,12 @@ from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact
+from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection, query_failure, quoted
-from ocore_mover.errors import MoverError
+from ocore_mover.errors import Corrupt, MoverError
 
-_NAME = r'("(?:[^"]|"")+"|[^\s;]+)'
-_CREATE = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?{_NAME}(?: WITH SCHEMA {_NAME})?$")
+_NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'
+_CREATE = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?{_NAME}(?: WITH SCHEMA {_NAME})?;\s*")
 
 
 @dataclass(frozen=True)
@@ -21,24 +22,28 @@ class Extension:
     """One extension of the dump."""
 
     name: str
-    schema: str  # empty: where it likes to be
+    schema: str  # empty: the one that the extension itself names
 
 
-def parse(statements: Iterable[str]) -> Iterator[Extension]:
-    """From pg_restore's ``CREATE EXTENSION`` statements."""
-    for statement in statements:
-        match = _CREATE.match(statement)
-        if match:
-            yield Extension(_unquoted(match[1]), _unquoted(match[2] or ""))
+def read(contents: toc.TableOfContents) -> Iterator[Extension]:
+    """The extensions of a dump. Raises Corrupt where an entry is not what pg_dump writes."""
+    encoding = toc.codec(contents.encoding)
+    for entry in contents:
+        if entry.description != "EXTENSION":
+            continue
+        match = _CREATE.fullmatch(entry.definition.decode(encoding, "surrogateescape"))
+        if match is None or _unquoted(match[1]) != entry.tag:
+            raise Corrupt(f"the dump's entry of extension {entry.tag} is not one that pg_dump writes")
+        yield Extension(entry.tag, _unquoted(match[2] or ""))
 
 
 def create(
     connection: Connection, owner: str, extensions: Iterable[Extension], artifact: DatabaseArtifact
 ) -> tuple[set[str], list[str]]:
-    """Creates them, trusted ones as the owner, others as the connection's own role.
+    """Creates them in the still empty copy: trusted ones as `owner`, others as the connection's role.
 
-    Returns the schemas that were made for them, and warnings (another version than the snapshot's). Raises MoverError
-    RestoreFailed or MissingGrants.
+    Returns the schemas that were created for them, and warnings (another version than the snapshot's). Raises MoverError
+    RestoreFailed, MissingGrants.
     """
     schemas: set[str] = set()
     warnings: list[str] = []
@@ -52,7 +57,7 @@ def create(
             version = wanted if _offers(connection, extension.name, wanted) else ""
             if wanted and not version:
                 warnings.append(
-                    f"extension {extension.name}: version {wanted} is no longer on the server, its default was taken"
+                    f"extension {extension.name}: the server does not have version {wanted}; its default version was created"
                 )
             _create(connection, extension, version)
     _make_immutable(connection, artifact)
@@ -100,18 +105,18 @@ def _offers(connection: Connection, name: str, version: str) -> bool:
 def _make_immutable(connection: Connection, artifact: DatabaseArtifact) -> None:
     for function in artifact.immutable_functions:
         row = connection.execute(
-            "SELECT provolatile::text FROM pg_proc WHERE oid = to_regprocedure(%s)", [function]
+            "SELECT oid::regprocedure::text, provolatile::text FROM pg_proc WHERE oid = to_regprocedure(%s)", [function]
         ).fetchone()
-        if row is None or row[0] == "i":
-            continue  # not one of this server's, or made so by the extension itself
+        if row is None or row[1] == "i":
+            continue  # this server does not have it, or the extension itself makes it so
         try:
-            # From the manifest, and found by to_regprocedure above: it is the name of a function and nothing else.
-            connection.execute(f"ALTER FUNCTION {function} IMMUTABLE".encode())
+            # The server's own spelling, not the manifest's: quoted, and nothing but a function.
+            connection.execute(f"ALTER FUNCTION {row[0]} IMMUTABLE".encode())
         except psycopg.errors.InsufficientPrivilege as error:
             raise MoverError(
                 conditions.MISSING_GRANTS,
-                f"function {function} was made IMMUTABLE in the snapshot's database and an index needs that, but "
-                f"{quoted(connection.info.user)} may not alter it ({error.diag.message_primary}); give adminSecretRef of a superuser",
+                f"function {function} is IMMUTABLE in the snapshot's database and an index needs that, but "
+                f"{quoted(connection.info.user)} may not alter it ({error.diag.message_primary}); set adminSecretRef to a superuser's Secret",
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""The dump's files where pg_restore can read them, every byte checked before it does.
+"""The dump's files in a folder for pg_restore; every byte is checked before pg_restore reads it.
 
 Every file goes to scratch, from a folder store too. So pg_restore reads the bytes that were checked, even if the store changes in
 between.
@@ -22,16 +22,16 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 
-#: Files fetched at the same time.
+#: Files fetched in parallel.
 WORKERS = 4
-#: Room beside the dump itself: block rounding of many small files, lists, pg_restore's own.
+#: Bytes beside the dump itself: block rounding of many small files, lists.
 _MARGIN = 64 * 1024 * 1024
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
 @contextmanager
 def fetched(store: Store, artifact: DatabaseArtifact, scratch: Path, name: str, counter: Counter) -> Iterator[Path]:
-    """The folder for pg_restore within the block; what was put into scratch, under this name, is removed after it.
+    """The folder for pg_restore within the block. `name`: of the folder in scratch, which is removed at the end.
 
     Raises Corrupt (before pg_restore has seen anything), MoverError ScratchFull, StoreError.
     """
@@ -50,7 +50,7 @@ def fetched(store: Store, artifact: DatabaseArtifact, scratch: Path, name: str, 
 
 
 def check_room(artifact: DatabaseArtifact, scratch: Path) -> None:
-    """Raises MoverError ScratchFull where the dump would not fit."""
+    """Raises MoverError ScratchFull where the dump does not fit."""
     needed = artifact.raw_bytes + _MARGIN
     free = shutil.disk_usage(scratch).free
     if free < needed:
@@ -58,15 +58,15 @@ def check_room(artifact: DatabaseArtifact, scratch: Path) -> None:
 
 
 def file_name(obj: StoredObject) -> str:
-    """The name in the dump's folder; keys come from the store and may be anything."""
+    """The name in the dump's folder. Raises Corrupt: keys come from the store and are not trusted."""
     name = obj.key.rsplit("/", 1)[-1]
     if not name or name.startswith(".") or not _SAFE.issuperset(name):
-        raise Corrupt(f"the manifest names a dump file {obj.key!r}, which no dump has")
+        raise Corrupt(f"the manifest names a dump file {obj.key!r}, which is not a valid name")
     return name
 
 
 def _each(artifact: DatabaseArtifact, work: Callable[[StoredObject], None]) -> None:
-    """The largest first; the first failure ends it."""
+    """Runs `work` for each file, the largest first. Raises the first failure."""
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
         futures = [pool.submit(work, obj) for obj in sorted(artifact.files, key=lambda o: -o.size)]
         try:
@@ -114,7 +114,7 @@ def _unchanged(chunk: bytes) -> Iterator[bytes]:
 
 
 def _decompressor(obj: StoredObject) -> Callable[[bytes], Iterator[bytes]]:
-    """Bounded output per step: a few bytes of zstd can be gigabytes."""
+    """Decompresses in bounded steps: a few bytes of zstd can stand for gigabytes."""
     frame = decompressor()
 
     def parts(chunk: bytes) -> Iterator[bytes]:
@@ -135,10 +135,10 @@ def _decompressor(obj: StoredObject) -> Callable[[bytes], Iterator[bytes]]:
     return parts
 
 
-def _full(scratch: Path, words: str) -> MoverError:
+def _full(scratch: Path, detail: str) -> MoverError:
     return MoverError(
         conditions.SCRATCH_FULL,
-        f"the scratch volume at {scratch} is too small: {words}; raise spec.scratch.size of the Environment",
+        f"the scratch volume at {scratch} is too small: {detail}; increase spec.scratch.size of the Environment",
     )
 
 

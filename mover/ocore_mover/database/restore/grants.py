@@ -1,98 +1,247 @@
-"""Owners and grants inside the restored database: one statement at a time, what cannot be applied is a warning."""
+"""Grants and comments in the copy, as the dump has them.
+
+Statements about the application's own objects run as the dump has them, in a session with the application's rights. Privileges on objects
+of others (members of extensions, the schema public) need the administrator. Of those the administrator runs nothing of the dump's text: the
+object comes from the copy's catalogs, and privileges, role and direction are taken from a strict pattern and quoted again.
+"""
 
 import re
-import subprocess
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_mover import settings
 from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection
-from ocore_mover.database.programs import Program
+from ocore_mover.database.restore import owners
 from ocore_mover.errors import MoverError
 
-_APPLIED = ("GRANT ", "REVOKE ", "ALTER DEFAULT PRIVILEGES ", "COMMENT ON ", "CREATE EXTENSION ")
+#: Entries that are sent at a time. Where one of them fails, they are sent one by one.
+_BATCH = 500
+_ROLE = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
+_PRIVILEGE = r"(?:ALL|SELECT|INSERT|UPDATE|DELETE|TRUNCATE|REFERENCES|TRIGGER|MAINTAIN|USAGE|CREATE|EXECUTE)"
+#: As pg_dump writes it for whole objects (buildACLCommands in dumputils.c).
+_STATEMENT = re.compile(
+    rf"(GRANT|REVOKE)( GRANT OPTION FOR)? ({_PRIVILEGE}(?:\({_ROLE}\))?(?:, ?{_PRIVILEGE}(?:\({_ROLE}\))?)*)"
+    rf" ON (.+) (TO|FROM) (PUBLIC|{_ROLE})( WITH GRANT OPTION)?",
+    re.DOTALL,
+)
+_COMMENT = re.compile(r"COMMENT ON (SCHEMA|EXTENSION) .+ IS '((?:[^']|'')*)';\s*", re.DOTALL)
+_LARGE_OBJECT = "LARGE OBJECT "
+_NOTHING_REVOKED = "01006"  # SQLSTATE of the warning that a role without the right to revoke gets
 
 
-def statements(program: Program, folder: Path, entries: Iterable[toc.Entry], work: Path) -> Iterator[str]:
-    """The SQL of these entries (grants, comments, extensions), as pg_restore writes it; `work` is a file for its list."""
-    chosen = toc.write_list(work, entries)
-    done = subprocess.run(
-        [program.path, "--file=-", f"--use-list={chosen}", str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        env=settings.program_environment(),
-    )
-    if done.returncode != 0:
-        raise MoverError(conditions.RESTORE_FAILED, f"pg_restore cannot write the grants: {done.stderr.strip()[-500:]}")
-    for statement in split(done.stdout):
-        if statement.startswith(_APPLIED):
-            yield statement
+@dataclass(frozen=True)
+class Target:
+    """An object in the copy that does not belong to the application."""
+
+    kind: str  # of GRANT … ON
+    identity: str  # quoted by the server
 
 
-def split(text: str) -> Iterator[str]:
-    """Statements of a script that has quoted names and strings and no function bodies; comments and psql's commands left out."""
-    lines = re.sub(r"^(--.*|\\.*)$", "", text, flags=re.MULTILINE)
-    # A quoted name or string may hold semicolons and line breaks; a doubled quote in it just begins the next piece.
-    for match in re.finditer(r"(?:[^;\"']|\"[^\"]*\"|'[^']*')+", lines):
+#: Schema and tag of ACL entries, keyword of GRANT and identity of every object that does not belong to the application.
+_TARGETS = """
+WITH others AS (SELECT oid FROM pg_roles WHERE NOT pg_has_role(%(owner)s, oid, 'MEMBER')),
+relations AS (
+  SELECT c.oid, n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relowner IN (SELECT oid FROM others)
+)
+SELECT nspname, CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || quote_ident(relname),
+       CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass::text FROM relations
+UNION ALL
+SELECT nspname, 'COLUMN ' || quote_ident(relname) || '.' || quote_ident(attname), 'TABLE', oid::regclass::text
+  FROM relations JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT n.nspname, CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '(' || array_to_string(
+       ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ') || ')',
+       'ROUTINE', p.oid::regprocedure::text
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND p.proowner IN (SELECT oid FROM others)
+UNION ALL
+SELECT n.nspname, 'TYPE ' || quote_ident(t.typname), 'TYPE', t.oid::regtype::text
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid >= 16384 AND t.typowner IN (SELECT oid FROM others)
+UNION ALL
+SELECT '', 'SCHEMA ' || quote_ident(nspname), 'SCHEMA', quote_ident(nspname) FROM pg_namespace
+ WHERE nspname = 'public' OR (oid >= 16384 AND nspname !~ '^pg_' AND nspowner IN (SELECT oid FROM others))
+UNION ALL
+SELECT '', 'LANGUAGE ' || quote_ident(lanname), 'LANGUAGE', quote_ident(lanname) FROM pg_language WHERE lanowner IN (SELECT oid FROM others)
+UNION ALL
+SELECT '', 'FOREIGN SERVER ' || quote_ident(srvname), 'FOREIGN SERVER', quote_ident(srvname)
+  FROM pg_foreign_server WHERE srvowner IN (SELECT oid FROM others)
+UNION ALL
+SELECT '', 'FOREIGN DATA WRAPPER ' || quote_ident(fdwname), 'FOREIGN DATA WRAPPER', quote_ident(fdwname)
+  FROM pg_foreign_data_wrapper WHERE fdwowner IN (SELECT oid FROM others)
+"""
+
+
+class Targets:
+    """The objects in the copy whose privileges the actor applies: those of other roles, and the schema public.
+
+    `copy` is a session whose search_path is pg_catalog; `dumped` the owner of the dumped database, `owner` that of the live one.
+    """
+
+    def __init__(self, copy: Connection, dumped: str, owner: str) -> None:
+        self._dumped = dumped
+        found = copy.execute(_TARGETS.encode(), {"owner": owner})
+        self._found = {(schema, tag): Target(kind, identity) for schema, tag, kind, identity in found}
+
+    def find(self, entry: toc.Entry) -> Target | None:
+        """The object of an ACL entry; None where it is the application's own, or the entry is no grant on an object."""
+        if entry.description != "ACL":
+            return None
+        if entry.tag.startswith(_LARGE_OBJECT):
+            oid = entry.tag.removeprefix(_LARGE_OBJECT)
+            return Target("LARGE OBJECT", oid) if entry.owner != self._dumped and oid.isdecimal() else None
+        return self._found.get((entry.schema, entry.tag))
+
+
+def entries(contents: Iterable[toc.Entry]) -> Iterator[toc.Entry]:
+    """The grants and lenient comments of a dump; a grant on a group of large objects becomes one for each of them.
+
+    PostgreSQL 17 and newer dump a group of large objects with the same owner and rights as one entry, whose ACL entry names the first.
+    """
+    groups: dict[str, list[str]] = {}
+    for entry in contents:
+        if entry.description == "BLOB METADATA":
+            groups[f"LARGE OBJECTS {entry.tag}"] = owners.large_objects(entry)
+        elif entry.is_acl and entry.tag in groups:
+            oids = groups.pop(entry.tag)
+            first = f" ON {_LARGE_OBJECT}{oids[0]} ".encode()
+            for oid in oids:
+                definition = entry.definition.replace(first, f" ON {_LARGE_OBJECT}{oid} ".encode())
+                yield replace(entry, tag=_LARGE_OBJECT + oid, definition=definition)
+        elif entry.is_acl or entry.is_lenient:
+            yield entry
+
+
+def apply_as_application(session: Connection, owner: str, entries: Iterable[toc.Entry], encoding: str) -> list[str]:
+    """Runs the definitions of the entries in a session with the application's rights; returns what could not be applied.
+
+    Many are sent at a time, so that a million large objects are a few thousand round trips; memory is bounded by that number.
+    """
+    session.execute(sql.SQL("SET client_encoding = {}").format(sql.Literal(encoding)))
+    warnings: list[str] = []
+    batch: list[toc.Entry] = []
+    for entry in entries:
+        batch.append(entry)
+        if len(batch) >= _BATCH:
+            warnings.extend(_run(session, owner, batch))
+            batch = []
+    warnings.extend(_run(session, owner, batch))
+    return warnings
+
+
+def _run(session: Connection, owner: str, entries: Sequence[toc.Entry]) -> Iterator[str]:
+    """All in one transaction, else each half by itself, down to single statements: one dropped role costs one grant."""
+    if not entries:
+        return
+    failure = _try(session, b"".join(entry.definition for entry in entries))
+    if failure is None:
+        return
+    if len(entries) > 1:
+        middle = len(entries) // 2
+        yield from _run(session, owner, entries[:middle])
+        yield from _run(session, owner, entries[middle:])
+        return
+    for statement in split(entries[0].definition):
+        # An entry with grants of several grantors changes the session's role.
+        session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
+        failure = _try(session, statement)
+        if failure is not None:
+            yield f"skipped ({failure}): {' '.join(statement.decode(errors='replace').split())}"
+
+
+def _try(session: Connection, statement: bytes) -> str | None:
+    """Runs it in a transaction of its own. Returns the server's message where it failed, else None."""
+    try:
+        with session.transaction():
+            session.execute(statement)
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        raise
+    except psycopg.Error as error:
+        return error.diag.message_primary or str(error)
+    return None
+
+
+def split(text: bytes) -> Iterator[bytes]:
+    """The statements of one entry. Each runs with the application's rights only, whatever the text is."""
+    for match in re.finditer(rb"(?:[^;\"']|\"[^\"]*\"|'[^']*')+", text):
         statement = match[0].strip()
         if statement:
             yield statement
 
 
-def apply(connection: Connection, found: Iterable[str], *, role: str | None = None) -> list[str]:
-    """Runs each in a savepoint, as `role` where one is given; returns the warnings."""
+def apply_as_administrator(copy: Connection, entries: Iterable[tuple[toc.Entry, Target]], encoding: str) -> list[str]:
+    """Applies privileges on objects of others. `copy` is a session whose search_path is pg_catalog. Returns warnings.
+
+    Raises MoverError MissingGrants where a right was revoked in the snapshot and cannot be revoked here.
+    """
     warnings: list[str] = []
-    with connection.transaction():
-        if role is not None:
-            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
-        for statement in found:
-            try:
-                with connection.transaction():
-                    connection.execute(statement.encode())
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                raise
-            except psycopg.Error as error:
-                said = error.diag.message_primary or str(error)
-                warnings.append(f"skipped ({said}): {' '.join(statement.split())}")
+    codec = toc.codec(encoding)
+    refused: list[str] = []
+    copy.add_notice_handler(lambda diag: refused.append(diag.sqlstate or ""))
+    for entry, target in entries:
+        for statement in split(entry.definition):
+            text = " ".join(statement.decode(codec, "surrogateescape").split())
+            match = _STATEMENT.fullmatch(text)
+            if match is None:
+                warnings.append(f"skipped (not a grant on a whole object): {text}")
+                continue
+            refused.clear()
+            problem = _apply_one(copy, target, match)
+            if problem is None and _NOTHING_REVOKED in refused:
+                problem = "no privileges could be revoked"
+            if problem is not None and match[1] == "REVOKE":
+                raise MoverError(
+                    conditions.MISSING_GRANTS,
+                    f"a right that the snapshot does not have cannot be revoked in the restored database: {text} ({problem}); set "
+                    "adminSecretRef to a superuser's Secret",
+                )
+            if problem is not None:
+                warnings.append(f"skipped ({problem}): {text}")
     return warnings
 
 
-#: Objects of the live database that belong to another role than the database's owner → what gives them to it. Sequences and
-#: indexes follow their table, row types their relation, extensions' members their extension.
-_OWNERS = """
-WITH d AS (SELECT datdba FROM pg_database WHERE datname = current_database()),
-members AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e')
-SELECT format('ALTER %s %s OWNER TO %I',
-    CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
-      WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, c.oid::regclass, pg_get_userbyid(relowner))
-  FROM pg_class c, d WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid >= 16384 AND relowner <> datdba
-   AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_')
-   AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid
-     AND c.relkind = 'S' AND o.deptype IN ('a', 'i'))
-   AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
-UNION ALL
-SELECT format('ALTER ROUTINE %s OWNER TO %I', p.oid::regprocedure, pg_get_userbyid(proowner))
-  FROM pg_proc p, d WHERE p.oid >= 16384 AND proowner <> datdba AND prokind <> 'a'
-   AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
-UNION ALL
-SELECT format('ALTER TYPE %s OWNER TO %I', t.oid::regtype, pg_get_userbyid(typowner))
-  FROM pg_type t, d WHERE t.oid >= 16384 AND typowner <> datdba AND typtype IN ('e', 'd', 'r')
-   AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
-UNION ALL
-SELECT format('ALTER SCHEMA %I OWNER TO %I', nspname, pg_get_userbyid(nspowner))
-  FROM pg_namespace n, d WHERE n.oid >= 16384 AND nspowner <> datdba AND nspname !~ '^pg_'
-   AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid)
-"""
+def _apply_one(copy: Connection, target: Target, match: "re.Match[str]") -> str | None:
+    """Runs one grant; returns the server's message where it failed."""
+    verb, option_for, privileges, _, direction, role, option = match.groups()
+    statement = sql.SQL("{}{} {} ON {} {} {} {}{}").format(
+        sql.SQL(verb),
+        sql.SQL(option_for or ""),
+        sql.SQL(privileges),  # keywords and quoted columns: the pattern allows nothing else
+        sql.SQL(target.kind),
+        sql.SQL(target.identity),
+        sql.SQL(direction),
+        sql.SQL("PUBLIC") if role == "PUBLIC" else sql.Identifier(_unquoted(role)),
+        sql.SQL(option or ""),
+    )
+    try:
+        copy.execute(statement)
+    except psycopg.Error as error:
+        return error.diag.message_primary or str(error)
+    return None
 
 
-def owners(live: Connection) -> list[str]:
-    """Statements that give the live database's other owners their objects in a copy of it."""
-    live.execute("SELECT set_config('search_path', '', false)")
-    return [row[0] for row in live.execute(_OWNERS.encode())]
+def comment_as_administrator(copy: Connection, entries: Iterable[toc.Entry], encoding: str) -> list[str]:
+    """Sets comments of extensions and of the schema public, their text quoted again. Returns warnings."""
+    warnings: list[str] = []
+    for entry in entries:
+        match = _COMMENT.fullmatch(entry.definition.decode(toc.codec(encoding), "surrogateescape"))
+        kind, _, name = entry.tag.partition(" ")
+        if match is None or kind not in ("SCHEMA", "EXTENSION"):
+            warnings.append(f"skipped (not a comment that pg_dump writes): {entry.name}")
+            continue
+        try:
+            copy.execute(
+                sql.SQL("COMMENT ON {} {} IS {}").format(
+                    sql.SQL(kind), sql.Identifier(_unquoted(name)), sql.Literal(match[2].replace("''", "'"))
+                )
+            )
+        except psycopg.Error as error:
+            warnings.append(f"skipped ({error.diag.message_primary or error}): {entry.name}")
+    return warnings
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -1,19 +1,30 @@
-"""The dump restored into a database of its own beside the live one, which is not touched."""
+"""Restores the dump into a database of its own beside the live one, which does not change."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact
-from ocore_mover.database import position, programs, toc
-from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts, translating
+from ocore_mover.database import copy_access, position, programs, toc
+from ocore_mover.database.connect import (
+    Connection,
+    Server,
+    connect,
+    connect_maintenance,
+    is_superuser,
+    set_timeouts,
+    translating,
+)
+from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.position import Names, Position
 from ocore_mover.database.programs import Program, Running, ended, find, interrupted, passfile
-from ocore_mover.database.restore import create, extensions, grants
+from ocore_mover.database.restore import create, extensions, grants, owners
 from ocore_mover.database.restore.analyze import analyze
 from ocore_mover.database.restore.fetch import fetched
 from ocore_mover.deadline import Token
@@ -22,18 +33,19 @@ from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 
 APPLICATION = "ocore-restore"
-#: For the restore's own sessions only: the last commits of a restore, which are ours and synchronous, flush what was
-#: committed before them.
+#: For the restore's own sessions only. Commits need not be flushed one by one: our last ones, which are synchronous, flush them all.
 _OPTIONS = "-c synchronous_commit=off -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0"
 _PROGRESS_EVERY = 1.0
+#: Notices of the server in the evidence, at most.
+_NOTICES = 20
 
 
 @dataclass(frozen=True)
 class RestoredDatabase:
-    """What stands beside the live database now."""
+    """The copy beside the live database."""
 
     name: str
-    owner: str
+    owner: str  # of its objects, and of the database after the switch
     size_bytes: int
     tables: int
     warnings: tuple[str, ...]
@@ -41,7 +53,7 @@ class RestoredDatabase:
 
 @dataclass(frozen=True)
 class DatabaseRestore:
-    """One restore: who, from where, with what."""
+    """One restore: server, names, dump and limits."""
 
     server: Server
     names: Names
@@ -53,7 +65,7 @@ class DatabaseRestore:
     jobs: int
 
     def run(self) -> RestoredDatabase:
-        """Restores; leftovers of an earlier attempt are dropped first.
+        """Restores into the copy, which is closed before and after. A copy of an earlier attempt is dropped first.
 
         Raises Corrupt (before anything is created), MoverError RestoreFailed, ScratchFull, NoSpace, MissingGrants and others.
         """
@@ -61,11 +73,14 @@ class DatabaseRestore:
         with connect_maintenance(self.server, application=APPLICATION, token=self.token) as maintenance:
             program = self._program(maintenance)
             programs.check_encrypted(program, self.server.actor, maintenance)
-            now = take_down(maintenance, self.names)
+            now = drop_restored(maintenance, self.names)
             self.counter.bytes_total = sum(f.size for f in self.artifact.files) + self.artifact.size_bytes
             with fetched(self.store, self.artifact, self.scratch, self.names.restored, self.counter) as folder:
-                create.create(maintenance, self.names, now, self.artifact)
-                return self._load(maintenance, program, folder, now.live.owner)
+                contents = toc.TableOfContents(folder)
+                with translating(conditions.RESTORE_FAILED, "reading the owners of the dump"):
+                    owners.check(maintenance, contents, now.live.owner)
+                create.create(maintenance, self.server, self.names, now, self.artifact)
+                return self._load(maintenance, program, contents, now.live.owner)
 
     def _program(self, connection: Connection) -> Program:
         major = connection.info.server_version // 10000
@@ -77,31 +92,63 @@ class DatabaseRestore:
             )
         return find("pg_restore", major)
 
-    def _load(self, maintenance: Connection, program: Program, folder: Path, owner: str) -> RestoredDatabase:
-        entries = toc.read(program, folder)
-        work = self.scratch / f"ocore-restore-{self.names.restored}.list"
-        credentials = self.server.actor.at(self.names.restored)
+    def _load(
+        self, maintenance: Connection, program: Program, contents: toc.TableOfContents, owner: str
+    ) -> RestoredDatabase:
         warnings: list[str] = []
-        try:
-            with connect(credentials, application=APPLICATION, token=self.token) as connection:
-                found = grants.statements(program, folder, [e for e in entries if e.is_extension], work)
-                made, more = extensions.create(connection, owner, extensions.parse(found), self.artifact)
-                warnings += more
-            toc.write_list(work, [e for e in entries if not _apart(e, made)])
-            self._pg_restore(maintenance, program, folder, work, owner)
+        if self.server.admin is None:
+            warnings.append(copy_access.HIDDEN_ONLY)
+        with copy_access.opened(self.server, self.names, owner, self.token, jobs=self.jobs) as access:
+            with self._as_actor(warnings) as copy:
+                warnings += self._extensions_and_load(maintenance, program, contents, access, copy)
             failpoints.hit("restore-database-loaded")
-            tables = analyze(credentials, owner, self.token, jobs=self.jobs)
-            warnings += self._apply_rights(program, folder, entries, owner, work)
-        finally:
-            work.unlink(missing_ok=True)
+            tables = analyze(access, self.token, jobs=self.jobs)
+            warnings += self._apply_rights(contents, access)
         with translating(conditions.RESTORE_FAILED, "copying the live database's settings"):
             warnings += create.copy_settings(maintenance, self.names)
             warnings += _subscriptions(maintenance, self.names.live)
             row = maintenance.execute("SELECT pg_database_size(%s)", [self.names.restored]).fetchone()
         return RestoredDatabase(self.names.restored, owner, int(row[0]) if row else 0, tables, tuple(warnings))
 
-    def _pg_restore(self, maintenance: Connection, program: Program, folder: Path, use_list: Path, owner: str) -> None:
-        credentials = self.server.actor.at(self.names.restored)
+    @contextmanager
+    def _as_actor(self, warnings: list[str]) -> Iterator[Connection]:
+        """A session of the actor in the copy, which finds names in pg_catalog only. The server's notices go into `warnings`."""
+        with connect(
+            self.server.actor.at(self.names.restored), application=APPLICATION, token=self.token, trusted=True
+        ) as copy:
+            copy.add_notice_handler(
+                lambda diag: (
+                    warnings.append(f"{diag.severity}: {diag.message_primary}") if len(warnings) < _NOTICES else None
+                )
+            )
+            yield copy
+
+    def _extensions_and_load(
+        self,
+        maintenance: Connection,
+        program: Program,
+        contents: toc.TableOfContents,
+        access: CopyAccess,
+        copy: Connection,
+    ) -> list[str]:
+        """Creates the extensions as the actor, then loads everything else with the application's rights."""
+        with (
+            translating(conditions.RESTORE_FAILED, "preparing the schema public"),
+            _creating_in_public(copy, access.owner, enabled=self.server.admin is not None),
+        ):
+            made, warnings = extensions.create(copy, access.owner, extensions.read(contents), self.artifact)
+            work = self.scratch / f"ocore-restore-{self.names.restored}.list"
+            try:
+                toc.write_list(work, (entry for entry in contents if not _apart(entry, made)))
+                warnings += self._pg_restore(maintenance, program, contents.folder, work, access)
+            finally:
+                work.unlink(missing_ok=True)
+        return warnings
+
+    def _pg_restore(
+        self, maintenance: Connection, program: Program, folder: Path, use_list: Path, access: CopyAccess
+    ) -> list[str]:
+        """Loads the listed entries. Returns the notices of the server."""
         arguments = [
             program.path,
             "--format=directory",
@@ -110,14 +157,15 @@ class DatabaseRestore:
             "--no-owner",
             "--no-acl",
             "--no-subscriptions",
-            f"--role={owner}",
+            "--verbose",  # else it drops the server's warnings
+            f"--role={access.owner}",
             f"--use-list={use_list}",
             "--no-password",
-            f"--dbname={programs.conninfo(program, credentials, application_name=APPLICATION)}",
+            f"--dbname={programs.conninfo(program, access.credentials, application_name=APPLICATION)}",
             str(folder),
         ]
         tick = _Progress(self.counter, maintenance, self.names.restored, self.artifact.size_bytes)
-        with passfile(credentials) as environment:
+        with passfile(access.credentials) as environment:
             running = Running(arguments, environment=environment | {"PGOPTIONS": _OPTIONS})
             try:
                 code = running.wait(self.token, tick)
@@ -127,36 +175,73 @@ class DatabaseRestore:
         if code != 0:
             raise _failure(program, running, code)
         tick.finish()
+        return running.notices()
 
-    def _apply_rights(
-        self, program: Program, folder: Path, entries: Sequence[toc.Entry], owner: str, work: Path
-    ) -> list[str]:
-        """Grants as the dump has them, other owners as the live database has them."""
-        chosen = [e for e in entries if e.is_acl or e.is_lenient]
-        found = list(grants.statements(program, folder, chosen, work)) if chosen else []
-        with translating(conditions.RESTORE_FAILED, "applying owners and grants"):
-            with connect(self.server.app, application=APPLICATION, token=self.token) as live:
-                owners = grants.owners(live)
-            with connect(
-                self.server.actor.at(self.names.restored), application=APPLICATION, token=self.token
-            ) as connection:
-                # What the dump says runs with the owner's rights only. The owners last: whoever gives an object away cannot
-                # grant on it any more.
-                warnings = grants.apply(connection, found, role=owner)
-                return warnings + grants.apply(connection, owners)
+    def _apply_rights(self, contents: toc.TableOfContents, access: CopyAccess) -> list[str]:
+        """Owners, grants and the comments that only an owner of the database may set."""
+        encoding = contents.encoding
+        warnings: list[str] = []
+        with (
+            translating(conditions.RESTORE_FAILED, "applying owners and grants"),
+            self._as_actor(warnings) as copy,
+            self._live_as_superuser(copy) as live,
+        ):
+            # A grant is the owner's: owners first.
+            warnings += owners.give(copy, live, contents, access.owner)
+            others = grants.Targets(copy, contents.owner or access.owner, access.owner)
+            closed = self.server.admin is not None
+            own = (
+                entry
+                for entry in grants.entries(contents)
+                if others.find(entry) is None or (entry.is_lenient and not closed)
+            )
+            with access.connect(application=APPLICATION, token=self.token) as session:
+                warnings += grants.apply_as_application(session, access.owner, own, encoding)
+            theirs = (
+                (entry, target) for entry in grants.entries(contents) if (target := others.find(entry)) is not None
+            )
+            warnings += grants.apply_as_administrator(copy, theirs, encoding)
+            if closed:
+                lenient = (entry for entry in contents if entry.is_lenient)
+                warnings += grants.comment_as_administrator(copy, lenient, encoding)
+        return warnings
+
+    @contextmanager
+    def _live_as_superuser(self, copy: Connection) -> Iterator[Connection | None]:
+        """A session in the live database, to compare what would go to a superuser; None where the actor cannot give to one."""
+        if self.server.admin is None or not is_superuser(copy):
+            yield None
+            return
+        with connect(
+            self.server.admin.at(self.server.live), application=APPLICATION, token=self.token, trusted=True
+        ) as live:
+            yield live
 
 
-def take_down(maintenance: Connection, names: Names) -> Position:
-    """Drops what an earlier attempt of the same rollback restored. Raises MoverError where it is switched already."""
+@contextmanager
+def _creating_in_public(copy: Connection, owner: str, *, enabled: bool) -> Iterator[None]:
+    """Lets the owner create objects in the schema public, which belongs to the copy's own owner: the administrator."""
+    if not enabled:
+        yield
+        return
+    name = sql.Identifier(owner)
+    copy.execute(sql.SQL("GRANT CREATE, USAGE ON SCHEMA public TO {}").format(name))
+    yield
+    copy.execute(sql.SQL("REVOKE CREATE, USAGE ON SCHEMA public FROM {}").format(name))
+
+
+def drop_restored(maintenance: Connection, names: Names) -> Position:
+    """Drops the copy that an earlier attempt restored. Returns the position. Raises MoverError SwitchFailed after the switch."""
     with translating(conditions.RESTORE_FAILED, "reading the databases' names"):
         now = position.read(maintenance, names)
     if now.position == "New":
         raise MoverError(
             conditions.SWITCH_FAILED,
-            f"rollback {names.rollback_id} is switched already: {names.live} is its restored database; use a new rollback id",
+            f"rollback {names.rollback_id} is already switched: {names.live} is its restored database; use a new rollback id",
         )
     if now.restored is not None:
         create.drop(maintenance, names.restored)
+    copy_access.drop_roles(maintenance, names.rollback_id, owner=now.live.owner)
     set_timeouts(maintenance, statement="60s", lock="30s")
     return now
 
@@ -168,28 +253,27 @@ def _subscriptions(maintenance: Connection, live: str) -> list[str]:
         [live],
     ).fetchall()
     return [
-        f"subscription {name} of logical replication is not restored and stays with the previous database: create it anew after the rollback"
+        f"subscription {name} of logical replication is not restored and stays with the previous database; create it again after the rollback"
         for (name,) in names
     ]
 
 
 def _apart(entry: toc.Entry, made_schemas: set[str]) -> bool:
-    """What the main run leaves out: done before it, or one by one after it."""
-    if entry.is_extension or entry.is_acl or entry.is_lenient or entry.begins("SUBSCRIPTION"):
+    """Whether pg_restore leaves it out: it is created before the load, or applied after it."""
+    if entry.is_extension or entry.is_acl or entry.is_lenient or entry.description == "SUBSCRIPTION":
         return True
-    return any(entry.rest.startswith(f"SCHEMA - {schema} ") for schema in made_schemas)
+    return entry.description == "SCHEMA" and entry.tag in made_schemas
 
 
 def _failure(program: Program, running: Running, code: int) -> MoverError:
-    words = running.words() or "it said nothing"
-    text = f"pg_restore {program.version}: {ended(code)}: {words}"
-    if running.said("No space left on device"):
-        return MoverError(conditions.NO_SPACE, f"{text}; the database server's volume is full: enlarge it")
+    text = f"pg_restore {program.version}: {ended(code)}: {running.error_output()}"
+    if running.error_matches("No space left on device"):
+        return MoverError(conditions.NO_SPACE, f"{text}; the database server's volume is full; increase its size")
     return MoverError(conditions.RESTORE_FAILED, text, retryable=interrupted(running, code))
 
 
 class _Progress:
-    """How large the restored database is, of the size that the snapshot's had."""
+    """Progress: the size of the copy, of the size that the dumped database had."""
 
     def __init__(self, counter: Counter, connection: Connection, database: str, total: int) -> None:
         self._counter = counter
@@ -206,11 +290,11 @@ class _Progress:
         try:
             row = self._connection.execute("SELECT pg_database_size(%s)", [self._database]).fetchone()
         except psycopg.Error:
-            return  # pg_restore will say what is wrong
+            return  # pg_restore reports the cause
         self._reach(int(row[0]) if row else 0)
 
     def finish(self) -> None:
-        """All is there; a copy is smaller than a bloated original."""
+        """Reports that everything is loaded; a copy is smaller than a bloated original."""
         self._reach(self._total)
         self._counter.report()
 

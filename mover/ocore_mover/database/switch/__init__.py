@@ -1,4 +1,4 @@
-"""The switchover by renaming databases, and the removal of what a rollback leaves in the server.
+"""The switchover by renaming databases, and the removal of what a rollback leaves on the server.
 
-The only room that changes the live database.
+The only package that changes the live database.
 """

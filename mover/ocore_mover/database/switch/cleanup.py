@@ -1,48 +1,50 @@
-"""What a rollback leaves behind in the server, dropped; never the live database."""
+"""Drops the databases that a rollback leaves on the server; never the live database."""
 
 from typing import Literal
 
 from ocore_crds import conditions
-from ocore_mover.database import position, sessions
+from ocore_mover.database import copy_access, position, sessions
 from ocore_mover.database.connect import Server
 from ocore_mover.database.restore import create
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
 
-What = Literal["previous", "restored"]
+#: Which database of a rollback to drop.
+Part = Literal["previous", "restored"]
 
 
-def cleanup(server: Server, rollback_id: str, what: What) -> tuple[str, ...]:
-    """Drops the previous database (undo window over) or the restored one (given up before the switch).
+def cleanup(server: Server, rollback_id: str, part: Part) -> tuple[str, ...]:
+    """Drops the previous database (after the undo window) or the restored one (no switch happened). Returns the dropped names.
 
-    Connections to the live database are allowed first, whatever a killed switch left. Returns the names that were dropped.
-    Raises MoverError SwitchFailed where the position says that this would leave half.
+    Allows connections to the live database first: an interrupted switch may have refused them. Raises MoverError SwitchFailed where
+    the environment runs on the database to drop.
     """
     switch = DatabaseSwitch(server, rollback_id)
     try:
-        if what == "previous" and _superseded(switch):
+        if part == "previous" and _superseded(switch):
             return _drop_superseded(switch)
         now = switch.allow_live()
-        wanted = "New" if what == "previous" else "Old"
+        wanted = "New" if part == "previous" else "Old"
         if now.position != wanted:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"the position is {now.position}: {'the previous' if what == 'previous' else 'the restored'} database is the one that "
-                f"{server.live} runs on, nothing was dropped; switch first, or clean up --what "
-                f"{'restored' if what == 'previous' else 'previous'}",
+                f"the position is {now.position}: {server.live} is the {part} database, and nothing was dropped; switch first, or clean up "
+                f"--what {'restored' if part == 'previous' else 'previous'}",
             )
-        victim = now.previous if what == "previous" else now.restored
-        if victim is None:
-            return ()
-        create.drop(switch.connection(), victim.name)
-        return (victim.name,)
+        victim = now.previous if part == "previous" else now.restored
+        if victim is not None:
+            create.drop(switch.connection(), victim.name)
+        copy_access.drop_roles(switch.connection(), rollback_id, owner=now.live.owner)
+        return (victim.name,) if victim is not None else ()
     finally:
         switch.close()
 
 
 def superseded(server: Server, rollback_id: str) -> bool:
-    """Whether a later rollback was switched in since this one: the live database carries another rollback's mark, and nothing of this one can
-    become live any more but by undoing the later one first."""
+    """Whether a later rollback has switched: the live database has another rollback's mark.
+
+    Then no database of this rollback can become live, unless the later one is undone first.
+    """
     switch = DatabaseSwitch(server, rollback_id)
     try:
         return _superseded(switch)

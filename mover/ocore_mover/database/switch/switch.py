@@ -1,4 +1,4 @@
-"""The switch: both databases renamed in one transaction, connections allowed again on every way out."""
+"""The switch: renames both databases in one transaction, and allows connections again on success and on failure."""
 
 import time
 from collections.abc import Callable
@@ -12,39 +12,40 @@ from ocore_crds import conditions, failpoints
 from ocore_mover.database import position, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
 from ocore_mover.database.position import Names, Position
+from ocore_mover.database.switch import handover
 from ocore_mover.errors import MoverError
 
 log = structlog.get_logger()
 
 APPLICATION = "ocore-switch"
-#: RENAME itself waits up to 5 s for sessions that are just ending.
+#: RENAME itself waits up to 5 s for ending sessions.
 _STATEMENT_TIMEOUT = "30s"
 _LOCK_TIMEOUT = "10s"
-#: How long a server that went away is asked to put things in order (seconds).
+#: Seconds to retry repairing on a server that does not answer.
 _PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Direction:
-    """The same four steps either way."""
+    """One direction of the switch: names and failpoints. The steps are the same in both."""
 
-    out: tuple[str, str]  # the live database: from, to
-    into: tuple[str, str]  # the one that becomes live: from, to
-    goal: str  # position afterwards
+    out: tuple[str, str]  # the live database: old and new name
+    into: tuple[str, str]  # the database that becomes live: old and new name
+    goal: str  # position after the switch
     refused: str  # failpoints
     renamed: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a switch did."""
+    """Result of a switch."""
 
     position: Position
     refused_seconds: float
 
 
 class DatabaseSwitch:
-    """Switches one rollback's databases. Holds one connection to the maintenance database, made anew where it was lost."""
+    """Switches the databases of one rollback. Keeps one connection to the maintenance database, and reconnects where it is lost."""
 
     def __init__(self, server: Server, rollback_id: str) -> None:
         self.names = Names(server.live, rollback_id)
@@ -52,7 +53,7 @@ class DatabaseSwitch:
         self._connection: Connection | None = None
 
     def connection(self) -> Connection:
-        """The connection; a new one where the old one is gone."""
+        """The connection; a new one where the old one is closed or broken."""
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = connect_maintenance(self._server, application=APPLICATION)
             set_timeouts(self._connection, statement=_STATEMENT_TIMEOUT, lock=_LOCK_TIMEOUT)
@@ -64,11 +65,11 @@ class DatabaseSwitch:
             self._connection.close()
 
     def read(self) -> Position:
-        """The position as it is now; the connection is tried twice, since it may have been idle for long."""
+        """The current position. Tries twice, since the connection may have been idle and lost. Raises MoverError."""
         try:
             return position.read(self.connection(), self.names)
         except psycopg.Error as error:
-            log.info("position is read again", error=str(error))
+            log.info("reading the position failed; retrying", error=str(error))
         try:
             return position.read(self.connection(), self.names)
         except psycopg.Error as error:
@@ -77,7 +78,7 @@ class DatabaseSwitch:
             ) from error
 
     def allow_live(self) -> Position:
-        """Connections to the live database are allowed again: what every way out ends with."""
+        """Allows connections to the live database. Returns the position."""
         now = self.read()
         if not now.live.allows_connections:
             sessions.allow(self.connection(), self.names.live, True)
@@ -86,12 +87,12 @@ class DatabaseSwitch:
         return now
 
     def check_ready(self) -> Position:
-        """Raises MoverError where a switch would not work: nothing restored, or not to its end."""
+        """Returns the position. Raises MoverError SwitchFailed where the restored copy is missing or incomplete."""
         now = self.read()
         if now.position == "New":
             return now
         if now.restored is None or not now.restored.mark.checked:
-            state = "is not there" if now.restored is None else "was not restored and checked to the end"
+            state = "does not exist" if now.restored is None else "is incomplete or was not checked"
             raise MoverError(
                 conditions.SWITCH_FAILED,
                 f"nothing to switch to: {self.names.restored} {state}; run `restore` for rollback {self.names.rollback_id} first",
@@ -99,9 +100,10 @@ class DatabaseSwitch:
         return now
 
     def switch(self, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
-        """To the restored database. `prepare` runs when no session is left, before the renames; `finish` right after them.
+        """Switches to the restored database. `prepare` runs without sessions, before the renames; `finish` runs after them.
 
-        Both are idempotent. Before the renames are committed everything is undone on a failure, after it everything is finished.
+        Both are idempotent. A failure before the commit of the renames undoes everything; after it, `finish` still runs.
+        Raises MoverError SwitchFailed, SessionsRemain, DatabaseUnreachable.
         """
         names = self.names
         return self._run(
@@ -113,7 +115,7 @@ class DatabaseSwitch:
         )
 
     def switch_back(self, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
-        """To the previous database, in the same way."""
+        """Switches back to the previous database. As :meth:`switch`."""
         names = self.names
         return self._run(
             Direction(
@@ -127,82 +129,87 @@ class DatabaseSwitch:
             finish,
         )
 
-    def _run(self, way: Direction, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
-        self._check_way(way)
+    def _run(self, direction: Direction, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
+        self._check_direction(direction)
         since = time.monotonic()
         failure: BaseException | None = None
         try:
-            self._refuse_and_rename(way, prepare)
+            self._refuse_and_rename(direction, prepare)
         except BaseException as error:
-            # Whatever it is, the live database must accept connections again.
+            # After any failure the live database must accept connections again.
             failure = error
-            log.warning("switch failed", goal=way.goal, error=str(error))
-        now = self._settle(way, finish, failure)
+            log.warning("switch failed", goal=direction.goal, error=str(error))
+        now = self._finish(direction, finish, failure)
         if isinstance(failure, psycopg.Error):
             raise query_failure(failure, default=conditions.SWITCH_FAILED, doing="switching") from failure
         if failure is not None:
             raise failure
         return Outcome(now, round(time.monotonic() - since, 3))
 
-    def _check_way(self, way: Direction) -> None:
+    def _check_direction(self, direction: Direction) -> None:
         now = self.read()
-        if now.position == way.goal:
-            raise MoverError(conditions.SWITCH_FAILED, f"already switched: the position is {now.position}")
-        if way.goal == "New":
+        if now.position == direction.goal:
+            raise MoverError(conditions.SWITCH_FAILED, f"the switch is already done: the position is {now.position}")
+        if direction.goal == "New":
             self.check_ready()
         elif now.previous is None:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"nothing to switch back to: {self.names.previous} is not there (the undo window is over)",
+                f"nothing to switch back to: {self.names.previous} does not exist (the undo window has ended)",
             )
 
-    def _refuse_and_rename(self, way: Direction, prepare: Callable[[], None]) -> None:
+    def _refuse_and_rename(self, direction: Direction, prepare: Callable[[], None]) -> None:
         connection = self.connection()
-        both = (way.out[0], way.into[0])
-        # The other one first: nothing is down yet.
-        for name in reversed(both):
-            sessions.allow(connection, name, False)
-        failpoints.hit(way.refused)
+        both = (direction.out[0], direction.into[0])
+        # The live database last: it stays available until then.
+        sessions.close(connection, direction.into[0])
+        sessions.allow(connection, direction.out[0], False)
+        failpoints.hit(direction.refused)
         sessions.end_all(connection, both)
         failpoints.hit("switch-sessions-ended")
         prepare()
-        self._rename(way)
-        failpoints.hit(way.renamed)
+        self._rename(direction)
+        failpoints.hit(direction.renamed)
 
-    def _rename(self, way: Direction) -> None:
+    def _rename(self, direction: Direction) -> None:
+        """Renames both databases, and gives the new live one the owner, the grants and the limit of the old one, in one transaction."""
         connection = self.connection()
         try:
             with connection.transaction():
-                for old, new in (way.out, way.into):
+                rights = handover.read(connection, direction.out[0])
+                for old, new in (direction.out, direction.into):
                     connection.execute(
                         sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
                     )
+                handover.give(connection, direction.into[1], rights)
+                if self._server.admin is not None:
+                    handover.take(connection, direction.out[1])
         except psycopg.errors.ObjectInUse as error:
             raise MoverError(
                 conditions.SESSIONS_REMAIN,
-                f"a session came up again: {error.diag.message_detail or error}",
+                f"a new session appeared: {error.diag.message_detail or error}",
                 retryable=True,
             ) from error
         except psycopg.OperationalError:
-            # The answer to COMMIT may be what was lost: the names tell what happened.
-            if self.read().position != way.goal:
+            # The answer to COMMIT may be lost: the names show what happened.
+            if self.read().position != direction.goal:
                 raise
 
-    def _settle(self, way: Direction, finish: Callable[[], None], failure: BaseException | None) -> Position:
-        """Finishes what is past the commit point, and allows connections in any case.
+    def _finish(self, direction: Direction, finish: Callable[[], None], failure: BaseException | None) -> Position:
+        """Runs `finish` where the renames were committed, and allows connections in any case. Returns the position.
 
-        PostgreSQL may be restarting: it is asked for a while before this is left to `inspect --repair`.
+        Retries while PostgreSQL restarts. After that, `inspect --repair` has to do it.
         """
         until = time.monotonic() + _PATIENCE
         while True:
             try:
-                if self.read().position == way.goal:
+                if self.read().position == direction.goal:
                     finish()
-                # Only now: connections are never allowed to a new database beside an old filestore.
+                # Not before `finish`: a new database must not be used with an old filestore.
                 now = self.allow_live()
             except (psycopg.Error, MoverError) as error:
                 if self._accepting() or time.monotonic() >= until:
-                    raise self._unsettled(failure, error) from error
+                    raise self._unfinished(failure, error) from error
                 time.sleep(0.5)
             else:
                 return now
@@ -213,11 +220,10 @@ class DatabaseSwitch:
         except (psycopg.Error, MoverError):
             return False
 
-    def _unsettled(self, failure: BaseException | None, error: BaseException) -> MoverError:
+    def _unfinished(self, failure: BaseException | None, error: BaseException) -> MoverError:
         first = f"{failure}; and " if failure is not None else ""
         return MoverError(
             conditions.SWITCH_FAILED,
-            f"{first}the switch could not be put in order: {error}; run `inspect --rollback-id {self.names.rollback_id} --repair` "
-            "when the cause is gone",
+            f"{first}the switch is incomplete: {error}; remove the cause, then run `inspect --rollback-id {self.names.rollback_id} --repair`",
             retryable=True,
         )

@@ -45,8 +45,8 @@ def test_a_uri_alone_keeps_its_parameters(tmp_path: Path) -> None:
     [
         ({}, "missing host, dbname, user, password"),
         ({"host": "h", "dbname": "d", "user": "u"}, "missing password"),
-        ({"uri": "postgresql://u:topsecret@h/d?nonsense=1"}, "no PostgreSQL connection URI"),
-        ({"uri": "postgresql://u:topsecret@h:none/d"}, "'none' is no number"),
+        ({"uri": "postgresql://u:topsecret@h/d?nonsense=1"}, "not a PostgreSQL connection URI"),
+        ({"uri": "postgresql://u:topsecret@h:none/d"}, "'none' is not a number"),
         ({"uri": "postgresql://u:topsecret@h/d?sslpassword=x"}, "sslpassword"),
         ({"uri": "postgresql://u:topsecret@h/d?sslmode=verify"}, "sslmode 'verify' is none of disable"),
         ({"host": "h", "dbname": "d", "user": "u", "password": "topsecret\nx"}, "line break"),

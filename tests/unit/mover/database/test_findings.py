@@ -1,4 +1,4 @@
-"""What stands in the way is found, said with the statement that mends it, and gone once that has run."""
+"""Each finding names the statement that fixes it, and disappears once that statement has run."""
 
 import re
 import socket
@@ -25,12 +25,12 @@ def poor(server_any: Server, tmp_path: Path) -> Iterator[Site]:
     drop_all(made)
 
 
-def look(site: Site, admin: Path | None = None) -> facts.Look:
-    return facts.look(Target(load(site.secret), load(admin, dbname="postgres") if admin else None), odoo=False)
+def probe(site: Site, admin: Path | None = None) -> facts.DatabaseProbe:
+    return facts.probe(Target(load(site.secret), load(admin, dbname="postgres") if admin else None), odoo=False)
 
 
 def test_nothing_in_the_way(site: Site) -> None:
-    found = look(site)
+    found = probe(site)
     assert (found.blocking, found.rollback) == ((), ())
     assert found.facts is not None
     assert found.facts.server_major == site.server.major
@@ -39,56 +39,59 @@ def test_nothing_in_the_way(site: Site) -> None:
 
 
 def test_missing_createdb_and_what_mends_it(poor: Site) -> None:
-    (finding,) = look(poor).rollback
+    (finding,) = probe(poor).rollback
     assert finding.reason == "MissingGrants"
     statement = re.search(r"ALTER ROLE .* CREATEDB;", finding.message)
     assert statement is not None
     poor.server.execute(statement[0])
-    assert look(poor).rollback == ()
+    assert probe(poor).rollback == ()
 
 
 def test_an_admin_that_is_no_member(poor: Site, tmp_path: Path) -> None:
     admin = create_role(poor.server, f"admin-{poor.live}", "CREATEDB")
     secret = write_secret(tmp_path / "admin", poor.server, admin, "postgres")
     (tmp_path / "admin/dbname").unlink()
-    (finding,) = look(poor, secret).rollback
-    statement = re.search(r"GRANT .* TO .*;", finding.message)
-    assert statement is not None
-    poor.server.execute(statement[0])
-    assert look(poor, secret).rollback == ()
+    found = probe(poor, secret).rollback
+    assert [finding.reason for finding in found] == ["MissingGrants", "MissingGrants"]
+    for finding in found:
+        statements = re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", finding.message)
+        assert statements
+        for statement in statements:
+            poor.server.execute(statement)
+    assert probe(poor, secret).rollback == ()
 
 
 def test_sessions_that_could_not_be_ended(site_any: Site) -> None:
     other = create_role(site_any.server, f"other-{site_any.live}")
     with site_any.server.connect(site_any.live, other.name, other.password):
-        (finding,) = look(site_any).rollback
+        (finding,) = probe(site_any).rollback
         assert f'GRANT pg_signal_backend TO "{site_any.role.name}";' in finding.message
         site_any.server.execute(f'GRANT pg_signal_backend TO "{site_any.role.name}"')
-        assert look(site_any).rollback == ()
+        assert probe(site_any).rollback == ()
         with site_any.server.connect(site_any.live):
-            (finding,) = look(site_any).rollback
+            (finding,) = probe(site_any).rollback
             assert "only a superuser can end sessions of the superuser postgres" in finding.message
 
 
 def test_an_extension_that_only_a_superuser_creates(site_any: Site) -> None:
     site_any.server.execute("CREATE EXTENSION pg_stat_statements", site_any.live)
-    (finding,) = look(site_any).rollback
+    (finding,) = probe(site_any).rollback
     assert "extension pg_stat_statements" in finding.message
 
 
 def test_a_table_that_cannot_be_read(site_any: Site) -> None:
     site_any.server.execute("CREATE TABLE hidden (a int)", site_any.live)
-    (finding,) = look(site_any).blocking
+    (finding,) = probe(site_any).blocking
     assert "hidden (owner postgres)" in finding.message
     site_any.server.execute(f'GRANT SELECT ON hidden TO "{site_any.role.name}"', site_any.live)
-    assert look(site_any).blocking == ()
+    assert probe(site_any).blocking == ()
 
 
 def test_row_security_that_hides_rows(site_any: Site) -> None:
     site_any.sql(
         "CREATE TABLE t (a int); ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY"
     )
-    (finding,) = look(site_any).blocking
+    (finding,) = probe(site_any).blocking
     assert "BYPASSRLS" in finding.message
 
 
@@ -97,18 +100,18 @@ def test_a_name_too_long(server_any: Server, tmp_path: Path) -> None:
     live = "n" * 50
     server_any.execute(f'CREATE DATABASE {live} OWNER "{role.name}"')
     site = Site(server_any, role, live, write_secret(tmp_path / "secret", server_any, role, live), "unused")
-    (finding,) = look(site).rollback
+    (finding,) = probe(site).rollback
     assert finding.reason == "DatabaseNameTooLong"
     server_any.execute(f"DROP DATABASE {live}")
 
 
 def test_too_few_connections(site_any: Site) -> None:
     site_any.server.execute(f'ALTER ROLE "{site_any.role.name}" CONNECTION LIMIT 3')
-    (finding,) = look(site_any).blocking
+    (finding,) = probe(site_any).blocking
     assert "needs 5 connections and 3 are allowed" in finding.message
 
 
-def probe(secret: Path) -> dict[str, str]:
+def blocking(secret: Path) -> dict[str, str]:
     """The one blocking finding of the command; nothing that it prints has the password."""
     done = call("probe", "--database", str(secret))
     assert done.code == 0
@@ -121,13 +124,13 @@ def probe(secret: Path) -> dict[str, str]:
 
 def test_wrong_password(site_any: Site, tmp_path: Path) -> None:
     wrong = Role(site_any.role.name, "wrong-password-1")
-    found = probe(write_secret(tmp_path / "wrong", site_any.server, wrong, site_any.live))
+    found = blocking(write_secret(tmp_path / "wrong", site_any.server, wrong, site_any.live))
     assert found["reason"] == "AuthenticationFailed"
     assert "check user and password" in found["message"]
 
 
 def test_missing_database(site_any: Site, tmp_path: Path) -> None:
-    found = probe(write_secret(tmp_path / "missing", site_any.server, site_any.role, "nowhere"))
+    found = blocking(write_secret(tmp_path / "missing", site_any.server, site_any.role, "nowhere"))
     assert found["reason"] == "DatabaseNotFound"
     assert "check dbname" in found["message"]
 
@@ -136,7 +139,7 @@ def test_unreachable(site_any: Site, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("ocore_mover.database.facts.PATIENCE", 0.5)
     secret = write_secret(tmp_path / "gone", site_any.server, site_any.role, site_any.live)
     (secret / "port").write_text(str(free_port()))
-    assert facts.look(Target(load(secret))).blocking[0].reason == "DatabaseUnreachable"
+    assert facts.probe(Target(load(secret))).blocking[0].reason == "DatabaseUnreachable"
 
 
 def test_a_pooler_is_noticed(site_any: Site, tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ def test_a_pooler_is_noticed(site_any: Site, tmp_path: Path) -> None:
         secret = write_secret(tmp_path / "pooler", site_any.server, site_any.role, site_any.live)
         (secret / "port").write_text(str(relay.port))
         (secret / "uri").unlink(missing_ok=True)
-        found = look(Site(site_any.server, site_any.role, site_any.live, secret, site_any.rollback_id))
+        found = probe(Site(site_any.server, site_any.role, site_any.live, secret, site_any.rollback_id))
     assert any("connection pooler" in w for w in found.warnings)
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from ocore_crds.manifest import DatabaseArtifact
-from ocore_mover.database import artifact
+from ocore_mover.database import artifact, copy_access
 from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.dump import dump, export
 from ocore_mover.database.restore import check, create
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
+from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.deadline import Token
 from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter
@@ -106,20 +107,29 @@ def test_everything_comes_back(site: Site, any_store: Store, scratch: Path, coun
     restored = bring_back(site, found, any_store, scratch, counter, token)
 
     assert list(scratch.iterdir()) == []
-    check.check(site.target, site.names, found, token)
+    with copy_access.opened(site.target, site.names, restored.owner, token) as access:
+        check.check(access, found, token)
     for query, expected in zip(SAME, before, strict=True):
-        assert site.sql(query, restored.name) == expected, query
+        assert site.copy_sql(query) == expected, query
     assert [w for w in restored.warnings if vanishing in w and "does not exist" in w], restored.warnings
-    assert [w for w in restored.warnings if vanishing not in w] == []
-    rows = site.server.execute(
-        "SELECT datconnlimit, array(SELECT unnest(datacl)::text ORDER BY 1), pg_get_userbyid(datdba), shobj_description(oid, 'pg_database')"
-        f" FROM pg_database WHERE datname IN ('{site.live}', '{restored.name}') ORDER BY datname"
-    )
-    live, copy = rows
-    assert copy[:3] == live[:3]
-    assert copy[3] == f"{live[3]}\nocore.rollback_id={site.rollback_id}"
-    statistics = site.sql("SELECT count(*) FROM pg_stats WHERE tablename = 'parts_1'", restored.name)
+    assert [w for w in restored.warnings if vanishing not in w] == [copy_access.HIDDEN_ONLY]
+    statistics = site.copy_sql("SELECT count(*) FROM pg_stats WHERE tablename = 'parts_1'")
     assert statistics[0][0] == 3
+    properties = (
+        "SELECT datconnlimit, array(SELECT unnest(datacl)::text ORDER BY 1), pg_get_userbyid(datdba), shobj_description(oid, 'pg_database')"
+        " FROM pg_database WHERE datname = '{}'"
+    )
+    (live,) = site.server.execute(properties.format(site.live))
+    (copy,) = site.server.execute(properties.format(restored.name))
+    assert copy[3] == f"{live[3]}\nocore.rollback_id={site.rollback_id}"
+
+    switch = DatabaseSwitch(site.target, site.rollback_id)
+    create.mark_checked(switch.connection(), site.names)
+    switch.switch(lambda: None, lambda: None)
+    switch.close()
+    # Only now: a grant would have opened the copy.
+    (switched,) = site.server.execute(properties.format(site.live))
+    assert switched[:3] == live[:3]
 
 
 def test_restores_again_over_an_earlier_attempt(
@@ -129,7 +139,7 @@ def test_restores_again_over_an_earlier_attempt(
     found = take(site_any, store, scratch, counter, token)
     for _ in range(2):
         bring_back(site_any, found, store, scratch, counter, token)
-    assert site_any.sql("SELECT * FROM t", site_any.names.restored) == [(1,)]
+    assert site_any.copy_sql("SELECT * FROM t") == [(1,)]
     with connect_maintenance(site_any.target, application="test") as connection:
         create.drop(connection, site_any.names.restored)
     assert site_any.databases() == {site_any.live}
@@ -145,7 +155,7 @@ def test_a_subscription_stays_with_the_live_database(
     try:
         found = take(site_any, store, scratch, counter, token)
         restored = bring_back(site_any, found, store, scratch, counter, token)
-        assert [w for w in restored.warnings if name in w and "create it anew" in w], restored.warnings
+        assert [w for w in restored.warnings if name in w and "create it again" in w], restored.warnings
         assert site_any.server.execute("SELECT count(*) FROM pg_subscription") == [(1,)]
     finally:
         site_any.server.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)", site_any.live)
@@ -171,9 +181,9 @@ def test_encoding_and_locale_come_back(
         "CREATE TABLE words AS SELECT unnest(ARRAY['Zebra', 'Äpfel', 'apfel']) AS word; CREATE INDEX ON words (word)"
     )
     found = take(site, store, scratch, counter, token)
-    restored = bring_back(site, found, store, scratch, counter, token)
+    bring_back(site, found, store, scratch, counter, token)
     column = "datlocale" if site.server.major >= 17 else "daticulocale"
     query = f"SELECT encoding, datlocprovider, datcollate, datctype, {column} FROM pg_database WHERE datname = current_database()"
-    assert site.sql(query, restored.name) == site.sql(query)
+    assert site.copy_sql(query) == site.sql(query)
     query = "SELECT word FROM words ORDER BY word"
-    assert site.sql(query, restored.name) == site.sql(query)
+    assert site.copy_sql(query) == site.sql(query)

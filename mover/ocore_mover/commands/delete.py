@@ -1,0 +1,33 @@
+"""``delete``: removes a snapshot from the store."""
+
+from pathlib import Path
+
+from ocore_crds.protocol import DeleteResult
+from ocore_mover import manifests
+from ocore_mover.commands.runtime import Runtime
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.store.base import Store
+
+
+def delete(
+    runtime: Runtime,
+    store: Store,
+    environment_id: str,
+    snapshot_id: str,
+    *,
+    attempts_only: bool,
+    keep_attempt: str | None,
+    claim: Path | None = None,
+) -> DeleteResult:
+    """Removes a snapshot, or with `attempts_only` only the objects that no manifest names.
+
+    With `claim` it also removes the folders that the snapshot's attempts froze there. Objects that no longer exist are not an error.
+    """
+    guarded = runtime.guarded(store)
+    if claim is not None:
+        ClaimFolders(claim, "", environment_id).remove_frozen(keep_attempt, of_snapshot=snapshot_id)
+    if attempts_only:
+        objects, uploads = manifests.delete_leftovers(guarded, environment_id, snapshot_id, keep_attempt=keep_attempt)
+    else:
+        objects, uploads = manifests.delete_snapshot(guarded, environment_id, snapshot_id)
+    return DeleteResult(objects=objects, uploads_aborted=uploads)

@@ -1,0 +1,216 @@
+"""Who may be in the restored copy before the switch: sessions of the application's rights that we open, and no others.
+
+With an administrator the copy belongs to the administrator, and no role has CONNECT. Sessions in it log in as a temporary role: a member
+of the live database's owner that inherits nothing, whose sessions begin under ``SET ROLE`` of that owner. So code in the dump that runs
+``RESET ROLE`` falls back to the owner or to a role without rights, never to the administrator.
+
+Without an administrator the copy belongs to the application's own role, which nothing keeps out. The copy is hidden: it is a template
+while it is open, with a session of ours in it so that it cannot be cloned, and it refuses connections otherwise.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from ocore_crds import conditions, naming
+from ocore_mover import redact
+from ocore_mover.database import sessions
+from ocore_mover.database.connect import (
+    Connection,
+    Server,
+    connect,
+    connect_maintenance,
+    is_superuser,
+    quoted,
+    translating,
+)
+from ocore_mover.database.credentials import Credentials
+from ocore_mover.database.position import Names
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
+
+log = structlog.get_logger()
+
+APPLICATION = "ocore-copy"
+#: First part of a temporary role's name; the rollback's short id and random digits follow.
+ROLE_PREFIX = "ocore_rb_"
+#: How long a temporary role may log in, where the process that would drop it was killed.
+_VALID = "24 hours"
+#: Sessions beside the parallel ones: pg_restore's leader, our own.
+_MORE_CONNECTIONS = 4
+#: For evidence and the probe: what holds without an administrator.
+HIDDEN_ONLY = (
+    "HiddenOnly: without adminSecretRef the restored copy belongs to the application's role and is only hidden until the switch: it "
+    "does not appear in the list of databases, but a program that knows its name can connect; set adminSecretRef to close it"
+)
+
+
+@dataclass(frozen=True)
+class CopyAccess:
+    """How to connect to the copy with the rights of the live database's owner."""
+
+    credentials: Credentials
+    owner: str
+
+    def connect(self, *, application: str, token: Token | None = None) -> Connection:
+        """A session under ``SET ROLE`` of the owner. Raises as :func:`~.connect.connect`."""
+        connection = connect(self.credentials, application=application, token=token)
+        try:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self.owner)))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@contextmanager
+def opened(
+    server: Server, names: Names, owner: str, token: Token | None = None, *, jobs: int = 1
+) -> Iterator[CopyAccess]:
+    """Opens the copy for our sessions within the block, `jobs` at a time and a few more; closes it on every way out.
+
+    Raises MoverError MissingGrants where the administrator may not create the temporary role.
+    """
+    with connect_maintenance(server, application=APPLICATION, token=token) as maintenance:
+        if server.admin is None:
+            with _hidden(server, maintenance, names, owner, token) as access:
+                yield access
+        else:
+            with _temporary_role(server, maintenance, names, owner, jobs) as access:
+                yield access
+
+
+@contextmanager
+def _hidden(
+    server: Server, maintenance: Connection, names: Names, owner: str, token: Token | None
+) -> Iterator[CopyAccess]:
+    credentials = server.app.at(names.restored)
+    with translating(conditions.RESTORE_FAILED, f"opening {names.restored}"):
+        sessions.hide(maintenance, names.restored)
+    try:
+        # While a session is in it, no one can use the template for CREATE DATABASE.
+        with connect(credentials, application=APPLICATION, token=token):
+            yield CopyAccess(credentials, owner)
+    finally:
+        _close(server, maintenance, names)
+
+
+@contextmanager
+def _temporary_role(
+    server: Server, maintenance: Connection, names: Names, owner: str, jobs: int
+) -> Iterator[CopyAccess]:
+    role = f"{ROLE_PREFIX}{naming.short_id(names.rollback_id)}_{secrets.token_hex(4)}"
+    password = secrets.token_urlsafe(24)
+    redact.register(password)
+    try:
+        with translating(conditions.RESTORE_FAILED, f"creating the temporary role {role}"):
+            _create_role(maintenance, names, role, password, owner, jobs)
+            sessions.allow(maintenance, names.restored, True)
+        base = server.actor
+        yield CopyAccess(
+            replace(base, params={**base.params, "user": role, "dbname": names.restored}, password=password), owner
+        )
+    finally:
+        try:
+            _empty_role(server, maintenance, names, role)
+        finally:
+            _close(server, maintenance, names)
+            _drop_role(_usable(server, maintenance), role, owner)
+
+
+def _create_role(maintenance: Connection, names: Names, role: str, password: str, owner: str, jobs: int) -> None:
+    admin = maintenance.info.user
+    row = maintenance.execute("SELECT (now() + %s::interval)::text", [_VALID]).fetchone()
+    # The server's log may have statements: it sees the verifier, not the password.
+    verifier = maintenance.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    name = sql.Identifier(role)
+    try:
+        maintenance.execute(
+            sql.SQL(
+                "CREATE ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {} VALID UNTIL {}"
+            ).format(
+                name, sql.Literal(jobs + _MORE_CONNECTIONS), sql.Literal(verifier), sql.Literal(str((row or [""])[0]))
+            )
+        )
+        maintenance.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(owner), name))
+        # RESET ROLE returns to this, not to the role that logged in.
+        maintenance.execute(sql.SQL("ALTER ROLE {} SET role = {}").format(name, sql.Identifier(owner)))
+        maintenance.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(names.restored), name))
+        if not is_superuser(maintenance):
+            # To end its sessions and to drop what it owns.
+            maintenance.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MoverError(
+            conditions.MISSING_GRANTS,
+            f"{admin} may not create a temporary role for the restore ({error.diag.message_primary}): "
+            f"{role_statements(admin, owner, maintenance.info.server_version)}",
+        ) from error
+
+
+def role_statements(admin: str, owner: str, server_version: int) -> str:
+    """What lets an administrator who is not a superuser create members of `owner`."""
+    option = " WITH ADMIN OPTION" if server_version >= 160000 else ""
+    return f"ALTER ROLE {quoted(admin)} CREATEROLE; GRANT {quoted(owner)} TO {quoted(admin)}{option};"
+
+
+def _usable(server: Server, maintenance: Connection) -> Connection:
+    """The connection, or a new one where it was lost."""
+    if maintenance.closed or maintenance.broken:
+        return connect_maintenance(server, application=APPLICATION)
+    return maintenance
+
+
+def _empty_role(server: Server, maintenance: Connection, names: Names, role: str) -> None:
+    """Ends the role's sessions, and drops what code of the dump may have created as the role in the copy."""
+    connection = _usable(server, maintenance)
+    try:
+        _lock_out(connection, role)
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s AND datallowconn", [names.restored]).rowcount:
+            with connect(server.actor.at(names.restored), application=APPLICATION, trusted=True) as copy:
+                copy.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+    except (psycopg.Error, MoverError) as error:
+        log.warning("the temporary role was not emptied", role=role, error=str(error))
+
+
+def _lock_out(connection: Connection, role: str) -> None:
+    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount:
+        connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(role)))
+    sessions.end_role(connection, role)
+
+
+def _close(server: Server, maintenance: Connection, names: Names) -> None:
+    connection = _usable(server, maintenance)
+    try:
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [names.restored]).rowcount:
+            sessions.close(connection, names.restored)
+            sessions.end_all(connection, (names.restored,))
+    except psycopg.Error as error:
+        # The next attempt, the switch and the cleanup close it as well.
+        log.warning("the copy was not closed", database=names.restored, error=str(error))
+
+
+def _drop_role(connection: Connection, role: str, owner: str = "") -> None:
+    """Drops a temporary role. Where it owns something in another database, it keeps neither login nor membership."""
+    try:
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount:
+            return
+        _lock_out(connection, role)
+        connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))  # grants on databases
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    except psycopg.Error as error:
+        log.warning("the temporary role was not dropped", role=role, error=str(error))
+        if owner:
+            connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(owner), sql.Identifier(role)))
+
+
+def drop_roles(connection: Connection, rollback_id: str, *, owner: str = "") -> None:
+    """Drops the temporary roles that killed attempts of a rollback left. Drop the copy first: they have rights on it."""
+    prefix = f"{ROLE_PREFIX}{naming.short_id(rollback_id)}_"
+    found = connection.execute("SELECT rolname::text FROM pg_roles WHERE starts_with(rolname::text, %s)", [prefix])
+    for (role,) in found.fetchall():
+        _drop_role(connection, role, owner)
