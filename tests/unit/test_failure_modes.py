@@ -31,7 +31,7 @@ def functions(path: Path) -> set[str]:
 
 
 def test_every_row_is_there() -> None:
-    assert sorted(rows()) == list(range(1, 27))
+    assert set(range(1, 27)) <= set(rows())
 
 
 @pytest.mark.parametrize("number", range(1, 27))

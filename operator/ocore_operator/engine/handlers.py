@@ -33,10 +33,10 @@ def registry(to: Dispatch, login: Callable[[], kopf.ConnectionInfo]) -> kopf.Ope
 
     @kopf.on.event("batch", "v1", "jobs", registry=found, id="on-job")
     async def _job(event: Any, **_: Any) -> None:
-        to.child_changed(event["object"], deleted=event["type"] == "DELETED")
+        to.job_changed(event["object"], deleted=event["type"] == "DELETED")
 
     @kopf.on.event("", "v1", "pods", registry=found, id="on-pod")
     async def _pod(event: Any, **_: Any) -> None:
-        to.child_changed(event["object"], deleted=False)
+        to.pod_changed(event["object"])
 
     return found
