@@ -63,7 +63,7 @@ class Operator:
             kube=kube,
             queue=queue,
             catalog=Catalog(),
-            limits=Limits(settings.max_concurrent_jobs),
+            limits=Limits(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
             followers=Followers(kube, queue.add, clock.now),
             events=Recorder(kube),
             metrics=metrics,
