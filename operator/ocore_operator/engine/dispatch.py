@@ -27,6 +27,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.level = logging.CRITICAL
     settings.scanning.disabled = True  # main.py has waited for our kinds; CRDs and namespaces need not be watched
     settings.peering.standalone = True  # the Lease is ours
+    settings.process.ultimate_exiting_timeout = None  # it would kill the process when the watches of one namespace end
     settings.watching.server_timeout = SERVER_TIMEOUT
     settings.watching.client_timeout = SERVER_TIMEOUT + 10
     settings.watching.inactivity_timeout = INACTIVITY
@@ -65,7 +66,7 @@ class Dispatch:
         if not known and not self._reconcilers[kind].idle(obj):
             self._queue.add(key)
 
-    def job_changed(self, job: Object, *, deleted: bool) -> None:
+    def job_changed(self, job: Object, deleted: bool) -> None:
         """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a slot."""
         owner = owner_of_job(job, self._ctx.catalog)
         if owner is None:

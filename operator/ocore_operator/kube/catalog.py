@@ -100,6 +100,13 @@ class Catalog:
         if old is not None and uid in (None, old.uid):
             self._drop(old)
 
+    def forget(self, namespace: str) -> list[Key]:
+        """The namespace is gone, and everything in it. Returns the keys of its objects."""
+        gone = [e for e in self._entries.values() if e.key.namespace == namespace]
+        for each in gone:
+            self._drop(each)
+        return [e.key for e in gone]
+
     def _drop(self, old: Entry) -> None:
         del self._entries[old.key]
         keys = self._by_id[old.key.kind, old.id]

@@ -54,11 +54,11 @@ def changed(obj: Object, **metadata: object) -> Object:
 
 
 def test_a_job_of_ours_wakes_its_owner_and_at_its_end_those_who_wait(dispatch: Dispatch, queue: Added) -> None:
-    dispatch.job_changed(job("a"), deleted=False)
+    dispatch.job_changed(job("a"), False)
     assert queue.keys == [OWNER]
-    dispatch.job_changed(job("a", condition="Complete"), deleted=False)
+    dispatch.job_changed(job("a", condition="Complete"), False)
     assert queue.keys == [OWNER, OWNER, WAITING]
-    dispatch.job_changed(job("a"), deleted=True)
+    dispatch.job_changed(job("a"), True)
     assert queue.keys[3:] == [OWNER, WAITING]
 
 
@@ -75,8 +75,8 @@ def test_a_job_of_ours_wakes_its_owner_and_at_its_end_those_who_wait(dispatch: D
 )
 def test_a_forged_job_makes_no_work(dispatch: Dispatch, queue: Added, forged: Object) -> None:
     """A key of an unknown kind failed in the queue again and again, without an end."""
-    dispatch.job_changed(forged, deleted=False)
-    dispatch.job_changed(forged, deleted=True)
+    dispatch.job_changed(forged, False)
+    dispatch.job_changed(forged, True)
     assert queue.keys == []
 
 
@@ -85,7 +85,7 @@ def test_a_job_without_owner_wakes_the_object_that_is_being_deleted(dispatch: Di
         "Snapshot", "MODIFIED", snapshot_object(deletionTimestamp="2026-03-01T12:00:00Z", resourceVersion="101")
     )
     queue.keys.clear()
-    dispatch.job_changed(changed(job("a"), ownerReferences=[]), deleted=False)
+    dispatch.job_changed(changed(job("a"), ownerReferences=[]), False)
     assert queue.keys == [OWNER]
 
 
