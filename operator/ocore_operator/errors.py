@@ -19,6 +19,9 @@ A 404 raises nothing: :meth:`ocore_operator.kube.client.Kube.get` returns None.
 
 from ocore_crds.protocol import Failure
 
+#: HTTP statuses of a list or watch in a namespace whose Role is gone, or that is gone itself.
+UNREADABLE = (403, 404)
+
 
 class OperatorError(Exception):
     """Root of the tree."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import kopf
@@ -11,18 +12,20 @@ import structlog
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.engine import handlers, login, logs
+from ocore_operator.engine.access import Access, Namespace, title
 from ocore_operator.engine.dispatch import Dispatch
 from ocore_operator.engine.health import HealthServer
-from ocore_operator.engine.kinds import Reconciler, reconcilers
+from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.lease import Lease
 from ocore_operator.engine.metrics import FromCatalog, Metrics
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
+from ocore_operator.engine.watch import Watch
 from ocore_operator.errors import ApiError
 from ocore_operator.jobs.limits import Limits
 from ocore_operator.jobs.log import Followers
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import Kube
+from ocore_operator.kube.client import Kube, Type
 from ocore_operator.kube.events import Recorder
 from ocore_operator.kube.resources import Key
 from ocore_operator.kube.transport import Transport, connect
@@ -63,19 +66,21 @@ class Operator:
             kube=kube,
             queue=queue,
             catalog=Catalog(),
-            limits=Limits(settings.max_concurrent_jobs),
+            limits=Limits(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
             followers=Followers(kube, queue.add, clock.now),
             events=Recorder(kube),
             metrics=metrics,
             probes=ProbeRequests(),
             now=clock.now,
         )
-        self._resync = Resync(self._ctx, queue, self._reconcilers)
+        self._access = Access(settings.namespaces)
+        self._resync = Resync(self._ctx, queue, self._reconcilers, self._access)
         self._health = HealthServer(
             port=settings.http_port,
             registry=metrics.registry,
             healthy=self._unhealthy,
             ready=self._unready,
+            problems=self._access.problems,
         )
 
     # --- health ---------------------------------------------------------------------------------------------
@@ -92,6 +97,8 @@ class Operator:
             return "another operator holds the lease, or this one could not renew it"
         if not self._resync.synced():
             return "the first list of all objects is not complete"
+        if not self._access.any_listed():
+            return "no watched namespace can be listed"
         return self._unhealthy()
 
     # --- life -----------------------------------------------------------------------------------------------
@@ -100,7 +107,9 @@ class Operator:
         loop = asyncio.get_running_loop()
         self._on_signals(loop)
         ctx = self._ctx
-        self._metrics.registry.register(FromCatalog(ctx.catalog, self._queue, ctx.limits.waiting, self._lease.held))
+        self._metrics.registry.register(
+            FromCatalog(ctx.catalog, self._queue, ctx.limits.waiting, self._lease.held, self._access.readable)
+        )
         port = await self._health.start()
         _log.info("operator starts", port=port, namespaces=self._settings.namespaces or "all")
         try:
@@ -129,40 +138,40 @@ class Operator:
     async def _prepare(self) -> None:
         """Waits for the CRDs, then for the Lease."""
         for reconciler in self._reconcilers.values():
-            await self._served(reconciler.type.plural, self._lister(reconciler))
+            await self._served(reconciler.type)
         await self._lease.acquire()
 
-    def _lister(self, reconciler: Reconciler) -> Callable[[], Coroutine[Any, Any, Any]]:
-        namespaces = self._settings.namespaces or (None,)
-
-        async def first_page() -> None:
-            async for _ in self._ctx.kube.pages(reconciler.type, namespaces[0]):
-                return
-
-        return first_page
-
-    async def _served(self, plural: str, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    async def _served(self, type_: Type) -> None:
+        """Returns once the kind can be listed in one of the watched namespaces: the others may be gone, or not be readable."""
         while True:
-            try:
-                await ask()
-            except ApiError as error:
-                _log.warning("waiting for the API", resource=plural, status=error.status, error=str(error))
-                await asyncio.sleep(KINDS_PAUSE)
-            else:
+            if await self._listed_once(type_):
                 return
+            await asyncio.sleep(KINDS_PAUSE)
+
+    async def _listed_once(self, type_: Type) -> bool:
+        for namespace in self._access.namespaces:
+            try:
+                async for _ in self._ctx.kube.pages(type_, namespace):
+                    return True
+            except ApiError as error:
+                _log.warning(
+                    "waiting for the API",
+                    resource=type_.plural,
+                    namespace=namespace,
+                    status=error.status,
+                    error=str(error),
+                )
+        return False
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> int:
-        ready, stop_kopf = asyncio.Event(), asyncio.Event()
         self._spawn("lease", self._lease.keep())
         self._spawn("queue", self._queue.run(self._reconcile))
         self._spawn("resync", self._resync.run())
-        self._spawn("kopf", self._kopf(ready, stop_kopf))
+        kopf_in_thread = partial(self._kopf, Dispatch(self._ctx, self._queue, self._reconcilers), loop)
+        for namespace in self._access.namespaces:
+            self._spawn(f"watch of {title(namespace)}", Watch(namespace, kopf_in_thread, self._access).run())
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
-        # kopf replaces the signal handlers while it starts. Ours are set again after that: decision 0005.
-        restored = asyncio.create_task(self._restore_signals(ready, loop), name="signals")
         done, _ = await asyncio.wait([*self._tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-        restored.cancel()
-        stop_kopf.set()
         if stopped in done:
             return 0
         stopped.cancel()
@@ -171,27 +180,25 @@ class Operator:
             _log.error("a part of the operator ended", part=task.get_name(), exc_info=error)
         return 1
 
-    async def _restore_signals(self, ready: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
-        await ready.wait()
-        self._on_signals(loop)
-
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def _reconcile(self, key: Key) -> float | None:
-        return await self._reconcilers[key.kind].reconcile(self._ctx, key)
+        await self._resync.first()
+        return await self._access.unless_refused(key.namespace, self._reconcilers[key.kind].reconcile(self._ctx, key))
 
-    async def _kopf(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
-        namespaces = self._settings.namespaces
+    async def _kopf(
+        self, dispatch: Dispatch, main: asyncio.AbstractEventLoop, namespace: Namespace, stop: asyncio.Event
+    ) -> None:
+        """Runs in the thread of a Watch; its handlers run in the main event loop."""
         await kopf.operator(
-            registry=handlers.registry(Dispatch(self._ctx, self._queue, self._reconcilers), self._login),
+            registry=handlers.registry(dispatch, self._login, main.call_soon_threadsafe),
             standalone=True,
             # Otherwise kopf needs the name of the user, and a numeric user of an image has none.
             identity=self._settings.identity(),  # type: ignore[arg-type]
-            clusterwide=not namespaces,
-            namespaces=namespaces,
+            clusterwide=namespace is None,
+            namespaces=[namespace] if namespace is not None else [],
             stop_flag=stop,
-            ready_flag=ready,
         )
 
     def _login(self) -> kopf.ConnectionInfo:
@@ -201,8 +208,7 @@ class Operator:
         _log.info("operator stops")
         await self._ctx.followers.stop()
         for task in self._tasks:
-            if task.get_name() != "kopf":
-                task.cancel()
+            task.cancel()
         await asyncio.wait(self._tasks, timeout=2 * FLUSH) if self._tasks else None
         await self._ctx.events.flush(FLUSH)
         await self._lease.release()

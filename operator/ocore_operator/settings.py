@@ -71,9 +71,13 @@ class Settings(BaseSettings):
     max_concurrent_jobs: Annotated[int, Field(ge=1)] = Field(
         default=10,
         description=(
-            "Snapshot, restore and verify Jobs at the same time; probes, inspections and deletions have a pool of their own of the "
-            "same size; switches and cleanups never wait."
+            "Snapshot, restore and verify Jobs at the same time. Probes and inspections have a pool of their own of the same size, and so "
+            "have deletions; switches and cleanups never wait."
         ),
+    )
+    max_concurrent_jobs_per_namespace: Annotated[int, Field(ge=1)] = Field(
+        default=5,
+        description="The same, of one namespace. The namespaces share the slots in turns.",
     )
     commit_annotation: str = Field(
         default=naming.ANNOTATION_COMMIT,

@@ -9,8 +9,8 @@ from ocore_crds import naming
 from ocore_operator.context import Context
 from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.jobs.limits import owner_of
 from ocore_operator.jobs.outcome import finished
+from ocore_operator.jobs.ownership import owner_of_job, owner_of_pod
 from ocore_operator.kube.resources import Key, Object
 
 #: Label selector of our Jobs and pods.
@@ -27,6 +27,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.level = logging.CRITICAL
     settings.scanning.disabled = True  # main.py has waited for our kinds; CRDs and namespaces need not be watched
     settings.peering.standalone = True  # the Lease is ours
+    settings.process.ultimate_exiting_timeout = None  # it would kill the process when the watches of one namespace end
     settings.watching.server_timeout = SERVER_TIMEOUT
     settings.watching.client_timeout = SERVER_TIMEOUT + 10
     settings.watching.inactivity_timeout = INACTIVITY
@@ -65,12 +66,18 @@ class Dispatch:
         if not known and not self._reconcilers[kind].idle(obj):
             self._queue.add(key)
 
-    def child_changed(self, obj: Object, *, deleted: bool) -> None:
-        """A Job or pod of ours changed: its owner is reconciled. Where a Job ended, also the owners that wait for a slot."""
-        try:
-            self._queue.add(owner_of(obj))
-        except KeyError:
-            return  # it carries our label, but is not ours
-        if deleted or (obj.get("kind") == "Job" and finished(obj)):
+    def job_changed(self, job: Object, deleted: bool) -> None:
+        """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a slot."""
+        owner = owner_of_job(job, self._ctx.catalog)
+        if owner is None:
+            return  # it has our label, but is not ours
+        self._queue.add(owner)
+        if deleted or finished(job) is not None:
             for waiting in self._ctx.limits.waiters():
                 self._queue.add(waiting)
+
+    def pod_changed(self, pod: Object) -> None:
+        """A pod with our label changed: the object that it names is reconciled, where that exists."""
+        owner = owner_of_pod(pod, self._ctx.catalog)
+        if owner is not None:
+            self._queue.add(owner)

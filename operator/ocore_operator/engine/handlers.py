@@ -1,4 +1,4 @@
-"""All handlers of kopf. Decorators only: what a handler does is in dispatch.py and login.py.
+"""All handlers of kopf. Decorators only: what a handler does is in dispatch.py and login.py. `call` runs it in the main event loop (watch.py).
 
 kopf watches, and calls these; retries, delays and back-off are in queue.py (why: docs/decisions/0005-what-kopf-does.md).
 """
@@ -13,8 +13,10 @@ from ocore_operator.engine import dispatch
 from ocore_operator.engine.dispatch import Dispatch
 
 
-def registry(to: Dispatch, login: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
-    """The handlers of one operator."""
+def registry(
+    to: Dispatch, login: Callable[[], kopf.ConnectionInfo], call: Callable[..., object]
+) -> kopf.OperatorRegistry:
+    """The handlers of the watches of one namespace."""
     found = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=found)
@@ -29,14 +31,14 @@ def registry(to: Dispatch, login: Callable[[], kopf.ConnectionInfo]) -> kopf.Ope
 
         @kopf.on.event(GROUP, VERSION, plural, registry=found, id=f"on-{kind}", param=kind)
         async def _object(event: Any, param: Any = None, **_: Any) -> None:
-            to.changed(param, event["type"], event["object"])
+            call(to.changed, param, event["type"], event["object"])
 
     @kopf.on.event("batch", "v1", "jobs", registry=found, id="on-job")
     async def _job(event: Any, **_: Any) -> None:
-        to.child_changed(event["object"], deleted=event["type"] == "DELETED")
+        call(to.job_changed, event["object"], event["type"] == "DELETED")
 
     @kopf.on.event("", "v1", "pods", registry=found, id="on-pod")
     async def _pod(event: Any, **_: Any) -> None:
-        to.child_changed(event["object"], deleted=False)
+        call(to.pod_changed, event["object"])
 
     return found

@@ -1,6 +1,6 @@
 """/healthz, /readyz and /metrics on one port."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,10 +15,20 @@ Check = Callable[[], str | None]
 class HealthServer:
     """A small HTTP server in the operator's event loop: an answer proves that the loop runs."""
 
-    def __init__(self, *, port: int, registry: CollectorRegistry, healthy: Check, ready: Check) -> None:
+    def __init__(
+        self,
+        *,
+        port: int,
+        registry: CollectorRegistry,
+        healthy: Check,
+        ready: Check,
+        problems: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        """`problems`: lines that /readyz adds, without becoming unready."""
         self._port = port
         self._registry = registry
         self._checks = {"/healthz": healthy, "/readyz": ready}
+        self._problems = problems
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -39,7 +49,8 @@ class HealthServer:
 
     async def _check(self, request: web.Request) -> web.Response:
         problem = self._checks[request.path]()
-        return web.Response(status=200 if problem is None else 503, text=problem or "ok")
+        lines = [problem or "ok", *(self._problems() if request.path == "/readyz" else ())]
+        return web.Response(status=200 if problem is None else 503, text="\n".join(lines))
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers=METRICS_TYPE)

@@ -48,18 +48,26 @@ class FromCatalog(Collector):
     """Gauges over all known objects."""
 
     def __init__(
-        self, catalog: Catalog, queue: WorkQueue, waiting_jobs: Callable[[], int], leader: Callable[[], bool]
+        self,
+        catalog: Catalog,
+        queue: WorkQueue,
+        waiting_jobs: Callable[[], int],
+        leader: Callable[[], bool],
+        readable: Callable[[], Iterable[tuple[str, bool]]],
     ) -> None:
+        """`readable`: each watched namespace, and whether it can be read."""
         self._catalog = catalog
         self._queue = queue
         self._waiting_jobs = waiting_jobs
         self._leader = leader
+        self._readable = readable
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
         yield self._phases()
         yield from self._snapshots()
         yield from self._environments()
+        yield self._namespaces()
         yield from self._queue_state()
 
     def _phases(self) -> Metric:
@@ -124,6 +132,16 @@ class FromCatalog(Collector):
             rollback.add_metric((e.key.namespace, e.key.name), float(e.rollback_ready == "True"))
         yield ready
         yield rollback
+
+    def _namespaces(self) -> Metric:
+        family = GaugeMetricFamily(
+            "ocore_namespace_readable",
+            "1 where the watched namespace can be listed and watched; empty: the whole cluster.",
+            labels=("namespace",),
+        )
+        for namespace, readable in self._readable():
+            family.add_metric((namespace,), float(readable))
+        return family
 
     def _queue_state(self) -> Iterable[Metric]:
         yield GaugeMetricFamily("ocore_queue_length", "Objects that wait for a worker.", value=len(self._queue))

@@ -1,22 +1,30 @@
 """A full list of all kinds at a fixed interval. It finds what a watch has missed, and objects whose timer was lost.
 
 It is cheap, so it can run often: it reads pages of raw JSON. An idle object costs a check of its conditions, and an object that has not changed
-and is already scheduled is skipped.
+and is already scheduled is skipped. A namespace that cannot be listed is tried again alone; the others keep their interval.
 """
 
 import asyncio
 import random
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import structlog
 
 from ocore_operator.context import Context
+from ocore_operator.engine.access import Access, Namespace
 from ocore_operator.engine.kinds import Reconciler, Reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.errors import ApiError
+from ocore_operator.errors import UNREADABLE, ApiError
+from ocore_operator.kube.client import NAMESPACES
 from ocore_operator.kube.resources import Key
 
-#: Seconds until the next attempt after one that failed.
+#: Seconds until the next attempt in a namespace whose list failed.
 RETRY = 5.0
+#: Namespaces that are listed at the same time.
+PARALLEL = 4
+#: Seconds that reconciles wait for the first list at most: what it finds decides about duplicate ids and Job slots.
+FIRST = 30.0
 
 _log = structlog.get_logger()
 
@@ -24,43 +32,87 @@ _log = structlog.get_logger()
 class Resync:
     """The loop, and whether it has succeeded once."""
 
-    def __init__(self, ctx: Context, queue: WorkQueue, reconcilers: Reconcilers) -> None:
+    def __init__(self, ctx: Context, queue: WorkQueue, reconcilers: Reconcilers, access: Access) -> None:
         self._ctx = ctx
         self._queue = queue
         self._reconcilers = reconcilers
+        self._access = access
+        self._tried = asyncio.Event()
         self._synced = asyncio.Event()
 
     def synced(self) -> bool:
-        """Whether everything has been listed once."""
+        """Whether everything has been listed once, but what the API server refuses to list."""
         return self._synced.is_set()
+
+    async def first(self) -> None:
+        """Returns once everything was listed, or was tried, at the start."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._tried.wait(), FIRST)
 
     async def run(self) -> None:
         """Lists until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                await self.once()
-            except ApiError as error:
-                _log.warning("resync failed", error=str(error))
-                await asyncio.sleep(RETRY)
-                continue
-            self._synced.set()
-            await asyncio.sleep(self._ctx.settings.resync_interval * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
+            begin = loop.time()
+            failed = await self.once(self._access.namespaces)
+            self._tried.set()
+            interval = self._ctx.settings.resync_interval * random.uniform(0.9, 1.0)  # noqa: S311 - jitter
+            while failed and loop.time() - begin < interval:
+                self._check(failed)
+                await asyncio.sleep(min(RETRY, interval))
+                failed = await self.once(failed)
+            self._check(failed)
+            await asyncio.sleep(max(begin + interval - loop.time(), 0))
 
-    async def once(self) -> None:
-        """Lists all kinds in all watched namespaces. Raises ApiError after having tried all of them."""
+    def _check(self, failed: Mapping[Namespace, ApiError]) -> None:
+        if all(error.status in UNREADABLE for error in failed.values()):
+            self._synced.set()
+
+    async def once(self, namespaces: Iterable[Namespace]) -> dict[Namespace, ApiError]:
+        """Lists all kinds in these namespaces. Returns the namespaces in which that failed."""
+        slots = asyncio.Semaphore(PARALLEL)
+        failed: dict[Namespace, ApiError] = {}
+
+        async def one(namespace: Namespace) -> None:
+            async with slots:
+                error = await self._namespace(namespace)
+            if error is not None:
+                failed[namespace] = error
+
+        await asyncio.gather(*(one(n) for n in namespaces))
+        return failed
+
+    async def _namespace(self, namespace: Namespace) -> ApiError | None:
+        """Lists all kinds in one namespace; the error of the last list that failed."""
         failure: ApiError | None = None
         for kind, reconciler in self._reconcilers.items():
-            for namespace in self._ctx.settings.namespaces or (None,):
-                try:
-                    await self._list(kind, reconciler, namespace)
-                except ApiError as error:
-                    # A namespace whose Role is gone must not keep the others from being listed.
-                    _log.warning("not listed", kind=kind, namespace=namespace, error=str(error))
-                    failure = error
-        if failure is not None:
-            raise failure
+            try:
+                await self._list(kind, reconciler, namespace)
+            except ApiError as error:
+                _log.warning("not listed", kind=kind, namespace=namespace, error=str(error))
+                failure = error
+        await self._access.report(namespace, "list", str(failure) if failure is not None else None)
+        if failure is not None and failure.status in UNREADABLE and namespace is not None:
+            await self._unreadable(namespace)
+        return failure
 
-    async def _list(self, kind: str, reconciler: Reconciler, namespace: str | None) -> None:
+    async def _unreadable(self, namespace: str) -> None:
+        """Forgets the objects of a namespace that is gone: their ids are free. In one that is being deleted, the Roles go before our objects do, and
+        finalizers remain: its objects are reconciled."""
+        try:
+            found = await self._ctx.kube.get(NAMESPACES, "", namespace)
+        except ApiError as error:
+            _log.warning("namespace not read", namespace=namespace, error=str(error))
+            return
+        if found is None:
+            for key in self._ctx.catalog.forget(namespace):
+                self._queue.forget(key)
+        elif "deletionTimestamp" in found["metadata"]:
+            for kind in self._reconcilers:
+                for entry in list(self._ctx.catalog.of_kind(kind, namespace)):
+                    self._queue.add(entry.key, low=True)
+
+    async def _list(self, kind: str, reconciler: Reconciler, namespace: Namespace) -> None:
         catalog, queue = self._ctx.catalog, self._queue
         before = {e.key for e in catalog.of_kind(kind, namespace)}
         keys: set[Key] = set()

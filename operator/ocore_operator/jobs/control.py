@@ -9,6 +9,7 @@ from ocore_crds import naming
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import AlreadyExists, ApiError, Failed, Forbidden, Invalid, Waiting
+from ocore_operator.jobs import ownership
 from ocore_operator.jobs.outcome import Observation, finished, pod_ended
 from ocore_operator.kube.client import EVENTS, JOBS, PODS
 from ocore_operator.kube.resources import Object, Resource
@@ -27,13 +28,12 @@ def selector(uid: str) -> str:
 
 
 async def observe(ctx: Context, owner: Resource) -> Observation:  # type: ignore[type-arg]
-    """The Jobs and pods that have the owner's uid as a label."""
+    """The owner's Jobs and their pods. Labels only select what is read; ``ownership.py`` decides what is believed."""
     namespace, labels = owner.meta.namespace, selector(owner.meta.uid)
-    jobs = {j["metadata"]["name"]: j for j in await ctx.kube.list(JOBS, namespace, labels=labels)}
-    pods: dict[str, tuple[Object, ...]] = {}
-    for pod in await ctx.kube.list(PODS, namespace, labels=labels):
-        name = pod["metadata"].get("labels", {}).get("batch.kubernetes.io/job-name", "")
-        pods[name] = (*pods.get(name, ()), pod)
+    listed = await ctx.kube.list(JOBS, namespace, labels=labels)
+    deleting = owner.meta.deleted is not None
+    jobs = {j["metadata"]["name"]: j for j in listed if ownership.belongs(j, owner.meta.uid, deleting=deleting)}
+    pods = ownership.pods_by_job(jobs, await ctx.kube.list(PODS, namespace, labels=labels))
     seen = Observation(jobs=jobs, pods=pods, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
     return replace(seen, warnings=await _warnings(ctx, seen, namespace))
 
@@ -92,7 +92,8 @@ async def _adopt(ctx: Context, job: Object) -> None:
     existing = await ctx.kube.get(JOBS, metadata["namespace"], metadata["name"])
     if existing is None:
         raise Waiting(c.JOB_REFUSED, f"Job {metadata['name']} was deleted while it was created. Retrying.", 1)
-    if existing["metadata"].get("labels", {}).get(naming.LABEL_UID) != metadata["labels"][naming.LABEL_UID]:
+    deleting = ownership.controller(job) is None  # see shape.py
+    if not ownership.belongs(existing, metadata["labels"][naming.LABEL_UID], deleting=deleting):
         raise Failed(
             c.JOB_REFUSED,
             f"Job {metadata['name']} exists and belongs to another object. Delete it, then create this object again.",

@@ -1,25 +1,29 @@
-"""Limits how many Jobs run at once, in all and per store.
+"""Limits how many Jobs run at once: in all, per namespace and per store.
 
-There are three classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify) and `light` (probe, probe-store, inspect,
-delete) have a pool each. `free` (switch, cleanup) never waits: its environment may be stopped, and there is at most one operation per
-environment. In a pool the Job that has waited longest goes first.
+There are classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify), `light` (probe, probe-store, inspect) and
+`deletion` (delete) have a pool each. `free` (switch, cleanup) never waits: its environment may be stopped, and there is at most one operation per
+environment. In a pool the namespaces take turns, and in a namespace the Job that has waited longest goes first.
+
+Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with copied labels would take the slots of everyone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_operator.context import Context
-from ocore_operator.errors import Waiting
+from ocore_operator.errors import UNREADABLE, ApiError, Waiting
 from ocore_operator.jobs.outcome import finished
+from ocore_operator.jobs.ownership import owner_of_job
 from ocore_operator.kube.client import JOBS
 from ocore_operator.kube.resources import Key, Object
 
-Class = Literal["heavy", "light", "free"]
+Class = Literal["heavy", "light", "deletion", "free"]
 
 CLASSES: dict[str, Class] = {
     "snapshot": "heavy",
@@ -28,7 +32,7 @@ CLASSES: dict[str, Class] = {
     "probe": "light",
     "probe-store": "light",
     "inspect": "light",
-    "delete": "light",
+    "delete": "deletion",
     "switch": "free",
     "cleanup": "free",
 }
@@ -43,8 +47,17 @@ WAITER_TTL = 3 * PAUSE
 class Load:
     """Number of Jobs of one class that have not ended."""
 
-    total: int
-    by_store: dict[tuple[str, str], int]
+    by_namespace: Counter[str] = field(default_factory=Counter)
+    by_store: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def total(self, per_namespace: int) -> int:
+        """In all. A namespace never counts for more than its limit, whatever is created in it."""
+        return sum(min(count, per_namespace) for count in self.by_namespace.values())
+
+    def add(self, store: tuple[str, str]) -> None:
+        """One more Job, of that namespace and store."""
+        self.by_namespace[store[0]] += 1
+        self.by_store[store] += 1
 
 
 def job_class(job: Object) -> Class:
@@ -61,7 +74,7 @@ def store_of(job: Object) -> tuple[str, str]:
 
 
 def owner_of(job: Object) -> Key:
-    """The object to which a Job or a pod of ours belongs."""
+    """The object for which a Job was built."""
     metadata = job["metadata"]
     return Key(
         metadata["labels"][naming.LABEL_KIND],
@@ -72,34 +85,41 @@ def owner_of(job: Object) -> Key:
 
 def load(jobs: Iterable[Object], class_: Class) -> Load:
     """Counts the Jobs of the class that have not ended."""
-    total = 0
-    by_store: dict[tuple[str, str], int] = {}
+    found = Load()
     for job in jobs:
         command = job["metadata"].get("labels", {}).get(naming.LABEL_COMMAND, "")
-        if command not in CLASSES or job_class(job) != class_ or finished(job) is not None:
-            continue
-        total += 1
-        by_store[store_of(job)] = by_store.get(store_of(job), 0) + 1
-    return Load(total, by_store)
+        if command in CLASSES and job_class(job) == class_ and finished(job) is None:
+            found.add(store_of(job))
+    return found
 
 
 @dataclass(frozen=True)
 class _Waiter:
+    name: tuple[str, str]  # namespace and name of the Job
     owner: Key
     class_: Class
     store: tuple[str, str]
     since: str
     asked: float
 
+    @property
+    def age_order(self) -> tuple[str, tuple[str, str]]:
+        """The one that has waited longest first."""
+        return self.since, self.name
+
 
 class Limits:
     """Grants slots. The Lease allows one operator process at a time, so a lock in the process is enough."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, per_namespace: int) -> None:
+        """Both limits apply to each class."""
         self._total = total
+        self._per_namespace = per_namespace
         self._lock = asyncio.Lock()
         self._waiters: dict[tuple[str, str], _Waiter] = {}
         self._per_store: dict[tuple[str, str], int] = {}
+        self._turns: dict[tuple[Class, str], int] = {}
+        self._turn = 0
 
     def set_store(self, namespace: str, name: str, limit: int) -> None:
         """Sets the limit of a store (spec.maxConcurrentJobs)."""
@@ -116,12 +136,12 @@ class Limits:
     @asynccontextmanager
     async def slot(self, ctx: Context, job: Object, since: str) -> AsyncIterator[None]:
         """Reserves a slot while the caller creates the Job. Raises Waiting(WaitingForJobSlot). `since`: when the caller began to wait (RFC 3339);
-        it decides the order."""
+        it decides the order in its namespace."""
         if job_class(job) == "free":
             yield
             return
         async with self._lock:
-            there = await ctx.kube.list(JOBS, labels=f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}")
+            there = await _existing(ctx, job["metadata"]["namespace"])
             self._admit(job, load(there, job_class(job)), since)
             yield
 
@@ -129,34 +149,68 @@ class Limits:
         now = asyncio.get_running_loop().time()
         name = (job["metadata"]["namespace"], job["metadata"]["name"])
         self._waiters = {k: w for k, w in self._waiters.items() if now - w.asked < WAITER_TTL}
-        mine = _Waiter(owner_of(job), job_class(job), store_of(job), since, now)
-        refusal = self._refusal(mine, name, there)
+        mine = _Waiter(name, owner_of(job), job_class(job), store_of(job), since, now)
+        self._waiters[name] = mine
+        refusal = self._refusal(mine, there)
         if refusal is not None:
-            self._waiters[name] = mine
             raise Waiting(c.WAITING_FOR_JOB_SLOT, refusal, PAUSE)
-        self._waiters.pop(name, None)
+        del self._waiters[name]
+        self._turn += 1
+        self._turns[mine.class_, name[0]] = self._turn
 
-    def _refusal(self, mine: _Waiter, name: tuple[str, str], there: Load) -> str | None:
-        """Why there is no slot; None where there is one. Older waiters count as running Jobs."""
-        older = [
-            w
-            for k, w in self._waiters.items()
-            if k != name and w.class_ == mine.class_ and (w.since, k) < (mine.since, name)
-        ]
-        limit = self._per_store.get(mine.store)
-        if mine.class_ == "heavy" and limit is not None and mine.store[1]:
-            used = there.by_store.get(mine.store, 0) + sum(w.store == mine.store for w in older)
-            if used >= limit:
-                return (
-                    f"Store {mine.store[1]} has its limit of {limit} Jobs (spec.maxConcurrentJobs), running or waiting; "
-                    f"{used - limit + 1} must end before this one starts."
-                )
-        # A waiter that waits for its own store must not delay the others.
-        ahead = sum(1 for w in older if not self._store_full(w, there))
-        if there.total + ahead >= self._total:
-            return f"{there.total} Jobs are running and {ahead} wait before this one. The limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
-        return None
+    def _refusal(self, mine: _Waiter, there: Load) -> str | None:
+        """Why there is no slot; None where there is one."""
+        if mine in self._next(mine.class_, there):
+            return None
+        namespace, store = mine.store
+        in_namespace, in_store = there.by_namespace[namespace], there.by_store[mine.store]
+        if in_namespace >= self._per_namespace:
+            return (
+                f"Namespace {namespace} has {in_namespace} running Jobs. Its limit is {self._per_namespace} "
+                "(OCORE_MAX_CONCURRENT_JOBS_PER_NAMESPACE)."
+            )
+        if self._store_full(mine, there):
+            limit = self._per_store[mine.store]
+            return f"Store {store} has {in_store} running Jobs. Its limit is {limit} (spec.maxConcurrentJobs)."
+        others = sum(w.class_ == mine.class_ for w in self._waiters.values()) - 1
+        return (
+            f"{there.total(self._per_namespace)} Jobs are running and {others} others wait. Namespaces take turns; in a namespace the oldest is "
+            f"next. The limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
+        )
+
+    def _next(self, class_: Class, there: Load) -> Iterator[_Waiter]:
+        """The waiters of the class that have a slot, in the order of their turns."""
+        running = Load(there.by_namespace.copy(), there.by_store.copy())
+        turns, turn = dict(self._turns), self._turn
+        waiting = sorted((w for w in self._waiters.values() if w.class_ == class_), key=lambda w: w.age_order)
+
+        def fits(waiter: _Waiter) -> bool:
+            return running.by_namespace[waiter.name[0]] < self._per_namespace and not self._store_full(waiter, running)
+
+        while running.total(self._per_namespace) < self._total:
+            # A waiter that waits for its own namespace or store must not delay the others.
+            able = [w for w in waiting if fits(w)]
+            chosen = min(able, key=lambda w: (turns.get((class_, w.name[0]), 0), *w.age_order), default=None)
+            if chosen is None:
+                return
+            yield chosen
+            waiting.remove(chosen)
+            running.add(chosen.store)
+            turn += 1
+            turns[class_, chosen.name[0]] = turn
 
     def _store_full(self, waiter: _Waiter, there: Load) -> bool:
-        limit = self._per_store.get(waiter.store)
-        return limit is not None and there.by_store.get(waiter.store, 0) >= limit
+        limit = self._per_store.get(waiter.store) if waiter.class_ == "heavy" and waiter.store[1] else None
+        return limit is not None and there.by_store[waiter.store] >= limit
+
+
+async def _existing(ctx: Context, namespace: str) -> list[Object]:
+    """All Jobs of known objects. Another namespace that may not be read is left out: it must not stop the Jobs of `namespace`."""
+    found: list[Object] = []
+    for each in ctx.settings.namespaces or (None,):
+        try:
+            found += await ctx.kube.list(JOBS, each, labels=f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}")
+        except ApiError as error:
+            if each in (None, namespace) or error.status not in UNREADABLE:
+                raise
+    return [job for job in found if owner_of_job(job, ctx.catalog) is not None]

@@ -169,13 +169,11 @@ def classify(
 
 
 def _lingering(pod: Object) -> JobState:
-    reported = _reported(pod, final=True)
-    if reported is not None:
-        return reported
+    """The state of a Job that is gone while a pod of it exists. What that pod reports is not believed: see ``ownership.py``."""
     running = _running(pod)
     if running is not None:
         return running
-    return NoResult("its Job was deleted before it ran", _text(pod["metadata"].get("deletionTimestamp")))
+    return NoResult("its Job was deleted", _finished_at(pod, _terminated(pod) or {}))
 
 
 def _reported(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:

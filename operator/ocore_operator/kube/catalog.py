@@ -23,6 +23,9 @@ class Entry:
     phase: str
     terminal: bool
     deleting: bool
+    began: bool  # an operation that has left the queue
+    started: str  # status.startedAt, else the creation
+    refused: bool  # because of its id
     waits_for_lock: bool
     environment: str  # of a Snapshot, and of a Rollback once it is known
     snapshot: str  # that a Rollback names
@@ -47,6 +50,7 @@ def entry(kind: str, obj: Object) -> Entry:
         return bool(by_type.get(type_, {}).get("status") == "True")
 
     reconciling = by_type.get(c.RECONCILING, {})
+    operation = kind in ("Snapshot", "Rollback")
     return Entry(
         key=Key(kind, meta["namespace"], meta["name"]),
         uid=meta["uid"],
@@ -56,6 +60,9 @@ def entry(kind: str, obj: Object) -> Entry:
         phase=status.get("phase") or "",
         terminal=c.is_terminal(by_type.values()),
         deleting="deletionTimestamp" in meta,
+        began=operation and (status.get("phase") or "Pending") != "Pending",
+        started=status.get("startedAt") or meta["creationTimestamp"],
+        refused=any(is_true(t) and by_type[t].get("reason") == c.DUPLICATE_ID for t in (c.STALLED, c.FAILED)),
         waits_for_lock=is_true(c.RECONCILING) and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
         environment=spec.get("environmentRef", {}).get("name") or status.get("environmentName") or "",
         snapshot=spec.get("snapshotRef", {}).get("name") or "",
@@ -93,6 +100,13 @@ class Catalog:
         if old is not None and uid in (None, old.uid):
             self._drop(old)
 
+    def forget(self, namespace: str) -> list[Key]:
+        """The namespace is gone, and everything in it. Returns the keys of its objects."""
+        gone = [e for e in self._entries.values() if e.key.namespace == namespace]
+        for each in gone:
+            self._drop(each)
+        return [e.key for e in gone]
+
     def _drop(self, old: Entry) -> None:
         del self._entries[old.key]
         keys = self._by_id[old.key.kind, old.id]
@@ -110,13 +124,17 @@ class Catalog:
         return (e for e in self._entries.values() if e.key.kind == kind and namespace in (None, e.key.namespace))
 
     def elder(self, key: Key) -> Entry | None:
-        """Another object with the same id that takes precedence: one that has started, else the older one. Then this one is the duplicate."""
+        """Another object with the same id, in any namespace, that takes precedence; None: this one has the id.
+
+        First comes an object that was not refused for its id, then an operation that has begun, then the one that started or was created first. A
+        refused duplicate is Failed or Stalled, so its phase says nothing about the object that has the id.
+        """
         mine = self._entries.get(key)
         if mine is None:
             return None
 
-        def precedence(e: Entry) -> tuple[bool, tuple[str, str]]:
-            return e.phase in ("", "Pending"), e.age_order
+        def precedence(e: Entry) -> tuple[bool, bool, str, tuple[str, str]]:
+            return e.refused, not e.began, e.started, e.age_order
 
         others = [self._entries[k] for k in self._by_id.get((key.kind, mine.id), ()) if k != key]
         first = min(others, key=precedence, default=None)

@@ -171,11 +171,12 @@ async def _probe_when_due(
     if due > 0:
         return obj.status, due
     job = await build_job(schedule.attempt_name(obj.meta.generation, last.ended))
-    return await _probe(kind, ctx, obj, job)
+    # Those whose last probe is the longest ago go first: one that is probed again and again must not delay the others.
+    return await _probe(kind, ctx, obj, job, last.ended or obj.meta.created)
 
 
 async def _probe(
-    kind: ProbedKind[SpecT, StatusT, ResultT], ctx: Context, obj: Resource[SpecT, StatusT], job: Object
+    kind: ProbedKind[SpecT, StatusT, ResultT], ctx: Context, obj: Resource[SpecT, StatusT], job: Object, since: str
 ) -> tuple[StatusT, float]:
     """Starts the Job, or waits for the one that runs, or reads its result. The status, and seconds until the next reconcile."""
     name = job["metadata"]["name"]
@@ -183,7 +184,7 @@ async def _probe(
     began = seen.jobs[name]["metadata"]["creationTimestamp"] if name in seen.jobs else clock.text(ctx.now())
     match seen.state(name):
         case Absent():
-            return await _start(kind, ctx, obj, job)
+            return await _start(kind, ctx, obj, job, since)
         case Starting(reason=reason, message=message):
             return kind.probing(ctx, obj, f"The probe Job is starting ({reason}: {message})."), POLL
         case Running():
@@ -202,10 +203,10 @@ async def _probe(
 
 
 async def _start(
-    kind: ProbedKind[SpecT, StatusT, ResultT], ctx: Context, obj: Resource[SpecT, StatusT], job: Object
+    kind: ProbedKind[SpecT, StatusT, ResultT], ctx: Context, obj: Resource[SpecT, StatusT], job: Object, since: str
 ) -> tuple[StatusT, float]:
     try:
-        await control.start(ctx, job, waiting_since=obj.meta.created)
+        await control.start(ctx, job, waiting_since=since)
     except Failed as end:
         status = kind.probe_failed(ctx, obj, end.reason, end.message, clock.text(ctx.now()))
         return status, ctx.settings.probe_backoff_min

@@ -74,7 +74,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         snapshot=snapshot_view(snapshot) if snapshot is not None else None,
         environment_name=environment_name(rollback, snapshot),
         executed_before=before,
-        duplicate_of=elder.key.name if elder is not None else "",
+        duplicate_of=f"{elder.key.namespace}/{elder.key.name}" if elder is not None else "",
         deleting=rollback.meta.deleted is not None,
         finalizer=FINALIZER_ROLLBACK in rollback.meta.finalizers,
         namespace_terminating=await _terminating(ctx, rollback),

@@ -152,7 +152,7 @@ class World:
     jobs: tuple[JobView, ...] = ()
     #: The workloads in status.workloads; before they are saved, those of the Environment.
     workloads: tuple[WorkloadView, ...] = ()
-    #: Name of an older Rollback with the same id.
+    #: `namespace/name` of another Rollback with the same id that takes precedence.
     duplicate_of: str = ""
     #: Since when no Job could be created (quota, admission, a missing object), and why.
     refused_since: datetime | None = None

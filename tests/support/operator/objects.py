@@ -17,6 +17,8 @@ UID = "11111111-2222-4333-8444-555555555555"
 OTHER_UID = "99999999-2222-4333-8444-555555555555"
 PROJECT = "aaaaaaaa-2222-4333-8444-555555555555"
 SETTINGS = Settings()
+#: Labels of the Jobs and pods of the Snapshot of these tests.
+LABELS = {"app.kubernetes.io/managed-by": "ocore-snapshots", "ocore.dev/kind": "Snapshot", "ocore.dev/uid": UID}
 
 
 def at(seconds: float) -> str:
@@ -111,6 +113,12 @@ def recorded(name: str) -> Object:
     return found
 
 
+def controller(kind: str, name: str, uid: str) -> Object:
+    """The owner reference of a controller."""
+    version = "batch/v1" if kind == "Job" else "ocore.dev/v1alpha1"
+    return {"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": True}
+
+
 def job(name: str, command: str = "snapshot", *, created: float = 0, condition: str = "", **spec: Any) -> Object:
     """A Job; `condition`: Complete or Failed."""
     conditions = [{"type": condition, "status": "True", "lastTransitionTime": at(60)}] if condition else []
@@ -121,14 +129,9 @@ def job(name: str, command: str = "snapshot", *, created: float = 0, condition: 
             "namespace": "shop",
             "uid": f"uid-of-{name}",
             "creationTimestamp": at(created),
-            "labels": {
-                "app.kubernetes.io/managed-by": "ocore-snapshots",
-                "ocore.dev/kind": "Snapshot",
-                "ocore.dev/uid": UID,
-                "ocore.dev/command": command,
-                "ocore.dev/store": "store",
-            },
+            "labels": {**LABELS, "ocore.dev/command": command, "ocore.dev/store": "store"},
             "annotations": {"ocore.dev/name": "before"},
+            "ownerReferences": [controller("Snapshot", "before", UID)],
         },
         "spec": {"template": {"spec": {"restartPolicy": "Never"}}, **spec},
         "status": {"conditions": conditions},
@@ -138,7 +141,15 @@ def job(name: str, command: str = "snapshot", *, created: float = 0, condition: 
 def pod(job_name: str, state: Object, *, phase: str = "Running", created: float = 0, **status: Any) -> Object:
     """A pod of a Job with the state of its one container."""
     return {
-        "metadata": {"name": f"{job_name}-x", "uid": f"pod-of-{job_name}", "creationTimestamp": at(created)},
+        "metadata": {
+            "name": f"{job_name}-x",
+            "namespace": "shop",
+            "uid": f"pod-of-{job_name}",
+            "creationTimestamp": at(created),
+            "labels": {**LABELS, "batch.kubernetes.io/job-name": job_name},
+            "annotations": {"ocore.dev/name": "before"},
+            "ownerReferences": [controller("Job", job_name, f"uid-of-{job_name}")],
+        },
         "spec": {"nodeName": "node1"},
         "status": {
             "phase": phase,

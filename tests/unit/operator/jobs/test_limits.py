@@ -1,4 +1,4 @@
-"""Slots: limits hold, the one that has waited longest goes first, and what is urgent never waits."""
+"""Slots: limits hold, namespaces take turns, the one that has waited longest goes first, and what is urgent never waits."""
 
 import asyncio
 from typing import Any, cast
@@ -8,11 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_operator.context import Context
-from ocore_operator.errors import Waiting
+from ocore_operator.errors import ApiError, Forbidden, Unavailable, Waiting
 from ocore_operator.jobs import limits as limits_module
 from ocore_operator.jobs.limits import Limits, load, owner_of
+from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
-from support.operator.objects import at, job
+from ocore_operator.settings import Settings
+from support.operator.objects import OTHER_UID, at, controller, job, snapshot_object
+
+MANY = 100
+
+
+NAMESPACES = ("shop", "other", "third")
 
 
 class Jobs:
@@ -20,21 +27,29 @@ class Jobs:
 
     def __init__(self) -> None:
         self.there: list[Object] = []
+        self.refused: dict[str, ApiError] = {}
 
-    async def list(self, *_: Any, **__: Any) -> list[Object]:
-        return self.there
+    async def list(self, _: Any, namespace: str, **__: Any) -> list[Object]:
+        if namespace in self.refused:
+            raise self.refused[namespace]
+        return [j for j in self.there if j["metadata"]["namespace"] == namespace]
 
 
 def context(jobs: Jobs) -> Context:
     class Fake:
         kube = jobs
+        catalog = Catalog()
+        settings = Settings(namespaces=NAMESPACES)
 
+    for namespace in NAMESPACES:
+        Fake.catalog.put("Snapshot", snapshot_object(namespace=namespace))
     return cast(Context, Fake())
 
 
-def new(number: int, command: str = "snapshot", store: str = "store") -> Object:
+def new(number: int, command: str = "snapshot", store: str = "store", namespace: str = "shop") -> Object:
     made = job(f"{command}-{number}", command)
     made["metadata"]["labels"]["ocore.dev/store"] = store
+    made["metadata"]["namespace"] = namespace
     return made
 
 
@@ -51,17 +66,17 @@ async def ask(limits: Limits, jobs: Jobs, wanted: Object, since: float) -> bool:
 @given(st.integers(1, 5), st.lists(st.sampled_from(["snapshot", "restore", "verify"]), max_size=12))
 def test_the_limit_holds(total: int, commands: list[str]) -> None:
     async def main() -> None:
-        limits, jobs = Limits(total), Jobs()
+        limits, jobs = Limits(total, MANY), Jobs()
         for number, command in enumerate(commands):
             await ask(limits, jobs, new(number, command), number)
-        assert load(jobs.there, "heavy").total == min(total, len(commands))
+        assert len(jobs.there) == load(jobs.there, "heavy").total(MANY) == min(total, len(commands))
 
     asyncio.run(main())
 
 
 def test_a_store_has_a_limit_of_its_own() -> None:
     async def main() -> None:
-        limits, jobs = Limits(10), Jobs()
+        limits, jobs = Limits(10, MANY), Jobs()
         limits.set_store("shop", "small", 1)
         assert await ask(limits, jobs, new(1, store="small"), 1)
         assert not await ask(limits, jobs, new(2, store="small"), 2)
@@ -73,7 +88,7 @@ def test_a_store_has_a_limit_of_its_own() -> None:
 
 def test_the_oldest_goes_first() -> None:
     async def main() -> None:
-        limits, jobs = Limits(1), Jobs()
+        limits, jobs = Limits(1, MANY), Jobs()
         first = new(1)
         assert await ask(limits, jobs, first, 1)
         assert not await ask(limits, jobs, new(2), 2)
@@ -87,7 +102,7 @@ def test_the_oldest_goes_first() -> None:
 
 def test_a_waiter_for_a_full_store_does_not_delay_others() -> None:
     async def main() -> None:
-        limits, jobs = Limits(2), Jobs()
+        limits, jobs = Limits(2, MANY), Jobs()
         limits.set_store("shop", "small", 1)
         assert await ask(limits, jobs, new(1, store="small"), 1)
         assert not await ask(limits, jobs, new(2, store="small"), 2)
@@ -99,7 +114,7 @@ def test_a_waiter_for_a_full_store_does_not_delay_others() -> None:
 @pytest.mark.parametrize("command", ["switch", "cleanup"])
 def test_what_is_urgent_never_waits(command: str) -> None:
     async def main() -> None:
-        limits, jobs = Limits(1), Jobs()
+        limits, jobs = Limits(1, MANY), Jobs()
         assert await ask(limits, jobs, new(1), 1)
         assert await ask(limits, jobs, new(2, "probe"), 1)
         assert not await ask(limits, jobs, new(3, "probe"), 2)
@@ -112,7 +127,7 @@ def test_who_has_given_up_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_module, "WAITER_TTL", -1)
 
     async def main() -> None:
-        limits, jobs = Limits(1), Jobs()
+        limits, jobs = Limits(1, MANY), Jobs()
         first = new(1)
         assert await ask(limits, jobs, first, 1)
         assert not await ask(limits, jobs, new(2), 2)
@@ -124,8 +139,122 @@ def test_who_has_given_up_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_jobs_that_are_over_do_not_count() -> None:
     jobs = [job("a", condition="Complete"), job("b", condition="Failed"), job("c"), job("d", "probe")]
-    assert load(jobs, "heavy").total == 1
+    assert load(jobs, "heavy").total(MANY) == 1
 
 
 def test_whom_a_job_works_for() -> None:
     assert owner_of(job("a")) == Key("Snapshot", "shop", "before")
+
+
+def test_a_namespace_has_a_limit_of_its_own() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(10, 2), Jobs()
+        assert await ask(limits, jobs, new(1), 1)
+        assert await ask(limits, jobs, new(2), 2)
+        with pytest.raises(
+            Waiting, match=r"Namespace shop has 2 running Jobs.*OCORE_MAX_CONCURRENT_JOBS_PER_NAMESPACE"
+        ):
+            async with limits.slot(context(jobs), new(3), at(3)):
+                pass
+        assert await ask(limits, jobs, new(4, namespace="other"), 4)
+        assert await ask(limits, jobs, new(5, "probe"), 5), "probes have a pool of their own"
+        jobs.there.pop(0)
+        assert await ask(limits, jobs, new(3), 3)
+
+    asyncio.run(main())
+
+
+def test_namespaces_take_turns() -> None:
+    """One that asks for a hundred Jobs does not delay those that ask for one."""
+
+    async def main() -> None:
+        limits, jobs = Limits(1, MANY), Jobs()
+        assert await ask(limits, jobs, new(0), 0)
+        waiting = {n: new(n) for n in (1, 2, 3)}
+        waiting |= {4: new(4, namespace="other"), 5: new(5, namespace="other"), 6: new(6, namespace="third")}
+        order = []
+        while waiting:
+            for number, wanted in waiting.items():
+                assert not await ask(limits, jobs, wanted, number)
+            jobs.there.clear()
+            granted = [n for n, wanted in waiting.items() if await ask(limits, jobs, wanted, n)]
+            assert len(granted) == 1
+            del waiting[granted[0]]
+            order += granted
+        assert order == [4, 6, 1, 5, 2, 3]
+
+    asyncio.run(main())
+
+
+def test_a_waiter_for_a_full_namespace_does_not_delay_others() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(2, 1), Jobs()
+        assert await ask(limits, jobs, new(1), 1)
+        assert not await ask(limits, jobs, new(2), 2)
+        assert await ask(limits, jobs, new(3, namespace="other"), 3)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("command", ["probe", "probe-store", "inspect"])
+@pytest.mark.parametrize("others", ["snapshot", "delete"])
+def test_probes_and_inspections_do_not_wait_for_snapshots_and_deletions(command: str, others: str) -> None:
+    async def main() -> None:
+        limits, jobs = Limits(1, 1), Jobs()
+        assert await ask(limits, jobs, new(1, others), 1)
+        assert not await ask(limits, jobs, new(2, others), 2)
+        assert await ask(limits, jobs, new(3, command), 3)
+        assert await ask(limits, jobs, new(4, "restore", namespace="other"), 4) == (others == "delete")
+
+    asyncio.run(main())
+
+
+def forged(number: int, **metadata: object) -> Object:
+    made = new(number)
+    made["metadata"].update(metadata)
+    return made
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        [],
+        [controller("Snapshot", "before", OTHER_UID)],
+        [controller("Snapshot", "none", OTHER_UID)],
+        [controller("Job", "before", OTHER_UID)],
+    ],
+)
+def test_jobs_with_forged_labels_take_no_slot(reference: list[Object]) -> None:
+    async def main() -> None:
+        limits, jobs = Limits(1, 1), Jobs()
+        jobs.there = [forged(n, ownerReferences=reference) for n in range(10)]
+        jobs.there += [forged(n, ownerReferences=reference, namespace="other") for n in range(10)]
+        assert await ask(limits, jobs, new(20), 1)
+
+    asyncio.run(main())
+
+
+def test_a_namespace_takes_no_more_than_its_share_whatever_is_in_it() -> None:
+    """A tenant can name an object of its own as the owner of a Job. That takes its own slots only."""
+
+    async def main() -> None:
+        limits, jobs = Limits(4, 2), Jobs()
+        jobs.there = [new(n) for n in range(10)]
+        assert not await ask(limits, jobs, new(20), 1)
+        assert await ask(limits, jobs, new(21, namespace="other"), 2)
+
+    asyncio.run(main())
+
+
+def test_a_namespace_that_cannot_be_read_does_not_stop_the_others() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(4, 2), Jobs()
+        jobs.refused["shop"] = Forbidden(403, "Forbidden", "no Role")
+        assert await ask(limits, jobs, new(1, namespace="other"), 1)
+        with pytest.raises(Forbidden):
+            await ask(limits, jobs, new(2), 2)
+        jobs.refused["shop"] = Unavailable(0, "NoAnswer", "no answer")
+        with pytest.raises(Unavailable):
+            await ask(limits, jobs, new(3, namespace="other"), 3)
+
+    asyncio.run(main())

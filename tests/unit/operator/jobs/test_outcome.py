@@ -138,7 +138,9 @@ def test_a_pod_outlives_its_job() -> None:
     running = pod("a", {"running": {"startedAt": at(0)}})
     assert isinstance(classify(None, [running], {}, moment(5), START_DEADLINE), Running)
     done = pod("a", ended(Result(ok=True, payload=DeleteResult(), time=at(0)).termination_message()), phase="Succeeded")
-    assert isinstance(classify(None, [done], {}, moment(5), START_DEADLINE), Succeeded)
+    state = classify(None, [done], {}, moment(5), START_DEADLINE)
+    assert isinstance(state, NoResult), "whose pod it was is not known any more: the result is read by an inspect Job"
+    assert state.finished == at(60)
 
 
 def test_the_job_is_over_and_its_pod_gone() -> None:

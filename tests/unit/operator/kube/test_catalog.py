@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,62 @@ def test_one_that_has_started_takes_precedence_over_an_older_one() -> None:
     elder = catalog.elder(key("s1"))
     assert elder is not None
     assert elder.key == key("s2")
+
+
+REFUSED = {
+    "Snapshot": {"phase": "Failed", "conditions": [condition("Failed", reason="DuplicateId")]},
+    "Environment": {"phase": "NotReady", "conditions": [condition("Stalled", reason="DuplicateId")]},
+}
+
+
+@pytest.mark.parametrize("kind", ["Snapshot", "Environment"])
+@pytest.mark.parametrize("namespace", ["shop", "other"])
+@pytest.mark.parametrize("phase", ["Pending", "Running", ""])
+def test_a_refused_duplicate_never_takes_the_id_from_the_original(kind: str, namespace: str, phase: str) -> None:
+    """Failed for its id before the original has begun: a phase of Failed looked like a start."""
+    catalog = Catalog()
+    duplicate = {**snap(2, created=9, id=UID, status=REFUSED[kind]), "kind": kind}
+    duplicate["metadata"]["namespace"] = namespace
+    catalog.put(kind, {**snap(1, created=5, id=UID, status={"phase": phase}), "kind": kind})
+    catalog.put(kind, duplicate)
+    assert catalog.elder(key("s1", kind)) is None
+    elder = catalog.elder(Key(kind, namespace, "s2"))
+    assert elder is not None
+    assert elder.key == key("s1", kind)
+
+
+def test_a_refused_original_that_is_older_does_not_take_the_id_back() -> None:
+    catalog = Catalog()
+    catalog.put("Environment", snap(1, created=0, id=UID, status=REFUSED["Environment"]))
+    catalog.put("Environment", snap(2, created=5, id=UID, status={"phase": "Pending"}))
+    assert catalog.elder(key("s2", "Environment")) is None
+    assert catalog.elder(key("s1", "Environment")) is not None
+
+
+def test_of_two_refused_ones_only_one_gets_the_id() -> None:
+    """The original was deleted."""
+    catalog = Catalog()
+    for number in (1, 2):
+        catalog.put("Environment", snap(number, created=number, id=UID, status=REFUSED["Environment"]))
+    assert catalog.elder(key("s1", "Environment")) is None
+    assert catalog.elder(key("s2", "Environment")) is not None
+
+
+def test_of_two_that_run_the_one_that_started_first_has_the_id() -> None:
+    catalog = Catalog()
+    catalog.put("Snapshot", snap(1, created=0, id=UID, status={"phase": "Running", "startedAt": at(30)}))
+    catalog.put("Snapshot", snap(2, created=5, id=UID, status={"phase": "Complete", "startedAt": at(20)}))
+    assert catalog.elder(key("s2")) is None
+    assert catalog.elder(key("s1")) is not None
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Ready"])
+def test_an_environment_that_is_probed_keeps_its_id(phase: str) -> None:
+    """Its phase is Pending at each change of its spec: then a younger one that was ready had taken its id."""
+    catalog = Catalog()
+    catalog.put("Environment", snap(1, created=0, id=UID, status={"phase": phase}))
+    catalog.put("Environment", snap(2, created=5, id=UID, status={"phase": "Ready"}))
+    assert catalog.elder(key("s1", "Environment")) is None
 
 
 def test_ids_are_distinct_by_kind() -> None:

@@ -1,0 +1,108 @@
+"""What a Job's or pod's event puts into the queue: forged ones leave nothing there."""
+
+from typing import cast
+
+import pytest
+
+from ocore_operator.context import Context
+from ocore_operator.engine.dispatch import Dispatch
+from ocore_operator.engine.kinds import reconcilers
+from ocore_operator.engine.queue import WorkQueue
+from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.resources import Key, Object
+from support.operator.objects import OTHER_UID, controller, job, pod, snapshot_object
+
+OWNER = Key("Snapshot", "shop", "before")
+WAITING = Key("Snapshot", "shop", "waiting")
+
+
+class Added(WorkQueue):
+    """A queue that only remembers."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+
+    def add(self, key: Key, *, low: bool = False) -> None:
+        self.keys.append(key)
+
+
+class Waiters:
+    """One Job waits for a slot."""
+
+    def waiters(self) -> tuple[Key, ...]:
+        return (WAITING,)
+
+
+@pytest.fixture
+def queue() -> Added:
+    return Added()
+
+
+@pytest.fixture
+def dispatch(queue: Added) -> Dispatch:
+    class Fake:
+        catalog = Catalog()
+        limits = Waiters()
+
+    Fake.catalog.put("Snapshot", snapshot_object())
+    return Dispatch(cast(Context, Fake()), queue, reconcilers())
+
+
+def changed(obj: Object, **metadata: object) -> Object:
+    obj["metadata"].update(metadata)
+    return obj
+
+
+def test_a_job_of_ours_wakes_its_owner_and_at_its_end_those_who_wait(dispatch: Dispatch, queue: Added) -> None:
+    dispatch.job_changed(job("a"), False)
+    assert queue.keys == [OWNER]
+    dispatch.job_changed(job("a", condition="Complete"), False)
+    assert queue.keys == [OWNER, OWNER, WAITING]
+    dispatch.job_changed(job("a"), True)
+    assert queue.keys[3:] == [OWNER, WAITING]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        changed(job("a", condition="Failed"), ownerReferences=[]),
+        changed(job("a", condition="Failed"), ownerReferences=[controller("Snapshot", "before", OTHER_UID)]),
+        changed(job("a", condition="Failed"), ownerReferences=[controller("Nothing", "before", OTHER_UID)]),
+        changed(job("a", condition="Failed"), ownerReferences=[controller("Job", "before", OTHER_UID)]),
+        changed(job("a", condition="Failed"), ownerReferences=[], labels={"ocore.dev/kind": "Nothing"}),
+        changed(job("a", condition="Failed"), ownerReferences=[], labels=None, annotations=None),
+    ],
+)
+def test_a_forged_job_makes_no_work(dispatch: Dispatch, queue: Added, forged: Object) -> None:
+    """A key of an unknown kind failed in the queue again and again, without an end."""
+    dispatch.job_changed(forged, False)
+    dispatch.job_changed(forged, True)
+    assert queue.keys == []
+
+
+def test_a_job_without_owner_wakes_the_object_that_is_being_deleted(dispatch: Dispatch, queue: Added) -> None:
+    dispatch.changed(
+        "Snapshot", "MODIFIED", snapshot_object(deletionTimestamp="2026-03-01T12:00:00Z", resourceVersion="101")
+    )
+    queue.keys.clear()
+    dispatch.job_changed(changed(job("a"), ownerReferences=[]), False)
+    assert queue.keys == [OWNER]
+
+
+def test_a_pod_wakes_the_object_that_it_names(dispatch: Dispatch, queue: Added) -> None:
+    dispatch.pod_changed(pod("a", {}))
+    assert queue.keys == [OWNER]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        changed(pod("a", {}), labels={"ocore.dev/kind": "Nothing", "ocore.dev/uid": OTHER_UID}),
+        changed(pod("a", {}), labels={"ocore.dev/kind": "Snapshot", "ocore.dev/uid": OTHER_UID}),
+        changed(pod("a", {}), annotations={"ocore.dev/name": "none"}),
+        changed(pod("a", {}), labels=None, annotations=None),
+    ],
+)
+def test_a_forged_pod_makes_no_work(dispatch: Dispatch, queue: Added, forged: Object) -> None:
+    dispatch.pod_changed(forged)
+    assert queue.keys == []
