@@ -99,7 +99,7 @@ class DeletingApplication:
 
 
 @pytest.mark.parametrize(("order", "runs"), [("oldest", 20), ("any", 5)])
-def test_no_file_that_the_exported_database_names_is_lost(
+def test_row_38_no_file_that_the_exported_database_names_is_lost(
     site_any: Site, tmp_path: Path, store: Store, token: Token, order: str, runs: int
 ) -> None:
     """Only a file that is younger than the freeze when it is deleted may be in neither pass; these are counted."""
@@ -136,7 +136,7 @@ def test_no_file_that_the_exported_database_names_is_lost(
     assert order == "any" or lost_in_all == 0
 
 
-def test_the_command_freezes_on_both_sides_of_the_export(site_any: Site, tmp_path: Path) -> None:
+def test_row_38_the_command_freezes_on_both_sides_of_the_export(site_any: Site, tmp_path: Path) -> None:
     """The command itself, with dump, restore and switch."""
     desk = Desk(site_any, tmp_path, layout="Plain")
     with DeletingApplication(site_any, desk.claim / desk.path) as application:
@@ -150,7 +150,7 @@ def test_the_command_freezes_on_both_sides_of_the_export(site_any: Site, tmp_pat
 
 
 @pytest.mark.parametrize("consistency", ["Strict", "BestEffort"])
-def test_a_log_that_grows_all_the_time(site_any: Site, tmp_path: Path, consistency: str) -> None:
+def test_row_38_a_log_that_grows_all_the_time(site_any: Site, tmp_path: Path, consistency: str) -> None:
     desk = Desk(site_any, tmp_path, layout="Plain")
     log = desk.claim / desk.path / "busy.log"
     log.touch()
