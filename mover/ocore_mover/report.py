@@ -96,7 +96,7 @@ class Reporter:
 
     def emit(self, line: Model) -> None:
         """One JSON line on stdout, flushed."""
-        text = json.dumps(redact.data(line.wire()), separators=(",", ":"))
+        text = json.dumps(redact.report(line.wire()), separators=(",", ":"))
         with self._lock:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
@@ -122,7 +122,7 @@ class Reporter:
         self._finish(Result(ok=False, failure=failure, time=now()))
 
     def _finish(self, result: Result) -> None:
-        result = Result.model_validate(redact.data(result.wire()))
+        result = Result.model_validate(redact.report(result.wire()))
         self.emit(result)
         # Outside a pod this file does not exist, and it is not created.
         if self._termination.exists():
