@@ -1,6 +1,7 @@
 """The boto3 client: credentials, time-outs, retries, signing, and conversion of S3's errors."""
 
 import base64
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from botocore.exceptions import (
 )
 
 from ocore_crds import conditions
+from ocore_mover import redact
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store.s3_options import S3Options
 
@@ -119,7 +121,27 @@ def connect(options: S3Options, connections: int) -> "S3Client":
     )
     for operation in ("PutObject", "UploadPart"):
         client.meta.events.register(f"choose-signer.s3.{operation}", _choose_signer)  # type: ignore[arg-type]
+    client.meta.events.register("before-sign.s3", _mask_credentials)
+    client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
     return client
+
+
+def _mask_credentials(request_signer: Any, **_: Any) -> None:
+    """Masks the keys of any origin (Secret, environment, workload identity) before a request can fail with them in its message."""
+    credentials = getattr(request_signer, "_credentials", None)
+    if credentials is None:
+        return
+    frozen = credentials.get_frozen_credentials()
+    for value in (frozen.access_key, frozen.secret_key, frozen.token):
+        if value:
+            redact.register(value)
+
+
+def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
+    """Some stores refuse DeleteObjects without it. Others check the CRC32 that botocore sends, too."""
+    body = params["body"]
+    digest = hashlib.md5(body.encode() if isinstance(body, str) else body, usedforsecurity=False).digest()
+    params["headers"].setdefault("Content-MD5", base64.b64encode(digest).decode())
 
 
 def _choose_signer(signature_version: Any, **_: Any) -> str | None:
@@ -142,6 +164,9 @@ def read_credentials(folder: Path) -> dict[str, str]:
             conditions.SECRET_INVALID,
             f"the store's credentials Secret lacks {' and '.join(missing)}. It needs accessKeyId and secretAccessKey.",
         )
+    for value in values.values():
+        if value:
+            redact.register(value)
     return {
         "access_key": values["accessKeyId"],
         "secret_key": values["secretAccessKey"],

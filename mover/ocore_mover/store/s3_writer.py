@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 import structlog
 from botocore.exceptions import ClientError
@@ -37,6 +37,9 @@ PART_SIZES = (
 SPOOL_ABOVE = 64 * MIB
 #: Bytes in memory that wait for an upload or are in one, for all writers of a store.
 IN_FLIGHT_BYTES = 48 * MIB
+#: The same for bytes in temporary files: an object of terabytes must not fill the disk while its store is slow. One part is always
+#: allowed, and each writer fills another one at the same time.
+SPOOLED_BYTES = 2048 * MIB
 #: Larger parts use recycled buffers: fresh memory costs a page fault for each 4 KiB.
 SMALL = MIB
 #: Seconds that one part waits for space. A stuck upload fails long before, by the client's time-outs and retries.
@@ -54,14 +57,18 @@ def part_size(number: int) -> int:
     raise StoreError(conditions.NO_SPACE, "an object cannot be larger than 5 TiB in S3")
 
 
+#: Where a part's bytes wait for their upload.
+Place = Literal["memory", "disk"]
+
+
 class PartPool:
     """Threads for uploads and a budget of bytes, shared by all writers of a store."""
 
-    def __init__(self, threads: int, budget: int = IN_FLIGHT_BYTES) -> None:
+    def __init__(self, threads: int, budget: int = IN_FLIGHT_BYTES, spooled: int = SPOOLED_BYTES) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="upload")
         self._room = threading.Condition()
-        self._budget = budget
-        self._used = 0
+        self._budgets = {"memory": budget, "disk": spooled}
+        self._used = {"memory": 0, "disk": 0}
         self._spare: list[bytearray] = []
 
     def borrow(self, size: int) -> bytearray:
@@ -76,26 +83,31 @@ class PartPool:
         """Keeps a buffer of the usual size for the next part, within the budget."""
         size = PART_SIZES[0][1]
         with self._room:
-            if len(buffer) == size and (len(self._spare) + 1) * size <= self._budget:
+            if len(buffer) == size and (len(self._spare) + 1) * size <= self._budgets["memory"]:
                 self._spare.append(buffer)
 
-    def submit(self, size: int, upload: Callable[[], None]) -> "Future[None]":
-        """Waits for space for `size` bytes, then runs `upload` in a thread."""
+    def submit(self, part: "_Part", upload: Callable[[], None]) -> "Future[None]":
+        """Waits for space for the part's bytes in memory or on the disk, then runs `upload` in a thread."""
+        where, size = part.place, part.size
         with self._room:
-            if not self._room.wait_for(lambda: self._used == 0 or self._used + size <= self._budget, ROOM_DEADLINE):
+            if not self._room.wait_for(lambda: self._has_room(where, size), ROOM_DEADLINE):
                 raise StoreError(
                     conditions.STORE_UNREACHABLE,
                     "uploads to the store make no progress. Check the store and the network.",
                     retryable=True,
                 )
-            self._used += size
+            self._used[where] += size
         future = self._executor.submit(upload)
-        future.add_done_callback(lambda _: self._give_back(size))
+        future.add_done_callback(lambda _: self._give_back(where, size))
         return future
 
-    def _give_back(self, size: int) -> None:
+    def _has_room(self, where: Place, size: int) -> bool:
+        used = self._used[where]
+        return used == 0 or used + size <= self._budgets[where]
+
+    def _give_back(self, where: Place, size: int) -> None:
         with self._room:
-            self._used -= size
+            self._used[where] -= size
             self._room.notify_all()
 
 
@@ -151,8 +163,9 @@ class _Part:
         return self.size == self.capacity
 
     @property
-    def bytes_in_memory(self) -> int:
-        return 0 if self._file is not None else self.size
+    def place(self) -> Place:
+        """Where the bytes are."""
+        return "memory" if self._file is None else "disk"
 
     def digest(self) -> bytes:
         return self._digest.digest()
@@ -258,7 +271,7 @@ class S3Writer:
                 self._upload = self._store.create_upload(self._full_key)
         part, upload = self._part, self._upload
         part.finish()
-        self._uploads.append(self._store.parts.submit(part.bytes_in_memory, lambda: self._send(part, upload)))
+        self._uploads.append(self._store.parts.submit(part, lambda: self._send(part, upload)))
         self._part = _Part(part.number + 1, self._whole, self._store.parts)
 
     def _send(self, part: _Part, upload: str) -> None:

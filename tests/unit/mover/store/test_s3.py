@@ -1,5 +1,7 @@
 """An S3 server that is slow, broken, full, or says no."""
 
+import base64
+import hashlib
 import http.server
 import json
 import socket
@@ -12,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 from ocore_crds import conditions
+from ocore_mover import redact
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_writer
 from ocore_mover.store.probe import probe_store
@@ -390,3 +393,91 @@ def test_memory_waits_for_the_uploads() -> None:
     assert not third.is_alive()
     for future in running:
         future.result(10)
+
+
+def test_deletion_where_the_store_demands_content_md5(through_proxy: Store, faulty: FaultyProxy) -> None:
+    """Some stores refuse DeleteObjects without it, and none accepts a wrong one."""
+    for number in range(3):
+        put(through_proxy, f"k{number}", b"x")
+    wrong: list[str] = []
+
+    def demand(request: Request) -> int | None:
+        if request.method != "POST" or "delete" not in request.path:
+            return None
+        expected = base64.b64encode(hashlib.md5(request.body, usedforsecurity=False).digest()).decode()
+        given = {name.lower(): value for name, value in request.headers.items()}.get("content-md5", "missing")
+        if given != expected:
+            wrong.append(given)
+            return 400
+        return None
+
+    faulty.set(Faults(refuse=demand))
+    assert through_proxy.delete([f"k{number}" for number in range(3)]) == 3
+    assert wrong == []
+    assert any("delete" in request.path for request in faulty.requests)
+    assert list(through_proxy.list("")) == []
+
+
+@pytest.mark.parametrize("origin", ["folder", "environment"])
+def test_access_keys_are_masked(
+    seaweed: SeaweedFS, prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: str
+) -> None:
+    monkeypatch.setattr(redact, "_secrets", [])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.secret)
+    credentials = seaweed.credentials() if origin == "folder" else None
+    store = open_store(f"s3://{BUCKET}/{prefix}", S3Options(endpoint=seaweed.endpoint, credentials=credentials))
+    assert store.get("nothing") is None
+    assert redact.text(f"<{seaweed.key}> <{seaweed.secret}>") == "<***> <***>"
+
+
+def test_spooled_parts_do_not_fill_the_disk(
+    through_proxy: Store, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An object of terabytes and a slow store: the writer waits instead of writing more temporary files."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setattr(s3_writer, "PART_SIZES", ((1, 5 * MIB), (100, 5 * MIB)))
+    monkeypatch.setattr(s3_writer, "SPOOL_ABOVE", MIB)
+    monkeypatch.setattr(s3_writer, "SPOOLED_BYTES", 10 * MIB)
+    monkeypatch.setattr("tempfile.tempdir", str(spool))
+    monkeypatch.setattr(through_proxy, "parts", s3_writer.PartPool(4, spooled=10 * MIB), raising=False)
+    put(through_proxy, "warm-up", b"x")
+    release = threading.Event()
+    faulty.set(Faults(refuse=lambda r: None if r.method != "PUT" or release.wait(20) else 500))
+    written = []
+
+    def write() -> None:
+        with through_proxy.writer("large") as writer:
+            for _ in range(60):
+                writer.write(bytes(MIB))
+                written.append(MIB)
+            writer.commit()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    highest, until = 0, time.monotonic() + 2
+    while time.monotonic() < until:
+        highest = max(highest, open_temporary_bytes(spool))
+        time.sleep(0.02)
+    stopped_at = sum(written)
+    release.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert sum(written) == 60 * MIB
+    assert stopped_at <= 21 * MIB  # the first part, two in the queue, one that is being filled
+    assert 5 * MIB <= highest <= 21 * MIB
+    assert through_proxy.head("large") is not None
+
+
+def open_temporary_bytes(folder: Path) -> int:
+    """Bytes of this process's open files in a folder that have no name."""
+    found = 0
+    for path in Path("/proc/self/fd").iterdir():
+        try:
+            if str(path.readlink()).startswith(str(folder)):
+                found += path.stat().st_size
+        except OSError:
+            continue
+    return found
