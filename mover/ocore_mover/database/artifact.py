@@ -53,7 +53,9 @@ def read(connection: Connection) -> DatabaseProperties:
         table_bytes={
             row[0]: row[1]
             for row in connection.execute(
-                "SELECT oid::bigint, pg_table_size(oid) FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= 16384"
+                # A table that was dropped since has no size.
+                "SELECT oid::bigint, coalesce(pg_table_size(oid), 0) FROM pg_class"
+                " WHERE relkind IN ('r', 'm') AND oid >= 16384 AND relpersistence <> 't'"
             )
         },
     )

@@ -7,7 +7,7 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import programs, rollback_findings
+from ocore_mover.database import catalog_findings, programs, rollback_findings
 from ocore_mover.database.connect import Connection, Server, connect, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
@@ -105,6 +105,7 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
             message=f"{connection.info.host} is a standby, where tables cannot be locked; set host to the address of the primary",
         )
     yield from _unreadable(connection)
+    yield from catalog_findings.unreadable(connection)
     if odoo and facts.attachments:
         yield from _unlockable(connection)
     needed = jobs + 3  # pg_dump's leader and workers, and two of ours

@@ -6,7 +6,7 @@ import psycopg
 
 from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import sessions
+from ocore_mover.database import catalog_findings, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, is_superuser, quoted
 from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
@@ -32,6 +32,8 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
                 found.extend(_revoked_of_extensions(connection, server, facts))
                 found.extend(_session_findings(maintenance, facts, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server))
+                found.extend(catalog_findings.without_superuser(connection, facts, server.actor.user))
+            found.extend(catalog_findings.always(connection))
             found.extend(_unavailable(connection))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
@@ -186,19 +188,6 @@ _NEEDS_SUPERUSER = (
         "SELECT DISTINCT e.extname::text FROM pg_extension e JOIN pg_available_extension_versions v ON v.name = e.extname"
         " WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' AND NOT EXISTS (SELECT FROM"
         " pg_available_extension_versions t WHERE t.name = e.extname AND (t.trusted OR NOT t.superuser))",
-    ),
-    ("event trigger", "SELECT evtname::text FROM pg_event_trigger"),
-    ("publication for all tables", "SELECT pubname::text FROM pg_publication WHERE puballtables"),
-    (
-        "function in C",
-        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname IN ('c', 'internal')"
-        " AND p.oid >= 16384 AND NOT EXISTS"
-        " (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')",
-    ),
-    (
-        "foreign-data wrapper",
-        "SELECT fdwname::text FROM pg_foreign_data_wrapper f WHERE NOT EXISTS (SELECT FROM pg_depend d"
-        " WHERE d.classid = 'pg_foreign_data_wrapper'::regclass AND d.objid = f.oid AND d.deptype = 'e')",
     ),
     (
         "altered function",  # owned by the bootstrap superuser where the extension is trusted

@@ -51,6 +51,8 @@ class Shell:
                 arguments = self.options()
             case "restore":
                 arguments = [*self.options(), *stored, *rollback]
+            case "probe":
+                arguments = self.options()
             case _:
                 arguments = [*self.options(), *rollback]
         return call(name, *arguments, *more)

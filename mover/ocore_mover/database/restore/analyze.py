@@ -4,7 +4,6 @@ import queue
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
-from psycopg import sql
 
 from ocore_mover.database.connect import Connection, set_timeouts
 from ocore_mover.database.copy_access import CopyAccess
@@ -13,9 +12,12 @@ from ocore_mover.deadline import Token
 APPLICATION = "ocore-analyze"
 #: A partitioned table's ANALYZE reads its partitions too: only the root of each tree, and tables in no tree.
 _TABLES = (
-    "SELECT c.oid::bigint, n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    "SELECT c.oid::bigint FROM pg_class c"
     " WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.oid >= 16384 AND c.relpersistence <> 't'"
     " ORDER BY pg_total_relation_size(c.oid) DESC"
+)
+_ANALYZE = (
+    "DO $ocore$ BEGIN EXECUTE pg_catalog.format('ANALYZE %s', {}::pg_catalog.oid::pg_catalog.regclass); END $ocore$"
 )
 
 
@@ -25,8 +27,8 @@ def analyze(access: CopyAccess, token: Token, *, jobs: int) -> int:
     The largest table first, `jobs` at a time. Returns how many.
     """
     with access.connect(application=APPLICATION, token=token) as connection:
-        tables = [(schema, name) for _, schema, name in connection.execute(_TABLES.encode())]
-    work: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        tables = [int(row[0]) for row in connection.execute(_TABLES.encode())]
+    work: queue.SimpleQueue[int] = queue.SimpleQueue()
     for table in tables:
         work.put(table)
 
@@ -42,15 +44,16 @@ def analyze(access: CopyAccess, token: Token, *, jobs: int) -> int:
     return len(tables)
 
 
-def _drain(connection: Connection, work: "queue.SimpleQueue[tuple[str, str]]", token: Token) -> None:
+def _drain(connection: Connection, work: "queue.SimpleQueue[int]", token: Token) -> None:
     while True:
         token.check()
         try:
-            schema, name = work.get_nowait()
+            table = work.get_nowait()
         except queue.Empty:
             return
         try:
-            connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, name)))
+            # By its oid: a name may be bytes that our client's encoding does not have.
+            connection.execute(_ANALYZE.format(table).encode())
         except psycopg.errors.QueryCanceled:
             token.check()
             raise

@@ -1,7 +1,7 @@
 """Restores the dump into a database of its own beside the live one, which does not change."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,16 @@ from ocore_mover.database.connect import (
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.position import Names, Position
 from ocore_mover.database.programs import Program, Running, ended, find, interrupted, passfile
-from ocore_mover.database.restore import create, extensions, grants, owners
+from ocore_mover.database.restore import (
+    absent_roles,
+    create,
+    extensions,
+    grants,
+    lending,
+    owners,
+    publications,
+    search_path,
+)
 from ocore_mover.database.restore.analyze import analyze
 from ocore_mover.database.restore.fetch import fetched
 from ocore_mover.deadline import Token
@@ -98,14 +107,18 @@ class DatabaseRestore:
         warnings: list[str] = []
         if self.server.admin is None:
             warnings.append(copy_access.HIDDEN_ONLY)
+        with translating(conditions.RESTORE_FAILED, "copying the live database's settings"):
+            # Before the load: constraints and indexes may read them.
+            warnings += create.copy_settings(maintenance, self.names)
+            reduced = absent_roles.find(maintenance, contents)
         with copy_access.opened(self.server, self.names, owner, self.token, jobs=self.jobs) as access:
             with self._as_actor(warnings) as copy:
-                warnings += self._extensions_and_load(maintenance, program, contents, access, copy)
+                left_out = frozenset(item.entry.dump_id for item in reduced)
+                warnings += self._extensions_and_load(maintenance, program, contents, access, copy, left_out)
             failpoints.hit("restore-database-loaded")
             tables = analyze(access, self.token, jobs=self.jobs)
-            warnings += self._apply_rights(contents, access)
-        with translating(conditions.RESTORE_FAILED, "copying the live database's settings"):
-            warnings += create.copy_settings(maintenance, self.names)
+            warnings += self._apply_rights(contents, access, reduced)
+        with translating(conditions.RESTORE_FAILED, "reading the live database's subscriptions"):
             warnings += _subscriptions(maintenance, self.names.live)
             row = maintenance.execute("SELECT pg_database_size(%s)", [self.names.restored]).fetchone()
         return RestoredDatabase(self.names.restored, owner, int(row[0]) if row else 0, tables, tuple(warnings))
@@ -130,6 +143,7 @@ class DatabaseRestore:
         contents: toc.TableOfContents,
         access: CopyAccess,
         copy: Connection,
+        left_out: frozenset[int],
     ) -> list[str]:
         """Creates the extensions as the actor, then loads everything else with the application's rights."""
         with (
@@ -137,18 +151,32 @@ class DatabaseRestore:
             _creating_in_public(copy, access.owner, enabled=self.server.admin is not None),
         ):
             made, warnings = extensions.create(copy, access.owner, extensions.read(contents), self.artifact)
-            work = self.scratch / f"ocore-restore-{self.names.restored}.list"
-            try:
-                toc.write_list(work, (entry for entry in contents if not _apart(entry, made)))
-                warnings += self._pg_restore(maintenance, program, contents.folder, work, access)
-            finally:
-                work.unlink(missing_ok=True)
+            first = lending.find(copy, contents, access.owner)
+            if first.dump_ids:
+                chosen = (entry for entry in contents if entry.dump_id in first.dump_ids)
+                with lending.lent(copy, access.owner, first.rights):
+                    warnings += self._pg_restore(maintenance, program, contents.folder, chosen, access)
+            apart = left_out | first.dump_ids
+
+            def main() -> Iterator[toc.Entry]:
+                return (entry for entry in contents if entry.dump_id not in apart and not _apart(entry, made))
+
+            warnings += self._pg_restore(maintenance, program, contents.folder, main(), access, "pre-data")
+            with search_path.given(self.server, access, self.token):
+                warnings += self._pg_restore(maintenance, program, contents.folder, main(), access, "data", "post-data")
         return warnings
 
     def _pg_restore(
-        self, maintenance: Connection, program: Program, folder: Path, use_list: Path, access: CopyAccess
+        self,
+        maintenance: Connection,
+        program: Program,
+        folder: Path,
+        entries: Iterable[toc.Entry],
+        access: CopyAccess,
+        *sections: str,
     ) -> list[str]:
-        """Loads the listed entries. Returns the notices of the server."""
+        """Loads those of the entries that are in one of the sections (of all where none is given). Returns the notices of the server."""
+        use_list = self.scratch / f"ocore-restore-{self.names.restored}.list"
         arguments = [
             program.path,
             "--format=directory",
@@ -160,25 +188,33 @@ class DatabaseRestore:
             "--verbose",  # else it drops the server's warnings
             f"--role={access.owner}",
             f"--use-list={use_list}",
+            *(f"--section={section}" for section in sections),
             "--no-password",
             f"--dbname={programs.conninfo(program, access.credentials, application_name=APPLICATION)}",
             str(folder),
         ]
         tick = _Progress(self.counter, maintenance, self.names.restored, self.artifact.size_bytes)
-        with passfile(access.credentials) as environment:
-            running = Running(arguments, environment=environment | {"PGOPTIONS": _OPTIONS})
-            try:
-                code = running.wait(self.token, tick)
-            finally:
-                running.close()
+        try:
+            toc.write_list(use_list, entries)
+            with passfile(access.credentials) as environment:
+                running = Running(arguments, environment=environment | {"PGOPTIONS": _OPTIONS})
+                try:
+                    code = running.wait(self.token, tick)
+                finally:
+                    running.close()
+        finally:
+            use_list.unlink(missing_ok=True)
         self.token.check()
         if code != 0:
             raise _failure(program, running, code)
-        tick.finish()
+        if "post-data" in sections:
+            tick.finish()
         return running.notices()
 
-    def _apply_rights(self, contents: toc.TableOfContents, access: CopyAccess) -> list[str]:
-        """Owners, grants and the comments that only an owner of the database may set."""
+    def _apply_rights(
+        self, contents: toc.TableOfContents, access: CopyAccess, reduced: Sequence[absent_roles.Reduced]
+    ) -> list[str]:
+        """What pg_restore leaves out: policies, publications, owners, grants and the comments that only an owner of the database may set."""
         encoding = contents.encoding
         warnings: list[str] = []
         with (
@@ -186,6 +222,10 @@ class DatabaseRestore:
             self._as_actor(warnings) as copy,
             self._live_as_superuser(copy) as live,
         ):
+            with access.connect(application=APPLICATION, token=self.token) as session:
+                warnings += absent_roles.create(session, reduced, encoding)
+            published = (entry for entry in contents if publications.is_superusers(entry))
+            warnings += publications.create(copy, published, encoding)
             # A grant is the owner's: owners first.
             warnings += owners.give(copy, live, contents, access.owner)
             others = grants.Targets(copy, contents.owner or access.owner, access.owner)
@@ -260,7 +300,13 @@ def _subscriptions(maintenance: Connection, live: str) -> list[str]:
 
 def _apart(entry: toc.Entry, made_schemas: set[str]) -> bool:
     """Whether pg_restore leaves it out: it is created before the load, or applied after it."""
-    if entry.is_extension or entry.is_acl or entry.is_lenient or entry.description == "SUBSCRIPTION":
+    if (
+        entry.is_extension
+        or entry.is_acl
+        or entry.is_lenient
+        or entry.description == "SUBSCRIPTION"
+        or publications.is_superusers(entry)
+    ):
         return True
     return entry.description == "SCHEMA" and entry.tag in made_schemas
 

@@ -1,0 +1,178 @@
+"""Objects of the live database that a rollback cannot restore, each with the statement that fixes it. Found in the catalogs.
+
+The application's role loads a dump, and no text of a dump runs with an administrator's rights. So what only a superuser may create is
+restored only where we build it from checked values; all else is listed here.
+"""
+
+from collections.abc import Iterator
+
+from ocore_crds import conditions
+from ocore_crds.protocol import DatabaseFacts, Finding
+from ocore_mover.database.connect import Connection, quoted
+
+_SHOWN = 10
+
+_NO_MEMBER = " AND NOT EXISTS (SELECT FROM pg_depend m WHERE m.deptype = 'e' AND m.classid = '{catalog}'::regclass AND m.objid = o.oid)"
+
+
+def _query(catalog: str, statement: str, where: str) -> str:
+    """Statements that remove the objects of a catalog, members of extensions left out."""
+    return (
+        f"SELECT {statement} FROM {catalog} o WHERE o.oid >= 16384 AND {where}"  # noqa: S608 - our own text
+        + _NO_MEMBER.format(catalog=catalog)
+        + " ORDER BY 1"
+    )
+
+
+_UNTRUSTED = "o.prolang IN (SELECT oid FROM pg_language WHERE NOT lanpltrusted)"
+_METHOD = "(SELECT quote_ident(amname) FROM pg_am WHERE oid = {})"
+_SCHEMA = "(SELECT quote_ident(nspname) FROM pg_namespace WHERE oid = {}) || '.' || "
+#: What cannot be restored with any administrator: what it is, query for the statements. Objects that use others come first.
+_NEVER = (
+    ("event triggers", _query("pg_event_trigger", "format('DROP EVENT TRIGGER %I;', o.evtname)", "true")),
+    (
+        "functions in an untrusted language",
+        _query("pg_proc", "format('DROP ROUTINE %s;', o.oid::regprocedure)", f"o.prokind <> 'a' AND {_UNTRUSTED}"),
+    ),
+    (
+        "leakproof functions",
+        _query(
+            "pg_proc",
+            "format('ALTER ROUTINE %s NOT LEAKPROOF;', o.oid::regprocedure)",
+            f"o.proleakproof AND NOT {_UNTRUSTED}",
+        ),
+    ),
+    ("procedural languages", _query("pg_language", "format('DROP LANGUAGE %I;', o.lanname)", "true")),
+    (
+        "operator classes",
+        _query(
+            "pg_opclass",
+            f"'DROP OPERATOR CLASS ' || {_SCHEMA.format('o.opcnamespace')} quote_ident(o.opcname) || ' USING ' ||"
+            f" {_METHOD.format('o.opcmethod')} || ';'",
+            "true",
+        ),
+    ),
+    (
+        "operator families",
+        _query(
+            "pg_opfamily",
+            f"'DROP OPERATOR FAMILY ' || {_SCHEMA.format('o.opfnamespace')} quote_ident(o.opfname) || ' USING ' ||"
+            f" {_METHOD.format('o.opfmethod')} || ';'",
+            "true",
+        ),
+    ),
+    (
+        "casts without a function",
+        _query(
+            "pg_cast",
+            "format('DROP CAST (%s AS %s);', o.castsource::regtype, o.casttarget::regtype)",
+            "o.castmethod = 'b'",
+        ),
+    ),
+    (
+        "text search parsers",
+        _query(
+            "pg_ts_parser",
+            f"'DROP TEXT SEARCH PARSER ' || {_SCHEMA.format('o.prsnamespace')} quote_ident(o.prsname) || ';'",
+            "true",
+        ),
+    ),
+    (
+        "text search templates",
+        _query(
+            "pg_ts_template",
+            f"'DROP TEXT SEARCH TEMPLATE ' || {_SCHEMA.format('o.tmplnamespace')} quote_ident(o.tmplname) || ';'",
+            "true",
+        ),
+    ),
+    ("access methods", _query("pg_am", "format('DROP ACCESS METHOD %I;', o.amname)", "true")),
+    (
+        "foreign-data wrappers",
+        _query("pg_foreign_data_wrapper", "format('DROP FOREIGN DATA WRAPPER %I;', o.fdwname)", "true"),
+    ),
+)
+#: Publications that the administrator creates where it is a superuser.
+_PUBLICATIONS = (
+    "SELECT format('DROP PUBLICATION %I;', pubname) FROM pg_publication p WHERE puballtables"
+    " OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid) ORDER BY 1"
+)
+#: Options of user mappings that this role cannot see (as the view pg_user_mappings decides), so that a dump does not have them.
+_HIDDEN_MAPPINGS = """
+SELECT format('DROP USER MAPPING FOR %s SERVER %I;', CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE quote_ident(m.usename) END, m.srvname)
+  FROM pg_user_mappings m JOIN pg_foreign_server s ON s.oid = m.srvid
+ WHERE NOT CASE WHEN m.umuser = 0 THEN pg_has_role(s.srvowner, 'USAGE')
+   ELSE m.usename = current_user AND (pg_has_role(s.srvowner, 'USAGE') OR has_server_privilege(s.oid, 'USAGE')) END
+   AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+ ORDER BY 1
+"""
+#: Tables and sequences whose contents a dump has although they belong to an extension.
+_CONFIGURATION = """
+SELECT e.extname::text AS extension, c.oid::regclass::text AS name, c.relkind::text AS kind, c.oid, c.relowner,
+  (SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = 'pg_class'::regclass AND i.objoid = c.oid AND i.objsubid = 0) AS initial
+  FROM pg_extension e, unnest(e.extconfig) t(oid) JOIN pg_class c ON c.oid = t.oid WHERE c.relkind IN ('r', 'p', 'S')
+"""
+
+
+def always(connection: Connection) -> Iterator[Finding]:
+    """What cannot be restored, whoever the administrator is."""
+    for what, query in _NEVER:
+        yield from _listed(
+            connection,
+            query,
+            f"{what} are not restored, since only a superuser may create them and no text of a dump runs as one; drop "
+            "them, or make them part of an extension",
+        )
+    yield from _listed(
+        connection,
+        _HIDDEN_MAPPINGS,
+        f"options of user mappings are hidden from {connection.info.user}, so a snapshot does not have them; drop the mappings before a "
+        "rollback and create them again after it",
+    )
+
+
+def without_superuser(connection: Connection, facts: DatabaseFacts, actor: str) -> Iterator[Finding]:
+    """What can be restored where the administrator is a superuser, and `actor` is not one."""
+    if connection.info.server_version >= 150000:
+        yield from _listed(
+            connection,
+            _PUBLICATIONS,
+            f"only a superuser creates publications of all tables or of schemas, and {actor} is not one; set adminSecretRef to a superuser's "
+            "Secret, or drop them",
+        )
+    found = connection.execute(
+        f"SELECT name, extension FROM ({_CONFIGURATION}) c WHERE NOT pg_has_role(%s, relowner, 'USAGE') AND NOT EXISTS"  # noqa: S608 - ours
+        " (SELECT FROM aclexplode(initial) a WHERE a.grantee = 0 AND a.privilege_type ="
+        " CASE kind WHEN 'S' THEN 'UPDATE' ELSE 'INSERT' END) ORDER BY 1".encode(),
+        [facts.owner],
+    ).fetchall()
+    if found:
+        names = ", ".join(f"{name} (extension {extension})" for name, extension in found[:_SHOWN])
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"only a superuser can load the rows of {names}, and {actor} is not one; set adminSecretRef to a superuser's Secret",
+        )
+
+
+def unreadable(connection: Connection) -> Iterator[Finding]:
+    """Contents of extensions that pg_dump stores and cannot read."""
+    names = [
+        str(row[0])
+        for row in connection.execute(
+            f"SELECT name FROM ({_CONFIGURATION}) c WHERE NOT CASE kind WHEN 'S' THEN has_sequence_privilege(oid, 'SELECT')"  # noqa: S608
+            " ELSE has_table_privilege(oid, 'SELECT') END ORDER BY 1".encode()
+        )
+    ]
+    if names:
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"{len(names)} tables or sequences of extensions cannot be read, and a dump has their contents: "
+            + " ".join(f"GRANT SELECT ON {name} TO {quoted(connection.info.user)};" for name in names[:_SHOWN]),
+        )
+
+
+def _listed(connection: Connection, query: str, text: str) -> Iterator[Finding]:
+    """One finding with the statements that the query returns; none where it returns none."""
+    statements = [str(row[0]) for row in connection.execute(query.encode())]
+    if statements:
+        more = f" (the first {_SHOWN} of {len(statements)})" if len(statements) > _SHOWN else ""
+        yield Finding(reason=conditions.MISSING_GRANTS, message=f"{text}{more}: {' '.join(statements[:_SHOWN])}")

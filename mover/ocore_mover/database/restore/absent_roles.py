@@ -1,0 +1,80 @@
+"""Policies and user mappings of roles that do not exist any more.
+
+They apply to their roles only, so without the role they have no effect: they are left out, with a warning. A policy of several roles is
+restored for those that exist.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from ocore_mover.database import toc
+from ocore_mover.database.connect import Connection
+
+_NAME = r'(?:"(?:[^"]|"")+"|[^\s;".,()]+)'
+#: As pg_dump writes them (dumpPolicy, dumpUserMappings).
+_POLICY = re.compile(
+    rf"(CREATE POLICY {_NAME} ON {_NAME}\.{_NAME}(?: AS RESTRICTIVE)?(?: FOR [A-Z]+)?) TO ({_NAME}(?:, {_NAME})*)(.*)",
+    re.DOTALL,
+)
+_MAPPING = re.compile(rf"CREATE USER MAPPING FOR ({_NAME}) SERVER .*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """An entry that names roles which do not exist."""
+
+    entry: toc.Entry
+    absent: tuple[str, ...]
+    definition: bytes  # for the roles that exist; empty where none does
+
+
+def find(maintenance: Connection, contents: toc.TableOfContents) -> list[Reduced]:
+    """The entries of a dump that name roles which do not exist."""
+    codec = toc.codec(contents.encoding)
+    named: list[tuple[toc.Entry, re.Match[str], list[str]]] = []
+    for entry in contents:
+        pattern = {"POLICY": _POLICY, "USER MAPPING": _MAPPING}.get(entry.description)
+        match = pattern.fullmatch(entry.definition.decode(codec, "surrogateescape").strip()) if pattern else None
+        if match is not None:
+            roles = re.findall(_NAME, match[2] if entry.description == "POLICY" else match[1])
+            named.append((entry, match, [role for role in roles if role.lower() != "public"]))
+    wanted = sorted({_unquoted(role) for _, _, roles in named for role in roles})
+    existing = {
+        row[0] for row in maintenance.execute("SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s)", [wanted])
+    }
+    found: list[Reduced] = []
+    for entry, match, roles in named:
+        absent = tuple(_unquoted(role) for role in roles if _unquoted(role) not in existing)
+        kept = [role for role in roles if _unquoted(role) in existing]
+        if absent:
+            text = f"{match[1]} TO {', '.join(kept)}{match[3]}" if kept else ""
+            found.append(Reduced(entry, absent, text.encode(codec, "surrogateescape")))
+    return found
+
+
+def create(session: Connection, reduced: Sequence[Reduced], encoding: str) -> list[str]:
+    """Creates the policies for the roles that exist, with the application's rights. Returns warnings."""
+    warnings: list[str] = []
+    if any(item.definition for item in reduced):
+        session.execute(sql.SQL("SET client_encoding = {}").format(sql.Literal(encoding)))
+    for item in reduced:
+        roles = ", ".join(item.absent)
+        try:
+            if item.definition:
+                session.execute(item.definition)
+        except psycopg.DatabaseError as error:
+            if isinstance(error, psycopg.OperationalError):
+                raise
+            warnings.append(f"{item.entry.name} was not restored: {error.diag.message_primary or error}")
+            continue
+        state = "was restored without them" if item.definition else "was left out"
+        warnings.append(f"{item.entry.name} is for roles that do not exist ({roles}) and {state}")
+    return warnings
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
