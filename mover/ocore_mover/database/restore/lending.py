@@ -100,9 +100,9 @@ def lent(copy: Connection, owner: str, rights: Sequence[Right]) -> Iterator[None
 
 def _statement(template: str, right: Right, owner: str) -> sql.Composed:
     # The identity is the server's own spelling.
-    return sql.SQL(template).format(  # type: ignore[arg-type]
+    return sql.SQL(template).format(
         sql.SQL(right.privilege),
         sql.SQL(right.kind),
         sql.SQL(right.identity),
-        sql.Identifier(owner),  # type: ignore[arg-type]
+        sql.Identifier(owner),
     )

@@ -147,7 +147,7 @@ def test_a_pooler_is_noticed(site_any: Site, tmp_path: Path) -> None:
     with Relay(site_any.server.port) as relay:
         secret = write_secret(tmp_path / "pooler", site_any.server, site_any.role, site_any.live)
         (secret / "port").write_text(str(relay.port))
-        (secret / "uri").unlink(missing_ok=True)
+        (secret / "sslmode").write_text("disable")  # the relay must read what it changes
         found = probe(Site(site_any.server, site_any.role, site_any.live, secret, site_any.rollback_id))
     assert any("connection pooler" in w for w in found.warnings)
 
