@@ -105,7 +105,8 @@ def test_row_33_trouble_stays_in_its_namespace(crds: Cluster, install: Install, 
             binding["metadata"].pop(field)
         crds.apply(binding)
         reconciled(crds, first, "unseen", 60)
-        assert "cannot list" not in operator.get("/readyz")[1]
+        wait_for("list works", lambda: "cannot list" not in operator.get("/readyz")[1], 30)
+        wait_for("watch works", lambda: operator.get("/readyz") == (200, "ok"), 120)
 
         crds.delete("Namespace", first)
         crds.wait_gone("Namespace", first, None, 120)
