@@ -4,6 +4,7 @@ The application's role loads a dump, and no text of a dump runs with an administ
 restored only where we build it from checked values; all else is listed here.
 """
 
+import re
 from collections.abc import Iterator
 
 from ocore_crds import conditions
@@ -151,6 +152,36 @@ def without_superuser(connection: Connection, facts: DatabaseFacts, actor: str) 
             reason=conditions.MISSING_GRANTS,
             message=f"only a superuser can load the rows of {names}, and {actor} is not one; set adminSecretRef to a superuser's Secret",
         )
+
+
+def parameters(connection: Connection, maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """Settings of the live database (``ALTER DATABASE … SET``) that the role of `maintenance` cannot give to the copy."""
+    if maintenance.info.server_version < 150000:
+        return
+    names = connection.execute(
+        "SELECT DISTINCT split_part(setting, '=', 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,"
+        " unnest(s.setconfig) setting WHERE d.datname = %s",
+        [facts.name],
+    ).fetchall()
+    missing = maintenance.execute(
+        "SELECT n FROM unnest(%s::text[]) n LEFT JOIN pg_settings p ON lower(p.name) = lower(n)"
+        " WHERE p.context IS DISTINCT FROM 'user' AND NOT has_parameter_privilege(n, 'SET') ORDER BY 1",
+        [[name for (name,) in names]],
+    ).fetchall()
+    if missing:
+        role = quoted(maintenance.info.user)
+        statements = (
+            f"GRANT SET ON PARAMETER {'.'.join(_identifier(part) for part in name.split('.'))} TO {role};"
+            for (name,) in missing
+        )
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"{maintenance.info.user} may not set parameters that ALTER DATABASE gave to {facts.name}: {' '.join(statements)}",
+        )
+
+
+def _identifier(name: str) -> str:
+    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else quoted(name)
 
 
 def unreadable(connection: Connection) -> Iterator[Finding]:

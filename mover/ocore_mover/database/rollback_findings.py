@@ -33,6 +33,7 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
                 found.extend(_session_findings(maintenance, facts, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server))
                 found.extend(catalog_findings.without_superuser(connection, facts, server.actor.user))
+                found.extend(catalog_findings.parameters(connection, maintenance, facts))
             found.extend(catalog_findings.always(connection))
             found.extend(_unavailable(connection))
     except MoverError as error:
