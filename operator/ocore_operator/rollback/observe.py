@@ -11,8 +11,9 @@ from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import FINALIZER_ROLLBACK
-from ocore_crds.protocol import Failure, RestoreResult
+from ocore_crds.protocol import ROLLBACK_STEPS, Failure, RestoreResult, Step
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_crds.snapshot import StepStatus
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
@@ -25,10 +26,13 @@ from ocore_operator.kube.resources import Environment, Object, Rollback, Snapsho
 from ocore_operator.rollback import signal, workloads
 from ocore_operator.rollback.executed import executed
 from ocore_operator.rollback.memory import Memory
+from ocore_operator.rollback.transitions import change
 from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, SnapshotView, World
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch", "BackDrain", "BackSwitch")
+#: Steps that the restore Job's log reports.
+RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Observed:
     """A world with the objects that it was read from, which the effects need."""
 
     rollback: Rollback
+    #: The Rollback's status, with the steps that the restore Job's log reports while it runs.
+    status: RollbackStatus
     world: World
     environment: Environment | None
     snapshot: Snapshot | None
@@ -88,7 +94,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     )
     if environment is not None and world.lock.since is not None:
         world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(world.lock.since))
-    return Observed(rollback, world, environment, snapshot)
+    return Observed(rollback, _with_steps_of_log(ctx, rollback, world), world, environment, snapshot)
 
 
 async def _sources(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None, Environment | None]:
@@ -300,3 +306,14 @@ def _or_stopped(failure: Failure, view: JobView) -> Failure:
     if failure.reason != c.CANCELLED or view.stopping:
         return failure
     return Failure(reason=c.JOB_FAILED, message=f"The Job's pod was stopped. {failure.message}", retryable=True)
+
+
+def _with_steps_of_log(ctx: Context, rollback: Rollback, world: World) -> RollbackStatus:
+    status = rollback.status
+    job = world.job("restore", status.attempt)
+    if status.stage != "Restore" or job is None or not job.pod or job.ended:
+        return status
+    log = ctx.followers.ensure(rollback.key, job.pod, ROLLBACK_STEPS)
+    reported: dict[str, StepStatus] = {s.name: s for s in log.step_statuses(RESTORE_STEPS)}
+    steps = tuple(reported.get(s.name, s) for s in status.steps)
+    return status if steps == status.steps else change(status, steps=steps)

@@ -15,6 +15,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import RestoreResult
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
+from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_switch
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
@@ -34,7 +35,6 @@ from ocore_operator.rollback.world import (
     Action,
     AddFinalizer,
     Do,
-    Event,
     Idle,
     JobView,
     Record,
@@ -81,7 +81,7 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
 
 def abort(status: RollbackStatus, reason: str, message: str, now: datetime) -> Record:
     """Fails the rollback and leaves the environment as it was."""
-    return Record(failing(status, reason, message, now), (Event("Warning", reason, message),))
+    return Record(failing(status, reason, message, now), (Note("Warning", reason, message),))
 
 
 def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action | None:
@@ -142,8 +142,8 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if not job.ended:
         return Wait(5, c.RUNNING, job.problem or f"Job {job.name} restores the snapshot beside the live environment.")
     if isinstance(job.payload, RestoreResult):
-        event = Event("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
-        return Record(restored(status, job.payload, now), (event,), failpoint="operator-rollback-restored")
+        note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
+        return Record(restored(status, job.payload, now), (note,), failpoint="operator-rollback-restored")
     next_attempt = change(status, attempt=status.attempt + 1)
     return _retry_or_abort(status, next_attempt, job, now)
 
@@ -157,7 +157,7 @@ def _retry_or_abort(status: RollbackStatus, next_attempt: RollbackStatus, failed
     if failed.live:
         return plan_switch.stop_jobs((failed,))
     text = f"Attempt {failed.attempt} of {MAX_ATTEMPTS} failed ({reason}: {message}); retrying."
-    return Record(next_attempt, (Event("Warning", reason, text),))
+    return Record(next_attempt, (Note("Warning", reason, text),))
 
 
 def _refused(status: RollbackStatus, world: World, now: datetime) -> Record | None:
@@ -185,8 +185,8 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         text = f"{labels(missing)} does not exist any more. Create it again, then a new Rollback."
         return abort(status, c.WORKLOAD_NOT_FOUND, text, now)
     names = labels(world.workloads) or "no workload"
-    event = Event("Normal", "Quiescing", f"Stopping {names} for the switch.")
-    return Record(save(status, world.workloads, now), (event,))
+    note = Note("Normal", "Quiescing", f"Stopping {names} for the switch.")
+    return Record(save(status, world.workloads, now), (note,))
 
 
 def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:

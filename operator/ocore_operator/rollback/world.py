@@ -11,6 +11,7 @@ from typing import Literal
 
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_operator.reconcile_loop import Note
 
 JobKind = Literal["restore", "switch", "inspect", "cleanup"]
 #: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch.
@@ -279,20 +280,11 @@ Effect = (
 
 
 @dataclass(frozen=True)
-class Event:
-    """A Kubernetes Event of a transition."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Record:
     """Write this status, then decide again. A status that was written since it was read is a conflict."""
 
     status: RollbackStatus
-    events: tuple[Event, ...] = ()
+    notes: tuple[Note, ...] = ()
     #: Failpoint that is hit before the write.
     failpoint: str = ""
 
