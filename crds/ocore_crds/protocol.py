@@ -190,6 +190,14 @@ class RestoreResult(_Line):
     evidence: Evidence = Evidence()
 
 
+class Failure(_Line):
+    """Why a command failed: a reason of conditions.py, and a message with the cause and the remedy."""
+
+    reason: str
+    message: str
+    retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
+
+
 class SwitchResult(_Line):
     """Of ``switch`` and ``inspect`` (rollback): what the environment runs on."""
 
@@ -201,6 +209,10 @@ class SwitchResult(_Line):
     accepting_connections: bool = True
     refused_seconds: float = Field(default=0, description="How long connections were refused.")
     relinked_files: int = 0
+    failure: Failure | None = Field(
+        default=None,
+        description="Why a switch that received its signal did not switch. The Job has ended, so it never will.",
+    )
 
 
 class VerifyResult(_Line):
@@ -241,14 +253,6 @@ Payload = Annotated[
 ]
 
 
-class Failure(_Line):
-    """Why a command failed: a reason of conditions.py, and a message with the cause and the remedy."""
-
-    reason: str
-    message: str
-    retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
-
-
 class Result(_Line):
     """The last line of every command, and its termination message."""
 
@@ -269,8 +273,7 @@ class Result(_Line):
             payload.pop(victim, None)
             if len(json.dumps(data, separators=(",", ":")).encode()) <= TERMINATION_MESSAGE_BYTES:
                 break
-        failure = data.get("failure")
-        if failure is not None:
+        for failure in filter(None, (data.get("failure"), payload.get("failure"))):
             failure["message"] = failure["message"].encode()[:3000].decode(errors="ignore") + " …"
         for key in ("blocking", "rollback"):
             for finding in payload.get(key, ()):

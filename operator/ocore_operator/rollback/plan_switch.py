@@ -82,12 +82,23 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         text = f"The environment runs on the snapshot. The database refused connections for {result.refused_seconds:.1f} s."
         note = Note("Normal", "Switched", text)
         return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
+    if result is not None and job is not None and job.ended and job.payload == result:
+        return _not_switched(status, result, now)
     if job is None or job.ended or _seconds_past_signal(status, now) > ANSWER_SECONDS:
         return _to_inspect(status, job, now)
     send = _signal(status, job, "Switch", now)
     if send is not None:
         return Do(send, after="operator-rollback-signalled")
     return Wait(0.25, c.RUNNING, "Waiting for the switch Job's answer.")
+
+
+def _not_switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
+    """The Job has ended with the position Old, so nothing can switch any more. The workloads start without an inspection."""
+    reason, message = c.SWITCH_FAILED, "The switch Job ended without switching."
+    if result.failure is not None:
+        reason, message = result.failure.reason, result.failure.message
+    text = f"{message.rstrip('.')}. The environment is as it was."
+    return Record(failing(status, reason, text, now), (Note("Warning", reason, text),))
 
 
 def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> Record:
