@@ -27,6 +27,7 @@ from ocore_operator.rollback.transitions import (
     failing,
     restored,
     save,
+    saved,
     signalling,
     timed_out,
 )
@@ -176,7 +177,7 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if job is None:
         return _refused(status, world, now) or Do(StartJob("switch", status.switch_attempt))
     if job.ended:
-        next_attempt = change(status, switch_attempt=status.switch_attempt + 1)
+        next_attempt = change(status, switch_attempt=status.switch_attempt + 1, workloads=())
         return _retry_or_abort(status, next_attempt, job, now)
     if not job.ready:
         return Wait(2, c.RUNNING, job.problem or f"Job {job.name} prepares the switch.")
@@ -184,6 +185,26 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if missing:
         text = f"{labels(missing)} does not exist any more. Create it again, then a new Rollback."
         return abort(status, c.WORKLOAD_NOT_FOUND, text, now)
+    return _await_turn(status, world) or _begin_stop(status, world, now)
+
+
+def _await_turn(status: RollbackStatus, world: World) -> Action | None:
+    """None where this rollback may stop the workloads; no other one stops any of them until this one has ended.
+
+    It announces itself in its status, then reads the other rollbacks again. Of two that announce themselves at once, each sees the other one.
+    """
+    peer, announced = world.peer, bool(status.workloads)
+    if peer is not None and announced and (peer.stopping or peer.older):
+        return Record(change(status, workloads=()))
+    if peer is not None:
+        text = f"Rollback {peer.name} also stops {labels(world.workloads)}. Waiting until it has ended."
+        return Wait(2, c.RUNNING, text)
+    if world.workloads and not announced:
+        return Record(change(status, workloads=saved(world.workloads)))
+    return None
+
+
+def _begin_stop(status: RollbackStatus, world: World, now: datetime) -> Record:
     names = labels(world.workloads) or "no workload"
     note = Note("Normal", "Quiescing", f"Stopping {names} for the switch.")
     return Record(save(status, world.workloads, now), (note,))

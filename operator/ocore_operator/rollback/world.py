@@ -137,6 +137,17 @@ class OperationLock:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """Another Rollback, of another Environment, that has announced that it stops one of these workloads (docs/decisions/0008)."""
+
+    name: str
+    #: It stops them now, or has not restored their replicas for good.
+    stopping: bool
+    #: It was created first.
+    older: bool
+
+
+@dataclass(frozen=True)
 class World:
     """Everything that a decision depends on besides the Rollback itself."""
 
@@ -153,6 +164,8 @@ class World:
     jobs: tuple[JobView, ...] = ()
     #: The workloads in status.workloads; before they are saved, those of the Environment.
     workloads: tuple[WorkloadView, ...] = ()
+    #: At the stage Prepare. It is read BEFORE the workloads: without a peer, their replicas are not those of a stopped workload.
+    peer: Peer | None = None
     #: `namespace/name` of another Rollback with the same id that takes precedence.
     duplicate_of: str = ""
     #: Since when no Job could be created (quota, admission, a missing object), and why.
