@@ -98,6 +98,10 @@ class DatabaseFacts(_Line):
     """What ``probe`` found in the database."""
 
     name: str = ""
+    server_identity: str = Field(
+        default="",
+        description="System identifier of the server and when it started: clones of a server differ in the latter.",
+    )
     server_version: str = ""
     server_major: int = 0
     size_bytes: int = 0

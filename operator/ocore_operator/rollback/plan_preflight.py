@@ -66,6 +66,8 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if environment is None or snapshot is None:  # pragma: no cover - _named refuses these
         raise AssertionError("_named is checked before the operation lock is taken")
     since = world.lock.since or world.created
+    if environment.not_ready_reason == c.DUPLICATE_TARGET:  # it is not probed
+        return _refuse(status, Refusal(c.DUPLICATE_TARGET, environment.not_ready_message), now)
     if environment.probed_at is None or environment.probed_at < since:
         return _probe(status, environment, world, since, now)
     refusal = _ready(environment) or _versions(environment, snapshot) or _space(environment, snapshot)

@@ -6,7 +6,7 @@ The two are independent processes here: each observes, decides and writes at any
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
@@ -107,6 +107,7 @@ class Process:
         cluster.check()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0, 0, 1, 1, 2, 3]), st.integers(1, 8)), max_size=60))
 def test_they_take_turns_in_every_order(moves: list[tuple[int, int]]) -> None:
     cluster = Cluster()
