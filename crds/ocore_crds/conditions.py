@@ -55,6 +55,7 @@ OTHER_ENVIRONMENT = "OtherEnvironment"
 ENVIRONMENT_CHANGED = "EnvironmentChanged"  # its connection or claim, during a rollback
 EXPIRED = "Expired"  # past notAfter
 DUPLICATE_ID = "DuplicateId"
+DUPLICATE_TARGET = "DuplicateTarget"  # an older Environment has the same database or filestore
 CLAIM_NOT_FOUND = "ClaimNotFound"
 CLAIM_IN_USE = "ClaimInUse"  # by pods that no Job can run beside: ReadWriteOncePod, or two nodes
 PINNED = "Pinned"  # a pinned Snapshot is not deleted

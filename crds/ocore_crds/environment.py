@@ -273,6 +273,10 @@ class ProbeStatus(StatusModel):
     time: Timestamp = Field(description="When it ended.")
     started_at: Timestamp | None = Field(default=None, description="When it began. Later changes were not seen.")
     generation: int = Field(description="metadata.generation that was probed.")
+    server_identity: str = Field(
+        default="",
+        description="System identifier of the server and when it started. Two Environments must not have the same server and database.",
+    )
     server_version: str = Field(default="", description="Version of the PostgreSQL server.")
     server_major: int = Field(default=0, description="Its major version; it selects the mover image.")
     database_name: str = Field(default="", description="Name of the live database.")

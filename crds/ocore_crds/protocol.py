@@ -98,6 +98,10 @@ class DatabaseFacts(_Line):
     """What ``probe`` found in the database."""
 
     name: str = ""
+    server_identity: str = Field(
+        default="",
+        description="System identifier of the server and when it started: clones of a server differ in the latter.",
+    )
     server_version: str = ""
     server_major: int = 0
     size_bytes: int = 0
@@ -190,6 +194,14 @@ class RestoreResult(_Line):
     evidence: Evidence = Evidence()
 
 
+class Failure(_Line):
+    """Why a command failed: a reason of conditions.py, and a message with the cause and the remedy."""
+
+    reason: str
+    message: str
+    retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
+
+
 class SwitchResult(_Line):
     """Of ``switch`` and ``inspect`` (rollback): what the environment runs on."""
 
@@ -201,6 +213,10 @@ class SwitchResult(_Line):
     accepting_connections: bool = True
     refused_seconds: float = Field(default=0, description="How long connections were refused.")
     relinked_files: int = 0
+    failure: Failure | None = Field(
+        default=None,
+        description="Why a switch that received its signal did not switch. The Job has ended, so it never will.",
+    )
 
 
 class VerifyResult(_Line):
@@ -241,14 +257,6 @@ Payload = Annotated[
 ]
 
 
-class Failure(_Line):
-    """Why a command failed: a reason of conditions.py, and a message with the cause and the remedy."""
-
-    reason: str
-    message: str
-    retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
-
-
 class Result(_Line):
     """The last line of every command, and its termination message."""
 
@@ -269,8 +277,7 @@ class Result(_Line):
             payload.pop(victim, None)
             if len(json.dumps(data, separators=(",", ":")).encode()) <= TERMINATION_MESSAGE_BYTES:
                 break
-        failure = data.get("failure")
-        if failure is not None:
+        for failure in filter(None, (data.get("failure"), payload.get("failure"))):
             failure["message"] = failure["message"].encode()[:3000].decode(errors="ignore") + " …"
         for key in ("blocking", "rollback"):
             for finding in payload.get(key, ()):

@@ -20,6 +20,9 @@ from ocore_operator.kube.resources import Environment, Meta, Resource, Rollback,
 
 #: Seconds until an operation that waits tries again; it is queued when the holder releases the lock.
 PAUSE = 10.0
+#: Seconds for which a due cleanup goes before every other operation: one whose attempts cannot even begin must not block the environment.
+#: Longer than one attempt of a cleanup (rollback/plan_after_end.py).
+CLEANUP_FIRST_SECONDS = 900.0
 #: An operation without a status after so many seconds does not count as waiting: something prevents its reconcile.
 UNSEEN_AFTER = 60.0
 
@@ -34,8 +37,8 @@ def is_held_by(environment: Environment, owner: Snapshot | Rollback) -> bool:
 
 async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Environment:
     """Returns the Environment once `owner` holds its lock, also where it held it before. Raises Waiting(WaitingForOperation) with the name of
-    the holder, or of an older operation that waits: the oldest goes first (creationTimestamp, then uid). Raises Conflict where the Environment
-    changed since it was read."""
+    the holder, or of an operation that goes first: a Rollback whose cleanup is due, then the oldest (creationTimestamp, then uid). Raises Conflict
+    where the Environment changed since it was read."""
     if is_held_by(environment, owner):
         return environment
     operation = environment.status.operation
@@ -45,14 +48,11 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
             f"{operation.kind} {operation.name} holds the operation lock of Environment {environment.meta.name} since {operation.since}.",
             PAUSE,
         )
-    first = older(ctx, environment, owner)
+    first, why = goes_first(ctx, environment, owner)
     if first is not None:
         ctx.queue.add(first.key)
-        raise Waiting(
-            c.WAITING_FOR_OPERATION,
-            f"{first.key.kind} {first.key.name} also waits for Environment {environment.meta.name} and is older.",
-            PAUSE,
-        )
+        text = f"{first.key.kind} {first.key.name} also waits for Environment {environment.meta.name} {why}."
+        raise Waiting(c.WAITING_FOR_OPERATION, text, PAUSE)
     mine = Operation(
         kind="Snapshot" if owner.kind.kind == "Snapshot" else "Rollback",
         name=owner.meta.name,
@@ -82,7 +82,8 @@ async def release(ctx: Context, namespace: str, environment_name: str, owner: Sn
 async def clear(ctx: Context, environment: Environment) -> None:
     """Clears the lock, whichever operation holds it, and queues the operations that wait. Raises Conflict."""
     await _write(ctx, environment, None)
-    for waiting in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
+    namespace, name = environment.meta.namespace, environment.meta.name
+    for waiting in (*ctx.catalog.cleanups(namespace, name), *ctx.catalog.operations(namespace, name)):
         ctx.queue.add(waiting.key)
 
 
@@ -98,6 +99,27 @@ async def stale(ctx: Context, environment: Environment) -> bool:
     if operation.kind == "Rollback" and status.get("residue") == "Pending":
         return False  # it is terminal, but cleans up under the lock and releases it then
     return c.is_terminal(status.get("conditions") or ())
+
+
+def goes_first(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> tuple[Entry | None, str]:
+    """The operation that goes before `owner`, and why; None where `owner` is next.
+
+    A due cleanup is first: else a series of rollbacks, each older than the cleanup's turn, leaves a previous database each until the disk is full
+    (issue 9, item 23).
+    """
+    due = _due_cleanups(ctx, environment)
+    if c.is_terminal(owner.status.conditions):  # it cleans up: only an older cleanup goes before it
+        mine = (owner.meta.created, owner.meta.uid)
+        return next((e for e in due if e.age_order < mine), None), "to clean up and is older"
+    if due:
+        return due[0], "to clean up and goes first"
+    return older(ctx, environment, owner), "and is older"
+
+
+def _due_cleanups(ctx: Context, environment: Environment) -> list[Entry]:
+    now = ctx.now()
+    cleanups = ctx.catalog.cleanups(environment.meta.namespace, environment.meta.name)
+    return [e for e in cleanups if 0 <= clock.seconds_since(e.cleanup_due, now) < CLEANUP_FIRST_SECONDS]
 
 
 def older(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Entry | None:

@@ -10,7 +10,7 @@ import structlog
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.protocol import Signal, Step, SwitchResult
+from ocore_crds.protocol import Failure, Signal, Step, SwitchResult
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.errors import Cancelled, MoverError
@@ -88,6 +88,10 @@ def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, si
     until = time.monotonic() + options.wait
     while True:
         signal = read_signal(signal_file)
+        if signal is not None and is_expired(signal):
+            if signal.action == "Switch" and now.position == "Old":
+                return _not_switched(switcher, _expired(signal))
+            signal = None
         if signal is None or (signal.action == "Switch" and now.position == "New"):
             if now.position == "Old" and time.monotonic() >= until:
                 raise _no_signal(options.wait)
@@ -98,7 +102,32 @@ def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, si
             return switcher.read_position()
         if signal.action == "SwitchBack":
             return _back(runtime, switcher)
-        now = _forward(runtime, switcher)
+        try:
+            now = _forward(runtime, switcher)
+        except MoverError as error:
+            if error.reason != conditions.SESSIONS_REMAIN:
+                raise  # the restarted container tries again while its signal is valid
+            return _not_switched(switcher, error)
+
+
+def _not_switched(switcher: Switcher, error: MoverError) -> SwitchResult:
+    """The answer of a Job that will not switch any more: with it the Job ends, and the operator starts the application at once. Raises `error` where
+    the environment is not as it was before."""
+    found = switcher.read_position()
+    if found.position != "Old" or not found.accepting_connections:
+        raise error
+    failure = Failure(reason=error.reason, message=error.message, retryable=error.retryable)
+    return found.model_copy(update={"failure": failure})
+
+
+def _expired(signal: Signal) -> MoverError:
+    late = time.time() - signal.not_after
+    return MoverError(
+        conditions.SWITCH_FAILED,
+        f"the signal to switch expired {late:.1f} s ago and nothing was changed; if no container or node was restarted at that time, "
+        "compare the clocks of the nodes. Then create a new Rollback",
+        retryable=True,
+    )
 
 
 def _no_signal(seconds: float) -> MoverError:
@@ -110,7 +139,7 @@ def _no_signal(seconds: float) -> MoverError:
 
 
 def read_signal(path: Path) -> Signal | None:
-    """The signal in the downward-API file; None where the file has no valid signal, or an expired one."""
+    """The signal in the downward-API file, which may have expired; None where there is none, or it is not valid."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -118,8 +147,12 @@ def read_signal(path: Path) -> Signal | None:
     if not text:
         return None
     try:
-        signal = Signal.model_validate_json(text)
+        return Signal.model_validate_json(text)
     except ValidationError:
         log.warning("ignoring an invalid signal", text=text[:200])
         return None
-    return signal if time.time() <= signal.not_after else None
+
+
+def is_expired(signal: Signal) -> bool:
+    """Whether the signal must not be obeyed any more."""
+    return time.time() > signal.not_after

@@ -73,11 +73,14 @@ class Switcher:
     def prepare(self) -> None:
         """Checks that a switch can work, and reads the attachment names of the restored database (seconds for many).
 
-        Raises MoverError SwitchFailed where the restored copy is missing or incomplete.
+        Raises MoverError SwitchFailed where the restored copy is missing or incomplete, SessionsRemain where sessions that cannot be ended prevent the
+        switch.
         """
         if self._database is None or self._server is None:
             return
         now = self._database.check_ready()
+        if now.position == "Old":
+            self._database.check_sessions()
         if now.position == "Old" and self._plain is not None:
             self._check_staged(self._plain)
         if now.position == "New" or self._hold is None or now.restored is None:

@@ -56,15 +56,18 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
 def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
     """Facts of the connection's database, and warnings."""
     row = connection.execute(
-        "SELECT current_database(), current_setting('server_version'), current_setting('server_version_num')::int,"
+        "SELECT current_database(), (SELECT system_identifier FROM pg_control_system()) || '@'"
+        " || to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
+        " current_setting('server_version'), current_setting('server_version_num')::int,"
         " pg_database_size(d.oid), pg_get_userbyid(d.datdba), current_user FROM pg_database d"
         " WHERE d.datname = current_database()"
     ).fetchone()
     assert row is not None  # noqa: S101 - we are connected to it
-    name, version, number, size, owner, user = row
+    name, identity, version, number, size, owner, user = row
     used, warnings = _used_bytes(connection)
     facts = DatabaseFacts(
         name=name,
+        server_identity=identity,
         server_version=version.split()[0],
         server_major=number // 10000,
         size_bytes=size,

@@ -6,7 +6,7 @@ import psycopg
 
 from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import catalog_findings, sessions
+from ocore_mover.database import blockers, catalog_findings, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, is_superuser, quoted
 from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
@@ -165,21 +165,15 @@ def _session_findings(connection: Connection, facts: DatabaseFacts, *, own: int)
     """Roles with sessions in the live database that we may not end."""
     row = connection.execute("SELECT current_user").fetchone()
     actor = str(row[0]) if row else ""
-    roles = {s.role: s for s in sessions.others(connection, [facts.name]) if s.pid != own}
+    roles = {s.role: s for s in blockers.unendable(connection, [facts.name]) if s.pid != own}
     for role, session in sorted(roles.items()):
-        allowed = connection.execute(
-            "SELECT NOT rolsuper AND (pg_has_role(oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))"
-            " FROM pg_roles WHERE rolname = %s",
-            [role],
-        ).fetchone()
-        if allowed is not None and not allowed[0]:
-            yield Finding(
-                reason=conditions.MISSING_GRANTS,
-                message=(
-                    f"application {session.application or 'unknown'} is connected to {facts.name}: "
-                    f"{sessions.remedy(actor, role, superuser=session.superuser)}"
-                ),
-            )
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=(
+                f"application {session.application or 'unknown'} is connected to {facts.name}: "
+                f"{sessions.remedy(actor, role, superuser=session.superuser)}"
+            ),
+        )
 
 
 _NEEDS_SUPERUSER = (

@@ -12,6 +12,18 @@ from ocore_operator.kube.resources import Key, Object
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What an Environment's rollbacks replace, within its namespace but for the server. Empty where it has none, or it is unknown."""
+
+    secret: str = ""  # of the database's connection
+    server: str = ""  # as the last probe found it
+    database: str = ""
+    claim: str = ""
+    path: str = ""
+    layout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One object."""
 
@@ -34,6 +46,8 @@ class Entry:
     rollback_ready: str
     completed: str
     stored_bytes: int
+    target: Target | None  # of an Environment
+    cleanup_due: str  # when the cleanup of a terminal Rollback may begin; empty: none remains
 
     @property
     def age_order(self) -> tuple[str, str]:
@@ -71,7 +85,36 @@ def entry(kind: str, obj: Object) -> Entry:
         rollback_ready=by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown"),
         completed=status.get("completedAt") or "",
         stored_bytes=int((status.get("sizes") or {}).get("storedBytes") or 0),
+        target=_target(obj) if kind == "Environment" else None,
+        cleanup_due=_cleanup_due(obj) if kind == "Rollback" else "",
     )
+
+
+def _target(environment: Object) -> Target:
+    spec, probe = environment.get("spec", {}), environment.get("status", {}).get("probe") or {}
+    filestore = spec.get("filestore") or {}
+    has_database = bool(spec.get("database"))
+    return Target(
+        secret=spec["database"]["secretRef"]["name"] if has_database else "",
+        server=probe.get("serverIdentity") or "" if has_database else "",
+        database=probe.get("databaseName") or "" if has_database else "",
+        claim=filestore.get("claimName") or "",
+        path=filestore.get("path") or "",
+        layout=filestore.get("layout") or "Odoo",
+    )
+
+
+def _cleanup_due(rollback: Object) -> str:
+    """As the plan of a rollback decides it (plan_after_end.py), to the second."""
+    meta, status = rollback["metadata"], rollback.get("status", {})
+    if status.get("stage") != "Ended" or status.get("residue") != "Pending":
+        return ""
+    times = [status.get("cleanupAfter"), status.get("completedAt")]
+    if "deletionTimestamp" in meta:
+        times.append(meta["deletionTimestamp"])
+    elif not status.get("cleanupAttempt"):
+        times.append(status.get("undoUntil"))
+    return max((str(t) for t in times if t), default=str(meta["creationTimestamp"]))
 
 
 class Catalog:
@@ -155,4 +198,9 @@ class Catalog:
             for e in self.of_kind(kind, namespace)
             if not e.terminal and not e.deleting and self.environment_of(e) == environment
         ]
+        return sorted(found, key=lambda e: e.age_order)
+
+    def cleanups(self, namespace: str, environment: str) -> list[Entry]:
+        """Terminal Rollbacks of an environment whose cleanup remains, due or not; oldest first."""
+        found = [e for e in self.of_kind("Rollback", namespace) if e.cleanup_due and e.environment == environment]
         return sorted(found, key=lambda e: e.age_order)

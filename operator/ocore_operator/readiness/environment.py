@@ -7,13 +7,14 @@ from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.protocol import ProbeResult
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs import build, inputs
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import Target
 from ocore_operator.kube.client import ENVIRONMENTS
 from ocore_operator.kube.resources import Environment, Object
-from ocore_operator.readiness import probed
+from ocore_operator.readiness import probed, targets
 from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
 from ocore_operator.summarize import Stamp
@@ -36,6 +37,7 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         c.CONFIG_NOT_FOUND,
         c.WORKLOAD_NOT_FOUND,
         c.DUPLICATE_ID,
+        c.DUPLICATE_TARGET,
     )
     does = "A probe Job checks the database and the filestore."
     result = ProbeResult
@@ -52,7 +54,8 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         return True
 
     async def references(self, ctx: Context, obj: Environment) -> BuildJob:
-        """The store is ready, and the claim, ConfigMap and workloads exist."""
+        """No other Environment has the target, the store is ready, and the claim, ConfigMap and workloads exist."""
+        _need_own_target(ctx, obj, obj.status)
         job_inputs = await inputs.load(ctx, obj)
         _need_store(ctx, job_inputs)
 
@@ -83,8 +86,13 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         return (c.READY, c.ROLLBACK_READY)
 
     def found(self, ctx: Context, obj: Environment, result: ProbeResult, began: str) -> EnvironmentStatus:
-        """See verdict.py."""
-        return found(obj, result, ctx.settings.mover_majors, began=began, now=clock.text(ctx.now()))
+        """See verdict.py. What the probe found may show that another Environment has the same database."""
+        status = found(obj, result, ctx.settings.mover_majors, began=began, now=clock.text(ctx.now()))
+        try:
+            _need_own_target(ctx, obj, status)
+        except Stalled as end:
+            return unprobed(obj.with_status(status), end, Stamp.of(obj.meta, ctx.now()))
+        return status
 
     def probe_failed(self, ctx: Context, obj: Environment, reason: str, message: str, began: str) -> EnvironmentStatus:
         """See verdict.py."""
@@ -103,6 +111,34 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         if _verdict(obj.status) != _verdict(new):
             for waiting in ctx.catalog.operations(obj.meta.namespace, obj.meta.name):
                 ctx.queue.add(waiting.key)
+        if target_of(obj, obj.status) != target_of(obj, new):
+            for other, _ in targets.sharing(ctx.catalog, obj.key, target_of(obj, new)):
+                ctx.queue.add(other.key)
+
+
+def target_of(obj: Environment, status: EnvironmentStatus) -> Target:
+    """What the Environment's rollbacks replace, as this status describes it."""
+    database, filestore, probe = obj.spec.database, obj.spec.filestore, status.probe
+    return Target(
+        secret=database.secret_ref.name if database is not None else "",
+        server=probe.server_identity if database is not None and probe is not None else "",
+        database=probe.database_name if database is not None and probe is not None else "",
+        claim=filestore.claim_name if filestore is not None else "",
+        path=filestore.path if filestore is not None else "",
+        layout=filestore.layout if filestore is not None else "Odoo",
+    )
+
+
+def _need_own_target(ctx: Context, obj: Environment, status: EnvironmentStatus) -> None:
+    """Raises Stalled(DuplicateTarget) where an older Environment has the same database or filestore."""
+    found_ = targets.first(ctx.catalog, obj.key, target_of(obj, status))
+    if found_ is not None:
+        first, what = found_
+        raise Stalled(
+            c.DUPLICATE_TARGET,
+            f"Environment {first.key.namespace}/{first.key.name} has {what}, too. A rollback of one would replace what the other one runs on. "
+            "Delete one of the two Environments, or correct its spec.database or spec.filestore.",
+        )
 
 
 def _verdict(status: EnvironmentStatus) -> tuple[object, ...]:

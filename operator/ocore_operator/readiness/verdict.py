@@ -76,6 +76,7 @@ def _facts(environment: Environment, result: ProbeResult, began: str, now: str) 
     if database is not None:
         facts = facts.model_copy(
             update={
+                "server_identity": database.server_identity,
                 "server_version": database.server_version,
                 "server_major": database.server_major,
                 "database_name": database.name,

@@ -4,6 +4,7 @@ The Rollback itself is read last: so its status is at least as new as everything
 """
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -11,8 +12,9 @@ from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import FINALIZER_ROLLBACK
-from ocore_crds.protocol import Failure, RestoreResult
+from ocore_crds.protocol import ROLLBACK_STEPS, Failure, RestoreResult, Step
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_crds.snapshot import StepStatus
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
@@ -25,10 +27,13 @@ from ocore_operator.kube.resources import Environment, Object, Rollback, Snapsho
 from ocore_operator.rollback import signal, workloads
 from ocore_operator.rollback.executed import executed
 from ocore_operator.rollback.memory import Memory
-from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, SnapshotView, World
+from ocore_operator.rollback.transitions import change
+from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, Peer, SnapshotView, World
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch", "BackDrain", "BackSwitch")
+#: Steps that the restore Job's log reports.
+RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Observed:
     """A world with the objects that it was read from, which the effects need."""
 
     rollback: Rollback
+    #: The Rollback's status, with the steps that the restore Job's log reports while it runs.
+    status: RollbackStatus
     world: World
     environment: Environment | None
     snapshot: Snapshot | None
@@ -53,13 +60,14 @@ async def observe(ctx: Context, first: Rollback, memory: Memory) -> Observed | N
 
 def _names_others(status: RollbackStatus) -> tuple[object, ...]:
     """What in a status decides which other objects are read."""
-    return status.environment_name, status.workloads, status.stage in ANSWERING
+    return status.environment_name, status.workloads, status.stage in ANSWERING, status.stage == "Prepare"
 
 
 async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | None:
     namespace = known.meta.namespace
     (snapshot, environment), seen = await asyncio.gather(_sources(ctx, known), control.observe(ctx, known))
     targets = _targets(known, environment)
+    peer = peer_of(known, await _others(ctx, known), targets)
     views, jobs, before = await asyncio.gather(
         workloads.observe(ctx, namespace, targets), _jobs(ctx, known, seen), _executed_before(ctx, known, environment)
     )
@@ -81,6 +89,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         lock=lock_view(environment, rollback),
         jobs=jobs,
         workloads=views,
+        peer=peer,
         refused_since=memory.refused_since,
         refusal_reason=memory.refusal_reason,
         refusal=memory.refusal,
@@ -88,7 +97,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     )
     if environment is not None and world.lock.since is not None:
         world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(world.lock.since))
-    return Observed(rollback, world, environment, snapshot)
+    return Observed(rollback, _with_steps_of_log(ctx, rollback, world), world, environment, snapshot)
 
 
 async def _sources(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None, Environment | None]:
@@ -113,6 +122,27 @@ def _targets(rollback: Rollback, environment: Environment | None) -> list[tuple[
     if saved:
         return [(w.kind, w.name) for w in saved]
     return [(w.kind, w.name) for w in environment.spec.workloads] if environment is not None else []
+
+
+async def _others(ctx: Context, rollback: Rollback) -> list[Rollback]:
+    """All other Rollbacks of the namespace, from the API server: the catalog may be a moment old. Read only at the stage Prepare."""
+    if rollback.status.stage != "Prepare":
+        return []
+    listed = await ctx.kube.list(ROLLBACKS, rollback.meta.namespace)
+    return [resources.rollback(obj) for obj in listed if obj["metadata"]["uid"] != rollback.meta.uid]
+
+
+def peer_of(
+    rollback: Rollback, others: Iterable[Rollback], targets: Sequence[tuple[workloads.Kind, str]]
+) -> Peer | None:
+    """The one of the others that this rollback has to wait for; None where no other one has announced any of these workloads. Pure."""
+    mine = (rollback.meta.created, rollback.meta.uid)
+    announced = [
+        Peer(o.meta.name, stopping=o.status.stage != "Prepare", older=(o.meta.created, o.meta.uid) < mine)
+        for o in others
+        if o.status.stage != "Ended" and {(w.kind, w.name) for w in o.status.workloads} & set(targets)
+    ]
+    return max(announced, key=lambda p: (p.stopping, p.older), default=None)
 
 
 async def _executed_before(ctx: Context, rollback: Rollback, environment: Environment | None) -> bool:
@@ -300,3 +330,14 @@ def _or_stopped(failure: Failure, view: JobView) -> Failure:
     if failure.reason != c.CANCELLED or view.stopping:
         return failure
     return Failure(reason=c.JOB_FAILED, message=f"The Job's pod was stopped. {failure.message}", retryable=True)
+
+
+def _with_steps_of_log(ctx: Context, rollback: Rollback, world: World) -> RollbackStatus:
+    status = rollback.status
+    job = world.job("restore", status.attempt)
+    if status.stage != "Restore" or job is None or not job.pod or job.ended:
+        return status
+    log = ctx.followers.ensure(rollback.key, job.pod, ROLLBACK_STEPS)
+    reported: dict[str, StepStatus] = {s.name: s for s in log.step_statuses(RESTORE_STEPS)}
+    steps = tuple(reported.get(s.name, s) for s in status.steps)
+    return status if steps == status.steps else change(status, steps=steps)

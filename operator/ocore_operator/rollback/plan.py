@@ -15,6 +15,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import RestoreResult
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
+from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_switch
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
@@ -26,6 +27,7 @@ from ocore_operator.rollback.transitions import (
     failing,
     restored,
     save,
+    saved,
     signalling,
     timed_out,
 )
@@ -34,7 +36,6 @@ from ocore_operator.rollback.world import (
     Action,
     AddFinalizer,
     Do,
-    Event,
     Idle,
     JobView,
     Record,
@@ -81,7 +82,7 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
 
 def abort(status: RollbackStatus, reason: str, message: str, now: datetime) -> Record:
     """Fails the rollback and leaves the environment as it was."""
-    return Record(failing(status, reason, message, now), (Event("Warning", reason, message),))
+    return Record(failing(status, reason, message, now), (Note("Warning", reason, message),))
 
 
 def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action | None:
@@ -142,8 +143,8 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if not job.ended:
         return Wait(5, c.RUNNING, job.problem or f"Job {job.name} restores the snapshot beside the live environment.")
     if isinstance(job.payload, RestoreResult):
-        event = Event("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
-        return Record(restored(status, job.payload, now), (event,), failpoint="operator-rollback-restored")
+        note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
+        return Record(restored(status, job.payload, now), (note,), failpoint="operator-rollback-restored")
     next_attempt = change(status, attempt=status.attempt + 1)
     return _retry_or_abort(status, next_attempt, job, now)
 
@@ -157,7 +158,7 @@ def _retry_or_abort(status: RollbackStatus, next_attempt: RollbackStatus, failed
     if failed.live:
         return plan_switch.stop_jobs((failed,))
     text = f"Attempt {failed.attempt} of {MAX_ATTEMPTS} failed ({reason}: {message}); retrying."
-    return Record(next_attempt, (Event("Warning", reason, text),))
+    return Record(next_attempt, (Note("Warning", reason, text),))
 
 
 def _refused(status: RollbackStatus, world: World, now: datetime) -> Record | None:
@@ -176,7 +177,7 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if job is None:
         return _refused(status, world, now) or Do(StartJob("switch", status.switch_attempt))
     if job.ended:
-        next_attempt = change(status, switch_attempt=status.switch_attempt + 1)
+        next_attempt = change(status, switch_attempt=status.switch_attempt + 1, workloads=())
         return _retry_or_abort(status, next_attempt, job, now)
     if not job.ready:
         return Wait(2, c.RUNNING, job.problem or f"Job {job.name} prepares the switch.")
@@ -184,9 +185,29 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if missing:
         text = f"{labels(missing)} does not exist any more. Create it again, then a new Rollback."
         return abort(status, c.WORKLOAD_NOT_FOUND, text, now)
+    return _await_turn(status, world) or _begin_stop(status, world, now)
+
+
+def _await_turn(status: RollbackStatus, world: World) -> Action | None:
+    """None where this rollback may stop the workloads; no other one stops any of them until this one has ended.
+
+    It announces itself in its status, then reads the other rollbacks again. Of two that announce themselves at once, each sees the other one.
+    """
+    peer, announced = world.peer, bool(status.workloads)
+    if peer is not None and announced and (peer.stopping or peer.older):
+        return Record(change(status, workloads=()))
+    if peer is not None:
+        text = f"Rollback {peer.name} also stops {labels(world.workloads)}. Waiting until it has ended."
+        return Wait(2, c.RUNNING, text)
+    if world.workloads and not announced:
+        return Record(change(status, workloads=saved(world.workloads)))
+    return None
+
+
+def _begin_stop(status: RollbackStatus, world: World, now: datetime) -> Record:
     names = labels(world.workloads) or "no workload"
-    event = Event("Normal", "Quiescing", f"Stopping {names} for the switch.")
-    return Record(save(status, world.workloads, now), (event,))
+    note = Note("Normal", "Quiescing", f"Stopping {names} for the switch.")
+    return Record(save(status, world.workloads, now), (note,))
 
 
 def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:

@@ -15,13 +15,13 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
+from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.plan_switch import stop_jobs
 from ocore_operator.rollback.transitions import change, cleaned, elapsed, enter, stamp, step
 from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
     Do,
-    Event,
     Idle,
     JobCommand,
     JobView,
@@ -130,7 +130,7 @@ def _done(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: World
         return _failed(status, f"Job {job.name} ended without a result", world, now)
     what = ", ".join(job.payload.databases_dropped) or "no database"
     text = f"Dropped {what}, removed {len(job.payload.folders_removed)} folders."
-    return Record(cleaned(status, now, text), (Event("Normal", "CleanedUp", text),))
+    return Record(cleaned(status, now, text), (Note("Normal", "CleanedUp", text),))
 
 
 def _position_known(
@@ -140,14 +140,14 @@ def _position_known(
     text = f"{status.failure_message} A later inspection found the position {result.position}."
     known = change(status, position=result.position, failure_message=text, cleanup_attempt=0, cleanup_after=None)
     if result.position == "Old" and status.switched_at is None:
-        return Record(known, (Event("Normal", "Inspected", text),))
+        return Record(known, (Note("Normal", "Inspected", text),))
     until = stamp(now + timedelta(seconds=spec.undo_window_seconds))
     if result.position == "Old":
         back = change(known, undo_until=until, switched_back_at=status.switched_back_at or stamp(now))
-        return Record(back, (Event("Warning", "Inspected", text),))
+        return Record(back, (Note("Warning", "Inspected", text),))
     if world.environment is not None and not world.environment.executed:
         return Do(RecordExecuted())
-    return Record(change(known, undo_until=until, switched_at=stamp(now)), (Event("Warning", "Inspected", text),))
+    return Record(change(known, undo_until=until, switched_at=stamp(now)), (Note("Warning", "Inspected", text),))
 
 
 def _failed(status: RollbackStatus, why: str, world: World, now: datetime) -> Action:
@@ -160,10 +160,10 @@ def _failed(status: RollbackStatus, why: str, world: World, now: datetime) -> Ac
     elif status.cleanup_attempt >= limit:
         return _give_up(status, f"{status.cleanup_attempt} attempts failed, the last one: {why}", now)
     fresh = change(status, cleanup_after=stamp(now + timedelta(seconds=pause)))
-    return Record(step(fresh, Step.CLEANUP, "Running", now, text), (Event("Warning", "CleanupFailed", text),))
+    return Record(step(fresh, Step.CLEANUP, "Running", now, text), (Note("Warning", "CleanupFailed", text),))
 
 
 def _give_up(status: RollbackStatus, why: str, now: datetime) -> Record:
     text = f'Not removed: {why}. Remove it by hand: docs/rollback.md, "Repairs by hand".'
     fresh = step(change(status, residue="Unknown", cleanup_after=None), Step.CLEANUP, "Failed", now, text)
-    return Record(fresh, (Event("Warning", "CleanupFailed", text),))
+    return Record(fresh, (Note("Warning", "CleanupFailed", text),))

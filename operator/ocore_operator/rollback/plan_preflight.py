@@ -10,6 +10,7 @@ from ocore_crds import conditions as c
 from ocore_crds.quantity import human
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
+from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.transitions import already_executed, failing, start
 from ocore_operator.rollback.world import (
     AcquireLock,
@@ -17,7 +18,6 @@ from ocore_operator.rollback.world import (
     AskProbe,
     Do,
     EnvironmentView,
-    Event,
     Record,
     SnapshotView,
     Wait,
@@ -46,7 +46,7 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     """Checks, takes the operation lock, checks what another operation may have changed, then starts."""
     if world.executed_before:
         text = "A rollback of this name and specification has run before. Nothing was done."
-        return Record(already_executed(status, now), (Event("Normal", c.ALREADY_EXECUTED, text),))
+        return Record(already_executed(status, now), (Note("Normal", c.ALREADY_EXECUTED, text),))
     if world.deleting:
         return _refuse(status, Refusal(c.CANCELLED, "The Rollback was deleted before it started."), now)
     refusal = _expired(spec, now) or _duplicate(world) or _named(spec, world) or _fits(world)
@@ -66,13 +66,15 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if environment is None or snapshot is None:  # pragma: no cover - _named refuses these
         raise AssertionError("_named is checked before the operation lock is taken")
     since = world.lock.since or world.created
+    if environment.not_ready_reason == c.DUPLICATE_TARGET:  # it is not probed
+        return _refuse(status, Refusal(c.DUPLICATE_TARGET, environment.not_ready_message), now)
     if environment.probed_at is None or environment.probed_at < since:
         return _probe(status, environment, world, since, now)
     refusal = _ready(environment) or _versions(environment, snapshot) or _space(environment, snapshot)
     if refusal is not None:
         return _refuse(status, refusal, now)
     text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
-    return Record(start(status, spec, environment, snapshot, now), (Event("Normal", "Started", text),))
+    return Record(start(status, spec, environment, snapshot, now), (Note("Normal", "Started", text),))
 
 
 def _probe(
@@ -88,8 +90,8 @@ def _probe(
 
 
 def _refuse(status: RollbackStatus, refusal: Refusal, now: datetime) -> Record:
-    event = Event("Warning", refusal.reason, refusal.message)
-    return Record(failing(status, refusal.reason, refusal.message, now), (event,))
+    note = Note("Warning", refusal.reason, refusal.message)
+    return Record(failing(status, refusal.reason, refusal.message, now), (note,))
 
 
 def _queued(status: RollbackStatus, now: datetime) -> float:

@@ -12,6 +12,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Signal, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
+from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.transitions import (
     change,
     elapsed,
@@ -30,7 +31,6 @@ from ocore_operator.rollback.transitions import (
 from ocore_operator.rollback.world import (
     Action,
     Do,
-    Event,
     JobView,
     Record,
     RecordExecuted,
@@ -80,14 +80,25 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     result = _answer(job)
     if result is not None and result.position == "New":
         text = f"The environment runs on the snapshot. The database refused connections for {result.refused_seconds:.1f} s."
-        event = Event("Normal", "Switched", text)
-        return Record(switched(status, result, now), (event,), failpoint="operator-rollback-switched")
+        note = Note("Normal", "Switched", text)
+        return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
+    if result is not None and job is not None and job.ended and job.payload == result:
+        return _not_switched(status, result, now)
     if job is None or job.ended or _seconds_past_signal(status, now) > ANSWER_SECONDS:
         return _to_inspect(status, job, now)
     send = _signal(status, job, "Switch", now)
     if send is not None:
         return Do(send, after="operator-rollback-signalled")
     return Wait(0.25, c.RUNNING, "Waiting for the switch Job's answer.")
+
+
+def _not_switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
+    """The Job has ended with the position Old, so nothing can switch any more. The workloads start without an inspection."""
+    reason, message = c.SWITCH_FAILED, "The switch Job ended without switching."
+    if result.failure is not None:
+        reason, message = result.failure.reason, result.failure.message
+    text = f"{message.rstrip('.')}. The environment is as it was."
+    return Record(failing(status, reason, text, now), (Note("Warning", reason, text),))
 
 
 def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> Record:
@@ -105,7 +116,7 @@ def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> R
         failure_message=message,
         inspect_attempt=status.inspect_attempt + 1,
     )
-    return Record(fresh, (Event("Warning", reason, f"{message} Reading the position from the databases' names."),))
+    return Record(fresh, (Note("Warning", reason, f"{message} Reading the position from the databases' names."),))
 
 
 def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -131,16 +142,16 @@ def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
 
 def _found(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
     """The inspect Job has found the position."""
-    event = Event("Normal", "Inspected", f"By the databases' names, the position is {result.position}.")
+    note = Note("Normal", "Inspected", f"By the databases' names, the position is {result.position}.")
     back = status.phase == "SwitchingBack"
     if result.position == "New" and not back:
-        return Record(switched(status, result, now), (event,), failpoint="operator-rollback-switched")
+        return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
     if result.position == "New":
-        return Record(enter(status, "Resume", now, position="New"), (event,))
+        return Record(enter(status, "Resume", now, position="New"), (note,))
     if back:
-        return Record(switched_back(status, result, now), (event,))
+        return Record(switched_back(status, result, now), (note,))
     text = f"{status.failure_message} The environment is as it was."
-    return Record(failing(status, status.failure_reason or c.SWITCH_FAILED, text, now), (event,))
+    return Record(failing(status, status.failure_reason or c.SWITCH_FAILED, text, now), (note,))
 
 
 def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetime) -> Record:
@@ -151,7 +162,7 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
         '"Repairs by hand", shows how to find the position by SQL.'
     )
     fresh = enter(status, "Resume", now, position=None, failure_reason=c.POSITION_UNKNOWN, failure_message=text)
-    return Record(fresh, (Event("Warning", c.POSITION_UNKNOWN, text),))
+    return Record(fresh, (Note("Warning", c.POSITION_UNKNOWN, text),))
 
 
 # --- Resume, HealthCheck, Finish --------------------------------------------------------------------------------------------
@@ -164,8 +175,8 @@ def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         after = "operator-rollback-resumed" if status.failure_reason is None else ""
         return Do(SetReplicas(wrong), after=after)
     if status.failure_reason is None or (status.phase == "SwitchingBack" and status.position == "Old"):
-        event = Event("Normal", "Resumed", "The workloads have their saved replicas again.")
-        return Record(resumed(status, now), (event,))
+        note = Note("Normal", "Resumed", "The workloads have their saved replicas again.")
+        return Record(resumed(status, now), (note,))
     fresh = enter(status, "Finish", now, resumed_at=stamp(now) if status.workloads else None)
     return Record(step(fresh, Step.RESUME, "Done", now) if status.workloads else fresh)
 
@@ -185,8 +196,8 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
         text = f"{status.failure_message} The workloads are not ready on it either: {why}."
         return Record(enter(status, "Finish", now, failure_message=text))
     text = f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}."
-    event = Event("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back.")
-    return Record(unhealthy(status, text, now), (event,))
+    note = Note("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back.")
+    return Record(unhealthy(status, text, now), (note,))
 
 
 def _needed(workload: WorkloadView, saved: int) -> int:
@@ -226,8 +237,8 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     fresh = ended(status, now, spec.undo_window_seconds if kept else None)
     if fresh.phase == "Complete":
         text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
-        return Record(fresh, (Event("Normal", "Complete", text),))
-    return Record(fresh, (Event("Warning", fresh.failure_reason or c.INTERNAL_ERROR, fresh.failure_message or ""),))
+        return Record(fresh, (Note("Normal", "Complete", text),))
+    return Record(fresh, (Note("Warning", fresh.failure_reason or c.INTERNAL_ERROR, fresh.failure_message or ""),))
 
 
 # --- switch back ---------------------------------------------------------------------------------------------------------------------
@@ -299,12 +310,12 @@ def _to_inspect_back(status: RollbackStatus, job: JobView | None, now: datetime)
     why = job.failure.message if job is not None and job.failure is not None else "no Job succeeded in time"
     text = f"{status.failure_message} It could not be switched back: {why}."
     fresh = enter(status, "Inspect", now, failure_message=text, inspect_attempt=status.inspect_attempt + 1)
-    return Record(step(fresh, Step.SWITCH_BACK, "Failed", now, text), (Event("Warning", c.SWITCH_FAILED, text),))
+    return Record(step(fresh, Step.SWITCH_BACK, "Failed", now, text), (Note("Warning", c.SWITCH_FAILED, text),))
 
 
 def _went_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
-    event = Event("Warning", c.SWITCHED_BACK, "Switched back: the environment runs on what it ran on before.")
-    return Record(switched_back(status, result, now), (event,))
+    note = Note("Warning", c.SWITCHED_BACK, "Switched back: the environment runs on what it ran on before.")
+    return Record(switched_back(status, result, now), (note,))
 
 
 # --- shared -------------------------------------------------------------------------------------------------------------------

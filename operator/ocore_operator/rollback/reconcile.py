@@ -1,36 +1,35 @@
-"""Rollback: observe, decide, carry out, and again, until there is nothing to do for now.
+"""Rollback: observe, decide on one action, carry it out, observe again.
 
-``plan.py`` decides (pure), ``observe.py`` reads, ``effects.py`` carries out.
+``observe.py`` reads, ``plan.py`` and its parts decide (pure), ``effects.py`` carries out, ``transitions.py`` makes the statuses.
 """
+
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.protocol import ROLLBACK_STEPS, Step
 from ocore_crds.rollback import RollbackStatus
-from ocore_crds.snapshot import StepStatus
-from ocore_operator import clock, summarize
+from ocore_operator import clock, reconcile_loop, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs import build, failpoints
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ROLLBACKS
 from ocore_operator.kube.resources import Key, Object, Rollback
+from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.effects import carry_out
 from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.observe import Observed, observe
 from ocore_operator.rollback.plan import decide
-from ocore_operator.rollback.transitions import change
-from ocore_operator.rollback.world import Do, Idle, Record, StopJob, Wait
+from ocore_operator.rollback.world import Action, Do, Idle, Record, StopJob, Wait
 
-#: Actions of one reconcile at most: more would mean that the plan repeats itself.
+#: Actions of one reconcile.
 MAX_ACTIONS = 60
 #: Seconds until an effect that could not be carried out is tried again, unless its error says otherwise.
 PAUSE = 5.0
-#: Steps that the restore Job's log reports.
-RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
 _log = structlog.get_logger()
 
@@ -58,32 +57,49 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
     if memory.is_idle(rollback.meta.resource_version, now):
         return (memory.idle_until - now).total_seconds() if memory.idle_until is not None else None
     memory.reconciled(now)
-    return await _work(ctx, rollback, memory)
+    return await reconcile_loop.run(
+        str(key), _Observer(ctx, memory, rollback), partial(_decide, ctx), partial(_carry_out, ctx, memory),
+        max_actions=MAX_ACTIONS,
+    )  # fmt: skip
 
 
-async def _work(ctx: Context, rollback: Rollback, memory: Memory) -> float | None:
-    for _ in range(MAX_ACTIONS):
-        observed = await observe(ctx, rollback, memory)
-        if observed is None:
-            return 0.0
-        rollback = observed.rollback
-        status = _with_steps_of_log(ctx, observed)
-        action = decide(status, rollback.spec, observed.world, rollback.id, ctx.now())
-        _log.debug(
-            "decided", namespace=rollback.meta.namespace, name=rollback.meta.name, stage=status.stage, action=action
-        )
-        match action:
-            case Record():
-                await _record(ctx, observed, action)
-            case Do():
-                wait = await _do(ctx, observed, memory, action)
-                if wait is not None:
-                    return await _wait(ctx, observed, status, wait)
-            case Wait():
-                return await _wait(ctx, observed, status, action)
-            case Idle():
-                return _idle(ctx, observed, memory, action)
-    raise RuntimeError(f"{rollback.key}: the plan repeats itself at stage {rollback.status.stage}")
+@dataclass
+class _Observer:
+    """Observes one Rollback, each time from the object as last read, which names the other objects."""
+
+    ctx: Context
+    memory: Memory
+    last: Rollback
+
+    async def __call__(self) -> Observed | None:
+        observed = await observe(self.ctx, self.last, self.memory)
+        if observed is None:  # deleted or replaced: the next reconcile forgets it
+            self.ctx.queue.add(self.last.key)
+            return None
+        self.last = observed.rollback
+        return observed
+
+
+def _decide(ctx: Context, observed: Observed) -> Action:
+    rollback, status = observed.rollback, observed.status
+    action = decide(status, rollback.spec, observed.world, rollback.id, ctx.now())
+    _log.debug("decided", namespace=rollback.meta.namespace, name=rollback.meta.name, stage=status.stage, action=action)
+    return action
+
+
+async def _carry_out(ctx: Context, memory: Memory, observed: Observed, action: Action) -> Requeue | None:
+    match action:
+        case Record():
+            await _record(ctx, observed, action)
+        case Do():
+            wait = await _do(ctx, observed, memory, action)
+            if wait is not None:
+                return await _wait(ctx, observed, wait)
+        case Wait():
+            return await _wait(ctx, observed, action)
+        case Idle():
+            return _idle(ctx, observed, memory, action)
+    return None
 
 
 async def _record(ctx: Context, observed: Observed, action: Record) -> None:
@@ -91,8 +107,8 @@ async def _record(ctx: Context, observed: Observed, action: Record) -> None:
     if action.failpoint:
         await failpoints.hit(ctx, rollback, action.failpoint)
     await _write(ctx, observed, action.status, "", "")
-    for event in action.events:
-        ctx.events.record(rollback, event.type, event.reason, event.message)
+    for note in action.notes:
+        ctx.events.record(rollback, note.type, note.reason, note.message)
     if action.status.stage != "Restore":
         ctx.followers.forget_owner(rollback.meta.namespace, build.job_name("restore", rollback.meta.uid, ""))
 
@@ -112,15 +128,15 @@ async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> W
     return None
 
 
-async def _wait(ctx: Context, observed: Observed, status: RollbackStatus, action: Wait) -> float:
-    await _write(ctx, observed, status, action.reason, action.message)
-    return action.seconds
+async def _wait(ctx: Context, observed: Observed, action: Wait) -> Requeue:
+    await _write(ctx, observed, observed.status, action.reason, action.message)
+    return Requeue(action.seconds)
 
 
-def _idle(ctx: Context, observed: Observed, memory: Memory, action: Idle) -> float | None:
+def _idle(ctx: Context, observed: Observed, memory: Memory, action: Idle) -> Requeue:
     until = clock.after(ctx.now(), action.seconds) if action.seconds is not None else None
     memory.set_idle(observed.rollback.meta.resource_version, until)
-    return action.seconds
+    return Requeue(action.seconds)
 
 
 async def _write(ctx: Context, observed: Observed, status: RollbackStatus, reason: str, message: str) -> None:
@@ -135,15 +151,3 @@ async def _write(ctx: Context, observed: Observed, status: RollbackStatus, reaso
         now=ctx.now(),
     )
     await summarize.write(ctx, rollback, new)
-
-
-def _with_steps_of_log(ctx: Context, observed: Observed) -> RollbackStatus:
-    """The status with the steps that the restore Job's log reports while it runs."""
-    status = observed.rollback.status
-    job = observed.world.job("restore", status.attempt)
-    if status.stage != "Restore" or job is None or not job.pod or job.ended:
-        return status
-    log = ctx.followers.ensure(observed.rollback.key, job.pod, ROLLBACK_STEPS)
-    reported: dict[str, StepStatus] = {s.name: s for s in log.step_statuses(RESTORE_STEPS)}
-    steps = tuple(reported.get(s.name, s) for s in status.steps)
-    return status if steps == status.steps else change(status, steps=steps)

@@ -135,10 +135,14 @@ def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> Ro
     return fresh
 
 
+def saved(workloads: tuple[WorkloadView, ...]) -> tuple[SavedWorkload, ...]:
+    """The workloads with their replicas, for the status."""
+    return tuple(SavedWorkload(kind=w.kind, name=w.name, replicas=w.replicas) for w in workloads)
+
+
 def save(status: RollbackStatus, workloads: tuple[WorkloadView, ...], now: datetime) -> RollbackStatus:
     """Saves the replicas. No workload is scaled before this is written."""
-    saved = tuple(SavedWorkload(kind=w.kind, name=w.name, replicas=w.replicas) for w in workloads)
-    fresh = enter(status, "Stop", now, workloads=saved, quiesced_at=stamp(now))
+    fresh = enter(status, "Stop", now, workloads=saved(workloads), quiesced_at=stamp(now))
     return step(fresh, Step.QUIESCE, "Running", now)
 
 
@@ -217,6 +221,10 @@ def failing(status: RollbackStatus, reason: str, message: str, now: datetime) ->
     if status.stage == "Preflight":  # nothing has been changed yet
         return ended(change(status, failure_reason=reason, failure_message=message), now, None)
     fresh = enter(status, "Abort", now, failure_reason=reason, failure_message=message)
+    if (
+        status.stage == "Prepare"
+    ):  # announced at most: no workload was scaled, and another rollback may have stopped them
+        fresh = change(fresh, workloads=())
     return _stop_steps(fresh, now, message)
 
 

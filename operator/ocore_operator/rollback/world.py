@@ -11,6 +11,7 @@ from typing import Literal
 
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_operator.reconcile_loop import Note
 
 JobKind = Literal["restore", "switch", "inspect", "cleanup"]
 #: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch.
@@ -136,6 +137,17 @@ class OperationLock:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """Another Rollback, of another Environment, that has announced that it stops one of these workloads (docs/decisions/0008)."""
+
+    name: str
+    #: It stops them now, or has not restored their replicas for good.
+    stopping: bool
+    #: It was created first.
+    older: bool
+
+
+@dataclass(frozen=True)
 class World:
     """Everything that a decision depends on besides the Rollback itself."""
 
@@ -152,6 +164,8 @@ class World:
     jobs: tuple[JobView, ...] = ()
     #: The workloads in status.workloads; before they are saved, those of the Environment.
     workloads: tuple[WorkloadView, ...] = ()
+    #: At the stage Prepare. It is read BEFORE the workloads: without a peer, their replicas are not those of a stopped workload.
+    peer: Peer | None = None
     #: `namespace/name` of another Rollback with the same id that takes precedence.
     duplicate_of: str = ""
     #: Since when no Job could be created (quota, admission, a missing object), and why.
@@ -279,20 +293,11 @@ Effect = (
 
 
 @dataclass(frozen=True)
-class Event:
-    """A Kubernetes Event of a transition."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Record:
     """Write this status, then decide again. A status that was written since it was read is a conflict."""
 
     status: RollbackStatus
-    events: tuple[Event, ...] = ()
+    notes: tuple[Note, ...] = ()
     #: Failpoint that is hit before the write.
     failpoint: str = ""
 

@@ -9,7 +9,7 @@ import structlog
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
-from ocore_mover.database import position, sessions
+from ocore_mover.database import blockers, position, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
 from ocore_mover.database.position import Names, Position
 from ocore_mover.database.switch import handover
@@ -98,6 +98,15 @@ class DatabaseSwitch:
                 f"nothing to switch to: {self.names.restored} {state}; run `restore` for rollback {self.names.rollback_id} first",
             )
         return now
+
+    def check_sessions(self) -> None:
+        """Raises MoverError SessionsRemain where a session that cannot be ended, or a prepared transaction, uses the live database."""
+        try:
+            blockers.wait_until_none(self.connection(), self.names.live)
+        except psycopg.Error as error:
+            raise query_failure(
+                error, default=conditions.SWITCH_FAILED, doing="reading the sessions of the live database"
+            ) from error
 
     def switch(self, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
         """Switches to the restored database. `prepare` runs without sessions, before the renames; `finish` runs after them.

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ocore_mover.database import sessions
+from ocore_mover.database import blockers, sessions
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
 from support.mover import beside
@@ -256,7 +256,7 @@ def test_waits_for_its_signals(site_any: Site, tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         until(ready_file.exists)
-        signal_file.write_text('{"action": "Switch", "notAfter": 1}')  # too late: not obeyed
+        signal_file.write_text('{"action": "SwitchBack", "notAfter": 1}')  # too late: not obeyed
         time.sleep(0.3)
         assert which(site_any) == "old"
         signal_file.write_text(f'{{"action": "Switch", "notAfter": {time.time() + 60}}}')
@@ -274,6 +274,96 @@ def test_waits_for_its_signals(site_any: Site, tmp_path: Path) -> None:
         ("Switch", "Running"), ("Switch", "Done"), ("SwitchBack", "Running"), ("SwitchBack", "Done"),
     ]  # fmt: skip
     assert which(site_any) == "old"
+
+
+def test_a_signal_that_expired_ends_the_job(site_any: Site, tmp_path: Path) -> None:
+    """The operator starts the application as soon as the Job says that it will not switch any more."""
+    stand_beside(site_any)
+    (tmp_path / "signal").write_text('{"action": "Switch", "notAfter": 1}')
+    done = command(site_any, "switch", "--signal-file", f"{tmp_path}/signal", "--wait", "60")
+    assert done.code == 0, done.stderr
+    payload = done.result["payload"]
+    assert (payload["position"], payload["failure"]["reason"]) == ("Old", "SwitchFailed")
+    assert "expired" in payload["failure"]["message"]
+    assert which(site_any) == "old"
+    assert site_any.names.restored in site_any.databases()
+
+
+def test_a_session_that_stays_ends_the_job_after_its_signal(site_any: Site, tmp_path: Path) -> None:
+    """It came after the preparation. The Job gives up before its signal expires and says so (issue 9, item 23)."""
+    stand_beside(site_any)
+    signal_file, ready_file = tmp_path / "signal", tmp_path / "ready"
+    process = beside.start(
+        site_any, "switch", *beside.rollback_options(site_any),
+        "--signal-file", str(signal_file), "--ready-file", str(ready_file), "--wait", "60",
+    )  # fmt: skip
+    try:
+        until(ready_file.exists)
+        with site_any.server.connect(site_any.live) as held:
+            held.execute("SET application_name = 'the-dba'")
+            signal_file.write_text(f'{{"action": "Switch", "notAfter": {time.time() + 60}}}')
+            done = beside.finish(process, timeout=30)
+            assert held.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        process.kill()
+        process.wait()
+    assert done.code == 0, done.stderr
+    payload = done.result["payload"]
+    assert (payload["position"], payload["failure"]["reason"]) == ("Old", "SessionsRemain")
+    assert "postgres (application the-dba" in payload["failure"]["message"]
+    assert site_any.accepts_connections()
+    assert which(site_any) == "old"
+
+
+@pytest.mark.parametrize("kind", ["superuser", "other role", "prepared"])
+def test_the_preparation_finds_what_cannot_be_ended(
+    site_any: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """While the application still runs: the Job is never ready, so the operator does not stop it."""
+    stand_beside(site_any)
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+    monkeypatch.setattr(blockers, "PATIENCE", 0.2)
+    switch.check_sessions()
+    with site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password):
+        switch.check_sessions()  # a session of the application is ended at the switch
+    if kind == "superuser":
+        held, remedy = site_any.server.connect(site_any.live), "only a superuser can end sessions of the superuser"
+    elif kind == "other role":
+        other = create_role(site_any.server, f"other-{site_any.live}")
+        held = site_any.server.connect(site_any.live, other.name, other.password)
+        remedy = f'GRANT pg_signal_backend TO "{site_any.role.name}";'
+    else:
+        held = site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password)
+        held.execute("BEGIN")
+        held.execute("INSERT INTO which VALUES ('more')")
+        held.execute(f"PREPARE TRANSACTION 'gid-{site_any.live}'".encode())
+        remedy = "end them with COMMIT PREPARED or ROLLBACK PREPARED"
+    try:
+        with pytest.raises(MoverError) as raised:
+            switch.check_sessions()
+        assert (raised.value.reason, raised.value.retryable) == ("SessionsRemain", False)
+        assert remedy in raised.value.message
+        assert which(site_any) == "old"
+    finally:
+        held.close()
+        if kind == "prepared":
+            with site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password) as own:
+                own.execute(f"ROLLBACK PREPARED 'gid-{site_any.live}'".encode())
+    until(lambda: not blockers.unendable(switch.connection(), [site_any.live]))
+    switch.check_sessions()
+    switch.close()
+
+
+def test_a_switch_job_is_not_ready_beside_a_session_that_stays(site_any: Site, tmp_path: Path) -> None:
+    stand_beside(site_any)
+    ready = tmp_path / "ready"
+    with site_any.server.connect(site_any.live):
+        done = command(
+            site_any, "switch", "--signal-file", f"{tmp_path}/signal", "--ready-file", str(ready), "--wait", "60"
+        )
+    assert (done.code, done.reason) == (1, "SessionsRemain")
+    assert not ready.exists()
+    assert site_any.accepts_connections()
 
 
 def test_without_a_signal_nothing_is_changed(site_any: Site, tmp_path: Path) -> None:

@@ -100,6 +100,10 @@ class Refused(Exception):
     """Never, for a reason that stays."""
 
 
+class Blocked(Exception):
+    """A session that cannot be ended uses the live database."""
+
+
 class SimConflict(Exception):
     """The API server's 409: the object moved on since it was read."""
 
@@ -155,6 +159,8 @@ class Model:
         self.jobs: dict[str, SimJob] = {}
         self.next_uid = 1
         self.server_up = True
+        #: A session that the switch Job cannot end uses the live database.
+        self.session = False
         self.quota = True
         self.refused_since: float | None = None
         self.grace = 5.0
@@ -211,6 +217,8 @@ class Model:
             self._end(job)
         except Infrastructure:
             self._end(job, Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True))
+        except Blocked:
+            self._end(job, Failure(reason=c.SESSIONS_REMAIN, message="a session of the superuser postgres"))
         except Refused as refusal:
             self._end(job, Failure(reason=c.SWITCH_FAILED, message=str(refusal)))
 
@@ -309,6 +317,19 @@ class Model:
         self.data.allow()
         yield
 
+    def _give_up(self, job: SimJob) -> Iterator[None]:
+        """A session stays after connections were refused: they are allowed again, and the Job ends with its answer."""
+        self._up()
+        self.data.accepting = False
+        yield
+        self._up()
+        self.data.allow()
+        job.payload = self._not_switched(c.SESSIONS_REMAIN, "a session of the superuser postgres")
+
+    def _not_switched(self, reason: str, message: str) -> SwitchResult:
+        failure = Failure(reason=reason, message=message, retryable=True)
+        return self._result().model_copy(update={"failure": failure})
+
     def _switch(self, job: SimJob) -> Iterator[None]:
         self._up()
         if self.data.position == "Old" and not self.data.restored:
@@ -316,14 +337,26 @@ class Model:
         self._repair()
         if self.data.position == "New":
             job.answer = self._result()
+        patience = self.time + 20
+        while self.session and self.data.position == "Old":
+            if self.time >= patience:
+                raise Blocked
+            yield
         job.ready = True
         until = self.time + 900
         while self.time < until:
             signal = job.signal
+            expired = signal is not None and self.now().timestamp() > signal.not_after
+            if signal is not None and expired and signal.action == "Switch" and self.data.position == "Old":
+                job.payload = self._not_switched(c.SWITCH_FAILED, "the signal expired")
+                return
             if signal is not None and self.now().timestamp() <= signal.not_after:
                 if signal.action == "Finish":
                     break
                 if signal.action == "Switch" and self.data.position == "Old":
+                    if self.session:
+                        yield from self._give_up(job)
+                        return
                     yield from self._move("new")
                     job.answer = self._result()
                 if signal.action == "SwitchBack" and self.data.position == "New":

@@ -1,0 +1,48 @@
+"""Two Environments with one database or one filestore: a rollback of one would replace what the other one runs on. Pure."""
+
+from collections.abc import Iterator
+
+from ocore_operator.kube.catalog import Catalog, Entry, Target
+from ocore_operator.kube.resources import Key
+
+
+def shared(mine: Target, other: Target, *, same_namespace: bool) -> str:
+    """What both have, for people; empty where they share nothing.
+
+    A server is known by its system identifier and its start: a clone of it has the identifier, and its databases' names, but not the start. Until both
+    were probed since the start, the same Secret still shows it.
+    """
+    if same_namespace and mine.secret and mine.secret == other.secret:
+        return f"the database of Secret {mine.secret}"
+    if mine.server and (mine.server, mine.database) == (other.server, other.database):
+        return f"database {mine.database}, by the server's system identifier and start {mine.server}"
+    if same_namespace and mine.claim and mine.claim == other.claim and _overlap(mine, other):
+        return f"claim {mine.claim}, path {mine.path or '(root)'}"
+    return ""
+
+
+def _overlap(one: Target, two: Target) -> bool:
+    """Whether the paths are the same, or one is below the other and the outer one is replaced whole (layout Plain)."""
+    if one.path == two.path:
+        return True
+    outer, inner = sorted((one, two), key=lambda t: len(t.path))
+    return outer.layout == "Plain" and inner.path.startswith(f"{outer.path}/")
+
+
+def sharing(catalog: Catalog, key: Key, target: Target) -> Iterator[tuple[Entry, str]]:
+    """Other Environments that share something with this target, and what."""
+    for other in catalog.of_kind("Environment"):
+        if other.key == key or other.target is None:
+            continue
+        what = shared(target, other.target, same_namespace=other.key.namespace == key.namespace)
+        if what:
+            yield other, what
+
+
+def first(catalog: Catalog, key: Key, target: Target) -> tuple[Entry, str] | None:
+    """The oldest other Environment that shares something and was created before this one, and what they share; None where this one is the first."""
+    mine = catalog.get(key)
+    older = [
+        (e, what) for e, what in sharing(catalog, key, target) if mine is not None and e.age_order < mine.age_order
+    ]
+    return min(older, key=lambda pair: pair[0].age_order, default=None)

@@ -1,0 +1,114 @@
+"""Two Environments on one database or one filestore path: the younger one is Stalled and names the older one (issue 9, item 24)."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import DatabaseFacts, ProbeResult
+from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import Catalog, Target
+from ocore_operator.kube.resources import Key, Object
+from ocore_operator.readiness import targets
+from ocore_operator.readiness.environment import EnvironmentKind, target_of
+from support.operator.objects import SETTINGS, at, environment_object, moment
+
+SERVER = "7301234567890123456@2026-01-01T00:00:00.123456Z"
+CLONE = "7301234567890123456@2026-01-02T00:00:00.000000Z"
+
+
+def env(
+    name: str, age: int, *, server: str = "", database: str = "shop", namespace: str = "shop", **spec: Any
+) -> Object:
+    fields = {"database": {"secretRef": {"name": f"db-{name}"}}, "filestore": None, **spec}
+    probe = {"time": at(0), "generation": 1, "serverIdentity": server, "databaseName": database}
+    made = environment_object(
+        fields,
+        {"observedGeneration": 1, "probe": probe} if server else None,
+        uid=f"{age:08x}-0000-4000-8000-000000000000",
+        creationTimestamp=at(age),
+        namespace=namespace,
+    )
+    made["metadata"]["name"] = name
+    return made
+
+
+def first(mine: Object, *others: Object) -> str:
+    catalog = Catalog()
+    for x in (mine, *others):
+        catalog.put("Environment", x)
+    parsed = resources.environment(mine)
+    found = targets.first(catalog, parsed.key, target_of(parsed, parsed.status))
+    return found[0].key.name if found is not None else ""
+
+
+def files(path: str, layout: str = "Odoo", claim: str = "files") -> Object:
+    return {"claimName": claim, "path": path, "layout": layout}
+
+
+def test_one_server_and_database() -> None:
+    a, b = env("a", 1, server=SERVER), env("b", 2, server=SERVER, namespace="other")
+    assert first(b, a) == "a"
+    assert first(a, b) == ""
+
+
+@pytest.mark.parametrize("change", [{"database": "blog"}, {"server": CLONE}, {"server": ""}])
+def test_another_database_a_clone_and_one_without_a_probe(change: Any) -> None:
+    assert first(env("b", 2, **{"server": SERVER, **change}), env("a", 1, server=SERVER)) == ""
+
+
+def test_one_secret_shows_it_before_the_probe() -> None:
+    a, b = env("a", 1), env("b", 2)
+    b["spec"]["database"] = a["spec"]["database"]
+    assert first(b, a) == "a"
+    b["metadata"]["namespace"] = "other"
+    assert first(b, a) == ""
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "same"),
+    [
+        (files("shop"), files("shop"), True),
+        (files("shop"), files("blog"), False),
+        (files("shop"), files("shop", claim="other"), False),
+        (files("shop/a", "Plain"), files("shop", "Plain"), True),
+        (files("shop", "Plain"), files("shop/a", "Plain"), True),
+        (files("shop2", "Plain"), files("shop", "Plain"), False),
+        (files("shop", "Plain"), files(""), False),
+    ],
+)
+def test_paths_of_one_claim(mine: Object, other: Object, same: bool) -> None:
+    a, b = env("a", 1, filestore=other), env("b", 2, filestore=mine)
+    assert first(b, a) == ("a" if same else "")
+    assert first(env("b", 2, namespace="other", filestore=mine), a) == ""
+
+
+def test_a_probe_that_finds_it_does_not_make_the_environment_ready() -> None:
+    """Not even for a moment: a rollback that waits would start."""
+    a, b = env("a", 1, server=SERVER), env("b", 2)
+    catalog = Catalog()
+    for x in (a, b):
+        catalog.put("Environment", x)
+    queued: list[Key] = []
+    ctx: Any = SimpleNamespace(
+        catalog=catalog, settings=SETTINGS, now=lambda: moment(9), queue=SimpleNamespace(add=queued.append)
+    )
+    facts = DatabaseFacts(name="shop", server_identity=SERVER, server_version="17.2", server_major=17)
+    parsed = resources.environment(b)
+    status = EnvironmentKind().found(ctx, parsed, ProbeResult(database=facts), at(8))
+    for type_, value in ((c.READY, "False"), (c.ROLLBACK_READY, "False"), (c.STALLED, "True")):
+        got = c.find(status.conditions, type_)
+        assert got is not None
+        assert (got.status, got.reason) == (value, c.DUPLICATE_TARGET)
+        assert "Environment shop/a has database shop" in got.message
+    # The other one is reconciled: it may be the younger of the two.
+    EnvironmentKind().wake(ctx, parsed, status)
+    assert [k.name for k in queued] == ["a"]
+
+
+def test_the_catalog_has_the_target_of_the_spec_and_the_probe() -> None:
+    made = env("a", 1, server=SERVER, filestore=files("shop"))
+    parsed = resources.environment(made)
+    entry = Catalog().put("Environment", made)
+    assert entry.target == target_of(parsed, parsed.status) == Target("db-a", SERVER, "shop", "files", "shop", "Odoo")

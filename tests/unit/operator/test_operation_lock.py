@@ -1,0 +1,123 @@
+"""Which operation takes the lock next: a cleanup that is due, then the oldest. The writes themselves are tested against an API server."""
+
+import asyncio
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_operator import operation_lock
+from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.resources import Environment, Key, Object, Rollback
+from support.operator.objects import at, environment_object, moment, obj
+
+COMPLETE = [{"type": "Complete", "status": "True", "reason": "X", "lastTransitionTime": at(0)}]
+WAITING = [{"type": "Reconciling", "status": "True", "reason": c.WAITING_FOR_OPERATION, "lastTransitionTime": at(0)}]
+
+
+def rollback(number: int, status: Object, **meta: Any) -> Object:
+    return obj(
+        "Rollback", f"r{number}", {"snapshotRef": {"name": "s1"}}, {"environmentName": "shop", **status},
+        uid=f"{number:08x}-0000-4000-8000-000000000000", creationTimestamp=at(number), **meta,
+    )  # fmt: skip
+
+
+def kept(number: int, until: float, **status: Any) -> Object:
+    return rollback(
+        number,
+        {
+            "stage": "Ended",
+            "phase": "Complete",
+            "conditions": COMPLETE,
+            "residue": "Pending",
+            "completedAt": at(until - 20),
+            "undoUntil": at(until),
+            **status,
+        },
+    )
+
+
+def waiting(number: int) -> Object:
+    return rollback(number, {"stage": "Preflight", "phase": "Pending", "conditions": WAITING})
+
+
+class Queue:
+    def __init__(self) -> None:
+        self.added: list[Key] = []
+
+    def add(self, key: Key) -> None:
+        self.added.append(key)
+
+
+def context(now: datetime, *rollbacks: Object) -> Any:
+    catalog = Catalog()
+    for x in rollbacks:
+        catalog.put("Rollback", x)
+    return SimpleNamespace(catalog=catalog, now=lambda: now, queue=Queue())
+
+
+def first(ctx: Any, owner: Object) -> str:
+    found, _ = operation_lock.goes_first(ctx, environment(), resources.rollback(owner))
+    return found.key.name if found is not None else ""
+
+
+def environment() -> Environment:
+    return resources.environment(environment_object())
+
+
+def test_a_due_cleanup_goes_before_the_next_operation() -> None:
+    """Older or younger: ten rollbacks in a row left ten previous databases beside the live one."""
+    for next_one, cleanup in ((waiting(1), kept(2, until=100)), (waiting(2), kept(1, until=100))):
+        ctx = context(moment(101), next_one, cleanup)
+        assert first(ctx, next_one) == cleanup["metadata"]["name"]
+        # The cleanup does not wait for the operation that waits for it.
+        assert first(ctx, cleanup) == ""
+
+
+def test_inside_the_undo_window_it_does_not() -> None:
+    ctx = context(moment(99), waiting(2), kept(1, until=100))
+    assert first(ctx, waiting(2)) == ""
+
+
+def test_a_failed_attempt_waits_for_its_pause() -> None:
+    cleanup = kept(1, until=100, cleanupAttempt=1, cleanupAfter=at(150))
+    assert first(context(moment(149), waiting(2), cleanup), waiting(2)) == ""
+    assert first(context(moment(151), waiting(2), cleanup), waiting(2)) == "r1"
+
+
+def test_a_deleted_rollback_cleans_up_before_its_window_ends() -> None:
+    deleted = kept(1, until=100)
+    deleted["metadata"]["deletionTimestamp"] = at(90)
+    assert first(context(moment(91), waiting(2), deleted), waiting(2)) == "r1"
+
+
+def test_cleanups_go_in_the_order_of_their_age() -> None:
+    ctx = context(moment(200), kept(1, until=100), kept(2, until=90))
+    assert first(ctx, kept(2, until=90)) == "r1"
+    assert first(ctx, kept(1, until=100)) == ""
+
+
+def test_a_cleanup_that_never_begins_does_not_block_the_environment() -> None:
+    late = 100 + operation_lock.CLEANUP_FIRST_SECONDS
+    assert first(context(moment(late - 1), waiting(2), kept(1, until=100)), waiting(2)) == "r1"
+    assert first(context(moment(late + 1), waiting(2), kept(1, until=100)), waiting(2)) == ""
+
+
+@pytest.mark.parametrize("status", [{"residue": "None"}, {"residue": "Unknown"}, {"stage": "Finish"}])
+def test_without_a_remaining_cleanup_the_oldest_goes_first(status: Object) -> None:
+    ctx = context(moment(101), waiting(2), waiting(3), kept(1, until=100, **status))
+    assert first(ctx, waiting(2)) == ""
+    assert first(ctx, waiting(3)) == "r2"
+
+
+def test_the_message_names_the_cleanup_and_wakes_it() -> None:
+    ctx = context(moment(101), waiting(2), kept(1, until=100))
+    owner: Rollback = resources.rollback(waiting(2))
+    with pytest.raises(
+        operation_lock.Waiting, match="Rollback r1 also waits for Environment shop to clean up and goes first"
+    ):
+        asyncio.run(operation_lock.acquire(ctx, environment(), owner))
+    assert [k.name for k in ctx.queue.added] == ["r1"]
