@@ -1,8 +1,6 @@
 """Switches the database and the filestore of one rollback together. Slow work runs before connections are refused."""
 
-import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -93,7 +91,7 @@ class Switcher:
         with copy_access.opened(self._server, self._database.names, now.live.owner, self._token) as access:
             names = sort_names(read_copy_names(self._server, access, self._token)).files
         # Files in neither place were lost before the snapshot: `restore` has checked all others.
-        self._restored_names = tuple(name for name in names if self._is_kept(name))
+        self._restored_names = self._hold.kept(names)
 
     def _check_staged(self, folders: ClaimFolders) -> None:
         found = switch.position(folders, self._rollback_id)
@@ -133,11 +131,13 @@ class Switcher:
             self._relinked = self._hold.relink(self._restored_names)
 
     def _give_back_files(self) -> None:
-        """Relinks the files of the previous database; after a restart their names are unknown, so every held file is relinked."""
+        """Relinks every held file: those of the previous database, the last ones that it got included.
+
+        Not by the names in that database: a file that was lost long ago must not prevent the switch back.
+        """
         if self._hold is not None and self._hold.exists:
             self._keep_switched_back_files()
-            names = self._previous_names
-            self._relinked = self._hold.relink(names if names is not None else self._held_names())
+            self._relinked = self._hold.relink(self._hold.held())
 
     def _names_to_keep(self) -> tuple[str, ...] | None:
         """What the database that is switched back names; None where that cannot be read, which must not prevent the switch back."""
@@ -201,16 +201,3 @@ class Switcher:
             refused_seconds=seconds,
             relinked_files=self._relinked,
         )
-
-    def _is_kept(self, name: str) -> bool:
-        assert self._folders is not None  # noqa: S101 - a hold set has folders
-        return (self._folders.filestore / name).exists() or (self._folders.hold(self._rollback_id) / name).exists()
-
-    def _held_names(self) -> Sequence[str]:
-        assert self._folders is not None  # noqa: S101 - a hold set has folders
-        root = self._folders.hold(self._rollback_id)
-        found: list[str] = []
-        for folder in os.scandir(root):
-            if folder.is_dir(follow_symlinks=False):
-                found.extend(f"{folder.name}/{entry.name}" for entry in os.scandir(folder))
-        return sort_names(found).files

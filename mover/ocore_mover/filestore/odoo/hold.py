@@ -99,6 +99,26 @@ class HoldSet:
             )
         return count
 
+    def kept(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The names whose file is in the filestore or held, sorted. The files of all others are lost."""
+        ordered = sorted(name for name in set(names) if ODOO_NAME.fullmatch(name))
+        found: list[str] = []
+        with _translated("list the filestore's files"), self._opened() as (filestore, root):
+            for folder, files in by_folder(ordered):
+                existing = _present(filestore, folder).keys() | _present(root, folder).keys()
+                found.extend(f"{folder}/{file}" for file in files if file in existing)
+        return tuple(found)
+
+    def held(self) -> tuple[str, ...]:
+        """The names of all held files, sorted."""
+        with _translated("list the held files"), self._folders.opened(self._root) as root:
+            return tuple(
+                name
+                for folder in _odoo_folders(root)
+                for name in sorted(f"{folder}/{file}" for file in _present(root, folder))
+                if ODOO_NAME.fullmatch(name)
+            )
+
     def add_verified(self, source_fd: int, folder: str, files: Iterable[str]) -> None:
         """Holds restored files of an open folder, whose content matches their names. Replaces held files."""
         with self._folders.opened(self._root) as root:
