@@ -102,7 +102,9 @@ def test_wrong_password(site: Site) -> None:
             password="only-for-tests-wrong",
         )
     )
-    environment = second_environment(site, database={"secretRef": {"name": "wrong"}, "capacity": "50Gi"})
+    environment = second_environment(
+        site, filestore=None, database={"secretRef": {"name": "wrong"}, "capacity": "50Gi"}
+    )
     message = not_ready(site, environment, "AuthenticationFailed")
     assert "only-for-tests-wrong" not in message
     assert site.role in message
@@ -110,7 +112,9 @@ def test_wrong_password(site: Site) -> None:
 
 
 def test_missing_secret(site: Site) -> None:
-    environment = second_environment(site, database={"secretRef": {"name": "no-such-secret"}, "capacity": "50Gi"})
+    environment = second_environment(
+        site, filestore=None, database={"secretRef": {"name": "no-such-secret"}, "capacity": "50Gi"}
+    )
     message = snapshot_fails(site, environment, "PodNotStarted")
     assert "no-such-secret" in message
 
@@ -136,7 +140,7 @@ def test_database_does_not_exist(site: Site) -> None:
             password=site.password,
         )
     )
-    environment = second_environment(site, database={"secretRef": {"name": "nodb"}, "capacity": "50Gi"})
+    environment = second_environment(site, filestore=None, database={"secretRef": {"name": "nodb"}, "capacity": "50Gi"})
     assert "no_such_database" in not_ready(site, environment, "DatabaseNotFound")
     snapshot_fails(site, environment, "DatabaseNotFound")
 

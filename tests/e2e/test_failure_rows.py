@@ -125,7 +125,9 @@ def test_row_16_volume_that_never_mounts(cluster: Cluster, site: Site, operator:
             "spec": {"accessModes": modes, "storageClassName": "none", "resources": {"requests": size}},
         },
     )  # fmt: skip
-    environment = site.environment_object(filestore={"claimName": name, "path": site.path, "layout": "Odoo"})
+    environment = site.environment_object(
+        database=None, filestore={"claimName": name, "path": site.path, "layout": "Plain"}
+    )
     environment["metadata"]["name"] = name
     operator.set_env("OCORE_START_DEADLINE=20")
     try:

@@ -54,10 +54,10 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         return True
 
     async def references(self, ctx: Context, obj: Environment) -> BuildJob:
-        """No other Environment has the target, the store is ready, and the claim, ConfigMap and workloads exist."""
-        _need_own_target(ctx, obj, obj.status)
+        """The store is ready, the claim, ConfigMap and workloads exist, and no other Environment has the target."""
         job_inputs = await inputs.load(ctx, obj)
         _need_store(ctx, job_inputs)
+        _need_own_target(ctx, obj, obj.status)
 
         async def job(attempt: str) -> Object:
             return build.probe(ctx.settings, job_inputs, attempt=attempt)
