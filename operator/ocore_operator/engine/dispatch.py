@@ -19,6 +19,9 @@ OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
 SERVER_TIMEOUT = 50
 #: Seconds without any event or bookmark after which a watch is opened again.
 INACTIVITY = 60.0
+#: Seconds between kopf's attempts at a request, before its watches end and watch.py starts them again. kopf's own list takes 88 s: a namespace that
+#: is back would wait for the rest of it.
+ATTEMPTS = (0.5, 1.0, 2.0, 4.0)
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -35,6 +38,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.reconnect_backoff = 1
     settings.networking.request_timeout = 20
     settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = ATTEMPTS
     for resource in (("batch", "v1", "jobs"), ("", "v1", "pods")):
         settings.watching.label_selectors[resource] = OURS
 
