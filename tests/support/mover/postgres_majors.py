@@ -134,7 +134,7 @@ class Server:
         """Starts it and waits until it answers; `more`: settings."""
         settings = {
             "listen_addresses": "127.0.0.1", "port": self.port, "fsync": "off", "max_prepared_transactions": 4,
-            "unix_socket_directories": "", "max_connections": 60, "shared_buffers": "64MB", "logging_collector": "off",
+            "unix_socket_directories": "", "max_connections": 60, "shared_buffers": "64MB", "logging_collector": "off", "wal_level": "logical",
             **more,
         }  # fmt: skip
         arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]

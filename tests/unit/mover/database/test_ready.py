@@ -124,7 +124,7 @@ def test_row_30_what_only_a_superuser_creates_is_a_finding(site: Site, tmp_path:
     assert [m for m in found if remedy in m], found
     shell.ok("snapshot")
     assert shell.run("restore").code != 0
-    for message in found:
+    for message in (m for m in found if "not restored" in m):
         _, _, statements = message.rpartition(": ")
         site.server.execute(statements, site.live)
     shell = Shell(site, tmp_path, shell.admin)
