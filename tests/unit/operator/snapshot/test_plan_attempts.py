@@ -90,7 +90,9 @@ def test_a_given_id_may_be_in_the_store_already() -> None:
     assert decided(snap, {inspection(0, 1): said(denied)}) == GiveUp(denied, stored=False)
 
 
-@pytest.mark.parametrize("reason", ["StoreAccessDenied", "StoreUnreachable", "Corrupt", "ManifestTooLarge", "JobFailed"])
+@pytest.mark.parametrize(
+    "reason", ["StoreAccessDenied", "StoreUnreachable", "Corrupt", "ManifestTooLarge", "JobFailed"]
+)
 @pytest.mark.parametrize("retryable", [True, False])
 def test_row_32_an_id_that_cannot_be_searched_is_never_dumped(reason: str, retryable: bool) -> None:
     """A Snapshot of Git on a rebuilt cluster. Where the store cannot say whether it has that id, today's data must not be dumped under yesterday's
