@@ -48,6 +48,9 @@ def previous_database(live: str, rollback_id: str) -> str:
 #: alternative: PostgreSQL lets only superusers set a parameter that no module defines.
 DATABASE_MARKER = "ocore.rollback_id"
 
+#: A line of the live database's comment for each rollback that renamed it: ``ocore.rollback=<name> <spec hash> <uid> <environment id> <outcome>``.
+ROLLBACK_MARKER = "ocore.rollback"
+
 #: Folder at the root of the filestore's claim for frozen copies, hold sets and staged folders.
 CLAIM_FOLDER = ".ocore"
 
@@ -67,3 +70,13 @@ def manifest_key(environment_id: str, snapshot_id: str) -> str:
 def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:
     """Key prefix of one attempt's artifacts; two attempts can never mix."""
     return snapshot_prefix(environment_id, snapshot_id) + f"{attempt}/"
+
+
+def rollback_prefix(environment_id: str, name: str, spec_hash: str) -> str:
+    """Key prefix of the record of every Rollback of this name and spec; ends with a slash."""
+    return f"environments/{environment_id}/rollbacks/{name}/{spec_hash}/"
+
+
+def rollback_record_key(environment_id: str, name: str, spec_hash: str, uid: str, attempt: str, state: str) -> str:
+    """Key of one object of a rollback's record."""
+    return rollback_prefix(environment_id, name, spec_hash) + f"{uid}/{attempt}/{state}.json"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Payload
+from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.commands import cleanup as cleanup_command
 from ocore_mover.commands import delete as delete_command
 from ocore_mover.commands import inspect as inspect_command
@@ -36,6 +37,15 @@ from ocore_mover.commands.snapshot import SnapshotOptions, SnapshotRun
 from ocore_mover.commands.switch import SwitchOptions
 from ocore_mover.commands.switcher import RollbackTarget, Switcher
 from ocore_mover.database.switch.cleanup import Part
+from ocore_mover.rollback_records import RollbackRecords
+
+Record = Annotated[
+    str,
+    typer.Option(
+        metavar="JSON",
+        help="The Rollback for the record in the store (rollback_record.RollbackRun), so that it runs once. Default: no record.",
+    ),
+]
 
 app = typer.Typer(
     name="ocore_mover",
@@ -169,11 +179,13 @@ def restore(
     rollback_id: RollbackId,
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the dump's own folder below it is used
     manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
+    record: Record = "",
     jobs: Jobs = 2,
 ) -> None:
     """Restore a snapshot beside the live environment and check it. The live environment does not change."""
     target.check()
     store = where.open()
+    rollback = _run_of(record, environment_id, rollback_id)
     _exit(
         lambda r: RestoreRun(
             r,
@@ -188,6 +200,7 @@ def restore(
                 layout=target.layout,
                 scratch=scratch,
                 jobs=jobs,
+                run=rollback,
             ),
         ).run(),
         common,
@@ -201,6 +214,7 @@ def restore(
 )
 @expand
 def switch(
+    where: OptionalStoreOptions,
     target: TargetOptions,
     common: CommonOptions,
     environment_id: EnvironmentId,
@@ -214,6 +228,7 @@ def switch(
     wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the first signal.")] = 600.0,
     now: Annotated[bool, typer.Option("--now", help="Switch at once, without a signal.")] = False,
     back: Annotated[bool, typer.Option("--back", help="With --now: switch to the previous database.")] = False,
+    record: Record = "",
 ) -> None:
     """Replace the live environment by the restored copy. Stop the application first: its sessions are ended."""
     target.check()
@@ -221,10 +236,13 @@ def switch(
         raise typer.BadParameter("give either --now or --signal-file")
     if back and not now:
         raise typer.BadParameter("--back needs --now; the signal gives the direction to a waiting switch")
-    options = SwitchOptions(signal_file, ready_file, wait, back)
+    rollback = _run_of(record, environment_id, rollback_id)
+    # With --now the outcome is only in the database's comment: the store must not prevent a switch back.
+    records = RollbackRecords(where.open(), rollback) if rollback is not None and not now else None
+    options = SwitchOptions(signal_file, ready_file, wait, back, records)
     _exit(
         lambda r: switch_command.switch(
-            r, Switcher(_rollback_target(target, environment_id, rollback_id), r.token), options
+            r, Switcher(_rollback_target(target, environment_id, rollback_id, rollback), r.token), options
         ),
         common,
         grace=_SWITCH_GRACE,
@@ -324,8 +342,23 @@ def _exit(body: Callable[[Runtime], Payload], common: CommonOptions, *, grace: f
     raise typer.Exit(run(body, deadline=common.deadline, verbose=common.verbose, grace=grace))
 
 
-def _rollback_target(target: TargetOptions, environment_id: str, rollback_id: str) -> RollbackTarget:
-    return RollbackTarget(target.server(), target.folders(environment_id), target.layout, rollback_id)
+def _rollback_target(
+    target: TargetOptions, environment_id: str, rollback_id: str, run: RollbackRun | None = None
+) -> RollbackTarget:
+    return RollbackTarget(target.server(), target.folders(environment_id), target.layout, rollback_id, run)
+
+
+def _run_of(text: str, environment_id: str, rollback_id: str) -> RollbackRun | None:
+    """Parses the option, whose ids must match; None without it."""
+    if not text:
+        return None
+    try:
+        found = RollbackRun.model_validate_json(text)
+    except ValidationError as error:
+        raise typer.BadParameter(f"not a valid record: {error}", param_hint="--record") from error
+    if (found.environment_id, found.rollback_id) != (environment_id, rollback_id):
+        raise typer.BadParameter("its ids differ from --environment-id and --rollback-id", param_hint="--record")
+    return found
 
 
 def _identity(text: str, environment_id: str, snapshot_id: str) -> Identity:

@@ -8,10 +8,11 @@ from typing import TypeVar
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact, Manifest
 from ocore_crds.protocol import RestoreResult, Step
+from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import manifests
 from ocore_mover.commands import evidence
 from ocore_mover.commands.runtime import Runtime, best_effort
-from ocore_mover.database import copy_access
+from ocore_mover.database import copy_access, position
 from ocore_mover.database.connect import Server, connect_maintenance, translating
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.dump.export import read_copy_names, read_live_names
@@ -26,6 +27,7 @@ from ocore_mover.filestore.odoo.restore import add_missing
 from ocore_mover.filestore.plain import switch
 from ocore_mover.filestore.plain.restore import stage_plain
 from ocore_mover.filestore.unpack import Restored
+from ocore_mover.rollback_records import RollbackRecords
 from ocore_mover.store.base import Store
 
 T = TypeVar("T")
@@ -44,6 +46,7 @@ class RestoreOptions:
     layout: str
     scratch: Path
     jobs: int
+    run: RollbackRun | None = None  # None: from a shell, without a record
 
 
 class RestoreRun:
@@ -54,6 +57,7 @@ class RestoreRun:
         self._store = runtime.guarded(store)
         self._options = options
         self._names = Names(options.server.live, options.rollback_id) if options.server is not None else None
+        self._records = RollbackRecords(self._store, options.run) if options.run is not None else None
         self._hold = (
             HoldSet(options.folders, options.rollback_id)
             if options.folders is not None and options.layout == "Odoo"
@@ -67,6 +71,7 @@ class RestoreRun:
         """
         failpoints.hit("restore-start")
         with self._runtime.step(Step.PREFLIGHT):
+            self._check_runs_once()
             manifest = self._preflight()
             self._remove_restored()
         try:
@@ -75,11 +80,28 @@ class RestoreRun:
             database, files = self._restore(manifest)
             with self._runtime.step(Step.CHECK):
                 result = self._check(manifest, database, files)
+                if self._records is not None:
+                    self._records.write("restored", result.evidence)
         except BaseException:
             best_effort("what was restored", self._remove_restored)
             raise
         failpoints.hit("restore-checked")
         return result
+
+    def _check_runs_once(self) -> None:
+        """Raises MoverError where a Rollback of this name and spec ran before, perhaps on a cluster that no longer exists. Before anything else:
+        such a Rollback does nothing."""
+        if self._records is None:
+            return
+        marks: tuple[position.RollbackMark, ...] = ()
+        if self._options.server is not None and self._names is not None:
+            with (
+                translating(conditions.DATABASE_UNREACHABLE, "reading the comment of the live database"),
+                connect_maintenance(self._options.server, application=check.APPLICATION) as connection,
+            ):
+                live = position.rows(connection, self._names).get(self._names.live)
+            marks = live.mark.rollbacks if live is not None else ()
+        self._records.check(marks)
 
     def _preflight(self) -> Manifest:
         options = self._options

@@ -1,23 +1,30 @@
 """``switch``: puts the restored copy in the place of the live environment, and back."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import structlog
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.protocol import Failure, Signal, Step, SwitchResult
+from ocore_crds.rollback_record import RecordState
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.errors import Cancelled, MoverError
+from ocore_mover.rollback_records import RollbackRecords
 
 log = structlog.get_logger()
 
 _POLL = 0.05
+#: Seconds at the end for outcomes that are still being written.
+_OUTCOME_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class SwitchOptions:
     ready_file: Path | None
     wait: float  # seconds for the first signal
     back: bool  # at once, to the previous database
+    records: RollbackRecords | None = None  # None: from a shell, without a record
 
 
 def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
@@ -39,7 +47,8 @@ def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> Swit
     try:
         if options.signal_file is None:
             return _at_once(runtime, switcher, back=options.back)
-        return _by_signals(runtime, switcher, options, options.signal_file)
+        with _Outcomes(switcher, options.records) as outcomes:
+            return _by_signals(runtime, switcher, options, options.signal_file, outcomes)
     finally:
         switcher.close()
 
@@ -73,11 +82,70 @@ def _reported(runtime: Runtime, step: Step, change: Callable[[], SwitchResult]) 
     return result
 
 
-def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, signal_file: Path) -> SwitchResult:
+class _Outcomes:
+    """Writes to the store that the switch starts, and how it ended.
+
+    An outcome is written beside the work: a store that does not answer must not delay a switch back. One that is lost is in the comment of the
+    live database.
+    """
+
+    def __init__(self, switcher: Switcher, records: RollbackRecords | None) -> None:
+        self._switcher = switcher
+        self._records = records
+        self._started = False
+        self._writers: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Writes `started`. Raises MoverError where the store does not confirm it: then there must be no switch."""
+        if self._records is not None:
+            self._records.write("started")
+            self._started = True
+
+    def write(self, state: RecordState) -> None:
+        """Begins to write an outcome."""
+        records = self._records
+        if records is None or not self._started:
+            return
+        writer = threading.Thread(target=lambda: self._try(records, state), name="record", daemon=True)
+        writer.start()
+        self._writers.append(writer)
+
+    @staticmethod
+    def _try(records: RollbackRecords, state: RecordState) -> None:
+        try:
+            records.write(state)
+        except Exception as error:
+            log.warning("outcome not written to the store", state=state, error=str(error))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Waits for the writes. A Job that is stopped before its switch writes that it has not switched: its container is not started again."""
+        if isinstance(error, Cancelled) and error.reason == conditions.CANCELLED and self._is_old():
+            self.write("not-switched")
+        until = time.monotonic() + _OUTCOME_SECONDS
+        for writer in self._writers:
+            writer.join(max(until - time.monotonic(), 0))
+
+    def _is_old(self) -> bool:
+        try:
+            return self._switcher.read_position().position == "Old"
+        except MoverError as error:
+            log.warning("position not read", reason=error.reason, error=error.message)
+            return False
+
+
+def _by_signals(
+    runtime: Runtime, switcher: Switcher, options: SwitchOptions, signal_file: Path, outcomes: _Outcomes
+) -> SwitchResult:
     if options.ready_file is not None:
         options.ready_file.unlink(missing_ok=True)  # an earlier container of this pod may have left it
     now = switcher.repair()
     switcher.prepare()
+    outcomes.start()
     if options.ready_file is not None:
         options.ready_file.touch()
     runtime.reporter.ready()
@@ -85,12 +153,13 @@ def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, si
     if now.position == "New":
         # An earlier container switched, and its report may be lost.
         runtime.reporter.step(Step.SWITCH, "Done", json.dumps(now.wire(), separators=(",", ":")))
+        outcomes.write("switched")
     until = time.monotonic() + options.wait
     while True:
         signal = read_signal(signal_file)
         if signal is not None and is_expired(signal):
             if signal.action == "Switch" and now.position == "Old":
-                return _not_switched(switcher, _expired(signal))
+                return _not_switched(switcher, _expired(signal), outcomes)
             signal = None
         if signal is None or (signal.action == "Switch" and now.position == "New"):
             if now.position == "Old" and time.monotonic() >= until:
@@ -101,21 +170,25 @@ def _by_signals(runtime: Runtime, switcher: Switcher, options: SwitchOptions, si
         if signal.action == "Finish":
             return switcher.read_position()
         if signal.action == "SwitchBack":
-            return _back(runtime, switcher)
+            now = _back(runtime, switcher)
+            outcomes.write("switched-back")
+            return now
         try:
             now = _forward(runtime, switcher)
         except MoverError as error:
             if error.reason != conditions.SESSIONS_REMAIN:
                 raise  # the restarted container tries again while its signal is valid
-            return _not_switched(switcher, error)
+            return _not_switched(switcher, error, outcomes)
+        outcomes.write("switched")
 
 
-def _not_switched(switcher: Switcher, error: MoverError) -> SwitchResult:
+def _not_switched(switcher: Switcher, error: MoverError, outcomes: _Outcomes) -> SwitchResult:
     """The answer of a Job that will not switch any more: with it the Job ends, and the operator starts the application at once. Raises `error` where
     the environment is not as it was before."""
     found = switcher.read_position()
     if found.position != "Old" or not found.accepting_connections:
         raise error
+    outcomes.write("not-switched")
     failure = Failure(reason=error.reason, message=error.message, retryable=error.retryable)
     return found.model_copy(update={"failure": failure})
 

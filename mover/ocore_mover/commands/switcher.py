@@ -7,6 +7,7 @@ import structlog
 
 from ocore_crds import conditions
 from ocore_crds.protocol import SwitchResult
+from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server
 from ocore_mover.database.dump.export import read_copy_names, read_live_names
@@ -29,6 +30,7 @@ class RollbackTarget:
     folders: ClaimFolders | None
     layout: str
     rollback_id: str
+    run: RollbackRun | None = None  # for the comment of the database that becomes live
 
 
 class Switcher:
@@ -40,7 +42,7 @@ class Switcher:
         self._folders = folders
         self._rollback_id = rollback_id
         self._token = token
-        self._database = DatabaseSwitch(server, rollback_id) if server is not None else None
+        self._database = DatabaseSwitch(server, rollback_id, target.run) if server is not None else None
         self._plain = folders if layout == "Plain" else None
         self._hold = HoldSet(folders, rollback_id) if folders is not None and layout == "Odoo" else None
         self._restored_names: tuple[str, ...] = ()

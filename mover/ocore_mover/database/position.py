@@ -5,17 +5,49 @@ owner may set it. ``ALTER DATABASE … SET`` cannot be used: only superusers may
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from psycopg import sql
 
 from ocore_crds import conditions, naming
+from ocore_crds.rollback_record import MarkedOutcome, RollbackRun
 from ocore_mover.database.connect import Connection
 from ocore_mover.errors import MoverError
 
 #: Second line of the mark: the restore is complete and was checked.
 CHECKED = "ocore.checked"
+#: Number of rollbacks that a live database remembers.
+REMEMBERED = 50
+
+
+@dataclass(frozen=True)
+class RollbackMark:
+    """A rollback that renamed the live database, in its comment: written in the transaction of the renames."""
+
+    name: str
+    spec_hash: str
+    uid: str
+    environment_id: str  # a copy of the server, made for another environment, has the comments too
+    outcome: MarkedOutcome
+
+    @classmethod
+    def of(cls, run: RollbackRun, outcome: MarkedOutcome) -> "RollbackMark":
+        """The mark of this run."""
+        return cls(run.name, run.spec_hash, run.uid, run.environment_id, outcome)
+
+    @classmethod
+    def parse(cls, value: str) -> "RollbackMark | None":
+        """From the line's value; None where it is not valid."""
+        parts = value.split(" ")
+        outcome = next((o for o in get_args(MarkedOutcome) if o == parts[-1]), None)
+        if outcome is None or len(parts) != 5:
+            return None
+        return cls(parts[0], parts[1], parts[2], parts[3], outcome)
+
+    def line(self) -> str:
+        """The comment's line."""
+        return f"{naming.ROLLBACK_MARKER}={self.name} {self.spec_hash} {self.uid} {self.environment_id} {self.outcome}"
 
 
 @dataclass(frozen=True)
@@ -25,20 +57,24 @@ class Mark:
     rollback_id: str = ""
     checked: bool = False
     comment: str = ""  # the user's own part
+    rollbacks: tuple[RollbackMark, ...] = ()  # the oldest first
 
     @classmethod
     def parse(cls, text: str | None) -> "Mark":
         """Parses a comment; `comment` keeps the lines that are not ours."""
         rollback_id, checked, rest = "", False, []
+        rollbacks: list[RollbackMark] = []
         for line in (text or "").splitlines():
             name, _, value = line.partition("=")
             if name == naming.DATABASE_MARKER:
                 rollback_id = value
             elif name == CHECKED:
                 checked = value == "true"
+            elif name == naming.ROLLBACK_MARKER and (found := RollbackMark.parse(value)) is not None:
+                rollbacks.append(found)
             else:
                 rest.append(line)
-        return cls(rollback_id, checked, "\n".join(rest))
+        return cls(rollback_id, checked, "\n".join(rest), tuple(rollbacks))
 
     def text(self) -> str:
         """The comment's text."""
@@ -47,7 +83,14 @@ class Mark:
             lines.append(f"{naming.DATABASE_MARKER}={self.rollback_id}")
         if self.checked:
             lines.append(f"{CHECKED}=true")
+        lines.extend(each.line() for each in self.rollbacks)
         return "\n".join(lines)
+
+    def remembering(self, before: "Mark", latest: RollbackMark) -> "Mark":
+        """The mark of a database that becomes live: with all that the one before it remembers, then `latest`."""
+        known = dict.fromkeys((*self.rollbacks, *before.rollbacks))
+        others = [each for each in known if replace(each, outcome=latest.outcome) != latest]
+        return replace(self, rollbacks=(*others, latest)[-REMEMBERED:])
 
 
 @dataclass(frozen=True)

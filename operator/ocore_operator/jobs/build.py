@@ -8,6 +8,7 @@ from typing import Literal
 
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
+from ocore_crds.rollback_record import RollbackRun
 from ocore_operator.jobs import failpoints
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.parts import (
@@ -143,10 +144,17 @@ def _of_rollback(settings: Settings, job_inputs: JobInputs, owner: Rollback, att
     return parts + Parts(args=_deadline(deadline), failpoints=failpoints.for_job(settings, owner.meta, attempt))
 
 
+def _record(run: RollbackRun) -> Parts:
+    """What the Job writes to the rollback's record. Its attempt is the pod's uid: two pods of one Job never write the same object."""
+    fields = run.model_copy(update={"attempt": ATTEMPT}).wire()
+    return Parts(args=("--record", json.dumps(fields, separators=(",", ":"))))
+
+
 def restore(
     settings: Settings,
     job_inputs: JobInputs,
     owner: Rollback,
+    run: RollbackRun,
     *,
     attempt: int,
     deadline: float,
@@ -158,7 +166,7 @@ def restore(
         + store(job_inputs.store)
         + scratch(environment.spec)
     )
-    parts += identity(snapshot_id=status.snapshot_id or "")
+    parts += identity(snapshot_id=status.snapshot_id or "") + _record(run)
     parts += Parts(
         args=("--manifest-sha256", status.manifest_sha256 or "", "--jobs", str(environment.spec.jobs.parallelism))
     )
@@ -168,10 +176,19 @@ def restore(
 
 
 def switch(
-    settings: Settings, job_inputs: JobInputs, owner: Rollback, *, attempt: int, wait: float, deadline: float
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Rollback,
+    run: RollbackRun,
+    *,
+    attempt: int,
+    wait: float,
+    deadline: float,
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal. Its pod is Running(ready=True) once it waits."""
+    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal. Its pod is Running(ready=True) once it waits and the store has the
+    record that the switch starts."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
+    parts += store(job_inputs.store) + _record(run)
     parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
@@ -180,10 +197,18 @@ def switch(
 
 
 def switch_now(
-    settings: Settings, job_inputs: JobInputs, owner: Rollback, *, back: bool, attempt: int, deadline: float
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Rollback,
+    run: RollbackRun,
+    *,
+    back: bool,
+    attempt: int,
+    deadline: float,
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>``: switches, or switches back, without waiting for a signal."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline)
+    """Name ``switch-<uid>-<attempt>``: switches, or switches back, without waiting for a signal. It does not mount the store: a store that is
+    missing must not prevent a switch back."""
+    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run)
     parts += Parts(args=("--back", "--now") if back else ("--now",))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS

@@ -15,7 +15,7 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
 from ocore_operator.kube.resources import Environment, Object, Rollback
 from ocore_operator.rollback import signal, workloads
-from ocore_operator.rollback.executed import remembered
+from ocore_operator.rollback.executed import remembered, run_of
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, environment_name, lock_view
 from ocore_operator.rollback.plan_switch import SIGNAL_SECONDS, finish_seconds
@@ -138,15 +138,21 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 settings,
                 await _with_store_of_snapshot(ctx, observed, job_inputs),
                 owner,
+                run_of(owner),
                 attempt=attempt,
                 deadline=left,
             )
         case "switch":
             wait = left + SIGNAL_SECONDS
             deadline = wait + finish_seconds(owner.spec, 0)
-            return build.switch(settings, job_inputs, owner, attempt=attempt, wait=wait, deadline=deadline)
+            with_store = await _with_store_of_snapshot(ctx, observed, job_inputs)
+            return build.switch(
+                settings, with_store, owner, run_of(owner), attempt=attempt, wait=wait, deadline=deadline
+            )
         case "switch-back":
-            return build.switch_now(settings, job_inputs, owner, back=True, attempt=attempt, deadline=BACK_DEADLINE)
+            return build.switch_now(
+                settings, job_inputs, owner, run_of(owner), back=True, attempt=attempt, deadline=BACK_DEADLINE
+            )
         case "inspect":
             return build.inspect_rollback(settings, job_inputs, owner, repair=True, attempt=attempt)
         case "cleanup-restored":

@@ -5,6 +5,7 @@ import json
 
 from ocore_crds.environment import ExecutedRollback
 from ocore_crds.rollback import RollbackSpec
+from ocore_crds.rollback_record import RollbackRun
 from ocore_operator.kube.resources import Environment, Rollback
 
 #: Number of rollbacks that an Environment remembers.
@@ -33,3 +34,18 @@ def remembered(environment: Environment, rollback: Rollback, now: str) -> tuple[
     )
     others = [e for e in environment.status.executed_rollbacks if e.id != entry.id]
     return tuple(sorted([*others, entry], key=lambda e: e.completed_at)[-REMEMBERED:])
+
+
+def run_of(rollback: Rollback) -> RollbackRun:
+    """What the rollback's Jobs write to its record in the store, for a cluster that is rebuilt. The Job sets the attempt. The rollback has started."""
+    status = rollback.status
+    return RollbackRun(
+        name=rollback.meta.name,
+        spec_hash=spec_hash(rollback.spec),
+        uid=rollback.meta.uid,
+        rollback_id=rollback.id,
+        environment_id=status.environment_id or "",
+        snapshot_id=status.snapshot_id or "",
+        manifest_sha256=status.manifest_sha256 or "",
+        attempt="0",
+    )

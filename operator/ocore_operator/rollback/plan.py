@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import RestoreResult
+from ocore_crds.protocol import Failure, RestoreResult
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
@@ -20,11 +20,13 @@ from ocore_operator.rollback import plan_switch
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
 from ocore_operator.rollback.transitions import (
+    already_executed,
     begin,
     change,
     elapsed,
     enter,
     failing,
+    refused_by_record,
     restored,
     save,
     saved,
@@ -57,6 +59,9 @@ STOP_SECONDS = 60
 DRAIN_SECONDS = 120
 #: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: without a signal those pods change nothing.
 STOP_JOBS_SECONDS = 45
+
+#: Reasons of a restore Job that found a record of an earlier run. It has touched nothing.
+RAN_BEFORE = (c.ALREADY_EXECUTED, c.SWITCHED_BACK, c.OUTCOME_UNKNOWN)
 
 #: Stages in which the environment is as it was and the rollback can still be aborted.
 BEFORE_THE_SWITCH = ("Restore", "Prepare", "Stop", "Drain")
@@ -145,8 +150,19 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if isinstance(job.payload, RestoreResult):
         note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
         return Record(restored(status, job.payload, now), (note,), failpoint="operator-rollback-restored")
+    if job.failure is not None and job.failure.reason in RAN_BEFORE:
+        return _ran_before(status, job.failure, now)
     next_attempt = change(status, attempt=status.attempt + 1)
     return _retry_or_abort(status, next_attempt, job, now)
+
+
+def _ran_before(status: RollbackStatus, failure: Failure, now: datetime) -> Record:
+    """The end: by the record in the store, or the database's comment, a Rollback of this name and spec ran before."""
+    if failure.reason == c.ALREADY_EXECUTED:
+        note = Note("Normal", failure.reason, failure.message)
+        return Record(already_executed(status, now), (note,))
+    note = Note("Warning", failure.reason, failure.message)
+    return Record(refused_by_record(status, failure.reason, failure.message, now), (note,))
 
 
 def _retry_or_abort(status: RollbackStatus, next_attempt: RollbackStatus, failed: JobView, now: datetime) -> Action:

@@ -248,11 +248,21 @@ def ended(status: RollbackStatus, now: datetime, undo_window: int | None) -> Rol
 
 
 def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
-    """A rollback that has run before was created again, for example by GitOps."""
-    fresh = enter(status, "Ended", now, phase="Complete", completed_at=stamp(now), residue="None")
+    """A rollback that has run before was created again, for example by GitOps. Nothing was changed, so nothing remains to clean up."""
+    fresh = enter(change(status, **_UNTOUCHED), "Ended", now, phase="Complete", completed_at=stamp(now))
     for which in ROLLBACK_STEPS:
         fresh = step(fresh, which, "Skipped", now)
     return fresh
+
+
+def refused_by_record(status: RollbackStatus, reason: str, message: str, now: datetime) -> RollbackStatus:
+    """The restore Job found that the rollback must not run again, before it touched anything. Databases with the rollback's names may exist, where
+    spec.id is set: they belong to the earlier run and are not removed."""
+    return failing(change(status, **_UNTOUCHED), reason, message, now)
+
+
+#: Nothing of this rollback exists.
+_UNTOUCHED: dict[str, Any] = {"residue": "None", "position": None, "restored_database": None, "previous_database": None}
 
 
 def cleaned(status: RollbackStatus, now: datetime, message: str) -> RollbackStatus:

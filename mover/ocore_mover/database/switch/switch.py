@@ -9,9 +9,10 @@ import structlog
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
+from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.database import blockers, position, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
-from ocore_mover.database.position import Names, Position
+from ocore_mover.database.position import Names, Position, RollbackMark
 from ocore_mover.database.switch import handover
 from ocore_mover.errors import MoverError
 
@@ -47,8 +48,9 @@ class Outcome:
 class DatabaseSwitch:
     """Switches the databases of one rollback. Keeps one connection to the maintenance database, and reconnects where it is lost."""
 
-    def __init__(self, server: Server, rollback_id: str) -> None:
+    def __init__(self, server: Server, rollback_id: str, run: RollbackRun | None = None) -> None:
         self.names = Names(server.live, rollback_id)
+        self._rollback_run = run
         self._server = server
         self._connection: Connection | None = None
 
@@ -186,10 +188,17 @@ class DatabaseSwitch:
         try:
             with connection.transaction():
                 rights = handover.read(connection, direction.out[0])
+                found = position.rows(connection, self.names)
                 for old, new in (direction.out, direction.into):
                     connection.execute(
                         sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
                     )
+                if self._rollback_run is not None:  # before the handover: a comment needs the owner's rights
+                    latest = RollbackMark.of(
+                        self._rollback_run, "Switched" if direction.goal == "New" else "SwitchedBack"
+                    )
+                    mark = found[direction.into[0]].mark.remembering(found[direction.out[0]].mark, latest)
+                    position.write_mark(connection, direction.into[1], mark)
                 handover.give(connection, direction.into[1], rights)
                 if self._server.admin is not None:
                     handover.take(connection, direction.out[1])

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ocore_crds.manifest import Manifest
+from ocore_crds.rollback_record import RollbackRecord
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was_killed
+from support.mover.records import option, run_of
 from support.mover.site import Site
 
 
@@ -172,6 +174,20 @@ def test_there_and_back(desk: Desk, application: Application, tmp_path: Path) ->
     assert desk.ok("delete").result["payload"]["objects"] > 0
     assert desk.stored() == []
     assert desk.run("verify").reason == "SnapshotNotFound"
+
+
+def test_row_32_the_evidence_of_a_restore_outlives_its_snapshot(desk_any: Desk, application_any: Application) -> None:
+    application_any.write_many(3)
+    desk_any.ok("snapshot")
+    run = run_of(desk_any.site.rollback_id, ENVIRONMENT)
+    restored = desk_any.ok("restore", *option(run)).result["payload"]
+    desk_any.ok("delete")
+    (left,) = desk_any.stored()
+    record = RollbackRecord.model_validate_json(left.read_text())
+    assert (record.state, record.run) == ("restored", run)
+    assert record.evidence is not None
+    assert list(record.evidence.proven) == restored["evidence"]["proven"] != []
+    desk_any.ok("cleanup", "--what", "restored")
 
 
 def test_what_users_wrote_before_a_switch_back_is_kept(desk: Desk, application: Application) -> None:

@@ -17,6 +17,7 @@ from ocore_operator.jobs.parts import public_url, store_url
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, label_value
+from ocore_operator.rollback.executed import run_of, spec_hash
 from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity
 from support.operator.objects import OTHER_UID, SETTINGS, environment, obj, snapshot, started, store
@@ -38,7 +39,7 @@ def job_inputs(**changes: Any) -> JobInputs:
 
 
 def rollback() -> resources.Rollback:
-    status = {"snapshotId": OTHER_UID, "manifestSha256": "0" * 64}
+    status = {"snapshotId": OTHER_UID, "manifestSha256": "0" * 64, "environmentId": environment().id}
     return resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status))
 
 
@@ -53,9 +54,9 @@ def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Objec
         "delete": build.delete(settings, place, snap, series="", attempt=1, deadline=600),
         "delete-left": build.delete(settings, place, snap, series="left", attempt=1, deadline=600),
         "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
-        "restore": build.restore(settings, place, back, attempt=1, deadline=600),
-        "switch": build.switch(settings, place, back, attempt=1, wait=300, deadline=600),
-        "switch-now": build.switch_now(settings, place, back, back=True, attempt=2, deadline=600),
+        "restore": build.restore(settings, place, back, run_of(back), attempt=1, deadline=600),
+        "switch": build.switch(settings, place, back, run_of(back), attempt=1, wait=300, deadline=600),
+        "switch-now": build.switch_now(settings, place, back, run_of(back), back=True, attempt=2, deadline=600),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
         "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
     }
@@ -191,6 +192,29 @@ def test_only_a_switch_is_started_again() -> None:
         again = name.startswith("switch")
         assert job["spec"]["backoffLimit"] == (6 if again else 0)
         assert pod_of(job)["restartPolicy"] == ("OnFailure" if again else "Never")
+
+
+def record_of(job: Object) -> Object:
+    args = pod_of(job)["containers"][0]["args"]
+    return dict(json.loads(args[args.index("--record") + 1]))
+
+
+@pytest.mark.parametrize("name", ["restore", "switch", "switch-now"])
+def test_row_32_a_rollbacks_jobs_know_its_record(name: str) -> None:
+    back = rollback()
+    assert record_of(all_jobs(job_inputs())[name]) == {
+        "name": "back", "specHash": spec_hash(back.spec), "uid": back.meta.uid, "rollbackId": back.id,
+        "environmentId": environment().id, "snapshotId": OTHER_UID, "manifestSha256": "0" * 64,
+        "attempt": "$(OCORE_POD_UID)",
+    }  # fmt: skip
+
+
+def test_row_32_the_switch_writes_to_the_store_and_a_switch_back_does_not_need_it() -> None:
+    jobs = all_jobs(job_inputs(store=FULL_S3))
+    for name, mounted in (("restore", True), ("switch", True), ("switch-now", False)):
+        pod = pod_of(jobs[name])
+        assert ("--store" in pod["containers"][0]["args"]) is mounted, name
+        assert any((v.get("secret") or {}).get("secretName") == "s3" for v in pod["volumes"]) is mounted, name
 
 
 def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:

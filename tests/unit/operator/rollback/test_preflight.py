@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds.protocol import Failure
 from ocore_crds.rollback import RollbackStatus
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
+from ocore_operator.rollback.conditions import summarized
 
 from .machine import Operator
 from .model import ROLLBACK_ID, START, Model
@@ -117,3 +119,56 @@ def test_exactly_full_is_not_too_full() -> None:
 
 def test_no_workload_is_fine() -> None:
     assert decided(lambda w: replace(w, workloads=()))[1].stage == "Restore"
+
+
+def restoring(reason: str) -> tuple[v.Action, RollbackStatus]:
+    """What is decided once the restore Job has ended with this reason."""
+    model = Model()
+    operator = Operator(model)
+    for _ in range(50):
+        seen, action = operator.decide()
+        if isinstance(action, v.Do) and isinstance(action.effect, v.StartJob):
+            break
+        if not operator.act(seen, action):
+            model.advance(1, 1)
+    failure = Failure(reason=reason, message="A rollback r has run before.", retryable=False)
+    job = v.JobView(kind="restore", attempt=1, name="restore-1", ended=True, failure=failure)
+    world = replace(model.see(model.time).world, jobs=(job,))
+    action = plan.decide(model.status, model.spec, world, ROLLBACK_ID, model.now())
+    return action, action.status if isinstance(action, v.Record) else model.status
+
+
+def leftovers_of(status: RollbackStatus) -> tuple[object, ...]:
+    return status.residue, status.position, status.restored_database, status.previous_database, status.switched_at
+
+
+def test_row_32_a_record_of_an_earlier_run_ends_it_and_nothing_is_removed() -> None:
+    """Where spec.id is set, the earlier run's databases have this rollback's names: a cleanup would drop what users may still need."""
+    action, status = restoring(c.ALREADY_EXECUTED)
+    assert (status.stage, status.phase) == ("Ended", "Complete")
+    assert leftovers_of(status) == ("None", None, None, None, None)
+    assert isinstance(action, v.Record)
+    assert action.events[0].reason == c.ALREADY_EXECUTED
+    assert {step.state for step in status.steps} == {"Skipped"}
+    ended = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
+    complete = c.find(ended.conditions, c.COMPLETE)
+    assert complete is not None
+    assert (complete.status, complete.reason) == ("True", c.ALREADY_EXECUTED)
+
+
+@pytest.mark.parametrize("reason", [c.SWITCHED_BACK, c.OUTCOME_UNKNOWN])
+def test_row_32_a_record_without_success_refuses_it_and_nothing_is_removed(reason: str) -> None:
+    action, status = restoring(reason)
+    assert (status.stage, status.failure_reason) == ("Abort", reason)
+    assert isinstance(action, v.Record)
+    assert action.events[0].type == "Warning"
+    model = ready()
+    for _ in range(5):
+        world = replace(model.see(model.time).world, jobs=())
+        action = plan.decide(status, model.spec, world, ROLLBACK_ID, model.now())
+        if not isinstance(action, v.Record):
+            break
+        status = action.status
+    assert (status.stage, status.phase, status.failure_reason) == ("Ended", "Failed", reason)
+    assert leftovers_of(status) == ("None", None, None, None, None)
+    assert action == v.Do(v.ReleaseLock())

@@ -90,6 +90,32 @@ def test_a_given_id_may_be_in_the_store_already() -> None:
     assert decided(snap, {inspection(0, 1): said(denied)}) == GiveUp(denied, stored=False)
 
 
+@pytest.mark.parametrize(
+    "reason", ["StoreAccessDenied", "StoreUnreachable", "Corrupt", "ManifestTooLarge", "JobFailed"]
+)
+@pytest.mark.parametrize("retryable", [True, False])
+def test_row_32_an_id_that_cannot_be_searched_is_never_dumped(reason: str, retryable: bool) -> None:
+    """A Snapshot of Git on a rebuilt cluster. Where the store cannot say whether it has that id, today's data must not be dumped under yesterday's
+    name. `Corrupt` is also the manifest of another environment or snapshot under this key."""
+    snap = snapshot({"id": UID}, started(attempt=0))
+    failure = Failure(reason=reason, message="no answer", retryable=retryable)
+    failed: dict[str, Object | None] = {}
+    for number in range(1, MAX_ATTEMPTS + 1):
+        failed[inspection(0, number)] = said(failure)
+        decision = decided(snap, dict(failed))
+        if retryable and number < MAX_ATTEMPTS:
+            assert decision == Inspect(f"0-{number + 1}")
+        else:
+            assert decision == GiveUp(failure, stored=False)
+
+
+def test_row_32_an_inspection_that_leaves_no_result_dumps_nothing() -> None:
+    snap = snapshot({"id": UID}, started(attempt=0))
+    assert not isinstance(decided(snap, {inspection(0, 1): RUNNING}), NextAttempt | Start)
+    late = decided(snap, seconds=10**6)
+    assert not isinstance(late, NextAttempt | Start)
+
+
 def test_the_result_ends_it() -> None:
     decision = decided(snapshot(status=started(jobName=name(1))), {name(1): said(RESULT)})
     assert decision == Finish(RESULT, clean=True, pod=f"{name(1)}-x")

@@ -1,0 +1,48 @@
+"""The record of a rollback in the store: what it was asked for, and how far it came. docs/format.md describes it.
+
+It outlives the cluster: a Rollback that GitOps creates again on a rebuilt cluster is recognised by its name and the hash of its spec.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from .base import Model, ObjectName, Timestamp, Uuid
+from .manifest import Evidence
+
+FORMAT_VERSION = 1
+
+#: How far a run came. The values are the names of its objects in the store.
+RecordState = Literal["restored", "started", "switched", "switched-back", "not-switched"]
+
+#: How a run ended, as the live database's comment has it.
+MarkedOutcome = Literal["Switched", "SwitchedBack"]
+
+
+class RollbackRun(Model):
+    """One Rollback object, and the attempt of the Job that writes."""
+
+    model_config = ConfigDict(extra="ignore")  # a newer writer may have added fields
+
+    name: ObjectName = Field(description="metadata.name of the Rollback.")
+    spec_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")] = Field(description="Hash of its spec.")
+    uid: Uuid = Field(description="metadata.uid: differs for a Rollback that was created again.")
+    rollback_id: Uuid = Field(description="status.id of the Rollback.")
+    environment_id: Uuid = Field(description="status.id of the Environment.")
+    snapshot_id: Uuid = Field(description="status.id of the Snapshot.")
+    manifest_sha256: str = Field(default="", description="SHA-256 of the snapshot's manifest.")
+    attempt: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] = Field(
+        description="The Job's pod; one run may have several."
+    )
+
+
+class RollbackRecord(Model):
+    """One object of the record, written once."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format_version: int = FORMAT_VERSION
+    state: RecordState
+    run: RollbackRun
+    time: Timestamp
+    evidence: Evidence | None = Field(default=None, description="Of the restore: required, proven, missing.")
