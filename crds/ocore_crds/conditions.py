@@ -71,6 +71,7 @@ UNSUPPORTED_SERVER = "UnsupportedServer"
 SECRET_INVALID = "SecretInvalid"  # noqa: S105 - a reason
 MISSING_GRANTS = "MissingGrants"
 CAPACITY_UNKNOWN = "CapacityUnknown"
+HIDDEN_ONLY = "HiddenOnly"  # RollbackReady is True; without an administrator the restored copy is hidden, not closed
 INSUFFICIENT_CAPACITY = "InsufficientCapacity"
 FILESTORE_NOT_FOUND = "FilestoreNotFound"
 FILESTORE_NOT_READABLE = "FilestoreNotReadable"

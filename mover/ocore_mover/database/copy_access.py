@@ -45,7 +45,7 @@ _VALID = "24 hours"
 _MORE_CONNECTIONS = 4
 #: For evidence and the probe: what holds without an administrator.
 HIDDEN_ONLY = (
-    "HiddenOnly: without adminSecretRef the restored copy belongs to the application's role and is only hidden until the switch: it "
+    f"{conditions.HIDDEN_ONLY}: without adminSecretRef the restored copy belongs to the application's role and is only hidden until the switch: it "
     "does not appear in the list of databases, but a program that knows its name can connect; set adminSecretRef to close it"
 )
 

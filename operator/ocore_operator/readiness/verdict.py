@@ -125,7 +125,10 @@ def _conditions(
             status, c.ROLLBACK_READY, "False", against[0].reason, message_of(against), stamp
         )
     else:
-        status = summarize.with_condition(
-            status, c.ROLLBACK_READY, "True", c.SUCCEEDED, "A rollback would work: no grant is missing.", stamp
-        )
+        reason, message = c.SUCCEEDED, "A rollback would work: no grant is missing."
+        database = environment.spec.database
+        if database is not None and database.admin_secret_ref is None:
+            reason = c.HIDDEN_ONLY
+            message += " Until the switchover the restored copy is hidden from the application, not closed. Set spec.database.adminSecretRef to close it."
+        status = summarize.with_condition(status, c.ROLLBACK_READY, "True", reason, message, stamp)
     return status.model_copy(update={"phase": "NotReady" if blocking else "Ready"})

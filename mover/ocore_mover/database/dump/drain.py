@@ -39,7 +39,8 @@ class Drain:
         self._waiting: set[str] = set()  # neither stored nor being uploaded
         self._closed: set[str] = set()  # pg_dump has closed them
         self._known: set[str] = set()
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, Follower] = {}  # of files that are not stored yet: each has buffers
+        self._sizes: dict[str, int] = {}  # bytes read of stored files
         self._busy: dict[str, Future[StoredObject | None]] = {}
         self._polls = 0
         self._paused = False
@@ -82,10 +83,10 @@ class Drain:
 
     def _check_sizes(self) -> None:
         """Raises RuntimeError where a file grew after it was stored."""
-        for name, follower in self._followers.items():
+        for name, read in self._sizes.items():
             size = (self._folder / name).stat().st_size
-            if size != follower.read:
-                raise RuntimeError(f"{name} has {size} bytes, of which {follower.read} were stored")
+            if size != read:
+                raise RuntimeError(f"{name} has {size} bytes, of which {read} were stored")
 
     def _discover(self) -> None:
         self._polls += 1
@@ -120,7 +121,8 @@ class Drain:
                 self._waiting.add(name)
             else:
                 self.stored[name] = stored
-                self.raw_bytes += self._followers[name].read
+                self._sizes[name] = self._followers.pop(name).read
+                self.raw_bytes += self._sizes[name]
             failpoints.hit("snapshot-dump-running")
         for name in list(self._waiting):
             if len(self._busy) >= _QUEUED:

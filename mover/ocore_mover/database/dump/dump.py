@@ -105,7 +105,8 @@ def dump(
         if plan.in_place:
             return Adoption(store, key)
         if plan.compressed_by_us(name):
-            return CompressedUpload(store.writer(key + ".zst"), workers=jobs)
+            # A large object is a file: threads for each of a million would cost more than they give.
+            return CompressedUpload(store.writer(key + ".zst"), workers=0 if name.startswith("blob_") else jobs)
         return Upload(store.writer(key))
 
     with _folder(plan), _disk_errors(plan):

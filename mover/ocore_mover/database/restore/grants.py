@@ -30,6 +30,7 @@ _STATEMENT = re.compile(
 )
 _COMMENT = re.compile(r"COMMENT ON (SCHEMA|EXTENSION) .+ IS '((?:[^']|'')*)';\s*", re.DOTALL)
 _LARGE_OBJECT = "LARGE OBJECT "
+_REVOKED_NOTHING = "no privileges could be revoked"
 _NOTHING_REVOKED = "01006"  # SQLSTATE of the warning that a role without the right to revoke gets
 
 
@@ -54,9 +55,10 @@ UNION ALL
 SELECT nspname, 'COLUMN ' || quote_ident(relname) || '.' || quote_ident(attname), 'TABLE', oid::regclass::text
   FROM relations JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
 UNION ALL
-SELECT n.nspname, CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '(' || array_to_string(
-       ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ') || ')',
-       'ROUTINE', p.oid::regprocedure::text
+SELECT n.nspname, CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '(' || CASE
+       WHEN p.prokind <> 'a' THEN pg_get_function_identity_arguments(p.oid) WHEN p.pronargs = 0 THEN '*'
+       ELSE array_to_string(ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ')
+       END || ')', 'ROUTINE', p.oid::regprocedure::text
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND p.proowner IN (SELECT oid FROM others)
 UNION ALL
 SELECT n.nspname, 'TYPE ' || quote_ident(t.typname), 'TYPE', t.oid::regtype::text
@@ -121,47 +123,72 @@ def apply_as_application(session: Connection, owner: str, entries: Iterable[toc.
     Many are sent at a time, so that a million large objects are a few thousand round trips; memory is bounded by that number.
     """
     session.execute(sql.SQL("SET client_encoding = {}").format(sql.Literal(encoding)))
+    runner = _Runner(session, owner)
     warnings: list[str] = []
     batch: list[toc.Entry] = []
     for entry in entries:
         batch.append(entry)
         if len(batch) >= _BATCH:
-            warnings.extend(_run(session, owner, batch))
+            warnings.extend(runner.run(batch))
             batch = []
-    warnings.extend(_run(session, owner, batch))
+    warnings.extend(runner.run(batch))
     return warnings
 
 
-def _run(session: Connection, owner: str, entries: Sequence[toc.Entry]) -> Iterator[str]:
-    """All in one transaction, else each half by itself, down to single statements: one dropped role costs one grant."""
-    if not entries:
-        return
-    failure = _try(session, b"".join(entry.definition for entry in entries))
-    if failure is None:
-        return
-    if len(entries) > 1:
-        middle = len(entries) // 2
-        yield from _run(session, owner, entries[:middle])
-        yield from _run(session, owner, entries[middle:])
-        return
-    for statement in split(entries[0].definition):
-        # An entry with grants of several grantors changes the session's role.
-        session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
-        failure = _try(session, statement)
-        if failure is not None:
-            yield f"skipped ({failure}): {' '.join(statement.decode(errors='replace').split())}"
+class _Runner:
+    """Runs definitions in a session with the application's rights."""
+
+    def __init__(self, session: Connection, owner: str) -> None:
+        self._session = session
+        self._owner = sql.Identifier(owner)
+        self._notices: list[str | None] = []
+        session.add_notice_handler(lambda diag: self._notices.append(diag.sqlstate))
+
+    def run(self, entries: Sequence[toc.Entry]) -> Iterator[str]:
+        """All in one transaction, else each half by itself, down to single statements: one dropped role costs one grant."""
+        if not entries or self._try(b"".join(entry.definition for entry in entries)) is None:
+            return
+        if len(entries) > 1:
+            middle = len(entries) // 2
+            yield from self.run(entries[:middle])
+            yield from self.run(entries[middle:])
+            return
+        for statement in split(entries[0].definition):
+            # An entry with grants of several grantors changes the session's role.
+            self._session.execute(sql.SQL("SET ROLE {}").format(self._owner))
+            failure = self._try(statement)
+            if failure is None:
+                continue
+            text = " ".join(statement.decode(errors="replace").split())
+            if statement.startswith(b"REVOKE ") and not isinstance(failure, psycopg.errors.UndefinedObject):
+                raise _not_revoked(text, _message(failure))
+            yield f"skipped ({_message(failure)}): {text}"
+
+    def _try(self, statement: bytes) -> psycopg.Error | None:
+        """Runs it in a transaction of its own. Returns the error, also where a right could not be revoked; else None."""
+        self._notices.clear()
+        try:
+            with self._session.transaction():
+                self._session.execute(statement)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except psycopg.Error as error:
+            return error
+        if _NOTHING_REVOKED in self._notices:
+            return psycopg.errors.InsufficientPrivilege(_REVOKED_NOTHING)
+        return None
 
 
-def _try(session: Connection, statement: bytes) -> str | None:
-    """Runs it in a transaction of its own. Returns the server's message where it failed, else None."""
-    try:
-        with session.transaction():
-            session.execute(statement)
-    except (psycopg.OperationalError, psycopg.InterfaceError):
-        raise
-    except psycopg.Error as error:
-        return error.diag.message_primary or str(error)
-    return None
+def _message(error: psycopg.Error) -> str:
+    return error.diag.message_primary or str(error)
+
+
+def _not_revoked(statement: str, problem: str) -> MoverError:
+    return MoverError(
+        conditions.MISSING_GRANTS,
+        f"a right that the snapshot does not have cannot be revoked in the restored database: {statement} ({problem}); set adminSecretRef "
+        "to a superuser's Secret",
+    )
 
 
 def split(text: bytes) -> Iterator[bytes]:
@@ -179,8 +206,8 @@ def apply_as_administrator(copy: Connection, entries: Iterable[tuple[toc.Entry, 
     """
     warnings: list[str] = []
     codec = toc.codec(encoding)
-    refused: list[str] = []
-    copy.add_notice_handler(lambda diag: refused.append(diag.sqlstate or ""))
+    refused: list[str | None] = []
+    copy.add_notice_handler(lambda diag: refused.append(diag.sqlstate))
     for entry, target in entries:
         for statement in split(entry.definition):
             text = " ".join(statement.decode(codec, "surrogateescape").split())
@@ -189,22 +216,19 @@ def apply_as_administrator(copy: Connection, entries: Iterable[tuple[toc.Entry, 
                 warnings.append(f"skipped (not a grant on a whole object): {text}")
                 continue
             refused.clear()
-            problem = _apply_one(copy, target, match)
-            if problem is None and _NOTHING_REVOKED in refused:
-                problem = "no privileges could be revoked"
-            if problem is not None and match[1] == "REVOKE":
-                raise MoverError(
-                    conditions.MISSING_GRANTS,
-                    f"a right that the snapshot does not have cannot be revoked in the restored database: {text} ({problem}); set "
-                    "adminSecretRef to a superuser's Secret",
-                )
-            if problem is not None:
-                warnings.append(f"skipped ({problem}): {text}")
+            failure = _apply_one(copy, target, match)
+            if failure is None and _NOTHING_REVOKED in refused:
+                failure = psycopg.errors.InsufficientPrivilege(_REVOKED_NOTHING)
+            if failure is None:
+                continue
+            if match[1] == "REVOKE" and not isinstance(failure, psycopg.errors.UndefinedObject):
+                raise _not_revoked(text, _message(failure))
+            warnings.append(f"skipped ({_message(failure)}): {text}")
     return warnings
 
 
-def _apply_one(copy: Connection, target: Target, match: "re.Match[str]") -> str | None:
-    """Runs one grant; returns the server's message where it failed."""
+def _apply_one(copy: Connection, target: Target, match: "re.Match[str]") -> psycopg.Error | None:
+    """Runs one grant; returns the error where it failed."""
     verb, option_for, privileges, _, direction, role, option = match.groups()
     statement = sql.SQL("{}{} {} ON {} {} {} {}{}").format(
         sql.SQL(verb),
@@ -219,7 +243,7 @@ def _apply_one(copy: Connection, target: Target, match: "re.Match[str]") -> str 
     try:
         copy.execute(statement)
     except psycopg.Error as error:
-        return error.diag.message_primary or str(error)
+        return error
     return None
 
 

@@ -175,17 +175,31 @@ def _give_one(copy: Connection, guard: "_Guard", entry: toc.Entry) -> None:
     if current == entry.owner:
         return
     guard.check(entry, kind, identity)
+    # The server's own spelling of the object's identity.
+    statement = sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), sql.SQL(identity), sql.Identifier(entry.owner))
     try:
-        # The server's own spelling of the object's identity.
-        copy.execute(
-            sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), sql.SQL(identity), sql.Identifier(entry.owner))
-        )
+        _alter(copy, statement, entry)
     except psycopg.errors.InsufficientPrivilege as error:
         raise MoverError(
             conditions.MISSING_GRANTS,
             f"{entry.name} cannot be given to its owner {entry.owner}: {error.diag.message_primary}; set adminSecretRef to a superuser's "
-            f"Secret, or grant the missing right",
+            "Secret, or grant the missing right",
         ) from error
+
+
+def _alter(copy: Connection, statement: sql.Composed, entry: toc.Entry) -> None:
+    """Unless a superuser gives it, the new owner needs CREATE on the schema: only for the moment, since the dump has its own grants."""
+    try:
+        with copy.transaction():
+            copy.execute(statement)
+    except psycopg.errors.InsufficientPrivilege:
+        if not entry.schema:
+            raise
+        names = (sql.Identifier(entry.schema), sql.Identifier(entry.owner))
+        with copy.transaction():
+            copy.execute(sql.SQL("GRANT CREATE ON SCHEMA {} TO {}").format(*names))
+            copy.execute(statement)
+            copy.execute(sql.SQL("REVOKE CREATE ON SCHEMA {} FROM {}").format(*names))
 
 
 def _give_public(copy: Connection, role: str) -> Iterator[str]:

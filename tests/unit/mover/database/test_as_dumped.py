@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ocore_mover.database.dump.drain import Drain
 from ocore_mover.database.restore import grants, owners
 from ocore_mover.database.toc import TableOfContents
 from support.mover.postgres_majors import create_role
@@ -193,7 +194,6 @@ def test_notices_of_the_server_are_in_the_evidence(site: Site, tmp_path: Path) -
     assert [w for w in shell.warnings(shell.ok("restore")) if "something is odd" in w]
 
 
-COUNT = 20_000
 LARGE = (
     "SELECT count(*), count(*) FILTER (WHERE lomacl::text LIKE '%{reader}=r/%'), count(*) FILTER (WHERE lomowner = '{other}'::regrole)"
     " FROM pg_largeobject_metadata"
@@ -202,11 +202,13 @@ LARGE = (
 
 def test_many_large_objects(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their rights and owners, in a bounded number of round trips and in bounded memory."""
+    # Before PostgreSQL 16 each of them is compressed by us, which takes longer.
+    count = 20_000 if site.server.major >= 16 else 4_000
     reader = create_role(site.server, f"reader_{site.live}").name
     other = create_role(site.server, f"other_{site.live}").name
-    site.sql(f"SELECT lo_create(i) FROM generate_series(100001, {100000 + COUNT}) i")
+    site.sql(f"SELECT lo_create(i) FROM generate_series(100001, {100000 + count}) i")
     site.sql(
-        f"DO $$ BEGIN FOR i IN 100001 .. {100000 + COUNT} LOOP"
+        f"DO $$ BEGIN FOR i IN 100001 .. {100000 + count} LOOP"
         f" EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO {reader}', i); END LOOP; END $$"
     )
     site.server.execute(
@@ -215,22 +217,26 @@ def test_many_large_objects(site: Site, tmp_path: Path, monkeypatch: pytest.Monk
         site.live,
     )
     query = LARGE.format(reader=reader, other=other)
-    assert site.server.execute(query, site.live) == [(COUNT, COUNT, 1500)]
+    assert site.server.execute(query, site.live) == [(count, count, 1500)]
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path))
+    open_files: list[int] = []
+    upload = Drain._upload
+    monkeypatch.setattr(Drain, "_upload", lambda *a: (upload(*a), open_files.append(len(a[0]._followers))))
     shell.ok("snapshot")
+    assert max(open_files) < 100
     calls: list[int] = []
-    run, give = grants._try, owners._give_large_objects
-    monkeypatch.setattr(grants, "_try", lambda *a: calls.append(1) or run(*a))
+    run, give = grants._Runner._try, owners._give_large_objects
+    monkeypatch.setattr(grants._Runner, "_try", lambda *a: calls.append(1) or run(*a))
     monkeypatch.setattr(owners, "_give_large_objects", lambda *a: calls.append(1) or give(*a))
     shell.ok("restore")
     shell.ok("switch", "--now")
-    assert site.server.execute(query, site.live) == [(COUNT, COUNT, 1500)]
-    assert len(calls) <= COUNT / 500 + 20
+    assert site.server.execute(query, site.live) == [(count, count, 1500)]
+    assert len(calls) <= count / 500 + 20
 
     folder = next((tmp_path / "snapshots").rglob("toc.dat")).parent
     tracemalloc.start()
     entries = sum(1 for _ in TableOfContents(folder))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert entries > COUNT / 1000
+    assert entries > count / 1000
     assert peak < 4_000_000

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +85,17 @@ def test_nothing_in_the_way() -> None:
     assert status.phase == "Ready"
     assert status.probe is not None
     assert (status.probe.started_at, status.probe.server_major, status.probe.database_used_bytes) == (at(1), 17, 30)
+
+
+@pytest.mark.parametrize(
+    ("admin", "reason"), [({}, c.HIDDEN_ONLY), ({"adminSecretRef": {"name": "admin"}}, c.SUCCEEDED)]
+)
+def test_without_an_administrator_a_copy_is_hidden_only(admin: dict[str, object], reason: str) -> None:
+    database = {"secretRef": {"name": "db"}, "capacity": "10Gi", **admin}
+    status = found(environment({"database": database}), RESULT, (17,), began=at(1), now=at(3))
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert (rollback.status, rollback.reason) == ("True", reason)
+    assert ("adminSecretRef" in rollback.message) == (reason == c.HIDDEN_ONLY)
 
 
 def test_a_missing_grant_is_in_a_rollbacks_way_only() -> None:
