@@ -142,10 +142,10 @@ def dump_and_restore(
     with export.export(target, token, lock=True, freeze=lambda _: None) as exported:
         properties = artifact.read(exported.connection)
         found = dump.dump(target, exported, properties, store, PREFIX, scratch, counter, token)
-    restored = DatabaseRestore(
+    DatabaseRestore(
         server=target, names=site.names, artifact=found, store=store, scratch=scratch, counter=counter, token=token, jobs=2
     ).run()  # fmt: skip
-    return site.server.execute("SELECT a FROM t", restored.name)
+    return site.copy_sql("SELECT a FROM t", superuser=True)
 
 
 def test_pg_dump_and_pg_restore_with_a_ca(
