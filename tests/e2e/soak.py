@@ -36,9 +36,9 @@ TIMEOUT, GRACE = 240, 60
 LOAD_SECONDS = 6
 
 Action = Literal["snapshot", "rollback", "delete"]
-Victim = Literal["nobody", "mover", "pod", "operator", "postgres", "kubelet"]
+Victim = Literal["none", "mover", "pod", "operator", "postgres", "kubelet"]
 ACTIONS: tuple[Action, ...] = ("snapshot", "rollback", "delete")
-VICTIMS: tuple[Victim, ...] = ("nobody", "mover", "pod", "operator", "postgres", "kubelet")
+VICTIMS: tuple[Victim, ...] = ("none", "mover", "pod", "operator", "postgres", "kubelet")
 _PREFIXES: dict[Action, tuple[str, ...]] = {
     "snapshot": ("snapshot-", "after-", "operator-snapshot-"),
     "rollback": ("restore-", "switch-", "cleanup-", "operator-rollback-"),
@@ -210,7 +210,7 @@ class Soak:
 
     def _strike(self, step: Step, kind: str, name: str) -> None:
         """The death of the others, at some moment of the operation."""
-        if step.victim in ("nobody", "mover"):
+        if step.victim in ("none", "mover"):
             return
         threading.Event().wait(step.delay)
         match step.victim:

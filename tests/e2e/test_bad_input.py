@@ -72,7 +72,7 @@ def test_store_unreachable(site: Site) -> None:
             "spec": {
                 "s3": {
                     "bucket": site.bucket,
-                    "endpoint": f"http://nobody.{site.namespace}.svc.cluster.local:9",
+                    "endpoint": f"http://nowhere.{site.namespace}.svc.cluster.local:9",
                     "credentialsSecretRef": {"name": "s3"},
                 }
             },

@@ -190,7 +190,7 @@ def test_row_18_two_pods_of_one_snapshot(cluster: Cluster, site: Site) -> None:
     selector = f"ocore.dev/uid={model['metadata']['uid']},ocore.dev/command=snapshot"
     (job,) = cluster.objects("Job", site.namespace, selector)
     identity = str(uuid.uuid4())
-    # One after the other to the same point: each removes frozen folders that nobody should use when it starts.
+    # One after the other to the same point: each removes frozen folders that no other Job should use when it starts.
     pods = [twin(site, job, identity, f"after-upload-before-manifest=sleep:{seconds}") for seconds in (15, 4)]
 
     results: dict[bool, list[Object]] = {True: [], False: []}

@@ -46,7 +46,7 @@ def over(job: Object) -> bool:
 
 
 def test_row_01_terminal_within_its_deadline(site: Site, operator: Operator) -> None:
-    """The Job hangs and the operator is killed: whoever comes next still ends it, at most 60 s after its deadline."""
+    """The Job hangs and the operator is killed: the next operator still ends it, at most 60 s after its deadline."""
     name = site.snapshot(
         fresh("hangs"),
         annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:600"},
@@ -63,7 +63,7 @@ def test_row_01_terminal_within_its_deadline(site: Site, operator: Operator) -> 
 
 
 def test_row_15_job_gone_before_it_was_observed(site: Site, operator: Operator) -> None:
-    """Nobody looks while the Job ends and its TTL takes it away: the result is read from the manifest."""
+    """No operator runs while the Job ends and its TTL takes it away: the result is read from the manifest."""
     name = site.snapshot(fresh("unseen"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:8"})
     wait_for("running", lambda: phase(site, name) == "Running", 60)
     obj = site.cluster.get("Snapshot", name, site.namespace)
@@ -90,7 +90,7 @@ def test_row_15_job_gone_before_it_was_observed(site: Site, operator: Operator) 
 
 
 class Crowd:
-    """Somebody else who writes the status of an object, as fast as the API server lets them, with a condition of their own."""
+    """Another client writes the status of an object, as fast as the API server lets them, with a condition of their own."""
 
     def __init__(self, site: Site, name: str) -> None:
         self._site, self._name = site, name
@@ -138,7 +138,7 @@ def test_row_21_conflict_storm(site: Site) -> None:
         obj = site.completed("Snapshot", name, 120)
         assert obj["status"]["attempt"] == 1
     assert crowd.writes > 50
-    assert crowd.conflicts > 0, "nobody was in anybody's way"
+    assert crowd.conflicts > 0, "no conflict happened"
     obj = site.completed("Snapshot", name)
     assert obj["status"]["phase"] == "Complete"
     assert condition(obj, "Reconciling") is None
@@ -173,7 +173,7 @@ def test_row_22_in_step_after_a_lost_watch(site: Site, cluster: Cluster, operato
 
 
 def versions(site: Site) -> dict[str, str]:
-    """Every object of ours in the site's namespace with its version: nobody has written where it is the same later."""
+    """Every object of ours in the site's namespace with its version: no one has written where it is the same later."""
     kinds = ("Environment", "SnapshotStore", "Snapshot", "Rollback", "Job", "Pod")
     return {
         f"{kind}/{o['metadata']['name']}": o["metadata"]["resourceVersion"]

@@ -111,7 +111,7 @@ def test_row_10_truncated_dumps_are_no_snapshots(site: Site, victim: str) -> Non
 
 def test_row_11_bad_host(cluster: Cluster, site: Site) -> None:
     """The environment was in order; its database's address leads nowhere by now."""
-    host = f"nobody.{site.namespace}.svc.cluster.local"
+    host = f"nowhere.{site.namespace}.svc.cluster.local"
     credentials = {"port": "5432", "dbname": site.database, "user": site.role, "password": site.password}
     cluster.apply(secret("database", site.namespace, host=host, **credentials))
     try:
@@ -127,7 +127,7 @@ def test_row_11_bad_host(cluster: Cluster, site: Site) -> None:
 
 
 def test_row_11_time_out(site: Site) -> None:
-    """A table that somebody has locked for good: the dump waits for it, and the deadline ends it."""
+    """A table that another session has locked: the dump waits for it, and the deadline ends it."""
     with site.connect() as connection:
         connection.execute("BEGIN; LOCK sale_order IN ACCESS EXCLUSIVE MODE")
         obj = site.failed("Snapshot", site.snapshot(fresh("locked"), timeoutSeconds=30), "DeadlineExceeded", 30 + 60)

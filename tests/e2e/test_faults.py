@@ -128,7 +128,7 @@ def test_row_17_mover_killed_in_a_switch(site: Site, point: str) -> None:
 
 @pytest.mark.parametrize("point", ["", *each(SWITCH_BACK_POINTS)])
 def test_row_17_mover_killed_in_switching_back(site: Site, point: str) -> None:
-    """The application does not come up on the restored database: switched back, whoever dies."""
+    """The application does not come up on the restored database: switched back, whichever process dies."""
     set_marker(site, 7)
     probe_for_marker(site, "fault_marker")
     try:

@@ -65,7 +65,7 @@ def patch_shop(site: Site, **container: Any) -> None:
 def test_its_status_tells_everything(site: Site) -> None:
     set_marker(site, 1)
     name = fresh("story")
-    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="somebody")
+    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="ana@example.com")
     obj = site.completed("Rollback", name)
     status = obj["status"]
     old_or_new(site, obj)
@@ -94,7 +94,7 @@ def test_its_status_tells_everything(site: Site) -> None:
     site.cluster.wait_gone("Rollback", name, site.namespace, 90)
     assert site.databases() == [site.database]
     set_marker(site, 2)
-    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="somebody")
+    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="ana@example.com")
     obj = site.completed("Rollback", name)
     assert condition(obj, "Complete")["reason"] == "AlreadyExecuted"  # type: ignore[index]
     assert marker(site) == 2

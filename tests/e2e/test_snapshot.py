@@ -126,7 +126,7 @@ def test_read_back_finds_a_flipped_bit(cluster: Cluster, servers: Servers) -> No
         data[len(data) // 2] ^= 1
         s3.put_object(Bucket=site.bucket, Key=victim, Body=bytes(data))
 
-        # Nobody knows yet: the rollback finds it before anything is switched.
+        # Not known yet: the rollback finds it before anything is switched.
         site.failed("Rollback", site.rollback("refused", "bad"), "Corrupt")
         assert site.accepts_connections()
         wait_for("left-overs removed", lambda: site.databases() == [site.database], 60)

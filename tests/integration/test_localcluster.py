@@ -117,7 +117,7 @@ def test_names_resolve_here() -> None:
 
 @pytest.mark.usefixtures("own_node")
 def test_nothing_reaches_another_machine(cluster: Cluster, namespace: str) -> None:
-    # The node has no link that leaves it. An address of the range for documentation: nobody is there anyway.
+    # The node has no link that leaves it. An address of the range for documentation: no host has it.
     assert "default" not in in_node("ip", "route")
     links = re.findall(r"^\d+: (\S+?)[@:]", in_node("ip", "-o", "link"), re.M)
     assert [link for link in links if not re.match(r"lo|eth0p?|veth", link)] == []
@@ -152,7 +152,7 @@ def ready(obj: Object) -> bool:
 
 
 def test_an_unknown_image_fails_at_once(cluster: Cluster, namespace: str) -> None:
-    cluster.apply(pod("unknown", namespace, "registry.invalid/nobody/nothing:1", ["true"]))
+    cluster.apply(pod("unknown", namespace, "registry.invalid/no/image:1", ["true"]))
 
     def reason() -> bool:
         found = cluster.get("Pod", "unknown", namespace)
@@ -249,7 +249,7 @@ def loop_devices() -> str:
 def namespaces_of(process: str, kinds: tuple[str, ...]) -> set[tuple[str, str]]:
     try:
         return {(kind, str(Path(f"/proc/{process}/ns/{kind}").readlink())) for kind in kinds}
-    except OSError:  # it ended meanwhile
+    except OSError:  # it has ended
         return set()
 
 

@@ -269,11 +269,11 @@ def proxied(crds: Cluster, namespace: str, tmp_path: Path) -> Iterator[tuple[Ope
 
 
 def test_half_open_connections(crds: Cluster, namespace: str, proxied: tuple[OperatorProcess, Proxy]) -> None:
-    """Watches that bring nothing any more, and nobody says so: the resync finds what happened meanwhile."""
+    """Watches that bring nothing any more, without an error: the resync finds what has happened."""
     operator, proxy = proxied
     failed(crds, namespace, snapshot(crds, namespace, "before"), "EnvironmentNotFound")
     proxy.freeze()
-    failed(crds, namespace, snapshot(crds, namespace, "meanwhile"), "EnvironmentNotFound", 30)
+    failed(crds, namespace, snapshot(crds, namespace, "unseen"), "EnvironmentNotFound", 30)
     assert operator.get("/healthz")[0] == 200
 
 
@@ -298,7 +298,7 @@ def test_an_api_server_that_is_away(crds: Cluster, namespace: str, proxied: tupl
 
 
 def test_a_concurrent_writer(crds: Cluster, watched: str, operator: OperatorProcess) -> None:
-    """Somebody writes to the object all the time: conflicts are read again, and the status converges."""
+    """Another client writes to the object all the time: conflicts are read again, and the status converges."""
     stop = threading.Event()
     name = snapshot(crds, watched, "contested")
 

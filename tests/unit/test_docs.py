@@ -16,11 +16,13 @@ PAGES = sorted(
         *(REPOSITORY / "charts").rglob("*.md"),
     ]
 )
-#: Folders and files whose language is checked. The rooms operator, mover and the rest of tests follow.
+#: Folders and files whose language is checked: everything that people write here.
 READABLE = (
-    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "docs", "crds", "cli", "charts", "examples", "images",
-    "localcluster", "bench", "tests/unit/crds", "tests/unit/cli", "tests/unit/demo",
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "pyproject.toml", "docs", "crds", "operator", "mover", "cli",
+    "charts", "examples", "images", "localcluster", "bench", "tests",
 )  # fmt: skip
+#: This file names the words.
+UNREADABLE = Path(__file__).resolve()
 #: Words that readers who are not native speakers do not know, or that are vague. docs/glossary.md has the terms to use.
 BANNED = (
     "mend", "mends", "mended", "mending", "nobody", "whoever", "somebody", "meanwhile", "anew", "lest", "thereof", "for ever", "stands in",
@@ -188,7 +190,7 @@ def banned_in(text: str) -> list[str]:
 
 
 def test_readable_files_have_no_banned_word() -> None:
-    files = tracked(*READABLE)
+    files = [file for file in tracked(*READABLE) if file.resolve() != UNREADABLE]
     assert len(files) > 100
     found = {str(f.relative_to(REPOSITORY)): banned_in(f.read_text()) for f in files}
     assert {name: words for name, words in found.items() if words} == {}

@@ -115,7 +115,7 @@ SELECT e.extname::text AS extension, c.oid::regclass::text AS name, c.relkind::t
 
 
 def always(connection: Connection) -> Iterator[Finding]:
-    """What cannot be restored, whoever the administrator is."""
+    """What cannot be restored, with any administrator."""
     for what, query in _NEVER:
         yield from _listed(
             connection,

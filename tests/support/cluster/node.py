@@ -24,7 +24,7 @@ def processes(pod: Object, pattern: str) -> list[int]:
 
 
 def signal(pids: list[int], name: str) -> None:
-    """Sends a signal to processes; what has ended meanwhile does not matter."""
+    """Sends a signal to processes; a process that has ended is no error."""
     run(f"kill -{name} {' '.join(map(str, pids))} 2>/dev/null; true")
 
 

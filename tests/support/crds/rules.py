@@ -67,7 +67,7 @@ def nodes(schema: Object, path: str = "") -> Iterator[Node]:
 
 
 def rules(kind: str, schema: Object) -> Iterator[Rule]:
-    """Every rule of the schema. An unknown keyword is an error: nobody would try it."""
+    """Every rule of the schema. An unknown keyword is an error: no test would try it."""
     for path, node in nodes(schema):
         unknown = set(node) - RULES - SILENT
         assert not unknown, f"{kind}.{path}: no test knows the keyword {unknown}"

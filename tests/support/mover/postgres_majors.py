@@ -26,7 +26,7 @@ from support.mover.certificates import Authority, Certificate
 from support.ports import free_port
 
 SUITES = {15: "bookworm", 17: "trixie"}
-NOBODY = 65534
+UNPRIVILEGED = 65534
 SUPERUSER = "postgres"
 
 
@@ -112,7 +112,7 @@ class Server:
 
     def initialise(self) -> None:
         (self.base / "password").write_text(self.password)
-        os.chown(self.base, NOBODY, NOBODY)
+        os.chown(self.base, UNPRIVILEGED, UNPRIVILEGED)
         self._run("initdb", "-D", "data", "-U", SUPERUSER, "--pwfile=password", "-A", "scram-sha-256",
                   "-E", "UTF8", "--locale=C.UTF-8", "--no-sync").wait(timeout=120)  # fmt: skip
         assert (self.base / "data/PG_VERSION").exists(), (self.base / "log").read_text()
@@ -122,7 +122,7 @@ class Server:
         for name, path in (("server.crt", found.certificate), ("server.key", found.key)):
             target = self.base / "data" / name
             target.write_bytes(path.read_bytes())
-            os.chown(target, NOBODY, NOBODY)
+            os.chown(target, UNPRIVILEGED, UNPRIVILEGED)
             target.chmod(0o600)
 
     def reload(self) -> None:
@@ -170,16 +170,16 @@ class Server:
             self._process.wait(timeout=30)
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """In the server's folder, as nobody; without a fork between us and it, so that its pid is the process's."""
+        """In the server's folder, as an unprivileged user; without a fork between us and it, so that its pid is the process's."""
         root, inside = self.installed.root, self.installed.inside(program)
         if root is None:
             command = [inside, *arguments]
             if os.geteuid() == 0:
-                command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+                command = ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", *command]
         else:
             script = 'mount --bind "$1" "$2/mnt" && mount --rbind /dev "$2/dev" && cd / && shift 2 && exec "$@"'
             command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(self.base), str(root),
-                       "chroot", f"--userspec={NOBODY}:{NOBODY}", str(root), "sh", "-c", 'cd /mnt && exec "$@"', "sh",
+                       "chroot", f"--userspec={UNPRIVILEGED}:{UNPRIVILEGED}", str(root), "sh", "-c", 'cd /mnt && exec "$@"', "sh",
                        inside, *arguments]  # fmt: skip
         with (self.base / "log").open("ab") as log:
             return subprocess.Popen(command, cwd=self.base, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

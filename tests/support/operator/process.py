@@ -29,7 +29,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def freeze(self) -> None:
-        """Half-open: connections that are open bring nothing any more, and nobody says so. New ones work."""
+        """Half-open: connections that are open bring nothing any more, without an error. New ones work."""
         for _, _, frozen in self._pairs:
             frozen.set()
 
@@ -125,7 +125,7 @@ class OperatorProcess:
         wait_for(f"operator ready; log: {self._log}", lambda: self.get("/readyz") == (200, "ok"), timeout)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of an answer; 0 where nobody listens."""
+        """Status and text of an answer; 0 where nothing listens."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
                 return response.status, response.read().decode()

@@ -114,7 +114,7 @@ def test_no_program_has_the_password_in_its_arguments_or_environment(site_any: S
 
 
 def test_a_deadline_ends_the_command(site_any: Site, tmp_path: Path) -> None:
-    """A migration holds the attachment table for ever."""
+    """A migration locks the attachment table and never ends."""
     (tmp_path / "store").mkdir()
     store = (tmp_path / "store").as_uri()
     call("probe-store", "--store", store)

@@ -276,7 +276,7 @@ def test_plain_layout_killed_between(site_any: Site, tmp_path: Path, failpoint: 
 
 
 def test_consistent_while_the_application_writes(desk: Desk, application: Application) -> None:
-    """Short form of the consistency run: writes, deletes and garbage collection go on meanwhile; not one file is missing."""
+    """Short form of the consistency run: writes, deletes and garbage collection continue; not one file is missing."""
     application.write_many(300)
     stop = threading.Event()
     threads = [threading.Thread(target=application.load, args=(stop, seed)) for seed in (1, 2)]
@@ -322,7 +322,7 @@ def test_a_killed_snapshot_is_none(desk_any: Desk, application_any: Application,
 
 
 def test_killed_after_the_manifest(desk_any: Desk, application_any: Application) -> None:
-    """Complete, though nobody was told: `inspect` says so, the same attempt once more too, another one does not mix in."""
+    """Complete, though no client got the answer: `inspect` says so, the same attempt once more too, another one does not mix in."""
     application_any.write_many(5)
     assert was_killed(desk_any.die("snapshot", "after-manifest=kill"))
     found = call("inspect", *desk_any.which).result["payload"]

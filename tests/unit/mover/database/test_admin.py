@@ -1,4 +1,4 @@
-"""What the application's role may not do is done by an admin; what nobody may do fails with words."""
+"""What the application's role may not do is done by an admin; what no role may do fails with a message."""
 
 from collections.abc import Iterator
 from pathlib import Path

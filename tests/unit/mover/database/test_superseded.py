@@ -47,7 +47,7 @@ def test_cleanup_opens_what_a_later_killed_switch_closed(site_any: Site) -> None
 
 
 def test_never_drops_beside_a_live_database_without_a_mark(site_any: Site) -> None:
-    """Somebody renamed by hand: nobody knows what is what."""
+    """A database was renamed by hand: the position is unknown."""
     stand_beside(site_any)
     assert command(site_any, "switch", "--now").code == 0
     site_any.sql(f'COMMENT ON DATABASE "{site_any.live}" IS NULL', "postgres")

@@ -70,7 +70,7 @@ def mover(*arguments: str, bin_folder: Path) -> None:
 
 
 def fill(site: Site, database: DatabaseSite) -> None:
-    """What an Odoo has: rows that name files, and an index over a function that somebody made immutable."""
+    """What an Odoo has: rows that name files, and an index over a function that was made immutable."""
     database.server.execute("CREATE EXTENSION unaccent", database.live)
     database.server.execute("ALTER FUNCTION unaccent(text) IMMUTABLE", database.live)
     database.sql("CREATE TABLE ir_attachment (id serial PRIMARY KEY, store_fname text, note text)")

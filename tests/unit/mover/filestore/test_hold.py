@@ -161,7 +161,7 @@ def test_without_hard_links_copies_of_what_is_named_are_held(
 ) -> None:
     site.fill(30)
     artifact = site.store(folder_store)
-    unnamed = site.add(b"named by nobody")
+    unnamed = site.add(b"named by no row")
     torn = f"ab/ab{'1' * 38}"
     (site.filestore / "ab").mkdir(exist_ok=True)
     (site.filestore / torn).write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""Manifests: last, once, and never about somebody else's objects."""
+"""Manifests: last, once, and never about the objects of another snapshot."""
 
 import hashlib
 import json

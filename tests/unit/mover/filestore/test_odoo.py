@@ -368,7 +368,7 @@ BAD_LINES = [
 
 @pytest.mark.parametrize("line", BAD_LINES)
 def test_an_index_that_lies_is_refused(site: Site, other: Site, folder_store: Store, line: bytes) -> None:
-    """Its digest is right: somebody who can write to the store made it so."""
+    """Its digest is right: a writer of the store made it so."""
     site.add(some_bytes(1, 4))
     artifact = site.store(folder_store)
     with folder_store.writer(artifact.index.key) as writer:

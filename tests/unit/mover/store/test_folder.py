@@ -97,7 +97,7 @@ def test_a_guard_that_a_crash_left_is_broken(folder: Store, monkeypatch: pytest.
     guard = folder.local_root / ".tmp-guard-manifest"
     guard.parent.mkdir(parents=True)
     guard.touch()
-    assert not folder.put_if_absent("manifest", b"x")  # somebody is at it
+    assert not folder.put_if_absent("manifest", b"x")  # another writer has it
     os.utime(guard, (1, 1))
     assert folder.put_if_absent("manifest", b"x")
 

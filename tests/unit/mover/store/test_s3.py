@@ -187,7 +187,7 @@ def reason_of(store: Store) -> tuple[str, str]:
 
 
 def test_wrong_keys(seaweed: SeaweedFS) -> None:
-    for folder in (seaweed.credentials(secret="wrong"), seaweed.credentials(key="nobody")):
+    for folder in (seaweed.credentials(secret="wrong"), seaweed.credentials(key="unknown")):
         reason, message = reason_of(store_with(seaweed, f"s3://{BUCKET}/x", credentials=folder))
         assert reason == conditions.STORE_ACCESS_DENIED
         assert "credentials" in message
