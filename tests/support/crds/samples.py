@@ -151,6 +151,7 @@ COMPANIONS: dict[tuple[str, str | None], Object] = {
 } | {
     (f"{_TLS}.mode", "disable"): {f"{_TLS}.ca": REMOVED, f"{_TLS}.clientCertificate": REMOVED},
     (f"{_TLS}.mode", "require"): {f"{_TLS}.ca": REMOVED},
+    ("spec.filestore.consistency", "BestEffort"): {"spec.filestore.layout": "Plain"},
 }
 
 

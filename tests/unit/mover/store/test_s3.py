@@ -383,8 +383,10 @@ def test_large_parts_are_spooled(s3: Store, monkeypatch: pytest.MonkeyPatch, tmp
 def test_memory_waits_for_the_uploads() -> None:
     pool = s3_writer.PartPool(2, budget=10)
     gate = threading.Event()
-    running = [pool.submit(6, gate.wait) for _ in range(1)]  # type: ignore[arg-type]
-    third = threading.Thread(target=lambda: running.append(pool.submit(6, lambda: None)), daemon=True)
+    part = s3_writer._Part(1, hashlib.sha256(), pool)
+    part.take(memoryview(b"123456"))
+    running = [pool.submit(part, gate.wait)]  # type: ignore[arg-type]
+    third = threading.Thread(target=lambda: running.append(pool.submit(part, lambda: None)), daemon=True)
     third.start()
     third.join(0.2)
     assert third.is_alive()
