@@ -92,7 +92,7 @@ def test_row_33_trouble_stays_in_its_namespace(crds: Cluster, install: Install, 
         create(crds, first, "unseen")
         wait_for("list reported", lambda: f"cannot list namespace {first}" in operator.get("/readyz")[1], 60)
         # A watch that is open stays so until the server ends it: SERVER_TIMEOUT.
-        wait_for("watch reported", lambda: f"cannot watch namespace {first}" in operator.get("/readyz")[1], 120)
+        wait_for("watch reported", lambda: f"cannot watch namespace {first}" in operator.get("/readyz")[1], 240)
         create(crds, second, "during")
         reconciled(crds, second, "during")
         assert operator.get("/readyz")[0] == 200
