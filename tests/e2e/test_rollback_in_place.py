@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.promises import (
@@ -21,7 +22,7 @@ from support.cluster.promises import (
     roll_back,
     set_marker,
 )
-from support.cluster.site import Servers, Site, make_site
+from support.cluster.site import Servers, Site, make_site, secret
 
 
 @pytest.fixture(scope="module")
@@ -336,3 +337,63 @@ def test_an_environment_that_is_changed_before_the_switch_aborts_it(site: Site) 
         site.cluster.patch("Environment", site.environment, site.namespace, {"spec": {"filestore": {"path": path}}})
     site.environment_ready()
     holds_all_promises(site)
+
+
+def test_row_29_with_an_administrator_the_copy_is_closed(site: Site) -> None:
+    """The application cannot connect to the copy while it is loaded; after the switchover the live database has its owner again."""
+    ready = site.environment_ready()
+    assert (condition(ready, "RollbackReady") or {})["reason"] == "HiddenOnly"
+    admin = f"{site.role}_admin"
+    create_administrator(site, admin)
+    set_marker(site, 15)
+    try:
+        change = {"spec": {"database": {"adminSecretRef": {"name": "admin"}}}}
+        site.cluster.patch("Environment", site.environment, site.namespace, change)
+        assert (condition(site.environment_ready(), "RollbackReady") or {})["reason"] == "Succeeded"
+        name = fresh("closed")
+        failpoints = {"ocore.dev/failpoints": "restore-database-loaded=sleep:20"}
+        site.rollback(name, "base", undoWindowSeconds=0, annotations=failpoints)
+        wait_for("the copy exists", lambda: len(site.databases()) == 2, 120)
+        (copy,) = set(site.databases()) - {site.database}
+        wait_for("the copy is open for the load", lambda: allows_connections(site, copy), 60)
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            site.connect(copy).close()
+        site.completed("Rollback", name)
+        assert marker(site) == 0
+        with site.servers.admin(site.host) as connection:
+            query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+            assert connection.execute(query, [site.database]).fetchone() == (site.role,)
+            left = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ocore_rb_%'").fetchall()
+            assert left == []
+        site.cluster.delete("Rollback", name, site.namespace)
+        site.cluster.wait_gone("Rollback", name, site.namespace, 120)
+    finally:
+        change = {"spec": {"database": {"adminSecretRef": None}}}
+        site.cluster.patch("Environment", site.environment, site.namespace, change)
+    holds_all_promises(site)
+    with site.servers.admin(site.host) as connection:
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(admin)))
+
+
+def create_administrator(site: Site, name: str) -> None:
+    """A role that is no superuser and has what the probe asks for, and the Secret `admin`."""
+    password = "only-for-tests-" + name
+    with site.servers.admin(site.host) as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} CREATEDB CREATEROLE").format(
+                sql.Identifier(name), sql.Literal(password)
+            )
+        )
+        option = " WITH ADMIN OPTION" if site.major >= 16 else ""
+        connection.execute(sql.SQL("GRANT {} TO {}" + option).format(sql.Identifier(site.role), sql.Identifier(name)))
+    tls = {"sslmode": "disable"} if site.major < 16 else {}
+    site.cluster.apply(
+        secret("admin", site.namespace, host=site.host, port="5432", user=name, password=password, **tls)
+    )
+
+
+def allows_connections(site: Site, database: str) -> bool:
+    """Whether a database accepts connections of those who have the right."""
+    with site.servers.admin(site.host) as connection:
+        row = connection.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", [database]).fetchone()
+    return bool(row and row[0])

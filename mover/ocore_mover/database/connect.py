@@ -53,7 +53,7 @@ class Server:
 
 #: Of an administrator's sessions in a tenant's database: what the tenant set by ``ALTER DATABASE … SET`` does not apply, and no name is
 #: found in a schema of the tenant.
-_TRUSTED = "-c search_path=pg_catalog -c standard_conforming_strings=on"
+_TRUSTED = "-c search_path=pg_catalog -c role=none -c standard_conforming_strings=on"
 
 
 def connect(

@@ -112,7 +112,7 @@ def test_objects_of_a_superuser_that_the_live_database_has(site: Site, tmp_path:
 
 REPLACE = {
     "function": "CREATE OR REPLACE FUNCTION public.sudo() RETURNS text LANGUAGE sql SECURITY DEFINER AS ''SELECT ''''evil''''::text''",
-    "settings": "ALTER FUNCTION public.sudo() SET search_path = public",
+    "settings": "ALTER FUNCTION public.sudo() SET work_mem = ''1MB''",
     "view": "CREATE OR REPLACE VIEW public.secrets AS SELECT ''evil''::name AS rolname",
     "rule": "CREATE RULE evil AS ON INSERT TO public.log DO ALSO SELECT 1",
     "index": "CREATE INDEX evil ON public.log ((a + 1))",
