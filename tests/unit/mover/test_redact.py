@@ -153,8 +153,8 @@ FIXED = {
     *("attempt", "checksums", "clientVersion", "commitSha", "completedAt", "consistentAt", "databasesDropped"),
     *("deploymentId", "environmentId", "environmentName", "extensions", "foldersRemoved", "image", "imageTag"),
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
-    *("previousDatabase", "projectId", "reason", "requestedBy", "restoredDatabase", "serverVersion", "snapshotId"),
-    *("snapshotName", "startedAt", "storeId", "time", "trigger", "user"),
+    *("previousDatabase", "projectId", "reason", "requestedBy", "restoredDatabase", "serverIdentity"),
+    *("serverVersion", "snapshotId", "snapshotName", "startedAt", "storeId", "time", "trigger", "user"),
 }
 
 
