@@ -4,8 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.cluster.shared import Shared
+
+#: No deadline for one example: how long it takes says how busy the machine is.
+settings.register_profile("ocore", deadline=None)
+settings.load_profile("ocore")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

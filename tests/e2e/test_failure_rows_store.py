@@ -112,14 +112,13 @@ def test_row_10_truncated_dumps_are_no_snapshots(site: Site, victim: str) -> Non
 def test_row_11_bad_host(cluster: Cluster, site: Site) -> None:
     """The environment was in order; its database's address leads nowhere by now."""
     host = f"nowhere.{site.namespace}.svc.cluster.local"
-    credentials = {"port": "5432", "dbname": site.database, "user": site.role, "password": site.password}
-    cluster.apply(secret("database", site.namespace, host=host, **credentials))
+    cluster.apply(secret("database", site.namespace, host=host, **site.credentials))
     try:
         obj = site.failed("Snapshot", site.snapshot(fresh("bad-host")), "DatabaseUnreachable", 150)
         assert host in str(condition(obj, "Failed"))
         is_no_snapshot(site, obj)
     finally:
-        cluster.apply(secret("database", site.namespace, host=site.host, **credentials))
+        cluster.apply(secret("database", site.namespace, host=site.host, **site.credentials))
         # The next probe, not the last one, says how it is.
         cluster.apply(site.environment_object(jobs={"parallelism": 2}))
     site.environment_ready()

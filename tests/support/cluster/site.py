@@ -275,6 +275,13 @@ class Site:
         return f"filestore/{self.database}"
 
     # --- database ----------------------------------------------------------------------------------------
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The keys of the Secret `database`, but for the host."""
+        keys = {"port": "5432", "dbname": self.database, "user": self.role, "password": self.password}
+        # The servers have no TLS, and clients before 16 need it unless a mode is chosen.
+        return keys | ({"sslmode": "disable"} if self.major < 16 else {})
+
     def connect(self, database: str | None = None) -> psycopg.Connection[Any]:
         """As the application's role."""
         return psycopg.connect(
@@ -508,17 +515,7 @@ def make_site(
 def _fill(site: Site, s3_endpoint: str | None, application: bool) -> None:
     ns, cluster = site.namespace, site.cluster
     cluster.apply(
-        secret(
-            "database",
-            ns,
-            host=site.host,
-            port="5432",
-            dbname=site.database,
-            user=site.role,
-            password=site.password,
-            # The servers have no TLS, and clients before 16 need it unless a mode is chosen.
-            **({"sslmode": "disable"} if site.major < 16 else {}),
-        ),
+        secret("database", ns, host=site.host, **site.credentials),
         claim(site.filestore_claim, ns),
         {
             "apiVersion": "v1",

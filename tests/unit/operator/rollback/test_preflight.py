@@ -148,7 +148,7 @@ def test_row_32_a_record_of_an_earlier_run_ends_it_and_nothing_is_removed() -> N
     assert (status.stage, status.phase) == ("Ended", "Complete")
     assert leftovers_of(status) == ("None", None, None, None, None)
     assert isinstance(action, v.Record)
-    assert action.events[0].reason == c.ALREADY_EXECUTED
+    assert action.notes[0].reason == c.ALREADY_EXECUTED
     assert {step.state for step in status.steps} == {"Skipped"}
     ended = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
     complete = c.find(ended.conditions, c.COMPLETE)
@@ -161,7 +161,7 @@ def test_row_32_a_record_without_success_refuses_it_and_nothing_is_removed(reaso
     action, status = restoring(reason)
     assert (status.stage, status.failure_reason) == ("Abort", reason)
     assert isinstance(action, v.Record)
-    assert action.events[0].type == "Warning"
+    assert action.notes[0].type == "Warning"
     model = ready()
     for _ in range(5):
         world = replace(model.see(model.time).world, jobs=())
