@@ -122,6 +122,8 @@ def test_row_11_bad_host(cluster: Cluster, site: Site) -> None:
         # The next probe, not the last one, says how it is.
         cluster.apply(site.environment_object(jobs={"parallelism": 2}))
     site.environment_ready()
+    # The kubelet updates a mounted Secret within a minute or two.
+    wait_for("the application has the right address again", lambda: site.in_app("check")[0] == 0, 180, interval=3)
     holds_all_promises(site)
 
 
