@@ -147,8 +147,8 @@ def test_row_25_an_upgrade_loses_no_field(helm: Helm, crds: Cluster, namespace: 
         assert _contains(after[name]["spec"], old["spec"])
         assert _contains(after[name]["status"], old["status"])
 
-    new = changed(everything(namespace)[3], {"metadata.name": "after", "spec.pin": {"label": "new"}})
-    assert new["kind"] == "Snapshot"
+    first = next(obj for obj in everything(namespace) if obj["kind"] == "Snapshot")
+    new = changed(first, {"metadata.name": "after", "spec.pin": {"label": "new"}})
     assert create(crds, [new])["after"]["spec"]["pin"] == {"label": "new"}
 
 

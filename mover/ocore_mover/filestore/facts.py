@@ -9,7 +9,7 @@ from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.protocol import FilestoreFacts, Finding
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import MAX_DEPTH, ODOO_FOLDER, ClaimFolders
+from ocore_mover.filestore.folders import MAX_DEPTH, ODOO_FOLDER, ClaimFolders, filesystem_error
 from ocore_mover.filestore.links import OPEN_FILE, Folder, links_supported, opened_below, walk
 
 #: Seconds after which counting stops: for tens of millions of files an estimate is enough.
@@ -29,13 +29,16 @@ def collect(
     """
     try:
         folders.require_filestore()
+        with folders.opened(folders.filestore) as root:
+            seen = _count(folders, layout, root)
+            hard_links, not_writable = _try_links(folders, root, seen.sample)
+            volume, status = os.fstatvfs(root), os.fstat(root)
+            writable = os.access(".", os.W_OK | os.X_OK, dir_fd=root, effective_ids=True)
     except MoverError as error:
         return None, (Finding(reason=error.reason, message=error.message),), (), ()
-    with folders.opened(folders.filestore) as root:
-        seen = _count(folders, layout, root)
-        hard_links, not_writable = _try_links(folders, root, seen.sample)
-        volume, status = os.fstatvfs(root), os.fstat(root)
-        writable = os.access(".", os.W_OK | os.X_OK, dir_fd=root, effective_ids=True)
+    except OSError as error:  # replaced by the application after it was found
+        found = filesystem_error(error, "read the filestore")
+        return None, (Finding(reason=found.reason, message=found.message),), (), ()
     facts = FilestoreFacts(
         file_count=seen.files,
         size_bytes=seen.size,

@@ -116,3 +116,19 @@ def test_another_user(site: Site, tmp_path: Path) -> None:
     assert "cannot read" in in_child(12345, lambda: facts.collect(site.folders, "Odoo")[1])
     site.filestore.chmod(0o700)
     assert conditions.FILESTORE_NOT_READABLE in in_child(12345, lambda: facts.collect(site.folders, "Odoo")[1])
+
+
+def test_a_folder_that_becomes_a_link_after_it_was_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application replaces it between two of our steps: a finding, not an error."""
+    folders = site.folders
+    found = ClaimFolders.require_filestore
+
+    def replaced_afterwards(self: ClaimFolders) -> None:
+        found(self)
+        folders.filestore.rename(folders.filestore.with_name("moved"))
+        folders.filestore.symlink_to(folders.filestore.with_name("moved"))
+
+    monkeypatch.setattr(ClaimFolders, "require_filestore", replaced_afterwards)
+    seen, blocking, _, _ = facts.collect(folders, "Odoo")
+    assert seen is None
+    assert len(blocking) == 1
