@@ -21,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
 NONE_IS_FINE := $(if $(PYTEST_ARGS),|| [ $$? = 5 ])
 # Unit tests compute, tests in a cluster mostly wait: more of those run side by side than there are processors.
 UNIT_WORKERS ?= 2
-CLUSTER_WORKERS ?= 4
+CLUSTER_WORKERS ?= 3
 TEST_CLUSTER ?= ocore-test
 
 ##@ Start here

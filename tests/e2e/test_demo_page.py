@@ -101,11 +101,11 @@ def test_the_page_counts_downtime_and_goes_on(cluster: Cluster, servers: Servers
     """It stays open while the application does not answer, says for how long, and goes on by itself."""
     with make_site(cluster, servers) as site:
         with between(site.url, range(1, 1000)) as url:
-            document = rendered(url, tmp_path / "profile", 4000)
+            document = rendered(url, tmp_path / "profile", 12000)
         assert re.search(r'data-up="no"[^>]*>down for \d+\.\d s<', document), document[:2000]
         assert "<rect" in document  # the gap in the line
         assert site.database in document  # what was shown last stays
 
         with between(site.url, range(1, 4)) as url:
-            document = rendered(url, tmp_path / "profile", 6000)
+            document = rendered(url, tmp_path / "profile", 12000)
         assert re.search(r'data-up="yes"[^>]*>live, was down for \d+\.\d s<', document), document[:2000]
