@@ -128,7 +128,7 @@ def test_a_deadline_ends_the_command(site_any: Site, tmp_path: Path) -> None:
             "--environment-id", ENVIRONMENT, "--snapshot-id", UUID, "--scratch", str(tmp_path), "--deadline", "2",
         )  # fmt: skip
     assert (done.code, done.reason) == (1, "DeadlineExceeded")
-    assert "raise the timeout" in done.message
+    assert "Increase the timeout" in done.message
 
 
 def test_a_database_that_is_plain_sql_only(site_any: Site, tmp_path: Path) -> None:
