@@ -109,6 +109,7 @@ class Server:
         self.port = free_port()
         self.password = secrets.token_urlsafe(12)
         self._process: subprocess.Popen[bytes] | None = None
+        self._more: dict[str, str] = {}
 
     def initialise(self) -> None:
         (self.base / "password").write_text(self.password)
@@ -131,11 +132,12 @@ class Server:
         time.sleep(0.2)
 
     def start(self, **more: str) -> None:
-        """Starts it and waits until it answers; `more`: settings."""
+        """Starts it and waits until it answers; `more`: settings, also for the next starts."""
+        self._more |= more
         settings = {
             "listen_addresses": "127.0.0.1", "port": self.port, "fsync": "off", "max_prepared_transactions": 4,
             "unix_socket_directories": "", "max_connections": 60, "shared_buffers": "64MB", "logging_collector": "off", "wal_level": "logical",
-            **more,
+            **self._more,
         }  # fmt: skip
         arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         self._process = self._run("postgres", "-D", "data", *arguments)
