@@ -102,8 +102,8 @@ def in_child(uid: int, work: object) -> str:
 
 @pytest.mark.usefixtures("as_nobody")
 def test_another_user(site: Site, tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        if parent.name.startswith("pytest"):
+    for parent in (tmp_path, *tmp_path.parents[:4]):
+        if parent.name.startswith(("pytest", "popen")):  # popen: of a worker of pytest-xdist
             parent.chmod(0o755)
     tmp_path.chmod(0o755)
     site.fill(3)

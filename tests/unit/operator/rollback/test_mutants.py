@@ -98,13 +98,6 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "status.position is not None and status.switched_at is not None",
         'status.position == "New"',
     ),
-    (
-        "BackSwitch",
-        "what a later inspection finds switched back is dropped at once",
-        plan_after_end,
-        'if result.position == "Old" and status.switched_at is None:',
-        'if result.position == "Old":',
-    ),
     ("", "the undo window is not kept", plan_after_end, "times.append(status.undo_until)", "pass"),
     (
         "",

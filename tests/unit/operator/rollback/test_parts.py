@@ -12,7 +12,7 @@ from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
 from ocore_operator.kube import resources
-from ocore_operator.rollback import effects, plan, workloads
+from ocore_operator.rollback import effects, plan, plan_after_end, workloads
 from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
@@ -405,3 +405,17 @@ def test_the_target_is_frozen_at_the_start() -> None:
     assert status.target == RollbackTarget(
         database_secret_name="db", claim_name="files", path="filestore/shop", layout="Odoo"
     )
+
+
+@pytest.mark.parametrize("switched", [True, False], ids=["was live", "never live"])
+def test_what_a_later_inspection_finds_switched_back_is_kept(*, switched: bool) -> None:
+    """Users may have written to it while it was live; what was never live is removed at once."""
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "base"}, "undoWindowSeconds": 3600})
+    status = RollbackStatus(stage="Ended", failure_message="Lost.", switched_at=stamp(START) if switched else None)
+    found = SwitchResult(position="Old", live_database="live", accepting_connections=True)
+    world = World(created=START, environment=None, snapshot=None)
+    action = plan_after_end._position_known(status, spec, found, world, START)
+    assert isinstance(action, Record)
+    assert action.status.position == "Old"
+    assert action.status.undo_until == (stamp(START + timedelta(hours=1)) if switched else None)
+    assert action.status.switched_back_at == (stamp(START) if switched else None)
