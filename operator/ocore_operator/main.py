@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from functools import partial
 from typing import Any
 
@@ -189,9 +189,9 @@ class Operator:
 
     async def _kopf(
         self, dispatch: Dispatch, main: asyncio.AbstractEventLoop, namespace: Namespace, stop: asyncio.Event
-    ) -> None:
-        """Runs in the thread of a Watch; its handlers run in the main event loop."""
-        await kopf.operator(
+    ) -> Collection[asyncio.Task[Any]]:
+        """Runs in the thread of a Watch, which ends the tasks; its handlers run in the main event loop."""
+        return await kopf.spawn_tasks(
             registry=handlers.registry(dispatch, self._login, main.call_soon_threadsafe),
             standalone=True,
             # Otherwise kopf needs the name of the user, and a numeric user of an image has none.
