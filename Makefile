@@ -17,7 +17,7 @@ TEST_DEBS := postgresql zstd tar chromium shellcheck
 
 # PYTEST_ARGS="-k name" runs a part; the other runs of the same target then find no test (exit code 5).
 PYTEST_ARGS ?=
-PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+PYTEST := $(BIN)/python -m pytest --no-skips $(PYTEST_ARGS)
 NONE_IS_FINE := $(if $(PYTEST_ARGS),|| [ $$? = 5 ])
 # Unit tests compute, tests in a cluster mostly wait: more of those run side by side than there are processors.
 UNIT_WORKERS ?= 2
