@@ -16,6 +16,7 @@ from ocore_operator.jobs.parts import (
     READY_FILE,
     SIGNAL_FILE,
     Parts,
+    administrator,
     claim,
     claim_folder,
     config,
@@ -50,7 +51,8 @@ def _deadline(seconds: float) -> tuple[str, str]:
 def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-<uid>-<attempt>``: checks database and filestore."""
     environment = _environment(job_inputs)
-    parts = database(environment.spec) + claim(environment.spec) + identity(environment_id=environment.id)
+    parts = database(environment.spec) + administrator(environment.spec) + claim(environment.spec)
+    parts += identity(environment_id=environment.id)
     parts += Parts(args=("--rollback", *_deadline(SHORT)))
     command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=SHORT)
     return job(settings, job_inputs, command)
@@ -139,7 +141,7 @@ def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot,
 def _of_rollback(settings: Settings, job_inputs: JobInputs, owner: Rollback, attempt: int, deadline: float) -> Parts:
     """A command on the environment's database and filestore."""
     environment = _environment(job_inputs)
-    parts = database(environment.spec) + claim(environment.spec)
+    parts = database(environment.spec) + administrator(environment.spec) + claim(environment.spec)
     parts += identity(environment_id=environment.id, rollback_id=owner.id)
     return parts + Parts(args=_deadline(deadline), failpoints=failpoints.for_job(settings, owner.meta, attempt))
 

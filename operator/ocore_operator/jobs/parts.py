@@ -78,13 +78,18 @@ def identity(*, environment_id: str = "", snapshot_id: str = "", rollback_id: st
 
 
 def database(spec: EnvironmentSpec) -> Parts:
-    """The Secrets of the database."""
+    """The Secret of the application's role, and TLS to the server."""
     if spec.database is None:
         return Parts()
     parts = _secret("database", DATABASE, spec.database.secret_ref.name) + options(database=DATABASE)
-    if spec.database.admin_secret_ref is not None:
-        parts += _secret("admin", ADMIN, spec.database.admin_secret_ref.name) + options(admin=ADMIN)
     return parts + _tls(spec.database.tls) if spec.database.tls is not None else parts
+
+
+def administrator(spec: EnvironmentSpec) -> Parts:
+    """The administrator's Secret: only for Jobs that create, rename or drop databases, or check whether it can (SECURITY.md)."""
+    if spec.database is None or spec.database.admin_secret_ref is None:
+        return Parts()
+    return _secret("admin", ADMIN, spec.database.admin_secret_ref.name) + options(admin=ADMIN)
 
 
 def _tls(tls: Tls) -> Parts:

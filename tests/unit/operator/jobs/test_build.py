@@ -187,6 +187,39 @@ def test_a_job_that_cleans_up_after_a_deletion_has_no_owner() -> None:
     assert "ownerReferences" not in job["metadata"]
 
 
+#: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True: SECURITY.md, "Mover pod".
+ADMINISTRATOR = {
+    "probe": True,  # checks the administrator's rights
+    "probe-store": False,
+    "snapshot": False,
+    "verify": False,
+    "delete": False,
+    "delete-left": False,
+    "inspect-snapshot": False,
+    "restore": True,  # creates the copy
+    "switch": True,  # renames
+    "switch-now": True,
+    "cleanup": True,  # drops
+    "inspect-rollback": True,  # allows connections to a database that it may not own
+}
+
+
+def test_only_jobs_that_change_databases_mount_the_administrators_secret() -> None:
+    jobs = all_jobs(SITES["admin"])
+    assert set(jobs) == set(ADMINISTRATOR)
+    for name, job in jobs.items():
+        pod, container = pod_of(job), container_of(job)
+        seen = {
+            "volume": "admin" in {(v.get("secret") or {}).get("secretName") for v in pod["volumes"]},
+            "mount": "/secrets/admin" in {m["mountPath"] for m in container["volumeMounts"]},
+            "argument": "--admin" in container["args"],
+            "name anywhere": '"secretName": "admin"' in json.dumps(pod),
+        }
+        assert seen == dict.fromkeys(seen, ADMINISTRATOR[name]), name
+    for name, job in all_jobs(SITES["s3"]).items():
+        assert "--admin" not in container_of(job)["args"], name
+
+
 def test_only_a_switch_is_started_again() -> None:
     for name, job in all_jobs(job_inputs()).items():
         again = name.startswith("switch")
