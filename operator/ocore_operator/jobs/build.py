@@ -22,12 +22,13 @@ from ocore_operator.jobs.parts import (
     config,
     database,
     identity,
+    optional_store,
     scratch,
     signal,
     store,
 )
 from ocore_operator.jobs.shape import JobRequest, job, job_name
-from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
+from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store
 from ocore_operator.settings import Settings
 
 #: Seconds by which the mover's deadline is earlier than its Job's: it can report why and clean up before it is killed.
@@ -187,7 +188,7 @@ def switch(
     wait: float,
     deadline: float,
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal. Its pod is Running(ready=True) once it waits and the store has the
+    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal, switches, and ends. Its pod is Running(ready=True) once it waits and the store has the
     record that the switch starts."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
     parts += store(job_inputs.store) + _record(run)
@@ -198,20 +199,19 @@ def switch(
     return job(settings, job_inputs, command)
 
 
-def switch_now(
+def switch_back(
     settings: Settings,
     job_inputs: JobInputs,
     owner: Rollback,
     run: RollbackRun,
     *,
-    back: bool,
+    store_of_record: Store | None,
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>``: switches, or switches back, without waiting for a signal. It does not mount the store: a store that is
-    missing must not prevent a switch back."""
+    """Name ``switch-<uid>-<attempt>``: switches back at once. A store that is missing does not prevent it: then the outcome is only in the database."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run)
-    parts += Parts(args=("--back", "--now") if back else ("--now",))
+    parts += optional_store(store_of_record) + Parts(args=("--back", "--now"))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
     )
@@ -255,6 +255,6 @@ __all__ = [
     "restore",
     "snapshot",
     "switch",
-    "switch_now",
+    "switch_back",
     "verify",
 ]

@@ -6,6 +6,7 @@ The Rollback itself is read last: so its status is at least as new as everything
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import get_args
 
 from ocore_crds import conditions as c
@@ -19,7 +20,16 @@ from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import JobFailed, JobState, NoResult, Observation, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import (
+    JobFailed,
+    JobState,
+    NoResult,
+    Observation,
+    Running,
+    Starting,
+    Succeeded,
+    finished,
+)
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, NAMESPACES, ROLLBACKS, SNAPSHOTS
@@ -31,7 +41,7 @@ from ocore_operator.rollback.transitions import change
 from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, Peer, SnapshotView, World
 
 #: Stages in which the switch Job's log is read for its answer.
-ANSWERING = ("Switch", "BackDrain", "BackSwitch")
+ANSWERING = ("Switch",)
 #: Steps that the restore Job's log reports.
 RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
@@ -292,8 +302,11 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
         attempt=attempt,
         name=name,
         pods=sum(not _pod_ended(p) for p in seen.live_pods(name)),
+        mounts=len(seen.live_pods(name)),
+        closed=job is None or finished(job) is not None,
         # Pods of a Job that is gone are being deleted: no Job is left to delete.
         stopping=job is None or seen.stopping(name),
+        stopping_since=_stopping_since(job, seen.live_pods(name)),
         uid=job["metadata"]["uid"] if job is not None else "",
     )
     if pod is not None:
@@ -307,20 +320,30 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
     return found
 
 
+def _stopping_since(job: Object | None, pods: Sequence[Object]) -> datetime | None:
+    """When the Job, or the last of its pods, was deleted; None where that has not happened. A pod's deletionTimestamp is the end of its grace period."""
+    if job is not None:
+        deleted = job["metadata"].get("deletionTimestamp")
+        return clock.parse(deleted) if deleted else None
+    found = [p["metadata"] for p in pods if "deletionTimestamp" in p["metadata"]]
+    grace = [timedelta(seconds=meta.get("deletionGracePeriodSeconds") or 0) for meta in found]
+    return max((clock.parse(m["deletionTimestamp"]) - g for m, g in zip(found, grace, strict=True)), default=None)
+
+
 def _with_state(view: JobView, state: JobState) -> JobView | None:
     match state:
         case Starting(reason=reason, message=message):
             return replace(view, problem=f"Job {view.name} is starting: {message} ({reason}).")
         case Running(ready=ready):
             return replace(view, ready=ready)
-        case Succeeded(payload=payload, finished=finished):
-            return replace(view, ended=True, payload=payload, ended_at=clock.parse(finished) if finished else None)
-        case JobFailed(failure=failure, finished=finished):
-            at = clock.parse(finished) if finished else None
+        case Succeeded(payload=payload, finished=at_):
+            return replace(view, ended=True, payload=payload, ended_at=clock.parse(at_) if at_ else None)
+        case JobFailed(failure=failure, finished=at_):
+            at = clock.parse(at_) if at_ else None
             return replace(view, ended=True, failure=_or_stopped(failure, view), ended_at=at)
-        case NoResult(message=message, finished=finished):
+        case NoResult(message=message, finished=at_):
             failure = Failure(reason=c.JOB_LOST, message=f"Job {view.name} left no result: {message}.", retryable=True)
-            return replace(view, ended=True, failure=failure, ended_at=clock.parse(finished) if finished else None)
+            return replace(view, ended=True, failure=failure, ended_at=clock.parse(at_) if at_ else None)
         case _:
             return None
 

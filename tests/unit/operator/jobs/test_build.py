@@ -56,7 +56,9 @@ def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Objec
         "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
         "restore": build.restore(settings, place, back, run_of(back), attempt=1, deadline=600),
         "switch": build.switch(settings, place, back, run_of(back), attempt=1, wait=300, deadline=600),
-        "switch-now": build.switch_now(settings, place, back, run_of(back), back=True, attempt=2, deadline=600),
+        "switch-back": build.switch_back(
+            settings, place, back, run_of(back), store_of_record=place.store, attempt=2, deadline=600
+        ),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
         "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
     }
@@ -198,7 +200,7 @@ ADMINISTRATOR = {
     "inspect-snapshot": False,
     "restore": True,  # creates the copy
     "switch": True,  # renames
-    "switch-now": True,
+    "switch-back": True,
     "cleanup": True,  # drops
     "inspect-rollback": True,  # allows connections to a database that it may not own
 }
@@ -232,7 +234,7 @@ def record_of(job: Object) -> Object:
     return dict(json.loads(args[args.index("--record") + 1]))
 
 
-@pytest.mark.parametrize("name", ["restore", "switch", "switch-now"])
+@pytest.mark.parametrize("name", ["restore", "switch", "switch-back"])
 def test_row_32_a_rollbacks_jobs_know_its_record(name: str) -> None:
     back = rollback()
     assert record_of(all_jobs(job_inputs())[name]) == {
@@ -244,10 +246,17 @@ def test_row_32_a_rollbacks_jobs_know_its_record(name: str) -> None:
 
 def test_row_32_the_switch_writes_to_the_store_and_a_switch_back_does_not_need_it() -> None:
     jobs = all_jobs(job_inputs(store=FULL_S3))
-    for name, mounted in (("restore", True), ("switch", True), ("switch-now", False)):
+    for name, optional in (("restore", None), ("switch", None), ("switch-back", True)):
         pod = pod_of(jobs[name])
-        assert ("--store" in pod["containers"][0]["args"]) is mounted, name
-        assert any((v.get("secret") or {}).get("secretName") == "s3" for v in pod["volumes"]) is mounted, name
+        assert "--store" in pod["containers"][0]["args"], name
+        volumes = {v["name"]: v for v in pod["volumes"]}
+        assert volumes["s3"]["secret"]["secretName"] == "s3"
+        assert volumes["s3"]["secret"].get("optional") is optional, name
+        assert volumes["s3-ca"]["configMap"].get("optional") is optional, name
+    # A pod does not start without its claim.
+    back = all_jobs(job_inputs(store=CLAIM_STORE))["switch-back"]
+    assert "--store" not in container_of(back)["args"]
+    assert "store" not in {v["name"] for v in pod_of(back)["volumes"]}
 
 
 def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:

@@ -17,7 +17,7 @@ from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.observe import environment_view
-from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
+from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
 from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, start, timed_out
 from ocore_operator.rollback.world import (
     Action,
