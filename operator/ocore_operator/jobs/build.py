@@ -33,7 +33,7 @@ from ocore_operator.settings import Settings
 
 #: Seconds by which the mover's deadline is earlier than its Job's: it can report why and clean up before it is killed.
 MARGIN = 5.0
-#: Deadline in seconds of a probe or an inspection.
+#: Deadline in seconds of a probe or an inspection, from the start of its container.
 SHORT = 120.0
 #: How often the kubelet restarts a switch's container.
 SWITCH_RESTARTS = 6
@@ -49,20 +49,27 @@ def _deadline(seconds: float) -> tuple[str, str]:
     return "--deadline", str(max(int(seconds - MARGIN), 1))
 
 
+def _short(settings: Settings) -> float:
+    """Deadline of the Job of a short command: a slow start must not use up the command's own time."""
+    return SHORT + settings.start_deadline
+
+
 def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-<uid>-<attempt>``: checks database and filestore."""
     environment = _environment(job_inputs)
     parts = database(environment.spec) + administrator(environment.spec) + claim(environment.spec)
     parts += identity(environment_id=environment.id)
     parts += Parts(args=("--rollback", *_deadline(SHORT)))
-    command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=SHORT)
+    command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=_short(settings))
     return job(settings, job_inputs, command)
 
 
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-store-<uid>-<attempt>``: writes and reads the store id."""
     parts = store(job_inputs.store) + Parts(args=_deadline(SHORT))
-    command = JobRequest(owner=job_inputs.store, name="probe-store", attempt=attempt, parts=parts, deadline=SHORT)
+    command = JobRequest(
+        owner=job_inputs.store, name="probe-store", attempt=attempt, parts=parts, deadline=_short(settings)
+    )
     return job(settings, job_inputs, command)
 
 
@@ -135,7 +142,9 @@ def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot,
     """Name ``inspect-<uid>-<attempt>``: reads the result of ``snapshot`` back from the manifest."""
     parts = _of_snapshot(job_inputs, owner, SHORT)
     return job(
-        settings, job_inputs, JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=SHORT)
+        settings,
+        job_inputs,
+        JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=_short(settings)),
     )
 
 
@@ -240,7 +249,9 @@ def inspect_rollback(
     """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + Parts(args=("--repair",) if repair else ())
     return job(
-        settings, job_inputs, JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=SHORT)
+        settings,
+        job_inputs,
+        JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=_short(settings)),
     )
 
 

@@ -202,6 +202,7 @@ async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) ->
         environment=environment,
         node=await inputs.node_of(ctx, namespace, claims),
         server_major=probe.server_major if probe is not None else 0,
+        resources=inputs.resources_of(spec.jobs),
     )
 
 

@@ -31,6 +31,7 @@ from ocore_operator.jobs.outcome import (
     finished,
 )
 from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, NAMESPACES, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
@@ -288,9 +289,9 @@ def newest_acting(seen: Observation, name: str) -> Object | None:
 
 def _pod_ended(pod: Object) -> bool:
     """Whether its container has ended for good, though the pod's phase does not show it yet."""
-    ends = [(x.get("state") or {}).get("terminated") for x in pod.get("status", {}).get("containerStatuses") or ()]
+    end = (mover(pod).get("state") or {}).get("terminated")
     never = pod.get("spec", {}).get("restartPolicy") == "Never"
-    return bool(ends) and all(end is not None and (never or end.get("exitCode") == 0) for end in ends)
+    return end is not None and (never or end.get("exitCode") == 0)
 
 
 def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobView | None:

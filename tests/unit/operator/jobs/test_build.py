@@ -1,7 +1,9 @@
 """The Jobs: names, security, what they mount, and that the mover knows every argument."""
 
+import asyncio
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from ocore_mover.__main__ import app
 from ocore_operator.jobs import build
-from ocore_operator.jobs.inputs import JobInputs, PodTraits, traits, user_of
+from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
 from ocore_operator.jobs.parts import public_url, store_url
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
@@ -20,7 +22,7 @@ from ocore_operator.kube.resources import Object, label_value
 from ocore_operator.rollback.executed import run_of, spec_hash
 from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity
-from support.operator.objects import OTHER_UID, SETTINGS, environment, obj, snapshot, started, store
+from support.operator.objects import OTHER_UID, SETTINGS, environment, environment_object, obj, snapshot, started, store
 
 TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
 
@@ -414,3 +416,51 @@ def test_who_uses_a_claim() -> None:
     assert user_of([done, waiting], "files") is None
     assert user_of([done, waiting, runs], "files") == runs
     assert user_of([runs], "other") is None
+
+
+def test_every_job_passes_a_quota_that_requires_limits() -> None:
+    """A Job that needs only the store has limits in any case; the others have what spec.jobs.resources says."""
+    limits = {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+    mine = environment({"jobs": {"resources": limits}})
+    for name, job in all_jobs(job_inputs(environment=mine, resources=resources_of(mine.spec.jobs))).items():
+        assert container_of(job)["resources"] == limits, name
+    alone = job_inputs(environment=None)
+    snap = snapshot(status=started())
+    for job in (
+        build.probe_store(SETTINGS, alone, attempt="a"),
+        build.verify(SETTINGS, alone, snap, attempt=1, deadline=60),
+        build.delete(SETTINGS, alone, snap, series="", attempt=1, deadline=60),
+        build.inspect_snapshot(SETTINGS, alone, snap, attempt="1-1"),
+    ):
+        found = container_of(job)["resources"]
+        assert {(kind, name) for kind in found for name in found[kind]} == {
+            ("requests", "cpu"), ("requests", "memory"), ("limits", "cpu"), ("limits", "memory"),
+        }  # fmt: skip
+
+
+def test_a_slow_start_does_not_use_up_the_time_of_a_short_command() -> None:
+    for name in ("probe", "probe-store", "inspect-snapshot", "inspect-rollback"):
+        job = all_jobs(job_inputs())[name]
+        args = container_of(job)["args"]
+        own = int(args[args.index("--deadline") + 1])
+        assert job["spec"]["activeDeadlineSeconds"] >= SETTINGS.start_deadline + own, name
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_job_of_the_store_has_the_resources_of_an_environment_that_uses_it(*, own: bool) -> None:
+    limits = {"limits": {"memory": "512Mi"}}
+    found = environment_object({"jobs": {"resources": limits} if own else {}})
+
+    class Fake:
+        settings = SETTINGS
+        catalog = SimpleNamespace(of_kind=lambda *_: [])
+        kube: Any = None
+
+        async def get(self, type_: Any, _: str, __: str) -> Object | None:
+            return found if type_.kind == "Environment" else workload()
+
+    ctx: Any = Fake()
+    ctx.kube = ctx
+    loaded = asyncio.run(load_for_store(ctx, "shop", store(), "shop"))
+    assert loaded.resources == (limits if own else None)
+    assert asyncio.run(load_for_store(ctx, "shop", store())).resources is None
