@@ -12,7 +12,7 @@ from typing import get_args
 from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.manifest import Evidence
-from ocore_crds.naming import FINALIZER_ROLLBACK
+from ocore_crds.naming import FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
 from ocore_crds.protocol import ROLLBACK_STEPS, Failure, RestoreResult, Step
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_crds.snapshot import StepStatus
@@ -29,11 +29,12 @@ from ocore_operator.jobs.outcome import (
     Starting,
     Succeeded,
     finished,
+    pod_ended,
 )
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ENVIRONMENTS, NAMESPACES, ROLLBACKS, SNAPSHOTS
+from ocore_operator.kube.client import ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import signal, workloads
 from ocore_operator.rollback.executed import executed
@@ -71,7 +72,7 @@ async def observe(ctx: Context, first: Rollback, memory: Memory) -> Observed | N
 
 def _names_others(status: RollbackStatus) -> tuple[object, ...]:
     """What in a status decides which other objects are read."""
-    return status.environment_name, status.workloads, status.stage in ANSWERING, status.stage == "Prepare"
+    return status.environment_name, status.workloads, status.stage in ANSWERING, status.stage in ("Prepare", "Resume")
 
 
 async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | None:
@@ -79,8 +80,11 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     (snapshot, environment), seen = await asyncio.gather(_sources(ctx, known), control.observe(ctx, known))
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
-    views, jobs, before = await asyncio.gather(
-        workloads.observe(ctx, namespace, targets), _jobs(ctx, known, seen), _executed_before(ctx, known, environment)
+    views, jobs, before, users = await asyncio.gather(
+        workloads.observe(ctx, namespace, targets),
+        _jobs(ctx, known, seen),
+        _executed_before(ctx, known, environment),
+        _claim_users(ctx, known),
     )
     obj = await ctx.kube.get(ROLLBACKS, namespace, known.meta.name)
     if obj is None or obj["metadata"]["uid"] != known.meta.uid:
@@ -99,6 +103,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         namespace_terminating=await _terminating(ctx, rollback),
         lock=lock_view(environment, rollback),
         jobs=jobs,
+        claim_users=users,
         workloads=views,
         peer=peer,
         refused_since=memory.refused_since,
@@ -154,6 +159,25 @@ def peer_of(
         if o.status.stage != "Ended" and {(w.kind, w.name) for w in o.status.workloads} & set(targets)
     ]
     return max(announced, key=lambda p: (p.stopping, p.older), default=None)
+
+
+async def _claim_users(ctx: Context, rollback: Rollback) -> tuple[str, ...]:
+    """See World.claim_users. Read only at the stage Resume."""
+    target = rollback.status.target
+    if rollback.status.stage != "Resume" or target is None or target.claim_name is None:
+        return ()
+    pods = await ctx.kube.list(PODS, rollback.meta.namespace, labels=f"{LABEL_MANAGED_BY}={MANAGED_BY}")
+    return claim_users(pods, target.claim_name, rollback.meta.uid)
+
+
+def claim_users(pods: Iterable[Object], claim: str, uid: str) -> tuple[str, ...]:
+    """Names of the pods that mount the claim and have not ended, but for those of the object with that uid. Pure."""
+    others = [p for p in pods if p["metadata"]["labels"].get(LABEL_UID) != uid and not pod_ended(p)]
+    return tuple(
+        p["metadata"]["name"]
+        for p in others
+        if any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in p["spec"].get("volumes") or ())
+    )
 
 
 async def _executed_before(ctx: Context, rollback: Rollback, environment: Environment | None) -> bool:

@@ -189,10 +189,13 @@ def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 
 def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action | None:
     """What to do while a pod of ours mounts the filestore's claim; None where none does. A workload that starts on another node could not attach a
-    claim that only one node can mount (row 35). Not waited for: a pod that was deleted STOP_JOBS_SECONDS ago and still exists."""
+    claim that only one node can mount (row 35). Not waited for: a pod that was deleted STOP_JOBS_SECONDS ago and still exists. Pods of other
+    objects, such as a probe's, are not stopped: they end on their own."""
     if status.target is not None and status.target.claim_name is None:
         return None
     holding = tuple(j for j in world.holding() if not _stuck(j, now))
+    if not holding and world.claim_users and elapsed(status, world, now) <= RELEASE_SECONDS + STOP_JOBS_SECONDS:
+        return Wait(1, c.RUNNING, f"Waiting until pod {world.claim_users[0]} has released the filestore's claim.")
     if not holding:
         return None
     ending = all(j.ended or j.answer is not None for j in holding)

@@ -172,6 +172,8 @@ class World:
     namespace_terminating: bool = False
     lock: OperationLock = OperationLock()
     jobs: tuple[JobView, ...] = ()
+    #: At the stage Resume: names of pods of other Jobs, such as a probe's, that mount the filestore's claim.
+    claim_users: tuple[str, ...] = ()
     #: The workloads in status.workloads; before they are saved, those of the Environment.
     workloads: tuple[WorkloadView, ...] = ()
     #: At the stage Prepare. It is read BEFORE the workloads: without a peer, their replicas are not those of a stopped workload.

@@ -11,7 +11,7 @@ from ocore_crds.protocol import Failure, Result, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.rollback import plan
-from ocore_operator.rollback.observe import job_view
+from ocore_operator.rollback.observe import claim_users, job_view
 from ocore_operator.rollback.plan_switch import RELEASE_SECONDS, STOP_JOBS_SECONDS
 from ocore_operator.rollback.transitions import change, enter, stamp, switched
 from ocore_operator.rollback.world import Action, Do, JobView, Record, SetReplicas, StopJob, Wait, WorkloadView, World
@@ -82,6 +82,34 @@ def test_row_35_no_workload_starts_while_a_pod_of_ours_mounts_the_claim(outcome:
     assert scales_up(decided(status, RELEASE_SECONDS + STOP_JOBS_SECONDS + 2, stopping))
     assert scales_up(decided(status, 1, RELEASED))
     assert scales_up(decided(status, 1))
+
+
+def test_a_probe_that_runs_is_waited_for_and_not_stopped() -> None:
+    world = World(
+        created=START, environment=None, snapshot=None, finalizer=True, workloads=(STOPPED,), jobs=(RELEASED,)
+    )
+    probed = replace(world, claim_users=("probe-1-x",))
+    waits = plan.decide(resuming(), SPEC, probed, "id", at(1))
+    assert isinstance(waits, Wait)
+    assert "probe-1-x" in waits.message
+    assert scales_up(plan.decide(resuming(), SPEC, probed, "id", at(RELEASE_SECONDS + STOP_JOBS_SECONDS + 1)))
+    assert scales_up(plan.decide(resuming(), SPEC, world, "id", at(1)))
+
+
+def test_which_pods_of_others_mount_the_claim() -> None:
+    def one(name: str, owner: str, claim: str, phase: str) -> dict[str, Any]:
+        volumes = [{"name": "tmp", "emptyDir": {}}, {"name": "claim", "persistentVolumeClaim": {"claimName": claim}}]
+        labels = {"ocore.dev/uid": owner}
+        return {"metadata": {"name": name, "labels": labels}, "spec": {"volumes": volumes}, "status": {"phase": phase}}
+
+    pods = [
+        one("mine", "r", "files", "Running"),
+        one("probe", "e", "files", "Running"),
+        one("starting", "e", "files", "Pending"),
+        one("ended", "e", "files", "Succeeded"),
+        one("elsewhere", "e", "other", "Running"),
+    ]
+    assert claim_users(pods, "files", "r") == ("probe", "starting")
 
 
 def test_a_switch_that_may_still_act_is_stopped_at_once() -> None:
