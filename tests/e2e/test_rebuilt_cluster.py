@@ -93,8 +93,9 @@ def test_row_32_a_rebuilt_cluster_runs_no_rollback_again(site: Site, operator: O
 
     # The Snapshot adopts what the store has: the old data under the old name, and nothing is dumped.
     adopted = site.completed("Snapshot", "before")
-    for field in ("id", "manifestSha256", "manifestKey", "completedAt"):
+    for field in ("id", "manifestSha256", "manifestKey", "consistentAt"):
         assert adopted["status"][field] == snapshot["status"][field], field
+    assert adopted["status"]["completedAt"] <= snapshot["status"]["completedAt"], "as old as its data"
     assert stored_keys(site) == keys
     environment = site.environment_ready()
     assert environment["status"]["id"] == ENVIRONMENT_ID
