@@ -98,13 +98,10 @@ def test_the_attempts_job_is_stopped_before_its_leftovers_are_deleted() -> None:
 
 def test_the_leftovers_of_an_adopted_snapshot_have_their_time_from_the_adoption() -> None:
     """Its completedAt is that of the old cluster."""
-    conditions = [condition("Complete", since=1000)]
+    known = snapshot(status={"conditions": [condition("Complete", since=1000)]}).status.conditions
     snap = terminal("Complete", residue="Pending")
-    status = snap.status.model_copy(
-        update={"conditions": snapshot(status={"conditions": conditions}).status.conditions}
-    )
+    adopted = snap.with_status(snap.status.model_copy(update={"conditions": known}))
     refusal = Stalled(c.STORE_NOT_FOUND, "There is no SnapshotStore store.")
-    adopted = snap.with_status(status.model_copy(update={"residue": "Pending"}))
     assert isinstance(decide(world(adopted, seconds=1000 + TIMEOUT - 1, refusal=refusal)), Idle)
     assert isinstance(decide(world(adopted, seconds=1000 + TIMEOUT, refusal=refusal)), Record)
 
