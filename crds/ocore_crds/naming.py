@@ -5,6 +5,8 @@ from .base import GROUP
 # Labels of child objects. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "ocore-snapshots"
+#: Name of our container in a Job's pod, in which others may be injected.
+MOVER_CONTAINER = "mover"
 LABEL_KIND = f"{GROUP}/kind"  # Environment, SnapshotStore, Snapshot or Rollback: the kind of the Job's owner
 LABEL_UID = f"{GROUP}/uid"  # metadata.uid of that object
 LABEL_COMMAND = f"{GROUP}/command"  # probe, snapshot, restore, switch …

@@ -303,8 +303,6 @@ def parse_line(line: str) -> StepReport | ProgressReport | ReadyReport | Result 
 class Signal(_Line):
     """The operator's order to the waiting switch Job, as JSON in the annotation ``ocore.dev/signal``."""
 
-    action: Literal["Switch", "SwitchBack", "Finish"] = Field(
-        description="Switch: switch now. SwitchBack: make the previous database live again. Finish: end (succeeded, or cancelled)."
-    )
+    action: Literal["Switch"] = "Switch"
     #: Seconds since the epoch. A signal read later than this is not obeyed.
     not_after: float

@@ -106,7 +106,6 @@ RollbackStage = Literal[
     "Finish",
     "BackStop",
     "BackDrain",
-    "BackSwitch",
     "BackJob",
     "Ended",
 ]

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
+import structlog
 import typer
 from pydantic import ValidationError
 
 from ocore_crds.manifest import Identity
-from ocore_crds.protocol import Payload
+from ocore_crds.protocol import Payload, SwitchResult
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.commands import cleanup as cleanup_command
 from ocore_mover.commands import delete as delete_command
@@ -46,6 +47,8 @@ Record = Annotated[
         help="The Rollback for the record in the store (rollback_record.RollbackRun), so that it runs once. Default: no record.",
     ),
 ]
+
+log = structlog.get_logger()
 
 app = typer.Typer(
     name="ocore_mover",
@@ -220,12 +223,12 @@ def switch(
     environment_id: EnvironmentId,
     rollback_id: RollbackId,
     signal_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File in which signals appear (downward API).")
+        Path | None, typer.Option(metavar="FILE", help="File in which the signal appears (downward API).")
     ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to create when the command waits for its signal.")
     ] = None,
-    wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the first signal.")] = 600.0,
+    wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the signal.")] = 600.0,
     now: Annotated[bool, typer.Option("--now", help="Switch at once, without a signal.")] = False,
     back: Annotated[bool, typer.Option("--back", help="With --now: switch to the previous database.")] = False,
     record: Record = "",
@@ -235,18 +238,21 @@ def switch(
     if now == (signal_file is not None):
         raise typer.BadParameter("give either --now or --signal-file")
     if back and not now:
-        raise typer.BadParameter("--back needs --now; the signal gives the direction to a waiting switch")
+        raise typer.BadParameter("--back needs --now: a switch that waits for its signal switches forward only")
     rollback = _run_of(record, environment_id, rollback_id)
-    # With --now the outcome is only in the database's comment: the store must not prevent a switch back.
-    records = RollbackRecords(where.open(), rollback) if rollback is not None and not now else None
-    options = SwitchOptions(signal_file, ready_file, wait, back, records)
-    _exit(
-        lambda r: switch_command.switch(
-            r, Switcher(_rollback_target(target, environment_id, rollback_id, rollback), r.token), options
-        ),
-        common,
-        grace=_SWITCH_GRACE,
-    )
+    store = where.open() if rollback is not None and not now else None
+
+    def body(runtime: Runtime) -> SwitchResult:
+        records: RollbackRecords | None = None
+        if rollback is not None and store is not None:
+            records = RollbackRecords(store, rollback)
+        elif rollback is not None and back and where.store:
+            records = _optional_records(where, rollback)
+        target_ = _rollback_target(target, environment_id, rollback_id, rollback)
+        options = SwitchOptions(signal_file, ready_file, wait, back, records)
+        return switch_command.switch(runtime, Switcher(target_, runtime.token), options)
+
+    _exit(body, common, grace=_SWITCH_GRACE)
 
 
 @app.command("delete", epilog=_example(f"delete --store file:///var/snapshots {_SNAPSHOT}"))
@@ -346,6 +352,15 @@ def _rollback_target(
     target: TargetOptions, environment_id: str, rollback_id: str, run: RollbackRun | None = None
 ) -> RollbackTarget:
     return RollbackTarget(target.server(), target.folders(environment_id), target.layout, rollback_id, run)
+
+
+def _optional_records(where: OptionalStoreOptions, rollback: RollbackRun) -> RollbackRecords | None:
+    """None where the store cannot be opened: it must not prevent a switch back, and the database's comment has the outcome, too."""
+    try:
+        return RollbackRecords(where.open(), rollback)
+    except Exception as error:
+        log.warning("store not opened; the outcome is only in the database's comment", error=str(error))
+        return None
 
 
 def _run_of(text: str, environment_id: str, rollback_id: str) -> RollbackRun | None:

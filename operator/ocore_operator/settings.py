@@ -111,6 +111,13 @@ class Settings(BaseSettings):
         default=15, description="Seconds after which a silent holder has lost the Lease and exits."
     )
     lease_renew: Seconds = Field(default=5, description="Seconds between renewals.")
+    shutdown_seconds: Seconds = Field(
+        default=150,
+        description=(
+            "Seconds after SIGTERM in which rollbacks that have stopped an application start it again. Less than the pod's "
+            "terminationGracePeriodSeconds."
+        ),
+    )
     pod_name: str = Field(default="", description="Name of the operator's pod (downward API).")
     pod_uid: str = Field(
         default="", description="Its uid: a restarted container takes its Lease up again without waiting."

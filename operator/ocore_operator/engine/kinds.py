@@ -30,6 +30,8 @@ class Reconciler:
     reconcile: Callable[[Context, Key], Awaitable[float | None]]
     #: Whether an object needs no reconcile, by its raw JSON: a resync asks for thousands.
     idle: Callable[[Object], bool] = never
+    #: Whether an application is stopped until the object is reconciled further, by its raw JSON; None: that never happens to the kind.
+    critical: Callable[[Object], bool] | None = None
 
 
 Reconcilers = dict[str, Reconciler]
@@ -41,6 +43,6 @@ def reconcilers() -> Reconcilers:
         Reconciler(client.STORES, snapshotstore.reconcile),
         Reconciler(client.ENVIRONMENTS, environment.reconcile),
         Reconciler(client.SNAPSHOTS, snapshot.reconcile, snapshot.idle),
-        Reconciler(client.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback.idle),
+        Reconciler(client.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback.idle, rollback.critical),
     )
     return {row.type.kind: row for row in rows}

@@ -39,6 +39,8 @@ class JobInputs:
     server_major: int = 0
     image: str = ""
     commit: str = ""
+    #: spec.jobs.resources of the Environment, or of one that uses the store.
+    resources: Object | None = None
 
 
 async def load(ctx: Context, environment: Environment) -> JobInputs:
@@ -64,12 +66,13 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
         server_major=environment.status.probe.server_major if environment.status.probe is not None else 0,
         image=_first_container(workload).get("image", ""),
         commit=commit_of(workload, ctx.settings.commit_annotation),
+        resources=resources_of(spec.jobs),
     )
 
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
-    """The inputs of a Job that needs only the store; the Environment may not exist. On a claim it runs as the user of an Environment that writes to
-    the store (the one of that name, else the first): files of another user could not be deleted."""
+    """The inputs of a Job that needs only the store; the Environment may not exist. It runs as the user, and with the resources, of an Environment
+    that writes to the store (the one of that name, else the first): on a claim, files of another user could not be deleted."""
     claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
     found = await _a_user_of(ctx, namespace, store.meta.name, environment_name)
     workload: Object | None = None
@@ -83,6 +86,7 @@ async def load_for_store(ctx: Context, namespace: str, store: Store, environment
         store=store,
         traits=traits(ctx.settings, workload, jobs),
         node=await node_of(ctx, namespace, claims),
+        resources=resources_of(jobs),
     )
 
 
@@ -194,6 +198,11 @@ def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits
         tolerations=(*(pod.get("tolerations") or ()), *own),
         image_pull_secrets=tuple(dict.fromkeys((*settings.image_pull_secrets, *secrets))),
     )
+
+
+def resources_of(jobs: Jobs) -> Object | None:
+    """Requests and limits of the Jobs; None where spec.jobs does not set them."""
+    return jobs.resources.wire() if jobs.resources is not None else None
 
 
 def commit_of(workload: Object | None, annotation: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from ocore_crds.naming import MOVER_CONTAINER
 from ocore_operator import clock
 from ocore_operator.errors import ApiError, Conflict
 from ocore_operator.kube.resources import Meta, Object, Resource
@@ -110,8 +111,8 @@ class Kube:
     async def follow_log(
         self, namespace: str, pod: str, *, since: datetime | None = None, seconds: float = 3600, follow: bool = True
     ) -> AsyncIterator[LogLine]:
-        """The log's lines as they arrive, until the container ends, the connection breaks or `seconds` have passed."""
-        query = {"follow": str(follow).lower(), "timestamps": "true"}
+        """The lines of the mover's log as they arrive, until its container ends, the connection breaks or `seconds` have passed."""
+        query = {"container": MOVER_CONTAINER, "follow": str(follow).lower(), "timestamps": "true"}
         if since is not None:
             query["sinceTime"] = clock.micro(since)
         path = PODS.path(namespace, pod, "log")

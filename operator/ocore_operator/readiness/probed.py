@@ -17,7 +17,16 @@ from ocore_operator import clock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import (
+    Absent,
+    JobFailed,
+    JobState,
+    NoResult,
+    Observation,
+    Running,
+    Starting,
+    Succeeded,
+)
 from ocore_operator.kube.client import Type
 from ocore_operator.kube.resources import Key, Object, Resource
 from ocore_operator.readiness import schedule
@@ -170,19 +179,27 @@ async def _probe_when_due(
     )
     if due > 0:
         return obj.status, due
-    job = await build_job(schedule.attempt_name(obj.meta.generation, last.ended))
+    attempt = schedule.attempt_name(obj.meta.generation, last.ended)
     # Those whose last probe is the longest ago go first: one that is probed again and again must not delay the others.
-    return await _probe(kind, ctx, obj, job, last.ended or obj.meta.created)
+    return await _probe(kind, ctx, obj, build_job, attempt, last.ended or obj.meta.created)
 
 
 async def _probe(
-    kind: ProbedKind[SpecT, StatusT, ResultT], ctx: Context, obj: Resource[SpecT, StatusT], job: Object, since: str
+    kind: ProbedKind[SpecT, StatusT, ResultT],
+    ctx: Context,
+    obj: Resource[SpecT, StatusT],
+    build_job: BuildJob,
+    attempt: str,
+    since: str,
 ) -> tuple[StatusT, float]:
     """Starts the Job, or waits for the one that runs, or reads its result. The status, and seconds until the next reconcile."""
-    name = job["metadata"]["name"]
     seen = await control.observe(ctx, obj)
+    job, name, state = await _current(seen, build_job, attempt)
     began = seen.jobs[name]["metadata"]["creationTimestamp"] if name in seen.jobs else clock.text(ctx.now())
-    match seen.state(name):
+    age, deadline = clock.seconds_since(began, ctx.now()), float(job["spec"]["activeDeadlineSeconds"])
+    if isinstance(state, JobFailed) and schedule.may_still_start(state, age, deadline, live=bool(seen.live_pods(name))):
+        return kind.probing(ctx, obj, f"The probe Job has not started yet: {state.failure.message}"), POLL
+    match state:
         case Absent():
             return await _start(kind, ctx, obj, job, since)
         case Starting(reason=reason, message=message):
@@ -200,6 +217,19 @@ async def _probe(
         case _:
             message = f"Job {name} reported something other than a {kind.result.__name__}."
             raise Stalled(c.INTERNAL_ERROR, f"{message} Set OCORE_MOVER_IMAGE to the operator's version.")
+
+
+async def _current(seen: Observation, build_job: BuildJob, attempt: str) -> tuple[Object, str, JobState]:
+    """The newest Job of this probe, its name and its state. One that the infrastructure ended is followed by another one."""
+    number, suffix = 1, ""
+    while True:
+        job = await build_job(f"{attempt}{suffix}")
+        name = str(job["metadata"]["name"])
+        state = seen.state(name)
+        if not schedule.another(state, number, live=bool(seen.live_pods(name))):
+            return job, name, state
+        number += 1
+        suffix = f"-{number}"
 
 
 async def _start(

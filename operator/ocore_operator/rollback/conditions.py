@@ -12,7 +12,7 @@ from ocore_operator.jobs.percent import percent
 from ocore_operator.summarize import Stamp
 
 #: Stages in which a deletion does not abort a rollback: it finishes first.
-UNSTOPPABLE = ("Switch", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop", "BackDrain", "BackSwitch", "BackJob")
+UNSTOPPABLE = ("Switch", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop", "BackDrain", "BackJob")
 
 #: What the operator does at a stage.
 _STAGES: dict[str, str] = {
@@ -29,8 +29,7 @@ _STAGES: dict[str, str] = {
     "Finish": "Recording in the Environment that the rollback ran.",
     "BackStop": "Stopping the workloads to switch back.",
     "BackDrain": "Waiting until the workloads' pods are gone, to switch back.",
-    "BackSwitch": "Switching back.",
-    "BackJob": "Switching back with a separate Job.",
+    "BackJob": "Switching back.",
 }
 
 

@@ -4,8 +4,8 @@ The stages in their order (docs/rollback.md describes them for users)::
 
     Preflight → Restore → Prepare → Stop → Drain → Switch → Resume → HealthCheck → Finish → Ended (Complete)
                                                      │                    │
-                                                  Inspect              BackStop → BackDrain → BackSwitch → Resume → HealthCheck → Finish → Ended (Failed)
-    any before Switch → Abort → Resume → Finish → Ended (Failed)                     └ BackJob ┘
+                                                  Inspect              BackStop → BackDrain → BackJob → Resume → HealthCheck → Finish → Ended (Failed)
+    any before Switch → Abort → Resume → Finish → Ended (Failed)
 
 A stage is written BEFORE its first effect. So at the stage Switch the signal may have been sent or not; at Drain it has certainly not been.
 """

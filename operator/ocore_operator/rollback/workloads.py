@@ -102,6 +102,6 @@ def _trouble(pod: Object) -> str:
         last_exit = f" (last exit code {ended.get('exitCode')}, {ended.get('reason', 'no reason')})" if ended else ""
         if "running" in state:
             return f"container {container['name']} is running and not ready{last_exit}"
-        trouble = container_trouble({"status": {"containerStatuses": [container]}})
+        trouble = container_trouble(container)
         return f"{trouble.kind}: {trouble.message[:300]}{last_exit}"
     return "no container is running yet"

@@ -17,7 +17,7 @@ from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.observe import environment_view
-from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
+from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
 from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, start, timed_out
 from ocore_operator.rollback.world import (
     Action,
@@ -161,9 +161,14 @@ def test_a_signal_is_read_back_as_it_was_sent() -> None:
 def test_why_the_container_before_failed() -> None:
     failure = Failure(reason=c.SESSIONS_REMAIN, message="one is left", retryable=True)
     text = Result(ok=False, failure=failure, time=NOW).termination_message()
-    statuses = [{"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": text}}}]
+    statuses = [
+        {"name": "mover", "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": text}}}
+    ]
     assert switch_signal.last_failure(pod(containerStatuses=statuses)) == failure
-    assert switch_signal.last_failure(pod(containerStatuses=[{"lastState": {"terminated": {"exitCode": 137}}}])) is None
+    killed = {"name": "mover", "lastState": {"terminated": {"exitCode": 137}}}
+    assert switch_signal.last_failure(pod(containerStatuses=[killed])) is None
+    # An injected container says nothing about the switch.
+    assert switch_signal.last_failure(pod(containerStatuses=[{**statuses[0], "name": "proxy"}])) is None
 
 
 def rollback(name: str = "r1", uid: str = "0a1b2c3d-0000-4000-8000-000000000001", **spec: Any) -> resources.Rollback:
