@@ -86,9 +86,16 @@ class RollbackMachine(RuleBasedStateMachine):
         undo_window=st.sampled_from([0, 600]),
         timeout=st.sampled_from([60, 1200, 1200]),
         reached=st.sampled_from(REACHED),
+        missing=st.sampled_from([False, False, True]),
     )
     def begin(
-        self, healthy: tuple[bool, bool], replicas: tuple[int, ...], undo_window: int, timeout: int, reached: str
+        self,
+        healthy: tuple[bool, bool],
+        replicas: tuple[int, ...],
+        undo_window: int,
+        timeout: int,
+        reached: str,
+        missing: bool,
     ) -> None:
         """Faults begin at any stage: those far from the start would hardly be met otherwise."""
         self.model = Model(
@@ -97,6 +104,7 @@ class RollbackMachine(RuleBasedStateMachine):
             old_is_healthy=healthy[1],
             undo_window=undo_window,
             timeout=timeout,
+            missing=missing,
         )
         self.operator = Operator(self.model)
         for _ in range(600):
