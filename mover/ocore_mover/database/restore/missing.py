@@ -105,14 +105,15 @@ def _problems(connection: Connection, setting: DatabaseSetting, owner: str) -> I
 
 
 def _may_set(connection: Connection, parameter: str, owner: str) -> bool:
-    """Whether the role may set it. A name with a dot that no module defines is the application's own, unless an extension may define it later."""
+    """Whether the role may set it. A name with a dot that no module defines is the application's own, unless an extension or a procedural language
+    (`plperl.on_plperlu_init` is code) may define it later."""
     granted = "false"
     if connection.info.server_version >= 150000:
         granted = "has_parameter_privilege(%(owner)s, %(name)s, 'SET')"
     row = connection.execute(
         f"SELECT (SELECT context = 'user' OR context <> 'internal' AND {granted} FROM pg_settings WHERE lower(name) = lower(%(name)s)),"  # noqa: S608 - our own text
         " EXISTS (SELECT FROM pg_available_extensions WHERE lower(name) = lower(split_part(%(name)s, '.', 1))"
-        " OR name = lower(split_part(%(name)s, '.', 1)) || 'u')".encode(),
+        ") OR starts_with(lower(%(name)s), 'pl')".encode(),
         {"owner": owner, "name": parameter},
     ).fetchone()
     known, extension = row or (None, True)

@@ -1,5 +1,6 @@
 """The live database does not exist any more: a rollback creates it from the snapshot, with all that is not in the dump."""
 
+import json
 import os
 import shutil
 import uuid
@@ -315,6 +316,105 @@ def test_a_restore_does_not_touch_the_rights_on_the_live_database(desk_any: Desk
     desk_any.ok("restore", *more)
     assert properties(site.server, site.live) == before
     desk_any.ok("switch", "--now", *more)
+    assert properties(site.server, site.live) == before
+
+
+def rewrite(desk: Desk, **database: Any) -> None:
+    """The manifest as another writer would have written it; None removes a field."""
+    path = next(desk.store.rglob("manifest.json"))
+    found = json.loads(path.read_text())
+    for field, value in database.items():
+        if value is None:
+            del found["database"][field]
+        else:
+            found["database"][field] = value
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def test_a_manifest_of_an_older_version_gives_the_defaults(desk_any: Desk) -> None:
+    """Such a manifest stays readable, and what it lacks is named."""
+    site = desk_any.site
+    site.sql("CREATE TABLE t AS SELECT 1 AS a")
+    Application(site, desk_any.claim).write_many(1)
+    desk_any.ok("snapshot")
+    newer = (
+        "icuRules",
+        "collationVersion",
+        "owner",
+        "tablespace",
+        "connectionLimit",
+        "comment",
+        "settings",
+        "grants",
+        "extensionSchemas",
+    )
+    rewrite(desk_any, **dict.fromkeys(newer))
+    assert desk_any.manifest().database is not None
+    before = properties(site.server, site.live)
+    drop_live(desk_any)
+    assert "was written by an older version" in evidence(desk_any.ok("restore"))
+    desk_any.ok("switch", "--now")
+    assert site.sql("SELECT a FROM t") == [(1,)]
+    assert properties(site.server, site.live) == before
+
+
+@pytest.mark.parametrize("power", ["SUPERUSER", "NOSUPERUSER CREATEDB CREATEROLE"])
+def test_a_manifest_gives_no_rights(desk_any: Desk, tmp_path: Path, power: str) -> None:
+    """Whoever can write to the store names other roles, and settings that only a superuser may make."""
+    site = desk_any.site
+    victim = create_role(site.server, f"victim-{site.live}")
+    admin = create_role(site.server, f"admin-{site.live}", power)
+    site.server.execute(f'GRANT "{site.role.name}", "{victim.name}" TO "{admin.name}" WITH ADMIN OPTION')
+    with_admin = ("--admin", str(write_secret(tmp_path / "admin", site.server, admin, "postgres")))
+    Application(site, desk_any.claim).write_many(1)
+    site.sql("CREATE FUNCTION who() RETURNS text LANGUAGE sql AS 'SELECT current_user::text'")
+    site.sql("CREATE TABLE t (who text DEFAULT who(), a int CHECK (a > 0))")
+    desk_any.ok("snapshot", *with_admin)
+    hostile = [("", "session_preload_libraries", "evil"), ("", "log_statement", "none"), ("", "plperl.on_plperlu_init", "x"), ("", "unaccent.x", "y"),
+               (victim.name, "search_path", "evil"), ("no-such-role", "work_mem", "1MB"), ("", "log_connections", "off")]  # fmt: skip
+    harmless = [("", "own.setting", "x"), ("", "work_mem", "6MB"), (site.role.name, "search_path", "public")]
+    rewrite(
+        desk_any,
+        owner=victim.name,
+        settings=[{"role": r, "name": n, "value": v} for r, n, v in hostile + harmless],
+        comment=f"mine\nocore.rollback_id={site.rollback_id}\nocore.checked=true",
+        grants=[{"role": victim.name, "privilege": "CREATE", "grantable": False}, {"role": "no-such-role", "privilege": "CONNECT", "grantable": False}],
+    )  # fmt: skip
+    drop_live(desk_any)
+    for other in ("postgres", "no-such-role-2"):
+        rewrite(desk_any, owner=other)
+        restored = desk_any.ok("restore", *with_admin)
+        assert f"belonged to role {other} and now belongs to {site.role.name}" in evidence(restored)
+    rewrite(desk_any, owner=victim.name)
+    restored = desk_any.ok("restore", *with_admin)
+    warnings = evidence(restored)
+    assert f"belonged to role {victim.name} and now belongs to {site.role.name}" in warnings
+    for role, name, _ in hostile:
+        where = f'ROLE "{role}" IN DATABASE' if role else "DATABASE"
+        assert f'ALTER {where} "{site.live}" SET {name} TO' in warnings
+    desk_any.ok("switch", "--now", *with_admin)
+    row = properties(site.server, site.live)
+    assert row[0] == site.role.name
+    assert row[COMMENT] == "mine"
+    expected = {f"{r}:{n}={v}" for r, n, v in harmless}
+    # Only a superuser may set a parameter that no module defines.
+    assert set(row[-1]) == (expected if power == "SUPERUSER" else expected - {":own.setting=x"})
+
+
+def test_an_owner_that_the_applications_role_is_a_member_of(desk_any: Desk, tmp_path: Path) -> None:
+    site = desk_any.site
+    group = f"group-{site.live}"
+    site.server.execute(
+        f'CREATE ROLE "{group}"; GRANT "{group}" TO "{site.role.name}"; ALTER DATABASE "{site.live}" OWNER TO "{group}"'
+    )
+    Application(site, desk_any.claim).write_many(1)
+    site.sql(f'ALTER TABLE ir_attachment OWNER TO "{group}"')
+    desk_any.ok("snapshot")
+    before = properties(site.server, site.live)
+    assert before[0] == group
+    drop_live(desk_any)
+    desk_any.ok("restore")
+    desk_any.ok("switch", "--now")
     assert properties(site.server, site.live) == before
 
 
