@@ -360,7 +360,7 @@ def test_a_manifest_of_an_older_version_gives_the_defaults(desk_any: Desk) -> No
 
 @pytest.mark.parametrize("power", ["SUPERUSER", "NOSUPERUSER CREATEDB CREATEROLE"])
 def test_a_manifest_gives_no_rights(desk_any: Desk, tmp_path: Path, power: str) -> None:
-    """Whoever can write to the store names other roles, and settings that only a superuser may make."""
+    """A tenant who can write to the store names other roles, and settings that only a superuser may make."""
     site = desk_any.site
     victim = create_role(site.server, f"victim-{site.live}")
     admin = create_role(site.server, f"admin-{site.live}", power)
