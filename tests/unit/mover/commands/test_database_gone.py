@@ -12,6 +12,8 @@ import pytest
 
 from ocore_mover.database import position
 from ocore_mover.database.connect import connect_maintenance
+from ocore_mover.database.switch.switch import DatabaseSwitch
+from ocore_mover.errors import MoverError
 from support.mover.application import Application
 from support.mover.beside import Finished, was_killed
 from support.mover.postgres_majors import Role, Server, create_role, write_secret
@@ -256,6 +258,67 @@ def test_a_database_that_comes_or_goes_in_between_is_not_replaced(desk_any: Desk
     if happened == "created":
         assert site.sql("SELECT count(*) FROM theirs") == [(0,)]
     desk_any.ok("cleanup", "--what", "restored")
+
+
+@pytest.mark.parametrize("happened", ["created", "dropped"])
+def test_it_comes_or_goes_in_the_last_moment(desk_any: Desk, happened: str) -> None:
+    """After the checks, before the renames."""
+    site = desk_any.site
+    site.sql("CREATE TABLE t AS SELECT 1 AS a")
+    Application(site, desk_any.claim).write_many(1)
+    desk_any.ok("snapshot")
+    if happened == "created":
+        drop_live(desk_any)
+    desk_any.ok("restore")
+
+    def meanwhile() -> None:
+        if happened == "created":
+            site.sql(f'CREATE DATABASE "{site.live}"', "postgres")
+        else:
+            drop_live(desk_any)
+
+    switch = DatabaseSwitch(site.target, site.rollback_id)
+    try:
+        with pytest.raises(MoverError, match="by someone else") as raised:
+            switch.switch(meanwhile, lambda: pytest.fail("it did not switch"))
+    finally:
+        switch.close()
+    assert raised.value.reason == "SwitchFailed"
+    left = {site.names.restored} | ({site.live} if happened == "created" else set())
+    assert site.databases() == left
+    found = desk_any.ok("inspect", "--repair").result["payload"]
+    assert (found["position"], found["acceptingConnections"]) == ("Old", True)
+
+
+def test_a_missing_folder_alone_is_not_created(desk_any: Desk) -> None:
+    """A wrong path in the Environment: the application would not find its files in a new folder."""
+    site = desk_any.site
+    application = Application(site, desk_any.claim)
+    application.write_many(1)
+    desk_any.ok("snapshot")
+    shutil.rmtree(application.filestore)
+    assert [f["reason"] for f in desk_any.ok("probe").result["payload"]["blocking"]] == ["FilestoreNotFound"]
+    assert desk_any.run("restore").reason == "FilestoreNotFound"
+    assert not application.filestore.exists()
+    assert site.databases() == {site.live}
+
+
+def test_a_folder_that_cannot_be_created_is_a_finding(desk_any: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim's root belongs to another user, or the path goes through a symbolic link."""
+    site = desk_any.site
+    drop_live(desk_any)
+    (desk_any.claim / "odoo").rename(desk_any.claim / "elsewhere")
+    (desk_any.claim / "odoo").symlink_to("elsewhere")
+    probed = desk_any.ok("probe").result["payload"]
+    assert [f["reason"] for f in probed["blocking"]] == ["FilestoreNotFound"]
+    assert "symbolic link" in probed["blocking"][0]["message"]
+    (desk_any.claim / "odoo").unlink()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda *a, **k: "dir_fd" not in k and access(*a, **k))
+    probed = desk_any.ok("probe").result["payload"]
+    assert [f["reason"] for f in probed["creatable"]] == ["DatabaseNotFound", "FilestoreNotFound"]
+    assert [f["reason"] for f in probed["rollback"]] == ["FilestoreNotReadable"]
+    assert site.databases() == set()
 
 
 def test_another_name_creates_nothing(desk_any: Desk) -> None:
