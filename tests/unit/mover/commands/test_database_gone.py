@@ -271,7 +271,7 @@ def test_it_comes_or_goes_in_the_last_moment(desk_any: Desk, happened: str) -> N
         drop_live(desk_any)
     desk_any.ok("restore")
 
-    def meanwhile() -> None:
+    def change_it() -> None:
         if happened == "created":
             site.sql(f'CREATE DATABASE "{site.live}"', "postgres")
         else:
@@ -280,7 +280,7 @@ def test_it_comes_or_goes_in_the_last_moment(desk_any: Desk, happened: str) -> N
     switch = DatabaseSwitch(site.target, site.rollback_id)
     try:
         with pytest.raises(MoverError, match="by someone else") as raised:
-            switch.switch(meanwhile, lambda: pytest.fail("it did not switch"))
+            switch.switch(change_it, lambda: pytest.fail("it did not switch"))
     finally:
         switch.close()
     assert raised.value.reason == "SwitchFailed"
