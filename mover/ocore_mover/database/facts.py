@@ -41,7 +41,9 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
     try:
         connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
     except MoverError as error:
-        missing = _probe_missing(server, rollback=rollback) if error.reason == conditions.DATABASE_NOT_FOUND else None
+        missing = (
+            _probe_missing(server, error, rollback=rollback) if error.reason == conditions.DATABASE_NOT_FOUND else None
+        )
         return missing or DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
     with connection:
         try:
@@ -58,14 +60,19 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
     return DatabaseProbe(facts, blocking, more, warnings)
 
 
-def _probe_missing(server: Server, *, rollback: bool) -> DatabaseProbe | None:
+def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> DatabaseProbe | None:
     """Of a database that does not exist; None where that cannot be read, or it exists by now. The server answers, so a rollback can create it."""
     try:
         with connect_maintenance(server, application=APPLICATION) as connection:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [server.live]).rowcount:
                 return None
             facts, warnings = read_facts(connection)
-    except (MoverError, psycopg.Error):
+    except MoverError as error:
+        if error.reason != conditions.MISSING_GRANTS:
+            return None
+        both = (refused, error)
+        return DatabaseProbe(None, tuple(Finding(reason=each.reason, message=each.message) for each in both), (), ())
+    except psycopg.Error:
         return None
     facts = facts.model_copy(
         update={"name": server.live, "missing": True, "size_bytes": 0, "owner": "", "user": server.app.user}

@@ -363,6 +363,19 @@ def test_the_missing_right_to_create_it_is_a_finding(desk_any: Desk, tmp_path: P
     assert any("CREATEROLE" in text for text in texts)
 
 
+def test_a_role_that_may_connect_to_no_other_database(desk_any: Desk) -> None:
+    """It cannot create the missing one."""
+    server = desk_any.site.server
+    drop_live(desk_any)
+    server.execute("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
+    try:
+        probed = desk_any.ok("probe").result["payload"]
+    finally:
+        server.execute("GRANT CONNECT ON DATABASE postgres, template1 TO PUBLIC")
+    assert [f["reason"] for f in probed["blocking"]] == ["DatabaseNotFound", "MissingGrants"]
+    assert f'GRANT CONNECT ON DATABASE postgres TO "{desk_any.site.role.name}";' in probed["blocking"][1]["message"]
+
+
 @pytest.mark.parametrize("admin", [False, True])
 def test_a_restore_does_not_touch_the_rights_on_the_live_database(desk_any: Desk, tmp_path: Path, admin: bool) -> None:
     """A dump has the grants on the database that it was made of, which is the live one."""
