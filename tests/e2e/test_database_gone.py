@@ -32,13 +32,16 @@ def test_row_39_a_dropped_database_comes_back(cluster: Cluster, servers: Servers
         drop_everything(site)
         refused = site.failed("Snapshot", site.snapshot("too-late"), "DatabaseNotFound")
         assert "a Rollback creates it" in condition(refused, "Failed")["message"]  # type: ignore[index]
-        environment = cluster.get("Environment", site.environment, site.namespace)
-        assert environment is not None
-        assert condition(environment, "Ready")["reason"] == "DatabaseNotFound"  # type: ignore[index]
-        assert is_true(environment, "RollbackReady")
 
         name_of_rollback = fresh("gone")
         site.rollback(name_of_rollback, "base", undoWindowSeconds=0)
+        # Its preflight has the Environment probed again.
+        environment = cluster.wait(
+            "Environment", site.environment, site.namespace, lambda o: not is_true(o, "Ready"), 60, "not ready"
+        )
+        assert condition(environment, "Ready")["reason"] == "DatabaseNotFound"  # type: ignore[index]
+        assert is_true(environment, "RollbackReady")
+        assert "creates what does not exist" in condition(environment, "RollbackReady")["message"]  # type: ignore[index]
         obj = site.completed("Rollback", name_of_rollback)
         assert obj["status"]["liveMissing"] is True
         assert "previousDatabase" not in obj["status"]

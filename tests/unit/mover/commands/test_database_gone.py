@@ -477,6 +477,20 @@ def test_a_manifest_gives_no_rights(desk_any: Desk, tmp_path: Path, power: str) 
     assert set(row[-1]) == (expected if power == "SUPERUSER" else expected - {":own.setting=x"})
 
 
+def test_a_comment_in_the_manifest_is_not_our_mark(desk_any: Desk) -> None:
+    """It says that the copy was checked: a part of a database would become the live one."""
+    site = desk_any.site
+    Application(site, desk_any.claim).write_many(1)
+    desk_any.ok("snapshot")
+    rewrite(desk_any, comment="mine\nocore.checked=true")
+    drop_live(desk_any)
+    assert was_killed(desk_any.die("restore", "restore-database-created=kill"))
+    refused = desk_any.run("switch", "--now")
+    assert refused.reason == "SwitchFailed"
+    assert "is incomplete or was not checked" in refused.message
+    assert site.databases() == {site.names.restored}
+
+
 def test_an_owner_that_the_applications_role_is_a_member_of(desk_any: Desk, tmp_path: Path) -> None:
     site = desk_any.site
     group = f"group-{site.live}"
