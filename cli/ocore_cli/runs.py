@@ -180,7 +180,11 @@ def _rollback_result(status: RollbackStatus) -> str:
             "the environment runs on the snapshot"
             if status.position == "New"
             else "the environment runs on its previous data"
+            if not status.live_missing
+            else "the environment has no database"
         )
+    if status.position == "New" and status.live_missing:
+        parts.append(f"database {status.live_database} did not exist and was created")
     if status.refused_seconds is not None:
         parts.append(f"the database refused connections for {duration(status.refused_seconds)}")
     stopped, ready = parse_time(status.quiesced_at), parse_time(status.ready_at)

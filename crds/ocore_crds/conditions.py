@@ -37,6 +37,7 @@ SUCCEEDED = "Succeeded"
 ALREADY_EXECUTED = "AlreadyExecuted"
 RETAINED = "Retained"
 UNDO_WINDOW_OVER = "UndoWindowOver"
+NO_PREVIOUS = "NoPrevious"  # a rollback created the live database: there was none before
 NOT_READ = "NotRead"
 CHECKSUMS_ONLY = "ChecksumsOnly"
 # What a person must change

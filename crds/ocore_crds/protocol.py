@@ -98,6 +98,9 @@ class DatabaseFacts(_Line):
     """What ``probe`` found in the database."""
 
     name: str = ""
+    missing: bool = Field(
+        default=False, description="The server has no database of this name; the others are facts of the server."
+    )
     server_identity: str = Field(
         default="",
         description="System identifier of the server and when it started: clones of a server differ in the latter.",
@@ -137,6 +140,10 @@ class ProbeResult(_Line):
     database: DatabaseFacts | None = None
     filestore: FilestoreFacts | None = None
     blocking: tuple[Finding, ...] = ()
+    creatable: tuple[Finding, ...] = Field(
+        default=(),
+        description="What does not exist and a rollback creates: the database, and with it the filestore's folder. They block snapshots only.",
+    )
     rollback: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -188,6 +195,9 @@ class RestoreResult(_Line):
 
     kind: Literal["restore"] = "restore"
     restored_database: str = ""
+    live_missing: bool = Field(
+        default=False, description="There was no live database: the switch creates it, and leaves no previous one."
+    )
     database_bytes: int = 0
     files_added: int = 0
     bytes_added: int = 0
@@ -210,7 +220,9 @@ class SwitchResult(_Line):
     live_database: str = ""
     previous_database: str = ""
     restored_database: str = ""
-    accepting_connections: bool = True
+    accepting_connections: bool = Field(
+        default=True, description="False: an interrupted switch left the live database refusing them."
+    )
     refused_seconds: float = Field(default=0, description="How long connections were refused.")
     relinked_files: int = 0
     failure: Failure | None = Field(
@@ -279,7 +291,7 @@ class Result(_Line):
                 break
         for failure in filter(None, (data.get("failure"), payload.get("failure"))):
             failure["message"] = failure["message"].encode()[:3000].decode(errors="ignore") + " …"
-        for key in ("blocking", "rollback"):
+        for key in ("blocking", "creatable", "rollback"):
             for finding in payload.get(key, ()):
                 finding["message"] = finding["message"].encode()[:600].decode(errors="ignore")
         return json.dumps(data, separators=(",", ":"))

@@ -156,6 +156,10 @@ class RollbackStatus(StatusModel):
     previous_database: str | None = Field(
         default=None, description="Name of the previous database after the switchover."
     )
+    live_missing: bool | None = Field(
+        default=None,
+        description="The live database did not exist when the snapshot was restored: the switchover creates it, and there is no previous one.",
+    )
     position: Literal["Old", "New"] | None = Field(
         default=None, description="What the environment runs on: `Old`, the database from before; `New`, the snapshot."
     )

@@ -57,6 +57,7 @@ class RestoreRun:
         self._store = runtime.guarded(store)
         self._options = options
         self._names = Names(options.server.live, options.rollback_id) if options.server is not None else None
+        self._live_missing = False
         self._records = RollbackRecords(self._store, options.run) if options.run is not None else None
         self._hold = (
             HoldSet(options.folders, options.rollback_id)
@@ -75,6 +76,7 @@ class RestoreRun:
             manifest = self._preflight()
             self._remove_restored()
         try:
+            self._make_filestore()
             self._make_hold()
             failpoints.hit("restore-hold-made")
             database, files = self._restore(manifest)
@@ -133,7 +135,7 @@ class RestoreRun:
         options = self._options
         if options.server is not None and self._names is not None:
             with connect_maintenance(options.server, application=database_restore.APPLICATION) as connection:
-                database_restore.drop_restored(connection, self._names)
+                self._live_missing = database_restore.drop_restored(connection, self._names).live is None
         elif options.folders is not None and switch.is_switched(options.folders, options.rollback_id):
             raise MoverError(
                 conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is already switched; use a new rollback id"
@@ -143,12 +145,18 @@ class RestoreRun:
         elif options.folders is not None:
             switch.remove_stage(options.folders, options.rollback_id)
 
+    def _make_filestore(self) -> None:
+        """Where the live database does not exist, the filestore's folder may not exist either."""
+        if self._live_missing and self._options.folders is not None:
+            self._options.folders.make_filestore()
+
     def _make_hold(self) -> None:
         """Links the live files, so that garbage collection loses none of them."""
         if self._hold is None or self._options.server is None:
             return
-        live = sort_names(read_live_names(self._options.server, self._runtime.token))
-        self._hold.hold_all(live.files)
+        # Without a live database nothing but the snapshot names files. Links are made all the same: someone may find the database again.
+        names = () if self._live_missing else read_live_names(self._options.server, self._runtime.token)
+        self._hold.hold_all(sort_names(names).files)
 
     def _restore(self, manifest: Manifest) -> tuple[RestoredDatabase | None, Restored | None]:
         load: Callable[[], RestoredDatabase] | None = None
@@ -203,6 +211,7 @@ class RestoreRun:
         warnings = database.warnings if database is not None else ()
         return RestoreResult(
             restored_database=database.name if database is not None else "",
+            live_missing=database is not None and database.live_missing,
             database_bytes=database.size_bytes if database is not None else 0,
             files_added=files.files_added if files is not None else 0,
             bytes_added=files.bytes_added if files is not None else 0,

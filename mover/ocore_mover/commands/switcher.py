@@ -90,7 +90,7 @@ class Switcher:
                 conditions.SWITCH_FAILED,
                 f"the hold set of rollback {self._rollback_id} no longer exists, so files may be missing; run `restore` again",
             )
-        with copy_access.opened(self._server, self._database.names, now.live.owner, self._token) as access:
+        with copy_access.opened(self._server, self._database.names, now.owner, self._token) as access:
             names = sort_names(read_copy_names(self._server, access, self._token)).files
         # Files in neither place were lost before the snapshot: `restore` has checked all others.
         self._restored_names = self._hold.kept(names)
@@ -107,10 +107,12 @@ class Switcher:
         """Switches to the restored copy, or repairs a switch that is already done. Returns the position."""
         if self._database is None:
             return self._switch_folders(back=False)
-        if self._database.read().position == "New":
+        now = self._database.read()
+        if now.position == "New":
             return self.repair()
         if self._hold is not None and self._server is not None:
-            self._previous_names = sort_names(read_live_names(self._server, self._token)).files
+            names = read_live_names(self._server, self._token) if now.live is not None else ()
+            self._previous_names = sort_names(names).files
             self._hold.extend(self._previous_names)
         outcome = self._database.switch(self._keep_files, self._folders_forward)
         return self._result(outcome.position, outcome.refused_seconds)
@@ -196,10 +198,10 @@ class Switcher:
     def _result(self, now: Position, seconds: float = 0.0) -> SwitchResult:
         return SwitchResult(
             position=now.position,
-            live_database=now.live.name,
+            live_database=now.live.name if now.live is not None else "",
             previous_database=now.previous.name if now.previous is not None else "",
             restored_database=now.restored.name if now.restored is not None else "",
-            accepting_connections=now.live.allows_connections,
+            accepting_connections=not now.refuses,
             refused_seconds=seconds,
             relinked_files=self._relinked,
         )

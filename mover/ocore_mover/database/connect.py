@@ -217,7 +217,7 @@ _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"database \"[^\"]*\" does not exist",
         conditions.DATABASE_NOT_FOUND,
-        "check dbname in the Secret",
+        "check dbname in the Secret; if the database was dropped or renamed, a Rollback creates it from a Snapshot",
         False,
     ),
     (

@@ -8,7 +8,7 @@ import psycopg
 from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
 from ocore_mover.database import catalog_findings, programs, rollback_findings
-from ocore_mover.database.connect import Connection, Server, connect, quoted
+from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
@@ -21,12 +21,16 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True)
 class DatabaseProbe:
-    """Facts, None where the database cannot be read. `blocking` findings prevent a snapshot, `rollback` findings a rollback."""
+    """Facts, None where the database cannot be read. `blocking` findings prevent a snapshot, `rollback` findings a rollback.
+
+    `creatable`: what prevents a snapshot only, because a rollback creates the database.
+    """
 
     facts: DatabaseFacts | None
     blocking: tuple[Finding, ...]
     rollback: tuple[Finding, ...]
     warnings: tuple[str, ...]
+    creatable: tuple[Finding, ...] = ()
 
 
 def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = True) -> DatabaseProbe:
@@ -37,7 +41,10 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
     try:
         connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
     except MoverError as error:
-        return DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
+        missing = (
+            _probe_missing(server, error, rollback=rollback) if error.reason == conditions.DATABASE_NOT_FOUND else None
+        )
+        return missing or DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
     with connection:
         try:
             facts, warnings = read_facts(connection)
@@ -51,6 +58,36 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
     if rollback and server.admin is None:
         warnings += (HIDDEN_ONLY,)
     return DatabaseProbe(facts, blocking, more, warnings)
+
+
+def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> DatabaseProbe | None:
+    """Of a database that does not exist; None where that cannot be read, or it exists by now. The server answers, so a rollback can create it."""
+    try:
+        with connect_maintenance(server, application=APPLICATION) as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [server.live]).rowcount:
+                return None
+            facts, warnings = read_facts(connection)
+    except MoverError as error:
+        if error.reason != conditions.MISSING_GRANTS:
+            return None
+        both = (refused, error)
+        return DatabaseProbe(None, tuple(Finding(reason=each.reason, message=each.message) for each in both), (), ())
+    except psycopg.Error:
+        return None
+    facts = facts.model_copy(
+        update={"name": server.live, "missing": True, "size_bytes": 0, "owner": "", "user": server.app.user}
+        | {"attachments": False, "extensions": ()}
+    )
+    text = (
+        f"database {server.live} does not exist on the server {server.app.place}: it was dropped or renamed, or dbname in the Secret is wrong. "
+        f"A Rollback creates it from a Snapshot of {server.live}"
+    )
+    blocking = tuple(_version_findings(facts))
+    more = rollback_findings.find_missing(server, facts) if rollback else ()
+    if rollback and server.admin is None:
+        warnings += (HIDDEN_ONLY,)
+    created = (Finding(reason=conditions.DATABASE_NOT_FOUND, message=text),)
+    return DatabaseProbe(facts, blocking, more, warnings, created)
 
 
 def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
@@ -97,11 +134,7 @@ def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:
 
 
 def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, *, odoo: bool) -> Iterator[Finding]:
-    if facts.server_major not in SUPPORTED_MAJORS:
-        yield Finding(
-            reason=conditions.UNSUPPORTED_SERVER,
-            message=f"the server is PostgreSQL {facts.server_version}; {SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]} are supported",
-        )
+    yield from _version_findings(facts)
     if _one(connection, "SELECT pg_is_in_recovery()"):
         yield Finding(
             reason=conditions.UNSUPPORTED_SERVER,
@@ -124,6 +157,14 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
                 f"a snapshot with {jobs} jobs needs {needed} connections and {limit[0]} are allowed; increase max_connections or the "
                 f"CONNECTION LIMIT of role {facts.user} and database {facts.name}, or reduce the parallelism"
             ),
+        )
+
+
+def _version_findings(facts: DatabaseFacts) -> Iterator[Finding]:
+    if facts.server_major not in SUPPORTED_MAJORS:
+        yield Finding(
+            reason=conditions.UNSUPPORTED_SERVER,
+            message=f"the server is PostgreSQL {facts.server_version}; {SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]} are supported",
         )
 
 

@@ -43,6 +43,25 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
     return tuple(found)
 
 
+def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
+    """Findings for a live database that does not exist, by which a rollback could not create it. It will belong to the application's role, or to one
+    that this is a member of."""
+    found: list[Finding] = []
+    if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
+        found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
+    to_be = facts.model_copy(update={"owner": server.app.user})
+    try:
+        with connect_maintenance(server, application=APPLICATION) as maintenance:
+            found.extend(_rights(maintenance, to_be))
+            if server.admin is not None and not is_superuser(maintenance):
+                found.extend(_temporary_role(maintenance, to_be))
+    except MoverError as error:
+        found.append(Finding(reason=error.reason, message=error.message))
+    except psycopg.Error as error:
+        found.append(Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading rights: {error}"))
+    return tuple(found)
+
+
 def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
     """CREATEDB, and membership in the database's owner."""
     # Since PostgreSQL 16 a membership may exclude SET ROLE.
@@ -59,7 +78,13 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
             reason=conditions.MISSING_GRANTS,
             message=f"{role} may neither create nor rename databases: ALTER ROLE {quoted(role)} CREATEDB;",
         )
-    if not (inherits and member):
+    if facts.missing and not (inherits and member):
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"{role} is not a member of {facts.owner}, to which the created database will belong: "
+            f"GRANT {quoted(facts.owner)} TO {quoted(role)};",
+        )
+    elif not (inherits and member):
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(

@@ -35,13 +35,13 @@ def probe_failed(environment: Environment, reason: str, message: str, *, began: 
     )
     status = environment.status.model_copy(update={"probe": probe})
     text = f"The probe failed: {message}"
-    return _conditions(environment, status, [Finding(reason=reason, message=text)], [], "", now)
+    return _conditions(environment, status, [Finding(reason=reason, message=text)], [], [], "", now)
 
 
 def found(
     environment: Environment, result: ProbeResult, majors: Sequence[int], *, began: str, now: str
 ) -> EnvironmentStatus:
-    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, the others prevent rollbacks only."""
+    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, creatable ones prevent snapshots only, the others rollbacks only."""
     blocking = list(result.blocking)
     database = result.database
     if database is not None and database.server_major and database.server_major not in majors and not blocking:
@@ -65,7 +65,7 @@ def found(
             )
         )
     status = environment.status.model_copy(update={"probe": _facts(environment, result, began, now)})
-    return _conditions(environment, status, blocking, rollback, _summary(result), now)
+    return _conditions(environment, status, blocking, list(result.creatable), rollback, _summary(result), now)
 
 
 def _facts(environment: Environment, result: ProbeResult, began: str, now: str) -> ProbeStatus:
@@ -109,13 +109,15 @@ def _conditions(
     environment: Environment,
     status: EnvironmentStatus,
     blocking: Sequence[Finding],
+    creatable: Sequence[Finding],
     rollback: Sequence[Finding],
     summary: str,
     now: str,
 ) -> EnvironmentStatus:
     stamp = Stamp(now, environment.meta.generation)
-    if blocking:
-        status = summarize.not_ready(status, blocking[0].reason, message_of(blocking), stamp)
+    against_snapshot = [*blocking, *creatable]
+    if against_snapshot:
+        status = summarize.not_ready(status, against_snapshot[0].reason, message_of(against_snapshot), stamp)
     else:
         status = summarize.ready(status, c.SUCCEEDED, f"A snapshot would work: {summary}", stamp)
     # What prevents a snapshot prevents a rollback as well, and comes first.
@@ -126,9 +128,11 @@ def _conditions(
         )
     else:
         reason, message = c.SUCCEEDED, "A rollback would work: no grant is missing."
+        if creatable:
+            message = f"A rollback would work, and creates what does not exist ({', '.join(f.reason for f in creatable)}): no grant is missing."
         database = environment.spec.database
         if database is not None and database.admin_secret_ref is None:
             reason = c.HIDDEN_ONLY
             message += " Until the switchover the restored copy is hidden from the application, not closed. Set spec.database.adminSecretRef to close it."
         status = summarize.with_condition(status, c.ROLLBACK_READY, "True", reason, message, stamp)
-    return status.model_copy(update={"phase": "NotReady" if blocking else "Ready"})
+    return status.model_copy(update={"phase": "NotReady" if against_snapshot else "Ready"})

@@ -62,6 +62,8 @@ def _complete_reason(status: RollbackStatus) -> str:
 def _complete_message(status: RollbackStatus) -> str:
     if not status.switched_at:
         return "A rollback of this name and specification has run before. Nothing was done. To run it again, use another name."
+    if status.live_missing:
+        return f"The environment runs on snapshot {status.snapshot_name}. Database {status.live_database} did not exist and was created from it."
     seconds = status.refused_seconds or 0.0
     return f"The environment runs on snapshot {status.snapshot_name}. The database refused connections for {seconds:.1f} s."
 
@@ -70,6 +72,9 @@ def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
     """PreviousRetained, or SwitchedBackRetained after a switch back: whether the database and folders that are not live are kept."""
     if status.switched_at is None or status.position is None:
         return status
+    if status.position == "New" and status.live_missing:
+        message = f"Database {status.live_database} did not exist before the rollback: there is no previous one to go back to."
+        return summarize.with_condition(status, c.PREVIOUS_RETAINED, "False", c.NO_PREVIOUS, message, stamp)
     if status.position == "New":
         type_, name = c.PREVIOUS_RETAINED, status.previous_database or "the previous folder"
     else:

@@ -26,6 +26,7 @@ from ocore_operator.rollback.transitions import (
     switched_back,
     timed_out,
     unhealthy,
+    unhealthy_without_previous,
 )
 from ocore_operator.rollback.world import (
     Action,
@@ -225,6 +226,13 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
         text = f"{status.failure_message} The workloads are not ready on it either: {why}."
         return Record(enter(status, "Finish", now, failure_message=text))
     text = f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}."
+    if status.live_missing:
+        # The switch back would leave the environment without a database, and drop what users may have written.
+        text = (
+            f"{text} Database {status.live_database} did not exist before the rollback, so there is nothing to switch back to: the environment stays "
+            "on the snapshot. Fix the workloads."
+        )
+        return Record(unhealthy_without_previous(status, text, now), (Note("Warning", c.WORKLOAD_NOT_READY, text),))
     note = Note("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back.")
     return Record(unhealthy(status, text, now), (note,))
 
@@ -259,6 +267,10 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     fresh = ended(status, now, spec.undo_window_seconds if kept else None)
     if fresh.phase == "Complete":
         text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
+        if fresh.live_missing:
+            text = (
+                f"Rolled back. Database {fresh.live_database} did not exist and was created; there is no previous one."
+            )
         return Record(fresh, (Note("Normal", "Complete", text),))
     return Record(fresh, (Note("Warning", fresh.failure_reason or c.INTERNAL_ERROR, fresh.failure_message or ""),))
 

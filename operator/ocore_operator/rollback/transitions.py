@@ -128,6 +128,8 @@ def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> Ro
     """The snapshot is restored beside the live environment and checked."""
     evidence = EvidenceStatus.of(result.evidence, {}, {})
     fresh = enter(status, "Prepare", now, evidence=evidence, switch_attempt=status.switch_attempt + 1)
+    if result.live_missing:
+        fresh = change(fresh, live_missing=True, previous_database=None)
     for which in (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK):
         known = next((s for s in fresh.steps if s.name == which), None)
         if known is None or known.state not in ("Done", "Skipped"):
@@ -198,6 +200,12 @@ def unhealthy(status: RollbackStatus, message: str, now: datetime) -> RollbackSt
         signal_deadline=None,
     )
     return step(step(fresh, Step.HEALTH_CHECK, "Failed", now, message), Step.SWITCH_BACK, "Running", now)
+
+
+def unhealthy_without_previous(status: RollbackStatus, message: str, now: datetime) -> RollbackStatus:
+    """The workloads are not ready in time, and there was no database before: the environment stays on the snapshot."""
+    fresh = enter(status, "Finish", now, failure_reason=c.WORKLOAD_NOT_READY, failure_message=message)
+    return step(fresh, Step.HEALTH_CHECK, "Failed", now, message)
 
 
 def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> RollbackStatus:

@@ -203,6 +203,12 @@ def test_a_rollback_says_how_long_it_refused() -> None:
     assert "refused connections for 0.4 s" in text(out)
     assert "stopped for 4.0 s" in text(out)
     assert "shop_prev_1a2b3c4d is kept until" in text(out)
+    del rollback["status"]["previousDatabase"]
+    rollback["status"] |= {"liveMissing": True, "liveDatabase": "shop"}
+    out = console()
+    app.wait_for_end(FakeObjects(rollback=[rollback]), ROLLBACK, "back", None, out)
+    assert "database shop did not exist and was created" in text(out)
+    assert "is kept until" not in text(out)
 
 
 def test_nothing_to_watch() -> None:

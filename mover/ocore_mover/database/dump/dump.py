@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact, StoredObject
+from ocore_crds.manifest import DatabaseArtifact, DatabaseGrant, StoredObject
 from ocore_mover.database import programs, toc
 from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server, connect
@@ -227,7 +227,19 @@ def _artifact(plan: Plan, properties: DatabaseProperties, drain: Drain) -> Datab
         ctype=properties.ctype,
         locale_provider=properties.locale_provider,
         icu_locale=properties.icu_locale,
+        icu_rules=properties.icu_rules,
+        collation_version=properties.collation_version,
+        owner=properties.rights.owner,
+        tablespace=properties.tablespace,
+        connection_limit=properties.rights.connection_limit,
+        comment=properties.comment,
+        settings=properties.settings,
+        grants=tuple(
+            DatabaseGrant(role=grant.role or "", privilege=grant.privilege, grantable=grant.grantable)
+            for grant in properties.rights.grants
+        ),
         extensions=properties.extensions,
+        extension_schemas=properties.extension_schemas,
         immutable_functions=properties.immutable_functions,
         compression="external-zstd" if plan.external else "pg_dump",
         raw_bytes=drain.raw_bytes,

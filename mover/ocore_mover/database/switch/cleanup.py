@@ -34,7 +34,7 @@ def cleanup(server: Server, rollback_id: str, part: Part) -> tuple[str, ...]:
         victim = now.previous if part == "previous" else now.restored
         if victim is not None:
             create.drop(switch.connection(), victim.name)
-        copy_access.drop_roles(switch.connection(), rollback_id, owner=now.live.owner)
+        copy_access.drop_roles(switch.connection(), rollback_id, owner=now.owner)
         return (victim.name,) if victim is not None else ()
     finally:
         switch.close()

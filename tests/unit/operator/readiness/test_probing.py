@@ -103,6 +103,28 @@ def test_every_probe_has_its_own_name(generation: int, probed: int | None) -> No
     assert name != schedule.attempt_name(generation + 1, at(probed) if probed is not None else None)
 
 
+GONE = Finding(reason=c.DATABASE_NOT_FOUND, message="database shop does not exist; a Rollback creates it")
+
+
+def test_row_39_a_missing_database_prevents_snapshots_and_not_rollbacks() -> None:
+    facts = DatabaseFacts(name="shop", missing=True, server_version="17.2", server_major=17, used_bytes=30)
+    folder = Finding(reason=c.FILESTORE_NOT_FOUND, message="no folder")
+    result = ProbeResult(database=facts, creatable=(GONE, folder))
+    status = found(environment(), result, (15, 17), began=at(1), now=at(3))
+    assert (condition(status, c.READY).status, condition(status, c.READY).reason) == ("False", c.DATABASE_NOT_FOUND)
+    assert "a Rollback creates it" in condition(status, c.READY).message
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert rollback.status == "True"
+    assert "creates what does not exist (DatabaseNotFound, FilestoreNotFound)" in rollback.message
+    assert status.phase == "NotReady"
+    assert status.probe is not None
+    assert (status.probe.database_name, status.probe.server_major, status.probe.database_used_bytes) == ("shop", 17, 30)
+
+    against = found(environment(), result.model_copy(update={"rollback": (GRANT,)}), (15, 17), began=at(1), now=at(3))
+    assert condition(against, c.ROLLBACK_READY).reason == c.MISSING_GRANTS
+    assert condition(against, c.READY).reason == c.DATABASE_NOT_FOUND
+
+
 def test_nothing_in_the_way() -> None:
     status = found(environment(), RESULT, (15, 17), began=at(1), now=at(3))
     assert condition(status, c.READY).status == "True"

@@ -87,6 +87,7 @@ class RollbackMachine(RuleBasedStateMachine):
         timeout=st.sampled_from([60, 1200, 1200]),
         reached=st.sampled_from(REACHED),
         sidecars=st.sampled_from([False, False, True]),
+        missing=st.sampled_from([False, False, True]),
     )
     def begin(
         self,
@@ -97,6 +98,7 @@ class RollbackMachine(RuleBasedStateMachine):
         reached: str,
         *,
         sidecars: bool,
+        missing: bool,
     ) -> None:
         """Faults begin at any stage: those far from the start would hardly be met otherwise."""
         self.model = Model(
@@ -106,6 +108,7 @@ class RollbackMachine(RuleBasedStateMachine):
             undo_window=undo_window,
             timeout=timeout,
             sidecars=sidecars,
+            missing=missing,
         )
         self.operator = Operator(self.model)
         for _ in range(600):

@@ -36,6 +36,7 @@ class Data:
     """The server's databases and the filestore's folders (layout Plain), by what they hold."""
 
     live: Content = "old"
+    missing: bool = False  # `old` is then no database at all
     restored: bool = False
     previous: bool = False
     accepting: bool = True
@@ -141,6 +142,7 @@ class Model:
         undo_window: int = 600,
         timeout: int = 1200,
         sidecars: bool = False,
+        missing: bool = False,
     ) -> None:
         self.time = 0.0
         self.spec = RollbackSpec.model_validate(
@@ -151,7 +153,7 @@ class Model:
                 "readyTimeoutSeconds": 60,
             }
         )
-        self.healthy: dict[Content, bool] = {"old": old_is_healthy, "new": new_is_healthy}
+        self.healthy: dict[Content, bool] = {"old": old_is_healthy and not missing, "new": new_is_healthy}
         self.status = RollbackStatus()
         self.version = 1
         self.exists = True
@@ -164,7 +166,7 @@ class Model:
         self.locked_since = 0.0
         self.probed_at: float | None = None
         self.asked = False
-        self.data = Data()
+        self.data = Data(missing=missing)
         self.saved = replicas
         self.workloads = [SimWorkload(f"w{i}", n, pods=[SimPod() for _ in range(n)]) for i, n in enumerate(replicas)]
         self.jobs: dict[str, SimJob] = {}
@@ -289,7 +291,7 @@ class Model:
         self._up()
         self.data.staged = True
         yield
-        job.payload = RestoreResult(restored_database="shop_rb_0a1b2c3d")
+        job.payload = RestoreResult(restored_database="shop_rb_0a1b2c3d", live_missing=self.data.missing)
 
     def _repair(self) -> None:
         """Finishes a switch that was stopped between two renames, and allows connections."""
@@ -318,7 +320,7 @@ class Model:
             assert self.data.previous, "switched back to nothing"
             assert self.backs == 1, "switched back twice"
         self.data.live = to
-        self.data.restored, self.data.previous = (False, True) if to == "new" else (True, False)
+        self.data.restored, self.data.previous = (False, not self.data.missing) if to == "new" else (True, False)
 
     def _move(self, to: Content) -> Iterator[None]:
         """Refuse, end sessions, rename, move the folder, allow: each may be the last thing a killed program did."""
