@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         default=10,
         description=(
             "Snapshot, restore and verify Jobs at the same time. Probes and inspections have a pool of their own of the same size, and so "
-            "have deletions; switches and cleanups never wait."
+            "have proofs and deletions; switches and cleanups never wait."
         ),
     )
     max_concurrent_jobs_per_namespace: Annotated[int, Field(ge=1)] = Field(

@@ -136,22 +136,22 @@ def test_a_schema_that_can_be_restored(site: Site, tmp_path: Path, admin: str) -
 
 @pytest.mark.parametrize("point", ["restore-database-created", "restore-database-loaded"])
 @pytest.mark.parametrize("remover", ["prove", "restore", "cleanup"])
-def test_a_killed_proof_is_cleaned_up(site: Site, tmp_path: Path, point: str, remover: str) -> None:
+def test_a_killed_proof_is_cleaned_up(site_any: Site, tmp_path: Path, point: str, remover: str) -> None:
     """By the next proof, by a rollback that begins, and by the cleanup of one."""
-    shell = make_shell(site, tmp_path, "admin")
-    site.sql("CREATE TABLE t AS SELECT 1 AS a")
+    shell = make_shell(site_any, tmp_path, "admin")
+    site_any.sql("CREATE TABLE t AS SELECT 1 AS a")
     shell.ok("snapshot")
     if remover == "cleanup":
         shell.ok("restore")
     arguments = ["prove", *shell.options(), "--scratch", str(tmp_path / "scratch")]
-    assert was_killed(finish(start(site, *arguments, failpoints=f"{point}=kill")))
-    scratch = naming.proof_database(site.live, ENVIRONMENT)
-    assert scratch in leftovers(site)
+    assert was_killed(finish(start(site_any, *arguments, failpoints=f"{point}=kill")))
+    scratch = naming.proof_database(site_any.live, ENVIRONMENT)
+    assert scratch in leftovers(site_any)
     more = ["--what", "restored"] if remover == "cleanup" else []
     shell.ok(remover, *more)
-    restored = [site.names.restored] if remover == "restore" else []
-    assert leftovers(site) == restored
-    assert site.sql("SELECT a FROM t") == [(1,)]
+    restored = [site_any.names.restored] if remover == "restore" else []
+    assert leftovers(site_any) == restored
+    assert site_any.sql("SELECT a FROM t") == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -159,53 +159,56 @@ def test_a_killed_proof_is_cleaned_up(site: Site, tmp_path: Path, point: str, re
     [("superuser", False), ("admin", True), ("admin", False), ("none", True)],
     ids=lambda value: {True: "odoo", False: "hostile"}.get(value, value),
 )
-def test_row_29_no_one_enters_the_scratch_database(site: Site, tmp_path: Path, admin: str, *, listed: bool) -> None:
-    shell = make_shell(site, tmp_path, admin)
-    site.sql(
+def test_row_29_no_one_enters_the_scratch_database(site_any: Site, tmp_path: Path, admin: str, *, listed: bool) -> None:
+    shell = make_shell(site_any, tmp_path, admin)
+    site_any.sql(
         "DO $$ BEGIN FOR i IN 1..200 LOOP EXECUTE format('CREATE TABLE t%s (a int PRIMARY KEY)', i); END LOOP; END $$"
     )
-    with Intruder(site, listed=listed) as intruder:
+    with Intruder(site_any, listed=listed) as intruder:
         assert proof(shell)["findings"] == []
         while intruder.rounds < 5:
             time.sleep(0.05)
-    assert intruder.entered == {site.live}
+    assert intruder.entered == {site_any.live}
 
 
-def test_a_table_that_a_migration_has_locked_is_no_result(site: Site, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_table_that_a_migration_has_locked_is_no_result(site_any: Site, tmp_path: Path, monkeypatch: Any) -> None:
     """The proof gives up: it neither waits for the migration nor holds up what waits for it."""
     monkeypatch.setattr("ocore_mover.database.dump.dump.SCHEMA_LOCK_WAIT", 1000)
-    shell = make_shell(site, tmp_path, "none")
-    site.sql("CREATE TABLE t (a int)")
-    with site.server.connect(site.live, site.role.name, site.role.password) as migration, migration.transaction():
+    shell = make_shell(site_any, tmp_path, "none")
+    site_any.sql("CREATE TABLE t (a int)")
+    with (
+        site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password) as migration,
+        migration.transaction(),
+    ):
         migration.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
         began = time.monotonic()
         done = shell.run("prove")
         assert time.monotonic() - began < 60
         assert (done.code, done.reason) == (1, conditions.DUMP_FAILED)
-    assert leftovers(site) == []
+    assert leftovers(site_any) == []
     assert proof(shell)["findings"] == []
 
 
-def test_without_the_right_to_create_a_database(site: Site, tmp_path: Path) -> None:
+def test_without_the_right_to_create_a_database(site_any: Site, tmp_path: Path) -> None:
     """The probe has the finding already; a proof agrees."""
-    site.server.execute(f'ALTER ROLE "{site.role.name}" NOCREATEDB')
-    (found,) = proof(make_shell(site, tmp_path, "none"))["findings"]
+    site_any.server.execute(f'ALTER ROLE "{site_any.role.name}" NOCREATEDB')
+    (found,) = proof(make_shell(site_any, tmp_path, "none"))["findings"]
     assert found["reason"] == conditions.MISSING_GRANTS
 
 
-def test_sigterm_drops_the_scratch_database(site: Site, tmp_path: Path) -> None:
+def test_sigterm_drops_the_scratch_database(site_any: Site, tmp_path: Path) -> None:
     """As the operator stops a proof where a rollback begins."""
-    shell = make_shell(site, tmp_path, "admin")
+    shell = make_shell(site_any, tmp_path, "admin")
     arguments = ["prove", *shell.options(), "--scratch", str(tmp_path / "scratch")]
-    process = start(site, *arguments, failpoints="restore-database-loaded=sleep:10")
-    scratch = naming.proof_database(site.live, ENVIRONMENT)
+    process = start(site_any, *arguments, failpoints="restore-database-loaded=sleep:10")
+    scratch = naming.proof_database(site_any.live, ENVIRONMENT)
     until = time.monotonic() + 60
-    while scratch not in leftovers(site) and time.monotonic() < until:
+    while scratch not in leftovers(site_any) and time.monotonic() < until:
         time.sleep(0.1)
     process.terminate()
     done = finish(process)
     assert (done.code, done.reason) == (1, conditions.CANCELLED)
-    assert leftovers(site) == []
+    assert leftovers(site_any) == []
 
 
 def failure(reason: str = conditions.RESTORE_FAILED, message: str = "x", *, retryable: bool = False) -> MoverError:
