@@ -17,8 +17,8 @@ from ocore_crds.manifest import DatabaseArtifact
 from ocore_crds.protocol import Finding, ProofResult, Step
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact, copy_access, fingerprint
-from ocore_mover.database.connect import Connection, Server
-from ocore_mover.database.dump.dump import dump
+from ocore_mover.database.connect import Connection, Server, set_timeouts, translating
+from ocore_mover.database.dump.dump import SCHEMA_LOCK_WAIT, dump
 from ocore_mover.database.dump.export import export
 from ocore_mover.database.restore import check, scratch
 from ocore_mover.database.restore.restore import DatabaseRestore
@@ -139,11 +139,15 @@ class ProofRun:
             token.within(DUMP_SECONDS) as limited,
             export(options.server, limited, lock=False, freeze=lambda _: None) as exported,
         ):
-            self._fingerprint = _fingerprint(options.server, exported.connection)
+            # Reading the size of a table waits for its lock.
+            set_timeouts(exported.connection, statement="60s", lock=f"{SCHEMA_LOCK_WAIT}ms")
+            with translating(conditions.DUMP_FAILED, "reading the properties of the database"):
+                self._fingerprint = _fingerprint(options.server, exported.connection)
+                properties = artifact.read(exported.connection)
             return dump(
                 options.server,
                 exported,
-                artifact.read(exported.connection),
+                properties,
                 store,
                 naming.attempt_prefix(options.environment_id, options.environment_id, "proof"),
                 self._folder,

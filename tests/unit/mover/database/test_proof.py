@@ -12,6 +12,8 @@ import pytest
 
 from ocore_crds import conditions, naming
 from ocore_mover.commands import prove
+from ocore_mover.database import artifact
+from ocore_mover.database.connect import Connection
 from ocore_mover.errors import Cancelled, MoverError
 from support.mover.beside import ENVIRONMENT, finish, start, was_killed
 from support.mover.postgres_majors import Server, create_role
@@ -171,20 +173,36 @@ def test_row_29_no_one_enters_the_scratch_database(site_any: Site, tmp_path: Pat
     assert intruder.entered == {site_any.live}
 
 
-def test_a_table_that_a_migration_has_locked_is_no_result(site_any: Site, tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("when", ["before", "pg_dump"])
+def test_a_table_that_a_migration_has_locked_is_no_result(
+    site_any: Site, tmp_path: Path, monkeypatch: Any, when: str
+) -> None:
     """The proof gives up: it neither waits for the migration nor holds up what waits for it."""
-    monkeypatch.setattr("ocore_mover.database.dump.dump.SCHEMA_LOCK_WAIT", 1000)
+    for module in ("commands.prove", "database.dump.dump"):
+        monkeypatch.setattr(f"ocore_mover.{module}.SCHEMA_LOCK_WAIT", 1000)
     shell = make_shell(site_any, tmp_path, "none")
     site_any.sql("CREATE TABLE t (a int)")
+    read = artifact.read
     with (
         site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password) as migration,
         migration.transaction(),
     ):
-        migration.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+
+        def lock(connection: Connection | None = None) -> Any:
+            found = read(connection) if connection is not None else None
+            migration.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+            return found
+
+        if when == "before":
+            lock()
+        else:  # after the sizes of the tables were read
+            monkeypatch.setattr(artifact, "read", lock)
         began = time.monotonic()
         done = shell.run("prove")
         assert time.monotonic() - began < 60
         assert (done.code, done.reason) == (1, conditions.DUMP_FAILED)
+        assert ("pg_dump" in done.message) == (when == "pg_dump"), done.message
+    monkeypatch.setattr(artifact, "read", read)
     assert leftovers(site_any) == []
     assert proof(shell)["findings"] == []
 
