@@ -82,8 +82,6 @@ class ProofRun:
         Raises MoverError where neither is known: the connection was lost, the time is over, another operation uses the database.
         """
         options = self._options
-        self._names.check_length()
-        scratch.drop(options.server, options.environment_id, self._runtime.token)  # what a killed attempt left
         try:
             warnings = self._prove()
         except MoverError as error:

@@ -14,6 +14,7 @@ from ocore_crds import conditions, naming
 from ocore_mover.commands import prove
 from ocore_mover.database import artifact
 from ocore_mover.database.connect import Connection
+from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError
 from support.mover.beside import ENVIRONMENT, finish, start, was_killed
 from support.mover.postgres_majors import Server, create_role
@@ -123,7 +124,7 @@ def test_a_schema_that_can_be_restored(site: Site, tmp_path: Path, admin: str) -
     site.sql(
         "CREATE EXTENSION pg_trgm; CREATE TABLE t AS SELECT generate_series(1, 1000) AS a; CREATE INDEX ON t (a);"
         "CREATE VIEW v AS SELECT a FROM t; CREATE MATERIALIZED VIEW m AS SELECT 1 / (a - 1) FROM t WHERE a > 1;"
-        "SELECT lo_create(0)"
+        "SELECT lo_create(0); CREATE TABLE here (a int CHECK (current_database() NOT LIKE '%_try_%')); INSERT INTO here VALUES (1)"
     )
     shell = make_shell(site, tmp_path, admin)
     before = shell.ok("probe").result["payload"]["database"]["schemaFingerprint"]
@@ -258,3 +259,16 @@ def test_the_name_of_the_scratch_database_is_as_short_as_the_others() -> None:
     assert len(naming.proof_database(live, ENVIRONMENT)) <= naming.MAX_IDENTIFIER_BYTES
     names = {f(live, ENVIRONMENT) for f in (naming.proof_database, naming.restored_database, naming.previous_database)}
     assert len(names) == 3
+
+
+def test_a_part_of_a_command_has_a_deadline_of_its_own() -> None:
+    whole = Token(60)
+    with whole.within(0.05) as part, pytest.raises(Cancelled) as late:
+        part.sleep(30)
+    assert late.value.reason == conditions.DEADLINE_EXCEEDED
+    assert not whole.cancelled
+    with whole.within(60) as part:
+        whole.cancel()
+        with pytest.raises(Cancelled) as stopped:
+            part.sleep(30)
+    assert stopped.value.reason == conditions.CANCELLED
