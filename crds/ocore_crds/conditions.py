@@ -73,6 +73,9 @@ SECRET_INVALID = "SecretInvalid"  # noqa: S105 - a reason
 MISSING_GRANTS = "MissingGrants"
 CAPACITY_UNKNOWN = "CapacityUnknown"
 HIDDEN_ONLY = "HiddenOnly"  # RollbackReady is True; without an administrator the restored copy is hidden, not closed
+PROOF_FAILED = (
+    "ProofFailed"  # RollbackReady: the schema of the live database could not be restored into a scratch database
+)
 INSUFFICIENT_CAPACITY = "InsufficientCapacity"
 FILESTORE_NOT_FOUND = "FilestoreNotFound"
 FILESTORE_NOT_READABLE = "FilestoreNotReadable"

@@ -46,6 +46,11 @@ def previous_database(live: str, rollback_id: str) -> str:
     return f"{live}_prev_{short_id(rollback_id)}"
 
 
+def proof_database(live: str, environment_id: str) -> str:
+    """The scratch database into which a probe restores the schema of the live one. Not longer than the others beside it."""
+    return f"{live}_try_{short_id(environment_id)}"
+
+
 #: Marks a restored database: a line ``ocore.rollback_id=<id>`` in its comment, which survives renames. ``ALTER DATABASE … SET`` is no
 #: alternative: PostgreSQL lets only superusers set a parameter that no module defines.
 DATABASE_MARKER = "ocore.rollback_id"

@@ -113,6 +113,10 @@ class DatabaseFacts(_Line):
     user: str = ""
     attachments: bool = Field(default=False, description="Whether the table ir_attachment exists.")
     extensions: tuple[str, ...] = ()
+    schema_fingerprint: str = Field(
+        default="",
+        description="Changes with the schema and with all else that a schema-only restore depends on; empty where it could not be read.",
+    )
 
 
 class FilestoreFacts(_Line):
@@ -145,6 +149,15 @@ class ProbeResult(_Line):
         description="What does not exist and a rollback creates: the database, and with it the filestore's folder. They block snapshots only.",
     )
     rollback: tuple[Finding, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class ProofResult(_Line):
+    """Of ``prove``: the live database's schema was restored into a scratch database, which was dropped. No finding: it works."""
+
+    kind: Literal["proof"] = "proof"
+    schema_fingerprint: str = Field(default="", description="Of the schema that was restored, as in DatabaseFacts.")
+    findings: tuple[Finding, ...] = Field(default=(), description="Why the restore failed.")
     warnings: tuple[str, ...] = ()
 
 
@@ -258,6 +271,7 @@ class CleanupResult(_Line):
 
 Payload = Annotated[
     ProbeResult
+    | ProofResult
     | StoreProbeResult
     | SnapshotResult
     | RestoreResult
@@ -291,7 +305,7 @@ class Result(_Line):
                 break
         for failure in filter(None, (data.get("failure"), payload.get("failure"))):
             failure["message"] = failure["message"].encode()[:3000].decode(errors="ignore") + " …"
-        for key in ("blocking", "creatable", "rollback"):
+        for key in ("blocking", "creatable", "rollback", "findings"):
             for finding in payload.get(key, ()):
                 finding["message"] = finding["message"].encode()[:600].decode(errors="ignore")
         return json.dumps(data, separators=(",", ":"))

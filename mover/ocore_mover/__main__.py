@@ -32,6 +32,7 @@ from ocore_mover.commands.options import (
     expand,
     uuid,
 )
+from ocore_mover.commands.prove import ProofRun, ProveOptions
 from ocore_mover.commands.restore import RestoreOptions, RestoreRun
 from ocore_mover.commands.runtime import GRACE, Runtime, run
 from ocore_mover.commands.snapshot import SnapshotOptions, SnapshotRun
@@ -90,6 +91,22 @@ def probe(
     """Report rights, sizes, extensions and filestore of an environment. Missing rights are a result, not a failure."""
     target.check()
     _exit(lambda r: probe_command.probe(r, target, environment_id, rollback=rollback, jobs=jobs), common)
+
+
+@app.command("prove", epilog=_example(f"prove --database ~/secret {_IDS} --scratch /tmp"))
+@expand
+def prove(
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the proof's own folder below it is used
+    jobs: Jobs = 2,
+) -> None:
+    """Restore the schema of the live database into a scratch database and drop it. A restore that fails is a result."""
+    server = target.server() if target.database is not None else None
+    if server is None:
+        raise typer.BadParameter("give --database", param_hint="--database")
+    _exit(lambda r: ProofRun(r, ProveOptions(environment_id, server, scratch, jobs)).run(), common)
 
 
 @app.command("probe-store", epilog=_example("probe-store --store file:///var/snapshots"))
@@ -302,7 +319,9 @@ def cleanup(
     """Remove what a rollback keeps beside the live environment. The live environment itself is never removed."""
     target.check()
     _exit(
-        lambda r: cleanup_command.cleanup(r, _rollback_target(target, environment_id, rollback_id), what),
+        lambda r: cleanup_command.cleanup(
+            r, _rollback_target(target, environment_id, rollback_id), what, environment_id
+        ),
         common,
     )
 

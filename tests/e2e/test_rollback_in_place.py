@@ -462,7 +462,9 @@ def test_row_29_with_an_administrator_the_copy_is_closed(site: Site) -> None:
         with site.servers.admin(site.host) as connection:
             query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
             assert connection.execute(query, [site.database]).fetchone() == (site.role,)
-            left = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ocore_rb_%'").fetchall()
+            # By the id of this rollback: others, and proofs, have roles of their own.
+            roles = f"ocore_rb_{copy.rpartition('_')[2]}_%"
+            left = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [roles]).fetchall()
             assert left == []
         site.cluster.delete("Rollback", name, site.namespace)
         site.cluster.wait_gone("Rollback", name, site.namespace, 120)

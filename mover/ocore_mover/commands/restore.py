@@ -17,7 +17,7 @@ from ocore_mover.database.connect import Server, connect_maintenance, translatin
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.dump.export import read_copy_names, read_live_names
 from ocore_mover.database.position import Names
-from ocore_mover.database.restore import check, create
+from ocore_mover.database.restore import check, create, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
@@ -136,6 +136,8 @@ class RestoreRun:
         if options.server is not None and self._names is not None:
             with connect_maintenance(options.server, application=database_restore.APPLICATION) as connection:
                 self._live_missing = database_restore.drop_restored(connection, self._names).live is None
+            # Of a proof that was killed, or that the operator is about to stop.
+            scratch.drop(options.server, options.environment_id)
         elif options.folders is not None and switch.is_switched(options.folders, options.rollback_id):
             raise MoverError(
                 conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is already switched; use a new rollback id"

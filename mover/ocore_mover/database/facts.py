@@ -7,7 +7,7 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import catalog_findings, programs, rollback_findings
+from ocore_mover.database import catalog_findings, fingerprint, programs, rollback_findings
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
@@ -54,6 +54,9 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
             found = Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading facts: {error}")
             return DatabaseProbe(None, (found,), (), ())
         more = rollback_findings.find(server, connection, facts) if rollback else ()
+        if rollback:
+            facts, unread = _with_fingerprint(server, connection, facts)
+            warnings += unread
     warnings += tuple(_connection_warnings(server, connection))
     if rollback and server.admin is None:
         warnings += (HIDDEN_ONLY,)
@@ -115,6 +118,19 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
         extensions=tuple(row[0] for row in connection.execute("SELECT extname FROM pg_extension ORDER BY 1")),
     )
     return facts, warnings
+
+
+def _with_fingerprint(
+    server: Server, connection: Connection, facts: DatabaseFacts
+) -> tuple[DatabaseFacts, tuple[str, ...]]:
+    """The facts with the fingerprint of the schema, and a warning where it cannot be read."""
+    try:
+        found = fingerprint.read(connection, fingerprint.roles_of(server))
+    except psycopg.Error as error:
+        return facts, (
+            f"the fingerprint of the schema could not be read, so a schema-only restore is made once a day: {error}",
+        )
+    return facts.model_copy(update={"schema_fingerprint": found}), ()
 
 
 def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:

@@ -30,6 +30,10 @@ from ocore_mover.errors import MoverError
 SUPPORTED_MAJORS = range(13, 18)
 _DEBIAN = "/usr/lib/postgresql/{major}/bin"
 _STDERR_LINES = 40
+#: Lines of the first error: message, line, hint, query, context, and the first line of the command.
+_ERROR_LINES = 12
+_ERROR = re.compile(r"\S+: (?:error|fatal): ")
+_COMMAND = "Command was: "
 _NOTICES = 20
 #: A message of the server that a verbose pg_restore passes on.
 _NOTICE = re.compile(r"pg_restore: ((?:WARNING|NOTICE):.*)")
@@ -168,6 +172,7 @@ class Running:
         self._stopped = False
         self._lock = threading.Lock()
         self._lines: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
+        self._first_error: list[str] = []
         self._notices: list[str] = []
         self._reader = threading.Thread(target=self._read, name="stderr", daemon=True)
         self._reader.start()
@@ -181,11 +186,22 @@ class Running:
                     self._notices.append(notice[1])
             elif not _CHATTER.match(line):
                 self._lines.append(line)
+                self._keep_error(line)
+
+    def _keep_error(self, line: str) -> None:
+        """Keeps the first error: the command that it ends with, a CREATE TABLE of a hundred lines, would push it out of the last lines."""
+        kept = self._first_error
+        if kept:
+            if len(kept) < _ERROR_LINES and not kept[-1].startswith(_COMMAND):
+                kept.append(line)
+        elif _ERROR.match(line):
+            kept.append(line)
 
     def error_output(self, lines: int = 4) -> str:
-        """The last lines of its stderr, redacted, on one line; "no error output" where it wrote none."""
+        """Its first error, else the last lines of its stderr, redacted, on one line; "no error output" where it wrote none."""
         self._reader.join(timeout=2)
-        return redact.text("; ".join(line for line in list(self._lines)[-lines:] if line)) or "no error output"
+        shown = list(self._first_error) or list(self._lines)[-lines:]
+        return redact.text("; ".join(line.strip() for line in shown if line.strip(" ^"))) or "no error output"
 
     def notices(self) -> list[str]:
         """Warnings and notices of the server, redacted: the first ones, where there are many."""
@@ -195,7 +211,7 @@ class Running:
     def error_matches(self, pattern: str) -> bool:
         """Whether a line of its stderr matches."""
         self._reader.join(timeout=2)
-        return any(re.search(pattern, line) for line in list(self._lines))
+        return any(re.search(pattern, line) for line in (*self._first_error, *self._lines))
 
     def pause(self) -> None:
         """Pauses the group (SIGSTOP) until :meth:`resume`."""

@@ -4,6 +4,7 @@ The parts of a Job (store, database, claim, scratch) are in parts.py. docs/archi
 """
 
 import json
+from dataclasses import replace
 from typing import Literal
 
 from ocore_crds.manifest import Identity
@@ -35,6 +36,8 @@ from ocore_operator.settings import Settings
 MARGIN = 5.0
 #: Deadline in seconds of a probe or an inspection, from the start of its container.
 SHORT = 120.0
+#: Deadline in seconds of a proof: the schema is dumped, restored and dropped.
+PROOF = 900.0
 #: How often the kubelet restarts a switch's container.
 SWITCH_RESTARTS = 6
 
@@ -62,6 +65,16 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     parts += Parts(args=("--rollback", *_deadline(SHORT)))
     command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=_short(settings))
     return job(settings, job_inputs, command)
+
+
+def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
+    """Name ``prove-<uid>-<attempt>``: restores the schema into a scratch database. It mounts neither the claim nor the store: a dump without data
+    fits into the pod's /tmp."""
+    environment = _environment(job_inputs)
+    parts = database(environment.spec) + identity(environment_id=environment.id)
+    parts += Parts(args=("--jobs", str(environment.spec.jobs.parallelism), *_deadline(PROOF)))
+    command = JobRequest(owner=environment, name="prove", attempt=attempt, parts=parts, deadline=PROOF)
+    return job(settings, replace(job_inputs, node=None), command)
 
 
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
@@ -263,6 +276,7 @@ __all__ = [
     "job_name",
     "probe",
     "probe_store",
+    "prove",
     "restore",
     "snapshot",
     "switch",

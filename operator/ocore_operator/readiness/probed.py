@@ -108,6 +108,12 @@ class ProbedKind(ABC, Generic[SpecT, StatusT, ResultT]):
     def wake(self, ctx: Context, obj: Resource[SpecT, StatusT], new: StatusT) -> None:
         """Queues the objects that wait for this one, where the verdict has changed."""
 
+    async def beside(
+        self, ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT
+    ) -> tuple[StatusT, float | None]:
+        """Work that follows a probe: the status, and seconds until it goes on; None: not before something changes."""
+        return status, None
+
     # --- shared -----------------------------------------------------------------------------------------------
     def current(self, obj: Resource[SpecT, StatusT]) -> bool:
         """Whether the last probe saw the present spec, and nothing that it needs has been missing since."""
@@ -147,6 +153,8 @@ async def reconcile(kind: ProbedKind[SpecT, StatusT, ResultT], ctx: Context, key
     after: float | None
     try:
         status, after = await _probe_when_due(kind, ctx, obj)
+        status, more = await kind.beside(ctx, obj, status)
+        after = min((seconds for seconds in (after, more) if seconds is not None), default=None)
     except Outcome as end:
         status, after = kind.unprobed(obj, end, stamp), end.after if isinstance(end, Waiting) else None
     status = kind.final(obj, status)

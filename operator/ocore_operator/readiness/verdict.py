@@ -82,6 +82,7 @@ def _facts(environment: Environment, result: ProbeResult, began: str, now: str) 
                 "database_name": database.name,
                 "database_bytes": database.size_bytes,
                 "database_used_bytes": database.used_bytes,
+                "schema_fingerprint": database.schema_fingerprint,
             }
         )
     if filestore is not None:
@@ -127,12 +128,55 @@ def _conditions(
             status, c.ROLLBACK_READY, "False", against[0].reason, message_of(against), stamp
         )
     else:
-        reason, message = c.SUCCEEDED, "A rollback would work: no grant is missing."
-        if creatable:
-            message = f"A rollback would work, and creates what does not exist ({', '.join(f.reason for f in creatable)}): no grant is missing."
-        database = environment.spec.database
-        if database is not None and database.admin_secret_ref is None:
+        status = _rollback_ready(environment, status, creatable, stamp)
+    return status.model_copy(update={"phase": "NotReady" if against_snapshot else "Ready"})
+
+
+def catalogs_agree(status: EnvironmentStatus) -> bool:
+    """Whether the last probe found nothing that prevents a rollback: RollbackReady is True, or only a proof is against it."""
+    ready = c.find(status.conditions, c.ROLLBACK_READY)
+    return ready is not None and (ready.status == "True" or ready.reason == c.PROOF_FAILED)
+
+
+def proven(environment: Environment, status: EnvironmentStatus, now: str) -> EnvironmentStatus:
+    """After a proof: RollbackReady by its result, where the catalogs are not against it."""
+    if not catalogs_agree(status) or not c.is_true(status.conditions, c.READY):
+        return status
+    return _rollback_ready(environment, status, (), Stamp(now, environment.meta.generation))
+
+
+def _rollback_ready(
+    environment: Environment, status: EnvironmentStatus, creatable: Sequence[Finding], stamp: Stamp
+) -> EnvironmentStatus:
+    """RollbackReady where the catalogs show nothing that prevents a rollback: the last proof decides. `creatable`: what a rollback creates."""
+    database, proof = environment.spec.database, status.proof
+    if database is not None and proof is not None and proof.result == "Failed" and not creatable:
+        message = (
+            f"The catalogs show nothing that prevents a rollback, but at {proof.time} the schema of the live database could not be restored into a "
+            f"scratch database: {proof.message.rstrip('.')}. Fix this in the live database; a new proof follows. A snapshot that has the same "
+            "fault cannot be restored; other Rollbacks are not refused."
+        )
+        return summarize.with_condition(status, c.ROLLBACK_READY, "False", c.PROOF_FAILED, message, stamp)
+    reason, message = c.SUCCEEDED, "A rollback would work: no grant is missing."
+    if creatable:
+        message = f"A rollback would work, and creates what does not exist ({', '.join(f.reason for f in creatable)}): no grant is missing."
+    if database is not None:
+        message += f" {_of_proof(status)}" if not creatable else ""
+        if database.admin_secret_ref is None:
             reason = c.HIDDEN_ONLY
             message += " Until the switchover the restored copy is hidden from the application, not closed. Set spec.database.adminSecretRef to close it."
-        status = summarize.with_condition(status, c.ROLLBACK_READY, "True", reason, message, stamp)
-    return status.model_copy(update={"phase": "NotReady" if against_snapshot else "Ready"})
+    return summarize.with_condition(status, c.ROLLBACK_READY, "True", reason, message, stamp)
+
+
+def _of_proof(status: EnvironmentStatus) -> str:
+    """What is known from restores, for people."""
+    proof = status.proof
+    if proof is None or proof.result is None:
+        text = "No schema-only restore has proven it yet."
+    elif status.probe is not None and status.probe.schema_fingerprint == proof.schema_fingerprint:
+        text = f"A schema-only restore proved it at {proof.time}."
+    else:
+        text = f"A schema-only restore proved it at {proof.time}; the schema has changed since and is proven again."
+    if proof is not None and proof.attempt_error:
+        text += f" The attempt at {proof.attempted_at} had no result: {proof.attempt_error.rstrip('.')}."
+    return text

@@ -222,9 +222,13 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         server_major=probe.server_major if probe is not None else 0,
         database_name=probe.database_name if probe is not None else "",
         used_bytes=probe.database_used_bytes if probe is not None else 0,
-        rollback_ready=ready is not None and ready.status == "True" and status.observed_generation == generation,
+        # A proof is about today's schema. The snapshot has its own, and may be the way out; a restore that fails changes nothing.
+        rollback_ready=ready is not None
+        and (ready.status == "True" or ready.reason == c.PROOF_FAILED)
+        and status.observed_generation == generation,
         not_ready_reason=ready.reason if ready is not None and ready.status != "True" else "",
         not_ready_message=ready.message if ready is not None and ready.status != "True" else "",
+        proof_failed=ready.message if ready is not None and ready.reason == c.PROOF_FAILED else "",
         executed=any(e.id == rollback.id for e in status.executed_rollbacks),
         target=RollbackTarget.of(spec),
     )

@@ -74,7 +74,10 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if refusal is not None:
         return _refuse(status, refusal, now)
     text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
-    return Record(start(status, spec, environment, snapshot, now), (Note("Normal", "Started", text),))
+    notes = [Note("Normal", "Started", text)]
+    if environment.proof_failed:
+        notes.append(Note("Warning", c.PROOF_FAILED, environment.proof_failed))
+    return Record(start(status, spec, environment, snapshot, now), tuple(notes))
 
 
 def _probe(

@@ -114,6 +114,8 @@ class EnvironmentView:
     rollback_ready: bool = False
     not_ready_reason: str = ""
     not_ready_message: str = ""
+    #: Message of RollbackReady where only a proof is against it; empty where none is. It does not refuse the rollback.
+    proof_failed: str = ""
     #: status.executedRollbacks has this rollback's id.
     executed: bool = False
     #: The connection and the claim that its spec names now.

@@ -51,8 +51,8 @@ class Shell:
                 arguments = self.options()
             case "restore":
                 arguments = [*self.options(), *stored, *rollback]
-            case "probe":
-                arguments = self.options()
+            case "prove":
+                arguments = [*self.options(), "--scratch", str(self.folder / "scratch")]
             case _:
                 arguments = [*self.options(), *rollback]
         return call(name, *arguments, *more)

@@ -35,6 +35,8 @@ from ocore_mover.store.base import Store
 FOLDER = "database/"
 #: Milliseconds that pg_dump waits for a table that a migration has locked.
 LOCK_WAIT = 120_000
+#: The same where only the schema is dumped, for a check that can wait until another day.
+SCHEMA_LOCK_WAIT = 10_000
 _FIRST_WITH_ZSTD = 16
 _PROGRESS_EVERY = 1.0  # seconds
 
@@ -48,6 +50,7 @@ class Plan:
     in_place: bool  # the folder is in the store
     external: bool  # we compress the files
     jobs: int
+    schema_only: bool = False
 
     def arguments(self, conninfo: str, snapshot: str) -> list[str]:
         """pg_dump's command line. With `--no-sync`: the store flushes what must be durable."""
@@ -57,7 +60,8 @@ class Plan:
             f"--jobs={self.jobs}",
             f"--compress={'0' if self.external else 'zstd:1'}",
             f"--snapshot={snapshot}",
-            f"--lock-wait-timeout={LOCK_WAIT}",
+            f"--lock-wait-timeout={SCHEMA_LOCK_WAIT if self.schema_only else LOCK_WAIT}",
+            *(["--schema-only"] if self.schema_only else []),
             "--no-sync",
             "--no-password",
             f"--file={self.folder}",
@@ -69,7 +73,9 @@ class Plan:
         return self.external and name.endswith(".dat") and name != "toc.dat"
 
 
-def choose_plan(properties: DatabaseProperties, store: Store, prefix: str, scratch: Path, jobs: int) -> Plan:
+def choose_plan(
+    properties: DatabaseProperties, store: Store, prefix: str, scratch: Path, jobs: int, *, schema_only: bool = False
+) -> Plan:
     """Chooses the plan. `prefix` is naming.attempt_prefix(…). Raises MoverError UnsupportedServer."""
     program = find("pg_dump", properties.server_major)
     external = program.major < _FIRST_WITH_ZSTD
@@ -79,7 +85,7 @@ def choose_plan(properties: DatabaseProperties, store: Store, prefix: str, scrat
     else:
         # The same for every attempt of a snapshot, so that the leftovers of a killed one are removed.
         folder = scratch / f"ocore-dump-{prefix.rstrip('/').split('/')[-2]}"
-    return Plan(program, folder, in_place, external, jobs)
+    return Plan(program, folder, in_place, external, jobs, schema_only)
 
 
 def dump(
@@ -93,12 +99,13 @@ def dump(
     token: Token,
     *,
     jobs: int = 2,
+    schema_only: bool = False,
 ) -> DatabaseArtifact:
-    """Dumps into the store and empties scratch. Raises MoverError DumpFailed, ScratchFull, NoSpace, StoreError.
+    """Dumps into the store and empties scratch. `schema_only`: without data. Raises MoverError DumpFailed, ScratchFull, NoSpace, StoreError.
 
     After a failure the caller removes the objects below the attempt's prefix.
     """
-    plan = choose_plan(properties, store, prefix, scratch, jobs)
+    plan = choose_plan(properties, store, prefix, scratch, jobs, schema_only=schema_only)
 
     def sink(name: str) -> Sink:
         key = prefix + FOLDER + name

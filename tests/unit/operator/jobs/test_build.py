@@ -50,6 +50,7 @@ def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Objec
     snap, back = snapshot(status=started()), rollback()
     return {
         "probe": build.probe(settings, place, attempt="abcdef01"),
+        "prove": build.prove(settings, place, attempt="abcdef01"),
         "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
         "snapshot": build.snapshot(settings, place, snap, identity(snap), attempt=1, deadline=600),
         "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
