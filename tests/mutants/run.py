@@ -5,6 +5,7 @@ error while the tests are collected or set up, a skipped test or a timeout shows
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -14,9 +15,11 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants.patches import HERE, BadPatch, Mutant, load
@@ -51,27 +54,48 @@ def copy_tree(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name, follow_symlinks=False)
 
 
-def run_tests(tree: Path, tests: Sequence[str]) -> tuple[list[Case], str]:
-    """Runs tests in a tree, in a process of its own. Returns their outcomes and what pytest printed."""
-    with tempfile.TemporaryDirectory(prefix="ocore-mutant-") as folder:
-        report = Path(folder) / "report.xml"
+class Tree:
+    """A copy of the tree and the process that runs tests in it. A context manager."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.root = folder / "tree"
+        self._temporary = folder / "tmp"
+        self._temporary.mkdir(parents=True)
+        copy_tree(source, self.root)
+        packages = [*(self.root / package for package in PACKAGES), self.root / "tests"]
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(str(tree / package) for package in PACKAGES),
+            "PYTHONPATH": os.pathsep.join(map(str, packages)),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        command = [
-            sys.executable, "-m", "pytest", *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}",
-            f"--junitxml={report}", "-o", "junit_family=xunit1", f"--basetemp={folder}/tmp",
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(HERE / "worker.py")],
+            cwd=self.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def run(self, tests: Sequence[str]) -> tuple[list[Case], str]:
+        """Runs tests. Returns their outcomes and what pytest printed."""
+        report, output = self._temporary / "report.xml", self._temporary / "output"
+        report.unlink(missing_ok=True)
+        arguments = [
+            *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
+            "-o", "junit_family=xunit1", f"--basetemp={self._temporary}/pytest",
         ]  # fmt: skip
-        try:
-            done = subprocess.run(
-                command, cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=RUN_SECONDS
-            )
-        except subprocess.TimeoutExpired:
+        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        if self._process.stdout.readline().strip() in ("", "null"):
             return [], f"pytest did not end within {RUN_SECONDS} s"
-        cases = list(_cases(report)) if report.exists() else []
-        return cases, done.stdout + done.stderr
+        return (list(_cases(report)) if report.exists() else []), output.read_text(errors="replace")
 
 
 def _cases(report: Path) -> Iterable[Case]:
@@ -115,8 +139,8 @@ def why_it_survives(cases: Sequence[Case], mutant: Mutant) -> str:
 class Run:
     """One run over some patches, with as many copies of the tree as workers."""
 
-    def __init__(self, trees: Sequence[Path], report: Callable[[str], None]) -> None:
-        self._free: SimpleQueue[Path] = SimpleQueue()
+    def __init__(self, trees: Sequence[Tree], report: Callable[[str], None]) -> None:
+        self._free: SimpleQueue[Tree] = SimpleQueue()
         for tree in trees:
             self._free.put(tree)
         self._workers = len(trees)
@@ -138,7 +162,7 @@ class Run:
     def _passes(self, tests: list[str]) -> bool:
         tree = self._free.get()
         try:
-            cases, printed = run_tests(tree, tests)
+            cases, printed = tree.run(tests)
         finally:
             self._free.put(tree)
         if problem := why_it_does_not_pass(cases, tests):
@@ -148,12 +172,12 @@ class Run:
     def _is_killed(self, mutant: Mutant) -> bool:
         since = time.monotonic()
         tree = self._free.get()
-        path = tree / mutant.file
+        path = tree.root / mutant.file
         try:
             original = path.read_text(encoding="utf-8")
             try:
                 path.write_text(mutant.mutate(original), encoding="utf-8")
-                cases, printed = run_tests(tree, mutant.tests)
+                cases, printed = tree.run(mutant.tests)
             finally:
                 path.write_text(original, encoding="utf-8")
             problem = why_it_survives(cases, mutant)
@@ -185,10 +209,10 @@ def main() -> int:
     if not mutants or len(mutants) < len(options.names):
         print(f"no such patch in {HERE}: {options.names}")
         return 2
-    with tempfile.TemporaryDirectory(prefix="ocore-mutants-") as folder:
-        trees = [Path(folder) / str(number) for number in range(min(options.workers, len(mutants)))]
-        for tree in trees:
-            copy_tree(HERE.parents[1], tree)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocore-mutants-")))
+        copies = range(min(options.workers, len(mutants)))
+        trees = [stack.enter_context(Tree(HERE.parents[1], folder / str(number))) for number in copies]
         killed = Run(trees, lambda text: print(text, flush=True)).all(mutants)
     print(f"{len(mutants)} mutants, {'all killed' if killed else 'NOT all killed'}, {time.monotonic() - since:.0f} s")
     return 0 if killed else 1

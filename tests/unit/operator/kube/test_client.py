@@ -59,11 +59,11 @@ def server() -> ApiServer:
 
 @pytest.mark.parametrize("write", WRITES)
 def test_nothing_is_written_without_the_lease(server: ApiServer, write: str) -> None:
-    asyncio.run(WRITES[write](server.client(), server))
-    assert len(server.writes()) == 1, "the write itself works"
     with pytest.raises(Lost):
         asyncio.run(WRITES[write](server.client(guard=lose), server))
-    assert len(server.writes()) == 1
+    assert server.writes() == []
+    asyncio.run(WRITES[write](server.client(), server))
+    assert len(server.writes()) == 1, "the write itself works"
 
 
 def test_every_way_to_write_is_tested() -> None:
