@@ -1,7 +1,8 @@
 """Runs pytest in one copy of the tree, again and again: each time in a fork of this process, which has the libraries loaded.
 
 Loading them takes most of the time of a short run. The packages of the tree are loaded by the fork, after its files were changed.
-One request is one line of JSON on stdin: {"arguments": [...], "output": FILE, "seconds": N}; the answer is the exit code, or null after `seconds`.
+One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N}; the answer is the exit code, or null after `seconds`. Requests
+come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS ARGUMENT…``, which exits as pytest does.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import importlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -65,10 +67,46 @@ def run(arguments: list[str], output: str, seconds: float) -> int | None:
     return None
 
 
-def main() -> None:
+def load() -> None:
+    """Loads the libraries."""
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+
+
+def listen(path: str) -> None:
+    """Answers one request after the other, until it is killed."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        while True:
+            connection, _ = server.accept()
+            with connection, connection.makefile("rw") as stream:
+                answer = run(**json.loads(stream.readline()))
+                with contextlib.suppress(BrokenPipeError):  # the one who asked has given up
+                    print(json.dumps(answer), file=stream, flush=True)
+
+
+def ask(path: str, seconds: str, *arguments: str) -> int:
+    """The exit code; 1 after `seconds`."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        with client.makefile("rw") as stream:
+            print(
+                json.dumps({"arguments": arguments, "output": os.devnull, "seconds": float(seconds)}),
+                file=stream,
+                flush=True,
+            )
+            answer = json.loads(stream.readline() or "null")
+    return 1 if answer is None else int(answer)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--ask"]:
+        sys.exit(ask(*sys.argv[2:]))
+    load()
+    if sys.argv[1:2] == ["--listen"]:
+        listen(sys.argv[2])
     for line in sys.stdin:
         print(json.dumps(run(**json.loads(line))), flush=True)
 
