@@ -39,6 +39,7 @@ check: ## Formatting, lint, types, layers, generated files and unit tests: what 
 
 test: ## Everything that CI runs: `make check`, the demo, integration and end-to-end tests
 	$(MAKE) check
+	$(MAKE) test-mutants
 	$(MAKE) test-cluster
 
 ##@ Checks
@@ -60,6 +61,13 @@ generate: venv ## Regenerate CRDs, field reference and failpoint list from the m
 ##@ Tests
 test-unit: venv ## Unit tests: real PostgreSQL and S3 servers on loopback, no cluster
 	$(PYTEST) tests/unit -n $(UNIT_WORKERS) --dist loadfile
+
+MUTANTS ?=
+test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
+	$(BIN)/python tests/mutants/run.py --workers $(UNIT_WORKERS) $(MUTANTS)
+
+mutants: venv ## Changes every line of the guard modules and lists what no test notices (hours; MUTANTS="disk.py" for one)
+	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)
 
 test-cluster: venv ## The demo, integration and end-to-end tests on two local clusters of their own, which are removed afterwards
 	tests/side-by-side \
@@ -125,4 +133,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bench soak demo demo-clean test check lint format generate test-unit test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv deps lock
+.PHONY: help bench soak demo demo-clean test check lint format generate test-unit test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv deps lock

@@ -1,4 +1,5 @@
-"""Which operation takes the lock next: a cleanup that is due, then the oldest. The writes themselves are tested against an API server."""
+"""Which operation takes the lock next: a cleanup that is due, then the oldest. What a real API server answers is tested in
+tests/integration."""
 
 import asyncio
 from datetime import datetime
@@ -9,9 +10,12 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_operator import operation_lock
+from ocore_operator.errors import Conflict, Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback
+from support.operator.api import ApiServer
 from support.operator.objects import at, environment_object, moment, obj
 
 COMPLETE = [{"type": "Complete", "status": "True", "reason": "X", "lastTransitionTime": at(0)}]
@@ -121,3 +125,85 @@ def test_the_message_names_the_cleanup_and_wakes_it() -> None:
     ):
         asyncio.run(operation_lock.acquire(ctx, environment(), owner))
     assert [k.name for k in ctx.queue.added] == ["r1"]
+
+
+# --- the writes ----------------------------------------------------------------------------------------------------
+
+
+def running(number: int) -> Object:
+    return rollback(number, {"stage": "Restore", "phase": "Restoring"})
+
+
+class Locking:
+    """An Environment and two rollbacks that run, in an API server."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer()
+        self.server.put(ENVIRONMENTS, environment_object())
+        self.owners = [resources.rollback(self.server.put(ROLLBACKS, running(number))) for number in (1, 2)]
+        self.ctx: Any = context(moment(60))
+        self.ctx.kube = self.server.client()
+
+    def read(self) -> Environment:
+        return resources.environment(self.server.read(ENVIRONMENTS, "shop", "shop"))
+
+    def acquire(self, number: int, seen: Environment | None = None) -> Environment:
+        return asyncio.run(operation_lock.acquire(self.ctx, seen or self.read(), self.owners[number]))
+
+    @property
+    def holder(self) -> str:
+        operation = self.read().status.operation
+        return operation.name if operation is not None else ""
+
+
+def test_a_lock_that_is_held_is_not_taken() -> None:
+    locking = Locking()
+    locking.acquire(0)
+    before = locking.server.writes()
+    with pytest.raises(Waiting) as raised:
+        locking.acquire(1)
+    assert raised.value.reason == c.WAITING_FOR_OPERATION
+    assert "Rollback r1 holds the operation lock" in raised.value.message
+    assert (locking.holder, locking.server.writes()) == ("r1", before)
+
+
+def test_of_two_that_saw_it_free_one_gets_it() -> None:
+    locking = Locking()
+    free = locking.read()
+    locking.acquire(0, free)
+    with pytest.raises(Conflict):
+        locking.acquire(1, free)
+    assert locking.holder == "r1"
+
+
+def test_only_the_holder_releases_it() -> None:
+    locking = Locking()
+    locking.acquire(0)
+    asyncio.run(operation_lock.release(locking.ctx, "shop", "shop", locking.owners[1]))
+    assert locking.holder == "r1"
+    asyncio.run(operation_lock.release(locking.ctx, "shop", "shop", locking.owners[0]))
+    assert locking.holder == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"),
+    [
+        ({"stage": "Restore"}, False),
+        ({"stage": "Ended", "conditions": COMPLETE, "residue": "Pending"}, False),  # it cleans up under the lock
+        ({"stage": "Ended", "conditions": COMPLETE, "residue": "None"}, True),
+        (None, True),  # deleted
+    ],
+)
+def test_a_lock_is_taken_over_only_from_a_holder_that_is_done(status: Object | None, taken: bool) -> None:
+    locking = Locking()
+    locking.acquire(0)
+    if status is None:
+        asyncio.run(locking.ctx.kube.delete(ROLLBACKS, "shop", "r1"))
+    else:
+        locking.server.put(ROLLBACKS, rollback(1, status))
+    if taken:
+        locking.acquire(1)
+    else:
+        with pytest.raises(Waiting):
+            locking.acquire(1)
+    assert locking.holder == ("r2" if taken else "r1")
