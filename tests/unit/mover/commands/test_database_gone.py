@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
 from support.mover.application import Application
-from support.mover.beside import Finished, was_killed
+from support.mover.beside import Finished, finish, start, was_killed
 from support.mover.postgres_majors import Role, Server, create_role, write_secret
 from support.mover.records import option, run_of
 from support.mover.site import Site, drop_all
@@ -220,6 +221,47 @@ def test_row_39_killed_at_any_step(desk_any: Desk, failpoint: str) -> None:
         desk_any.ok("switch", "--now")
     assert site.sql("SELECT count(*) FROM ir_attachment") == [(5,)]
     assert application.missing() == []
+
+
+def test_the_switch_job_creates_it_at_its_signal(desk_any: Desk, tmp_path: Path) -> None:
+    """As the operator runs it. A signal that comes too late ends the Job, and there is no database, as before."""
+    site = desk_any.site
+    Application(site, desk_any.claim).write_many(2)
+    desk_any.ok("snapshot")
+    drop_live(desk_any)
+    desk_any.ok("restore")
+    signal, ready = tmp_path / "signal", tmp_path / "ready"
+    job = desk_any.arguments("switch", "--signal-file", str(signal), "--ready-file", str(ready), "--wait", "60")
+
+    def send(action: str, seconds: float) -> None:
+        signal.write_text(json.dumps({"action": action, "notAfter": time.time() + seconds}))
+
+    send("Switch", -1)
+    late = finish(start(site, *job))
+    assert late.code == 0, late.stderr
+    payload = late.result["payload"]
+    assert (payload["position"], payload["liveDatabase"], payload["failure"]["reason"]) == ("Old", "", "SwitchFailed")
+    assert site.databases() == {site.names.restored}
+
+    signal.unlink()
+    process = start(site, *job)
+    try:
+        wait_until(ready.exists)
+        send("Switch", 60)
+        wait_until(lambda: site.databases() == {site.live} and site.accepts_connections())
+        send("Finish", 60)
+        done = finish(process)
+    finally:
+        process.kill()
+    assert (done.code, done.result["payload"]["position"]) == (0, "New")
+    assert site.sql("SELECT count(*) FROM ir_attachment") == [(2,)]
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_an_aborted_rollback_leaves_no_database(desk_any: Desk) -> None:
