@@ -1,6 +1,9 @@
 """Logical replication: a rollback that would break it is refused, or ends it so that nothing retains WAL and nothing blocks a DROP."""
 
+import json
+import socket
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +18,9 @@ from ocore_mover.database.credentials import load
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
 from support.mover.beside import finish, start, was_killed
+from support.mover.postgres_majors import Server
 from support.mover.rollback import Intruder, Shell, admin_secret, superuser_secret
-from support.mover.site import Site
+from support.mover.site import Site, drop_all, make_site
 
 ALLOW = "--allow-replication-loss"
 
@@ -207,9 +211,11 @@ def test_row_37_with_the_flag_the_previous_database_can_be_dropped(site: Site, s
     assert "subscription sub was disabled and detached" in said
     assert f"Slot {slot} of its publisher retains WAL" in said
     assert subscriptions(site) == [(site.names.previous, False, None)]
-    assert site.server.execute(
-        f"SELECT datallowconn, datistemplate FROM pg_database WHERE datname = '{site.names.previous}'"
-    ) == [(False, False)]
+    assert closed(site)
+    # No other role could connect while our session detached it.
+    assert site.server.execute(f"SELECT has_database_privilege('public', '{site.names.previous}', 'CONNECT')") == [
+        (False,)
+    ]
     until(lambda: slots_active(site) == [False])  # nothing receives changes any more
     shell.ok("cleanup", "--what", "previous")
     assert site.databases() == {site.live}
@@ -228,20 +234,40 @@ def test_row_37_a_switch_back_gives_the_rights_to_connect_again(site: Site, shel
     assert subscriptions(site) == [(site.live, False, None)]
 
 
-def test_row_37_a_subscription_never_keeps_the_previous_database(site: Site, shell: Shell) -> None:
-    """One that the switch could not detach, and whose publisher does not answer."""
+@pytest.mark.parametrize("superseded", [False, True], ids=["last", "superseded"])
+def test_row_37_a_subscription_never_keeps_the_previous_database(site: Site, shell: Shell, *, superseded: bool) -> None:
+    """One that the switch could not detach, whose publisher answers nothing. `superseded`: another rollback has switched since."""
     shell.ok("snapshot")
     shell.ok("restore")
     shell.ok("switch", "--now")
-    previous = site.names.previous
-    site.server.execute(f"ALTER DATABASE {previous} ALLOW_CONNECTIONS true")
+    previous, first = site.names.previous, site.rollback_id
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0)
+        plant(site, previous, f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x")
+        if superseded:
+            site.rollback_id = str(uuid.uuid4())
+            shell.ok("restore")
+            shell.ok("switch", "--now")
+            site.rollback_id = first
+        shell.ok("cleanup", "--what", "previous")
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+    assert previous not in site.databases()
+    assert subscriptions(site) == []
+
+
+def plant(site: Site, database: str, publisher: str) -> None:
+    """A subscription with a slot, in a closed database. The first copy of a table has not begun: DROP SUBSCRIPTION contacts the publisher."""
+    site.server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
     site.server.execute(
-        "CREATE SUBSCRIPTION sub CONNECTION 'host=203.0.113.1 dbname=x' PUBLICATION p WITH (connect = false);", previous
+        f"CREATE SUBSCRIPTION sub CONNECTION '{publisher}' PUBLICATION p WITH (connect = false)", database
     )
-    site.server.execute("ALTER SUBSCRIPTION sub ENABLE", previous)
-    site.server.execute(f"ALTER DATABASE {previous} ALLOW_CONNECTIONS false")
-    shell.ok("cleanup", "--what", "previous")
-    assert site.databases() == {site.live}
+    site.server.execute(
+        "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) SELECT oid, 't'::regclass, 'i' FROM pg_subscription"
+        " WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        database,
+    )
+    site.server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
 
 
 def test_row_37_a_detached_subscription_is_no_obstacle(site: Site, shell: Shell) -> None:
@@ -302,6 +328,65 @@ def test_row_37_a_subscription_of_a_superuser_needs_one(site: Site, shell: Shell
     assert poor.run("restore", ALLOW).reason == conditions.MISSING_GRANTS
 
 
+def test_row_37_a_killed_detach_leaves_the_previous_database_closed(site: Site, shell: Shell) -> None:
+    subscribe(site)
+    shell.ok("snapshot")
+    shell.ok("restore", ALLOW)
+    shell.ok("switch", "--now", ALLOW)
+    site.server.execute(f"ALTER DATABASE {site.names.previous} ALLOW_CONNECTIONS true IS_TEMPLATE true")
+    shell.ok("inspect", "--repair", ALLOW)
+    assert closed(site)
+
+
+def closed(site: Site) -> bool:
+    """Whether the previous database refuses connections and is no template."""
+    return site.server.execute(
+        f"SELECT datallowconn, datistemplate FROM pg_database WHERE datname = '{site.names.previous}'"
+    ) == [(False, False)]
+
+
+def test_row_37_the_owner_of_a_subscription_need_not_be_a_superuser(
+    server17: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From PostgreSQL 16 on."""
+    monkeypatch.setenv("OCORE_PG_BIN", str(server17.bin))
+    site = make_site(server17, tmp_path)
+    shell = Shell(site, tmp_path, admin_secret(site, tmp_path))
+    role = f'"{site.role.name}"'
+    site.server.execute(f"GRANT pg_create_subscription TO {role}; GRANT CREATE ON DATABASE {site.live} TO {role}")
+    site.server.execute(
+        "CREATE SUBSCRIPTION sub CONNECTION 'host=/nonexistent dbname=x password=x' PUBLICATION p WITH (connect = false);",
+        site.live,
+    )
+    site.server.execute(f"ALTER SUBSCRIPTION sub OWNER TO {role}; ALTER SUBSCRIPTION sub ENABLE", site.live)
+    found = shell.ok("probe").result["payload"]["database"]["replication"]
+    assert found["missingRights"] == []
+    site.server.execute("ALTER SUBSCRIPTION sub SET (password_required = false)", site.live)
+    (missing,) = shell.ok("probe").result["payload"]["database"]["replication"]["missingRights"]
+    assert "only a superuser can drop subscription sub" in missing
+    site.server.execute("ALTER SUBSCRIPTION sub SET (password_required = true)", site.live)
+    shell.ok("snapshot")
+    shell.ok("restore", ALLOW)
+    shell.ok("switch", "--now", ALLOW)
+    assert subscriptions(site) == [(site.names.previous, False, None)]
+    assert closed(site)
+    shell.ok("cleanup", "--what", "previous")
+    assert site.databases() == {site.live}
+    drop_all(site)
+
+
+def test_row_37_a_waiting_switch_never_gets_ready(site: Site, shell: Shell, tmp_path: Path) -> None:
+    """The application is not stopped."""
+    shell.ok("snapshot")
+    shell.ok("restore")
+    make_slot(site)
+    signal_file, ready = tmp_path / "signal", tmp_path / "ready"
+    signal_file.write_text(json.dumps({"action": "Switch", "notAfter": time.time() + 60}))
+    done = shell.run("switch", "--signal-file", str(signal_file), "--ready-file", str(ready))
+    assert (done.code, done.reason) == (1, conditions.REPLICATION_ACTIVE)
+    assert not ready.exists()
+
+
 def test_row_37_a_waiting_switch_answers_at_once(site: Site, shell: Shell, tmp_path: Path) -> None:
     """The application is stopped when the signal arrives: it must not wait until the signal has expired."""
     shell.ok("snapshot")
@@ -311,9 +396,10 @@ def test_row_37_a_waiting_switch_answers_at_once(site: Site, shell: Shell, tmp_p
         site, "switch", "--signal-file", str(signal_file), "--ready-file", str(ready), *shell.options(), "--rollback-id", site.rollback_id
     )  # fmt: skip
     until(ready.exists)
-    make_slot(site)
-    signal_file.write_text(f'{{"action": "Switch", "notAfter": {time.time() + 60}}}')
-    done = finish(process, timeout=30)
+    with consumer(site, make_slot(site)):
+        signal_file.write_text(json.dumps({"action": "Switch", "notAfter": time.time() + 60}))
+        done = finish(process, timeout=30)
+        assert slots_active(site) == [True], "its consumer was disconnected"
     assert done.code == 0
     payload = done.result["payload"]
     assert (payload["position"], payload["failure"]["reason"]) == ("Old", conditions.REPLICATION_ACTIVE)
