@@ -270,6 +270,18 @@ def plant(site: Site, database: str, publisher: str) -> None:
     site.server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
 
 
+def test_row_37_a_disabled_subscription_counts_while_its_slot_waits(site: Site, shell: Shell) -> None:
+    slot = subscribe(site)
+    site.server.execute("ALTER SUBSCRIPTION sub DISABLE", site.live)
+    (finding,) = shell.ok("probe").result["payload"]["rollback"]
+    assert f"subscription sub (disabled, slot {slot} of the publisher)" in finding["message"]
+    shell.ok("snapshot")
+    assert shell.run("restore").reason == conditions.REPLICATION_ACTIVE
+    shell.ok("restore", ALLOW)
+    shell.ok("switch", "--now", ALLOW)
+    assert subscriptions(site) == [(site.names.previous, False, None)]
+
+
 def test_row_37_a_detached_subscription_is_no_obstacle(site: Site, shell: Shell) -> None:
     site.server.execute(
         "CREATE SUBSCRIPTION sub CONNECTION 'host=203.0.113.1 dbname=x' PUBLICATION p WITH (connect = false, slot_name = NONE)",
