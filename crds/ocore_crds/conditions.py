@@ -94,6 +94,7 @@ MANIFEST_EXISTS = "ManifestExists"
 VERIFICATION_FAILED = "VerificationFailed"
 SWITCH_FAILED = "SwitchFailed"
 SESSIONS_REMAIN = "SessionsRemain"
+REPLICATION_ACTIVE = "ReplicationActive"  # a rollback would break logical replication of the live database
 WORKLOAD_SCALED_UP = "WorkloadScaledUp"
 SWITCHED_BACK = "SwitchedBack"
 WORKLOAD_NOT_READY = "WorkloadNotReady"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from .base import Model
+from .environment import Replication
 from .manifest import Evidence, Identity
 
 TERMINATION_MESSAGE_BYTES = 4096
@@ -117,6 +118,7 @@ class DatabaseFacts(_Line):
         default="",
         description="Changes with the schema and with all else that a schema-only restore depends on; empty where it could not be read.",
     )
+    replication: Replication | None = Field(default=None, description="None where nothing is replicated.")
 
 
 class FilestoreFacts(_Line):
@@ -238,6 +240,9 @@ class SwitchResult(_Line):
     )
     refused_seconds: float = Field(default=0, description="How long connections were refused.")
     relinked_files: int = 0
+    replication_ended: tuple[str, ...] = Field(
+        default=(), description="What happened to slots and subscriptions of the database that is not live any more."
+    )
     failure: Failure | None = Field(
         default=None,
         description="Why a switch that received its signal did not switch. The Job has ended, so it never will.",
@@ -299,12 +304,15 @@ class Result(_Line):
         if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
             return text
         payload = data.get("payload") or {}
-        for victim in ("warnings", "paths", "evidence"):
+        for victim in ("warnings", "paths", "replicationEnded", "evidence"):
             payload.pop(victim, None)
             if len(json.dumps(data, separators=(",", ":")).encode()) <= TERMINATION_MESSAGE_BYTES:
                 break
         for failure in filter(None, (data.get("failure"), payload.get("failure"))):
             failure["message"] = failure["message"].encode()[:3000].decode(errors="ignore") + " …"
+        replication = (payload.get("database") or {}).get("replication") or {}
+        for key in replication:
+            replication[key] = replication[key][:3]
         for key in ("blocking", "creatable", "rollback", "findings"):
             for finding in payload.get(key, ()):
                 finding["message"] = finding["message"].encode()[:600].decode(errors="ignore")

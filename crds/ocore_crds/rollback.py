@@ -33,6 +33,14 @@ class RollbackSpec(Model):
         default=300,
         description="If the workloads are not ready this many seconds after they were started, the rollback switches back.",
     )
+    allow_replication_loss: bool = Field(
+        default=False,
+        description=(
+            "Lets the rollback break logical replication of the database. After the switch its logical slots are dropped, its "
+            "subscriptions are disabled and detached from their slots. Every consumer must be set up again. Without it the rollback is "
+            "refused (ReplicationActive)."
+        ),
+    )
 
     model_config = ConfigDict(
         json_schema_extra=validations(rule("self == oldSelf", "a Rollback cannot be changed; create a new one"))

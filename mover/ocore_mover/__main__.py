@@ -20,6 +20,7 @@ from ocore_mover.commands import probe_store as probe_store_command
 from ocore_mover.commands import switch as switch_command
 from ocore_mover.commands import verify as verify_command
 from ocore_mover.commands.options import (
+    AllowReplicationLoss,
     CommonOptions,
     EnvironmentId,
     Jobs,
@@ -200,6 +201,7 @@ def restore(
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the dump's own folder below it is used
     manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
     record: Record = "",
+    allow_replication_loss: AllowReplicationLoss = False,
     jobs: Jobs = 2,
 ) -> None:
     """Restore a snapshot beside the live environment and check it. The live environment does not change."""
@@ -221,6 +223,7 @@ def restore(
                 scratch=scratch,
                 jobs=jobs,
                 run=rollback,
+                allow_replication_loss=allow_replication_loss,
             ),
         ).run(),
         common,
@@ -249,6 +252,7 @@ def switch(
     now: Annotated[bool, typer.Option("--now", help="Switch at once, without a signal.")] = False,
     back: Annotated[bool, typer.Option("--back", help="With --now: switch to the previous database.")] = False,
     record: Record = "",
+    allow_replication_loss: AllowReplicationLoss = False,
 ) -> None:
     """Replace the live environment by the restored copy. Stop the application first: its sessions are ended."""
     target.check()
@@ -265,7 +269,9 @@ def switch(
             records = RollbackRecords(store, rollback)
         elif rollback is not None and back and where.store:
             records = _optional_records(where, rollback)
-        target_ = _rollback_target(target, environment_id, rollback_id, rollback)
+        target_ = _rollback_target(
+            target, environment_id, rollback_id, rollback, allow_replication_loss=allow_replication_loss
+        )
         options = SwitchOptions(signal_file, ready_file, wait, back, records)
         return switch_command.switch(runtime, Switcher(target_, runtime.token), options)
 
@@ -345,6 +351,7 @@ def inspect(
             "--repair", help="With --rollback-id: allow connections, and complete or undo an interrupted switch."
         ),
     ] = False,
+    allow_replication_loss: AllowReplicationLoss = False,
 ) -> None:
     """Report a snapshot in the store, or the position of a rollback."""
     if (snapshot_id is None) == (rollback_id is None):
@@ -355,10 +362,9 @@ def inspect(
         _exit(lambda r: inspect_command.inspect_snapshot(r, store, environment_id, wanted), common)
     target.check()
     rollback = rollback_id or ""
+    where_to = _rollback_target(target, environment_id, rollback, allow_replication_loss=allow_replication_loss)
     _exit(
-        lambda r: inspect_command.inspect_rollback(
-            Switcher(_rollback_target(target, environment_id, rollback), r.token), repair=repair
-        ),
+        lambda r: inspect_command.inspect_rollback(Switcher(where_to, r.token), repair=repair),
         common,
     )
 
@@ -368,9 +374,15 @@ def _exit(body: Callable[[Runtime], Payload], common: CommonOptions, *, grace: f
 
 
 def _rollback_target(
-    target: TargetOptions, environment_id: str, rollback_id: str, run: RollbackRun | None = None
+    target: TargetOptions,
+    environment_id: str,
+    rollback_id: str,
+    run: RollbackRun | None = None,
+    *,
+    allow_replication_loss: bool = False,
 ) -> RollbackTarget:
-    return RollbackTarget(target.server(), target.folders(environment_id), target.layout, rollback_id, run)
+    folders = target.folders(environment_id)
+    return RollbackTarget(target.server(), folders, target.layout, rollback_id, run, allow_replication_loss)
 
 
 def _optional_records(where: OptionalStoreOptions, rollback: RollbackRun) -> RollbackRecords | None:

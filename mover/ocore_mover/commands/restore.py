@@ -12,7 +12,7 @@ from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import manifests
 from ocore_mover.commands import evidence
 from ocore_mover.commands.runtime import Runtime, best_effort
-from ocore_mover.database import copy_access, position
+from ocore_mover.database import copy_access, position, replication
 from ocore_mover.database.connect import Server, connect_maintenance, translating
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.dump.export import read_copy_names, read_live_names
@@ -47,6 +47,7 @@ class RestoreOptions:
     scratch: Path
     jobs: int
     run: RollbackRun | None = None  # None: from a shell, without a record
+    allow_replication_loss: bool = False
 
 
 class RestoreRun:
@@ -74,6 +75,7 @@ class RestoreRun:
         with self._runtime.step(Step.PREFLIGHT):
             self._check_runs_once()
             manifest = self._preflight()
+            announced = self._check_replication()
             self._remove_restored()
         try:
             self._make_filestore()
@@ -81,7 +83,7 @@ class RestoreRun:
             failpoints.hit("restore-hold-made")
             database, files = self._restore(manifest)
             with self._runtime.step(Step.CHECK):
-                result = self._check(manifest, database, files)
+                result = self._check(manifest, database, files, announced)
                 if self._records is not None:
                     self._records.write("restored", result.evidence)
         except BaseException:
@@ -104,6 +106,18 @@ class RestoreRun:
                 live = position.rows(connection, self._names).get(self._names.live)
             marks = live.mark.rollbacks if live is not None else ()
         self._records.check(marks)
+
+    def _check_replication(self) -> list[str]:
+        """What the switch will end of the live database's logical replication. Raises MoverError ReplicationActive, MissingGrants before hours of
+        work; the switch checks again."""
+        if self._options.server is None or self._names is None:
+            return []
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, "reading the slots of the live database"),
+            connect_maintenance(self._options.server, application=check.APPLICATION) as connection,
+        ):
+            found = replication.check(connection, self._names.live, allowed=self._options.allow_replication_loss)
+        return replication.announced(found)
 
     def _preflight(self) -> Manifest:
         options = self._options
@@ -196,7 +210,13 @@ class RestoreRun:
             return lambda: add_missing(self._store, artifact, folders, self._hold, counter, jobs=jobs)
         return lambda: stage_plain(self._store, artifact, folders, self._options.rollback_id, counter, jobs=jobs)
 
-    def _check(self, manifest: Manifest, database: RestoredDatabase | None, files: Restored | None) -> RestoreResult:
+    def _check(
+        self,
+        manifest: Manifest,
+        database: RestoredDatabase | None,
+        files: Restored | None,
+        announced: Sequence[str],
+    ) -> RestoreResult:
         checked: check.Checked | None = None
         named = 0
         server, names = self._options.server, self._names
@@ -210,7 +230,7 @@ class RestoreRun:
                 connect_maintenance(server, application=check.APPLICATION, token=self._runtime.token) as connection,
             ):
                 create.mark_checked(connection, names)
-        warnings = database.warnings if database is not None else ()
+        warnings = (*announced, *(database.warnings if database is not None else ()))
         return RestoreResult(
             restored_database=database.name if database is not None else "",
             live_missing=database is not None and database.live_missing,

@@ -27,6 +27,8 @@ from ocore_mover.rollback_records import RollbackRecords
 log = structlog.get_logger()
 
 _POLL = 0.05
+#: Reasons of a switch that has not happened, and that another try would give again: the application starts at once.
+_FINAL = (conditions.SESSIONS_REMAIN, conditions.REPLICATION_ACTIVE, conditions.MISSING_GRANTS)
 #: Seconds at the end for outcomes that are still being written. The application waits for the end of this process.
 _OUTCOME_SECONDS = 10.0
 
@@ -175,7 +177,7 @@ def _by_signal(
     try:
         now = _forward(runtime, switcher)
     except MoverError as error:
-        if error.reason != conditions.SESSIONS_REMAIN:
+        if error.reason not in _FINAL:
             raise  # the restarted container tries again while its signal is valid
         return _not_switched(switcher, error, outcomes)
     outcomes.write("switched")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import psycopg
 
 from ocore_crds import conditions
+from ocore_crds.environment import Replication
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import catalog_findings, fingerprint, programs, rollback_findings
+from ocore_mover.database import catalog_findings, fingerprint, programs, replication, rollback_findings
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
@@ -57,6 +58,7 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
         if rollback:
             facts, unread = _with_fingerprint(server, connection, facts)
             warnings += unread
+        facts = facts.model_copy(update={"replication": _replication(server, connection, facts.name)})
     warnings += tuple(_connection_warnings(server, connection))
     if rollback and server.admin is None:
         warnings += (HIDDEN_ONLY,)
@@ -131,6 +133,18 @@ def _with_fingerprint(
             f"the fingerprint of the schema could not be read, so a schema-only restore is made once a day: {error}",
         )
     return facts.model_copy(update={"schema_fingerprint": found}), ()
+
+
+def _replication(server: Server, connection: Connection, database: str) -> Replication | None:
+    """With the rights of the role that would roll back; of the connection's own where it cannot connect, which is a finding of its own."""
+    try:
+        with connect_maintenance(server, application=APPLICATION) as actor:
+            return replication.report(connection, actor, database)
+    except (MoverError, psycopg.Error):
+        try:
+            return replication.report(connection, connection, database)
+        except psycopg.Error:
+            return None  # the findings report a server that is lost
 
 
 def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:

@@ -6,7 +6,7 @@ import psycopg
 
 from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import blockers, catalog_findings, sessions
+from ocore_mover.database import blockers, catalog_findings, replication, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, is_superuser, quoted
 from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
@@ -36,6 +36,7 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
                 found.extend(catalog_findings.parameters(connection, maintenance, facts))
             found.extend(catalog_findings.always(connection))
             found.extend(_unavailable(connection))
+            found.extend(_replication(maintenance, facts))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
     except psycopg.Error as error:
@@ -60,6 +61,16 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
     except psycopg.Error as error:
         found.append(Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading rights: {error}"))
     return tuple(found)
+
+
+def _replication(maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """The last finding: a Rollback with allowReplicationLoss ignores it. So missing rights are its own finding only where it needs them anyway."""
+    found = replication.read(maintenance, facts.name)
+    missing = replication.missing_rights(maintenance, found)
+    if found.in_use:
+        yield Finding(reason=conditions.REPLICATION_ACTIVE, message=replication.refusal(facts.name, found, missing))
+    elif missing:
+        yield Finding(reason=conditions.MISSING_GRANTS, message=replication.grants_text(facts.name, missing))
 
 
 def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:

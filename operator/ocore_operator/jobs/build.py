@@ -175,6 +175,11 @@ def _record(run: RollbackRun) -> Parts:
     return Parts(args=("--record", json.dumps(fields, separators=(",", ":"))))
 
 
+def _replication_loss(owner: Rollback) -> Parts:
+    """For the commands that check or end logical replication."""
+    return Parts(args=("--allow-replication-loss",) if owner.spec.allow_replication_loss else ())
+
+
 def restore(
     settings: Settings,
     job_inputs: JobInputs,
@@ -191,7 +196,7 @@ def restore(
         + store(job_inputs.store)
         + scratch(environment.spec)
     )
-    parts += identity(snapshot_id=status.snapshot_id or "") + _record(run)
+    parts += identity(snapshot_id=status.snapshot_id or "") + _record(run) + _replication_loss(owner)
     parts += Parts(
         args=("--manifest-sha256", status.manifest_sha256 or "", "--jobs", str(environment.spec.jobs.parallelism))
     )
@@ -213,7 +218,7 @@ def switch(
     """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal, switches, and ends. Its pod is Running(ready=True) once it waits and the store has the
     record that the switch starts."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
-    parts += store(job_inputs.store) + _record(run)
+    parts += store(job_inputs.store) + _record(run) + _replication_loss(owner)
     parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
@@ -232,7 +237,7 @@ def switch_back(
     deadline: float,
 ) -> Object:
     """Name ``switch-<uid>-<attempt>``: switches back at once. A store that is missing does not prevent it: then the outcome is only in the database."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run)
+    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run) + _replication_loss(owner)
     parts += optional_store(store_of_record) + Parts(args=("--back", "--now"))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
@@ -260,7 +265,8 @@ def inspect_rollback(
     settings: Settings, job_inputs: JobInputs, owner: Rollback, *, repair: bool, attempt: int
 ) -> Object:
     """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + Parts(args=("--repair",) if repair else ())
+    parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + _replication_loss(owner)
+    parts += Parts(args=("--repair",) if repair else ())
     return job(
         settings,
         job_inputs,

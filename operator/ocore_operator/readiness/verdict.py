@@ -83,6 +83,7 @@ def _facts(environment: Environment, result: ProbeResult, began: str, now: str) 
                 "database_bytes": database.size_bytes,
                 "database_used_bytes": database.used_bytes,
                 "schema_fingerprint": database.schema_fingerprint,
+                "replication": database.replication,
             }
         )
     if filestore is not None:
@@ -122,7 +123,8 @@ def _conditions(
     else:
         status = summarize.ready(status, c.SUCCEEDED, f"A snapshot would work: {summary}", stamp)
     # What prevents a snapshot prevents a rollback as well, and comes first.
-    against = [*blocking, *rollback]
+    # Replication comes last: where it is the first reason it is the only one, and a Rollback with allowReplicationLoss may run.
+    against = sorted([*blocking, *rollback], key=lambda f: f.reason == c.REPLICATION_ACTIVE)
     if against:
         status = summarize.with_condition(
             status, c.ROLLBACK_READY, "False", against[0].reason, message_of(against), stamp

@@ -229,6 +229,9 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         not_ready_reason=ready.reason if ready is not None and ready.status != "True" else "",
         not_ready_message=ready.message if ready is not None and ready.status != "True" else "",
         proof_failed=ready.message if ready is not None and ready.reason == c.PROOF_FAILED else "",
+        replication_rights=(
+            probe.replication.missing_rights if probe is not None and probe.replication is not None else ()
+        ),
         executed=any(e.id == rollback.id for e in status.executed_rollbacks),
         target=RollbackTarget.of(spec),
     )

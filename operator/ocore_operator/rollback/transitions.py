@@ -10,6 +10,7 @@ The stages in their order (docs/rollback.md describes them for users)::
 A stage is written BEFORE its first effect. So at the stage Switch the signal may have been sent or not; at Drain it has certainly not been.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -174,7 +175,19 @@ def switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Rol
         failure_message=None,
         previous_database=result.previous_database or status.previous_database,
     )
+    fresh = _with_warnings(fresh, result.replication_ended)
     return step(step(fresh, Step.SWITCH, "Done", now), Step.RESUME, "Running", now)
+
+
+def _with_warnings(status: RollbackStatus, warnings: Iterable[str]) -> RollbackStatus:
+    """The status with more warnings in its evidence."""
+    evidence = status.evidence or EvidenceStatus()
+    more = tuple(w for w in warnings if w not in evidence.warnings)
+    return (
+        change(status, evidence=evidence.model_copy(update={"warnings": (*evidence.warnings, *more)}))
+        if more
+        else status
+    )
 
 
 def resumed(status: RollbackStatus, now: datetime) -> RollbackStatus:
@@ -221,7 +234,7 @@ def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -
         failure_reason=c.SWITCHED_BACK,
         failure_message=f"{status.failure_message} The environment was switched back and runs on what it ran on before.",
     )
-    return step(fresh, Step.SWITCH_BACK, "Done", now)
+    return step(_with_warnings(fresh, result.replication_ended), Step.SWITCH_BACK, "Done", now)
 
 
 def failing(status: RollbackStatus, reason: str, message: str, now: datetime) -> RollbackStatus:

@@ -116,6 +116,8 @@ class EnvironmentView:
     not_ready_message: str = ""
     #: Message of RollbackReady where only a proof is against it; empty where none is. It does not refuse the rollback.
     proof_failed: str = ""
+    #: What the role that rolls back lacks to end logical replication.
+    replication_rights: tuple[str, ...] = ()
     #: status.executedRollbacks has this rollback's id.
     executed: bool = False
     #: The connection and the claim that its spec names now.

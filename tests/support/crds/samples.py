@@ -87,6 +87,7 @@ ROLLBACK: Object = {
     "notAfter": TIME,
     "timeoutSeconds": 7200,
     "readyTimeoutSeconds": 300,
+    "allowReplicationLoss": True,
 }
 #: The CA in a ConfigMap.
 TLS_ENVIRONMENT: Object = changed(
@@ -393,6 +394,7 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                     {"spec.notAfter": REMOVED},
                     {"spec.undoWindowSeconds": 0},
                     {"spec.requestedBy": ""},
+                    {"spec.allowReplicationLoss": False},
                 ),
                 update=True,
             )

@@ -20,12 +20,12 @@ def give(connection: Connection, database: str, rights: Rights) -> None:
     if current.owner != rights.owner:
         connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, sql.Identifier(rights.owner)))
     for role in {grant.role for grant in (*read_rights(connection, database).grants, Grant(rights.owner, "", False))}:
-        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(name, _grantee(role)))
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(name, grantee(role)))
     for grant in rights.grants:
         statement = sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
             sql.SQL(grant.privilege),
             name,
-            _grantee(grant.role),
+            grantee(grant.role),
             sql.SQL(" WITH GRANT OPTION" if grant.grantable and grant.role not in (None, rights.owner) else ""),
         )
         try:
@@ -46,5 +46,6 @@ def take(connection: Connection, database: str) -> None:
     connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(sql.Identifier(database)))
 
 
-def _grantee(role: str | None) -> sql.Composable:
+def grantee(role: str | None) -> sql.Composable:
+    """The role in a GRANT; PUBLIC for None."""
     return sql.SQL("PUBLIC") if role is None else sql.Identifier(role)

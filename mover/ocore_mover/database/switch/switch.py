@@ -10,11 +10,11 @@ from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.rollback_record import RollbackRun
-from ocore_mover.database import blockers, position, sessions
+from ocore_mover.database import blockers, position, replication, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
 from ocore_mover.database.position import Mark, Names, Position, RollbackMark
 from ocore_mover.database.rights import read_rights
-from ocore_mover.database.switch import handover
+from ocore_mover.database.switch import handover, replication_end
 from ocore_mover.errors import MoverError
 
 log = structlog.get_logger()
@@ -49,9 +49,17 @@ class Outcome:
 class DatabaseSwitch:
     """Switches the databases of one rollback. Keeps one connection to the maintenance database, and reconnects where it is lost."""
 
-    def __init__(self, server: Server, rollback_id: str, run: RollbackRun | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        rollback_id: str,
+        run: RollbackRun | None = None,
+        *,
+        allow_replication_loss: bool = False,
+    ) -> None:
         self.names = Names(server.live, rollback_id)
         self._rollback_run = run
+        self._allow_replication_loss = allow_replication_loss
         self._server = server
         self._connection: Connection | None = None
 
@@ -125,6 +133,27 @@ class DatabaseSwitch:
                 error, default=conditions.SWITCH_FAILED, doing="reading the sessions of the live database"
             ) from error
 
+    def check_replication(self) -> None:
+        """Raises MoverError ReplicationActive where the switch would break logical replication and may not, MissingGrants where it may and cannot."""
+        try:
+            replication.check(self.connection(), self.names.live, allowed=self._allow_replication_loss)
+        except psycopg.Error as error:
+            raise query_failure(
+                error, default=conditions.SWITCH_FAILED, doing="reading the slots of the live database"
+            ) from error
+
+    def end_replication(self, now: Position) -> list[str]:
+        """Ends the logical replication of the database that is not live: a slot would retain WAL for the whole undo window. Returns what was
+        done, as sentences. Raises nothing."""
+        aside = now.previous if now.position == "New" else now.restored
+        if aside is None:
+            return []
+        try:
+            connection = self.connection()
+        except MoverError as error:
+            return [f"logical replication of {aside.name} was not checked: {error.message}"]
+        return replication_end.retire(self._server, connection, aside.name, allowed=self._allow_replication_loss)
+
     def switch(self, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
         """Switches to the restored database. `prepare` runs without sessions, before the renames; `finish` runs after them.
 
@@ -195,6 +224,8 @@ class DatabaseSwitch:
         failpoints.hit(direction.refused)
         sessions.end_all(connection, both)
         failpoints.hit("switch-sessions-ended")
+        if direction.goal == "New":  # from here on no session can add one
+            replication.check(connection, direction.out[0], allowed=self._allow_replication_loss)
         prepare()
         self._rename(direction)
         failpoints.hit(direction.renamed)

@@ -40,14 +40,17 @@ def job_inputs(**changes: Any) -> JobInputs:
     return JobInputs(**fields)
 
 
-def rollback() -> resources.Rollback:
+def rollback(*, allow_replication_loss: bool = False) -> resources.Rollback:
     status = {"snapshotId": OTHER_UID, "manifestSha256": "0" * 64, "environmentId": environment().id}
-    return resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status))
+    spec: Object = {"snapshotRef": {"name": "before"}, "allowReplicationLoss": allow_replication_loss}
+    return resources.rollback(obj("Rollback", "back", spec, status))
 
 
-def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Object]:
+def all_jobs(
+    place: JobInputs, settings: Settings = SETTINGS, *, allow_replication_loss: bool = False
+) -> dict[str, Object]:
     """One of each kind."""
-    snap, back = snapshot(status=started()), rollback()
+    snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
     return {
         "probe": build.probe(settings, place, attempt="abcdef01"),
         "prove": build.prove(settings, place, attempt="abcdef01"),
@@ -260,6 +263,13 @@ def test_row_32_the_switch_writes_to_the_store_and_a_switch_back_does_not_need_i
     back = all_jobs(job_inputs(store=CLAIM_STORE))["switch-back"]
     assert "--store" not in container_of(back)["args"]
     assert "store" not in {v["name"] for v in pod_of(back)["volumes"]}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_jobs_that_break_replication_know_whether_they_may(*, allowed: bool) -> None:
+    jobs = all_jobs(job_inputs(), allow_replication_loss=allowed)
+    having = {name for name, job in jobs.items() if "--allow-replication-loss" in container_of(job)["args"]}
+    assert having == ({"restore", "switch", "switch-now", "inspect-rollback"} if allowed else set())
 
 
 def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
+from ocore_crds.environment import Replication, ReplicationSlot
 from ocore_crds.protocol import (
     DatabaseFacts,
     Failure,
@@ -161,6 +162,24 @@ def test_the_first_finding_gives_the_reason_and_all_give_the_message() -> None:
     assert GRANT.message in rollback.message
     assert PASSWORD.message in rollback.message
     assert status.phase == "NotReady"
+
+
+def test_replication_is_the_reason_only_where_nothing_else_is_missing() -> None:
+    """A Rollback with allowReplicationLoss runs where it is the reason."""
+    replicated = Finding(reason=c.REPLICATION_ACTIVE, message="slot s")
+    facts = Replication(slots=(ReplicationSlot(name="s"),), missing_rights=("ALTER ROLE a REPLICATION;",))
+    database = DatabaseFacts(name="shop", server_major=17, replication=facts)
+    result = RESULT.model_copy(update={"rollback": (replicated,), "database": database})
+    status = found(environment(), result, (17,), began=at(1), now=at(3))
+    assert condition(status, c.READY).status == "True"
+    assert condition(status, c.ROLLBACK_READY).reason == c.REPLICATION_ACTIVE
+    assert status.probe is not None
+    assert status.probe.replication == facts
+    without = {"database": {"secretRef": {"name": "db"}}}
+    status = found(environment(without), result, (17,), began=at(1), now=at(3))
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert rollback.reason == c.CAPACITY_UNKNOWN
+    assert "ReplicationActive: slot s" in rollback.message
 
 
 def test_a_capacity_that_is_missing_in_the_spec() -> None:

@@ -18,7 +18,16 @@ from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.observe import environment_view
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
-from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, start, timed_out
+from ocore_operator.rollback.transitions import (
+    LATE_SECONDS,
+    change,
+    enter,
+    stamp,
+    start,
+    switched,
+    switched_back,
+    timed_out,
+)
 from ocore_operator.rollback.world import (
     Action,
     Do,
@@ -239,6 +248,24 @@ def test_conditions_by_phase() -> None:
     assert failed["Failed"] == ("True", c.SWITCHED_BACK, "m")
     assert failed["Stalled"][0] == "True"
     assert "PreviousRetained" not in failed
+
+
+def test_what_a_switch_did_to_replication_is_in_the_evidence() -> None:
+    """Once, though it is read again; also where the environment was switched back."""
+    status = change(_status("Switch", since=0, deadline=5000), evidence={"proven": ["p"], "warnings": ["announced"]})
+    result = SwitchResult(position="New", replication_ended=("slot s was dropped",))
+    new = switched(switched(status, result, _at(1)), result, _at(2))
+    assert new.evidence is not None
+    assert (new.evidence.proven, new.evidence.warnings) == (("p",), ("announced", "slot s was dropped"))
+    back = switched_back(new, SwitchResult(position="Old", replication_ended=("slot t was left",)), _at(3))
+    assert back.evidence is not None
+    assert back.evidence.warnings == ("announced", "slot s was dropped", "slot t was left")
+
+
+def test_the_view_has_the_rights_that_the_probe_missed() -> None:
+    probe = {"time": NOW, "generation": 1, "replication": {"missingRights": ["ALTER ROLE a REPLICATION;"]}}
+    found = objects.environment(status={"probe": probe})
+    assert environment_view(found, rollback()).replication_rights == ("ALTER ROLE a REPLICATION;",)
 
 
 def _health_check(saved: int, replicas: int, ready: int) -> Action:
