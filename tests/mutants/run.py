@@ -87,7 +87,7 @@ class Tree:
         report.unlink(missing_ok=True)
         arguments = [
             *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
-            "-o", "junit_family=xunit1", f"--basetemp={self._temporary}/pytest",
+            "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self._temporary}/pytest",
         ]  # fmt: skip
         request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS}
         assert self._process.stdin is not None

@@ -25,7 +25,7 @@ WORKER = [sys.executable, "-P", str(HERE / "worker.py")]
 
 def configuration(module: str, tests: Sequence[str], seconds: float, socket: Path, excluded: Sequence[str]) -> str:
     """cosmic-ray's configuration for one module."""
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]
+    options = ["-q", "-x", "-p", "no:cacheprovider", f"--timeout={seconds / 3:.0f}", "--hypothesis-profile=ci", *tests]
     ask = shlex.join([sys.executable, "-I", "-S", WORKER[-1], "--ask", str(socket), str(seconds), *options])
     # JSON strings are TOML strings.
     return f"""[cosmic-ray]

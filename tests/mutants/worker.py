@@ -6,6 +6,7 @@ come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS ARGUMENTâ
 """
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -37,12 +38,15 @@ LIBRARIES = (
     *("kubernetes.aio.config", "aiohttp", "prometheus_client", "yaml", "unittest.mock", "multiprocessing"),
 )
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h: a run ends with the process that started it
+
 
 def run(arguments: list[str], output: str, seconds: float) -> int | None:
     """pytest's exit code; None where it was ended."""
     child = os.fork()
     if child == 0:
         os.setsid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a path as the request has it
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)

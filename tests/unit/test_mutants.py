@@ -1,6 +1,7 @@
 """The mutants of tests/mutants fit the tree, and their runner takes nothing for killed that is not."""
 
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,3 +163,11 @@ def test_every_patch_fits(each: Mutant, repository: Path) -> None:
     for test in each.tests:
         file, _, name = test.partition("::")
         assert f"def {name}(" in (repository / file).read_text(encoding="utf-8"), test
+
+
+def test_what_is_swept_exists(repository: Path) -> None:
+    modules = tomllib.loads((repository / "tests/mutants/sweep.toml").read_text(encoding="utf-8"))["modules"]
+    for name in (*modules, *(test for tests in modules.values() for test in tests)):
+        assert (repository / name).is_file(), name
+    patched = {each.file for each in patches.load()}
+    assert {"mover/ocore_mover/manifests.py", "operator/ocore_operator/operation_lock.py"} <= patched & modules.keys()

@@ -127,6 +127,18 @@ def test_the_message_names_the_cleanup_and_wakes_it() -> None:
     assert [k.name for k in ctx.queue.added] == ["r1"]
 
 
+@pytest.mark.parametrize(("seconds", "goes_first"), [(-0.001, ""), (0, "r1"), (899.9, "r1"), (900, ""), (5000, "")])
+def test_a_cleanup_goes_first_from_its_time_on_for_a_limited_time(seconds: float, goes_first: str) -> None:
+    assert first(context(moment(100 + seconds), waiting(2), kept(1, until=100)), waiting(2)) == goes_first
+
+
+@pytest.mark.parametrize(("age", "goes_first"), [(0, "r1"), (59.9, "r1"), (60, ""), (600, "")])
+def test_an_older_operation_that_was_never_reconciled_counts_for_a_limited_time(age: float, goes_first: str) -> None:
+    """Something prevents its reconcile; the others do not wait for it."""
+    unseen = rollback(1, {})
+    assert first(context(moment(1 + age), unseen, waiting(2)), waiting(2)) == goes_first
+
+
 # --- the writes ----------------------------------------------------------------------------------------------------
 
 
@@ -156,15 +168,19 @@ class Locking:
         return operation.name if operation is not None else ""
 
 
-def test_a_lock_that_is_held_is_not_taken() -> None:
+@pytest.mark.parametrize(("holder", "other"), [(0, 1), (1, 0)])
+def test_a_lock_that_is_held_is_not_taken(holder: int, other: int) -> None:
+    """Whichever is older: once it is held, age counts for nothing."""
     locking = Locking()
-    locking.acquire(0)
-    before = locking.server.writes()
+    locking.acquire(holder)
+    name, before = f"r{holder + 1}", locking.server.writes()
     with pytest.raises(Waiting) as raised:
-        locking.acquire(1)
+        locking.acquire(other)
     assert raised.value.reason == c.WAITING_FOR_OPERATION
-    assert "Rollback r1 holds the operation lock" in raised.value.message
-    assert (locking.holder, locking.server.writes()) == ("r1", before)
+    assert f"Rollback {name} holds the operation lock" in raised.value.message
+    assert (locking.holder, locking.server.writes()) == (name, before)
+    assert locking.acquire(holder).meta == locking.read().meta  # it has it already: nothing is written
+    assert locking.server.writes() == before
 
 
 def test_of_two_that_saw_it_free_one_gets_it() -> None:

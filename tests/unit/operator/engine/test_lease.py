@@ -302,6 +302,20 @@ def test_transitions_are_counted() -> None:
     asyncio.run(main())
 
 
+def test_the_lease_of_another_is_not_released() -> None:
+    """By our clock we hold it; by its record, another operator does."""
+
+    async def main() -> None:
+        server = Server()
+        one = Contender(server, "one")
+        assert await one.tries()
+        spec(server)["holderIdentity"] = "two"
+        await one.lease.release()
+        assert spec(server)["holderIdentity"] == "two"
+
+    asyncio.run(main())
+
+
 def test_acquiring_waits_for_the_other_leader() -> None:
     async def main() -> None:
         server = Server()
