@@ -49,11 +49,18 @@ lint: venv ## Formatting, lint, types, layers, generated files, shell scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m ocore_crds.generate --check
+	$(SUPPORT_MATRIX) --check
 	shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
 format: venv ## Format the code and apply automatic fixes
 	$(BIN)/ruff format $(PACKAGES)
 	$(BIN)/ruff check --fix $(PACKAGES)
+
+SUPPORT_MATRIX := PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m support.mover.support_matrix
+MATRIX_RESULTS := tests/unit/mover/majors/results.json
+postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and write the support matrix (docs/postgresql.md)
+	OCORE_MATRIX_RESULTS=$(CURDIR)/$(MATRIX_RESULTS) $(PYTEST) tests/unit/mover/majors
+	$(SUPPORT_MATRIX)
 
 generate: venv ## Regenerate CRDs, field reference and failpoint list from the models
 	$(BIN)/python -m ocore_crds.generate
@@ -135,4 +142,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bench soak demo demo-clean test check lint format generate test-unit test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels deps lock
+.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels deps lock

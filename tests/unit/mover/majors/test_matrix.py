@@ -187,7 +187,7 @@ def old_site(server: Server, site: Site, folder: Path) -> Site:
 
 
 @pytest.mark.parametrize("major", MAJORS)
-def test_programs_and_snapshots_that_do_not_fit(
+def test_row_20_programs_and_snapshots_that_do_not_fit(
     major: int, servers: Servers, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Results
 ) -> None:
     """Only programs of the server's own major are used: an older one cannot dump it, a newer one sends what it does not know."""
