@@ -28,11 +28,11 @@ CHECKS = {
     "findings": "event triggers and publications of all tables are reported before a rollback",
     "clients": "programs of another major, and a snapshot of a newer major, are refused",
 }
-#: What a server of the run has → the sentence for those that lack it.
+#: What a build of a major may have → its name in the list of what was not tested, where the build of the run lacks it.
 FEATURES = {
     "tls": "TLS",
     "icu": "ICU locales",
-    "zstd": "dumps that pg_dump compresses with zstd (the mover compresses them instead)",
+    "zstd": "dumps that `pg_dump` compresses with zstd (without it the mover compresses them)",
     "contrib": "extensions of PostgreSQL's contrib, such as `pg_trgm` and `unaccent`",
 }
 BEGIN, END = "<!-- generated: make postgresql-matrix -->", "<!-- end -->"

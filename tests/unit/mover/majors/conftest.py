@@ -70,8 +70,11 @@ def _facts(server: Server) -> Facts:
         source="Debian" if server.installed.wheel is None else "PyPI wheel",
         features={
             "tls": server.has_tls(),
-            "icu": bool(server.execute("SELECT FROM pg_collation WHERE collprovider = 'i' AND collname = 'und-x-icu'")),
-            "zstd": zstd,
+            "icu": bool(
+                server.execute("SELECT 1 FROM pg_collation WHERE collprovider = 'i' AND collname = 'und-x-icu'")
+            ),
+            # PostgreSQL 15 has none to lack.
+            "zstd": zstd or server.major < 16,
             "contrib": {"pg_trgm", "unaccent"} <= available,
         },
     )

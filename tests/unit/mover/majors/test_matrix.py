@@ -98,7 +98,7 @@ def by_hand(shell: Shell, server: Server, database: str) -> None:
         "PATH": f"{server.bin}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "STORE": str(folder / "snapshots"), "ENVIRONMENT": ENVIRONMENT,
         "SNAPSHOT": shell.snapshot_id, "FILES": str(folder / "files"), "CONFIG": str(folder / "config"), "WORK": str(folder / "work"),
         "PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": SUPERUSER, "PGPASSWORD": server.password, "PGDATABASE": "postgres",
-        "DATABASE": database,
+        "DATABASE": database, "RIGHTS": "--no-owner --no-acl",
     }  # fmt: skip
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", story.page_commands(REPOSITORY / "docs/format.md")],

@@ -14,37 +14,82 @@ from ocore_mover.database.restore import owners
 from ocore_mover.database.toc import TableOfContents
 from support.mover import story
 from support.mover.postgres_majors import create_role, running, write_secret
-from support.mover.rollback import Shell
+from support.mover.rollback import Shell, superuser_secret
 from support.mover.site import Site, drop_all, make_site
 
 from .conftest import Servers
 from .test_matrix import findings, run_the_statements
 
+#: ADMIN, INHERIT and SET of a membership that exists.
+MEMBERSHIPS = [
+    ("TRUE", "TRUE", "TRUE"),
+    ("TRUE", "FALSE", "TRUE"),
+    ("TRUE", "TRUE", "FALSE"),
+    ("FALSE", "TRUE", "TRUE"),
+]
 
-@pytest.mark.parametrize("inherit", ["TRUE", "FALSE"])
-@pytest.mark.parametrize("become", ["TRUE", "FALSE"])
+
+@pytest.mark.parametrize("options", MEMBERSHIPS, ids=" ".join)
 @pytest.mark.parametrize("major", [16])
 def test_the_statement_completes_a_membership(
-    major: int, site: Site, tmp_path: Path, inherit: str, become: str
+    major: int, site: Site, tmp_path: Path, options: tuple[str, str, str]
 ) -> None:
     """Since 16 a GRANT without options changes nothing where the membership exists."""
     admin = create_role(site.server, f"admin-{site.live}", "CREATEDB CREATEROLE")
     other = create_role(site.server, f"other-{site.live}")
+    may_grant, inherit, become = options
     for role in (site.role.name, other.name):
-        site.server.execute(f'GRANT "{role}" TO "{admin.name}" WITH ADMIN TRUE, INHERIT {inherit}, SET {become}')
+        site.server.execute(f'GRANT "{role}" TO "{admin.name}" WITH ADMIN {may_grant}, INHERIT {inherit}, SET {become}')
     site.server.execute(
         f'CREATE TABLE theirs (a int); ALTER TABLE theirs OWNER TO "{other.name}"; GRANT SELECT ON theirs TO "{site.role.name}"',
         site.live,
     )
     target = Target(load(site.secret), load(write_secret(tmp_path / "admin", site.server, admin, "postgres")))
-    complete = (inherit, become) == ("TRUE", "TRUE")
+    complete = set(options) == {"TRUE"}
     messages = [finding.message for finding in facts.probe(target, odoo=False).rollback]
     assert (messages == []) == complete
     assert (run_the_statements(site, messages) == 0) == complete
     assert facts.probe(target, odoo=False).rollback == ()
     with connect(target.actor.at("postgres"), application="test") as connection:
-        assert owners.problem_of(connection, other.name) == ""
-        connection.execute(f'SET ROLE "{other.name}"'.encode())
+        for role in (site.role.name, other.name):
+            assert owners.problem_of(connection, role) == ""
+            assert connection.execute(
+                "SELECT pg_has_role(%s, 'USAGE'), pg_has_role(%s, 'SET')", [role, role]
+            ).fetchone() == (True, True)
+
+
+@pytest.mark.parametrize("major", [18])
+@pytest.mark.parametrize("newer", [14, 19])
+def test_a_server_that_was_not_tested_is_a_finding(major: int, site: Site, newer: int) -> None:
+    with connect(load(site.secret), application="test") as connection:
+        known, _ = facts.read_facts(connection)
+        other = known.model_copy(update={"server_major": newer, "server_version": f"{newer}.1"})
+        assert list(facts._snapshot_findings(connection, known, 2, odoo=False)) == []
+        (finding,) = facts._snapshot_findings(connection, other, 2, odoo=False)
+    assert finding.reason == "UnsupportedServer"
+    assert f"the server is PostgreSQL {newer}.1; 15 to 18 are supported" in finding.message
+
+
+@pytest.mark.parametrize("major", [18])
+def test_large_objects_of_others_come_back(major: int, site: Site, tmp_path: Path) -> None:
+    """Since 17 a dump has them in groups. 18 locks each of them for a GRANT."""
+    other, reader = (create_role(site.server, f"{name}_{site.live}").name for name in ("other", "reader"))
+    site.sql("SELECT lo_create(i) FROM generate_series(100001, 101500) i")
+    change = "ALTER LARGE OBJECT %1$s OWNER TO {0}; GRANT SELECT ON LARGE OBJECT %1$s TO {1}; GRANT SELECT ON LARGE OBJECT %1$s TO {2}"
+    for start in (100001, 100501, 101001):
+        text = change.format(other, reader, f'"{site.role.name}"')
+        site.server.execute(
+            f"DO $$ BEGIN FOR i IN {start} .. {start + 499} LOOP EXECUTE format('{text}', i); END LOOP; END $$",
+            site.live,
+        )
+    query = "SELECT count(*), count(DISTINCT lomacl::text), min(lomacl::text), min(lomowner::regrole::text) FROM pg_largeobject_metadata"
+    before = site.server.execute(query, site.live)
+    assert before[0][:2] == (1500, 1)
+    shell = Shell(site, tmp_path, superuser_secret(site, tmp_path))
+    shell.ok("snapshot")
+    shell.ok("restore")
+    shell.ok("switch", "--now")
+    assert site.server.execute(query, site.live) == before
 
 
 @pytest.mark.parametrize("major", [15])
