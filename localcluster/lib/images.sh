@@ -21,7 +21,7 @@ image_spec() {
   INPUTS=("images/$name" images/common "requirements/$name.txt")
   BUILD_ARGS=(--build-arg "PG_MAJOR=$major")
   case $name in
-    postgres) INPUTS=(images/postgres) PACKAGES=postgresql-$major ;;
+    postgres) INPUTS=(images/postgres images/common) PACKAGES=postgresql-$major ;;
     s3) INPUTS=(images/s3 images/common) BUILD_ARGS=() ;;
     mover) INPUTS+=(crds/ocore_crds mover/ocore_mover) ;;
     operator) INPUTS+=(crds/ocore_crds operator/ocore_operator) BUILD_ARGS=() ;;

@@ -310,6 +310,22 @@ def is_superuser(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
+#: Since this version a membership says by itself whether it inherits, and whether it allows SET ROLE.
+FIRST_WITH_MEMBERSHIP_OPTIONS = 160000
+
+
+def membership_statement(role: str, member: str, server_version: int, *, admin: bool = False) -> str:
+    """The GRANT that makes `member` a full member of `role`; `admin`: which may make other members.
+
+    Since PostgreSQL 16 a second GRANT leaves the options alone that it does not name. A role that created `role` has a membership
+    without INHERIT and SET, so a GRANT without options would change nothing.
+    """
+    options = ""
+    if server_version >= FIRST_WITH_MEMBERSHIP_OPTIONS:
+        options = f" WITH {'ADMIN TRUE, ' if admin else ''}INHERIT TRUE, SET TRUE"
+    return f"GRANT {quoted(role)} TO {quoted(member)}{options};"
+
+
 def quoted(identifier: str) -> str:
     """An identifier, quoted for SQL."""
     return '"' + identifier.replace('"', '""') + '"'

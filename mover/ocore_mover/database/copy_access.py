@@ -26,6 +26,7 @@ from ocore_mover.database.connect import (
     connect,
     connect_maintenance,
     is_superuser,
+    membership_statement,
     quoted,
     translating,
 )
@@ -178,8 +179,7 @@ def _create_role(maintenance: Connection, names: Names, role: str, password: str
 
 def role_statements(admin: str, owner: str, server_version: int) -> str:
     """What lets an administrator who is not a superuser create members of `owner`."""
-    option = " WITH ADMIN OPTION" if server_version >= 160000 else ""
-    return f"ALTER ROLE {quoted(admin)} CREATEROLE; GRANT {quoted(owner)} TO {quoted(admin)}{option};"
+    return f"ALTER ROLE {quoted(admin)} CREATEROLE; {membership_statement(owner, admin, server_version, admin=True)}"
 
 
 def _usable(server: Server, maintenance: Connection) -> Connection:

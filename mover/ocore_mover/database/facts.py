@@ -163,6 +163,10 @@ def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:
         )
 
 
+#: Connections that PostgreSQL 16 and newer keep for members of a role.
+_RESERVED = "CASE WHEN pg_has_role('pg_use_reserved_connections', 'USAGE') THEN 0 ELSE current_setting('reserved_connections')::int END"
+
+
 def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, *, odoo: bool) -> Iterator[Finding]:
     yield from _version_findings(facts)
     if _one(connection, "SELECT pg_is_in_recovery()"):
@@ -176,9 +180,10 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
         yield from _unlockable(connection)
     needed = jobs + 3  # pg_dump's leader and workers, and two of ours
     limit = connection.execute(
-        "SELECT least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,"
+        "SELECT least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"  # noqa: S608 - our own text
+        f" - {_RESERVED if connection.info.server_version >= 160000 else '0'},"
         " nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) FROM pg_roles r, pg_database d"
-        " WHERE r.rolname = current_user AND d.datname = current_database()"
+        " WHERE r.rolname = current_user AND d.datname = current_database()".encode()
     ).fetchone()
     if limit is not None and limit[0] < needed:
         yield Finding(

@@ -26,8 +26,8 @@ from ocore_mover.database.credentials import Credentials
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
-#: Majors that this software dumps and restores.
-SUPPORTED_MAJORS = range(13, 18)
+#: Majors that this software dumps and restores: those that the tests run against (docs/postgresql.md).
+SUPPORTED_MAJORS = range(15, 19)
 _DEBIAN = "/usr/lib/postgresql/{major}/bin"
 _STDERR_LINES = 40
 #: Lines of the first error: message, line, hint, query, context, and the first line of the command.
@@ -102,13 +102,24 @@ def _identify(path: str) -> Program | None:
 @cache
 def knows_require_auth(program: Program) -> bool:
     """Whether its libpq can refuse to send a password in cleartext. libpq's own version counts, which may be newer."""
+    return _tries_to_connect(program, "--format=plain", conninfo="require_auth=none")
+
+
+@cache
+def knows_zstd(program: Program) -> bool:
+    """Whether it compresses with zstd: from PostgreSQL 16 on, unless it was built without."""
+    return _tries_to_connect(program, "--format=custom", "--file=/dev/null", "--compress=zstd:1")
+
+
+def _tries_to_connect(program: Program, *arguments: str, conninfo: str = "") -> bool:
+    """Whether pg_dump of the program's major accepts the arguments: it reads all of them before it connects, to nowhere here."""
     # pg_restore opens its archive first and would not come as far.
     path = find("pg_dump", program.major).path
     # The user is given: a Job's user has no entry in /etc/passwd, and libpq would give up before it reads the settings.
-    arguments = [path, "--no-password", "--dbname=host=/nonexistent user=none connect_timeout=2 require_auth=none"]
+    target = f"--dbname=host=/nonexistent user=none connect_timeout=2 {conninfo}"
     try:
         done = subprocess.run(
-            arguments,
+            [path, "--no-password", *arguments, target],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

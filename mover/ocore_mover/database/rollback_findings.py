@@ -7,7 +7,15 @@ import psycopg
 from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
 from ocore_mover.database import blockers, catalog_findings, replication, sessions
-from ocore_mover.database.connect import Connection, Server, connect_maintenance, is_superuser, quoted
+from ocore_mover.database.connect import (
+    FIRST_WITH_MEMBERSHIP_OPTIONS,
+    Connection,
+    Server,
+    connect_maintenance,
+    is_superuser,
+    membership_statement,
+    quoted,
+)
 from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
 from ocore_mover.database.restore.owners import problem_of
@@ -99,10 +107,17 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"{role} does not own database {facts.name} (owner {facts.owner}) and is not a member of its owner: "
-                f"GRANT {quoted(facts.owner)} TO {quoted(role)};"
+                f"{role} does not own database {facts.name} (owner {facts.owner}) and does not have the rights of its owner: "
+                f"{_joining(role, facts.owner, connection.info.server_version, member=member)}"
             ),
         )
+
+
+def _joining(role: str, owner: str, server_version: int, *, member: bool) -> str:
+    """What gives `role` the owner's rights. Before PostgreSQL 16 a role that inherits nothing gets none by a GRANT."""
+    if member and server_version < FIRST_WITH_MEMBERSHIP_OPTIONS:
+        return f"ALTER ROLE {quoted(role)} INHERIT;"
+    return membership_statement(owner, role, server_version)
 
 
 def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:

@@ -53,6 +53,8 @@ class Shell:
                 arguments = [*self.options(), *stored, *rollback]
             case "prove":
                 arguments = [*self.options(), "--scratch", str(self.folder / "scratch")]
+            case "verify":
+                arguments = ["--store", self._store, "--environment-id", ENVIRONMENT, "--snapshot-id", self.snapshot_id]
             case _:
                 arguments = [*self.options(), *rollback]
         return call(name, *arguments, *more)

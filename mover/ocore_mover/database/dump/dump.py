@@ -2,9 +2,9 @@
 
 There are three plans, chosen by the store and the server:
 
-- remote store, PostgreSQL 16 and newer: pg_dump compresses into scratch, and files are uploaded while they grow;
-- store in a folder, PostgreSQL 16 and newer: pg_dump writes the objects in place; they are hashed while they grow and read back;
-- PostgreSQL before 16, whose pg_dump has no zstd: pg_dump writes plain files into scratch, which are compressed during the upload.
+- remote store, pg_dump with zstd (PostgreSQL 16 and newer): pg_dump compresses into scratch, and files are uploaded while they grow;
+- store in a folder, pg_dump with zstd: pg_dump writes the objects in place; they are hashed while they grow and read back;
+- pg_dump without zstd (before 16, or built without): it writes plain files into scratch, which are compressed during the upload.
 """
 
 import errno
@@ -37,7 +37,6 @@ FOLDER = "database/"
 LOCK_WAIT = 120_000
 #: The same where only the schema is dumped, for a check that can wait until another day.
 SCHEMA_LOCK_WAIT = 10_000
-_FIRST_WITH_ZSTD = 16
 _PROGRESS_EVERY = 1.0  # seconds
 
 
@@ -78,7 +77,7 @@ def choose_plan(
 ) -> Plan:
     """Chooses the plan. `prefix` is naming.attempt_prefix(…). Raises MoverError UnsupportedServer."""
     program = find("pg_dump", properties.server_major)
-    external = program.major < _FIRST_WITH_ZSTD
+    external = not programs.knows_zstd(program)
     in_place = store.local_root is not None and not external
     if store.local_root is not None and in_place:
         folder = store.local_root / (prefix + FOLDER).rstrip("/")

@@ -115,7 +115,14 @@ class DatabaseRestore:
                 f"the snapshot is of PostgreSQL {self.artifact.server_major} and the server is {major}: a dump cannot be restored into an "
                 "older server; upgrade the server",
             )
-        return find("pg_restore", major)
+        program = find("pg_restore", major)
+        if self.artifact.compression == "pg_dump" and not programs.knows_zstd(program):
+            raise MoverError(
+                conditions.UNSUPPORTED_SERVER,
+                f"pg_restore {program.version} was built without zstd and cannot read this snapshot, whose dump is compressed with it; use a "
+                f"mover image whose client programs of PostgreSQL {major} have zstd, such as those of Debian and PGDG",
+            )
+        return program
 
     def _load(
         self, maintenance: Connection, program: Program, contents: toc.TableOfContents, owner: str, now: Position
