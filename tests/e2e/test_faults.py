@@ -205,7 +205,7 @@ def test_mover_killed_in_the_cleanup(site: Site, point: str) -> None:
 
 @contextmanager
 def operator_killed(operator: Operator, point: str) -> Iterator[None]:
-    """Fails where the operator did not die at that failpoint meanwhile."""
+    """Fails where the operator did not die at that failpoint while this was open."""
     before = operator.restarts(operator.pod())
     yield
     wait_for("operator restarted", lambda: operator.restarts(operator.pod()) > before, 30)

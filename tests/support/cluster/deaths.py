@@ -37,7 +37,7 @@ class Deaths:
         self._thread.join(20)
 
     def fired(self, obj: Object, times: int = 1) -> None:
-        """Fails where fewer pods of the object were killed. The object arms one failpoint, and nobody else kills its pods."""
+        """Fails where fewer pods of the object were killed. The object arms one failpoint, and nothing else kills its pods."""
         uid = obj["metadata"]["uid"]
         wait_for(
             f"{times} pods of {obj['metadata']['name']} killed at the failpoint",
