@@ -142,7 +142,7 @@ deps: ## Debian packages for the tests and the local cluster (root)
 	localcluster/cluster deps
 
 lock: venv ## Lock the dependencies again (uv)
-	for e in mover operator demo dev; do \
+	for e in mover operator cli demo dev; do \
 	  uv pip compile -q pyproject.toml --extra $$e --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt; done
 	uv pip compile -q requirements/postgres.in --no-deps --python-version 3.11 --generate-hashes \

@@ -18,6 +18,9 @@ STALLED = "Stalled"  # abnormal-true: no progress without a change by a person
 COMPLETE = "Complete"  # normal-true, terminal: a Snapshot is restorable, a Rollback is done
 FAILED = "Failed"  # abnormal-true, terminal
 VERIFIED = "Verified"  # normal-true: every byte of the snapshot was read back and matched
+LAST_SNAPSHOT_SUCCEEDED = (
+    "LastSnapshotSucceeded"  # normal-true, SnapshotPolicy: the newest scheduled snapshot is Complete
+)
 ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
 PREVIOUS_RETAINED = "PreviousRetained"  # Rollback: true while the previous database is kept for undo
 SWITCHED_BACK_RETAINED = "SwitchedBackRetained"  # Rollback: true while the database that was switched back is kept
@@ -41,6 +44,11 @@ NO_PREVIOUS = "NoPrevious"  # a rollback created the live database: there was no
 NOT_READ = "NotRead"
 CHECKSUMS_ONLY = "ChecksumsOnly"
 # What a person must change
+SCHEDULED = "Scheduled"  # a SnapshotPolicy waits for its next slot
+SUSPENDED = "Suspended"
+NO_SCHEDULE = "NoSchedule"  # a SnapshotPolicy without a schedule: retention only
+SCHEDULE_INVALID = "ScheduleInvalid"  # a cron expression or a time zone
+PIN_LIMIT_EXCEEDED = "PinLimitExceeded"  # pins that were set at the same moment; all of them hold
 ENVIRONMENT_NOT_FOUND = "EnvironmentNotFound"
 STORE_NOT_FOUND = "StoreNotFound"
 STORE_NOT_READY = "StoreNotReady"
