@@ -269,7 +269,7 @@ def test_row_32_the_switch_writes_to_the_store_and_a_switch_back_does_not_need_i
 def test_the_jobs_that_break_replication_know_whether_they_may(*, allowed: bool) -> None:
     jobs = all_jobs(job_inputs(), allow_replication_loss=allowed)
     having = {name for name, job in jobs.items() if "--allow-replication-loss" in container_of(job)["args"]}
-    assert having == ({"restore", "switch", "switch-now", "inspect-rollback"} if allowed else set())
+    assert having == ({"restore", "switch", "switch-back", "inspect-rollback"} if allowed else set())
 
 
 def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
