@@ -179,6 +179,10 @@ class Operator:
         kopf_in_thread = partial(self._kopf, Dispatch(self._ctx, self._queue, self._reconcilers), loop)
         for namespace in self._access.namespaces:
             self._spawn(f"watch of {title(namespace)}", Watch(namespace, kopf_in_thread, self._access).run())
+        return await self._until_signalled()
+
+    async def _until_signalled(self) -> int:
+        """The exit code, once a signal came and rollbacks have finished, or a part ended."""
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
         done, _ = await asyncio.wait([*self._tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()

@@ -13,7 +13,6 @@ from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switch import SwitchOptions, switch
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.deadline import Token
-from ocore_mover.errors import Cancelled
 from ocore_mover.report import Reporter
 
 
@@ -58,16 +57,13 @@ def test_an_expired_signal_to_switch_ends_the_job(tmp_path: Path, late: float) -
     assert "nothing was changed" in found.failure.message
 
 
-@pytest.mark.parametrize("action", ["SwitchBack", "Finish"])
-def test_an_expired_signal_after_the_switch_is_ignored(tmp_path: Path, action: str) -> None:
-    """The Job goes on to wait: here, until its deadline."""
-    with pytest.raises(Cancelled) as raised:
-        run("New", action, 0.01, tmp_path, seconds=1)
-    assert raised.value.reason == conditions.DEADLINE_EXCEEDED
+def test_an_expired_signal_after_the_switch_ends_the_job_with_its_position(tmp_path: Path) -> None:
+    """An earlier container has switched, and its report may be lost."""
+    found = run("New", "Switch", 0.01, tmp_path)
+    assert (found.position, found.failure) == ("New", None)
 
 
-@pytest.mark.parametrize(("position", "action"), [("Old", "Switch"), ("New", "SwitchBack")])
-def test_a_signal_in_time_is_obeyed(tmp_path: Path, position: str, action: str) -> None:
+def test_a_signal_in_time_is_obeyed(tmp_path: Path) -> None:
     """The tests above can fail."""
     with pytest.raises(AssertionError, match="obeyed an expired signal"):
-        run(position, action, -60, tmp_path)
+        run("Old", "Switch", -60, tmp_path)
