@@ -71,7 +71,7 @@ def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``prove-<uid>-<attempt>``: restores the schema into a scratch database. It mounts neither the claim nor the store: a dump without data
     fits into the pod's /tmp."""
     environment = _environment(job_inputs)
-    parts = database(environment.spec) + identity(environment_id=environment.id)
+    parts = database(environment.spec) + administrator(environment.spec) + identity(environment_id=environment.id)
     parts += Parts(args=("--jobs", str(environment.spec.jobs.parallelism), *_deadline(PROOF)))
     command = JobRequest(owner=environment, name="prove", attempt=attempt, parts=parts, deadline=PROOF)
     return job(settings, replace(job_inputs, node=None), command)

@@ -198,6 +198,7 @@ def test_a_job_that_cleans_up_after_a_deletion_has_no_owner() -> None:
 #: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True: SECURITY.md, "Mover pod".
 ADMINISTRATOR = {
     "probe": True,  # checks the administrator's rights
+    "prove": True,  # creates the scratch database, as a rollback creates the copy
     "probe-store": False,
     "snapshot": False,
     "verify": False,
