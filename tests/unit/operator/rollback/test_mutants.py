@@ -79,8 +79,8 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "Switch",
         "waits without a limit for a pod that a sidecar keeps running",
         plan_switch,
-        " and elapsed(status, world, now) <= RELEASE_SECONDS",
-        "",
+        "j.stopping for j in holding) and elapsed(status, world, now) <= RELEASE_SECONDS:",
+        "j.stopping for j in holding):",
     ),
     (
         "Switch",
