@@ -8,7 +8,7 @@ from ocore_crds import conditions
 from ocore_crds.conditions import Condition
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, Kind
 from ocore_crds.protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS
-from ocore_crds.quantity import human
+from ocore_crds.quantity import human, span
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import Progress, SnapshotSpec, SnapshotStatus, StepStatus
 
@@ -181,11 +181,13 @@ def _rollback_result(status: RollbackStatus) -> str:
             if status.position == "New"
             else "the environment runs on its previous data"
         )
-    if status.refused_seconds is not None:
-        parts.append(f"the database refused connections for {duration(status.refused_seconds)}")
     stopped, ready = parse_time(status.quiesced_at), parse_time(status.ready_at)
-    if stopped is not None and ready is not None:
-        parts.append(f"workloads were stopped for {duration((ready - stopped).total_seconds())}")
+    down = any(w.replicas for w in status.workloads) and stopped is not None and ready is not None
+    if down and stopped is not None and ready is not None:
+        parts.append(f"the application was down for {span((ready - stopped).total_seconds())}")
+    if status.refused_seconds is not None:
+        of_that = " of that" if down else ""
+        parts.append(f"the database refused connections for {span(status.refused_seconds)}{of_that}")
     kept = status.previous_database if status.position == "New" else status.restored_database
     if status.undo_until and kept:
         parts.append(f"{kept} is kept until {status.undo_until}")

@@ -211,7 +211,14 @@ class SwitchResult(_Line):
     previous_database: str = ""
     restored_database: str = ""
     accepting_connections: bool = True
-    refused_seconds: float = Field(default=0, description="How long connections were refused.")
+    refused_seconds: float | None = Field(
+        default=None,
+        description="How long connections were refused. None: this Job did not switch, or did not see all of it.",
+    )
+    superseded: bool = Field(
+        default=False,
+        description="A later rollback has switched. The position is what this one left: New, and its previous database may exist.",
+    )
     relinked_files: int = 0
     failure: Failure | None = Field(
         default=None,

@@ -119,8 +119,12 @@ class RollbackStatus(StatusModel):
         default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
-    phase: Literal["Pending", "Restoring", "Switching", "Resuming", "SwitchingBack", "Complete", "Failed"] | None = (
-        Field(default=None, description="Summary of the conditions.")
+    phase: (
+        Literal["Pending", "Restoring", "Switching", "Resuming", "SwitchingBack", "Complete", "Failed", "SwitchedBack"]
+        | None
+    ) = Field(
+        default=None,
+        description="Summary of the conditions. `SwitchedBack`: it was Complete, and was switched back by hand later.",
     )
     conditions: Conditions = ()
     stage: RollbackStage | None = Field(default=None, description="The current stage, finer than phase.")
@@ -160,6 +164,13 @@ class RollbackStatus(StatusModel):
     position: Literal["Old", "New"] | None = Field(
         default=None, description="What the environment runs on: `Old`, the database from before; `New`, the snapshot."
     )
+    position_read_at: Timestamp | None = Field(
+        default=None,
+        description="When a Job last read the position from the databases' names, while leftovers exist. Someone may have switched by hand.",
+    )
+    position_read_began: Timestamp | None = Field(
+        default=None, description="Since when such a Job is running or wanted; null where none is."
+    )
     workloads: tuple[SavedWorkload, ...] = Field(default=(), description="Replicas from before the quiesce.")
     quiesced_at: Timestamp | None = Field(default=None, description="When the workloads were scaled to zero.")
     signal_deadline: Timestamp | None = Field(
@@ -171,7 +182,9 @@ class RollbackStatus(StatusModel):
     )
     resumed_at: Timestamp | None = Field(default=None, description="When the workloads were started again.")
     ready_at: Timestamp | None = Field(default=None, description="When the workloads were ready.")
-    refused_seconds: float | None = Field(default=None, description="How long the database refused connections.")
+    refused_seconds: float | None = Field(
+        default=None, description="How long the database refused connections, in all; null: unknown."
+    )
     undo_until: Timestamp | None = Field(
         default=None, description="The previous database, or after a switch back the restored one, is kept until then."
     )

@@ -10,6 +10,7 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Signal, Step, SwitchResult
+from ocore_crds.quantity import span
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
@@ -79,7 +80,9 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     job = world.job("switch", status.switch_attempt)
     result = _answer(job)
     if result is not None and result.position == "New":
-        text = f"The environment runs on the snapshot. The database refused connections for {result.refused_seconds:.1f} s."
+        text = "The environment runs on the snapshot."
+        if result.refused_seconds is not None:
+            text += f" The database refused connections for {span(result.refused_seconds)}."
         note = Note("Normal", "Switched", text)
         return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
     if result is not None and job is not None and job.ended and job.payload == result:

@@ -14,8 +14,11 @@ from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_operator.reconcile_loop import Note
 
 JobKind = Literal["restore", "switch", "inspect", "cleanup"]
-#: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch.
-JobCommand = Literal["restore", "switch", "switch-back", "inspect", "cleanup-restored", "cleanup-previous"]
+#: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch. `inspect` also repairs an interrupted
+#: switch; `inspect-only` changes nothing.
+JobCommand = Literal[
+    "restore", "switch", "switch-back", "inspect", "inspect-only", "cleanup-restored", "cleanup-previous"
+]
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,7 @@ class StartJob:
             "switch": "switch",
             "switch-back": "switch",
             "inspect": "inspect",
+            "inspect-only": "inspect",
             "cleanup-restored": "cleanup",
             "cleanup-previous": "cleanup",
         }

@@ -236,6 +236,36 @@ def test_conditions_by_phase() -> None:
     assert "PreviousRetained" not in failed
 
 
+@pytest.mark.parametrize(
+    ("replicas", "refused", "says"),
+    [
+        (
+            2,
+            0.0382,
+            "on snapshot s. The application was down for 12.5 s, from the stop of its workloads until they were ready. For 38 ms of that time",
+        ),
+        (2, None, "until they were ready."),
+        (0, 0.0004, "on snapshot s. The database refused connections for under 1 ms."),
+        (0, None, "on snapshot s."),
+    ],
+)
+def test_the_downtime_is_true_and_unknown_figures_are_left_out(replicas: int, refused: float | None, says: str) -> None:
+    """ "Refused connections for 0.0 s" stood beside the downtime (issue 9, item 26)."""
+    status = RollbackStatus(
+        phase="Complete",
+        position="New",
+        snapshot_name="s",
+        switched_at=NOW,
+        quiesced_at=NOW,
+        ready_at="2026-01-01T00:00:12.500Z",
+        refused_seconds=refused,
+        workloads=(SavedWorkload(kind="Deployment", name="shop", replicas=replicas),),
+    )
+    message = conditions(status)["Complete"][2]
+    assert says in message
+    assert (says == message[-len(says) :]) == (refused is None or replicas == 0)
+
+
 def _health_check(saved: int, replicas: int, ready: int) -> Action:
     """The decision at HealthCheck, past readyTimeoutSeconds, for one workload."""
     status = _status("HealthCheck", since=0, deadline=5000)
@@ -307,7 +337,11 @@ def test_what_was_switched_back_is_kept_for_the_undo_window() -> None:
     assert plan.decide(ended, spec, free, "id", _at(301)) == Idle(300)
     begun = plan.decide(ended, spec, world, "id", _at(602))
     assert isinstance(begun, Record)
-    assert plan.decide(begun.status, spec, world, "id", _at(602)) == Do(
+    result = SwitchResult(position="Old", live_database="shop")
+    job = JobView("inspect", begun.status.inspect_attempt, "i", ended=True, payload=result)
+    read = plan.decide(begun.status, spec, replace(world, jobs=(job,)), "id", _at(602))
+    assert isinstance(read, Record)
+    assert plan.decide(read.status, spec, world, "id", _at(602)) == Do(
         StartJob("cleanup-restored", 1), before="operator-rollback-cleanup"
     )
     assert isinstance(plan.decide(ended, spec, replace(world, deleting=True), "id", _at(2)), Record)
@@ -333,7 +367,7 @@ def test_a_later_inspection_that_finds_it_switched_back_keeps_it_too() -> None:
     result = SwitchResult(position="Old", live_database="shop")
     job = JobView("inspect", 1, "inspect-1", ended=True, payload=result)
     world = World(created=START, environment=view, snapshot=None, finalizer=True, jobs=(job,))
-    status = _switched_back(environment_id=ENVIRONMENT_ID, cleanup_attempt=1)
+    status = _switched_back(environment_id=ENVIRONMENT_ID, cleanup_attempt=1, inspect_attempt=1)
     status = change(status, stage="Ended", phase="Failed", position=None, switched_back_at=None)
     action = plan.decide(status, spec, world, "id", _at(10))
     assert isinstance(action, Record)
