@@ -41,6 +41,12 @@ class Run:
         return conditions.outcome(self.status.conditions)
 
     @property
+    def restorable(self) -> bool:
+        """Whether a Snapshot can be rolled back to, as far as is known: Complete, and not found to be corrupt."""
+        verified = conditions.find(self.status.conditions, conditions.VERIFIED)
+        return self.outcome == "Complete" and (verified is None or verified.reason != conditions.CORRUPT)
+
+    @property
     def progress(self) -> Progress | None:
         """Progress of the running step; None if nothing was reported."""
         return self.status.progress
@@ -112,16 +118,13 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def problem_conditions(found: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """Abnormal-true conditions that are true, and normal-true ones that are false. After a failure, only `Failed`."""
+    """Abnormal-true conditions that are true, then normal-true ones that are false. After a failure, only `Failed`."""
     if conditions.is_true(found, conditions.FAILED):  # Stalled and Ready repeat its message
         return tuple(c for c in found if c.type == conditions.FAILED)
     normal = (conditions.READY, conditions.ROLLBACK_READY, conditions.VERIFIED)
-    return tuple(
-        c
-        for c in found
-        if (c.type == conditions.STALLED and c.status == "True")
-        or (c.type in normal and c.status == "False" and c.reason not in _NO_PROBLEM)
-    )
+    stalled = [c for c in found if c.type == conditions.STALLED and c.status == "True"]
+    negative = [c for c in found if c.type in normal and c.status == "False" and c.reason not in _NO_PROBLEM]
+    return (*stalled, *negative)
 
 
 #: Reasons of a False condition that is no problem: the operation has not come that far.

@@ -136,8 +136,9 @@ class SnapshotStatus(StatusModel):
         default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
-    phase: Literal["Pending", "Running", "Complete", "Failed"] | None = Field(
-        default=None, description="Summary of the conditions."
+    phase: Literal["Pending", "Running", "Complete", "Failed", "Corrupt"] | None = Field(
+        default=None,
+        description="Summary of the conditions. `Corrupt`: it was Complete, and stored bytes were found to differ.",
     )
     conditions: Conditions = ()
     queued_at: Timestamp | None = Field(default=None, description="When it began to wait for the operation lock.")

@@ -147,7 +147,7 @@ def _ended(status: StatusT, phase: str, now: str) -> StatusT:
     if getattr(status, "completed_at", None) is None:
         update["completed_at"] = now
     progress = getattr(status, "progress", None)
-    if progress is not None and phase == "Complete":
+    if progress is not None and progress.percent != 100 and phase == "Complete":
         update["progress"] = progress.model_copy(update={"percent": 100, "updated_at": now})
     return status.model_copy(update=update)
 

@@ -40,6 +40,8 @@ def summarized(
 ) -> RollbackStatus:
     """The status with the conditions of its stage. `reason`, `message`: what it waits for; empty: the stage's own message."""
     stamp = Stamp(clock.text(now), generation)
+    if status.phase in ("Complete", "SwitchedBack"):
+        status = status.model_copy(update={"progress": _final_progress(status, stamp.now)})
     if status.phase == "Complete":
         done = summarize.complete(status, _complete_reason(status), _complete_message(status), stamp)
         return _retained(done, stamp)
@@ -126,3 +128,12 @@ def _progress(status: RollbackStatus, now: str) -> Progress | None:
     if old is not None and (old.step, old.percent) == (current, reached):
         return old
     return Progress(step=current, percent=reached, updated_at=now)
+
+
+def _final_progress(status: RollbackStatus, now: str) -> Progress | None:
+    """At the last step of the rollback itself, whichever one was reported last. None where none ran."""
+    done = [s.name for s in status.steps if s.state == "Done" and s.name != Step.CLEANUP]
+    old = status.progress
+    if not done or (old is not None and (old.step, old.percent) == (done[-1], 100)):
+        return old
+    return Progress(step=done[-1], percent=100, updated_at=now)

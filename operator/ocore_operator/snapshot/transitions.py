@@ -110,7 +110,7 @@ def completed(
             "source": _source(result.identity) if imported and result.identity else snapshot.status.source,
             "steps": _final_steps(snapshot, log, imported),
             "residue": "None" if clean else "Pending",
-            "progress": snapshot.status.progress or _progress(result, stamp.now),
+            "progress": _progress(result, stamp.now),
         }
     )
     if result.read_back:
@@ -148,14 +148,15 @@ def verified(snapshot: Snapshot, result: VerifyResult, now: datetime) -> Snapsho
     stamp = Stamp.of(snapshot.meta, now)
     message = f"{result.objects} objects, {result.bytes_read} bytes were read back and matched."
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "True", c.SUCCEEDED, message, stamp)
-    return summarize.ready(status, c.SUCCEEDED, "Restorable.", stamp)
+    ready = summarize.ready(status, c.SUCCEEDED, "Restorable.", stamp)
+    return ready.model_copy(update={"phase": "Complete"})
 
 
 def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
     """Stored bytes differ from the manifest: it must not be restored."""
     stamp = Stamp.of(snapshot.meta, now)
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.CORRUPT, message, stamp)
-    return summarize.outcome(status, Stalled(c.CORRUPT, message), stamp)
+    return summarize.outcome(status, Stalled(c.CORRUPT, message), stamp).model_copy(update={"phase": "Corrupt"})
 
 
 def unverified(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:

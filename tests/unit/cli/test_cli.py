@@ -442,3 +442,59 @@ def test_durations(seconds: float, expected: str) -> None:
 def test_amounts() -> None:
     progress = Progress(step="CopyFilestore", files_done=3, files_total=9, bytes_done=2048, updated_at=at(0))
     assert amounts(progress) == "2.0 KiB, 3 of 9 files"
+
+
+CORRUPT = snapshot(
+    "Corrupt",
+    completedAt=at(-8),
+    conditions=[
+        condition("Complete", reason="Succeeded"),
+        condition("Ready", "False", "Corrupt", "pack 3 differs. Use another Snapshot."),
+        condition("Stalled", "True", "Corrupt", "pack 3 differs. Use another Snapshot."),
+        condition("Verified", "False", "Corrupt", "pack 3 differs. Use another Snapshot."),
+    ],
+)
+
+
+def test_status_names_a_corrupt_snapshot_once_and_does_not_count_it() -> None:
+    objects, out = FakeObjects(), console()
+    objects.others = {
+        "environment": [
+            {"metadata": {"name": "shop", "namespace": "shop"}, "spec": {"type": "production"}, "status": {}}
+        ],
+        "snapshot": [CORRUPT],
+    }
+    app.show_status(objects, out)
+    assert "snapshot before: Stalled Corrupt" in text(out)
+    assert text(out).count("pack 3 differs") == 1
+    row = next(line for line in text(out).splitlines() if line.startswith("shop "))
+    assert row.rstrip().endswith("none")
+
+
+def test_a_corrupt_snapshot_is_not_rolled_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "KubernetesObjects", lambda *_: FakeObjects(snapshot=[CORRUPT]))
+    with pytest.raises(CliError, match="snapshot before is Corrupt: pack 3 differs"):
+        app.rollback("before")
+
+
+def test_a_message_is_printed_once_for_all_conditions_that_repeat_it() -> None:
+    """RollbackReady repeats what blocks a snapshot, and adds its own (issue 9, item 27)."""
+    objects, out = FakeObjects(), console()
+    both = "AuthenticationFailed: the password is wrong.\nCapacityUnknown: set spec.database.capacity."
+    objects.others["environment"] = [
+        {
+            "metadata": {"name": "shop", "namespace": "shop"},
+            "spec": {"type": "production"},
+            "status": {
+                "conditions": [
+                    condition("Ready", "False", "AuthenticationFailed", "the password is wrong."),
+                    condition("RollbackReady", "False", "AuthenticationFailed", both),
+                    condition("Stalled", "True", "AuthenticationFailed", "the password is wrong."),
+                ]
+            },
+        }
+    ]
+    app.show_status(objects, out)
+    assert text(out).count("the password is wrong.") == 1
+    assert "environment shop: Stalled AuthenticationFailed" in text(out)
+    assert "set spec.database.capacity." in text(out)

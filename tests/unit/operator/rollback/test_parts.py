@@ -236,6 +236,21 @@ def test_conditions_by_phase() -> None:
     assert "PreviousRetained" not in failed
 
 
+@pytest.mark.parametrize("last", ["Resume", "HealthCheck", None])
+def test_the_step_of_a_complete_rollback_is_the_last_one(last: str | None) -> None:
+    """Not the one that was reported last before it ended; a cleanup afterwards changes nothing."""
+    steps = [{"name": n, "state": "Done"} for n in ("Preflight", "Switch", "Resume", "HealthCheck", "Cleanup")]
+    progress = {"step": last, "percent": 80, "updatedAt": NOW} if last else None
+    status = RollbackStatus.model_validate(
+        {"phase": "Complete", "stage": "Ended", "switchedAt": NOW, "steps": steps, "progress": progress}
+    )
+    done_ = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
+    assert done_.progress is not None
+    assert (done_.progress.step, done_.progress.percent) == ("HealthCheck", 100)
+    again = summarized(done_, generation=1, deleting=False, reason="", message="", now=_at(60))
+    assert again.progress == done_.progress
+
+
 @pytest.mark.parametrize(
     ("replicas", "refused", "says"),
     [

@@ -1,8 +1,12 @@
 """What a Snapshot's status says of a snapshot that lay in the store already."""
 
+import pytest
+
+from ocore_crds import conditions as c
 from ocore_crds.manifest import Identity
-from ocore_crds.protocol import Result, SnapshotResult
-from ocore_operator.snapshot.transitions import completed
+from ocore_crds.protocol import Result, SnapshotResult, Step, VerifyResult
+from ocore_crds.snapshot import Progress
+from ocore_operator.snapshot.transitions import completed, corrupt, verified
 from support.operator.objects import UID, at, moment, snapshot, started
 
 OTHER = "99999999-9999-4999-8999-999999999999"
@@ -56,3 +60,31 @@ def test_the_identity_fits_into_the_termination_message() -> None:
     assert isinstance(kept.payload, SnapshotResult)
     assert kept.payload.identity == long
     assert kept.payload.paths == {}
+
+
+def test_a_corrupt_snapshot_is_seen_in_its_phase() -> None:
+    """`kubectl get` showed Complete (issue 9, item 26)."""
+    complete = completed(snapshot(status=started()), RESULT, None, clean=True, imported=False, now=moment(60))
+    bad = corrupt(snapshot(status=complete.wire()), "3 bytes differ.", moment(90))
+    assert bad.phase == "Corrupt"
+    found = {x.type: (x.status, x.reason) for x in bad.conditions}
+    assert (found["Ready"], found["Stalled"], found["Complete"][0]) == (
+        ("False", c.CORRUPT),
+        ("True", c.CORRUPT),
+        "True",
+    )
+    again = verified(snapshot(status=bad.wire()), VerifyResult(objects=3, bytes_read=9), moment(120))
+    assert again.phase == "Complete"
+    assert not c.is_true(again.conditions, c.STALLED)
+
+
+@pytest.mark.parametrize("last", [Step.DUMP_DATABASE, Step.COPY_FILESTORE, None])
+def test_the_step_of_a_complete_snapshot_is_the_last_one(last: Step | None) -> None:
+    """It was the step of the last log line that the operator had read (issue 9, item 27)."""
+    progress = Progress(step=last, percent=60, bytes_done=1, bytes_total=3, updated_at=at(1)) if last else None
+    running = snapshot(status={**started(), **({"progress": progress.wire()} if progress else {})})
+    result = RESULT.model_copy(update={"stored_bytes": 2048, "filestore_files": 3})
+    status = completed(running, result, None, clean=True, imported=False, now=moment(60))
+    assert status.progress is not None
+    shown = (status.progress.step, status.progress.percent, status.progress.bytes_done, status.progress.bytes_total)
+    assert shown == ("Verify", 100, 2048, 2048)
