@@ -106,6 +106,21 @@ POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling
 CANCELLED = "Cancelled"
 INTERNAL_ERROR = "InternalError"
 
+#: Reasons that may pass without a change by a person: an Environment or SnapshotStore that is not ready for one of these is Reconciling, for all
+#: others Stalled.
+TRANSIENT = frozenset(
+    {
+        STORE_NOT_READY,
+        STORE_UNREACHABLE,
+        DATABASE_UNREACHABLE,
+        JOB_FAILED,
+        JOB_LOST,
+        JOB_REFUSED,
+        CANCELLED,
+        DEADLINE_EXCEEDED,
+    }
+)
+
 
 class Condition(StatusModel):
     """One ``metav1.Condition``."""

@@ -106,8 +106,10 @@ def ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
 
 
 def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
-    """Ready=False; neither Reconciling nor Stalled: it is reconciled again automatically."""
-    return _set(status, stamp, (c.READY, "False", reason, message), drop=(c.RECONCILING, c.STALLED))
+    """Ready=False after a probe. Reconciling=True where the reason may pass, else Stalled=True: for kstatus, Ready=False alone is InProgress."""
+    if reason in c.TRANSIENT:
+        return running(status, reason, message, stamp)
+    return outcome(status, Stalled(reason, message), stamp)
 
 
 def with_condition(

@@ -115,7 +115,9 @@ def _conditions(
 ) -> EnvironmentStatus:
     stamp = Stamp(now, environment.meta.generation)
     if blocking:
-        status = summarize.not_ready(status, blocking[0].reason, message_of(blocking), stamp)
+        # What a person must change first: the others may pass.
+        first = next((f for f in blocking if f.reason not in c.TRANSIENT), blocking[0])
+        status = summarize.not_ready(status, first.reason, message_of(blocking), stamp)
     else:
         status = summarize.ready(status, c.SUCCEEDED, f"A snapshot would work: {summary}", stamp)
     # What prevents a snapshot prevents a rollback as well, and comes first.
