@@ -59,6 +59,7 @@ class PlainDisplay:
         self._console = console
         self._seen: dict[str, str] = {}
         self._waiting = ""
+        self._warned: set[str] = set()
         self._progress_at = float("-inf")
 
     def __enter__(self) -> Self:
@@ -75,6 +76,10 @@ class PlainDisplay:
                 self._seen[step.name] = step.state
                 self._progress_at = elapsed
                 self._line(elapsed, step.name, step.state, _step_note(run, step, now))
+        for warning in run.warnings():
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._line(elapsed, "Warning", "", warning)
         waiting = run.waits_for()
         # A new object has no conditions for a moment; that is normal.
         noticed = bool(run.status.conditions) or elapsed >= _PROGRESS_EVERY
@@ -131,7 +136,8 @@ class LiveDisplay:
         self._note = text
 
     def _draw(self, run: Run, now: datetime) -> RenderableType:
-        return Group(self._head(run, now), self._steps(run, now), Text(run.waits_for(), style="dim"))
+        warned = (Text(f"Warning: {w}", style="yellow") for w in run.warnings())
+        return Group(self._head(run, now), self._steps(run, now), *warned, Text(run.waits_for(), style="dim"))
 
     def _head(self, run: Run, now: datetime) -> RenderableType:
         percent = 100 if run.outcome == "Complete" else (run.progress.percent if run.progress else 0)

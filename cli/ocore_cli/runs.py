@@ -90,6 +90,10 @@ class Run:
         """The conditions that say why it is stalled or has failed."""
         return problem_conditions(self.status.conditions)
 
+    def warnings(self) -> tuple[str, ...]:
+        """What the preflight of a Rollback found that blocks nothing."""
+        return tuple(w.message for w in self.status.warnings) if isinstance(self.status, RollbackStatus) else ()
+
     def result(self) -> str:
         """The result in one line; empty if there is none."""
         return (
@@ -122,7 +126,8 @@ def problem_conditions(found: tuple[Condition, ...]) -> tuple[Condition, ...]:
     if conditions.is_true(found, conditions.FAILED):  # Stalled and Ready repeat its message
         return tuple(c for c in found if c.type == conditions.FAILED)
     normal = (conditions.READY, conditions.ROLLBACK_READY, conditions.VERIFIED)
-    stalled = [c for c in found if c.type == conditions.STALLED and c.status == "True"]
+    abnormal = (conditions.STALLED, conditions.PREFLIGHT_WARNINGS)
+    stalled = [c for c in found if c.type in abnormal and c.status == "True"]
     negative = [c for c in found if c.type in normal and c.status == "False" and c.reason not in _NO_PROBLEM]
     return (*stalled, *negative)
 

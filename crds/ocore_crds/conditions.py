@@ -21,6 +21,7 @@ VERIFIED = "Verified"  # normal-true: every byte of the snapshot was read back a
 ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
 PREVIOUS_RETAINED = "PreviousRetained"  # Rollback: true while the previous database is kept for undo
 SWITCHED_BACK_RETAINED = "SwitchedBackRetained"  # Rollback: true while the database that was switched back is kept
+PREFLIGHT_WARNINGS = "PreflightWarnings"  # abnormal-true, Rollback: found before it started, and blocks nothing
 
 # --- reasons ---------------------------------------------------------------------------------------------
 # Progress
@@ -53,6 +54,7 @@ SNAPSHOT_NOT_COMPLETE = "SnapshotNotComplete"
 OTHER_PROJECT = "OtherProject"
 OTHER_ENVIRONMENT = "OtherEnvironment"
 ENVIRONMENT_CHANGED = "EnvironmentChanged"  # its connection or claim, during a rollback
+OTHER_VERSION = "OtherVersion"  # the snapshot was taken with another image, commit or configuration
 EXPIRED = "Expired"  # past notAfter
 DUPLICATE_ID = "DuplicateId"
 DUPLICATE_TARGET = "DuplicateTarget"  # an older Environment has the same database or filestore

@@ -13,8 +13,11 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from .base import Model
 from .manifest import Evidence, Identity
+from .text import shortened_bytes
 
 TERMINATION_MESSAGE_BYTES = 4096
+#: Most bytes of each message in a termination message that is too long: the first one with which all fit.
+_MESSAGE_LIMITS = (3000, 2000, 1500, 1000, 700, 500, 300, 200, 100, 50)
 #: Where the kubelet reads the termination message.
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 
@@ -276,20 +279,23 @@ class Result(_Line):
     def termination_message(self) -> str:
         """The result as JSON of at most 4 KiB. Warnings, paths, evidence and the ends of long messages are dropped first."""
         data = self.wire()
-        text = json.dumps(data, separators=(",", ":"))
-        if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
-            return text
         payload = data.get("payload") or {}
-        for victim in ("warnings", "paths", "evidence"):
+        for victim in ("", "warnings", "paths", "evidence"):
             payload.pop(victim, None)
-            if len(json.dumps(data, separators=(",", ":")).encode()) <= TERMINATION_MESSAGE_BYTES:
+            text = json.dumps(data, separators=(",", ":"))
+            if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
+                return text
+        # Long messages: each as long as all of them together allow.
+        findings = [f for key in ("blocking", "rollback") for f in payload.get(key, ())]
+        messages = [f for f in (data.get("failure"), payload.get("failure"), *findings) if f]
+        whole = [f["message"] for f in messages]
+        for limit in _MESSAGE_LIMITS:
+            for holder, message in zip(messages, whole, strict=True):
+                holder["message"] = shortened_bytes(message, limit)
+            text = json.dumps(data, separators=(",", ":"))
+            if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
                 break
-        for failure in filter(None, (data.get("failure"), payload.get("failure"))):
-            failure["message"] = failure["message"].encode()[:3000].decode(errors="ignore") + " …"
-        for key in ("blocking", "rollback"):
-            for finding in payload.get(key, ()):
-                finding["message"] = finding["message"].encode()[:600].decode(errors="ignore")
-        return json.dumps(data, separators=(",", ":"))
+        return text
 
 
 Report = Annotated[StepReport | ProgressReport | ReadyReport | Result, Field(discriminator="type")]

@@ -47,6 +47,13 @@ class SavedWorkload(StatusModel):
     replicas: int = Field(description="Its replicas from before the quiesce.")
 
 
+class PreflightWarning(StatusModel):
+    """Something that blocks nothing, but that can make the rollback fail or surprise its users."""
+
+    reason: str = Field(description="Why, in one word, for programs.")
+    message: str = Field(description="Why, for people, and what to do.")
+
+
 class RollbackTarget(StatusModel):
     """Where the environment's database and filestore were at the start of a rollback."""
 
@@ -193,6 +200,10 @@ class RollbackStatus(StatusModel):
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
         description="Whether leftovers (databases, folders) of this rollback exist. `Unknown`: they could not be removed.",
+    )
+    warnings: tuple[PreflightWarning, ...] = Field(
+        default=(),
+        description="What the preflight found that blocks nothing: another image, a workload that is not ready.",
     )
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."

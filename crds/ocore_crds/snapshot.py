@@ -91,6 +91,9 @@ class SnapshotSource(StatusModel):
         default="",
         description="Commit that the image was built from, according to the workload's annotation ocore.dev/commit-sha.",
     )
+    config_sha256: str = Field(
+        default="", description="SHA-256 over the names and values of the ConfigMap's keys; empty without spec.config."
+    )
     deployment_id: str = Field(default="", description="The deployment that triggered the snapshot.")
 
 

@@ -40,6 +40,11 @@ def summarized(
 ) -> RollbackStatus:
     """The status with the conditions of its stage. `reason`, `message`: what it waits for; empty: the stage's own message."""
     stamp = Stamp(clock.text(now), generation)
+    if status.warnings:
+        messages = "\n".join(w.message for w in status.warnings)
+        status = summarize.with_condition(
+            status, c.PREFLIGHT_WARNINGS, "True", status.warnings[0].reason, messages, stamp
+        )
     if status.phase in ("Complete", "SwitchedBack"):
         status = status.model_copy(update={"progress": _final_progress(status, stamp.now)})
     if status.phase == "Complete":

@@ -11,7 +11,8 @@ from ocore_crds.quantity import human
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback.transitions import already_executed, failing, start
+from ocore_operator.rollback.preflight_warnings import warnings
+from ocore_operator.rollback.transitions import already_executed, change, failing, start
 from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
@@ -74,7 +75,9 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if refusal is not None:
         return _refuse(status, refusal, now)
     text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
-    return Record(start(status, spec, environment, snapshot, now), (Note("Normal", "Started", text),))
+    found = warnings(world)
+    notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
+    return Record(change(start(status, spec, environment, snapshot, now), warnings=found), notes)
 
 
 def _probe(

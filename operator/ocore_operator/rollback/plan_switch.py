@@ -12,6 +12,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Signal, Step, SwitchResult
 from ocore_crds.quantity import span
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.text import sentence
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.transitions import (
@@ -196,9 +197,11 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     if not _late(status, spec, world, now):
         return Wait(1, c.RUNNING, why)
     if status.failure_reason is not None:
-        text = f"{status.failure_message} The workloads are not ready on it either: {why}."
+        text = sentence(f"{status.failure_message} The workloads are not ready on it either: {why}.")
         return Record(enter(status, "Finish", now, failure_message=text))
-    text = f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}."
+    text = sentence(f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}.")
+    if status.warnings:
+        text += f" Known since the preflight: {' '.join(w.message for w in status.warnings)}"
     note = Note("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back.")
     return Record(unhealthy(status, text, now), (note,))
 

@@ -33,6 +33,7 @@ def started(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs,
         image=job_inputs.image,
         image_tag=image_tag(job_inputs.image),
         commit_sha=job_inputs.commit,
+        config_sha256=job_inputs.config_sha256,
         deployment_id=snapshot.spec.deployment_id or "",
     )
     return status.model_copy(
@@ -70,6 +71,7 @@ def identity(snapshot: Snapshot) -> Identity:
             "image": source.image,
             "image_tag": source.image_tag,
             "commit_sha": source.commit_sha,
+            "config_sha256": source.config_sha256,
         }
     )
 

@@ -498,3 +498,31 @@ def test_a_message_is_printed_once_for_all_conditions_that_repeat_it() -> None:
     assert text(out).count("the password is wrong.") == 1
     assert "environment shop: Stalled AuthenticationFailed" in text(out)
     assert "set spec.database.capacity." in text(out)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_the_preflight_found_is_shown_once_while_it_runs(*, terminal: bool) -> None:
+    message = "Snapshot before was taken with image shop:1; Deployment shop has image shop:2."
+    rollback = {
+        "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-20)},
+        "spec": {"snapshotRef": {"name": "before"}},
+        "status": {
+            "phase": "Restoring",
+            "warnings": [{"reason": "OtherVersion", "message": message}],
+            "conditions": [
+                condition("Reconciling"),
+                condition("PreflightWarnings", reason="OtherVersion", message=message),
+            ],
+        },
+    }
+    out = console(terminal)
+    display = LiveDisplay(out) if terminal else PlainDisplay(out)
+    with display:
+        for _ in range(3):
+            display.show(run_of(ROLLBACK, rollback))
+    assert "Snapshot before was taken with image shop:1" in text(out)
+    assert terminal or text(out).count("taken with") == 1
+    objects, out = FakeObjects(), console()
+    objects.others["rollback"] = [rollback]
+    app.show_status(objects, out)
+    assert "rollback back: PreflightWarnings OtherVersion" in text(out)

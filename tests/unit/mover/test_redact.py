@@ -150,7 +150,8 @@ def test_logs_are_masked_but_for_their_own_fields(capsys: pytest.CaptureFixture[
 
 #: Fields that hold no free text: ids, names, keys, digests, times, enumerations, versions.
 FIXED = {
-    *("attempt", "checksums", "clientVersion", "commitSha", "completedAt", "consistentAt", "databasesDropped"),
+    *("attempt", "checksums", "clientVersion", "commitSha", "completedAt", "configSha256"),
+    *("consistentAt", "databasesDropped"),
     *("deploymentId", "environmentId", "environmentName", "extensions", "foldersRemoved", "image", "imageTag"),
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
     *("previousDatabase", "projectId", "reason", "requestedBy", "restoredDatabase", "serverIdentity"),

@@ -130,7 +130,55 @@ def test_a_problem_has_the_pods_reason() -> None:
         "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
     }
     text = workloads.view("Deployment", deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
-    assert text == "pod shop-1: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
+    assert text == "pod shop-1: container app: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
+
+
+WAITING = {"name": "app", "ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+DONE = {"name": "wait-db", "ready": True, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+FAILED = {"exitCode": 7, "reason": "Error", "message": "migrating\ncolumn res_users.x\ndoes not exist\n"}
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (
+            {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}, "lastState": {"terminated": FAILED}},
+            "init container migrate: CrashLoopBackOff: back-off 40s (last exit code 7, Error: migrating column res_users.x does not exist)",
+        ),
+        ({"state": {"terminated": FAILED}}, "init container migrate has ended (last exit code 7, Error: migrating"),
+        ({"state": {"running": {}}}, "init container migrate is running, and the application waits for it"),
+    ],
+    ids=["waiting for its next start", "just ended", "running"],
+)  # fmt: skip
+def test_a_failing_init_container_is_named_with_its_exit_code(state: dict[str, Any], says: str) -> None:
+    """It was reported as PodInitializing of the application's container (issue 9, item 25)."""
+    failing = pod(
+        "shop-1",
+        initContainerStatuses=[DONE, {"name": "migrate", "ready": False, **state}],
+        containerStatuses=[WAITING],
+    )
+    text = workloads.view("Deployment", deployment(), [failing]).problem
+    assert text.startswith(f"pod shop-1: {says}")
+
+
+def test_a_cause_is_not_cut_within_a_word() -> None:
+    """The kubelet's message says the cause at its end, and a container's log too (issue 9, item 25)."""
+    pull = "failed to pull and unpack image: " + "try " * 90 + "unauthorized"
+    waiting = {"name": "app", "ready": False, "state": {"waiting": {"reason": "ErrImagePull", "message": pull}}}
+    assert workloads.view("Deployment", deployment(), [pod(containerStatuses=[waiting])]).problem.endswith(
+        "unauthorized"
+    )
+    log = "step done\n" * 200 + "KeyError: 'res.partner'"
+    crash = {
+        "name": "app",
+        "ready": False,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": log}},
+    }
+    text = workloads.view("Deployment", deployment(), [pod(containerStatuses=[crash])]).problem
+    assert text.endswith("KeyError: 'res.partner')")
+    assert "Error: … " in text
+    assert len(text) < 1000
 
 
 def done(step: str, position: str) -> str:
@@ -316,6 +364,21 @@ def test_row_31_readiness_counts_against_the_saved_replicas(saved: int, replicas
         needed = min(saved, replicas)
         text = f"Deployment shop has {ready} of {needed} replicas ready: pod shop-4: Pending"
         assert text in (action.status.failure_message or "")
+
+
+def test_a_switch_back_repeats_what_was_known_before() -> None:
+    """The person who reads why it was switched back needs it there."""
+    status = _status("HealthCheck", since=0, deadline=5000)
+    warning = {"reason": c.OTHER_VERSION, "message": "Snapshot s was taken with image shop:1."}
+    saved = SavedWorkload(kind="Deployment", name="shop", replicas=1)
+    status = change(status, position="New", switched_at=NOW, workloads=(saved,), warnings=(warning,))
+    view = WorkloadView("Deployment", "shop", replicas=1, pods=1, problem="pod shop-4: exit code 1.")
+    world = World(created=START, environment=None, snapshot=None, finalizer=True, workloads=(view,))
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "readyTimeoutSeconds": 60})
+    action = plan.decide(status, spec, world, "id", _at(200))
+    assert isinstance(action, Record)
+    text = action.status.failure_message or ""
+    assert "exit code 1. Known since the preflight: Snapshot s was taken with image shop:1." in text
 
 
 def _switched_back(**changes: object) -> RollbackStatus:

@@ -172,3 +172,66 @@ def test_row_32_a_record_without_success_refuses_it_and_nothing_is_removed(reaso
     assert (status.stage, status.phase, status.failure_reason) == ("Ended", "Failed", reason)
     assert leftovers_of(status) == ("None", None, None, None, None)
     assert action == v.Do(v.ReleaseLock())
+
+
+def workload(**changes: object) -> Callable[[v.World], v.World]:
+    """The first of the workloads with these changes."""
+
+    def change(world: v.World) -> v.World:
+        first, *others = world.workloads
+        return replace(world, workloads=(replace(first, **changes), *others))  # type: ignore[arg-type]
+
+    return change
+
+
+def taken_with(**changes: object) -> Callable[[v.World], v.World]:
+    """A snapshot of image shop:1 at commit c1, and a workload and a ConfigMap as then but for the changes."""
+
+    def change(world: v.World) -> v.World:
+        then = snapshot(image="shop:1", commit="c1", config_sha256="aa")(world)
+        now = workload(image=changes.get("image", "shop:1"), commit=changes.get("commit", "c1"))(then)
+        return replace(now, config_name="shop-config", config_sha256=str(changes.get("config", "aa")))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "says"),
+    [
+        (taken_with(image="shop:2"), c.OTHER_VERSION, "was taken with image shop:1; Deployment w0 has image shop:2"),
+        (taken_with(commit="c2"), c.OTHER_VERSION, "was taken with commit c1; Deployment w0 has commit c2"),
+        (taken_with(image="shop:2", commit="c2"), c.OTHER_VERSION, "image shop:1, commit c1; Deployment w0 has image shop:2, commit c2"),
+        (taken_with(config="bb"), c.OTHER_VERSION, "ConfigMap shop-config has changed since snapshot s1"),
+        (workload(ready_replicas=1), c.WORKLOAD_NOT_READY, "Deployment w0 is not available to begin with: 1 of 2 replicas are ready (CrashLoopBackOff)."),
+        (workload(replicas=0, ready_replicas=0), c.WORKLOAD_NOT_READY, "Deployment w0 is scaled to 0 replicas to begin with"),
+    ],
+)  # fmt: skip
+def test_what_blocks_nothing_is_said_before_it_starts(
+    change: Callable[[v.World], v.World], reason: str, says: str
+) -> None:
+    """A Deployment that was broken before was stopped, switched and switched back without a word (issue 9, item 25)."""
+    action, status = decided(change)
+    assert isinstance(action, v.Record)
+    assert status.stage == "Restore"
+    assert [w.reason for w in status.warnings] == [reason]
+    assert says in status.warnings[0].message
+    assert ("Warning", reason) in [(n.type, n.reason) for n in action.notes]
+    shown = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
+    found = c.find(shown.conditions, c.PREFLIGHT_WARNINGS)
+    assert found is not None
+    assert (found.status, found.reason, found.message) == ("True", reason, status.warnings[0].message)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        taken_with(),
+        taken_with(image="", commit="", config=""),  # no workload names them now
+        snapshot(image="", commit="", config_sha256=""),  # an earlier version took it
+    ],
+)
+def test_what_is_the_same_or_unknown_is_not_warned_of(change: Callable[[v.World], v.World]) -> None:
+    _, status = decided(change)
+    assert (status.stage, status.warnings) == ("Restore", ())
+    shown = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
+    assert c.find(shown.conditions, c.PREFLIGHT_WARNINGS) is None
