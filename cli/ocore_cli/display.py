@@ -13,11 +13,14 @@ from rich.text import Text
 
 from ocore_crds import conditions
 from ocore_crds.snapshot import StepStatus
+from ocore_crds.text import shortened
 
 from .runs import Run, amounts, duration, parse_time
 
 #: Seconds between progress lines in a log while nothing else changes.
 _PROGRESS_EVERY = 5.0
+#: Characters of a step's message. The end prints the whole failure.
+_STEP_MESSAGE = 120
 _MARKS = {"Pending": "·", "Done": "✓", "Skipped": "-", "Failed": "✗"}
 _COLOURS = {"Pending": "dim", "Running": "cyan", "Done": "green", "Skipped": "dim", "Failed": "bold red"}
 
@@ -100,7 +103,7 @@ class PlainDisplay:
 def _step_message(run: Run, step: StepStatus) -> str:
     """The step's message; empty if the failure, printed at the end, has the same one."""
     failed = next((c.message for c in run.problems() if c.type == conditions.FAILED), "")
-    return "" if step.message and step.message in failed else step.message
+    return "" if step.message and step.message.rstrip(".") in failed else shortened(step.message, _STEP_MESSAGE)
 
 
 def _step_note(run: Run, step: StepStatus, now: datetime) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from .base import StatusModel, Timestamp
+from .text import sentence, shortened
 
 # --- types -----------------------------------------------------------------------------------------------
 READY = "Ready"  # normal-true: the object does what it is for (an Environment: a snapshot would work)
@@ -181,7 +182,7 @@ def set_condition(
         type=type_,
         status=status,
         reason=reason,
-        message=message[:32768],
+        message=shortened(sentence(message), 32768),
         observed_generation=generation,
         last_transition_time=since,
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from .base import Model
+from .base import Model, Sentence
 from .manifest import Evidence, Identity
 from .text import shortened_bytes
 
@@ -130,7 +130,7 @@ class Finding(_Line):
     """Something that blocks an operation, with the fix (for example the missing ``ALTER ROLE``)."""
 
     reason: str
-    message: str
+    message: Sentence
 
 
 class ProbeResult(_Line):
@@ -201,7 +201,7 @@ class Failure(_Line):
     """Why a command failed: a reason of conditions.py, and a message with the cause and the remedy."""
 
     reason: str
-    message: str
+    message: Sentence
     retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
 
 

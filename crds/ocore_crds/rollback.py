@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import LocalRef, Model, StatusModel, Timestamp, Uuid
+from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
 from .rules import rule, validations
@@ -51,7 +51,7 @@ class PreflightWarning(StatusModel):
     """Something that blocks nothing, but that can make the rollback fail or surprise its users."""
 
     reason: str = Field(description="Why, in one word, for programs.")
-    message: str = Field(description="Why, for people, and what to do.")
+    message: Sentence = Field(description="Why, for people, and what to do.")
 
 
 class RollbackTarget(StatusModel):
@@ -196,7 +196,7 @@ class RollbackStatus(StatusModel):
         default=None, description="The previous database, or after a switch back the restored one, is kept until then."
     )
     failure_reason: str | None = Field(default=None, description="Reason of the failure.")
-    failure_message: str | None = Field(default=None, description="Message of the failure: cause and remedy.")
+    failure_message: Sentence | None = Field(default=None, description="Message of the failure: cause and remedy.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
         description="Whether leftovers (databases, folders) of this rollback exist. `Unknown`: they could not be removed.",

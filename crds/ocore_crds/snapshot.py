@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import LocalRef, Model, StatusModel, Timestamp, Uuid
+from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .manifest import Evidence
 from .rules import immutable, rule, validations
@@ -61,7 +61,7 @@ class StepStatus(StatusModel):
     state: Literal["Pending", "Running", "Done", "Skipped", "Failed"] = Field(description="State of the step.")
     started_at: Timestamp | None = Field(default=None, description="When it began.")
     completed_at: Timestamp | None = Field(default=None, description="When it ended.")
-    message: str = Field(default="", description="What happened, for people.")
+    message: Sentence = Field(default="", description="What happened, for people.")
 
 
 class Progress(StatusModel):

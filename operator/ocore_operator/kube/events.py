@@ -8,7 +8,7 @@ from typing import Literal
 
 import structlog
 
-from ocore_crds.text import shortened_bytes
+from ocore_crds.text import sentence, shortened_bytes
 from ocore_operator import clock
 from ocore_operator.errors import ApiError
 from ocore_operator.kube.client import EVENTS, Kube
@@ -34,7 +34,7 @@ def build(
     now: datetime,
 ) -> Object:
     """The Event as JSON for the API server."""
-    text = shortened_bytes(message, MAX_MESSAGE)
+    text = shortened_bytes(sentence(message), MAX_MESSAGE)
     digest = hashlib.sha256(f"{obj.meta.uid}{reason}{message}{clock.micro(now)}".encode()).hexdigest()[:16]
     moment = clock.text(now)
     return {

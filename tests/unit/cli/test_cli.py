@@ -526,3 +526,31 @@ def test_what_the_preflight_found_is_shown_once_while_it_runs(*, terminal: bool)
     objects.others["rollback"] = [rollback]
     app.show_status(objects, out)
     assert "rollback back: PreflightWarnings OtherVersion" in text(out)
+
+
+def test_a_failed_step_does_not_print_the_whole_failure_before_the_end_does() -> None:
+    """Not ready, then switched back: the message was printed with the step and again with the failure (issue 9, item 27)."""
+    why = (
+        "Not ready within 300 s (readyTimeoutSeconds): Deployment shop has 0 of 2 replicas ready: "
+        + "pod shop-1 waits."
+        + " pod shop-1 waits." * 7
+    )
+    step = {"name": "HealthCheck", "state": "Failed", "startedAt": at(-9), "completedAt": at(-5), "message": why}
+    obj = {
+        "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-20)},
+        "spec": {"snapshotRef": {"name": "before"}},
+        "status": {"phase": "SwitchingBack", "steps": [step], "conditions": [condition("Reconciling")]},
+    }
+    failed = [
+        condition(t, reason="SwitchedBack", message=f"{why} It was switched back.") for t in ("Failed", "Stalled")
+    ]
+    failed.append(condition("Ready", "False", "SwitchedBack", f"{why} It was switched back."))
+    ended = {**obj, "status": {**obj["status"], "phase": "Failed", "completedAt": at(0), "conditions": failed}}
+    out = console()
+    with pytest.raises(typer.Exit):
+        app.wait_for_end(FakeObjects(rollback=[obj, obj, obj, ended]), ROLLBACK, "back", None, out)
+    (step_line,) = [line for line in text(out).splitlines() if "HealthCheck" in line]
+    assert step_line.endswith("…")
+    assert len(step_line) < 170
+    assert text(out).count("pod shop-1 waits. It was") == 1
+    assert text(out).count("It was switched back.") == 1

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocore_crds import conditions
 from ocore_crds.protocol import TERMINATION_MESSAGE_BYTES, Failure, Finding, ProbeResult, Result
 from ocore_crds.text import sentence, shortened, shortened_bytes, shortened_start
 
@@ -71,3 +72,13 @@ def test_a_message_that_fits_is_not_cut() -> None:
     failure = Failure(reason="DumpFailed", message="word " * 2000)
     cut = json.loads(Result(ok=False, failure=failure, time="t").termination_message())
     assert cut["failure"]["message"].endswith("word …")
+
+
+def test_what_programs_report_and_conditions_hold_are_sentences() -> None:
+    """They are put into longer messages: "disk full The environment is as it was" (issue 9, item 27)."""
+    assert Failure(reason="NoSpace", message="disk full").message == "disk full."
+    assert Finding(reason="NoSpace", message="disk full").message == "disk full."
+    (found,) = conditions.set_condition(
+        (), "Ready", "False", "NoSpace", "disk full.; retrying", now="2026-01-01T00:00:00Z"
+    )
+    assert found.message == "disk full; retrying."

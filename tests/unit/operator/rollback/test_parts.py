@@ -279,7 +279,7 @@ def test_conditions_by_phase() -> None:
     failed = conditions(
         RollbackStatus(phase="Failed", stage="Ended", failure_reason=c.SWITCHED_BACK, failure_message="m")
     )
-    assert failed["Failed"] == ("True", c.SWITCHED_BACK, "m")
+    assert failed["Failed"] == ("True", c.SWITCHED_BACK, "m.")
     assert failed["Stalled"][0] == "True"
     assert "PreviousRetained" not in failed
 
