@@ -325,5 +325,7 @@ def _freeze_warnings(files: Frozen, uris: int, lost: Sequence[str]) -> Iterator[
         yield f"{len(lost)} files that the database names were lost already, for example {', '.join(lost[:3])}"
     if uris:
         yield f"{uris} attachments are kept elsewhere by the application and are not in the snapshot"
-    if not files.linked:
+    if files.absent:
+        yield "the filestore's folder does not exist yet, and the database names no files"
+    elif not files.linked:
         yield "the filestore has no hard links: its files were read in place"
