@@ -11,6 +11,7 @@ from ocore_crds.protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS
 from ocore_crds.quantity import human, span
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import Progress, SnapshotSpec, SnapshotStatus, StepStatus
+from ocore_crds.text import sentence
 
 #: Seconds after `status.deadline` within which the operator guarantees a terminal state (docs/decisions/0004).
 _GRACE = 60
@@ -91,8 +92,10 @@ class Run:
         return problem_conditions(self.status.conditions)
 
     def warnings(self) -> tuple[str, ...]:
-        """What the preflight of a Rollback found that blocks nothing."""
-        return tuple(w.message for w in self.status.warnings) if isinstance(self.status, RollbackStatus) else ()
+        """What was found that blocks nothing: by the preflight of a Rollback, or by the Job of a Snapshot."""
+        if isinstance(self.status, RollbackStatus):
+            return tuple(w.message for w in self.status.warnings)
+        return tuple(sentence(w) for w in self.status.evidence.warnings) if self.status.evidence is not None else ()
 
     def result(self) -> str:
         """The result in one line; empty if there is none."""

@@ -186,7 +186,8 @@ class SnapshotRun:
                 taken.database, taken.filestore = self._runtime.both(dump, copy)
         if self._options.config is not None:
             with self._runtime.step(Step.CAPTURE_CONFIG):
-                taken.config = config_archive.capture(self._store, self._options.prefix, self._options.config)
+                taken.config, found = config_archive.capture(self._store, self._options.prefix, self._options.config)
+                taken.warnings.extend(found)
         else:
             self._runtime.reporter.step(Step.CAPTURE_CONFIG, "Skipped", "no configuration is given")
         return taken

@@ -554,3 +554,11 @@ def test_a_failed_step_does_not_print_the_whole_failure_before_the_end_does() ->
     assert len(step_line) < 170
     assert text(out).count("pod shop-1 waits. It was") == 1
     assert text(out).count("It was switched back.") == 1
+
+
+def test_what_a_snapshot_warns_of_is_shown() -> None:
+    warning = "the ConfigMap holds what looks like secrets: odoo.conf line 2 (admin_passwd)"
+    done = {**DONE, "status": {**DONE["status"], "evidence": {"warnings": [warning]}}}
+    out = console()
+    app.wait_for_end(FakeObjects(snapshot=[done]), SNAPSHOT, "before", None, out)
+    assert text(out).count(f"{warning}.") == 1
