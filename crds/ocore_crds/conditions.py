@@ -125,6 +125,11 @@ TRANSIENT = frozenset(
 )
 
 
+def may_pass(reason: str, *, retryable: bool) -> bool:
+    """Whether a failed probe may succeed without a change by a person. A store that answers what no retry can help needs one."""
+    return reason in TRANSIENT and (retryable or reason not in (STORE_NOT_READY, STORE_UNREACHABLE))
+
+
 class Condition(StatusModel):
     """One ``metav1.Condition``."""
 

@@ -105,9 +105,10 @@ def ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     return _set(status, stamp, (c.READY, "True", reason, message), drop=(c.RECONCILING, c.STALLED))
 
 
-def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
-    """Ready=False after a probe. Reconciling=True where the reason may pass, else Stalled=True: for kstatus, Ready=False alone is InProgress."""
-    if reason in c.TRANSIENT:
+def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp, *, passes: bool | None = None) -> StatusT:
+    """Ready=False after a probe. Reconciling=True where it may pass (`passes`; None: by the reason), else Stalled=True. For
+    kstatus, Ready=False alone is InProgress."""
+    if reason in c.TRANSIENT if passes is None else passes:
         return running(status, reason, message, stamp)
     return outcome(status, Stalled(reason, message), stamp)
 

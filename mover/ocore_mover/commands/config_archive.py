@@ -15,10 +15,10 @@ KEY = "config/config.tar"
 #: Places that a warning names, at most.
 LISTED = 5
 
-_SECRET_NAME = r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]*"
+_KEYS = r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]*"
 #: ``admin_passwd = x``, ``"password": "x"``, ``export TOKEN=x``.
-_ASSIGNMENT = re.compile(rf"^\s*(?:export\s+)?[\"']?({_SECRET_NAME})[\"']?\s*[:=]\s*(.*?)[\s,;]*$", re.IGNORECASE)
-_NAME = re.compile(_SECRET_NAME, re.IGNORECASE)
+_ASSIGNMENT = re.compile(rf"^\s*(?:export\s+)?[\"']?({_KEYS})[\"']?\s*[:=]\s*(.*?)[\s,;]*$", re.IGNORECASE)
+_NAME = re.compile(_KEYS, re.IGNORECASE)
 #: A setting about a secret, not the secret: ``password_file``, ``token_expiry_seconds``.
 _ABOUT = re.compile(
     r"(file|path|dir|ref|name|length|expiry|expires|ttl|timeout|seconds|minutes|hours|days|policy|url|header)$", re.I

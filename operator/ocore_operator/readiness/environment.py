@@ -4,7 +4,7 @@ from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
-from ocore_crds.protocol import ProbeResult
+from ocore_crds.protocol import Failure, ProbeResult
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Stalled, Waiting
@@ -95,9 +95,9 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
             return unprobed(obj.with_status(status), end, Stamp.of(obj.meta, ctx.now()))
         return status
 
-    def probe_failed(self, ctx: Context, obj: Environment, reason: str, message: str, began: str) -> EnvironmentStatus:
+    def probe_failed(self, ctx: Context, obj: Environment, failure: Failure, began: str) -> EnvironmentStatus:
         """See verdict.py."""
-        return probe_failed(obj, reason, message, began=began, now=clock.text(ctx.now()))
+        return probe_failed(obj, failure.reason, failure.message, began=began, now=clock.text(ctx.now()))
 
     def unprobed(self, obj: Environment, end: Outcome, stamp: Stamp) -> EnvironmentStatus:
         """See verdict.py."""

@@ -222,18 +222,21 @@ def test_one_of_several_findings_that_a_person_must_change_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "stalled"),
+    ("reason", "retryable", "stalled"),
     [
-        (c.STORE_ACCESS_DENIED, True),
-        (c.BUCKET_NOT_FOUND, True),
-        (c.STORE_NOT_WRITABLE, True),
-        (c.SECRET_INVALID, True),
-        (c.STORE_UNREACHABLE, False),
-        (c.STORE_NOT_READY, False),
+        (c.STORE_ACCESS_DENIED, False, True),
+        (c.BUCKET_NOT_FOUND, False, True),
+        (c.STORE_NOT_WRITABLE, False, True),
+        (c.SECRET_INVALID, False, True),
+        (c.STORE_UNREACHABLE, True, False),
+        (c.STORE_NOT_READY, True, False),
+        # The bucket of another region, a CA that is missing: no retry helps.
+        (c.STORE_UNREACHABLE, False, True),
+        (c.JOB_REFUSED, False, False),
     ],
 )
-def test_a_wrong_key_or_bucket_is_stalled(reason: str, stalled: bool) -> None:
-    status = snapshotstore.probe_failed(store(), reason, "m.", at(1), Stamp(at(3), 1))
+def test_a_wrong_key_or_bucket_is_stalled(reason: str, *, retryable: bool, stalled: bool) -> None:
+    status = snapshotstore.probe_failed(store(), reason, "m.", at(1), Stamp(at(3), 1), retryable=retryable)
     assert {x.type for x in status.conditions if x.status == "True"} == {c.STALLED if stalled else c.RECONCILING}
     with pytest.raises(Stalled if stalled else Waiting, match=r"m\."):
         need_store(store(status=status.wire()))
