@@ -195,7 +195,7 @@ def test_a_store_that_refuses() -> None:
         (c.JOB_REFUSED, False),
     ],
 )
-def test_what_a_person_must_change_is_stalled(reason: str, stalled: bool) -> None:
+def test_row_40_what_a_person_must_change_is_stalled(reason: str, stalled: bool) -> None:
     """For kstatus a wrong password was InProgress without an end (issue 9, item 26). What may pass stays Reconciling."""
     finding = Finding(reason=reason, message="m.")
     for status in (
@@ -235,7 +235,7 @@ def test_one_of_several_findings_that_a_person_must_change_is_enough() -> None:
         (c.JOB_REFUSED, False, False),
     ],
 )
-def test_a_wrong_key_or_bucket_is_stalled(reason: str, *, retryable: bool, stalled: bool) -> None:
+def test_row_40_a_wrong_key_or_bucket_is_stalled(reason: str, *, retryable: bool, stalled: bool) -> None:
     status = snapshotstore.probe_failed(store(), reason, "m.", at(1), Stamp(at(3), 1), retryable=retryable)
     assert {x.type for x in status.conditions if x.status == "True"} == {c.STALLED if stalled else c.RECONCILING}
     with pytest.raises(Stalled if stalled else Waiting, match=r"m\."):

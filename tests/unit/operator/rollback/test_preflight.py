@@ -206,7 +206,7 @@ def taken_with(**changes: object) -> Callable[[v.World], v.World]:
         (workload(replicas=0, ready_replicas=0), c.WORKLOAD_NOT_READY, "Deployment w0 is scaled to 0 replicas to begin with"),
     ],
 )  # fmt: skip
-def test_what_blocks_nothing_is_said_before_it_starts(
+def test_row_41_what_blocks_nothing_is_said_before_it_starts(
     change: Callable[[v.World], v.World], reason: str, says: str
 ) -> None:
     """A Deployment that was broken before was stopped, switched and switched back without a word (issue 9, item 25)."""
