@@ -60,6 +60,8 @@ INSPECT_PAUSE_SECONDS = 300
 #: Seconds between two reads of the position in the undo window, and for the Job of one: its start deadline and its own.
 READ_POSITION_SECONDS = 1800
 READ_POSITION_LIMIT_SECONDS = 360
+#: Seconds after which a position counts as remembered, not as found.
+FRESH_SECONDS = 30
 #: Seconds until the waiting switch Job must have ended after `Finish`; then it is deleted, with these seconds for its pod to go.
 JOB_END_SECONDS = 30
 JOB_GONE_SECONDS = 120
@@ -183,11 +185,15 @@ def _job_of(status: RollbackStatus, command: JobCommand) -> tuple[JobKind, int]:
 
 
 def _begin_attempt(status: RollbackStatus, now: datetime) -> RollbackStatus:
-    """The next attempt. It reads the position first where it may have changed: after an undo window, or after a refused cleanup."""
+    """The next attempt. It reads the position first where it may have changed: after an undo window, or after a refused cleanup. Not where it was
+    found a moment ago: the cleanup itself refuses a position that does not fit."""
     fresh = enter(status, "Ended", now, cleanup_attempt=status.cleanup_attempt + 1, cleanup_after=None)
     if status.position is None:
         return change(fresh, inspect_attempt=status.inspect_attempt + 1, position_read_began=None)
-    return _begin_read(fresh, now) if status.switched_at is not None or status.cleanup_attempt > 0 else fresh
+    found = max(filter(None, (status.position_read_at, status.completed_at)), default=None)
+    old = found is None or (now - parse(found)).total_seconds() > FRESH_SECONDS
+    kept = status.switched_at is not None and old
+    return _begin_read(fresh, now) if kept or status.cleanup_attempt > 0 else fresh
 
 
 def _result(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: World, now: datetime) -> Action:
