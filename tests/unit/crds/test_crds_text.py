@@ -82,3 +82,12 @@ def test_what_programs_report_and_conditions_hold_are_sentences() -> None:
         (), "Ready", "False", "NoSpace", "disk full.; retrying", now="2026-01-01T00:00:00Z"
     )
     assert found.message == "disk full; retrying."
+
+
+def test_many_long_findings_fit_and_a_result_that_fits_keeps_everything() -> None:
+    findings = tuple(Finding(reason="MissingGrants", message="word " * 600) for _ in range(20))
+    text = Result(ok=True, payload=ProbeResult(rollback=findings), time="t").termination_message()
+    assert len(text.encode()) <= TERMINATION_MESSAGE_BYTES
+    assert len(json.loads(text)["payload"]["rollback"]) == 20
+    small = ProbeResult(warnings=("the filestore is large",), rollback=(Finding(reason="MissingGrants", message="g"),))
+    assert json.loads(Result(ok=True, payload=small, time="t").termination_message())["payload"]["warnings"]

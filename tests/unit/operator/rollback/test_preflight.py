@@ -1,5 +1,6 @@
 """What is refused before anything is changed, with a message that says what to do."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -9,9 +10,12 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
 from ocore_crds.rollback import RollbackStatus
-from ocore_operator.rollback import plan
+from ocore_operator.kube import resources
+from ocore_operator.rollback import observe, plan, workloads
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
+from ocore_operator.rollback.observe import snapshot_view
+from support.operator import objects
 
 from .machine import Operator
 from .model import ROLLBACK_ID, START, Model
@@ -227,7 +231,7 @@ def test_row_41_what_blocks_nothing_is_said_before_it_starts(
     [
         taken_with(),
         taken_with(image="", commit="", config=""),  # no workload names them now
-        snapshot(image="", commit="", config_sha256=""),  # an earlier version took it
+        lambda w: snapshot(image="", commit="", config_sha256="")(taken_with()(w)),  # an earlier version took it
     ],
 )
 def test_what_is_the_same_or_unknown_is_not_warned_of(change: Callable[[v.World], v.World]) -> None:
@@ -235,3 +239,43 @@ def test_what_is_the_same_or_unknown_is_not_warned_of(change: Callable[[v.World]
     assert (status.stage, status.warnings) == ("Restore", ())
     shown = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
     assert c.find(shown.conditions, c.PREFLIGHT_WARNINGS) is None
+
+
+def test_what_is_compared_is_observed() -> None:
+    source = {"environmentId": "e", "environmentName": "shop", "environmentType": "production", "projectId": "p"}
+    taken = {"source": {**source, "image": "shop:1", "commitSha": "c1", "configSha256": "aa"}}
+    view = snapshot_view(objects.snapshot(status=taken))
+    assert (view.image, view.commit, view.config_sha256) == ("shop:1", "c1", "aa")
+    pod = {"metadata": {"annotations": {"ocore.dev/commit-sha": "c2"}}, "spec": {"containers": [{"image": "shop:2"}]}}
+    deployment = {
+        "metadata": {"name": "shop", "generation": 1, "resourceVersion": "1"},
+        "spec": {"selector": {}, "template": pod},
+    }
+    seen = workloads.view("Deployment", deployment, [], commit="c2")
+    assert (seen.image, seen.commit) == ("shop:2", "c2")
+    # The ConfigMap is read once the rollback is at the preflight: the first status, without a stage, reads the world again.
+    begun = RollbackStatus(stage="Preflight")
+    assert observe._names_others(RollbackStatus()) != observe._names_others(begun)
+
+
+@pytest.mark.parametrize(
+    ("stage", "config", "read"), [("Preflight", True, True), ("Restore", True, False), ("Preflight", False, False)]
+)
+def test_the_config_map_is_read_at_the_preflight_only(stage: str, *, config: bool, read: bool) -> None:
+    class Kube:
+        async def get(self, *_: object) -> dict[str, object]:
+            return {"data": {"app.conf": "x"}}
+
+    class Context:
+        kube = Kube()
+
+    spec = {"config": {"configMapRef": {"name": "shop-config"}}} if config else {"config": None}
+    rollback = resources.rollback(
+        {
+            "metadata": {"name": "r", "namespace": "ns", "uid": ROLLBACK_ID, "resourceVersion": "1", "creationTimestamp": objects.NOW},
+            "spec": {"snapshotRef": {"name": "s1"}},
+            "status": {"stage": stage},
+        }
+    )  # fmt: skip
+    name, digest = asyncio.run(observe._config(Context(), rollback, objects.environment(spec)))  # type: ignore[arg-type]
+    assert (name == "shop-config", len(digest) == 64) == (read, read)

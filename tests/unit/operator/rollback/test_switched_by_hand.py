@@ -208,3 +208,13 @@ def test_a_position_that_was_found_a_moment_ago_is_not_read_again() -> None:
     assert decide(begun, LOCKED, 2) == Do(StartJob("cleanup-previous", 1), before="operator-rollback-cleanup")
     later = recorded(decide(at_once, LOCKED, 31))
     assert decide(later, LOCKED, 31) == Do(StartJob("inspect-only", 1))
+
+
+def test_a_refused_cleanup_reads_the_position_also_where_it_never_switched() -> None:
+    """Someone switched forward by hand after the rollback was aborted."""
+    status = change(complete(), phase="Failed", position="Old", switched_at=None, undo_until=None, cleanup_attempt=1)
+    begun = recorded(decide(change(status, cleanup_after=stamp(_at(10))), LOCKED, 40))
+    assert decide(begun, LOCKED, 40) == Do(StartJob("inspect-only", 1))
+    # The first attempt needs no read: nothing was kept.
+    first = recorded(decide(change(status, cleanup_attempt=0), LOCKED, 40))
+    assert decide(first, LOCKED, 40) == Do(StartJob("cleanup-restored", 1), before="operator-rollback-cleanup")
