@@ -11,13 +11,14 @@ export PYTHONDONTWRITEBYTECODE := 1
 PYTHON ?= python3
 VENV := $(OCORE_CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 BIN := $(VENV)/bin
+WHEELS := $(OCORE_CACHE)/postgresql/wheels-$(shell sha256sum requirements/postgres.txt | cut -c1-12)
 PACKAGES := crds operator mover cli examples/demo tests bench
 # Debian packages of the tests: a PostgreSQL server, a browser, tools that check the format.
 TEST_DEBS := postgresql zstd tar chromium shellcheck
 
 # PYTEST_ARGS="-k name" runs a part; the other runs of the same target then find no test (exit code 5).
 PYTEST_ARGS ?=
-PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+PYTEST := $(BIN)/python -m pytest --no-skips $(PYTEST_ARGS)
 NONE_IS_FINE := $(if $(PYTEST_ARGS),|| [ $$? = 5 ])
 # Unit tests compute, tests in a cluster mostly wait: more of those run side by side than there are processors.
 UNIT_WORKERS ?= 2
@@ -39,6 +40,7 @@ check: ## Formatting, lint, types, layers, generated files and unit tests: what 
 
 test: ## Everything that CI runs: `make check`, the demo, integration and end-to-end tests
 	$(MAKE) check
+	$(MAKE) test-mutants
 	$(MAKE) test-cluster
 
 ##@ Checks
@@ -48,18 +50,32 @@ lint: venv ## Formatting, lint, types, layers, generated files, shell scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m ocore_crds.generate --check
+	$(SUPPORT_MATRIX) --check
 	shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
 format: venv ## Format the code and apply automatic fixes
 	$(BIN)/ruff format $(PACKAGES)
 	$(BIN)/ruff check --fix $(PACKAGES)
 
+SUPPORT_MATRIX := PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m support.mover.support_matrix
+MATRIX_RESULTS := tests/unit/mover/majors/results.json
+postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and write the support matrix (docs/postgresql.md)
+	OCORE_MATRIX_RESULTS=$(CURDIR)/$(MATRIX_RESULTS) $(PYTEST) tests/unit/mover/majors
+	$(SUPPORT_MATRIX)
+
 generate: venv ## Regenerate CRDs, field reference and failpoint list from the models
 	$(BIN)/python -m ocore_crds.generate
 
 ##@ Tests
-test-unit: venv ## Unit tests: real PostgreSQL and S3 servers on loopback, no cluster
+test-unit: venv postgresql-wheels ## Unit tests: real PostgreSQL and S3 servers on loopback, no cluster
 	$(PYTEST) tests/unit -n $(UNIT_WORKERS) --dist loadfile
+
+MUTANTS ?=
+test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
+	$(BIN)/python tests/mutants/run.py --workers $(UNIT_WORKERS) $(MUTANTS)
+
+mutants: venv ## Changes every line of the guard modules and lists what no test notices (hours; MUTANTS="disk.py" for one)
+	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)
 
 test-cluster: venv ## The demo, integration and end-to-end tests on two local clusters of their own, which are removed afterwards
 	tests/side-by-side \
@@ -112,6 +128,13 @@ $(VENV)/.done: requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
+postgresql-wheels: $(WHEELS) ## PostgreSQL servers of majors that Debian lacks, for the tests (2 s)
+$(WHEELS): | venv
+	mkdir -p $(@D) && flock $(@D)/wheels.lock sh -c '[ -e $@ ] || { rm -rf $@.tmp && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile --only-binary=:all: \
+	    --implementation cp --python-version 3.11 --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 \
+	    --target $@.tmp -r requirements/postgres.txt && mv $@.tmp $@; }'
+
 deps: ## Debian packages for the tests and the local cluster (root)
 	@missing=$$(for p in $(TEST_DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
@@ -119,10 +142,12 @@ deps: ## Debian packages for the tests and the local cluster (root)
 	localcluster/cluster deps
 
 lock: venv ## Lock the dependencies again (uv)
-	for e in mover operator demo dev; do \
+	for e in mover operator cli demo dev; do \
 	  uv pip compile -q pyproject.toml --extra $$e --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt; done
+	uv pip compile -q requirements/postgres.in --no-deps --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header -o requirements/postgres.txt
 
 include localcluster/cluster.mk
 
-.PHONY: help bench soak demo demo-clean test check lint format generate test-unit test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv deps lock
+.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels deps lock

@@ -1,12 +1,16 @@
 """Options and guards for all tests."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
 
 from support.cluster.shared import Shared
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 #: No deadline for one example: how long it takes says how busy the machine is.
 settings.register_profile("ocore", deadline=None)
@@ -15,6 +19,7 @@ settings.load_profile("ocore")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked `long` (make test-all)")
+    parser.addoption("--no-skips", action="store_true", help="a skipped test is a failed one (make test)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +37,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    return _not_skipped(item.config, report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    return _not_skipped(collector.config, report)
+
+
+def _not_skipped(config: pytest.Config, report: Report) -> Report:
+    """A test that did not run has shown nothing: where everything must be there, that is a failure."""
+    if report.outcome == "skipped" and config.getoption("--no-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and --no-skips was given: {report.longreprtext}"
+    return report
 
 
 @pytest.fixture(scope="session")

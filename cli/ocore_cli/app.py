@@ -11,14 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds.base import API_VERSION, GROUP
-from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
+from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 
-from . import tables
-from .display import display_for
+from . import before_deployment, retention, tables
 from .errors import CliError
-from .follow import follow
 from .objects import KubernetesObjects, Objects
-from .runs import Run, run_of
+from .runs import run_of
+from .waiting import wait_for_end
 
 app = typer.Typer(
     name="kubectl ocore",
@@ -71,13 +70,26 @@ def snapshot(
     delete_data: Annotated[
         bool, typer.Option("--delete-data", help="Delete the stored data together with the Snapshot object.")
     ] = False,
+    deployment: Annotated[
+        str | None,
+        typer.Option(
+            "--before-deployment",
+            metavar="ID",
+            help="Before a deployment: wait, and obey the SnapshotPolicy (autoEnabled, failurePolicy). ID: a UUID, or any text.",
+        ),
+    ] = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Take a snapshot of an environment."""
     environment = named(environment, ENVIRONMENT)
+    if deployment is not None and (name is not None or delete_data):
+        raise typer.BadParameter("--before-deployment goes without --name and --delete-data: the policy decides")
     objects = KubernetesObjects(kubeconfig, context, namespace)
+    if deployment is not None:
+        before_deployment.run(objects, Console(), environment, deployment, _requester(), verify=verify, timeout=timeout)
+        return
     if objects.get(ENVIRONMENT, environment) is None:
         raise CliError(
             f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
@@ -142,6 +154,43 @@ def watch(
     wait_for_end(objects, kind, name, timeout, Console())
 
 
+Keep = typer.Option(min=0, max=1000, help="Try this value.")
+
+
+@app.command(name="retention")
+def show_retention(
+    environment: Annotated[str, typer.Argument(help="Environment: NAME or oenv/NAME.")],
+    retention_days: Annotated[int | None, typer.Option(min=0, max=36500, help="Try this value; 0: no limit.")] = None,
+    keep_last: Annotated[int | None, Keep] = None,
+    keep_hourly: Annotated[int | None, Keep] = None,
+    keep_daily: Annotated[int | None, Keep] = None,
+    keep_weekly: Annotated[int | None, Keep] = None,
+    keep_monthly: Annotated[int | None, Keep] = None,
+    keep_yearly: Annotated[int | None, Keep] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show why each snapshot is kept and until when, and what the next run deletes. Changes nothing, also with other values."""
+    tried = {
+        "retentionDays": retention_days,
+        "keepLast": keep_last,
+        "keepHourly": keep_hourly,
+        "keepDaily": keep_daily,
+        "keepWeekly": keep_weekly,
+        "keepMonthly": keep_monthly,
+        "keepYearly": keep_yearly,
+    }
+    environment = named(environment, ENVIRONMENT)
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    if objects.get(ENVIRONMENT, environment) is None and objects.get(SNAPSHOT_POLICY, environment) is None:
+        raise CliError(
+            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
+        )
+    given = {field: value for field, value in tried.items() if value is not None}
+    retention.show(objects, Console(), environment, given, datetime.now(UTC))
+
+
 def named(text: str, kind: Kind) -> str:
     """The name in ``NAME`` or ``KIND/NAME``. Raises a usage error (exit code 2) if KIND is another kind."""
     return reference((text,), (kind,))[1] if "/" in text else text
@@ -200,33 +249,6 @@ def create_and_wait(
         wait_for_end(objects, kind, name, timeout, console)
     else:
         console.print(Text(f"follow it: kubectl ocore watch {kind.singular}/{name} -n {objects.namespace}"))
-
-
-def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None, console: Console) -> None:
-    """Follows to the terminal state. Raises typer.Exit with code 1 if it failed, CliError if it does not exist or the time is over."""
-    if objects.get(kind, name) is None:
-        raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
-
-    def read() -> Run | None:
-        obj = objects.get(kind, name)
-        return run_of(kind, obj) if obj is not None else None
-
-    run = follow(read, display_for(console), timeout)
-    took = f" after {_seconds(run)}"
-    if run.outcome == "Complete":
-        console.print(Text.assemble((f"{kind.kind} {name} is Complete", "bold green"), took))
-        if run.result():
-            console.print(Text(f"  {run.result()}"), soft_wrap=True)
-        return
-    console.print(Text.assemble((f"{kind.kind} {name} Failed", "bold red"), took))
-    tables.print_problems(console, f"{kind.singular} {name}", run.problems())
-    if run.result():
-        console.print(Text(f"  {run.result()}"), soft_wrap=True)
-    raise typer.Exit(1)
-
-
-def _seconds(run: Run) -> str:
-    return f"{run.elapsed(datetime.now(UTC)):.1f} s"
 
 
 def _timed(prefix: str) -> str:

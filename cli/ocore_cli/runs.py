@@ -191,7 +191,11 @@ def _rollback_result(status: RollbackStatus) -> str:
             "the environment runs on the snapshot"
             if status.position == "New"
             else "the environment runs on its previous data"
+            if not status.live_missing
+            else "the environment has no database"
         )
+    if status.position == "New" and status.live_missing:
+        parts.append(f"database {status.live_database} did not exist and was created")
     stopped, ready = parse_time(status.quiesced_at), parse_time(status.ready_at)
     down = any(w.replicas for w in status.workloads) and stopped is not None and ready is not None
     if down and stopped is not None and ready is not None:

@@ -19,6 +19,9 @@ STALLED = "Stalled"  # abnormal-true: no progress without a change by a person
 COMPLETE = "Complete"  # normal-true, terminal: a Snapshot is restorable, a Rollback is done
 FAILED = "Failed"  # abnormal-true, terminal
 VERIFIED = "Verified"  # normal-true: every byte of the snapshot was read back and matched
+LAST_SNAPSHOT_SUCCEEDED = (
+    "LastSnapshotSucceeded"  # normal-true, SnapshotPolicy: the newest scheduled snapshot is Complete
+)
 ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
 PREVIOUS_RETAINED = "PreviousRetained"  # Rollback: true while the previous database is kept for undo
 SWITCHED_BACK_RETAINED = "SwitchedBackRetained"  # Rollback: true while the database that was switched back is kept
@@ -39,9 +42,15 @@ SUCCEEDED = "Succeeded"
 ALREADY_EXECUTED = "AlreadyExecuted"
 RETAINED = "Retained"
 UNDO_WINDOW_OVER = "UndoWindowOver"
+NO_PREVIOUS = "NoPrevious"  # a rollback created the live database: there was none before
 NOT_READ = "NotRead"
 CHECKSUMS_ONLY = "ChecksumsOnly"
 # What a person must change
+SCHEDULED = "Scheduled"  # a SnapshotPolicy waits for its next slot
+SUSPENDED = "Suspended"
+NO_SCHEDULE = "NoSchedule"  # a SnapshotPolicy without a schedule: retention only
+SCHEDULE_INVALID = "ScheduleInvalid"  # a cron expression or a time zone
+PIN_LIMIT_EXCEEDED = "PinLimitExceeded"  # pins that were set at the same moment; all of them hold
 ENVIRONMENT_NOT_FOUND = "EnvironmentNotFound"
 STORE_NOT_FOUND = "StoreNotFound"
 STORE_NOT_READY = "StoreNotReady"
@@ -75,6 +84,9 @@ SECRET_INVALID = "SecretInvalid"  # noqa: S105 - a reason
 MISSING_GRANTS = "MissingGrants"
 CAPACITY_UNKNOWN = "CapacityUnknown"
 HIDDEN_ONLY = "HiddenOnly"  # RollbackReady is True; without an administrator the restored copy is hidden, not closed
+PROOF_FAILED = (
+    "ProofFailed"  # RollbackReady: the schema of the live database could not be restored into a scratch database
+)
 INSUFFICIENT_CAPACITY = "InsufficientCapacity"
 FILESTORE_NOT_FOUND = "FilestoreNotFound"
 FILESTORE_NOT_READABLE = "FilestoreNotReadable"
@@ -93,6 +105,7 @@ MANIFEST_EXISTS = "ManifestExists"
 VERIFICATION_FAILED = "VerificationFailed"
 SWITCH_FAILED = "SwitchFailed"
 SESSIONS_REMAIN = "SessionsRemain"
+REPLICATION_ACTIVE = "ReplicationActive"  # a rollback would break logical replication of the live database
 WORKLOAD_SCALED_UP = "WorkloadScaledUp"
 SWITCHED_BACK = "SwitchedBack"
 WORKLOAD_NOT_READY = "WorkloadNotReady"

@@ -267,6 +267,39 @@ class ExecutedRollback(StatusModel):
     completed_at: Timestamp = Field(description="When it ended.")
 
 
+class ReplicationSlot(StatusModel):
+    """A logical replication slot of the live database."""
+
+    name: str = Field(description="Name of the slot.")
+    plugin: str = Field(default="", description="Output plugin.")
+    active: bool = Field(default=False, description="Whether a consumer was connected.")
+    retained_bytes: int = Field(default=0, description="WAL that the slot retained.")
+
+
+class ReplicationSubscription(StatusModel):
+    """A subscription of the live database."""
+
+    name: str = Field(description="Name of the subscription.")
+    enabled: bool = Field(default=False, description="Whether it receives changes.")
+    slot_name: str | None = Field(default=None, description="Its slot on the publisher.")
+
+
+class Replication(StatusModel):
+    """Logical replication of the live database; the first ten of each."""
+
+    slots: tuple[ReplicationSlot, ...] = Field(
+        default=(), description="Logical slots. With one, a rollback needs allowReplicationLoss."
+    )
+    publications: tuple[str, ...] = Field(default=(), description="Publications. A rollback restores them as dumped.")
+    subscriptions: tuple[ReplicationSubscription, ...] = Field(
+        default=(),
+        description="Subscriptions. With one that is enabled or has a slot, a rollback needs allowReplicationLoss.",
+    )
+    missing_rights: tuple[str, ...] = Field(
+        default=(), description="What a rollback with allowReplicationLoss needs first, as SQL where possible."
+    )
+
+
 class ProbeStatus(StatusModel):
     """What the last probe found."""
 
@@ -284,10 +317,39 @@ class ProbeStatus(StatusModel):
     database_used_bytes: int = Field(
         default=0, description="Bytes used by all databases on the server's default tablespace."
     )
+    schema_fingerprint: str = Field(
+        default="",
+        description=(
+            "Changes with the schema, the roles, the settings and the extensions that a restore depends on, not with data. "
+            "Empty where it could not be read."
+        ),
+    )
     filestore_bytes: int = Field(default=0, description="Size of all files of the filestore.")
     filestore_files: int = Field(default=0, description="Number of files of the filestore.")
     hard_links: bool = Field(default=False, description="Whether the filestore can be frozen by hard links.")
+    replication: Replication | None = Field(
+        default=None, description="Logical replication of the live database; absent where there is none."
+    )
     warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
+
+
+class ProofStatus(StatusModel):
+    """The last schema-only restore of the live database into a scratch database."""
+
+    attempted_at: Timestamp = Field(description="When the last attempt ended, with or without a result.")
+    attempt_error: str = Field(
+        default="",
+        description="Why the last attempt has no result, for example a lost connection; empty where it has one.",
+    )
+    result: Literal["Succeeded", "Failed"] | None = Field(
+        default=None, description="Result of the last attempt that has one."
+    )
+    time: Timestamp | None = Field(default=None, description="When that attempt ended.")
+    schema_fingerprint: str = Field(
+        default="", description="The schema that it restored; see `probe.schemaFingerprint`."
+    )
+    image: str = Field(default="", description="The mover image that it ran in.")
+    message: str = Field(default="", description="Where it failed: the cause, with the server's message.")
 
 
 class EnvironmentStatus(StatusModel):
@@ -302,6 +364,10 @@ class EnvironmentStatus(StatusModel):
     )
     conditions: Conditions = ()
     probe: ProbeStatus | None = Field(default=None, description="What the last probe found.")
+    proof: ProofStatus | None = Field(
+        default=None,
+        description="The last schema-only restore into a scratch database: what RollbackReady rests on beside the catalogs.",
+    )
     operation: Operation | None = Field(
         default=None, description="The operation that has the operation lock of the environment."
     )

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from .base import API_VERSION, GROUP, VERSION, Model, StatusModel
 from .environment import EnvironmentSpec, EnvironmentStatus
 from .rollback import RollbackSpec, RollbackStatus
+from .rules import Rule, rule
 from .snapshot import SnapshotSpec, SnapshotStatus
+from .snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
 from .snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 
 
@@ -33,6 +35,8 @@ class Kind:
     #: Longest name: it goes into the names of Jobs (63 with their suffixes) and pods.
     max_name: int
     description: str
+    #: CEL rules of the whole object, which see its name.
+    rules: tuple[Rule, ...] = ()
 
     @property
     def singular(self) -> str:
@@ -104,6 +108,7 @@ SNAPSHOT = Kind(
         Column("Pin", ".spec.pin.label", wide=True),
         Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
         Column("Verified", '.status.conditions[?(@.type=="Verified")].status', wide=True),
+        Column("Expires", ".status.expiresAt", wide=True),
         _AGE,
     ),
     max_name=200,
@@ -129,4 +134,29 @@ ROLLBACK = Kind(
     max_name=200,
     description="Returns an environment to a snapshot, or leaves it unchanged.",
 )
-KINDS = (ENVIRONMENT, SNAPSHOT_STORE, SNAPSHOT, ROLLBACK)
+SNAPSHOT_POLICY = Kind(
+    kind="SnapshotPolicy",
+    plural="snapshotpolicies",
+    short="opol",
+    spec=SnapshotPolicySpec,
+    status=SnapshotPolicyStatus,
+    columns=(
+        Column("Phase", ".status.phase"),
+        Column("Last-Succeeded", '.status.conditions[?(@.type=="LastSnapshotSucceeded")].status'),
+        Column("Last", ".status.lastSuccessfulTime", "date"),
+        Column("Next", ".status.nextScheduleTime"),
+        Column("Kept", ".status.kept.total", "integer"),
+        Column("Pinned", ".status.pinned", "integer", wide=True),
+        _REASON,
+        _AGE,
+    ),
+    max_name=200,
+    description="When snapshots of an environment are taken, and how long they are kept.",
+    rules=(
+        rule(
+            "self.metadata.name == self.spec.environmentRef.name",
+            "the policy of an environment has the environment's name; set metadata.name to spec.environmentRef.name",
+        ),
+    ),
+)
+KINDS = (ENVIRONMENT, SNAPSHOT_STORE, SNAPSHOT, SNAPSHOT_POLICY, ROLLBACK)

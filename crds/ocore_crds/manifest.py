@@ -44,6 +44,24 @@ class Identity(_Part):
     config_sha256: str = ""
 
 
+class DatabaseSetting(_Part):
+    """One ``ALTER DATABASE … SET`` or ``ALTER ROLE … IN DATABASE … SET``."""
+
+    role: str = Field(default="", description="The role; empty: every role.")
+    name: str
+    value: str = Field(
+        description="As in pg_db_role_setting: of a list such as search_path, the elements are quoted already."
+    )
+
+
+class DatabaseGrant(_Part):
+    """One privilege on the database."""
+
+    role: str = Field(default="", description="The role; empty: PUBLIC.")
+    privilege: str
+    grantable: bool = False
+
+
 class DatabaseArtifact(_Part):
     """The dump: the files of PostgreSQL's directory format, one object per file."""
 
@@ -57,9 +75,21 @@ class DatabaseArtifact(_Part):
     ctype: str
     locale_provider: str = "c"
     icu_locale: str = ""
+    icu_rules: str = Field(default="", description="Collation rules of provider i (PostgreSQL 16 and newer).")
+    collation_version: str = Field(default="", description="Of the default collation, as the operating system had it.")
+    owner: str = Field(default="", description="Empty: the writer was a version that did not store it.")
+    tablespace: str = Field(default="", description="Empty: the default one.")
+    connection_limit: int = Field(default=-1, description="-1: none.")
+    comment: str = Field(default="", description="Without the lines that ocore-snapshots keeps in it.")
+    settings: tuple[DatabaseSetting, ...] = ()
+    grants: tuple[DatabaseGrant, ...] | None = Field(
+        default=None,
+        description="Every privilege on the database, the owner's included. Absent: the writer was a version that did not store them.",
+    )
     extensions: dict[str, str] = Field(
         default_factory=dict, description="Extension → version; created first on restore."
     )
+    extension_schemas: dict[str, str] = Field(default_factory=dict, description="Extension → schema.")
     immutable_functions: tuple[str, ...] = Field(
         default=(),
         description=(

@@ -5,6 +5,8 @@ from .base import GROUP
 # Labels of child objects. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "ocore-snapshots"
+#: Name of our container in a Job's pod, in which others may be injected.
+MOVER_CONTAINER = "mover"
 LABEL_KIND = f"{GROUP}/kind"  # Environment, SnapshotStore, Snapshot or Rollback: the kind of the Job's owner
 LABEL_UID = f"{GROUP}/uid"  # metadata.uid of that object
 LABEL_COMMAND = f"{GROUP}/command"  # probe, snapshot, restore, switch …
@@ -42,6 +44,11 @@ def restored_database(live: str, rollback_id: str) -> str:
 def previous_database(live: str, rollback_id: str) -> str:
     """Name of the previous live database from the switchover until the undo window ends."""
     return f"{live}_prev_{short_id(rollback_id)}"
+
+
+def proof_database(live: str, environment_id: str) -> str:
+    """The scratch database into which a probe restores the schema of the live one. Not longer than the others beside it."""
+    return f"{live}_try_{short_id(environment_id)}"
 
 
 #: Marks a restored database: a line ``ocore.rollback_id=<id>`` in its comment, which survives renames. ``ALTER DATABASE … SET`` is no

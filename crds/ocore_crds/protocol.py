@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from .base import Model, Sentence
+from .environment import Replication
 from .manifest import Evidence, Identity
 from .text import shortened_bytes
 
@@ -101,6 +102,9 @@ class DatabaseFacts(_Line):
     """What ``probe`` found in the database."""
 
     name: str = ""
+    missing: bool = Field(
+        default=False, description="The server has no database of this name; the others are facts of the server."
+    )
     server_identity: str = Field(
         default="",
         description="System identifier of the server and when it started: clones of a server differ in the latter.",
@@ -113,6 +117,11 @@ class DatabaseFacts(_Line):
     user: str = ""
     attachments: bool = Field(default=False, description="Whether the table ir_attachment exists.")
     extensions: tuple[str, ...] = ()
+    schema_fingerprint: str = Field(
+        default="",
+        description="Changes with the schema and with all else that a schema-only restore depends on; empty where it could not be read.",
+    )
+    replication: Replication | None = Field(default=None, description="None where nothing is replicated.")
 
 
 class FilestoreFacts(_Line):
@@ -140,7 +149,20 @@ class ProbeResult(_Line):
     database: DatabaseFacts | None = None
     filestore: FilestoreFacts | None = None
     blocking: tuple[Finding, ...] = ()
+    creatable: tuple[Finding, ...] = Field(
+        default=(),
+        description="What does not exist and a rollback creates: the database, and with it the filestore's folder. They block snapshots only.",
+    )
     rollback: tuple[Finding, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class ProofResult(_Line):
+    """Of ``prove``: the live database's schema was restored into a scratch database, which was dropped. No finding: it works."""
+
+    kind: Literal["proof"] = "proof"
+    schema_fingerprint: str = Field(default="", description="Of the schema that was restored, as in DatabaseFacts.")
+    findings: tuple[Finding, ...] = Field(default=(), description="Why the restore failed.")
     warnings: tuple[str, ...] = ()
 
 
@@ -191,6 +213,9 @@ class RestoreResult(_Line):
 
     kind: Literal["restore"] = "restore"
     restored_database: str = ""
+    live_missing: bool = Field(
+        default=False, description="There was no live database: the switch creates it, and leaves no previous one."
+    )
     database_bytes: int = 0
     files_added: int = 0
     bytes_added: int = 0
@@ -213,7 +238,9 @@ class SwitchResult(_Line):
     live_database: str = ""
     previous_database: str = ""
     restored_database: str = ""
-    accepting_connections: bool = True
+    accepting_connections: bool = Field(
+        default=True, description="False: an interrupted switch left the live database refusing them."
+    )
     refused_seconds: float | None = Field(
         default=None,
         description="How long connections were refused. None: this Job did not switch, or did not see all of it.",
@@ -223,6 +250,9 @@ class SwitchResult(_Line):
         description="A later rollback has switched. The position is what this one left: New, and its previous database may exist.",
     )
     relinked_files: int = 0
+    replication_ended: tuple[str, ...] = Field(
+        default=(), description="What happened to slots and subscriptions of the database that is not live any more."
+    )
     failure: Failure | None = Field(
         default=None,
         description="Why a switch that received its signal did not switch. The Job has ended, so it never will.",
@@ -256,6 +286,7 @@ class CleanupResult(_Line):
 
 Payload = Annotated[
     ProbeResult
+    | ProofResult
     | StoreProbeResult
     | SnapshotResult
     | RestoreResult
@@ -280,13 +311,16 @@ class Result(_Line):
         """The result as JSON of at most 4 KiB. Warnings, paths, evidence and the ends of long messages are dropped first."""
         data = self.wire()
         payload = data.get("payload") or {}
-        for victim in ("", "warnings", "paths", "evidence"):
+        for victim in ("", "warnings", "paths", "replicationEnded", "evidence"):
             payload.pop(victim, None)
             text = json.dumps(data, separators=(",", ":"))
             if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
                 return text
+        replication = (payload.get("database") or {}).get("replication") or {}
+        for key in replication:
+            replication[key] = replication[key][:3]
         # Long messages: each as long as all of them together allow.
-        findings = [f for key in ("blocking", "rollback") for f in payload.get(key, ())]
+        findings = [f for key in ("blocking", "creatable", "rollback", "findings") for f in payload.get(key, ())]
         messages = [f for f in (data.get("failure"), payload.get("failure"), *findings) if f]
         whole = [f["message"] for f in messages]
         for limit in _MESSAGE_LIMITS:
@@ -316,8 +350,6 @@ def parse_line(line: str) -> StepReport | ProgressReport | ReadyReport | Result 
 class Signal(_Line):
     """The operator's order to the waiting switch Job, as JSON in the annotation ``ocore.dev/signal``."""
 
-    action: Literal["Switch", "SwitchBack", "Finish"] = Field(
-        description="Switch: switch now. SwitchBack: make the previous database live again. Finish: end (succeeded, or cancelled)."
-    )
+    action: Literal["Switch"] = "Switch"
     #: Seconds since the epoch. A signal read later than this is not obeyed.
     not_after: float

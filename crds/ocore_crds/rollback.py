@@ -33,6 +33,14 @@ class RollbackSpec(Model):
         default=300,
         description="If the workloads are not ready this many seconds after they were started, the rollback switches back.",
     )
+    allow_replication_loss: bool = Field(
+        default=False,
+        description=(
+            "Lets the rollback break logical replication of the database. After the switch its logical slots are dropped, its "
+            "subscriptions are disabled and detached from their slots. Every consumer must be set up again. Without it the rollback is "
+            "refused (ReplicationActive)."
+        ),
+    )
 
     model_config = ConfigDict(
         json_schema_extra=validations(rule("self == oldSelf", "a Rollback cannot be changed; create a new one"))
@@ -113,7 +121,6 @@ RollbackStage = Literal[
     "Finish",
     "BackStop",
     "BackDrain",
-    "BackSwitch",
     "BackJob",
     "Ended",
 ]
@@ -167,6 +174,10 @@ class RollbackStatus(StatusModel):
     )
     previous_database: str | None = Field(
         default=None, description="Name of the previous database after the switchover."
+    )
+    live_missing: bool | None = Field(
+        default=None,
+        description="The live database did not exist when the snapshot was restored: the switchover creates it, and there is no previous one.",
     )
     position: Literal["Old", "New"] | None = Field(
         default=None, description="What the environment runs on: `Old`, the database from before; `New`, the snapshot."

@@ -158,7 +158,7 @@ def object_schema(kind: Kind) -> Schema:
             "spec": structural(kind.spec),
             "status": {**status, "default": STATUS_DEFAULT},
         },
-        VALIDATIONS: [name_rule(kind)],
+        VALIDATIONS: [name_rule(kind), *kind.rules],
     }
 
 

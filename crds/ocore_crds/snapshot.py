@@ -23,7 +23,7 @@ class SnapshotSpec(Model):
         default=None, description="Identity in manifests and in the REST API; the default is metadata.uid."
     )
     environment_ref: LocalRef = Field(description="Environment to take the snapshot of.")
-    trigger: Literal["Manual", "Deployment"] = Field(default="Manual", description="What caused it.")
+    trigger: Literal["Manual", "Scheduled", "Deployment"] = Field(default="Manual", description="What caused it.")
     deployment_id: Uuid | None = Field(default=None, description="Deployment that caused it.")
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     timeout_seconds: Annotated[int, Field(ge=30, le=604800)] = Field(
@@ -31,6 +31,10 @@ class SnapshotSpec(Model):
         description="The snapshot fails if it is not complete this many seconds after it started.",
     )
     pin: Pin | None = Field(default=None, description="A pinned snapshot cannot be deleted. Remove the field to unpin.")
+    retention: Literal["Keep", "Policy"] = Field(
+        default="Keep",
+        description="`Keep`: only people delete it. `Policy`: it is deleted once no rule of the environment's SnapshotPolicy keeps it.",
+    )
     deletion_policy: Literal["Retain", "Delete"] = Field(
         default="Retain",
         description="What happens to the data in the store when this object is deleted. Data of a snapshot that is not Complete is always removed.",
@@ -171,3 +175,11 @@ class SnapshotStatus(StatusModel):
         description="Whether failed attempts left objects in the store. `Unknown`: they could not be removed.",
     )
     progress: Progress | None = Field(default=None, description="Progress of the running step.")
+    kept_by: tuple[str, ...] | None = Field(
+        default=None,
+        description="With `retention: Policy`: the rules that keep it. None of them: it is deleted next. Written by a separate field manager.",
+    )
+    expires_at: Timestamp | None = Field(
+        default=None,
+        description="When the last of these rules lets it go, if no newer snapshot takes its place before. Absent where that cannot be known yet.",
+    )

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
+import structlog
 import typer
 from pydantic import ValidationError
 
 from ocore_crds.manifest import Identity
-from ocore_crds.protocol import Payload
+from ocore_crds.protocol import Payload, SwitchResult
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.commands import cleanup as cleanup_command
 from ocore_mover.commands import delete as delete_command
@@ -19,6 +20,7 @@ from ocore_mover.commands import probe_store as probe_store_command
 from ocore_mover.commands import switch as switch_command
 from ocore_mover.commands import verify as verify_command
 from ocore_mover.commands.options import (
+    AllowReplicationLoss,
     CommonOptions,
     EnvironmentId,
     Jobs,
@@ -31,6 +33,7 @@ from ocore_mover.commands.options import (
     expand,
     uuid,
 )
+from ocore_mover.commands.prove import ProofRun, ProveOptions
 from ocore_mover.commands.restore import RestoreOptions, RestoreRun
 from ocore_mover.commands.runtime import GRACE, Runtime, run
 from ocore_mover.commands.snapshot import SnapshotOptions, SnapshotRun
@@ -46,6 +49,8 @@ Record = Annotated[
         help="The Rollback for the record in the store (rollback_record.RollbackRun), so that it runs once. Default: no record.",
     ),
 ]
+
+log = structlog.get_logger()
 
 app = typer.Typer(
     name="ocore_mover",
@@ -87,6 +92,22 @@ def probe(
     """Report rights, sizes, extensions and filestore of an environment. Missing rights are a result, not a failure."""
     target.check()
     _exit(lambda r: probe_command.probe(r, target, environment_id, rollback=rollback, jobs=jobs), common)
+
+
+@app.command("prove", epilog=_example(f"prove --database ~/secret {_IDS} --scratch /tmp"))
+@expand
+def prove(
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the proof's own folder below it is used
+    jobs: Jobs = 2,
+) -> None:
+    """Restore the schema of the live database into a scratch database and drop it. A restore that fails is a result."""
+    server = target.server() if target.database is not None else None
+    if server is None:
+        raise typer.BadParameter("give --database", param_hint="--database")
+    _exit(lambda r: ProofRun(r, ProveOptions(environment_id, server, scratch, jobs)).run(), common)
 
 
 @app.command("probe-store", epilog=_example("probe-store --store file:///var/snapshots"))
@@ -180,6 +201,7 @@ def restore(
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the dump's own folder below it is used
     manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
     record: Record = "",
+    allow_replication_loss: AllowReplicationLoss = False,
     jobs: Jobs = 2,
 ) -> None:
     """Restore a snapshot beside the live environment and check it. The live environment does not change."""
@@ -201,6 +223,7 @@ def restore(
                 scratch=scratch,
                 jobs=jobs,
                 run=rollback,
+                allow_replication_loss=allow_replication_loss,
             ),
         ).run(),
         common,
@@ -220,33 +243,39 @@ def switch(
     environment_id: EnvironmentId,
     rollback_id: RollbackId,
     signal_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File in which signals appear (downward API).")
+        Path | None, typer.Option(metavar="FILE", help="File in which the signal appears (downward API).")
     ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to create when the command waits for its signal.")
     ] = None,
-    wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the first signal.")] = 600.0,
+    wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the signal.")] = 600.0,
     now: Annotated[bool, typer.Option("--now", help="Switch at once, without a signal.")] = False,
     back: Annotated[bool, typer.Option("--back", help="With --now: switch to the previous database.")] = False,
     record: Record = "",
+    allow_replication_loss: AllowReplicationLoss = False,
 ) -> None:
     """Replace the live environment by the restored copy. Stop the application first: its sessions are ended."""
     target.check()
     if now == (signal_file is not None):
         raise typer.BadParameter("give either --now or --signal-file")
     if back and not now:
-        raise typer.BadParameter("--back needs --now; the signal gives the direction to a waiting switch")
+        raise typer.BadParameter("--back needs --now: a switch that waits for its signal switches forward only")
     rollback = _run_of(record, environment_id, rollback_id)
-    # With --now the outcome is only in the database's comment: the store must not prevent a switch back.
-    records = RollbackRecords(where.open(), rollback) if rollback is not None and not now else None
-    options = SwitchOptions(signal_file, ready_file, wait, back, records)
-    _exit(
-        lambda r: switch_command.switch(
-            r, Switcher(_rollback_target(target, environment_id, rollback_id, rollback), r.token), options
-        ),
-        common,
-        grace=_SWITCH_GRACE,
-    )
+    store = where.open() if rollback is not None and not now else None
+
+    def body(runtime: Runtime) -> SwitchResult:
+        records: RollbackRecords | None = None
+        if rollback is not None and store is not None:
+            records = RollbackRecords(store, rollback)
+        elif rollback is not None and back and where.store:
+            records = _optional_records(where, rollback)
+        target_ = _rollback_target(
+            target, environment_id, rollback_id, rollback, allow_replication_loss=allow_replication_loss
+        )
+        options = SwitchOptions(signal_file, ready_file, wait, back, records)
+        return switch_command.switch(runtime, Switcher(target_, runtime.token), options)
+
+    _exit(body, common, grace=_SWITCH_GRACE)
 
 
 @app.command("delete", epilog=_example(f"delete --store file:///var/snapshots {_SNAPSHOT}"))
@@ -296,7 +325,9 @@ def cleanup(
     """Remove what a rollback keeps beside the live environment. The live environment itself is never removed."""
     target.check()
     _exit(
-        lambda r: cleanup_command.cleanup(r, _rollback_target(target, environment_id, rollback_id), what),
+        lambda r: cleanup_command.cleanup(
+            r, _rollback_target(target, environment_id, rollback_id), what, environment_id
+        ),
         common,
     )
 
@@ -320,6 +351,7 @@ def inspect(
             "--repair", help="With --rollback-id: allow connections, and complete or undo an interrupted switch."
         ),
     ] = False,
+    allow_replication_loss: AllowReplicationLoss = False,
 ) -> None:
     """Report a snapshot in the store, or the position of a rollback."""
     if (snapshot_id is None) == (rollback_id is None):
@@ -330,10 +362,9 @@ def inspect(
         _exit(lambda r: inspect_command.inspect_snapshot(r, store, environment_id, wanted), common)
     target.check()
     rollback = rollback_id or ""
+    where_to = _rollback_target(target, environment_id, rollback, allow_replication_loss=allow_replication_loss)
     _exit(
-        lambda r: inspect_command.inspect_rollback(
-            Switcher(_rollback_target(target, environment_id, rollback), r.token), repair=repair
-        ),
+        lambda r: inspect_command.inspect_rollback(Switcher(where_to, r.token), repair=repair),
         common,
     )
 
@@ -343,9 +374,24 @@ def _exit(body: Callable[[Runtime], Payload], common: CommonOptions, *, grace: f
 
 
 def _rollback_target(
-    target: TargetOptions, environment_id: str, rollback_id: str, run: RollbackRun | None = None
+    target: TargetOptions,
+    environment_id: str,
+    rollback_id: str,
+    run: RollbackRun | None = None,
+    *,
+    allow_replication_loss: bool = False,
 ) -> RollbackTarget:
-    return RollbackTarget(target.server(), target.folders(environment_id), target.layout, rollback_id, run)
+    folders = target.folders(environment_id)
+    return RollbackTarget(target.server(), folders, target.layout, rollback_id, run, allow_replication_loss)
+
+
+def _optional_records(where: OptionalStoreOptions, rollback: RollbackRun) -> RollbackRecords | None:
+    """None where the store cannot be opened: it must not prevent a switch back, and the database's comment has the outcome, too."""
+    try:
+        return RollbackRecords(where.open(), rollback)
+    except Exception as error:
+        log.warning("store not opened; the outcome is only in the database's comment", error=str(error))
+        return None
 
 
 def _run_of(text: str, environment_id: str, rollback_id: str) -> RollbackRun | None:

@@ -67,6 +67,13 @@ class Token:
             with self._lock:
                 self._callbacks.pop(key, None)
 
+    @contextmanager
+    def within(self, seconds: float) -> Iterator["Token"]:
+        """A token for a part of the command: cancelled with this one, or after `seconds`."""
+        part = Token(seconds)
+        with self.on_cancel(lambda: part.cancel(self._cancellation())):
+            yield part
+
     def _cancellation(self) -> MoverError:
         error = self._error
         assert error is not None  # noqa: S101 - the event is set after the error

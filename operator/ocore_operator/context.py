@@ -31,7 +31,7 @@ class Queue(Protocol):
 class Metrics(Protocol):
     """The part of the metrics that a reconcile uses."""
 
-    def ended(self, kind: str, reason: str, seconds: float | None) -> None:
+    def ended(self, key: Key, reason: str, seconds: float | None) -> None:
         """Counts an operation that became terminal."""
 
 

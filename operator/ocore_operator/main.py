@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from ocore_operator.engine.lease import Lease
 from ocore_operator.engine.metrics import FromCatalog, Metrics
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
+from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
 from ocore_operator.errors import ApiError
 from ocore_operator.jobs.limits import Limits
@@ -47,6 +48,8 @@ class Operator:
         self._settings = settings
         self._api = api
         self._stop = asyncio.Event()
+        #: A second signal: nothing is finished first.
+        self._stop_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._transport = Transport(api, settings.request_timeout)
         self._lease = Lease(
@@ -75,6 +78,7 @@ class Operator:
         )
         self._access = Access(settings.namespaces)
         self._resync = Resync(self._ctx, queue, self._reconcilers, self._access)
+        self._shutdown = Shutdown(self._ctx, queue, self._reconcilers, self._access)
         self._health = HealthServer(
             port=settings.http_port,
             registry=metrics.registry,
@@ -121,7 +125,12 @@ class Operator:
 
     def _on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            self._stop_now.set()
+        self._stop.set()
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """True where the work ended before a signal came. Raises what the work raises."""
@@ -172,26 +181,45 @@ class Operator:
             self._spawn(f"watch of {title(namespace)}", Watch(namespace, kopf_in_thread, self._access).run())
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
         done, _ = await asyncio.wait([*self._tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if stopped in done:
-            return 0
         stopped.cancel()
-        for task in done:
+        ended = [task for task in self._tasks if task in done]
+        if stopped in done:
+            ended = await self._finish_first()
+        if not ended:
+            return 0
+        for task in ended:
             error = None if task.cancelled() else task.exception()
             _log.error("a part of the operator ended", part=task.get_name(), exc_info=error)
         return 1
+
+    async def _finish_first(self) -> list[asyncio.Task[None]]:
+        """Lets rollbacks start the applications that they have stopped. Returns the parts that ended before that; empty: none."""
+        _log.info("signal received; rollbacks that have stopped an application are finished first")
+        finished = asyncio.create_task(self._shutdown.run(self._settings.shutdown_seconds), name="shutdown")
+        at_once = asyncio.create_task(self._stop_now.wait(), name="second signal")
+        done, _ = await asyncio.wait([*self._tasks, finished, at_once], return_when=asyncio.FIRST_COMPLETED)
+        for task in (finished, at_once):
+            task.cancel()
+        await asyncio.gather(finished, at_once, return_exceptions=True)
+        return [task for task in self._tasks if task in done]
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def _reconcile(self, key: Key) -> float | None:
         await self._resync.first()
-        return await self._access.unless_refused(key.namespace, self._reconcilers[key.kind].reconcile(self._ctx, key))
+        if not self._shutdown.admits(key):
+            return None
+        with self._shutdown.reconciling(key):
+            return await self._access.unless_refused(
+                key.namespace, self._reconcilers[key.kind].reconcile(self._ctx, key)
+            )
 
     async def _kopf(
         self, dispatch: Dispatch, main: asyncio.AbstractEventLoop, namespace: Namespace, stop: asyncio.Event
-    ) -> None:
-        """Runs in the thread of a Watch; its handlers run in the main event loop."""
-        await kopf.operator(
+    ) -> Collection[asyncio.Task[Any]]:
+        """Runs in the thread of a Watch, which ends the tasks; its handlers run in the main event loop."""
+        return await kopf.spawn_tasks(
             registry=handlers.registry(dispatch, self._login, main.call_soon_threadsafe),
             standalone=True,
             # Otherwise kopf needs the name of the user, and a numeric user of an image has none.

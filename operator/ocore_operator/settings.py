@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         default=10,
         description=(
             "Snapshot, restore and verify Jobs at the same time. Probes and inspections have a pool of their own of the same size, and so "
-            "have deletions; switches and cleanups never wait."
+            "have proofs and deletions; switches and cleanups never wait."
         ),
     )
     max_concurrent_jobs_per_namespace: Annotated[int, Field(ge=1)] = Field(
@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         default=15, description="Seconds until the first repeated probe of one that is not ready."
     )
     probe_backoff_max: Seconds = Field(default=300, description="Seconds between later ones at most.")
+    proof_interval: Seconds = Field(
+        default=86400,
+        description=(
+            "Seconds between two schema-only restores of an Environment that prove RollbackReady; only a changed schema is proven again."
+        ),
+    )
     environment_wait: Seconds = Field(
         default=60, description="Seconds that a Snapshot waits for an Environment that does not exist."
     )
@@ -111,6 +117,13 @@ class Settings(BaseSettings):
         default=15, description="Seconds after which a silent holder has lost the Lease and exits."
     )
     lease_renew: Seconds = Field(default=5, description="Seconds between renewals.")
+    shutdown_seconds: Seconds = Field(
+        default=150,
+        description=(
+            "Seconds after SIGTERM in which rollbacks that have stopped an application start it again. Less than the pod's "
+            "terminationGracePeriodSeconds."
+        ),
+    )
     pod_name: str = Field(default="", description="Name of the operator's pod (downward API).")
     pod_uid: str = Field(
         default="", description="Its uid: a restarted container takes its Lease up again without waiting."

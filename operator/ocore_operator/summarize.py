@@ -7,6 +7,7 @@ this):
 - ``ocore-operator-progress``: ``status.progress`` while a Job's log reports it, in ``jobs/log.py``
 - ``ocore-operator-hold``: ``Environment.status.operation``, the operation lock, in ``operation_lock.py``
 - ``ocore-operator-executed``: ``Environment.status.executedRollbacks``, in ``rollback/effects.py``
+- ``ocore-operator-retention``: ``Snapshot.status.keptBy`` and ``expiresAt``, in ``policy/effects.py``
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ SpecT = TypeVar("SpecT", bound=Model)
 StatusT = TypeVar("StatusT", bound=StatusModel)
 
 #: Fields of other field managers: never part of what the main manager applies.
-OWNED_ELSEWHERE = ("operation", "executedRollbacks")
+OWNED_ELSEWHERE = ("operation", "executedRollbacks", "keptBy", "expiresAt")
 #: Applied by the main manager only once no log reports it any more: at the end, so that 100 % and Complete appear together and no late report
 #: overwrites them; for a Rollback from the end of its restore.
 PROGRESS = "progress"
@@ -228,4 +229,4 @@ def _count(ctx: Context, obj: Resource[SpecT, StatusT]) -> None:
     seconds: float | None = None
     if status.started_at and status.completed_at:
         seconds = clock.seconds_since(status.started_at, clock.parse(status.completed_at))
-    ctx.metrics.ended(obj.kind.kind, failed.reason if failed is not None else "", seconds)
+    ctx.metrics.ended(obj.key, failed.reason if failed is not None else "", seconds)

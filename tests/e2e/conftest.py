@@ -11,12 +11,10 @@ from support.cluster.operator import Operator
 from support.cluster.shared import Shared
 from support.cluster.site import Servers
 
-#: Fixtures that give a test the one operator in its hands.
-OPERATORS = {"operator", "armed_operator"}
-
 
 def _is_exclusive(item: pytest.Function) -> bool:
-    return bool(OPERATORS & inspect.signature(item.function).parameters.keys())
+    """Whether it asks for the one operator itself."""
+    return "operator" in inspect.signature(item.function).parameters
 
 
 def _seconds_at_most(item: pytest.Item) -> float:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ocore_crds import conditions
 from ocore_crds.failpoints import REGISTRY
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
 from support.cluster import node
@@ -43,6 +44,19 @@ _PREFIXES: dict[Action, tuple[str, ...]] = {
     "snapshot": ("snapshot-", "after-", "operator-snapshot-"),
     "rollback": ("restore-", "switch-", "cleanup-", "operator-rollback-"),
     "delete": ("delete-",),
+}
+
+#: Reasons with which an operation may fail, by what was killed. Where nothing was killed, or where the next attempt or the next process
+#: finishes the work, there is none.
+_MOVER = frozenset({conditions.JOB_FAILED, conditions.JOB_LOST})
+_SERVER = frozenset(
+    {conditions.DATABASE_UNREACHABLE, conditions.DUMP_FAILED, conditions.RESTORE_FAILED, conditions.SWITCH_FAILED}
+)
+EXPLAINED: dict[tuple[Action, Victim], frozenset[str]] = {
+    ("rollback", "mover"): _MOVER,
+    ("rollback", "pod"): _MOVER,
+    ("snapshot", "postgres"): _SERVER,
+    ("rollback", "postgres"): _SERVER,
 }
 
 
@@ -155,7 +169,7 @@ class Soak:
         obj = terminal_in_time(self.site, "Snapshot", name)
         if not is_true(obj, "Complete"):
             is_no_snapshot(self.site, obj)
-            return self._failed(obj)
+            return self._failed(obj, "snapshot", step.victim)
         assert not step.read_back or is_true(obj, "Verified"), obj["status"]
         self._snapshots[name] = step.number
         return "Complete"
@@ -177,7 +191,7 @@ class Soak:
         expected = self._snapshots[snapshot] if new else step.number
         found = marker(self.site)
         assert found == expected, f"{obj['status'].get('phase')}, but the live data is that of step {found}"
-        return "Complete" if new else self._failed(obj)
+        return "Complete" if new else self._failed(obj, "rollback", step.victim)
 
     def _delete(self, step: Step) -> str:
         name = self._picked(step)
@@ -195,10 +209,14 @@ class Soak:
         return names[int(step.pick * len(names))]
 
     @staticmethod
-    def _failed(obj: Object) -> str:
+    def _failed(obj: Object, action: Action, victim: Victim) -> str:
+        """Fails where the reason is not one that the kill explains."""
         found = condition(obj, "Failed")
         assert found is not None, obj["status"]
         assert len(found["message"]) > 20, found
+        assert found["reason"] in EXPLAINED.get((action, victim), ()), (
+            f"{found['reason']} after a kill of {victim}: {found}"
+        )
         return f"Failed {found['reason']}"
 
     # --- kills ------------------------------------------------------------------------------------------------

@@ -239,7 +239,6 @@ def test_row_19_restore_from_an_incomplete_snapshot(site: Site) -> None:
     holds_all_promises(site)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("major", [15, 17])
 def test_row_20_client_of_the_servers_major(cluster: Cluster, servers: Servers, major: int) -> None:
     """The mover's image and pg_dump are of the server's major version, and the manifest says so."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 from kubernetes.client.exceptions import ApiException
@@ -11,7 +12,7 @@ from ocore_crds.naming import LABEL_COMMAND
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.operator import NAMESPACE, Operator
-from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, manifest
+from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, manifest, marker, set_marker
 from support.cluster.site import Servers, Site, make_site
 
 #: Seconds in which the operator is in step again after it has missed something.
@@ -227,3 +228,35 @@ def _pod(cluster: Cluster, pod: Object) -> Object:
     found = cluster.get("Pod", pod["metadata"]["name"], NAMESPACE)
     assert found is not None
     return found
+
+
+def test_a_sigterm_starts_the_application_again_first(site: Site, operator: Operator) -> None:
+    """A node is drained, or the chart upgraded, while a rollback has stopped the workloads: they do not wait for the next operator."""
+    base = site.snapshot(fresh("base"), deletionPolicy="Delete")
+    site.completed("Snapshot", base)
+    set_marker(site, 1)
+    name = fresh("drained")
+    site.rollback(name, base, annotations={"ocore.dev/failpoints": "switch-refused=sleep:8"}, undoWindowSeconds=0)
+    site.cluster.wait(
+        "Rollback", name, site.namespace, lambda o: o.get("status", {}).get("stage") == "Switch", 120, "at Switch"
+    )
+    holder, pod = operator.lease()["holderIdentity"], operator.pod()["metadata"]["name"]
+    site.cluster.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--wait=false")
+    exit_code: int | None = None
+    for seen in site.cluster.versions("Pod", pod, NAMESPACE, seconds=120):
+        if seen is None:
+            break
+        ended = seen["status"]["containerStatuses"][0]["state"].get("terminated")
+        exit_code = ended["exitCode"] if ended else exit_code
+    assert exit_code == 0
+
+    new = wait_for("the next leader", lambda: (x := operator.lease())["holderIdentity"] not in ("", holder) and x, 60)
+    obj = site.completed("Rollback", name)
+    resumed = datetime.fromisoformat(obj["status"]["resumedAt"])
+    assert resumed < datetime.fromisoformat(new["acquireTime"]), "the workloads waited for the next leader"
+    assert marker(site) == 0
+    site.cluster.delete("Rollback", name, site.namespace)
+    site.cluster.wait_gone("Rollback", name, site.namespace, 120)
+    site.cluster.delete("Snapshot", base, site.namespace)
+    site.cluster.wait_gone("Snapshot", base, site.namespace, 120)
+    holds_all_promises(site)

@@ -4,12 +4,14 @@ One site serves all tests of a module: each leaves it whole, or the next one fai
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from ocore_crds.failpoints import REGISTRY
-from support.cluster.cluster import Cluster, condition, is_true
+from support.cluster.cluster import Cluster, condition, is_true, wait_for
+from support.cluster.deaths import Deaths
 from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import (
     fresh,
@@ -22,72 +24,107 @@ from support.cluster.promises import (
 )
 from support.cluster.site import Servers, Site, make_site
 
-SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-"))]
-RESTORE_POINTS = [n for n in REGISTRY if n.startswith("restore-")]
-SWITCH_POINTS = [n for n in REGISTRY if n.startswith("switch-") and not n.startswith("switch-back-")]
-SWITCH_BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
-OPERATOR_SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith("operator-snapshot-")]
-OPERATOR_ROLLBACK_POINTS = [n for n in REGISTRY if n.startswith("operator-rollback-")]
-
-#: One or two of each phase run in `make test`, the others with --long.
-SHORT = {
+#: Failpoints by the test that is killed there. Each of these tests fails where its failpoint does not fire.
+SNAPSHOT_POINTS = (
+    "snapshot-start",
+    "snapshot-locked",
     "snapshot-frozen",
+    "snapshot-dump-running",
+    "snapshot-pack-stored",
     "after-upload-before-manifest",
     "after-manifest",
+)
+DELETION_POINTS = ("delete-manifest-gone",)
+RESTORE_POINTS = (
+    "restore-start",
+    "restore-hold-made",
     "restore-database-created",
+    "restore-database-loaded",
+    "restore-files-added",
     "restore-checked",
-    "switch-refused",
-    "switch-renamed",
-    "switch-back-renamed",
+)
+SWITCH_POINTS = ("switch-ready", "switch-refused", "switch-sessions-ended", "switch-renamed", "switch-done")
+PLAIN_SWITCH_POINTS = ("switch-filestore-moved",)
+SWITCH_BACK_POINTS = ("switch-back-refused", "switch-back-renamed")
+CLEANUP_POINTS = ("cleanup-database-dropped",)
+OPERATOR_SNAPSHOT_POINTS = (
+    "operator-snapshot-started",
     "operator-snapshot-job-created",
+    "operator-snapshot-result-seen",
+)
+OPERATOR_ROLLBACK_POINTS = (
+    "operator-rollback-restored",
+    "operator-rollback-replicas-saved",
     "operator-rollback-scaled-down",
     "operator-rollback-signalled",
-}
-
-
-def each(points: list[str]) -> list[ParameterSet]:
-    """All of them, those that are not SHORT marked `long`."""
-    return [pytest.param(p, marks=[] if p in SHORT else [pytest.mark.long]) for p in points]
+    "operator-rollback-switched",
+    "operator-rollback-resumed",
+    "operator-rollback-cleanup",
+)
 
 
 def test_every_failpoint_is_driven() -> None:
     """A failpoint without a test would be a promise without proof."""
-    driven = {
+    driven = [
         *SNAPSHOT_POINTS,
+        *DELETION_POINTS,
         *RESTORE_POINTS,
         *SWITCH_POINTS,
+        *PLAIN_SWITCH_POINTS,
         *SWITCH_BACK_POINTS,
+        *CLEANUP_POINTS,
         *OPERATOR_SNAPSHOT_POINTS,
         *OPERATOR_ROLLBACK_POINTS,
-        "cleanup-database-dropped",
-        "delete-manifest-gone",
-    }
-    assert driven == set(REGISTRY)
+    ]
+    assert sorted(driven) == sorted(REGISTRY)
 
 
-@pytest.fixture(scope="module")
-def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+@contextmanager
+def made(cluster: Cluster, servers: Servers, layout: Literal["Odoo", "Plain"]) -> Iterator[Site]:
     """A site with some data and one snapshot, `base`."""
-    with make_site(cluster, servers) as site:
+    with make_site(cluster, servers, layout=layout) as site:
         code, log = site.in_app("load", "--seconds", "3", "--writers", "2", "--seed", "3")
         assert code == 0, log
         site.completed("Snapshot", site.snapshot("base"))
         yield site
 
 
-@pytest.mark.parametrize("point", each(SNAPSHOT_POINTS))
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+    """With the layout Odoo."""
+    with made(cluster, servers, "Odoo") as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def plain_site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+    """With the layout Plain."""
+    with made(cluster, servers, "Plain") as site:
+        yield site
+
+
+def armed(point: str) -> dict[str, str]:
+    """Killed there in the first attempt."""
+    return {"ocore.dev/failpoints": f"{point}=kill@1"}
+
+
+@pytest.mark.parametrize("point", SNAPSHOT_POINTS)
 def test_mover_killed_in_a_snapshot(site: Site, point: str) -> None:
     """Killed in the first attempt: another attempt completes it, or the manifest that was written counts."""
-    name = site.snapshot(fresh(point), annotations={"ocore.dev/failpoints": f"{point}=kill@1"}, deletionPolicy="Delete")
-    status = site.completed("Snapshot", name, 120)["status"]
-    assert status["attempt"] == (1 if point == "after-manifest" else 2)
+    with Deaths(site.cluster, site.namespace) as deaths:
+        name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
+        obj = site.completed("Snapshot", name, 120)
+        deaths.fired(obj)
+    assert obj["status"]["attempt"] == (1 if point == "after-manifest" else 2)
     holds_all_promises(site)
 
 
 def test_row_02_mover_killed_in_every_attempt(site: Site) -> None:
     """Killed again and again: Failed, said so, nothing left."""
-    name = site.snapshot(fresh("all"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=kill"})
-    obj = site.finished("Snapshot", name, 180)
+    with Deaths(site.cluster, site.namespace) as deaths:
+        name = site.snapshot(fresh("all"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=kill"})
+        obj = site.finished("Snapshot", name, 180)
+        deaths.fired(obj, times=3)
     found = condition(obj, "Failed")
     assert found is not None
     assert found["reason"] in ("JobFailed", "JobLost")
@@ -96,44 +133,60 @@ def test_row_02_mover_killed_in_every_attempt(site: Site) -> None:
     holds_all_promises(site)
 
 
-def test_mover_killed_in_a_deletion(site: Site) -> None:
+@pytest.mark.parametrize("point", DELETION_POINTS)
+def test_mover_killed_in_a_deletion(site: Site, point: str) -> None:
     """Killed after the manifest is gone: the rest follows."""
-    name = site.snapshot(
-        fresh("delete"),
-        annotations={"ocore.dev/failpoints": "delete-manifest-gone=kill@1"},
-        deletionPolicy="Delete",
-    )
-    site.completed("Snapshot", name)
-    site.cluster.delete("Snapshot", name, site.namespace)
-    site.cluster.wait_gone("Snapshot", name, site.namespace, 120)
+    with Deaths(site.cluster, site.namespace) as deaths:
+        name = site.snapshot(fresh("delete"), annotations=armed(point), deletionPolicy="Delete")
+        obj = site.completed("Snapshot", name)
+        site.cluster.delete("Snapshot", name, site.namespace)
+        site.cluster.wait_gone("Snapshot", name, site.namespace, 120)
+        deaths.fired(obj)
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", each(RESTORE_POINTS))
+@pytest.mark.parametrize("point", RESTORE_POINTS)
 def test_row_17_mover_killed_in_a_restore(site: Site, point: str) -> None:
     set_marker(site, 5)
-    obj = roll_back(site, fresh(point), f"{point}=kill@1")
+    with Deaths(site.cluster, site.namespace) as deaths:
+        obj = roll_back(site, fresh(point), f"{point}=kill@1")
+        deaths.fired(obj)
     assert is_true(obj, "Complete"), obj["status"]
     old_or_new(site, obj)
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", each(SWITCH_POINTS))
-def test_row_17_mover_killed_in_a_switch(site: Site, point: str) -> None:
+def killed_in_a_switch(site: Site, point: str) -> None:
+    """Old or new, and said so."""
     set_marker(site, 6)
-    obj = roll_back(site, fresh(point), f"{point}=kill")
+    with Deaths(site.cluster, site.namespace) as deaths:
+        obj = roll_back(site, fresh(point), f"{point}=kill")
+        deaths.fired(obj)
     old_or_new(site, obj)
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", ["", *each(SWITCH_BACK_POINTS)])
+@pytest.mark.parametrize("point", SWITCH_POINTS)
+def test_row_17_mover_killed_in_a_switch(site: Site, point: str) -> None:
+    killed_in_a_switch(site, point)
+
+
+@pytest.mark.parametrize("point", PLAIN_SWITCH_POINTS)
+def test_row_17_mover_killed_in_a_switch_of_a_plain_filestore(plain_site: Site, point: str) -> None:
+    killed_in_a_switch(plain_site, point)
+
+
+@pytest.mark.parametrize("point", ["", *SWITCH_BACK_POINTS])
 def test_row_17_mover_killed_in_switching_back(site: Site, point: str) -> None:
     """The application does not come up on the restored database: switched back, whichever process dies."""
     set_marker(site, 7)
     probe_for_marker(site, "fault_marker")
     try:
-        name = fresh(point or "switch-back")
-        obj = roll_back(site, name, f"{point}=kill" if point else "", readyTimeoutSeconds=10)
+        with Deaths(site.cluster, site.namespace) as deaths:
+            name = fresh(point or "switch-back")
+            obj = roll_back(site, name, f"{point}=kill" if point else "", readyTimeoutSeconds=10)
+            if point:
+                deaths.fired(obj)
         assert is_true(obj, "Failed"), obj["status"]
         old_or_new(site, obj)
     finally:
@@ -141,38 +194,42 @@ def test_row_17_mover_killed_in_switching_back(site: Site, point: str) -> None:
     holds_all_promises(site)
 
 
-def test_mover_killed_in_the_cleanup(site: Site) -> None:
-    obj = roll_back(site, fresh("cleanup"), "cleanup-database-dropped=kill@1")
-    assert is_true(obj, "Complete")
-    holds_all_promises(site)
+@pytest.mark.parametrize("point", CLEANUP_POINTS)
+def test_mover_killed_in_the_cleanup(site: Site, point: str) -> None:
+    with Deaths(site.cluster, site.namespace) as deaths:
+        obj = roll_back(site, fresh("cleanup"), f"{point}=kill@1")
+        assert is_true(obj, "Complete")
+        holds_all_promises(site)
+        deaths.fired(obj)
 
 
-@pytest.fixture
-def armed_operator(operator: Operator, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The operator with one failpoint that kills it once."""
-    point = str(request.param)
-    operator.set_env(f"OCORE_FAILPOINTS={point}=kill", "OCORE_FAILPOINT_MARKS=/tmp")
-    yield point
-    restarts = operator.pod()["status"]["containerStatuses"][0]["restartCount"]  # type: ignore[index]
-    operator.set_env("OCORE_FAILPOINTS-", "OCORE_FAILPOINT_MARKS-")
-    assert restarts >= 1, f"{point} was never reached"
+@contextmanager
+def operator_killed(operator: Operator, point: str) -> Iterator[None]:
+    """Fails where the operator did not die at that failpoint while this was open."""
+    before = operator.restarts(operator.pod())
+    yield
+    wait_for("operator restarted", lambda: operator.restarts(operator.pod()) > before, 30)
+    log = operator.logs(previous=True)
+    assert any('"failpoint"' in line and f'"{point}"' in line for line in log.splitlines()), f"{point} did not fire"
 
 
-@pytest.mark.parametrize("armed_operator", each(OPERATOR_SNAPSHOT_POINTS), indirect=True)
-def test_row_01_operator_killed_in_a_snapshot(site: Site, armed_operator: str) -> None:
-    name = site.snapshot(fresh(armed_operator), deletionPolicy="Delete")
-    status = site.completed("Snapshot", name, 150)["status"]
+@pytest.mark.parametrize("point", OPERATOR_SNAPSHOT_POINTS)
+def test_row_01_operator_killed_in_a_snapshot(site: Site, operator: Operator, point: str) -> None:
+    with operator_killed(operator, point):
+        name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
+        status = site.completed("Snapshot", name, 150)["status"]
     assert status["attempt"] == 1
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("armed_operator", each(OPERATOR_ROLLBACK_POINTS), indirect=True)
-def test_row_01_operator_killed_in_a_rollback(site: Site, armed_operator: str) -> None:
+@pytest.mark.parametrize("point", OPERATOR_ROLLBACK_POINTS)
+def test_row_01_operator_killed_in_a_rollback(site: Site, operator: Operator, point: str) -> None:
     set_marker(site, 8)
-    obj = roll_back(site, fresh(armed_operator), "")
-    old_or_new(site, obj)
-    assert is_true(obj, "Complete"), obj["status"]
-    holds_all_promises(site)
+    with operator_killed(operator, point):
+        obj = roll_back(site, fresh(point), f"{point}=kill@1")
+        old_or_new(site, obj)
+        assert is_true(obj, "Complete"), obj["status"]
+        holds_all_promises(site)
 
 
 def test_operator_runs_in_its_namespace(cluster: Cluster, operator: Operator) -> None:

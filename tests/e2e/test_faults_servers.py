@@ -107,9 +107,9 @@ def strike(site: Site, victim: str, point: str, name: str) -> None:
         node.kill_component("kubelet")
 
 
-def armed(point: str) -> dict[str, str]:
-    """Held open in the first attempt."""
-    return {"ocore.dev/failpoints": f"{point}=sleep:{HELD}@1"}
+def armed(point: str, attempt: int = 1) -> dict[str, str]:
+    """Held open in this attempt. A switch back is the second attempt of a switch."""
+    return {"ocore.dev/failpoints": f"{point}=sleep:{HELD}@{attempt}"}
 
 
 def snapshot_ends(site: Site, name: str) -> Object:
@@ -165,7 +165,7 @@ def not_ready_on_the_restored_one(site: Site) -> Iterator[None]:
 def test_row_17_killed_in_switching_back(site: Site, victim: str, point: str) -> None:
     with not_ready_on_the_restored_one(site):
         name = site.rollback(
-            fresh(point), "base", annotations=armed(point), undoWindowSeconds=0, readyTimeoutSeconds=10
+            fresh(point), "base", annotations=armed(point, 2), undoWindowSeconds=0, readyTimeoutSeconds=10
         )
         strike(site, victim, point, name)
         obj = terminal_in_time(site, "Rollback", name)

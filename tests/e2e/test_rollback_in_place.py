@@ -4,7 +4,9 @@ One site serves all tests of the module: each leaves it whole, or the next one f
 """
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -21,6 +23,7 @@ from support.cluster.promises import (
     probe_for_marker,
     roll_back,
     set_marker,
+    stored_keys,
 )
 from support.cluster.site import Servers, Site, make_site, secret
 
@@ -315,6 +318,102 @@ def test_row_31_what_is_switched_back_is_kept(site: Site) -> None:
     holds_all_promises(site)
 
 
+@contextmanager
+def pod_events(site: Site) -> Iterator[list[tuple[str, Object]]]:
+    """The changes of the namespace's pods in their order, ADDED, MODIFIED or DELETED, while the block runs."""
+    seen: list[tuple[str, Object]] = []
+    done = threading.Event()
+    watching = Cluster()
+    pods = watching.resource("Pod")
+    version = pods.get(namespace=site.namespace).to_dict()["metadata"]["resourceVersion"]
+
+    def watch(after: str) -> None:
+        while not done.is_set():
+            for event in watching.dynamic.watch(pods, site.namespace, resource_version=after, timeout=2):
+                seen.append((event["type"], event["raw_object"]))
+                after = event["raw_object"]["metadata"]["resourceVersion"]
+
+    thread = threading.Thread(target=watch, args=(version,), daemon=True)
+    thread.start()
+    try:
+        yield seen
+        assert thread.is_alive(), "the watch ended early"
+    finally:
+        done.set()
+        thread.join(30)
+
+
+def mounts_the_claim(pod: Object) -> bool:
+    """Whether it is a Job's pod that mounts a claim and has not ended: only then a volume is released."""
+    ours = (pod["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "ocore-snapshots"
+    claims = [v for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
+    return ours and bool(claims) and pod["status"].get("phase") not in ("Succeeded", "Failed")
+
+
+def test_row_35_the_claim_is_released_before_the_workload_starts(site: Site) -> None:
+    """After the switch and after the switch back. On two nodes the new pod could not attach a ReadWriteOnce claim that our pod still mounts."""
+    set_marker(site, 16)
+    probe_for_marker(site, "fault_marker")
+    try:
+        with pod_events(site) as events:
+            name = fresh("released")
+            site.rollback(name, "base", readyTimeoutSeconds=10, undoWindowSeconds=0)
+            old_or_new(site, site.failed("Rollback", name, "SwitchedBack", 240))
+        mounting: set[str] = set()
+        started, switches = 0, set()
+        for type_, pod in events:
+            uid, labels = pod["metadata"]["uid"], pod["metadata"].get("labels") or {}
+            if type_ == "ADDED" and labels.get("app") == "shop":
+                started += 1
+                assert not mounting, f"{pod['metadata']['name']} was created while these mount the claim: {mounting}"
+            if type_ != "DELETED" and mounts_the_claim(pod):
+                mounting.add(uid)
+                switches |= {uid} if labels.get("ocore.dev/command") == "switch" else set()
+            else:
+                mounting.discard(uid)
+        assert started >= 2, "the workload starts after the switch, and after the switch back"
+        assert len(switches) == 2, "a switch back is another Job"
+        assert any(key.endswith("/switched-back.json") for key in stored_keys(site)), "its outcome is in the store"
+    finally:
+        probe_for_marker(site, "ir_attachment")
+    holds_all_promises(site)
+
+
+def test_a_quota_that_requires_limits(site: Site) -> None:
+    """Jobs that need only the store have limits too: the probe of a new store, and the deletion of a snapshot."""
+    hard = {"requests.cpu": "10", "requests.memory": "20Gi", "limits.cpu": "20", "limits.memory": "40Gi"}
+    meta = {"name": "limits", "namespace": site.namespace}
+    resources = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+    was = {"requests": resources["requests"], "limits": None}
+    change = {"spec": {"jobs": {"resources": resources}}}
+    site.cluster.patch("Environment", site.environment, site.namespace, change)
+    site.cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": hard}})
+    try:
+        store = site.cluster.get("SnapshotStore", site.store, site.namespace)
+        assert store is not None
+        other = {**store["spec"], "s3": {**store["spec"]["s3"], "prefix": "other"}}
+        site.cluster.apply(
+            {
+                "apiVersion": store["apiVersion"],
+                "kind": "SnapshotStore",
+                "metadata": {**meta, "name": "other"},
+                "spec": other,
+            }
+        )
+        site.cluster.wait("SnapshotStore", "other", site.namespace, lambda o: is_true(o, "Ready"), 90, "Ready")
+        site.environment_ready()
+        name = site.snapshot(fresh("limited"), deletionPolicy="Delete", verify="Full")
+        site.completed("Snapshot", name)
+        site.cluster.delete("Snapshot", name, site.namespace)
+        site.cluster.wait_gone("Snapshot", name, site.namespace, 120)
+    finally:
+        site.cluster.delete("ResourceQuota", "limits", site.namespace)
+        site.cluster.delete("SnapshotStore", "other", site.namespace)
+        change = {"spec": {"jobs": {"resources": was}}}
+        site.cluster.patch("Environment", site.environment, site.namespace, change)
+    holds_all_promises(site)
+
+
 def test_an_environment_that_is_changed_before_the_switch_aborts_it(site: Site) -> None:
     """Its cleanup still finds what was restored: it uses the connection and the claim of the start."""
     set_marker(site, 14)
@@ -363,7 +462,9 @@ def test_row_29_with_an_administrator_the_copy_is_closed(site: Site) -> None:
         with site.servers.admin(site.host) as connection:
             query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
             assert connection.execute(query, [site.database]).fetchone() == (site.role,)
-            left = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ocore_rb_%'").fetchall()
+            # By the id of this rollback: others, and proofs, have roles of their own.
+            roles = f"ocore_rb_{copy.rpartition('_')[2]}_%"
+            left = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [roles]).fetchall()
             assert left == []
         site.cluster.delete("Rollback", name, site.namespace)
         site.cluster.wait_gone("Rollback", name, site.namespace, 120)

@@ -72,7 +72,7 @@ def patch_shop(site: Site, patch: Object, *, ready: bool = True) -> None:
         site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")
 
 
-def test_row_39_deleted_after_a_switch_back_by_hand(site: Site) -> None:
+def test_row_42_deleted_after_a_switch_back_by_hand(site: Site) -> None:
     """`_rb_…` and `stage-…` were left behind."""
     set_marker(site, 3)
     name = fresh("hand")
@@ -90,7 +90,7 @@ def test_row_39_deleted_after_a_switch_back_by_hand(site: Site) -> None:
     holds_all_promises(site)
 
 
-def test_row_39_the_position_is_observed_at_the_end_of_the_undo_window(site: Site) -> None:
+def test_row_42_the_position_is_observed_at_the_end_of_the_undo_window(site: Site) -> None:
     set_marker(site, 4)
     name = fresh("observed")
     site.rollback(name, "base", undoWindowSeconds=45)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 
 from support.cluster.chart import Helm, find, snapshot
 from support.cluster.cluster import GROUP as API
@@ -88,6 +89,63 @@ def test_deleting_all_leaves_the_pinned_ones(crds: Cluster, pins: str) -> None:
     collection = f"/apis/{API}/namespaces/{pins}/snapshots"
     assert "snapshot kept is pinned" in crds.kubectl("delete", "--raw", collection, check=False)
     assert crds.get("Snapshot", "kept", pins)
+
+
+@pytest.fixture
+def limited(crds: Cluster, pins: str) -> str:
+    """A namespace with a policy of the environment shop that allows one pin, and says that there is one."""
+    crds.apply(
+        {
+            "apiVersion": API + "/v1alpha1",
+            "kind": "SnapshotPolicy",
+            "metadata": {"name": "shop", "namespace": pins},
+            "spec": {"environmentRef": {"name": "shop"}, "maxPinned": 1},
+        }
+    )
+    set_pinned(crds, pins, 1)
+    crds.apply(snapshot(pins, "free", None))
+    wait_for("the policy", lambda: "maxPinned" in pin(crds, pins, "free", "--dry-run=server"), 30)
+    return pins
+
+
+def set_pinned(cluster: Cluster, namespace: str, count: int) -> None:
+    """As the operator reports it."""
+    patch = json.dumps({"status": {"pinned": count}})
+    cluster.kubectl("-n", namespace, "patch", "opol", "shop", "--subresource=status", "--type=merge", "-p", patch)
+
+
+def pin(cluster: Cluster, namespace: str, name: str, *arguments: str) -> str:
+    """What the server says to a pin."""
+    patch = json.dumps({"spec": {"pin": {"label": "audit"}}})
+    return cluster.kubectl(
+        "-n", namespace, "patch", "osnap", name, "--type=merge", "-p", patch, *arguments, check=False
+    )
+
+
+def test_more_pins_than_the_policy_allows_are_refused(crds: Cluster, limited: str) -> None:
+    said = pin(crds, limited, "free")
+    assert "1 snapshots of environment shop are pinned, and maxPinned of its SnapshotPolicy is 1" in said
+    assert "raise maxPinned" in said
+    with pytest.raises(ApiException, match="maxPinned"):
+        crds.apply(snapshot(limited, "new", {}))
+    set_pinned(crds, limited, 0)
+    assert "patched" in pin(crds, limited, "free")
+
+
+def test_a_pin_that_is_there_may_be_changed_and_removed(crds: Cluster, limited: str) -> None:
+    set_pinned(crds, limited, 0)
+    assert "patched" in pin(crds, limited, "free")
+    set_pinned(crds, limited, 5)
+    crds.patch("Snapshot", "free", limited, {"spec": {"pin": {"label": "another"}}})
+    crds.patch("Snapshot", "free", limited, {"spec": {"pin": None}})
+
+
+def test_other_environments_and_a_limit_of_0_are_free(crds: Cluster, limited: str) -> None:
+    other = snapshot(limited, "other", {})
+    other["spec"]["environmentRef"]["name"] = "another"
+    crds.apply(other)
+    crds.patch("SnapshotPolicy", "shop", limited, {"spec": {"maxPinned": 0}})
+    wait_for("no limit", lambda: "patched" in pin(crds, limited, "free", "--dry-run=server"), 10)
 
 
 def test_other_namespaces_are_not_the_business_of_a_namespaced_release(crds: Cluster, pins: str) -> None:

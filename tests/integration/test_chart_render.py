@@ -207,6 +207,14 @@ def test_the_settings_are_the_operators(helm: Helm, monkeypatch: pytest.MonkeyPa
     )
 
 
+@pytest.mark.parametrize(("seconds", "grace"), [(150, 180), (0.5, 31), (600, 630)])
+def test_the_operator_has_time_to_start_applications_again(helm: Helm, seconds: float, grace: int) -> None:
+    objects = helm.render({"settings": {"shutdownSeconds": seconds}})
+    pod = find(objects, "Deployment")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == grace
+    assert environment(objects)["OCORE_SHUTDOWN_SECONDS"] == str(seconds)
+
+
 def test_numbers_are_written_out(helm: Helm) -> None:
     variables = environment(helm.render(EVERYTHING))
     assert variables["OCORE_JOB_TTL"] == "5000000"

@@ -19,6 +19,7 @@ EXAMPLES = REPOSITORY / "examples"
 FILES = [
     *sorted(EXAMPLES.glob("*.yaml")),
     *sorted(EXAMPLES.glob("gitops/shop/*.yaml")),
+    *sorted(p for p in EXAMPLES.glob("before-deployment/*.yaml") if p.name != "flux.yaml"),
     EXAMPLES / "gitops/argocd/argocd-cm.yaml",
 ]
 #: Kinds of Argo CD, Flux and kustomize, which the local cluster has not.

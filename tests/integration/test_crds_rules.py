@@ -150,6 +150,8 @@ class Server:
 
     def unsaved(self, kind: str, spec: Object, name: str = "sample") -> Object:
         """A new object, unsaved."""
+        if kind == "SnapshotPolicy":  # it has its environment's name
+            spec = changed({"spec": spec}, {"spec.environmentRef.name": name})["spec"]
         return {
             "apiVersion": "ocore.dev/v1alpha1",
             "kind": kind,
@@ -197,10 +199,21 @@ def ask(server: Server, rule: Rule, attempt: Try) -> Object:
         status = changed({"status": sample(SCHEMAS[rule.kind]["properties"]["status"])}, attempt.changes)["status"]
         return server.replace(rule.kind, stored_name(rule.kind, 0), "status", status)
     specs = STORED if attempt.update else SPECS
-    obj = changed(server.unsaved(rule.kind, specs[rule.kind][attempt.spec]), attempt.changes)
+    name = stored_name(rule.kind, attempt.spec) if attempt.update else "sample"
+    obj = changed(server.unsaved(rule.kind, specs[rule.kind][attempt.spec], name), attempt.changes)
+    if rule.kind == "SnapshotPolicy":
+        _name_alike(obj, attempt)
     if attempt.update:
         return server.replace(rule.kind, stored_name(rule.kind, attempt.spec), "spec", obj["spec"])
     return server.create(rule.kind, obj, dry_run="All")
+
+
+def _name_alike(obj: Object, attempt: Try) -> None:
+    """A policy has its environment's name: where one of them is tried, the other follows, unless it is the difference that is refused."""
+    if "metadata.name" in attempt.changes:
+        obj["spec"]["environmentRef"]["name"] = obj["metadata"]["name"]
+    elif "spec.environmentRef.name" in attempt.changes and not attempt.refused:
+        obj["metadata"]["name"] = obj["spec"]["environmentRef"]["name"]
 
 
 def refusals(error: ApiException) -> list[tuple[str, str]]:

@@ -1,10 +1,13 @@
 {{/* Rights of the operator in a watched namespace. No Secrets, no exec. */}}
 {{- define "ocore-snapshots.rules" -}}
 - apiGroups: [ocore.dev]
-  resources: [environments, snapshotstores, snapshots, rollbacks]
+  resources: [environments, snapshotstores, snapshots, snapshotpolicies, rollbacks]
   verbs: [get, list, watch, patch]
 - apiGroups: [ocore.dev]
-  resources: [environments/status, snapshotstores/status, snapshots/status, rollbacks/status]
+  resources: [snapshots]
+  verbs: [create, delete] # a SnapshotPolicy takes snapshots, and retention deletes them
+- apiGroups: [ocore.dev]
+  resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status]
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]
@@ -40,14 +43,19 @@ and the finalizers of our own objects must still be removed.
   verbs: [get]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  resourceNames: [environments.ocore.dev, snapshotstores.ocore.dev, snapshots.ocore.dev, rollbacks.ocore.dev]
+  resourceNames:
+    - environments.ocore.dev
+    - snapshotstores.ocore.dev
+    - snapshots.ocore.dev
+    - snapshotpolicies.ocore.dev
+    - rollbacks.ocore.dev
   verbs: [get]
 {{- if .Values.watchNamespaces }}
 - apiGroups: [ocore.dev]
-  resources: [environments, snapshotstores, snapshots, rollbacks]
+  resources: [environments, snapshotstores, snapshots, snapshotpolicies, rollbacks]
   verbs: [get, patch]
 - apiGroups: [ocore.dev]
-  resources: [environments/status, snapshotstores/status, snapshots/status, rollbacks/status]
+  resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status]
   verbs: [patch]
 {{- end }}
 {{- end }}

@@ -7,6 +7,7 @@ from ocore_crds import conditions, failpoints
 from ocore_crds.protocol import CleanupResult
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import RollbackTarget, Switcher
+from ocore_mover.database.restore import scratch
 from ocore_mover.database.switch import cleanup as database_cleanup
 from ocore_mover.database.switch.cleanup import Part
 from ocore_mover.errors import MoverError
@@ -14,7 +15,7 @@ from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.plain import switch as plain_switch
 
 
-def cleanup(runtime: Runtime, target: RollbackTarget, part: Part) -> CleanupResult:
+def cleanup(runtime: Runtime, target: RollbackTarget, part: Part, environment_id: str) -> CleanupResult:
     """Removes the database first, then the folders. Returns what was removed.
 
     Raises MoverError SwitchFailed where the environment runs on what would be removed; nothing is removed then.
@@ -23,6 +24,8 @@ def cleanup(runtime: Runtime, target: RollbackTarget, part: Part) -> CleanupResu
     runtime.token.check()
     dropped = _drop_database(target, part, position)
     failpoints.hit("cleanup-database-dropped")
+    if target.server is not None:  # of a proof that was killed
+        dropped += scratch.drop(target.server, environment_id)
     return CleanupResult(
         databases_dropped=dropped, folders_removed=tuple(str(folder) for folder in _remove_folders(target, part))
     )

@@ -30,6 +30,13 @@ def uuid(value: str | None) -> str | None:
 EnvironmentId = Annotated[str, typer.Option(callback=uuid, help="Identity of the environment (UUID).")]
 SnapshotId = Annotated[str, typer.Option(callback=uuid, help="Identity of the snapshot (UUID).")]
 RollbackId = Annotated[str, typer.Option(callback=uuid, help="Identity of the rollback (UUID).")]
+AllowReplicationLoss = Annotated[
+    bool,
+    typer.Option(
+        "--allow-replication-loss",
+        help="Break logical replication of the live database: after the switch drop its slots and detach its subscriptions.",
+    ),
+]
 Jobs = Annotated[int, typer.Option(min=1, max=32, help="Tables to dump or restore, and packs to write, in parallel.")]
 Scratch = Annotated[
     Path, typer.Option(exists=True, file_okay=False, writable=True, help="Folder for temporary dump files.")

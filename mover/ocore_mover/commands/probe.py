@@ -15,6 +15,7 @@ from ocore_mover.filestore.folders import ClaimFolders, sort_names
 def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollback: bool, jobs: int) -> ProbeResult:
     """Probes the database and the filestore; with `rollback` also what a rollback needs."""
     blocking: list[Finding] = []
+    creatable: list[Finding] = []
     later: list[Finding] = []
     warnings: list[str] = []
     database = filestore = None
@@ -28,15 +29,21 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
         seen = facts.probe(server, rollback=rollback, jobs=jobs, odoo=odoo)
         database = seen.facts
         blocking.extend(seen.blocking)
+        creatable.extend(seen.creatable)
         later.extend(seen.rollback)
         warnings.extend(seen.warnings)
-        if odoo and database is not None and not database.attachments:
+        if odoo and database is not None and not database.missing and not database.attachments:
             blocking.append(
                 Finding(reason=conditions.FILESTORE_LAYOUT_UNSUPPORTED, message=no_attachments(database.name))
             )
     runtime.token.check()
     folders = target.folders(environment_id)
-    if folders is not None:
+    missing = database is not None and database.missing
+    if folders is not None and missing and filestore_facts.is_missing(folders):
+        created, against = filestore_facts.of_missing(folders, target.layout)
+        creatable.append(created)
+        later.extend(against if rollback else ())
+    elif folders is not None:
         filestore, more_blocking, more_later, more_warnings = filestore_facts.collect(
             folders, target.layout, rollback=rollback
         )
@@ -53,6 +60,7 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
         database=database,
         filestore=filestore,
         blocking=tuple(blocking),
+        creatable=tuple(creatable),
         rollback=tuple(later),
         warnings=tuple(warnings),
     )

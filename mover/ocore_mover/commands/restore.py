@@ -12,12 +12,12 @@ from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import manifests
 from ocore_mover.commands import evidence
 from ocore_mover.commands.runtime import Runtime, best_effort
-from ocore_mover.database import copy_access, position
+from ocore_mover.database import copy_access, position, replication
 from ocore_mover.database.connect import Server, connect_maintenance, translating
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.dump.export import read_copy_names, read_live_names
 from ocore_mover.database.position import Names
-from ocore_mover.database.restore import check, create
+from ocore_mover.database.restore import check, create, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
@@ -47,6 +47,7 @@ class RestoreOptions:
     scratch: Path
     jobs: int
     run: RollbackRun | None = None  # None: from a shell, without a record
+    allow_replication_loss: bool = False
 
 
 class RestoreRun:
@@ -57,6 +58,7 @@ class RestoreRun:
         self._store = runtime.guarded(store)
         self._options = options
         self._names = Names(options.server.live, options.rollback_id) if options.server is not None else None
+        self._live_missing = False
         self._records = RollbackRecords(self._store, options.run) if options.run is not None else None
         self._hold = (
             HoldSet(options.folders, options.rollback_id)
@@ -73,13 +75,15 @@ class RestoreRun:
         with self._runtime.step(Step.PREFLIGHT):
             self._check_runs_once()
             manifest = self._preflight()
+            announced = self._check_replication()
             self._remove_restored()
         try:
+            self._make_filestore()
             self._make_hold()
             failpoints.hit("restore-hold-made")
             database, files = self._restore(manifest)
             with self._runtime.step(Step.CHECK):
-                result = self._check(manifest, database, files)
+                result = self._check(manifest, database, files, announced)
                 if self._records is not None:
                     self._records.write("restored", result.evidence)
         except BaseException:
@@ -102,6 +106,18 @@ class RestoreRun:
                 live = position.rows(connection, self._names).get(self._names.live)
             marks = live.mark.rollbacks if live is not None else ()
         self._records.check(marks)
+
+    def _check_replication(self) -> list[str]:
+        """What the switch will end of the live database's logical replication. Raises MoverError ReplicationActive, MissingGrants before hours of
+        work; the switch checks again."""
+        if self._options.server is None or self._names is None:
+            return []
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, "reading the slots of the live database"),
+            connect_maintenance(self._options.server, application=check.APPLICATION) as connection,
+        ):
+            found = replication.check(connection, self._names.live, allowed=self._options.allow_replication_loss)
+        return replication.announced(found)
 
     def _preflight(self) -> Manifest:
         options = self._options
@@ -133,7 +149,9 @@ class RestoreRun:
         options = self._options
         if options.server is not None and self._names is not None:
             with connect_maintenance(options.server, application=database_restore.APPLICATION) as connection:
-                database_restore.drop_restored(connection, self._names)
+                self._live_missing = database_restore.drop_restored(connection, self._names).live is None
+            # Of a proof that was killed, or that the operator is about to stop.
+            scratch.drop(options.server, options.environment_id)
         elif options.folders is not None and switch.is_switched(options.folders, options.rollback_id):
             raise MoverError(
                 conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is already switched; use a new rollback id"
@@ -143,12 +161,18 @@ class RestoreRun:
         elif options.folders is not None:
             switch.remove_stage(options.folders, options.rollback_id)
 
+    def _make_filestore(self) -> None:
+        """Where the live database does not exist, the filestore's folder may not exist either."""
+        if self._live_missing and self._options.folders is not None:
+            self._options.folders.make_filestore()
+
     def _make_hold(self) -> None:
         """Links the live files, so that garbage collection loses none of them."""
         if self._hold is None or self._options.server is None:
             return
-        live = sort_names(read_live_names(self._options.server, self._runtime.token))
-        self._hold.hold_all(live.files)
+        # Without a live database nothing but the snapshot names files. Links are made all the same: someone may find the database again.
+        names = () if self._live_missing else read_live_names(self._options.server, self._runtime.token)
+        self._hold.hold_all(sort_names(names).files)
 
     def _restore(self, manifest: Manifest) -> tuple[RestoredDatabase | None, Restored | None]:
         load: Callable[[], RestoredDatabase] | None = None
@@ -186,7 +210,13 @@ class RestoreRun:
             return lambda: add_missing(self._store, artifact, folders, self._hold, counter, jobs=jobs)
         return lambda: stage_plain(self._store, artifact, folders, self._options.rollback_id, counter, jobs=jobs)
 
-    def _check(self, manifest: Manifest, database: RestoredDatabase | None, files: Restored | None) -> RestoreResult:
+    def _check(
+        self,
+        manifest: Manifest,
+        database: RestoredDatabase | None,
+        files: Restored | None,
+        announced: Sequence[str],
+    ) -> RestoreResult:
         checked: check.Checked | None = None
         named = 0
         server, names = self._options.server, self._names
@@ -200,9 +230,10 @@ class RestoreRun:
                 connect_maintenance(server, application=check.APPLICATION, token=self._runtime.token) as connection,
             ):
                 create.mark_checked(connection, names)
-        warnings = database.warnings if database is not None else ()
+        warnings = (*announced, *(database.warnings if database is not None else ()))
         return RestoreResult(
             restored_database=database.name if database is not None else "",
+            live_missing=database is not None and database.live_missing,
             database_bytes=database.size_bytes if database is not None else 0,
             files_added=files.files_added if files is not None else 0,
             bytes_added=files.bytes_added if files is not None else 0,

@@ -1,4 +1,8 @@
-"""``switch``: puts the restored copy in the place of the live environment, and back."""
+"""``switch``: puts the restored copy in the place of the live environment, or back.
+
+A switch that waited for its signal ends after the switch: its pod must not hold the filestore's claim while the workloads start. A switch back is
+another run, with ``--now --back`` (docs/decisions/0012).
+"""
 
 import json
 import threading
@@ -23,8 +27,10 @@ from ocore_mover.rollback_records import RollbackRecords
 log = structlog.get_logger()
 
 _POLL = 0.05
-#: Seconds at the end for outcomes that are still being written.
-_OUTCOME_SECONDS = 20.0
+#: Reasons of a switch that has not happened, and that another try would give again: the application starts at once.
+_FINAL = (conditions.SESSIONS_REMAIN, conditions.REPLICATION_ACTIVE, conditions.MISSING_GRANTS)
+#: Seconds at the end for outcomes that are still being written. The application waits for the end of this process.
+_OUTCOME_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -33,30 +39,33 @@ class SwitchOptions:
 
     signal_file: Path | None  # None: switch at once
     ready_file: Path | None
-    wait: float  # seconds for the first signal
+    wait: float  # seconds for the signal
     back: bool  # at once, to the previous database
     records: RollbackRecords | None = None  # None: from a shell, without a record
 
 
 def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
-    """Switches at once, or waits for signals. Returns the final position.
+    """Switches at once, or waits for the signal. Returns the final position.
 
     After a restart of the container it first completes or undoes an interrupted switch, then obeys the signal that it finds.
     Raises MoverError SwitchFailed, SessionsRemain, DeadlineExceeded (no signal within `wait` seconds).
     """
     try:
         if options.signal_file is None:
-            return _at_once(runtime, switcher, back=options.back)
+            return _at_once(runtime, switcher, options)
         with _Outcomes(switcher, options.records) as outcomes:
-            return _by_signals(runtime, switcher, options, options.signal_file, outcomes)
+            return _by_signal(runtime, switcher, options, options.signal_file, outcomes)
     finally:
         switcher.close()
 
 
-def _at_once(runtime: Runtime, switcher: Switcher, *, back: bool) -> SwitchResult:
+def _at_once(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
     switcher.repair()
-    if back:
-        return _back(runtime, switcher)
+    if options.back:
+        with _Outcomes(switcher, options.records, back=True) as outcomes:
+            now = _back(runtime, switcher)
+            outcomes.write("switched-back")
+            return now
     switcher.prepare()
     return _forward(runtime, switcher)
 
@@ -85,14 +94,15 @@ def _reported(runtime: Runtime, step: Step, change: Callable[[], SwitchResult]) 
 class _Outcomes:
     """Writes to the store that the switch starts, and how it ended.
 
-    An outcome is written beside the work: a store that does not answer must not delay a switch back. One that is lost is in the comment of the
-    live database.
+    An outcome is written beside the work: a store that does not answer delays the end by a few seconds only. One that is lost is in the comment of
+    the live database.
     """
 
-    def __init__(self, switcher: Switcher, records: RollbackRecords | None) -> None:
+    def __init__(self, switcher: Switcher, records: RollbackRecords | None, *, back: bool = False) -> None:
+        """`back`: the switch that is reversed has written `started`."""
         self._switcher = switcher
         self._records = records
-        self._started = False
+        self._started = self._back = back
         self._writers: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -124,7 +134,8 @@ class _Outcomes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Waits for the writes. A Job that is stopped before its switch writes that it has not switched: its container is not started again."""
-        if isinstance(error, Cancelled) and error.reason == conditions.CANCELLED and self._is_old():
+        cancelled = isinstance(error, Cancelled) and error.reason == conditions.CANCELLED
+        if cancelled and not self._back and self._is_old():
             self.write("not-switched")
         until = time.monotonic() + _OUTCOME_SECONDS
         for writer in self._writers:
@@ -138,7 +149,7 @@ class _Outcomes:
             return False
 
 
-def _by_signals(
+def _by_signal(
     runtime: Runtime, switcher: Switcher, options: SwitchOptions, signal_file: Path, outcomes: _Outcomes
 ) -> SwitchResult:
     if options.ready_file is not None:
@@ -150,36 +161,27 @@ def _by_signals(
         options.ready_file.touch()
     runtime.reporter.ready()
     failpoints.hit("switch-ready")
+    until = time.monotonic() + options.wait
+    while (signal := read_signal(signal_file)) is None:
+        if time.monotonic() >= until:
+            raise _no_signal(options.wait)
+        runtime.token.sleep(_POLL)
+    log.info("signal", action=signal.action, position=now.position)
     if now.position == "New":
         # An earlier container switched, and its report may be lost.
         runtime.reporter.step(Step.SWITCH, "Done", json.dumps(now.wire(), separators=(",", ":")))
         outcomes.write("switched")
-    until = time.monotonic() + options.wait
-    while True:
-        signal = read_signal(signal_file)
-        if signal is not None and is_expired(signal):
-            if signal.action == "Switch" and now.position == "Old":
-                return _not_switched(switcher, _expired(signal), outcomes)
-            signal = None
-        if signal is None or (signal.action == "Switch" and now.position == "New"):
-            if now.position == "Old" and time.monotonic() >= until:
-                raise _no_signal(options.wait)
-            runtime.token.sleep(_POLL)
-            continue
-        log.info("signal", action=signal.action, position=now.position)
-        if signal.action == "Finish":
-            return switcher.read_position()
-        if signal.action == "SwitchBack":
-            now = _back(runtime, switcher)
-            outcomes.write("switched-back")
-            return now
-        try:
-            now = _forward(runtime, switcher)
-        except MoverError as error:
-            if error.reason != conditions.SESSIONS_REMAIN:
-                raise  # the restarted container tries again while its signal is valid
-            return _not_switched(switcher, error, outcomes)
-        outcomes.write("switched")
+        return now
+    if is_expired(signal):
+        return _not_switched(switcher, _expired(signal), outcomes)
+    try:
+        now = _forward(runtime, switcher)
+    except MoverError as error:
+        if error.reason not in _FINAL:
+            raise  # the restarted container tries again while its signal is valid
+        return _not_switched(switcher, error, outcomes)
+    outcomes.write("switched")
+    return now
 
 
 def _not_switched(switcher: Switcher, error: MoverError, outcomes: _Outcomes) -> SwitchResult:

@@ -21,6 +21,9 @@ from ocore_mover.filestore.plain import switch
 
 log = structlog.get_logger()
 
+#: Sentences about replication in a result.
+_REPORTED = 50
+
 
 @dataclass(frozen=True)
 class RollbackTarget:
@@ -31,6 +34,7 @@ class RollbackTarget:
     layout: str
     rollback_id: str
     run: RollbackRun | None = None  # for the comment of the database that becomes live
+    allow_replication_loss: bool = False
 
 
 class Switcher:
@@ -42,13 +46,18 @@ class Switcher:
         self._folders = folders
         self._rollback_id = rollback_id
         self._token = token
-        self._database = DatabaseSwitch(server, rollback_id, target.run) if server is not None else None
+        self._database = (
+            DatabaseSwitch(server, rollback_id, target.run, allow_replication_loss=target.allow_replication_loss)
+            if server is not None
+            else None
+        )
         self._plain = folders if layout == "Plain" else None
         self._hold = HoldSet(folders, rollback_id) if folders is not None and layout == "Odoo" else None
         self._restored_names: tuple[str, ...] = ()
         self._previous_names: tuple[str, ...] | None = None
         self._switched_back_names: tuple[str, ...] | None = None
         self._relinked = 0
+        self._replication_ended: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Closes the connection."""
@@ -64,7 +73,9 @@ class Switcher:
             return self._folders_only()
         now = self._database.read()
         self._align_folders(now)
-        return self._result(self._database.allow_live())
+        now = self._database.allow_live()
+        self._end_replication(now)
+        return self._result(now)
 
     def read_position(self) -> SwitchResult:
         """The position. Changes nothing."""
@@ -83,13 +94,14 @@ class Switcher:
         """Checks that a switch can work, and reads the attachment names of the restored database (seconds for many).
 
         Raises MoverError SwitchFailed where the restored copy is missing or incomplete, SessionsRemain where sessions that cannot be ended prevent the
-        switch.
+        switch, ReplicationActive and MissingGrants as :func:`ocore_mover.database.replication.check`.
         """
         if self._database is None or self._server is None:
             return
         now = self._database.check_ready()
         if now.position == "Old":
             self._database.check_sessions()
+            self._database.check_replication()
         if now.position == "Old" and self._plain is not None:
             self._check_staged(self._plain)
         if now.position == "New" or self._hold is None or now.restored is None:
@@ -99,7 +111,7 @@ class Switcher:
                 conditions.SWITCH_FAILED,
                 f"the hold set of rollback {self._rollback_id} no longer exists, so files may be missing; run `restore` again",
             )
-        with copy_access.opened(self._server, self._database.names, now.live.owner, self._token) as access:
+        with copy_access.opened(self._server, self._database.names, now.owner, self._token) as access:
             names = sort_names(read_copy_names(self._server, access, self._token)).files
         # Files in neither place were lost before the snapshot: `restore` has checked all others.
         self._restored_names = self._hold.kept(names)
@@ -116,12 +128,16 @@ class Switcher:
         """Switches to the restored copy, or repairs a switch that is already done. Returns the position."""
         if self._database is None:
             return self._switch_folders(back=False)
-        if self._database.read().position == "New":
+        now = self._database.read()
+        if now.position == "New":
             return self.repair()
+        self._database.check_replication()  # before any session is ended: one may have been added since the restore
         if self._hold is not None and self._server is not None:
-            self._previous_names = sort_names(read_live_names(self._server, self._token)).files
+            names = read_live_names(self._server, self._token) if now.live is not None else ()
+            self._previous_names = sort_names(names).files
             self._hold.extend(self._previous_names)
         outcome = self._database.switch(self._keep_files, self._folders_forward)
+        self._end_replication(outcome.position)
         return self._result(outcome.position, outcome.refused_seconds)
 
     def back(self) -> SwitchResult:
@@ -133,7 +149,13 @@ class Switcher:
         self._switched_back_names = self._names_to_keep()
         self._keep_switched_back_files()
         outcome = self._database.switch_back(self._give_back_files, self._folders_back)
+        self._end_replication(outcome.position)
         return self._result(outcome.position, outcome.refused_seconds)
+
+    def _end_replication(self, now: Position) -> None:
+        if self._database is not None:
+            ended = (*self._replication_ended, *self._database.end_replication(now))
+            self._replication_ended = tuple(dict.fromkeys(ended))[:_REPORTED]
 
     def _keep_files(self) -> None:
         """Runs without sessions: links files added since the restore, and relinks files that the restored database names."""
@@ -205,10 +227,11 @@ class Switcher:
     def _result(self, now: Position, seconds: float | None = None) -> SwitchResult:
         return SwitchResult(
             position=now.position,
-            live_database=now.live.name,
+            live_database=now.live.name if now.live is not None else "",
             previous_database=now.previous.name if now.previous is not None else "",
             restored_database=now.restored.name if now.restored is not None else "",
-            accepting_connections=now.live.allows_connections,
+            accepting_connections=not now.refuses,
             refused_seconds=seconds,
             relinked_files=self._relinked,
+            replication_ended=self._replication_ended,
         )

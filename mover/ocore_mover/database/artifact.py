@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from ocore_crds import conditions
+from ocore_crds.manifest import DatabaseSetting
 from ocore_mover.database.connect import Connection
+from ocore_mover.database.position import Mark
+from ocore_mover.database.rights import Rights, read_rights
 from ocore_mover.errors import MoverError
 
 
@@ -20,7 +23,14 @@ class DatabaseProperties:
     ctype: str
     locale_provider: str  # c, i or b, as in pg_database
     icu_locale: str  # of provider i or b
+    icu_rules: str
+    collation_version: str
+    tablespace: str  # empty: the default one
+    comment: str  # the user's own part
+    rights: Rights
+    settings: tuple[DatabaseSetting, ...]
     extensions: dict[str, str]
+    extension_schemas: dict[str, str]
     immutable_functions: tuple[str, ...]
     table_bytes: dict[int, int]  # oid → bytes that COPY reads: the table with its TOAST, without indexes
 
@@ -30,14 +40,34 @@ def read(connection: Connection) -> DatabaseProperties:
     major = connection.info.server_version // 10000
     provider = "datlocprovider::text" if major >= 15 else "'c'"
     locale = {15: "daticulocale", 16: "daticulocale"}.get(major, "datlocale" if major >= 17 else "NULL")
+    rules = "daticurules" if major >= 16 else "NULL"
+    version_of_collation = "datcollversion" if major >= 15 else "NULL"
     row = connection.execute(
-        f"SELECT datname::text, pg_database_size(oid), current_setting('server_version'), pg_encoding_to_char(encoding),"  # noqa: S608 - our own column names
-        f" datcollate::text, datctype::text, {provider}, coalesce({locale}, '') FROM pg_database"
-        " WHERE datname = current_database()".encode()
+        f"SELECT datname::text, pg_database_size(d.oid), current_setting('server_version'), pg_encoding_to_char(encoding),"  # noqa: S608 - our own column names
+        f" datcollate::text, datctype::text, {provider}, coalesce({locale}, ''), coalesce({rules}, ''),"
+        f" coalesce({version_of_collation}, ''), CASE t.spcname WHEN 'pg_default' THEN '' ELSE t.spcname::text END,"
+        " coalesce(shobj_description(d.oid, 'pg_database'), '')"
+        " FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE datname = current_database()".encode()
     ).fetchone()
     if row is None:
         raise MoverError(conditions.DATABASE_NOT_FOUND, "the database no longer exists; check dbname in the Secret")
-    name, size, version, encoding, collate, ctype, locale_provider, icu_locale = row
+    (
+        name,
+        size,
+        version,
+        encoding,
+        collate,
+        ctype,
+        locale_provider,
+        icu_locale,
+        icu_rules,
+        collation,
+        tablespace,
+        comment,
+    ) = row
+    extensions = connection.execute(
+        "SELECT e.extname::text, e.extversion, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
+    ).fetchall()
     return DatabaseProperties(
         name=name,
         size_bytes=size,
@@ -48,7 +78,14 @@ def read(connection: Connection) -> DatabaseProperties:
         ctype=ctype,
         locale_provider=locale_provider,
         icu_locale=icu_locale,
-        extensions={row[0]: row[1] for row in connection.execute("SELECT extname::text, extversion FROM pg_extension")},
+        icu_rules=icu_rules,
+        collation_version=collation,
+        tablespace=tablespace,
+        comment=Mark.parse(comment).comment,
+        rights=read_rights(connection, name),
+        settings=read_settings(connection, name),
+        extensions={extension: found for extension, found, _ in extensions},
+        extension_schemas={extension: schema for extension, _, schema in extensions},
         immutable_functions=_immutable_functions(connection),
         table_bytes={
             row[0]: row[1]
@@ -59,6 +96,17 @@ def read(connection: Connection) -> DatabaseProperties:
             )
         },
     )
+
+
+def read_settings(connection: Connection, database: str) -> tuple[DatabaseSetting, ...]:
+    """``ALTER DATABASE … SET`` and ``ALTER ROLE … IN DATABASE … SET`` of a database; those for every role come first."""
+    found = connection.execute(
+        "SELECT coalesce(r.rolname::text, ''), s.setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
+        " LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE d.datname = %s AND (s.setrole = 0 OR r.oid IS NOT NULL) ORDER BY 1",
+        [database],
+    ).fetchall()
+    pairs = ((role, setting.partition("=")) for role, config in found for setting in config)
+    return tuple(DatabaseSetting(role=role, name=name, value=value) for role, (name, _, value) in pairs)
 
 
 def _immutable_functions(connection: Connection) -> tuple[str, ...]:

@@ -217,7 +217,7 @@ _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"database \"[^\"]*\" does not exist",
         conditions.DATABASE_NOT_FOUND,
-        "check dbname in the Secret",
+        "check dbname in the Secret; if the database was dropped or renamed, a Rollback creates it from a Snapshot",
         False,
     ),
     (
@@ -308,6 +308,22 @@ def is_superuser(connection: Connection) -> bool:
     """Whether the connection's role is a superuser."""
     row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     return bool(row and row[0])
+
+
+#: Since this version a membership says by itself whether it inherits, and whether it allows SET ROLE.
+FIRST_WITH_MEMBERSHIP_OPTIONS = 160000
+
+
+def membership_statement(role: str, member: str, server_version: int, *, admin: bool = False) -> str:
+    """The GRANT that makes `member` a full member of `role`; `admin`: which may make other members.
+
+    Since PostgreSQL 16 a second GRANT leaves the options alone that it does not name. A role that created `role` has a membership
+    without INHERIT and SET, so a GRANT without options would change nothing.
+    """
+    options = ""
+    if server_version >= FIRST_WITH_MEMBERSHIP_OPTIONS:
+        options = f" WITH {'ADMIN TRUE, ' if admin else ''}INHERIT TRUE, SET TRUE"
+    return f"GRANT {quoted(role)} TO {quoted(member)}{options};"
 
 
 def quoted(identifier: str) -> str:

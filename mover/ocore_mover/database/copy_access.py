@@ -26,6 +26,7 @@ from ocore_mover.database.connect import (
     connect,
     connect_maintenance,
     is_superuser,
+    membership_statement,
     quoted,
     translating,
 )
@@ -66,6 +67,30 @@ class CopyAccess:
             connection.close()
             raise
         return connection
+
+
+#: As a new session of the application's role in the copy would find it; null where only the server's configuration has it.
+_SEARCH_PATH = """
+SELECT pg_catalog.substr(c, 13) FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
+ WHERE pg_catalog.starts_with(c, 'search_path=')
+   AND s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))
+   AND s.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s))
+ ORDER BY s.setrole <> 0 DESC, s.setdatabase <> 0 DESC LIMIT 1
+"""
+
+
+def application_search_path(server: Server, access: CopyAccess, token: Token | None = None) -> str:
+    """The search path that the application has in the live database; where that does not exist, the one that it will have in the copy."""
+    try:
+        with connect(server.app, application=APPLICATION, token=token) as live:
+            row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+    except MoverError as error:
+        if error.reason != conditions.DATABASE_NOT_FOUND:
+            raise
+        with access.connect(application=APPLICATION, token=token) as session:
+            row = session.execute(_SEARCH_PATH.encode(), [server.app.user]).fetchone()
+            row = row or session.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+    return str(row[0]) if row else ""
 
 
 @contextmanager
@@ -154,8 +179,7 @@ def _create_role(maintenance: Connection, names: Names, role: str, password: str
 
 def role_statements(admin: str, owner: str, server_version: int) -> str:
     """What lets an administrator who is not a superuser create members of `owner`."""
-    option = " WITH ADMIN OPTION" if server_version >= 160000 else ""
-    return f"ALTER ROLE {quoted(admin)} CREATEROLE; GRANT {quoted(owner)} TO {quoted(admin)}{option};"
+    return f"ALTER ROLE {quoted(admin)} CREATEROLE; {membership_statement(owner, admin, server_version, admin=True)}"
 
 
 def _usable(server: Server, maintenance: Connection) -> Connection:

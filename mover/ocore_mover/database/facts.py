@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import psycopg
 
 from ocore_crds import conditions
+from ocore_crds.environment import Replication
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import catalog_findings, programs, rollback_findings
-from ocore_mover.database.connect import Connection, Server, connect, quoted
+from ocore_mover.database import catalog_findings, fingerprint, programs, replication, rollback_findings
+from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
@@ -21,12 +22,16 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True)
 class DatabaseProbe:
-    """Facts, None where the database cannot be read. `blocking` findings prevent a snapshot, `rollback` findings a rollback."""
+    """Facts, None where the database cannot be read. `blocking` findings prevent a snapshot, `rollback` findings a rollback.
+
+    `creatable`: what prevents a snapshot only, because a rollback creates the database.
+    """
 
     facts: DatabaseFacts | None
     blocking: tuple[Finding, ...]
     rollback: tuple[Finding, ...]
     warnings: tuple[str, ...]
+    creatable: tuple[Finding, ...] = ()
 
 
 def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = True) -> DatabaseProbe:
@@ -37,7 +42,10 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
     try:
         connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
     except MoverError as error:
-        return DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
+        missing = (
+            _probe_missing(server, error, rollback=rollback) if error.reason == conditions.DATABASE_NOT_FOUND else None
+        )
+        return missing or DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
     with connection:
         try:
             facts, warnings = read_facts(connection)
@@ -47,10 +55,44 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
             found = Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading facts: {error}")
             return DatabaseProbe(None, (found,), (), ())
         more = rollback_findings.find(server, connection, facts) if rollback else ()
+        if rollback:
+            facts, unread = _with_fingerprint(server, connection, facts)
+            warnings += unread
+        facts = facts.model_copy(update={"replication": _replication(server, connection, facts.name)})
     warnings += tuple(_connection_warnings(server, connection))
     if rollback and server.admin is None:
         warnings += (HIDDEN_ONLY,)
     return DatabaseProbe(facts, blocking, more, warnings)
+
+
+def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> DatabaseProbe | None:
+    """Of a database that does not exist; None where that cannot be read, or it exists by now. The server answers, so a rollback can create it."""
+    try:
+        with connect_maintenance(server, application=APPLICATION) as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [server.live]).rowcount:
+                return None
+            facts, warnings = read_facts(connection)
+    except MoverError as error:
+        if error.reason != conditions.MISSING_GRANTS:
+            return None
+        both = (refused, error)
+        return DatabaseProbe(None, tuple(Finding(reason=each.reason, message=each.message) for each in both), (), ())
+    except psycopg.Error:
+        return None
+    facts = facts.model_copy(
+        update={"name": server.live, "missing": True, "size_bytes": 0, "owner": "", "user": server.app.user}
+        | {"attachments": False, "extensions": ()}
+    )
+    text = (
+        f"database {server.live} does not exist on the server {server.app.place}: it was dropped or renamed, or dbname in the Secret is wrong. "
+        f"A Rollback creates it from a Snapshot of {server.live}"
+    )
+    blocking = tuple(_version_findings(facts))
+    more = rollback_findings.find_missing(server, facts) if rollback else ()
+    if rollback and server.admin is None:
+        warnings += (HIDDEN_ONLY,)
+    created = (Finding(reason=conditions.DATABASE_NOT_FOUND, message=text),)
+    return DatabaseProbe(facts, blocking, more, warnings, created)
 
 
 def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
@@ -80,6 +122,31 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
     return facts, warnings
 
 
+def _with_fingerprint(
+    server: Server, connection: Connection, facts: DatabaseFacts
+) -> tuple[DatabaseFacts, tuple[str, ...]]:
+    """The facts with the fingerprint of the schema, and a warning where it cannot be read."""
+    try:
+        found = fingerprint.read(connection, fingerprint.roles_of(server))
+    except psycopg.Error as error:
+        return facts, (
+            f"the fingerprint of the schema could not be read, so a schema-only restore is made once a day: {error}",
+        )
+    return facts.model_copy(update={"schema_fingerprint": found}), ()
+
+
+def _replication(server: Server, connection: Connection, database: str) -> Replication | None:
+    """With the rights of the role that would roll back; of the connection's own where it cannot connect, which is a finding of its own."""
+    try:
+        with connect_maintenance(server, application=APPLICATION) as actor:
+            return replication.report(connection, actor, database)
+    except (MoverError, psycopg.Error):
+        try:
+            return replication.report(connection, connection, database)
+        except psycopg.Error:
+            return None  # the findings report a server that is lost
+
+
 def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:
     """Bytes of all databases in the default tablespace, and warnings where not all were counted."""
     try:
@@ -96,12 +163,12 @@ def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:
         )
 
 
+#: Connections that PostgreSQL 16 and newer keep for members of a role.
+_RESERVED = "CASE WHEN pg_has_role('pg_use_reserved_connections', 'USAGE') THEN 0 ELSE current_setting('reserved_connections')::int END"
+
+
 def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, *, odoo: bool) -> Iterator[Finding]:
-    if facts.server_major not in SUPPORTED_MAJORS:
-        yield Finding(
-            reason=conditions.UNSUPPORTED_SERVER,
-            message=f"the server is PostgreSQL {facts.server_version}; {SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]} are supported",
-        )
+    yield from _version_findings(facts)
     if _one(connection, "SELECT pg_is_in_recovery()"):
         yield Finding(
             reason=conditions.UNSUPPORTED_SERVER,
@@ -113,9 +180,10 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
         yield from _unlockable(connection)
     needed = jobs + 3  # pg_dump's leader and workers, and two of ours
     limit = connection.execute(
-        "SELECT least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,"
+        "SELECT least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"  # noqa: S608 - our own text
+        f" - {_RESERVED if connection.info.server_version >= 160000 else '0'},"
         " nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) FROM pg_roles r, pg_database d"
-        " WHERE r.rolname = current_user AND d.datname = current_database()"
+        " WHERE r.rolname = current_user AND d.datname = current_database()".encode()
     ).fetchone()
     if limit is not None and limit[0] < needed:
         yield Finding(
@@ -124,6 +192,14 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
                 f"a snapshot with {jobs} jobs needs {needed} connections and {limit[0]} are allowed; increase max_connections or the "
                 f"CONNECTION LIMIT of role {facts.user} and database {facts.name}, or reduce the parallelism"
             ),
+        )
+
+
+def _version_findings(facts: DatabaseFacts) -> Iterator[Finding]:
+    if facts.server_major not in SUPPORTED_MAJORS:
+        yield Finding(
+            reason=conditions.UNSUPPORTED_SERVER,
+            message=f"the server is PostgreSQL {facts.server_version}; {SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]} are supported",
         )
 
 

@@ -13,10 +13,13 @@ from psycopg import sql
 from ocore_crds import conditions, naming
 from ocore_crds.rollback_record import MarkedOutcome, RollbackRun
 from ocore_mover.database.connect import Connection
+from ocore_mover.database.rights import Rights
 from ocore_mover.errors import MoverError
 
 #: Second line of the mark: the restore is complete and was checked.
 CHECKED = "ocore.checked"
+#: Line of a copy that was restored while the live database did not exist: the rights that it gets when it becomes the live one.
+CREATES = "ocore.creates"
 #: Number of rollbacks that a live database remembers.
 REMEMBERED = 50
 
@@ -58,23 +61,27 @@ class Mark:
     checked: bool = False
     comment: str = ""  # the user's own part
     rollbacks: tuple[RollbackMark, ...] = ()  # the oldest first
+    creates: Rights | None = None  # of a copy that creates the live database
 
     @classmethod
     def parse(cls, text: str | None) -> "Mark":
         """Parses a comment; `comment` keeps the lines that are not ours."""
         rollback_id, checked, rest = "", False, []
         rollbacks: list[RollbackMark] = []
+        creates: Rights | None = None
         for line in (text or "").splitlines():
             name, _, value = line.partition("=")
             if name == naming.DATABASE_MARKER:
                 rollback_id = value
             elif name == CHECKED:
                 checked = value == "true"
+            elif name == CREATES:
+                creates = Rights.parse(value)
             elif name == naming.ROLLBACK_MARKER and (found := RollbackMark.parse(value)) is not None:
                 rollbacks.append(found)
             else:
                 rest.append(line)
-        return cls(rollback_id, checked, "\n".join(rest), tuple(rollbacks))
+        return cls(rollback_id, checked, "\n".join(rest), tuple(rollbacks), creates)
 
     def text(self) -> str:
         """The comment's text."""
@@ -83,6 +90,8 @@ class Mark:
             lines.append(f"{naming.DATABASE_MARKER}={self.rollback_id}")
         if self.checked:
             lines.append(f"{CHECKED}=true")
+        if self.creates is not None:
+            lines.append(f"{CREATES}={self.creates.text()}")
         lines.extend(each.line() for each in self.rollbacks)
         return "\n".join(lines)
 
@@ -137,12 +146,25 @@ def too_long(name: str) -> str:
 
 @dataclass(frozen=True)
 class Position:
-    """Old: not switched. New: switched."""
+    """Old: not switched. New: switched. `live` is None where the live database does not exist: only at Old."""
 
     position: Literal["Old", "New"]
-    live: DatabaseRow
+    live: DatabaseRow | None
     restored: DatabaseRow | None
     previous: DatabaseRow | None
+
+    @property
+    def owner(self) -> str:
+        """Owner of the live database, or of the one that the copy will be; empty where neither is known."""
+        if self.live is not None:
+            return self.live.owner
+        creates = self.restored.mark.creates if self.restored is not None else None
+        return creates.owner if creates is not None else ""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a live database exists and refuses connections, as an interrupted switch leaves it."""
+        return self.live is not None and not self.live.allows_connections
 
 
 def rows(connection: Connection, names: Names) -> dict[str, DatabaseRow]:
@@ -156,16 +178,17 @@ def rows(connection: Connection, names: Names) -> dict[str, DatabaseRow]:
 
 
 def derive(found: Mapping[str, DatabaseRow], names: Names) -> Position:
-    """The position. Raises MoverError DatabaseNotFound where none exists, SwitchFailed where the names match neither position."""
+    """The position. Raises MoverError SwitchFailed where the names match neither position.
+
+    A live database that does not exist is the position Old, too: a switch then renames the copy only.
+    """
     live, restored, previous = (found.get(n) for n in (names.live, names.restored, names.previous))
-    if not found:
-        raise MoverError(
-            conditions.DATABASE_NOT_FOUND, f"database {names.live} does not exist; check dbname in the Secret"
-        )
+    # A copy without a mark: the restore was killed between CREATE DATABASE and the mark.
+    copy_is_ours = restored is not None and restored.mark.rollback_id in ("", names.rollback_id)
+    if live is None and previous is None and (restored is None or copy_is_ours):
+        return Position("Old", None, restored, None)
     if live is not None:
         ours = live.mark.rollback_id == names.rollback_id
-        # A copy without a mark: the restore was killed between CREATE DATABASE and the mark.
-        copy_is_ours = restored is not None and restored.mark.rollback_id in ("", names.rollback_id)
         if restored is None and ours:
             return Position("New", live, None, previous)
         if previous is None and not ours and (restored is None or copy_is_ours):

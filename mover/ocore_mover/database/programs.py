@@ -26,10 +26,14 @@ from ocore_mover.database.credentials import Credentials
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
-#: Majors that this software dumps and restores.
-SUPPORTED_MAJORS = range(13, 18)
+#: Majors that this software dumps and restores: those that the tests run against (docs/postgresql.md).
+SUPPORTED_MAJORS = range(15, 19)
 _DEBIAN = "/usr/lib/postgresql/{major}/bin"
 _STDERR_LINES = 40
+#: Lines of the first error: message, line, hint, query, context, and the first line of the command.
+_ERROR_LINES = 12
+_ERROR = re.compile(r"\S+: (?:error|fatal): ")
+_COMMAND = "Command was: "
 _NOTICES = 20
 #: A message of the server that a verbose pg_restore passes on.
 _NOTICE = re.compile(r"pg_restore: ((?:WARNING|NOTICE):.*)")
@@ -98,13 +102,24 @@ def _identify(path: str) -> Program | None:
 @cache
 def knows_require_auth(program: Program) -> bool:
     """Whether its libpq can refuse to send a password in cleartext. libpq's own version counts, which may be newer."""
+    return _tries_to_connect(program, "--format=plain", conninfo="require_auth=none")
+
+
+@cache
+def knows_zstd(program: Program) -> bool:
+    """Whether it compresses with zstd: from PostgreSQL 16 on, unless it was built without."""
+    return _tries_to_connect(program, "--format=custom", "--file=/dev/null", "--compress=zstd:1")
+
+
+def _tries_to_connect(program: Program, *arguments: str, conninfo: str = "") -> bool:
+    """Whether pg_dump of the program's major accepts the arguments: it reads all of them before it connects, to nowhere here."""
     # pg_restore opens its archive first and would not come as far.
     path = find("pg_dump", program.major).path
     # The user is given: a Job's user has no entry in /etc/passwd, and libpq would give up before it reads the settings.
-    arguments = [path, "--no-password", "--dbname=host=/nonexistent user=none connect_timeout=2 require_auth=none"]
+    target = f"--dbname=host=/nonexistent user=none connect_timeout=2 {conninfo}"
     try:
         done = subprocess.run(
-            arguments,
+            [path, "--no-password", *arguments, target],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -168,6 +183,7 @@ class Running:
         self._stopped = False
         self._lock = threading.Lock()
         self._lines: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
+        self._first_error: list[str] = []
         self._notices: list[str] = []
         self._reader = threading.Thread(target=self._read, name="stderr", daemon=True)
         self._reader.start()
@@ -181,11 +197,22 @@ class Running:
                     self._notices.append(notice[1])
             elif not _CHATTER.match(line):
                 self._lines.append(line)
+                self._keep_error(line)
+
+    def _keep_error(self, line: str) -> None:
+        """Keeps the first error: the command that it ends with, a CREATE TABLE of a hundred lines, would push it out of the last lines."""
+        kept = self._first_error
+        if kept:
+            if len(kept) < _ERROR_LINES and not kept[-1].startswith(_COMMAND):
+                kept.append(line)
+        elif _ERROR.match(line):
+            kept.append(line)
 
     def error_output(self, lines: int = 4) -> str:
-        """The last lines of its stderr, redacted, on one line; "no error output" where it wrote none."""
+        """Its first error, else the last lines of its stderr, redacted, on one line; "no error output" where it wrote none."""
         self._reader.join(timeout=2)
-        return redact.text("; ".join(line for line in list(self._lines)[-lines:] if line)) or "no error output"
+        shown = list(self._first_error) or list(self._lines)[-lines:]
+        return redact.text("; ".join(line.strip() for line in shown if line.strip(" ^"))) or "no error output"
 
     def notices(self) -> list[str]:
         """Warnings and notices of the server, redacted: the first ones, where there are many."""
@@ -195,7 +222,7 @@ class Running:
     def error_matches(self, pattern: str) -> bool:
         """Whether a line of its stderr matches."""
         self._reader.join(timeout=2)
-        return any(re.search(pattern, line) for line in list(self._lines))
+        return any(re.search(pattern, line) for line in (*self._first_error, *self._lines))
 
     def pause(self) -> None:
         """Pauses the group (SIGSTOP) until :meth:`resume`."""

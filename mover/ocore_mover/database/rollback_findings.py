@@ -6,8 +6,16 @@ import psycopg
 
 from ocore_crds import conditions, naming
 from ocore_crds.protocol import DatabaseFacts, Finding
-from ocore_mover.database import blockers, catalog_findings, sessions
-from ocore_mover.database.connect import Connection, Server, connect_maintenance, is_superuser, quoted
+from ocore_mover.database import blockers, catalog_findings, replication, sessions
+from ocore_mover.database.connect import (
+    FIRST_WITH_MEMBERSHIP_OPTIONS,
+    Connection,
+    Server,
+    connect_maintenance,
+    is_superuser,
+    membership_statement,
+    quoted,
+)
 from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
 from ocore_mover.database.restore.owners import problem_of
@@ -36,11 +44,41 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
                 found.extend(catalog_findings.parameters(connection, maintenance, facts))
             found.extend(catalog_findings.always(connection))
             found.extend(_unavailable(connection))
+            found.extend(_replication(maintenance, facts))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
     except psycopg.Error as error:
         found.append(Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading rights: {error}"))
     return tuple(found)
+
+
+def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
+    """Findings for a live database that does not exist, by which a rollback could not create it. It will belong to the application's role, or to one
+    that this is a member of."""
+    found: list[Finding] = []
+    if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
+        found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
+    to_be = facts.model_copy(update={"owner": server.app.user})
+    try:
+        with connect_maintenance(server, application=APPLICATION) as maintenance:
+            found.extend(_rights(maintenance, to_be))
+            if server.admin is not None and not is_superuser(maintenance):
+                found.extend(_temporary_role(maintenance, to_be))
+    except MoverError as error:
+        found.append(Finding(reason=error.reason, message=error.message))
+    except psycopg.Error as error:
+        found.append(Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading rights: {error}"))
+    return tuple(found)
+
+
+def _replication(maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+    """The last finding: a Rollback with allowReplicationLoss ignores it. So missing rights are its own finding only where it needs them anyway."""
+    found = replication.read(maintenance, facts.name)
+    missing = replication.missing_rights(maintenance, found)
+    if found.in_use:
+        yield Finding(reason=conditions.REPLICATION_ACTIVE, message=replication.refusal(facts.name, found, missing))
+    elif missing:
+        yield Finding(reason=conditions.MISSING_GRANTS, message=replication.grants_text(facts.name, missing))
 
 
 def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
@@ -59,14 +97,27 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
             reason=conditions.MISSING_GRANTS,
             message=f"{role} may neither create nor rename databases: ALTER ROLE {quoted(role)} CREATEDB;",
         )
-    if not (inherits and member):
+    if facts.missing and not (inherits and member):
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=f"{role} is not a member of {facts.owner}, to which the created database will belong: "
+            f"GRANT {quoted(facts.owner)} TO {quoted(role)};",
+        )
+    elif not (inherits and member):
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"{role} does not own database {facts.name} (owner {facts.owner}) and is not a member of its owner: "
-                f"GRANT {quoted(facts.owner)} TO {quoted(role)};"
+                f"{role} does not own database {facts.name} (owner {facts.owner}) and does not have the rights of its owner: "
+                f"{_joining(role, facts.owner, connection.info.server_version, member=member)}"
             ),
         )
+
+
+def _joining(role: str, owner: str, server_version: int, *, member: bool) -> str:
+    """What gives `role` the owner's rights. Before PostgreSQL 16 a role that inherits nothing gets none by a GRANT."""
+    if member and server_version < FIRST_WITH_MEMBERSHIP_OPTIONS:
+        return f"ALTER ROLE {quoted(role)} INHERIT;"
+    return membership_statement(owner, role, server_version)
 
 
 def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:

@@ -54,6 +54,32 @@ def collect(
     return facts, tuple(_blocking(seen)), tuple(later), tuple(warnings)
 
 
+def is_missing(folders: ClaimFolders) -> bool:
+    """Whether the filestore's folder, or one above it, does not exist. False where something else is wrong with it."""
+    try:
+        return folders.missing_below() is not None
+    except OSError:
+        return False
+
+
+def of_missing(folders: ClaimFolders, layout: str) -> tuple[Finding, list[Finding]]:
+    """The finding that the filestore's folder does not exist, and what prevents a rollback from creating it."""
+    created = Finding(
+        reason=conditions.FILESTORE_NOT_FOUND,
+        message=f"the filestore's claim has no folder {folders.path}; a Rollback creates it",
+    )
+    try:
+        above = folders.missing_below() or ""
+        with folders.opened(folders.claim / above) as fd:
+            writable = os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True)
+            status, volume = os.fstat(fd), os.fstatvfs(fd)
+    except OSError as error:
+        found = filesystem_error(error, "read the filestore's claim")
+        return created, [Finding(reason=found.reason, message=found.message)]
+    facts = FilestoreFacts(free_bytes=volume.f_bavail * volume.f_frsize, uid=status.st_uid, gid=status.st_gid)
+    return created, _rollback_findings(folders, layout, facts, "", writable=writable)
+
+
 @dataclass
 class _Seen:
     files: int = 0

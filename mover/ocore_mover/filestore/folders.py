@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER, short_id
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.links import ensure_folder, names_in, open_below, opened_below, remove
+from ocore_mover.filestore.links import ensure_folder, names_in, open_below, open_folder, opened_below, remove
 
 #: ``xx/sha1``; Odoo up to 15 keeps using ``xxx/sha1`` where it finds such a file (retro compatibility in _get_path).
 ODOO_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")
@@ -149,6 +149,41 @@ class ClaimFolders:
                 f"uid {os.getuid()} cannot read {self.path or 'the claim'}. Run the Jobs as the application's user (runAsUser, fsGroup).",
             ) from error
 
+    def make_filestore(self) -> None:
+        """Creates the filestore's folder, and the folders above it on the claim, with mode and owner of the folder that each is in.
+
+        Raises FolderNotWritable, and MoverError for a symbolic link in the path.
+        """
+        try:
+            with self._opened_claim() as claim:
+                parent = os.dup(claim)
+                try:
+                    for part in PurePosixPath(self.path).parts:
+                        child = _made_like_parent(part, parent)
+                        os.close(parent)
+                        parent = child
+                finally:
+                    os.close(parent)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise FolderNotWritable(conditions.FILESTORE_NOT_READABLE, _not_writable(error)) from error
+            raise filesystem_error(error, f"make the filestore's folder {self.path}") from error
+
+    def missing_below(self) -> str | None:
+        """The nearest folder on the claim (empty: its root) where a part of the filestore's path does not exist; None where nothing is missing.
+
+        Raises OSError.
+        """
+        parts = PurePosixPath(self.path).parts
+        for count, part in enumerate(parts):
+            above = "/".join(parts[:count])
+            with self._opened_claim() as claim, opened_below(claim, above) as fd:
+                try:
+                    os.stat(part, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    return above
+        return None
+
     def require_switchable(self) -> None:
         """Layout Plain switches by renaming its folder; the root of a claim cannot be renamed.
 
@@ -217,6 +252,25 @@ class ClaimFolders:
             self.remove(self.own / name)
         self.drop_own_if_empty()
         return len(found)
+
+
+def _made_like_parent(name: str, parent: int) -> int:
+    """The descriptor of a folder in another one; where it is new, it has the parent's mode and owner. Raises OSError."""
+    try:
+        return open_folder(name, parent)
+    except FileNotFoundError:
+        pass
+    like = os.fstat(parent)
+    ensure_folder(name, parent)
+    fd = open_folder(name, parent)
+    try:
+        os.fchmod(fd, stat.S_IMODE(like.st_mode))
+        if os.geteuid() == 0:
+            os.fchown(fd, like.st_uid, like.st_gid)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 @dataclass(frozen=True)

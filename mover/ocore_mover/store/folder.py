@@ -37,6 +37,7 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._flushed: set[Path] = set()  # folders of adopted files, whose names are on the disk
 
     @property
     def url(self) -> str:
@@ -71,7 +72,15 @@ class FolderStore:
                 _flush(file.fileno())
                 _compare(file.fileno(), expected, self.url)
             sync_folder(path.parent)
+            self._flush_parents(path.parent)
         return StoredObject(key=key, size=expected.size, sha256=expected.sha256)
+
+    def _flush_parents(self, folder: Path) -> None:
+        """Flushes the folder's own name, and its parents' names up to the root, once: pg_dump's folder was made without a flush."""
+        while folder != self._root and folder not in self._flushed:
+            sync_folder(folder.parent)
+            self._flushed.add(folder)
+            folder = folder.parent
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Names the file by a hard link, which fails if the name exists. Without hard links a guard file decides."""

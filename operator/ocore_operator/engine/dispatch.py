@@ -59,6 +59,9 @@ class Dispatch:
         """An object of our kinds was created, changed or deleted. `type_` None: it was listed as a watch was opened."""
         catalog = self._ctx.catalog
         key = Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        concerned = self._reconcilers[kind].concerns(obj)
+        if concerned is not None and (type_ is not None or kind == "Environment"):
+            self._queue.add(concerned, low=True)
         if type_ == "DELETED":
             catalog.remove(key, obj["metadata"]["uid"])
             self._queue.forget(key)

@@ -10,6 +10,7 @@ from functools import partial
 from ocore_operator.context import Context
 from ocore_operator.kube import client
 from ocore_operator.kube.resources import Key, Object
+from ocore_operator.policy import reconcile as policy
 from ocore_operator.readiness import environment, snapshotstore
 from ocore_operator.rollback import reconcile as rollback
 from ocore_operator.rollback.memory import Memories
@@ -21,6 +22,11 @@ def never(_: Object) -> bool:
     return False
 
 
+def no_object(_: Object) -> Key | None:
+    """For kinds whose changes concern no object of another kind."""
+    return None
+
+
 @dataclass(frozen=True)
 class Reconciler:
     """How a kind is reconciled."""
@@ -30,6 +36,10 @@ class Reconciler:
     reconcile: Callable[[Context, Key], Awaitable[float | None]]
     #: Whether an object needs no reconcile, by its raw JSON: a resync asks for thousands.
     idle: Callable[[Object], bool] = never
+    #: An object of another kind, which need not exist, that a change of this one concerns.
+    concerns: Callable[[Object], Key | None] = no_object
+    #: Whether an application is stopped until the object is reconciled further, by its raw JSON; None: that never happens to the kind.
+    critical: Callable[[Object], bool] | None = None
 
 
 Reconcilers = dict[str, Reconciler]
@@ -39,8 +49,11 @@ def reconcilers() -> Reconcilers:
     """By kind. Called once: what a kind remembers between two reconciles is created here."""
     rows = (
         Reconciler(client.STORES, snapshotstore.reconcile),
-        Reconciler(client.ENVIRONMENTS, environment.reconcile),
-        Reconciler(client.SNAPSHOTS, snapshot.reconcile, snapshot.idle),
-        Reconciler(client.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback.idle),
+        Reconciler(client.ENVIRONMENTS, environment.reconcile, concerns=policy.of_environment),
+        Reconciler(client.SNAPSHOTS, snapshot.reconcile, snapshot.idle, concerns=policy.of_snapshot),
+        Reconciler(client.POLICIES, policy.reconcile),
+        Reconciler(
+            client.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback.idle, critical=rollback.critical
+        ),
     )
     return {row.type.kind: row for row in rows}

@@ -9,9 +9,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from ocore_crds import conditions as c
 from ocore_operator import clock
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import Catalog, Entry
+from ocore_operator.kube.resources import Key
 
 #: Seconds: from the smallest environment to a whole night.
 BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
@@ -26,7 +28,7 @@ class Metrics:
         self._ended = PromCounter(
             "ocore_operations",
             "Snapshots and Rollbacks that became terminal; reason is empty where they are Complete.",
-            ("kind", "reason"),
+            ("kind", "namespace", "reason"),
             registry=self.registry,
         )
         self._seconds = Histogram(
@@ -37,11 +39,11 @@ class Metrics:
             registry=self.registry,
         )
 
-    def ended(self, kind: str, reason: str, seconds: float | None) -> None:
+    def ended(self, key: Key, reason: str, seconds: float | None) -> None:
         """Counts an operation that became terminal. `reason` empty: Complete. `seconds` None: it never started."""
-        self._ended.labels(kind, reason).inc()
+        self._ended.labels(key.kind, key.namespace, reason).inc()
         if seconds is not None:
-            self._seconds.labels(kind, "Failed" if reason else "Complete").observe(seconds)
+            self._seconds.labels(key.kind, "Failed" if reason else "Complete").observe(seconds)
 
 
 class FromCatalog(Collector):
@@ -76,7 +78,7 @@ class FromCatalog(Collector):
         )
         counts = Counter(
             (e.key.kind, e.key.namespace, e.phase)
-            for kind in ("Environment", "SnapshotStore", "Snapshot", "Rollback")
+            for kind in ("Environment", "SnapshotStore", "Snapshot", "SnapshotPolicy", "Rollback")
             for e in self._catalog.of_kind(kind)
         )
         for labels, count in sorted(counts.items()):
@@ -86,7 +88,7 @@ class FromCatalog(Collector):
     def _snapshots(self) -> Iterable[Metric]:
         last = GaugeMetricFamily(
             "ocore_snapshot_last_success_timestamp_seconds",
-            "When the newest Complete Snapshot of an Environment was completed, in seconds since the epoch.",
+            "When the newest Complete Snapshot of an Environment was completed, in seconds since the epoch; 0: there is none.",
             labels=("namespace", "environment"),
         )
         stored = GaugeMetricFamily(
@@ -94,7 +96,7 @@ class FromCatalog(Collector):
             "Bytes in the store that the Complete Snapshots of an Environment use.",
             labels=("namespace", "environment"),
         )
-        newest: dict[tuple[str, str], float] = {}
+        newest = {(e.key.namespace, e.key.name): 0.0 for e in self._catalog.of_kind("Environment")}
         total: dict[tuple[str, str], int] = {}
         for e in self._catalog.of_kind("Snapshot"):
             if e.phase != "Complete":
@@ -109,6 +111,33 @@ class FromCatalog(Collector):
             stored.add_metric(labels, count)
         yield last
         yield stored
+        yield from self._policies()
+
+    def _policies(self) -> Iterable[Metric]:
+        """A SnapshotPolicy's row in the catalog; 1 where the statement is true."""
+        families = {
+            "suspended": GaugeMetricFamily(
+                "ocore_policy_suspended",
+                "1 while spec.suspend of a SnapshotPolicy is true.",
+                labels=("namespace", "name"),
+            ),
+            "pins": GaugeMetricFamily(
+                "ocore_policy_pin_limit_exceeded",
+                "1 while more Snapshots are pinned than a SnapshotPolicy allows.",
+                labels=("namespace", "name"),
+            ),
+            "scheduled": GaugeMetricFamily(
+                "ocore_policy_scheduled",
+                "1 where a SnapshotPolicy schedules Snapshots and is not suspended.",
+                labels=("namespace", "name"),
+            ),
+        }
+        for e in sorted(self._catalog.of_kind("SnapshotPolicy"), key=lambda e: e.key):
+            labels = (e.key.namespace, e.key.name)
+            families["suspended"].add_metric(labels, float(e.phase == "Suspended"))
+            families["pins"].add_metric(labels, float(e.ready_reason == c.PIN_LIMIT_EXCEEDED))
+            families["scheduled"].add_metric(labels, float(e.scheduled))
+        yield from families.values()
 
     def _environments(self) -> Iterable[Metric]:
         ready = GaugeMetricFamily(

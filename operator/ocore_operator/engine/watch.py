@@ -1,13 +1,13 @@
 """kopf's watches: one kopf operator per namespace, in a thread with an event loop of its own, started again when it ends.
 
-kopf ends for good at a watch error other than 410, for example 403 after a Role was deleted, and then cancels every task of its event loop. So it
-gets a loop of its own, and the watches of one namespace end alone. In the main event loop there are only the queue and the reconciles.
+kopf ends for good at a watch error other than 410, for example 403 after a Role was deleted, and its tasks are then cancelled with all others of its
+event loop. So it gets a loop of its own, and the watches of one namespace end alone. In the main event loop there are only the queue and the reconciles.
 """
 
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import structlog
@@ -20,8 +20,11 @@ HEALTHY = 60.0
 #: Seconds that a watch may take to stop.
 STOP = 3.0
 
-#: Runs kopf for one namespace until the event is set. Called in the thread.
-Kopf = Callable[[Namespace, asyncio.Event], Coroutine[Any, Any, None]]
+#: Seconds that the tasks of a kopf that failed may take to end, and seconds between two cancellations of them.
+END, AGAIN = 10.0, 1.0
+
+#: Starts kopf for one namespace, in the thread. One of its tasks ends where kopf fails or the event is set.
+Kopf = Callable[[Namespace, asyncio.Event], Coroutine[Any, Any, Collection[asyncio.Task[Any]]]]
 
 _log = structlog.get_logger()
 
@@ -94,19 +97,44 @@ class _Thread:
 
     def _run(self) -> None:
         error: BaseException | None = None
+        loop = asyncio.new_event_loop()
         try:
-            asyncio.run(self._watch())
+            loop.run_until_complete(self._watch())
         except BaseException as caught:  # the thread's end is reported, whatever it was
             error = caught
-        _call(self._main, self._set_ended, error)
+        try:
+            loop.run_until_complete(_end_tasks())
+        finally:
+            loop.close()  # not asyncio.run: that waits for a task that is never cancelled
+            _call(self._main, self._set_ended, error)
 
     async def _watch(self) -> None:
         self._own = asyncio.get_running_loop()
-        await self._kopf(self._namespace, self._stop)
+        tasks = await self._kopf(self._namespace, self._stop)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if not task.cancelled():
+                task.result()
 
     def _set_ended(self, error: BaseException | None) -> None:
         if not self.ended.done():
             self.ended.set_result(error)
+
+
+async def _end_tasks() -> None:
+    """Cancels all other tasks of the event loop, again and again until they have ended, for END seconds at most.
+
+    Once is not enough: `kopf.run_tasks` waits without a limit where a watcher swallows the cancellation and then waits for credentials that are
+    not renewed any more (kopf 1.45: `streaming_block` in clients/watching.py suppresses CancelledError, `stream` in clients/api.py returns on it).
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + END
+    while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) and loop.time() < deadline:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=AGAIN)
+    if tasks:
+        _log.warning("tasks of kopf did not end", tasks=sorted(t.get_name() for t in tasks))
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:

@@ -4,6 +4,7 @@ The parts of a Job (store, database, claim, scratch) are in parts.py. docs/archi
 """
 
 import json
+from dataclasses import replace
 from typing import Literal
 
 from ocore_crds.manifest import Identity
@@ -16,23 +17,27 @@ from ocore_operator.jobs.parts import (
     READY_FILE,
     SIGNAL_FILE,
     Parts,
+    administrator,
     claim,
     claim_folder,
     config,
     database,
     identity,
+    optional_store,
     scratch,
     signal,
     store,
 )
 from ocore_operator.jobs.shape import JobRequest, job, job_name
-from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
+from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store
 from ocore_operator.settings import Settings
 
 #: Seconds by which the mover's deadline is earlier than its Job's: it can report why and clean up before it is killed.
 MARGIN = 5.0
-#: Deadline in seconds of a probe or an inspection.
+#: Deadline in seconds of a probe or an inspection, from the start of its container.
 SHORT = 120.0
+#: Deadline in seconds of a proof: the schema is dumped, restored and dropped.
+PROOF = 900.0
 #: How often the kubelet restarts a switch's container.
 SWITCH_RESTARTS = 6
 
@@ -47,19 +52,37 @@ def _deadline(seconds: float) -> tuple[str, str]:
     return "--deadline", str(max(int(seconds - MARGIN), 1))
 
 
+def _short(settings: Settings) -> float:
+    """Deadline of the Job of a short command: a slow start must not use up the command's own time."""
+    return SHORT + settings.start_deadline
+
+
 def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-<uid>-<attempt>``: checks database and filestore."""
     environment = _environment(job_inputs)
-    parts = database(environment.spec) + claim(environment.spec) + identity(environment_id=environment.id)
+    parts = database(environment.spec) + administrator(environment.spec) + claim(environment.spec)
+    parts += identity(environment_id=environment.id)
     parts += Parts(args=("--rollback", *_deadline(SHORT)))
-    command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=SHORT)
+    command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=_short(settings))
     return job(settings, job_inputs, command)
+
+
+def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
+    """Name ``prove-<uid>-<attempt>``: restores the schema into a scratch database. It mounts neither the claim nor the store: a dump without data
+    fits into the pod's /tmp."""
+    environment = _environment(job_inputs)
+    parts = database(environment.spec) + identity(environment_id=environment.id)
+    parts += Parts(args=("--jobs", str(environment.spec.jobs.parallelism), *_deadline(PROOF)))
+    command = JobRequest(owner=environment, name="prove", attempt=attempt, parts=parts, deadline=PROOF)
+    return job(settings, replace(job_inputs, node=None), command)
 
 
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-store-<uid>-<attempt>``: writes and reads the store id."""
     parts = store(job_inputs.store) + Parts(args=_deadline(SHORT))
-    command = JobRequest(owner=job_inputs.store, name="probe-store", attempt=attempt, parts=parts, deadline=SHORT)
+    command = JobRequest(
+        owner=job_inputs.store, name="probe-store", attempt=attempt, parts=parts, deadline=_short(settings)
+    )
     return job(settings, job_inputs, command)
 
 
@@ -132,14 +155,16 @@ def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot,
     """Name ``inspect-<uid>-<attempt>``: reads the result of ``snapshot`` back from the manifest."""
     parts = _of_snapshot(job_inputs, owner, SHORT)
     return job(
-        settings, job_inputs, JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=SHORT)
+        settings,
+        job_inputs,
+        JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=_short(settings)),
     )
 
 
 def _of_rollback(settings: Settings, job_inputs: JobInputs, owner: Rollback, attempt: int, deadline: float) -> Parts:
     """A command on the environment's database and filestore."""
     environment = _environment(job_inputs)
-    parts = database(environment.spec) + claim(environment.spec)
+    parts = database(environment.spec) + administrator(environment.spec) + claim(environment.spec)
     parts += identity(environment_id=environment.id, rollback_id=owner.id)
     return parts + Parts(args=_deadline(deadline), failpoints=failpoints.for_job(settings, owner.meta, attempt))
 
@@ -148,6 +173,11 @@ def _record(run: RollbackRun) -> Parts:
     """What the Job writes to the rollback's record. Its attempt is the pod's uid: two pods of one Job never write the same object."""
     fields = run.model_copy(update={"attempt": ATTEMPT}).wire()
     return Parts(args=("--record", json.dumps(fields, separators=(",", ":"))))
+
+
+def _replication_loss(owner: Rollback) -> Parts:
+    """For the commands that check or end logical replication."""
+    return Parts(args=("--allow-replication-loss",) if owner.spec.allow_replication_loss else ())
 
 
 def restore(
@@ -166,7 +196,7 @@ def restore(
         + store(job_inputs.store)
         + scratch(environment.spec)
     )
-    parts += identity(snapshot_id=status.snapshot_id or "") + _record(run)
+    parts += identity(snapshot_id=status.snapshot_id or "") + _record(run) + _replication_loss(owner)
     parts += Parts(
         args=("--manifest-sha256", status.manifest_sha256 or "", "--jobs", str(environment.spec.jobs.parallelism))
     )
@@ -185,10 +215,10 @@ def switch(
     wait: float,
     deadline: float,
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal. Its pod is Running(ready=True) once it waits and the store has the
+    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal, switches, and ends. Its pod is Running(ready=True) once it waits and the store has the
     record that the switch starts."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
-    parts += store(job_inputs.store) + _record(run)
+    parts += store(job_inputs.store) + _record(run) + _replication_loss(owner)
     parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
@@ -196,20 +226,19 @@ def switch(
     return job(settings, job_inputs, command)
 
 
-def switch_now(
+def switch_back(
     settings: Settings,
     job_inputs: JobInputs,
     owner: Rollback,
     run: RollbackRun,
     *,
-    back: bool,
+    store_of_record: Store | None,
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>``: switches, or switches back, without waiting for a signal. It does not mount the store: a store that is
-    missing must not prevent a switch back."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run)
-    parts += Parts(args=("--back", "--now") if back else ("--now",))
+    """Name ``switch-<uid>-<attempt>``: switches back at once. A store that is missing does not prevent it: then the outcome is only in the database."""
+    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run) + _replication_loss(owner)
+    parts += optional_store(store_of_record) + Parts(args=("--back", "--now"))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
     )
@@ -236,9 +265,12 @@ def inspect_rollback(
     settings: Settings, job_inputs: JobInputs, owner: Rollback, *, repair: bool, attempt: int
 ) -> Object:
     """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + Parts(args=("--repair",) if repair else ())
+    parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + _replication_loss(owner)
+    parts += Parts(args=("--repair",) if repair else ())
     return job(
-        settings, job_inputs, JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=SHORT)
+        settings,
+        job_inputs,
+        JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=_short(settings)),
     )
 
 
@@ -250,9 +282,10 @@ __all__ = [
     "job_name",
     "probe",
     "probe_store",
+    "prove",
     "restore",
     "snapshot",
     "switch",
-    "switch_now",
+    "switch_back",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""The operator's own failpoints: armed by an object's annotation or by OCORE_FAILPOINTS, and only where OCORE_ALLOW_FAILPOINTS is set.
+"""The operator's own failpoints: armed by an object's annotation, and only where OCORE_ALLOW_FAILPOINTS is set.
 
 A failpoint that an annotation arms fires once per object, not once per process: a mark in a folder that outlives the container prevents the next
 process from dying at the same place.
@@ -20,7 +20,6 @@ async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[t
     """Fires the failpoint where it is armed and has not fired yet."""
     if not ctx.settings.allow_failpoints:
         return
-    await asyncio.to_thread(failpoints.hit, name)
     armed = failpoints.for_attempt(obj.meta.annotations.get(naming.ANNOTATION_FAILPOINTS, ""), 1)
     action = failpoints.parse(armed).get(name)
     mark = ctx.settings.failpoint_marks / f"failpoint-{obj.meta.uid}-{name}"

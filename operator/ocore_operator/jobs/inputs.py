@@ -43,6 +43,8 @@ class JobInputs:
     commit: str = ""
     #: See config_digest; empty without spec.config.
     config_sha256: str = ""
+    #: spec.jobs.resources of the Environment, or of one that uses the store.
+    resources: Object | None = None
 
 
 async def load(ctx: Context, environment: Environment) -> JobInputs:
@@ -71,12 +73,13 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
         image=image_of(workload),
         commit=commit_of(workload, ctx.settings.commit_annotation),
         config_sha256=config_digest(config),
+        resources=resources_of(spec.jobs),
     )
 
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
-    """The inputs of a Job that needs only the store; the Environment may not exist. On a claim it runs as the user of an Environment that writes to
-    the store (the one of that name, else the first): files of another user could not be deleted."""
+    """The inputs of a Job that needs only the store; the Environment may not exist. It runs as the user, and with the resources, of an Environment
+    that writes to the store (the one of that name, else the first): on a claim, files of another user could not be deleted."""
     claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
     found = await _a_user_of(ctx, namespace, store.meta.name, environment_name)
     workload: Object | None = None
@@ -90,6 +93,7 @@ async def load_for_store(ctx: Context, namespace: str, store: Store, environment
         store=store,
         traits=traits(ctx.settings, workload, jobs),
         node=await node_of(ctx, namespace, claims),
+        resources=resources_of(jobs),
     )
 
 
@@ -214,6 +218,11 @@ def config_digest(config_map: Object | None) -> str:
         return ""
     keys = {field: config_map.get(field) or {} for field in ("data", "binaryData")}
     return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+
+
+def resources_of(jobs: Jobs) -> Object | None:
+    """Requests and limits of the Jobs; None where spec.jobs does not set them."""
+    return jobs.resources.wire() if jobs.resources is not None else None
 
 
 def commit_of(workload: Object | None, annotation: str) -> str:

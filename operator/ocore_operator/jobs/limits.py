@@ -1,7 +1,7 @@
 """Limits how many Jobs run at once: in all, per namespace and per store.
 
-There are classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify), `light` (probe, probe-store, inspect) and
-`deletion` (delete) have a pool each. `free` (switch, cleanup) never waits: its environment may be stopped, and there is at most one operation per
+There are classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify), `light` (probe, probe-store, inspect), `proof`
+(prove) and `deletion` (delete) have a pool each. `free` (switch, cleanup) never waits: its environment may be stopped, and there is at most one operation per
 environment. In a pool the namespaces take turns, and in a namespace the Job that has waited longest goes first.
 
 Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with copied labels would take the slots of everyone.
@@ -23,7 +23,7 @@ from ocore_operator.jobs.ownership import owner_of_job
 from ocore_operator.kube.client import JOBS
 from ocore_operator.kube.resources import Key, Object
 
-Class = Literal["heavy", "light", "deletion", "free"]
+Class = Literal["heavy", "light", "proof", "deletion", "free"]
 
 CLASSES: dict[str, Class] = {
     "snapshot": "heavy",
@@ -31,6 +31,7 @@ CLASSES: dict[str, Class] = {
     "verify": "heavy",
     "probe": "light",
     "probe-store": "light",
+    "prove": "proof",
     "inspect": "light",
     "delete": "deletion",
     "switch": "free",

@@ -12,7 +12,7 @@ from ocore_crds.naming import LABEL_COMMAND
 from ocore_crds.protocol import Failure, Payload, Result
 from ocore_crds.text import shortened_start
 from ocore_operator import clock
-from ocore_operator.jobs.trouble import Trouble, container_trouble, died, pod_trouble
+from ocore_operator.jobs.trouble import Trouble, container_trouble, died, mover, not_created, pod_trouble
 from ocore_operator.kube.resources import Object
 
 #: Attempts in all at a Job whose failure may pass.
@@ -107,6 +107,11 @@ class Observation:
         """Pods of the Job that may still act: neither Succeeded nor Failed."""
         return tuple(p for p in self.pods.get(job_name, ()) if not pod_ended(p))
 
+    def lingering(self, job_name: str) -> bool:
+        """Whether the Job's container has ended and its pod has not: a container that was injected still runs."""
+        job = self.jobs.get(job_name)
+        return job is not None and finished(job) is None and any(_terminated(p) for p in self.live_pods(job_name))
+
     def gone(self, job_name: str) -> bool:
         """Whether neither the Job nor a pod of it exists."""
         return job_name not in self.jobs and not self.pods.get(job_name)
@@ -163,7 +168,7 @@ def classify(
     running = _running(newest)
     if running is not None:
         return running
-    trouble = _with_warning(pod_trouble(newest) or container_trouble(newest), warnings, newest)
+    trouble = _with_warning(pod_trouble(newest) or container_trouble(mover(newest)), warnings, newest)
     if _ever_ran(newest):
         return Starting(trouble.kind, trouble.message, str(newest["metadata"]["creationTimestamp"]))
     return _starting(job, trouble, now, start_deadline)
@@ -205,8 +210,7 @@ def _unreported(pod: Object, end: Object, at: str) -> JobFailed:
         )
         return JobFailed(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
     if code in EXIT_CANNOT_RUN or end.get("reason") in ("ContainerCannotRun", "StartError"):
-        message = f"The program of the Job's image could not be started: {detail}. Check OCORE_MOVER_IMAGE."
-        return JobFailed(Failure(reason=c.POD_NOT_STARTED, message=message), at)
+        return JobFailed(not_created(str(end.get("reason") or ""), detail), at)
     if code == EXIT_USAGE:
         message = (
             "The Job's program rejected its arguments: the operator and the mover image have different versions. Set "
@@ -238,7 +242,7 @@ def _starting(job: Object, trouble: Trouble, now: datetime, start_deadline: floa
     waited = clock.seconds_since(since, now)
     if trouble.final or waited > min(start_deadline, trouble.patience or start_deadline):
         message = f"{trouble.message} ({trouble.kind}, after {max(waited, 0):.0f} s). {trouble.advice}".strip()
-        return JobFailed(Failure(reason=trouble.reason, message=message), clock.text(now))
+        return JobFailed(Failure(reason=trouble.reason, message=message, retryable=trouble.passing), clock.text(now))
     return Starting(trouble.kind, trouble.message, since)
 
 
@@ -251,7 +255,7 @@ def _with_warning(trouble: Trouble, warnings: Mapping[str, tuple[str, str]], obj
 def _running(pod: Object) -> Running | None:
     if pod_ended(pod):
         return None
-    status = _container(pod)
+    status = mover(pod)
     running = (status.get("state") or {}).get("running")
     deleted = "deletionTimestamp" in pod["metadata"]
     if running is None and not (deleted and _ever_ran(pod)):
@@ -265,18 +269,13 @@ def _running(pod: Object) -> Running | None:
     )
 
 
-def _container(pod: Object) -> Object:
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    return dict(statuses[0])
-
-
 def _terminated(pod: Object) -> Object | None:
-    found = (_container(pod).get("state") or {}).get("terminated")
+    found = (mover(pod).get("state") or {}).get("terminated")
     return dict(found) if found is not None else None
 
 
 def _ever_ran(pod: Object) -> bool:
-    status = _container(pod)
+    status = mover(pod)
     return any(k in (status.get(s) or {}) for s in ("state", "lastState") for k in ("running", "terminated"))
 
 

@@ -55,8 +55,9 @@ def _mounted(name: str, path: str, source: Object, *, read_only: bool = False) -
     return Parts(volumes=({"name": name, **source},), mounts=(mount,))
 
 
-def _secret(name: str, path: str, secret: str) -> Parts:
-    return _mounted(name, path, {"secret": {"secretName": secret}}, read_only=True)
+def _secret(name: str, path: str, secret: str, *, optional: bool = False) -> Parts:
+    source: Object = {"secretName": secret, **({"optional": True} if optional else {})}
+    return _mounted(name, path, {"secret": source}, read_only=True)
 
 
 def _claim(name: str, path: str, claim_name: str) -> Parts:
@@ -78,13 +79,18 @@ def identity(*, environment_id: str = "", snapshot_id: str = "", rollback_id: st
 
 
 def database(spec: EnvironmentSpec) -> Parts:
-    """The Secrets of the database."""
+    """The Secret of the application's role, and TLS to the server."""
     if spec.database is None:
         return Parts()
     parts = _secret("database", DATABASE, spec.database.secret_ref.name) + options(database=DATABASE)
-    if spec.database.admin_secret_ref is not None:
-        parts += _secret("admin", ADMIN, spec.database.admin_secret_ref.name) + options(admin=ADMIN)
     return parts + _tls(spec.database.tls) if spec.database.tls is not None else parts
+
+
+def administrator(spec: EnvironmentSpec) -> Parts:
+    """The administrator's Secret: only for Jobs that create, rename or drop databases, or check whether it can (SECURITY.md)."""
+    if spec.database is None or spec.database.admin_secret_ref is None:
+        return Parts()
+    return _secret("admin", ADMIN, spec.database.admin_secret_ref.name) + options(admin=ADMIN)
 
 
 def _tls(tls: Tls) -> Parts:
@@ -169,7 +175,14 @@ def store(found: Store) -> Parts:
     return parts + _s3(found.spec.s3) if found.spec.s3 is not None else parts
 
 
-def _s3(found: S3) -> Parts:
+def optional_store(found: Store | None) -> Parts:
+    """The store for a Job that has to start without it: its Secret and ConfigMap may be missing. A claim must exist, so it is not mounted."""
+    if found is None or found.spec.s3 is None:
+        return Parts()
+    return options(store=store_url(found)) + _s3(found.spec.s3, optional=True)
+
+
+def _s3(found: S3, *, optional: bool = False) -> Parts:
     parts = options(s3_endpoint=found.endpoint, s3_region=found.region)
     parts += Parts(args=("--s3-path-style" if found.path_style else "--no-s3-path-style",))
     if found.instance_metadata:
@@ -178,12 +191,12 @@ def _s3(found: S3) -> Parts:
     if encryption is not None:
         parts += options(s3_sse=encryption.algorithm, s3_kms_key=encryption.kms_key_id)
     if found.credentials_secret_ref is not None:
-        parts += _secret("s3", S3_CREDENTIALS, found.credentials_secret_ref.name)
+        parts += _secret("s3", S3_CREDENTIALS, found.credentials_secret_ref.name, optional=optional)
         parts += options(s3_credentials=S3_CREDENTIALS)
     if found.ca_bundle is not None:
         items = [{"key": found.ca_bundle.key, "path": "ca.crt"}]
-        source = {"configMap": {"name": found.ca_bundle.name, "items": items}}
-        parts += _mounted("s3-ca", S3_CA, source, read_only=True) + options(s3_ca=f"{S3_CA}/ca.crt")
+        source: Object = {"name": found.ca_bundle.name, "items": items, **({"optional": True} if optional else {})}
+        parts += _mounted("s3-ca", S3_CA, {"configMap": source}, read_only=True) + options(s3_ca=f"{S3_CA}/ca.crt")
     return parts
 
 

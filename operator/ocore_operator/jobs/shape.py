@@ -18,6 +18,8 @@ MAX_NAME = 63
 #: Seconds between SIGTERM and SIGKILL: the mover stops pg_dump and removes what it has begun in 10 of them.
 GRACE = 30
 DEFAULT_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+#: Of a Job that needs only the store, where no Environment says more: a ResourceQuota may require limits of every pod.
+STORE_RESOURCES: Object = {**DEFAULT_RESOURCES, "limits": {"cpu": "1", "memory": "1Gi"}}
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest) -
             {"name": MARKS_VARIABLE, "value": "/tmp"},  # noqa: S108 - an emptyDir of the pod
         ]
     container: Object = {
-        "name": "mover",
+        "name": naming.MOVER_CONTAINER,
         "image": settings.image(job_inputs.server_major),
         "imagePullPolicy": settings.image_pull_policy,
         "args": [request.name, *parts.args],
@@ -179,6 +181,6 @@ def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest) -
 
 
 def _resources(job_inputs: JobInputs) -> Object:
-    if job_inputs.environment is None or job_inputs.environment.spec.jobs.resources is None:
-        return DEFAULT_RESOURCES
-    return job_inputs.environment.spec.jobs.resources.wire()
+    if job_inputs.resources is not None:
+        return job_inputs.resources
+    return DEFAULT_RESOURCES if job_inputs.environment is not None else STORE_RESOURCES

@@ -1,8 +1,10 @@
 """Why a pod does not start, or why the infrastructure ended it: the kubelet's message, and what to do about it."""
 
+import re
 from dataclasses import dataclass, replace
 
 from ocore_crds import conditions as c
+from ocore_crds.naming import MOVER_CONTAINER
 from ocore_crds.protocol import Failure
 from ocore_operator.kube.resources import Object
 
@@ -40,6 +42,15 @@ _ADVICE: dict[str, tuple[str, bool]] = {
     "FailedCreate": ("See the namespace's quotas and its pod security standard.", False),
 }
 
+#: Waiting reasons that pass: another attempt may find a node, or a runtime that works.
+PASSING = ("Unschedulable", "FailedScheduling", "Scheduling", "CreateContainerError", "RunContainerError")
+
+#: Messages of the runtime that another attempt repeats: the image has no such program, or cannot run it on this machine. Any other failure to create
+#: a container may pass: ``runc create failed: … connection reset by peer``.
+_PERMANENT = re.compile(
+    r'exec: "|exec format error|executable file not found|chdir to cwd|unable to find user|no users found|no matching entries in passwd'
+)
+
 #: status.reason of a pod that the infrastructure ended → message.
 _ENDED: dict[str, str] = {
     "Evicted": "The node was short of a resource and evicted the pod",
@@ -70,6 +81,11 @@ class Trouble:
         """What to do about it; empty where that is unknown."""
         return _ADVICE.get(self.kind, ("", False))[0]
 
+    @property
+    def passing(self) -> bool:
+        """Whether another attempt may succeed."""
+        return self.kind in PASSING and not self.final and not _PERMANENT.search(self.message)
+
     def because(self, kind: str, message: str) -> "Trouble":
         """The same with an Event's reason and message, where its own kind is VAGUE."""
         if self.kind not in VAGUE:
@@ -88,10 +104,24 @@ def pod_trouble(pod: Object) -> Trouble | None:
     return Trouble("Scheduling", "the pod waits for a node")
 
 
-def container_trouble(pod: Object) -> Trouble:
-    """Why the container of a pod that has a node does not run."""
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    waiting = (statuses[0].get("state") or {}).get("waiting") or {}
+def mover(pod: Object) -> Object:
+    """The status of our container, whatever others are injected into the pod; empty where the kubelet has not reported it yet."""
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    return next((dict(status) for status in statuses if status.get("name") == MOVER_CONTAINER), {})
+
+
+def not_created(reason: str, message: str) -> Failure:
+    """The failure of a container that the runtime could not create or start."""
+    if _PERMANENT.search(message) or reason not in ("StartError", "ContainerCannotRun"):
+        text = f"The program of the Job's image could not be started: {message}. Check OCORE_MOVER_IMAGE."
+        return Failure(reason=c.POD_NOT_STARTED, message=text)
+    text = f"The container runtime could not create the Job's container: {message}. See the node's container runtime."
+    return Failure(reason=c.POD_NOT_STARTED, message=text, retryable=True)
+
+
+def container_trouble(status: Object) -> Trouble:
+    """Why a container of a pod that has a node does not run; `status`: one of its containerStatuses."""
+    waiting = (status.get("state") or {}).get("waiting") or {}
     kind = waiting.get("reason", "ContainerCreating")
     message = waiting.get("message") or "the container is being created"
     return Trouble(kind, message, final=_ADVICE.get(kind, ("", False))[1])

@@ -4,7 +4,7 @@ It answers questions whose answer may be a moment old: which other object has th
 shows. What must be right (the operation lock, a status) is decided against the API server.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
@@ -21,6 +21,19 @@ class Target:
     claim: str = ""
     path: str = ""
     layout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What the SnapshotPolicy of its environment asks of a Snapshot."""
+
+    by_policy: bool  # spec.retention is Policy
+    trigger: str
+    pinned: bool
+    verified: bool
+    time: str  # that a Complete one shows, else when it ended or was created
+    kept_by: tuple[str, ...] | None  # as its status says; None: nothing yet
+    expires: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +56,13 @@ class Entry:
     snapshot: str  # that a Rollback names
     store: str  # that an Environment names
     ready: str  # status of the condition Ready
+    ready_reason: str
+    scheduled: bool  # a SnapshotPolicy that has a next slot
     rollback_ready: str
     completed: str
     stored_bytes: int
     target: Target | None  # of an Environment
+    retention: "Retention | None"  # of a Snapshot
     cleanup_due: str  # when the cleanup of a terminal Rollback may begin; empty: none remains
 
     @property
@@ -82,11 +98,28 @@ def entry(kind: str, obj: Object) -> Entry:
         snapshot=spec.get("snapshotRef", {}).get("name") or "",
         store=spec.get("storeRef", {}).get("name") or status.get("storeName") or "",
         ready=by_type.get(c.READY, {}).get("status", "Unknown"),
+        ready_reason=by_type.get(c.READY, {}).get("reason", ""),
+        scheduled=bool(status.get("nextScheduleTime")),
         rollback_ready=by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown"),
         completed=status.get("completedAt") or "",
         stored_bytes=int((status.get("sizes") or {}).get("storedBytes") or 0),
         target=_target(obj) if kind == "Environment" else None,
+        retention=_retention(obj, is_true(c.VERIFIED)) if kind == "Snapshot" else None,
         cleanup_due=_cleanup_due(obj) if kind == "Rollback" else "",
+    )
+
+
+def _retention(snapshot: Object, verified: bool) -> Retention:
+    meta, spec, status = snapshot["metadata"], snapshot.get("spec", {}), snapshot.get("status", {})
+    kept_by = status.get("keptBy")
+    return Retention(
+        by_policy=spec.get("retention") == "Policy",
+        trigger=spec.get("trigger") or "Manual",
+        pinned=spec.get("pin") is not None,
+        verified=verified,
+        time=status.get("consistentAt") or status.get("completedAt") or meta["creationTimestamp"],
+        kept_by=tuple(kept_by) if kept_by is not None else None,
+        expires=status.get("expiresAt") or "",
     )
 
 
@@ -117,12 +150,22 @@ def _cleanup_due(rollback: Object) -> str:
     return max((str(t) for t in times if t), default=str(meta["creationTimestamp"]))
 
 
+def _discard(index: dict[tuple[str, str], set[Key]], place: tuple[str, str], key: Key) -> None:
+    index[place].discard(key)
+    if not index[place]:
+        del index[place]
+
+
 class Catalog:
     """All objects of our kinds that are watched."""
 
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
         self._by_id: dict[tuple[str, str], set[Key]] = {}
+        #: Kind → namespace → entries: a question about one namespace must not look at all objects.
+        self._by_kind: dict[str, dict[str, dict[Key, Entry]]] = {}
+        #: Namespace and Environment → its Snapshots.
+        self._snapshots: dict[tuple[str, str], dict[Key, Entry]] = {}
 
     # --- fed ------------------------------------------------------------------------------------------------
     def put(self, kind: str, obj: Object) -> Entry:
@@ -135,6 +178,9 @@ class Catalog:
             self._drop(old)
         self._entries[new.key] = new
         self._by_id.setdefault((kind, new.id), set()).add(new.key)
+        self._by_kind.setdefault(kind, {}).setdefault(new.key.namespace, {})[new.key] = new
+        if kind == "Snapshot":
+            self._snapshots.setdefault((new.key.namespace, new.environment), {})[new.key] = new
         return new
 
     def remove(self, key: Key, uid: str | None = None) -> None:
@@ -145,17 +191,23 @@ class Catalog:
 
     def forget(self, namespace: str) -> list[Key]:
         """The namespace is gone, and everything in it. Returns the keys of its objects."""
-        gone = [e for e in self._entries.values() if e.key.namespace == namespace]
+        gone = [e for kind in self._by_kind for e in self.of_kind(kind, namespace)]
         for each in gone:
             self._drop(each)
         return [e.key for e in gone]
 
     def _drop(self, old: Entry) -> None:
         del self._entries[old.key]
-        keys = self._by_id[old.key.kind, old.id]
-        keys.discard(old.key)
-        if not keys:
-            del self._by_id[old.key.kind, old.id]
+        _discard(self._by_id, (old.key.kind, old.id), old.key)
+        kinds = self._by_kind[old.key.kind]
+        del kinds[old.key.namespace][old.key]
+        if not kinds[old.key.namespace]:
+            del kinds[old.key.namespace]
+        if old.key.kind == "Snapshot":
+            snapshots = self._snapshots[old.key.namespace, old.environment]
+            del snapshots[old.key]
+            if not snapshots:
+                del self._snapshots[old.key.namespace, old.environment]
 
     # --- asked ----------------------------------------------------------------------------------------------
     def get(self, key: Key) -> Entry | None:
@@ -164,7 +216,13 @@ class Catalog:
 
     def of_kind(self, kind: str, namespace: str | None = None) -> Iterator[Entry]:
         """All of a kind (in a namespace)."""
-        return (e for e in self._entries.values() if e.key.kind == kind and namespace in (None, e.key.namespace))
+        kinds = self._by_kind.get(kind, {})
+        found: Iterable[dict[Key, Entry]] = kinds.values() if namespace is None else (kinds.get(namespace, {}),)
+        return (e for entries in found for e in entries.values())
+
+    def snapshots(self, namespace: str, environment: str) -> list[Entry]:
+        """All Snapshots of an environment."""
+        return list(self._snapshots.get((namespace, environment), {}).values())
 
     def elder(self, key: Key) -> Entry | None:
         """Another object with the same id, in any namespace, that takes precedence; None: this one has the id.
@@ -192,12 +250,8 @@ class Catalog:
 
     def operations(self, namespace: str, environment: str) -> list[Entry]:
         """Snapshots and Rollbacks of an environment that are not terminal, oldest first."""
-        found = [
-            e
-            for kind in ("Snapshot", "Rollback")
-            for e in self.of_kind(kind, namespace)
-            if not e.terminal and not e.deleting and self.environment_of(e) == environment
-        ]
+        rollbacks = (e for e in self.of_kind("Rollback", namespace) if self.environment_of(e) == environment)
+        found = [e for e in (*self.snapshots(namespace, environment), *rollbacks) if not e.terminal and not e.deleting]
         return sorted(found, key=lambda e: e.age_order)
 
     def cleanups(self, namespace: str, environment: str) -> list[Entry]:

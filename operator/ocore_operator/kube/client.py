@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from ocore_crds.naming import MOVER_CONTAINER
 from ocore_operator import clock
 from ocore_operator.errors import ApiError, Conflict
 from ocore_operator.kube.resources import Meta, Object, Resource
@@ -16,6 +17,8 @@ MANAGER = "ocore-operator"  # owns the status, except for the fields of the othe
 MANAGER_PROGRESS = "ocore-operator-progress"  # owns status.progress while an operation runs
 MANAGER_LOCK = "ocore-operator-hold"  # owns Environment.status.operation
 MANAGER_EXECUTED = "ocore-operator-executed"  # owns Environment.status.executedRollbacks
+MANAGER_RETENTION = "ocore-operator-retention"  # owns Snapshot.status.keptBy and expiresAt
+
 
 #: Objects in one page of a list: limits the memory of one answer.
 PAGE = 250
@@ -44,8 +47,9 @@ class Type:
 ENVIRONMENTS = Type("ocore.dev/v1alpha1", "environments", "Environment")
 STORES = Type("ocore.dev/v1alpha1", "snapshotstores", "SnapshotStore")
 SNAPSHOTS = Type("ocore.dev/v1alpha1", "snapshots", "Snapshot")
+POLICIES = Type("ocore.dev/v1alpha1", "snapshotpolicies", "SnapshotPolicy")
 ROLLBACKS = Type("ocore.dev/v1alpha1", "rollbacks", "Rollback")
-OURS = {t.kind: t for t in (ENVIRONMENTS, STORES, SNAPSHOTS, ROLLBACKS)}
+OURS = {t.kind: t for t in (ENVIRONMENTS, STORES, SNAPSHOTS, POLICIES, ROLLBACKS)}
 JOBS = Type("batch/v1", "jobs", "Job")
 PODS = Type("v1", "pods", "Pod")
 CLAIMS = Type("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
@@ -110,8 +114,8 @@ class Kube:
     async def follow_log(
         self, namespace: str, pod: str, *, since: datetime | None = None, seconds: float = 3600, follow: bool = True
     ) -> AsyncIterator[LogLine]:
-        """The log's lines as they arrive, until the container ends, the connection breaks or `seconds` have passed."""
-        query = {"follow": str(follow).lower(), "timestamps": "true"}
+        """The lines of the mover's log as they arrive, until its container ends, the connection breaks or `seconds` have passed."""
+        query = {"container": MOVER_CONTAINER, "follow": str(follow).lower(), "timestamps": "true"}
         if since is not None:
             query["sinceTime"] = clock.micro(since)
         path = PODS.path(namespace, pod, "log")
@@ -133,13 +137,15 @@ class Kube:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: Propagation = "Background",
     ) -> bool:
-        """False where no object of that name and uid exists."""
+        """False where no object of that name and uid exists, or (with `resource_version`) where it changed since it was read."""
         self._may_write()
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
-        if uid is not None:
-            body["preconditions"] = {"uid": uid}
+        conditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v is not None}
+        if conditions:
+            body["preconditions"] = conditions
         try:
             return await self._or_none("DELETE", type_.path(namespace, name), body=body) is not None
         except Conflict:

@@ -6,9 +6,10 @@ from typing import Any, Generic, TypeVar
 
 from ocore_crds.base import Model, StatusModel
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
-from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
+from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 
 Object = dict[str, Any]
@@ -88,6 +89,7 @@ class Resource(Generic[SpecT, StatusT]):
 Environment = Resource[EnvironmentSpec, EnvironmentStatus]
 Store = Resource[SnapshotStoreSpec, SnapshotStoreStatus]
 Snapshot = Resource[SnapshotSpec, SnapshotStatus]
+Policy = Resource[SnapshotPolicySpec, SnapshotPolicyStatus]
 Rollback = Resource[RollbackSpec, RollbackStatus]
 
 
@@ -121,6 +123,11 @@ def store(obj: Object) -> Store:
 def snapshot(obj: Object) -> Snapshot:
     """A Snapshot."""
     return _parse(SNAPSHOT, obj)
+
+
+def policy(obj: Object) -> Policy:
+    """A SnapshotPolicy."""
+    return _parse(SNAPSHOT_POLICY, obj)
 
 
 def rollback(obj: Object) -> Rollback:

@@ -1,25 +1,30 @@
 """Environment: its references exist, its id is unique, and a probe Job finds whether a snapshot and a rollback would work."""
 
+from dataclasses import replace
 from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
-from ocore_crds.protocol import Failure, ProbeResult
+from ocore_crds.protocol import Failure, ProbeResult, ProofResult
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs import build, inputs
+from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.jobs import build, control, inputs
+from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
+from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Target
 from ocore_operator.kube.client import ENVIRONMENTS
 from ocore_operator.kube.resources import Environment, Object, Store
-from ocore_operator.readiness import probed, targets
+from ocore_operator.readiness import probed, proof, targets
 from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind
-from ocore_operator.readiness.verdict import found, probe_failed, unprobed
+from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
 from ocore_operator.summarize import Stamp
 
 #: Seconds until it is checked again whether the SnapshotStore is ready; its own reconcile comes sooner.
 STORE_PAUSE = 30.0
+#: Seconds until a proof that is due is tried again beside an operation; the end of the operation comes sooner.
+PROOF_PAUSE = 30.0
 
 
 class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult]):
@@ -99,6 +104,21 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         """See verdict.py."""
         return probe_failed(obj, failure.reason, failure.message, began=began, now=clock.text(ctx.now()))
 
+    async def beside(
+        self, ctx: Context, obj: Environment, status: EnvironmentStatus
+    ) -> tuple[EnvironmentStatus, float | None]:
+        """The proof that a rollback works: a Job that restores the schema into a scratch database. Never beside a Rollback."""
+        if obj.spec.database is None or status.probe is None or not c.is_true(status.conditions, c.READY):
+            return status, None
+        if status.probe.generation != obj.meta.generation or not catalogs_agree(status):
+            return status, None
+        image = ctx.settings.image(status.probe.server_major)
+        fingerprint = status.probe.schema_fingerprint
+        due = proof.due_in(ctx.settings, ctx.now(), status.proof, fingerprint=fingerprint, image=image)
+        if due is None or due > 0:
+            return status, due
+        return await _prove(ctx, obj, status, image)
+
     def unprobed(self, obj: Environment, end: Outcome, stamp: Stamp) -> EnvironmentStatus:
         """See verdict.py."""
         return unprobed(obj, end, stamp)
@@ -115,6 +135,52 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         if target_of(obj, obj.status) != target_of(obj, new):
             for other, _ in targets.sharing(ctx.catalog, obj.key, target_of(obj, new)):
                 ctx.queue.add(other.key)
+
+
+async def _prove(
+    ctx: Context, obj: Environment, status: EnvironmentStatus, image: str
+) -> tuple[EnvironmentStatus, float]:
+    """Starts the proof's Job, or waits for the one that runs, or reads its result. The status, and seconds until the next reconcile."""
+    name = job_name("prove", obj.meta.uid, proof.attempt_name(status))
+    namespace = obj.meta.namespace
+    operations = ctx.catalog.operations(namespace, obj.meta.name)
+    seen, now = await control.observe(ctx, obj), clock.text(ctx.now())
+    if seen.stopping(name):
+        return status, probed.POLL
+    match seen.state(name):
+        case Absent():
+            if obj.status.operation is not None or operations:
+                return status, PROOF_PAUSE
+            return await _start_proof(ctx, obj, status), probed.POLL
+        case Starting() | Running():
+            if proof.rollback_near(obj.status.operation, operations):
+                await control.stop(ctx, seen, namespace, name)
+            return status, probed.POLL
+        case Succeeded(payload=payload) if isinstance(payload, ProofResult):
+            status = proof.recorded(status, payload, image=image, now=now)
+            await control.remove(ctx, seen, namespace, name)
+        case JobFailed(failure=failure):
+            status = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
+        case NoResult(message=message):
+            status = proof.not_made(status, f"{c.JOB_LOST}: {message}", now=now)
+        case _:
+            status = proof.not_made(status, "the Job reported something else; check OCORE_MOVER_IMAGE", now=now)
+    return proven(obj, status, now), 0.0
+
+
+async def _start_proof(ctx: Context, obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
+    """Creates the Job. Where it must wait for a slot or a quota, the next reconcile tries again: nothing depends on it."""
+    job_inputs = replace(await inputs.load(ctx, obj), server_major=status.probe.server_major if status.probe else 0)
+    job = build.prove(ctx.settings, job_inputs, attempt=proof.attempt_name(status))
+    since = status.proof.attempted_at if status.proof is not None else obj.meta.created
+    try:
+        await control.start(ctx, job, waiting_since=since)
+    except Waiting:
+        return status
+    except Failed as end:
+        now = clock.text(ctx.now())
+        return proven(obj, proof.not_made(status, f"{end.reason}: {end.message}", now=now), now)
+    return status
 
 
 def target_of(obj: Environment, status: EnvironmentStatus) -> Target:

@@ -18,7 +18,16 @@ from ocore_operator import clock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import (
+    Absent,
+    JobFailed,
+    JobState,
+    NoResult,
+    Observation,
+    Running,
+    Starting,
+    Succeeded,
+)
 from ocore_operator.kube.client import Type
 from ocore_operator.kube.resources import Key, Object, Resource
 from ocore_operator.readiness import schedule
@@ -98,6 +107,12 @@ class ProbedKind(ABC, Generic[SpecT, StatusT, ResultT]):
     def wake(self, ctx: Context, obj: Resource[SpecT, StatusT], new: StatusT) -> None:
         """Queues the objects that wait for this one, where the verdict has changed."""
 
+    async def beside(
+        self, ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT
+    ) -> tuple[StatusT, float | None]:
+        """Work that follows a probe: the status, and seconds until it goes on; None: not before something changes."""
+        return status, None
+
     # --- shared -----------------------------------------------------------------------------------------------
     def current(self, obj: Resource[SpecT, StatusT]) -> bool:
         """Whether the last probe saw the present spec, and nothing that it needs has been missing since."""
@@ -137,6 +152,8 @@ async def reconcile(kind: ProbedKind[SpecT, StatusT, ResultT], ctx: Context, key
     after: float | None
     try:
         status, after = await _probe_when_due(kind, ctx, obj)
+        status, more = await kind.beside(ctx, obj, status)
+        after = min((seconds for seconds in (after, more) if seconds is not None), default=None)
     except Outcome as end:
         status, after = kind.unprobed(obj, end, stamp), end.after if isinstance(end, Waiting) else None
     status = kind.final(obj, status)
@@ -169,19 +186,27 @@ async def _probe_when_due(
     )
     if due > 0:
         return obj.status, due
-    job = await build_job(schedule.attempt_name(obj.meta.generation, last.ended))
+    attempt = schedule.attempt_name(obj.meta.generation, last.ended)
     # Those whose last probe is the longest ago go first: one that is probed again and again must not delay the others.
-    return await _probe(kind, ctx, obj, job, last.ended or obj.meta.created)
+    return await _probe(kind, ctx, obj, build_job, attempt, last.ended or obj.meta.created)
 
 
 async def _probe(
-    kind: ProbedKind[SpecT, StatusT, ResultT], ctx: Context, obj: Resource[SpecT, StatusT], job: Object, since: str
+    kind: ProbedKind[SpecT, StatusT, ResultT],
+    ctx: Context,
+    obj: Resource[SpecT, StatusT],
+    build_job: BuildJob,
+    attempt: str,
+    since: str,
 ) -> tuple[StatusT, float]:
     """Starts the Job, or waits for the one that runs, or reads its result. The status, and seconds until the next reconcile."""
-    name = job["metadata"]["name"]
     seen = await control.observe(ctx, obj)
+    job, name, state = await _current(seen, build_job, attempt)
     began = seen.jobs[name]["metadata"]["creationTimestamp"] if name in seen.jobs else clock.text(ctx.now())
-    match seen.state(name):
+    age, deadline = clock.seconds_since(began, ctx.now()), float(job["spec"]["activeDeadlineSeconds"])
+    if isinstance(state, JobFailed) and schedule.may_still_start(state, age, deadline, live=bool(seen.live_pods(name))):
+        return kind.probing(ctx, obj, f"The probe Job has not started yet: {state.failure.message}"), POLL
+    match state:
         case Absent():
             return await _start(kind, ctx, obj, job, since)
         case Starting(reason=reason, message=message):
@@ -200,6 +225,19 @@ async def _probe(
         case _:
             message = f"Job {name} reported something other than a {kind.result.__name__}."
             raise Stalled(c.INTERNAL_ERROR, f"{message} Set OCORE_MOVER_IMAGE to the operator's version.")
+
+
+async def _current(seen: Observation, build_job: BuildJob, attempt: str) -> tuple[Object, str, JobState]:
+    """The newest Job of this probe, its name and its state. One that the infrastructure ended is followed by another one."""
+    number, suffix = 1, ""
+    while True:
+        job = await build_job(f"{attempt}{suffix}")
+        name = str(job["metadata"]["name"])
+        state = seen.state(name)
+        if not schedule.another(state, number, live=bool(seen.live_pods(name))):
+            return job, name, state
+        number += 1
+        suffix = f"-{number}"
 
 
 async def _start(

@@ -7,7 +7,13 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
 from ocore_operator import clock
+from ocore_operator.jobs.outcome import JobFailed, JobState, NoResult
 from ocore_operator.settings import Settings
+
+#: Probes in all before one that the infrastructure ended is the verdict.
+MAX_PROBES = 3
+#: Seconds before the deadline of a Job at which the reason why it has not started is still known.
+BEFORE_DEADLINE = 15.0
 
 
 def backoff(settings: Settings, probed: str, since: str) -> float:
@@ -43,6 +49,23 @@ def due_in(
         if found is not None and found.status != "True":
             pause = min(pause, backoff(settings, probed, found.last_transition_time))
     return pause - clock.seconds_since(probed, now)
+
+
+def another(state: JobState, number: int, *, live: bool) -> bool:
+    """Whether another probe follows this one, the `number`th (from 1), instead of a verdict: it was evicted, killed or lost, or the runtime could not
+    create its container. `live`: a pod of it may still act. What the mover reports is the verdict."""
+    if live or number >= MAX_PROBES:
+        return False
+    if isinstance(state, JobFailed):
+        return state.failure.retryable and state.failure.reason in (c.JOB_FAILED, c.POD_NOT_STARTED)
+    return isinstance(state, NoResult)
+
+
+def may_still_start(state: JobState, age: float, deadline: float, *, live: bool) -> bool:
+    """Whether to wait for a pod that has not started in time: an autoscaler may be slow. `age`: seconds since the Job's creation. `deadline`: its
+    activeDeadlineSeconds."""
+    late = isinstance(state, JobFailed) and state.failure.reason == c.POD_NOT_STARTED and state.failure.retryable
+    return late and live and age < deadline - BEFORE_DEADLINE
 
 
 def attempt_name(generation: int, probed: str | None) -> str:

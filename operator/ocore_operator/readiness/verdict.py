@@ -35,13 +35,13 @@ def probe_failed(environment: Environment, reason: str, message: str, *, began: 
     )
     status = environment.status.model_copy(update={"probe": probe})
     text = f"The probe failed: {message}"
-    return _conditions(environment, status, [Finding(reason=reason, message=text)], [], "", now)
+    return _conditions(environment, status, [Finding(reason=reason, message=text)], [], [], "", now)
 
 
 def found(
     environment: Environment, result: ProbeResult, majors: Sequence[int], *, began: str, now: str
 ) -> EnvironmentStatus:
-    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, the others prevent rollbacks only."""
+    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, creatable ones prevent snapshots only, the others rollbacks only."""
     blocking = list(result.blocking)
     database = result.database
     if database is not None and database.server_major and database.server_major not in majors and not blocking:
@@ -65,7 +65,7 @@ def found(
             )
         )
     status = environment.status.model_copy(update={"probe": _facts(environment, result, began, now)})
-    return _conditions(environment, status, blocking, rollback, _summary(result), now)
+    return _conditions(environment, status, blocking, list(result.creatable), rollback, _summary(result), now)
 
 
 def _facts(environment: Environment, result: ProbeResult, began: str, now: str) -> ProbeStatus:
@@ -82,6 +82,8 @@ def _facts(environment: Environment, result: ProbeResult, began: str, now: str) 
                 "database_name": database.name,
                 "database_bytes": database.size_bytes,
                 "database_used_bytes": database.used_bytes,
+                "schema_fingerprint": database.schema_fingerprint,
+                "replication": database.replication,
             }
         )
     if filestore is not None:
@@ -109,28 +111,76 @@ def _conditions(
     environment: Environment,
     status: EnvironmentStatus,
     blocking: Sequence[Finding],
+    creatable: Sequence[Finding],
     rollback: Sequence[Finding],
     summary: str,
     now: str,
 ) -> EnvironmentStatus:
     stamp = Stamp(now, environment.meta.generation)
-    if blocking:
+    against_snapshot = [*blocking, *creatable]
+    if against_snapshot:
         # What a person must change first: the others may pass.
-        first = next((f for f in blocking if f.reason not in c.TRANSIENT), blocking[0])
-        status = summarize.not_ready(status, first.reason, message_of(blocking), stamp)
+        first = next((f for f in against_snapshot if f.reason not in c.TRANSIENT), against_snapshot[0])
+        status = summarize.not_ready(status, first.reason, message_of(against_snapshot), stamp)
     else:
         status = summarize.ready(status, c.SUCCEEDED, f"A snapshot would work: {summary}", stamp)
     # What prevents a snapshot prevents a rollback as well, and comes first.
-    against = [*blocking, *rollback]
+    # Replication comes last: where it is the first reason it is the only one, and a Rollback with allowReplicationLoss may run.
+    against = sorted([*blocking, *rollback], key=lambda f: f.reason == c.REPLICATION_ACTIVE)
     if against:
         status = summarize.with_condition(
             status, c.ROLLBACK_READY, "False", against[0].reason, message_of(against), stamp
         )
     else:
-        reason, message = c.SUCCEEDED, "A rollback would work: no grant is missing."
-        database = environment.spec.database
-        if database is not None and database.admin_secret_ref is None:
+        status = _rollback_ready(environment, status, creatable, stamp)
+    return status.model_copy(update={"phase": "NotReady" if against_snapshot else "Ready"})
+
+
+def catalogs_agree(status: EnvironmentStatus) -> bool:
+    """Whether the last probe found nothing that prevents a rollback: RollbackReady is True, or only a proof is against it."""
+    ready = c.find(status.conditions, c.ROLLBACK_READY)
+    return ready is not None and (ready.status == "True" or ready.reason == c.PROOF_FAILED)
+
+
+def proven(environment: Environment, status: EnvironmentStatus, now: str) -> EnvironmentStatus:
+    """After a proof: RollbackReady by its result, where the catalogs are not against it."""
+    if not catalogs_agree(status) or not c.is_true(status.conditions, c.READY):
+        return status
+    return _rollback_ready(environment, status, (), Stamp(now, environment.meta.generation))
+
+
+def _rollback_ready(
+    environment: Environment, status: EnvironmentStatus, creatable: Sequence[Finding], stamp: Stamp
+) -> EnvironmentStatus:
+    """RollbackReady where the catalogs show nothing that prevents a rollback: the last proof decides. `creatable`: what a rollback creates."""
+    database, proof = environment.spec.database, status.proof
+    if database is not None and proof is not None and proof.result == "Failed" and not creatable:
+        message = (
+            f"The catalogs show nothing that prevents a rollback, but at {proof.time} the schema of the live database could not be restored into a "
+            f"scratch database: {proof.message.rstrip('.')}. Fix this in the live database; a new proof follows. A snapshot that has the same "
+            "fault cannot be restored; other Rollbacks are not refused."
+        )
+        return summarize.with_condition(status, c.ROLLBACK_READY, "False", c.PROOF_FAILED, message, stamp)
+    reason, message = c.SUCCEEDED, "A rollback would work: no grant is missing."
+    if creatable:
+        message = f"A rollback would work, and creates what does not exist ({', '.join(f.reason for f in creatable)}): no grant is missing."
+    if database is not None:
+        message += f" {_of_proof(status)}" if not creatable else ""
+        if database.admin_secret_ref is None:
             reason = c.HIDDEN_ONLY
             message += " Until the switchover the restored copy is hidden from the application, not closed. Set spec.database.adminSecretRef to close it."
-        status = summarize.with_condition(status, c.ROLLBACK_READY, "True", reason, message, stamp)
-    return status.model_copy(update={"phase": "NotReady" if blocking else "Ready"})
+    return summarize.with_condition(status, c.ROLLBACK_READY, "True", reason, message, stamp)
+
+
+def _of_proof(status: EnvironmentStatus) -> str:
+    """What is known from restores, for people."""
+    proof = status.proof
+    if proof is None or proof.result is None:
+        text = "No schema-only restore has proven it yet."
+    elif status.probe is not None and status.probe.schema_fingerprint == proof.schema_fingerprint:
+        text = f"A schema-only restore proved it at {proof.time}."
+    else:
+        text = f"A schema-only restore proved it at {proof.time}; the schema has changed since and is proven again."
+    if proof is not None and proof.attempt_error:
+        text += f" The attempt at {proof.attempted_at} had no result: {proof.attempt_error.rstrip('.')}."
+    return text

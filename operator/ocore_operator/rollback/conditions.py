@@ -13,7 +13,7 @@ from ocore_operator.jobs.percent import percent
 from ocore_operator.summarize import Stamp
 
 #: Stages in which a deletion does not abort a rollback: it finishes first.
-UNSTOPPABLE = ("Switch", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop", "BackDrain", "BackSwitch", "BackJob")
+UNSTOPPABLE = ("Switch", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop", "BackDrain", "BackJob")
 
 #: What the operator does at a stage.
 _STAGES: dict[str, str] = {
@@ -30,8 +30,7 @@ _STAGES: dict[str, str] = {
     "Finish": "Recording in the Environment that the rollback ran.",
     "BackStop": "Stopping the workloads to switch back.",
     "BackDrain": "Waiting until the workloads' pods are gone, to switch back.",
-    "BackSwitch": "Switching back.",
-    "BackJob": "Switching back with a separate Job.",
+    "BackJob": "Switching back.",
 }
 
 
@@ -77,7 +76,10 @@ def _complete_reason(status: RollbackStatus) -> str:
 def _complete_message(status: RollbackStatus) -> str:
     if not status.switched_at:
         return "A rollback of this name and specification has run before. Nothing was done. To run it again, use another name."
-    return " ".join((f"The environment runs on snapshot {status.snapshot_name}.", *_downtime(status)))
+    created = ""
+    if status.live_missing:
+        created = f" Database {status.live_database} did not exist and was created from it."
+    return " ".join((f"The environment runs on snapshot {status.snapshot_name}.{created}", *_downtime(status)))
 
 
 def _downtime(status: RollbackStatus) -> tuple[str, ...]:
@@ -103,6 +105,9 @@ def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
     """PreviousRetained, or SwitchedBackRetained after a switch back: whether the database and folders that are not live are kept."""
     if status.switched_at is None or status.position is None:
         return status
+    if status.position == "New" and status.live_missing:
+        message = f"Database {status.live_database} did not exist before the rollback: there is no previous one to go back to."
+        return summarize.with_condition(status, c.PREVIOUS_RETAINED, "False", c.NO_PREVIOUS, message, stamp)
     if status.position == "New":
         type_, name = c.PREVIOUS_RETAINED, status.previous_database or "the previous folder"
     else:

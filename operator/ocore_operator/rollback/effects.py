@@ -13,7 +13,7 @@ from ocore_operator.jobs import build, control, inputs
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
-from ocore_operator.kube.resources import Environment, Object, Rollback
+from ocore_operator.kube.resources import Environment, Object, Rollback, Store
 from ocore_operator.rollback import signal, workloads
 from ocore_operator.rollback.executed import remembered, run_of
 from ocore_operator.rollback.memory import Memory
@@ -33,7 +33,7 @@ from ocore_operator.rollback.world import (
     StopJob,
 )
 
-#: Seconds for the Job of a cleanup, and of a switch back with a separate Job.
+#: Seconds for the Job of a cleanup, and of a switch back.
 CLEANUP_DEADLINE = 300.0
 BACK_DEADLINE = 180.0
 #: Least seconds for a restore: with less, the rollback is aborted anyway.
@@ -130,7 +130,7 @@ async def _start_job(ctx: Context, observed: Observed, memory: Memory, effect: S
 
 async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
     settings, owner, attempt = ctx.settings, observed.rollback, effect.attempt
-    job_inputs = await _job_inputs(ctx, observed)
+    job_inputs = await _job_inputs(ctx, observed, needs_store=effect.command in ("restore", "switch"))
     left = max(_seconds_left(owner, ctx.now()), LEAST_DEADLINE)
     match effect.command:
         case "restore":
@@ -150,8 +150,14 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 settings, with_store, owner, run_of(owner), attempt=attempt, wait=wait, deadline=deadline
             )
         case "switch-back":
-            return build.switch_now(
-                settings, job_inputs, owner, run_of(owner), back=True, attempt=attempt, deadline=BACK_DEADLINE
+            return build.switch_back(
+                settings,
+                job_inputs,
+                owner,
+                run_of(owner),
+                store_of_record=await _store_of_record(ctx, observed),
+                attempt=attempt,
+                deadline=BACK_DEADLINE,
             )
         case "inspect":
             return build.inspect_rollback(settings, job_inputs, owner, repair=True, attempt=attempt)
@@ -177,26 +183,49 @@ def _seconds_left(rollback: Rollback, now: datetime) -> float:
     return -clock.seconds_since(rollback.status.deadline or rollback.meta.created, now)
 
 
-async def _job_inputs(ctx: Context, observed: Observed) -> JobInputs:
-    """As for any Job of the Environment. But a missing workload or ConfigMap must not prevent a switch from being finished or repaired."""
+async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) -> JobInputs:
+    """As for any Job of the Environment. But a missing workload or ConfigMap must not prevent a switch from being finished or repaired, and neither
+    must a missing store where the Job does not need it."""
     environment = with_target(_environment(observed), observed.rollback.status.target)
-    try:
-        return await inputs.load(ctx, environment)
-    except Stalled as end:
-        if end.reason not in (c.WORKLOAD_NOT_FOUND, c.CONFIG_NOT_FOUND):
-            raise
+    if needs_store:
+        try:
+            return await inputs.load(ctx, environment)
+        except Stalled as end:
+            if end.reason not in (c.WORKLOAD_NOT_FOUND, c.CONFIG_NOT_FOUND):
+                raise
     namespace, spec = environment.meta.namespace, environment.spec
     found = [await ctx.kube.get(WORKLOADS[w.kind], namespace, w.name) for w in spec.workloads]
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
     probe = environment.status.probe
     return JobInputs(
         namespace=namespace,
-        store=await inputs.load_store(ctx, namespace, spec.store_ref.name),
+        store=await _store(ctx, namespace, spec.store_ref.name, needed=needs_store),
         traits=inputs.traits(ctx.settings, next((w for w in found if w is not None), None), spec.jobs),
         environment=environment,
         node=await inputs.node_of(ctx, namespace, claims),
         server_major=probe.server_major if probe is not None else 0,
+        resources=inputs.resources_of(spec.jobs),
     )
+
+
+async def _store(ctx: Context, namespace: str, name: str, *, needed: bool) -> Store:
+    """The store. Where it is not needed and does not exist: only its name, which is a label of the Job."""
+    try:
+        return await inputs.load_store(ctx, namespace, name)
+    except Stalled:
+        if needed:
+            raise
+    metadata = {"name": name, "namespace": namespace, "uid": "", "resourceVersion": "", "creationTimestamp": ""}
+    return resources.store({"metadata": metadata, "spec": {"s3": {"bucket": "missing"}}})
+
+
+async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
+    """The store that has the rollback's record: the snapshot's; None where it is missing."""
+    name = observed.snapshot.status.store_name if observed.snapshot is not None else None
+    try:
+        return await inputs.load_store(ctx, observed.rollback.meta.namespace, name) if name is not None else None
+    except Stalled:
+        return None
 
 
 async def _with_store_of_snapshot(ctx: Context, observed: Observed, job_inputs: JobInputs) -> JobInputs:

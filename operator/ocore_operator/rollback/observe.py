@@ -6,12 +6,13 @@ The Rollback itself is read last: so its status is at least as new as everything
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import get_args
 
 from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.manifest import Evidence
-from ocore_crds.naming import FINALIZER_ROLLBACK
+from ocore_crds.naming import FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
 from ocore_crds.protocol import ROLLBACK_STEPS, Failure, RestoreResult, Step
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_crds.snapshot import StepStatus
@@ -20,10 +21,21 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
 from ocore_operator.jobs import control
 from ocore_operator.jobs.inputs import config_digest
-from ocore_operator.jobs.outcome import JobFailed, JobState, NoResult, Observation, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import (
+    JobFailed,
+    JobState,
+    NoResult,
+    Observation,
+    Running,
+    Starting,
+    Succeeded,
+    finished,
+    pod_ended,
+)
 from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, ROLLBACKS, SNAPSHOTS
+from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import signal, workloads
 from ocore_operator.rollback.executed import executed
@@ -32,7 +44,7 @@ from ocore_operator.rollback.transitions import change
 from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, Peer, SnapshotView, World
 
 #: Stages in which the switch Job's log is read for its answer.
-ANSWERING = ("Switch", "BackDrain", "BackSwitch")
+ANSWERING = ("Switch",)
 #: Steps that the restore Job's log reports.
 RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
@@ -65,7 +77,7 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
         status.environment_name,
         status.workloads,
         status.stage in (*ANSWERING, "Preflight"),
-        status.stage == "Prepare",
+        status.stage in ("Prepare", "Resume"),
     )
 
 
@@ -74,10 +86,11 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     (snapshot, environment), seen = await asyncio.gather(_sources(ctx, known), control.observe(ctx, known))
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
-    views, jobs, before, config = await asyncio.gather(
+    views, jobs, before, users, config = await asyncio.gather(
         workloads.observe(ctx, namespace, targets),
         _jobs(ctx, known, seen),
         _executed_before(ctx, known, environment),
+        _claim_users(ctx, known),
         _config(ctx, known, environment),
     )
     obj = await ctx.kube.get(ROLLBACKS, namespace, known.meta.name)
@@ -97,6 +110,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         namespace_terminating=await _terminating(ctx, rollback),
         lock=lock_view(environment, rollback),
         jobs=jobs,
+        claim_users=users,
         workloads=views,
         peer=peer,
         config_name=config[0],
@@ -156,6 +170,25 @@ def peer_of(
     return max(announced, key=lambda p: (p.stopping, p.older), default=None)
 
 
+async def _claim_users(ctx: Context, rollback: Rollback) -> tuple[str, ...]:
+    """See World.claim_users. Read only at the stage Resume."""
+    target = rollback.status.target
+    if rollback.status.stage != "Resume" or target is None or target.claim_name is None:
+        return ()
+    pods = await ctx.kube.list(PODS, rollback.meta.namespace, labels=f"{LABEL_MANAGED_BY}={MANAGED_BY}")
+    return claim_users(pods, target.claim_name, rollback.meta.uid)
+
+
+def claim_users(pods: Iterable[Object], claim: str, uid: str) -> tuple[str, ...]:
+    """Names of the pods that mount the claim and have not ended, but for those of the object with that uid. Pure."""
+    others = [p for p in pods if p["metadata"]["labels"].get(LABEL_UID) != uid and not pod_ended(p)]
+    return tuple(
+        p["metadata"]["name"]
+        for p in others
+        if any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in p["spec"].get("volumes") or ())
+    )
+
+
 async def _executed_before(ctx: Context, rollback: Rollback, environment: Environment | None) -> bool:
     """Whether an Environment remembers a rollback of this name and spec. Where the Snapshot, which names the Environment, does not exist, all are
     asked."""
@@ -206,9 +239,16 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         server_major=probe.server_major if probe is not None else 0,
         database_name=probe.database_name if probe is not None else "",
         used_bytes=probe.database_used_bytes if probe is not None else 0,
-        rollback_ready=ready is not None and ready.status == "True" and status.observed_generation == generation,
+        # A proof is about today's schema. The snapshot has its own, and may be the way out; a restore that fails changes nothing.
+        rollback_ready=ready is not None
+        and (ready.status == "True" or ready.reason == c.PROOF_FAILED)
+        and status.observed_generation == generation,
         not_ready_reason=ready.reason if ready is not None and ready.status != "True" else "",
         not_ready_message=ready.message if ready is not None and ready.status != "True" else "",
+        proof_failed=ready.message if ready is not None and ready.reason == c.PROOF_FAILED else "",
+        replication_rights=(
+            probe.replication.missing_rights if probe is not None and probe.replication is not None else ()
+        ),
         executed=any(e.id == rollback.id for e in status.executed_rollbacks),
         target=RollbackTarget.of(spec),
     )
@@ -300,9 +340,9 @@ def newest_acting(seen: Observation, name: str) -> Object | None:
 
 def _pod_ended(pod: Object) -> bool:
     """Whether its container has ended for good, though the pod's phase does not show it yet."""
-    ends = [(x.get("state") or {}).get("terminated") for x in pod.get("status", {}).get("containerStatuses") or ()]
+    end = (mover(pod).get("state") or {}).get("terminated")
     never = pod.get("spec", {}).get("restartPolicy") == "Never"
-    return bool(ends) and all(end is not None and (never or end.get("exitCode") == 0) for end in ends)
+    return end is not None and (never or end.get("exitCode") == 0)
 
 
 def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobView | None:
@@ -314,8 +354,11 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
         attempt=attempt,
         name=name,
         pods=sum(not _pod_ended(p) for p in seen.live_pods(name)),
+        mounts=len(seen.live_pods(name)),
+        closed=job is None or finished(job) is not None,
         # Pods of a Job that is gone are being deleted: no Job is left to delete.
         stopping=job is None or seen.stopping(name),
+        stopping_since=_stopping_since(job, seen.live_pods(name)),
         uid=job["metadata"]["uid"] if job is not None else "",
     )
     if pod is not None:
@@ -329,20 +372,30 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
     return found
 
 
+def _stopping_since(job: Object | None, pods: Sequence[Object]) -> datetime | None:
+    """When the Job, or the last of its pods, was deleted; None where that has not happened. A pod's deletionTimestamp is the end of its grace period."""
+    if job is not None:
+        deleted = job["metadata"].get("deletionTimestamp")
+        return clock.parse(deleted) if deleted else None
+    found = [p["metadata"] for p in pods if "deletionTimestamp" in p["metadata"]]
+    grace = [timedelta(seconds=meta.get("deletionGracePeriodSeconds") or 0) for meta in found]
+    return max((clock.parse(m["deletionTimestamp"]) - g for m, g in zip(found, grace, strict=True)), default=None)
+
+
 def _with_state(view: JobView, state: JobState) -> JobView | None:
     match state:
         case Starting(reason=reason, message=message):
             return replace(view, problem=f"Job {view.name} is starting: {message} ({reason}).")
         case Running(ready=ready):
             return replace(view, ready=ready)
-        case Succeeded(payload=payload, finished=finished):
-            return replace(view, ended=True, payload=payload, ended_at=clock.parse(finished) if finished else None)
-        case JobFailed(failure=failure, finished=finished):
-            at = clock.parse(finished) if finished else None
+        case Succeeded(payload=payload, finished=at_):
+            return replace(view, ended=True, payload=payload, ended_at=clock.parse(at_) if at_ else None)
+        case JobFailed(failure=failure, finished=at_):
+            at = clock.parse(at_) if at_ else None
             return replace(view, ended=True, failure=_or_stopped(failure, view), ended_at=at)
-        case NoResult(message=message, finished=finished):
+        case NoResult(message=message, finished=at_):
             failure = Failure(reason=c.JOB_LOST, message=f"Job {view.name} left no result: {message}.", retryable=True)
-            return replace(view, ended=True, failure=failure, ended_at=clock.parse(finished) if finished else None)
+            return replace(view, ended=True, failure=failure, ended_at=clock.parse(at_) if at_ else None)
         case _:
             return None
 

@@ -57,8 +57,6 @@ REFUSED_SECONDS = 120
 STOP_SECONDS = 60
 #: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
 DRAIN_SECONDS = 120
-#: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: without a signal those pods change nothing.
-STOP_JOBS_SECONDS = 45
 
 #: Reasons of a restore Job that found a record of an earlier run. It has touched nothing.
 RAN_BEFORE = (c.ALREADY_EXECUTED, c.SWITCHED_BACK, c.OUTCOME_UNKNOWN)
@@ -280,7 +278,7 @@ def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     """Stops our Jobs before the application starts again. Every Job is deleted, however late it is; only the wait for their pods is limited."""
     live = world.live()
     all_stopping = all(job.stopping for job in live)
-    if live and not (all_stopping and timed_out(status, world, now, STOP_JOBS_SECONDS)):
+    if live and not (all_stopping and timed_out(status, world, now, plan_switch.STOP_JOBS_SECONDS)):
         return plan_switch.stop_jobs(live)
     return Record(enter(status, "Resume" if status.workloads else "Finish", now))
 
@@ -299,6 +297,5 @@ _STAGES: dict[RollbackStage, Callable[[RollbackStatus, RollbackSpec, World, date
     "Finish": plan_switch.finish,
     "BackStop": plan_switch.back_stop,
     "BackDrain": plan_switch.back_drain,
-    "BackSwitch": plan_switch.back_switch,
     "BackJob": plan_switch.back_job,
 }

@@ -62,7 +62,7 @@ READ_POSITION_SECONDS = 1800
 READ_POSITION_LIMIT_SECONDS = 360
 #: Seconds after which a position counts as remembered, not as found.
 FRESH_SECONDS = 30
-#: Seconds until the waiting switch Job must have ended after `Finish`; then it is deleted, with these seconds for its pod to go.
+#: Seconds until every Job must have ended; then it is deleted, with these seconds for its pod to go.
 JOB_END_SECONDS = 30
 JOB_GONE_SECONDS = 120
 
@@ -85,7 +85,7 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
 
 
 def _running_jobs(status: RollbackStatus, world: World, now: datetime) -> Action | None:
-    """Waits for the end of the switch Job, which follows `Finish`. Until then no cleanup begins and the lock is kept."""
+    """Waits for the end of Jobs that may still change something. Until then no cleanup begins and the lock is kept."""
     since = elapsed(status, world, now)
     live = world.live("restore", "switch")
     if not live or since > JOB_END_SECONDS + JOB_GONE_SECONDS:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.quantity import human
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.preflight_warnings import warnings
@@ -71,11 +71,13 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
         return _refuse(status, Refusal(c.DUPLICATE_TARGET, environment.not_ready_message), now)
     if environment.probed_at is None or environment.probed_at < since:
         return _probe(status, environment, world, since, now)
-    refusal = _ready(environment) or _versions(environment, snapshot) or _space(environment, snapshot)
+    refusal = _ready(environment, spec) or _versions(environment, snapshot) or _space(environment, snapshot)
     if refusal is not None:
         return _refuse(status, refusal, now)
     text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
     found = warnings(world)
+    if environment.proof_failed:
+        found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
     notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
     return Record(change(start(status, spec, environment, snapshot, now), warnings=found), notes)
 
@@ -169,12 +171,24 @@ def _fits(world: World) -> Refusal | None:
     return None
 
 
-def _ready(environment: EnvironmentView) -> Refusal | None:
+def _ready(environment: EnvironmentView, spec: RollbackSpec) -> Refusal | None:
     if environment.rollback_ready:
         return None
+    if environment.not_ready_reason == c.REPLICATION_ACTIVE and spec.allow_replication_loss:
+        return _replication_rights(environment)
     reason = environment.not_ready_reason or c.ENVIRONMENT_NOT_READY
     message = environment.not_ready_message or "its condition RollbackReady is not True"
     return Refusal(reason, f"Environment {environment.name} is not ready for a rollback: {message}")
+
+
+def _replication_rights(environment: EnvironmentView) -> Refusal | None:
+    if not environment.replication_rights:
+        return None
+    text = (
+        f"Logical replication of environment {environment.name} cannot be ended: {' '.join(environment.replication_rights)} "
+        "Then create a new Rollback."
+    )
+    return Refusal(c.MISSING_GRANTS, text)
 
 
 def _versions(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal | None:

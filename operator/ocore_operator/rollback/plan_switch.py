@@ -5,8 +5,7 @@ database does not answer for five minutes, the position is unknown and the workl
 only when it is complete, so the workloads cannot run on half of it.
 """
 
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Signal, Step, SwitchResult
@@ -29,6 +28,7 @@ from ocore_operator.rollback.transitions import (
     switched_back,
     timed_out,
     unhealthy,
+    unhealthy_without_previous,
 )
 from ocore_operator.rollback.world import (
     Action,
@@ -56,6 +56,10 @@ SIGNAL_MARGIN_SECONDS = 2
 INSPECT_SECONDS = 300
 #: Seconds to set the workloads' replicas: back to the saved ones, or to zero before a switch back.
 RESUME_SECONDS = 120
+#: Seconds for a Job that has answered to end on its own, which writes the outcome to the store; then it is deleted.
+RELEASE_SECONDS = 15
+#: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: the node of these pods does not answer, and they change nothing.
+STOP_JOBS_SECONDS = 45
 #: Seconds that the operator must have observed workloads as not ready before it switches back.
 WATCHED_SECONDS = 60
 #: Seconds to write the rollback to the Environment's status.executedRollbacks.
@@ -72,7 +76,7 @@ def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
     """The worst-case seconds from the signal to the end: the longest sequence of stages, each at its limit."""
     forward = SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + RESUME_SECONDS + spec.ready_timeout_seconds
     stop_again = RESUME_SECONDS + BACK_DRAIN_SECONDS + grace_seconds
-    back = SIGNAL_SECONDS + ANSWER_SECONDS + BACK_SECONDS + INSPECT_SECONDS
+    back = BACK_SECONDS + INSPECT_SECONDS
     return forward + stop_again + back + RESUME_SECONDS + spec.ready_timeout_seconds + FINISH_SECONDS
 
 
@@ -90,7 +94,7 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         return _not_switched(status, result, now)
     if job is None or job.ended or _seconds_past_signal(status, now) > ANSWER_SECONDS:
         return _to_inspect(status, job, now)
-    send = _signal(status, job, "Switch", now)
+    send = _signal(status, job, now)
     if send is not None:
         return Do(send, after="operator-rollback-signalled")
     return Wait(0.25, c.RUNNING, "Waiting for the switch Job's answer.")
@@ -173,9 +177,12 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
 
 
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Sets the saved replicas again, whatever the outcome is."""
+    """Sets the saved replicas again, whatever the outcome is, once no pod of ours mounts the filestore's claim."""
     wrong = tuple((w, n) for w, n in _wanted(status, world) if w.exists and w.replicas != n)
     if wrong and not timed_out(status, world, now, RESUME_SECONDS):
+        held = _claim_held(status, world, now)
+        if held is not None:
+            return held
         after = "operator-rollback-resumed" if status.failure_reason is None else ""
         return Do(SetReplicas(wrong), after=after)
     if status.failure_reason is None or (status.phase == "SwitchingBack" and status.position == "Old"):
@@ -183,6 +190,29 @@ def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         return Record(resumed(status, now), (note,))
     fresh = enter(status, "Finish", now, resumed_at=stamp(now) if status.workloads else None)
     return Record(step(fresh, Step.RESUME, "Done", now) if status.workloads else fresh)
+
+
+def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action | None:
+    """What to do while a pod of ours mounts the filestore's claim; None where none does. A workload that starts on another node could not attach a
+    claim that only one node can mount (row 35). Not waited for: a pod that was deleted STOP_JOBS_SECONDS ago and still exists. Pods of other
+    objects, such as a probe's, are not stopped: they end on their own."""
+    if status.target is not None and status.target.claim_name is None:
+        return None
+    holding = tuple(j for j in world.holding() if not _stuck(j, now))
+    if not holding and world.claim_users and elapsed(status, world, now) <= RELEASE_SECONDS + STOP_JOBS_SECONDS:
+        return Wait(1, c.RUNNING, f"Waiting until pod {world.claim_users[0]} has released the filestore's claim.")
+    if not holding:
+        return None
+    ending = all(j.ended or j.answer is not None for j in holding)
+    if ending and not any(j.stopping for j in holding) and elapsed(status, world, now) <= RELEASE_SECONDS:
+        return Wait(
+            0.25, c.RUNNING, f"Waiting until the pod of Job {holding[0].name} has released the filestore's claim."
+        )
+    return stop_jobs(holding)
+
+
+def _stuck(job: JobView, now: datetime) -> bool:
+    return job.stopping_since is not None and (now - job.stopping_since).total_seconds() > STOP_JOBS_SECONDS
 
 
 def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -202,6 +232,13 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     text = sentence(f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}.")
     if status.warnings:
         text += f" Known since the preflight: {' '.join(w.message for w in status.warnings)}"
+    if status.live_missing:
+        # The switch back would leave the environment without a database, and drop what users may have written.
+        text = (
+            f"{text} Database {status.live_database} did not exist before the rollback, so there is nothing to switch back to: the environment stays "
+            "on the snapshot. Fix the workloads."
+        )
+        return Record(unhealthy_without_previous(status, text, now), (Note("Warning", c.WORKLOAD_NOT_READY, text),))
     note = Note("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back.")
     return Record(unhealthy(status, text, now), (note,))
 
@@ -231,18 +268,15 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         and not timed_out(status, world, now, FINISH_SECONDS)
     ):
         return Do(RecordExecuted())
-    job = world.job("switch", status.switch_attempt)
-    if new and job is not None and not job.ended and not timed_out(status, world, now, FINISH_SECONDS):
-        finish_signal = Signal(
-            action="Finish", not_after=parse(status.stage_since or stamp(now)).timestamp() + FINISH_SECONDS
-        )
-        if job.pods and job.signal != finish_signal:
-            return Do(SendSignal(job, finish_signal))
     # Also what was switched back is kept: users may have written to it.
     kept = status.position is not None and status.switched_at is not None
     fresh = ended(status, now, spec.undo_window_seconds if kept else None)
     if fresh.phase == "Complete":
         text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
+        if fresh.live_missing:
+            text = (
+                f"Rolled back. Database {fresh.live_database} did not exist and was created; there is no previous one."
+            )
         return Record(fresh, (Note("Normal", "Complete", text),))
     return Record(fresh, (Note("Warning", fresh.failure_reason or c.INTERNAL_ERROR, fresh.failure_message or ""),))
 
@@ -268,27 +302,12 @@ def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: da
         left = world.with_pods()
         if left:
             return Wait(0.5, c.RUNNING, f"Waiting until the pods of {labels(left)} are gone.")
-    job = world.job("switch", status.switch_attempt)
-    if job is not None and not job.ended and _answer(job) is not None:
-        until = stamp(now + timedelta(seconds=SIGNAL_SECONDS))
-        return Record(enter(status, "BackSwitch", now, signal_deadline=until))
     return Record(_to_back_job(status, now))
 
 
-def back_switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """The switch Job still waits: it gets the signal to switch back."""
-    job = world.job("switch", status.switch_attempt)
-    result = _answer(job)
-    if result is not None and result.position == "Old":
-        return _went_back(status, result, now)
-    if job is None or job.ended or _seconds_past_signal(status, now) > ANSWER_SECONDS:
-        return Record(_to_back_job(status, now))
-    send = _signal(status, job, "SwitchBack", now)
-    return Do(send) if send is not None else Wait(0.25, c.RUNNING, "Waiting for the switch Job's answer.")
-
-
 def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """A Job of its own switches back, once every earlier switch Job is gone."""
+    """A Job switches back, once every earlier switch Job is gone. One that does not start is replaced until the time is over: the volume may still be
+    attached to the node of the workload."""
     job = world.job("switch", status.switch_attempt)
     if job is not None and isinstance(job.payload, SwitchResult) and job.payload.position == "Old":
         return _went_back(status, job.payload, now)
@@ -301,7 +320,7 @@ def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return Do(StartJob("switch-back", status.switch_attempt))
     if not job.ended:
         return Wait(1, c.RUNNING, job.problem or f"Job {job.name} switches back.")
-    if job.failure is not None and not job.failure.retryable:
+    if job.failure is not None and not job.failure.retryable and job.failure.reason != c.POD_NOT_STARTED:
         return _to_inspect_back(status, job, now)
     return _pause(job, elapsed(status, world, now), now) or Record(_to_back_job(status, now, first=False))
 
@@ -328,7 +347,7 @@ def _went_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> R
 
 
 def _answer(job: JobView | None) -> SwitchResult | None:
-    """The last result of the switch Job, at its end or while it waits."""
+    """The result of the switch Job, at its end or in its log before that."""
     if job is None:
         return None
     return job.payload if isinstance(job.payload, SwitchResult) else job.answer
@@ -338,11 +357,9 @@ def _seconds_past_signal(status: RollbackStatus, now: datetime) -> float:
     return (now - parse(status.signal_deadline)).total_seconds() if status.signal_deadline else 0.0
 
 
-def _signal(
-    status: RollbackStatus, job: JobView, action: Literal["Switch", "SwitchBack"], now: datetime
-) -> SendSignal | None:
+def _signal(status: RollbackStatus, job: JobView, now: datetime) -> SendSignal | None:
     """The signal to send; None where the pod has it already, or could not obey it any more."""
-    wanted = Signal(action=action, not_after=parse(status.signal_deadline or stamp(now)).timestamp())
+    wanted = Signal(not_after=parse(status.signal_deadline or stamp(now)).timestamp())
     if job.signal == wanted or not job.pods or _seconds_past_signal(status, now) > -SIGNAL_MARGIN_SECONDS:
         return None
     return SendSignal(job, wanted)

@@ -28,6 +28,9 @@ from ocore_operator.rollback.world import Action, Do, Idle, Record, StopJob, Wai
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 60
+#: Stages in which the workloads are stopped or are being stopped, and those of them in which the database may refuse connections.
+SWITCHING = ("Switch", "Inspect", "BackJob")
+STOPPED = (*SWITCHING, "Stop", "Drain", "Abort", "Resume", "BackStop", "BackDrain")
 #: Seconds until an effect that could not be carried out is tried again, unless its error says otherwise.
 PAUSE = 5.0
 
@@ -39,6 +42,12 @@ def idle(obj: Object) -> bool:
     status, meta = obj.get("status") or {}, obj["metadata"]
     terminal = status.get("stage") == "Ended" and status.get("residue") != "Pending"
     return terminal and naming.FINALIZER_ROLLBACK not in (meta.get("finalizers") or ())
+
+
+def critical(obj: Object) -> bool:
+    """Whether the Rollback has stopped the application, or is about to switch, and has not started it again. Reads raw JSON."""
+    status = obj.get("status") or {}
+    return status.get("stage") in STOPPED and (bool(status.get("workloads")) or status.get("stage") in SWITCHING)
 
 
 async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:

@@ -10,6 +10,7 @@ from ocore_crds import naming
 from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult, parse_line
 from ocore_operator.context import Context
 from ocore_operator.errors import ApiError
+from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube.client import PODS
 from ocore_operator.kube.resources import Object
 
@@ -65,12 +66,11 @@ def _result(text: str) -> SwitchResult | None:
 def last_failure(pod: Object) -> Failure | None:
     """The failure that the last ended container reported; None where it reported none. One that is not retryable ends the wait before the kubelet
     has restarted the container six times."""
-    for status in pod.get("status", {}).get("containerStatuses") or ():
-        ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
-        if not ended or not ended.get("message"):
-            continue
-        try:
-            return Result.model_validate_json(ended["message"]).failure
-        except ValueError:
-            continue
-    return None
+    status = mover(pod)
+    ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
+    if not ended or not ended.get("message"):
+        return None
+    try:
+        return Result.model_validate_json(ended["message"]).failure
+    except ValueError:
+        return None

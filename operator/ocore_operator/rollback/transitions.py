@@ -4,12 +4,13 @@ The stages in their order (docs/rollback.md describes them for users)::
 
     Preflight → Restore → Prepare → Stop → Drain → Switch → Resume → HealthCheck → Finish → Ended (Complete)
                                                      │                    │
-                                                  Inspect              BackStop → BackDrain → BackSwitch → Resume → HealthCheck → Finish → Ended (Failed)
-    any before Switch → Abort → Resume → Finish → Ended (Failed)                     └ BackJob ┘
+                                                  Inspect              BackStop → BackDrain → BackJob → Resume → HealthCheck → Finish → Ended (Failed)
+    any before Switch → Abort → Resume → Finish → Ended (Failed)
 
 A stage is written BEFORE its first effect. So at the stage Switch the signal may have been sent or not; at Drain it has certainly not been.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -129,6 +130,8 @@ def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> Ro
     """The snapshot is restored beside the live environment and checked."""
     evidence = EvidenceStatus.of(result.evidence, {}, {})
     fresh = enter(status, "Prepare", now, evidence=evidence, switch_attempt=status.switch_attempt + 1)
+    if result.live_missing:
+        fresh = change(fresh, live_missing=True, previous_database=None)
     for which in (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK):
         known = next((s for s in fresh.steps if s.name == which), None)
         if known is None or known.state not in ("Done", "Skipped"):
@@ -173,7 +176,19 @@ def switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Rol
         failure_message=None,
         previous_database=result.previous_database or status.previous_database,
     )
+    fresh = _with_warnings(fresh, result.replication_ended)
     return step(step(fresh, Step.SWITCH, "Done", now), Step.RESUME, "Running", now)
+
+
+def _with_warnings(status: RollbackStatus, warnings: Iterable[str]) -> RollbackStatus:
+    """The status with more warnings in its evidence."""
+    evidence = status.evidence or EvidenceStatus()
+    more = tuple(w for w in warnings if w not in evidence.warnings)
+    return (
+        change(status, evidence=evidence.model_copy(update={"warnings": (*evidence.warnings, *more)}))
+        if more
+        else status
+    )
 
 
 def resumed(status: RollbackStatus, now: datetime) -> RollbackStatus:
@@ -201,6 +216,12 @@ def unhealthy(status: RollbackStatus, message: str, now: datetime) -> RollbackSt
     return step(step(fresh, Step.HEALTH_CHECK, "Failed", now, message), Step.SWITCH_BACK, "Running", now)
 
 
+def unhealthy_without_previous(status: RollbackStatus, message: str, now: datetime) -> RollbackStatus:
+    """The workloads are not ready in time, and there was no database before: the environment stays on the snapshot."""
+    fresh = enter(status, "Finish", now, failure_reason=c.WORKLOAD_NOT_READY, failure_message=message)
+    return step(fresh, Step.HEALTH_CHECK, "Failed", now, message)
+
+
 def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> RollbackStatus:
     """The environment runs again on what it ran on before."""
     both = (status.refused_seconds, result.refused_seconds)
@@ -215,7 +236,7 @@ def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -
         failure_reason=c.SWITCHED_BACK,
         failure_message=f"{status.failure_message} The environment was switched back and runs on what it ran on before.",
     )
-    return step(fresh, Step.SWITCH_BACK, "Done", now)
+    return step(_with_warnings(fresh, result.replication_ended), Step.SWITCH_BACK, "Done", now)
 
 
 def switched_by_hand(status: RollbackStatus, position: Position, undo_window: int, now: datetime) -> RollbackStatus:

@@ -119,7 +119,7 @@ def _container_trouble(role: str, container: Object) -> str:
         return f"{name} {waits}{last}"
     if "terminated" in state:
         return f"{name} has ended{last}"
-    trouble = container_trouble({"status": {"containerStatuses": [container]}})
+    trouble = container_trouble(container)
     message = shortened(trouble.message, MAX_MESSAGE)
     return f"{name}: {trouble.kind}: {message}{last}"
 

@@ -32,8 +32,13 @@ class JobView:
     ended: bool = False
     #: Number of its pods that may still act: neither Succeeded nor Failed.
     pods: int = 0
-    #: The Job is being deleted.
+    #: Number of its pods that may still mount volumes: neither Succeeded nor Failed, whatever their containers do.
+    mounts: int = 0
+    #: The Job creates no pod any more: it is Complete or Failed, or does not exist.
+    closed: bool = False
+    #: The Job is being deleted, and since when.
     stopping: bool = False
+    stopping_since: datetime | None = None
     #: Its pod is Ready: the switch Job waits for its signal.
     ready: bool = False
     #: The signal on its pod.
@@ -54,6 +59,11 @@ class JobView:
     def live(self) -> bool:
         """Whether the Job or a pod of it may still act."""
         return not self.ended or self.pods > 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether a pod of it mounts the filestore's claim, or may do so again: the Job replaces a pod that was evicted."""
+        return self.mounts > 0 or not (self.closed or self.payload is not None)
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,10 @@ class EnvironmentView:
     rollback_ready: bool = False
     not_ready_reason: str = ""
     not_ready_message: str = ""
+    #: Message of RollbackReady where only a proof is against it; empty where none is. It does not refuse the rollback.
+    proof_failed: str = ""
+    #: What the role that rolls back lacks to end logical replication.
+    replication_rights: tuple[str, ...] = ()
     #: status.executedRollbacks has this rollback's id.
     executed: bool = False
     #: The connection and the claim that its spec names now.
@@ -172,6 +186,8 @@ class World:
     namespace_terminating: bool = False
     lock: OperationLock = OperationLock()
     jobs: tuple[JobView, ...] = ()
+    #: At the stage Resume: names of pods of other Jobs, such as a probe's, that mount the filestore's claim.
+    claim_users: tuple[str, ...] = ()
     #: The workloads in status.workloads; before they are saved, those of the Environment.
     workloads: tuple[WorkloadView, ...] = ()
     #: At the stage Prepare. It is read BEFORE the workloads: without a peer, their replicas are not those of a stopped workload.
@@ -198,6 +214,10 @@ class World:
     def live(self, *kinds: JobKind) -> tuple[JobView, ...]:
         """Jobs of these kinds that may still act."""
         return tuple(j for j in self.jobs if j.live and (not kinds or j.kind in kinds))
+
+    def holding(self) -> tuple[JobView, ...]:
+        """Jobs that mount the filestore's claim, or may do so again."""
+        return tuple(j for j in self.jobs if j.holds)
 
     def scaled_up(self) -> tuple[WorkloadView, ...]:
         """Workloads whose replicas are above zero."""

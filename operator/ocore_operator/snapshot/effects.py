@@ -73,7 +73,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
         case Wait():
             return await _wait(ctx, snapshot, action)
         case Finish():
-            return await _finish(ctx, snapshot, action)
+            return await _finish(ctx, world, action)
         case GiveUp(failure=failure, stored=stored):
             status = transitions.failed(snapshot, Failed.of(failure), stored=stored, now=ctx.now())
             return await _end(ctx, snapshot, status)
@@ -109,12 +109,18 @@ async def _wait(ctx: Context, snapshot: Snapshot, action: Wait) -> Requeue:
     return Requeue(action.seconds)
 
 
-async def _finish(ctx: Context, snapshot: Snapshot, action: Finish) -> Requeue | None:
+async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
+    snapshot = world.snapshot
     await failpoints.hit(ctx, snapshot, "operator-snapshot-result-seen")
     log = await ctx.followers.whole(snapshot.meta.namespace, action.pod) if action.pod else None
     result = transitions.full_evidence(action.result, log)
     status = transitions.completed(snapshot, result, log, clean=action.clean, imported=action.imported, now=ctx.now())
-    return await _end(ctx, snapshot, status)
+    requeue = await _end(ctx, snapshot, status)
+    if requeue is None:
+        # An injected container would keep the Job's slot until the Job's deadline.
+        for name in filter(world.seen.lingering, world.seen.of_command("snapshot")):
+            await control.remove(ctx, world.seen, snapshot.meta.namespace, name)
+    return requeue
 
 
 async def _end(ctx: Context, snapshot: Snapshot, status: SnapshotStatus) -> Requeue | None:

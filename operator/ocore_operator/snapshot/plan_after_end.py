@@ -120,7 +120,11 @@ def _residue(world: World) -> Action:
         return step
     if step is None:
         return Record(_with_residue(snapshot, "None"))
-    since_end = clock.seconds_since(snapshot.status.completed_at or snapshot.meta.created, world.now)
+    # Not completedAt: that of an adopted snapshot is older than its adoption.
+    ended = c.find(snapshot.status.conditions, c.COMPLETE if attempts_only else c.FAILED)
+    since_end = clock.seconds_since(
+        ended.last_transition_time if ended is not None else snapshot.meta.created, world.now
+    )
     if since_end < world.settings.cleanup_timeout:
         return Idle(step.after if isinstance(step, Waiting) else DELETE_PAUSE)
     note = Note("Warning", "ResidueLeft", f"{location(snapshot)} may hold leftovers: {step.message}")

@@ -113,6 +113,8 @@ def completed(
             "steps": _final_steps(snapshot, log, imported),
             "residue": "None" if clean else "Pending",
             "progress": _progress(result, stamp.now),
+            # One that was adopted is as old as its data, for people and for ocore_snapshot_last_success_timestamp_seconds.
+            **({"started_at": result.started_at, "completed_at": result.completed_at} if imported else {}),
         }
     )
     if result.read_back:

@@ -81,6 +81,7 @@ class Cluster:
             "Environment": GROUP,
             "SnapshotStore": GROUP,
             "Snapshot": GROUP,
+            "SnapshotPolicy": GROUP,
             "Rollback": GROUP,
             "CustomResourceDefinition": "apiextensions.k8s.io/v1",
             "ValidatingAdmissionPolicy": "admissionregistration.k8s.io/v1",

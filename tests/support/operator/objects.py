@@ -153,7 +153,7 @@ def pod(job_name: str, state: Object, *, phase: str = "Running", created: float 
         "spec": {"nodeName": "node1"},
         "status": {
             "phase": phase,
-            "containerStatuses": [{"state": state, "ready": "running" in state, "restartCount": 0}],
+            "containerStatuses": [{"name": "mover", "state": state, "ready": "running" in state, "restartCount": 0}],
             **status,
         },
     }

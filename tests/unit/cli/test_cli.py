@@ -9,7 +9,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from ocore_cli import app
+from ocore_cli import app, waiting
 from ocore_cli.display import LiveDisplay, PlainDisplay
 from ocore_cli.errors import CliError, Unreachable
 from ocore_cli.follow import follow
@@ -168,7 +168,7 @@ def test_an_object_that_is_deleted_ends_the_wait() -> None:
 def test_failure_is_exit_code_1_with_the_message() -> None:
     out = console()
     with pytest.raises(typer.Exit) as ended:
-        app.wait_for_end(FakeObjects(snapshot=[BROKEN]), SNAPSHOT, "before", None, out)
+        waiting.wait_for_end(FakeObjects(snapshot=[BROKEN]), SNAPSHOT, "before", None, out)
     assert ended.value.exit_code == 1
     assert "Failed AuthenticationFailed" in text(out)
     assert "the password is wrong: change the Secret [db]" in text(out)  # no markup of rich's
@@ -177,7 +177,7 @@ def test_failure_is_exit_code_1_with_the_message() -> None:
 
 def test_success_says_what_came_out() -> None:
     out = console()
-    app.wait_for_end(FakeObjects(snapshot=[DONE]), SNAPSHOT, "before", None, out)
+    waiting.wait_for_end(FakeObjects(snapshot=[DONE]), SNAPSHOT, "before", None, out)
     assert "Snapshot before is Complete after 12.0 s" in text(out)
     assert "stored 2.0 KiB, database 8.0 KiB, 3 files of 512 B" in text(out)
 
@@ -210,14 +210,20 @@ def test_a_rollback_says_how_long_the_application_was_down(replicas: int, refuse
         },
     }
     out = console()
-    app.wait_for_end(FakeObjects(rollback=[rollback]), ROLLBACK, "back", None, out)
+    waiting.wait_for_end(FakeObjects(rollback=[rollback]), ROLLBACK, "back", None, out)
     assert says in text(out)
     assert "shop_prev_1a2b3c4d is kept until" in text(out)
+    del rollback["status"]["previousDatabase"]
+    rollback["status"] |= {"liveMissing": True, "liveDatabase": "shop"}
+    out = console()
+    app.wait_for_end(FakeObjects(rollback=[rollback]), ROLLBACK, "back", None, out)
+    assert "database shop did not exist and was created" in text(out)
+    assert "is kept until" not in text(out)
 
 
 def test_nothing_to_watch() -> None:
     with pytest.raises(CliError, match="snapshot nowhere does not exist in namespace shop"):
-        app.wait_for_end(FakeObjects(), SNAPSHOT, "nowhere", None, console())
+        waiting.wait_for_end(FakeObjects(), SNAPSHOT, "nowhere", None, console())
 
 
 def waited(states: list[Object | Exception | None]) -> float:
@@ -291,7 +297,7 @@ def test_a_failure_is_printed_once() -> None:
     for terminal in (False, True):
         out = console(terminal)
         with pytest.raises(typer.Exit):
-            app.wait_for_end(FakeObjects(snapshot=[failed]), SNAPSHOT, "before", None, out)
+            waiting.wait_for_end(FakeObjects(snapshot=[failed]), SNAPSHOT, "before", None, out)
         assert text(out).count("pg_dump exited") == 1
         assert "DumpDatabase" in text(out)
 

@@ -12,7 +12,20 @@ PACKAGE = Path(ocore_crds.__file__).parent
 #: Modules that do I/O, as the package's docstring says.
 WITH_IO = {"failpoints", "generate"}
 #: All that a module without I/O may import.
-PURE = {"collections", "dataclasses", "decimal", "enum", "json", "pydantic", "pydantic_core", "re", "typing"}
+PURE = {
+    "collections",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "json",
+    "pydantic",
+    "pydantic_core",
+    "re",
+    "typing",
+}
+#: Methods that read the clock.
+CLOCK = {"now", "today", "utcnow"}
 IO_BUILTINS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
@@ -34,7 +47,8 @@ def offences(source: str) -> set[str]:
     tree = ast.parse(source)
     modules = {name for name in imported(tree) if not name.startswith(".") and name not in PURE}
     calls = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    return modules | (calls & IO_BUILTINS)
+    methods = {n.func.attr for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
+    return modules | (calls & IO_BUILTINS) | (methods & CLOCK)
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m not in WITH_IO])
@@ -69,6 +83,7 @@ def test_no_model_uses_a_module_with_io() -> None:
         "def f():\n    import socket",
         "open('x')",
         "print(1)",
+        "from datetime import datetime\ndatetime.now()",
     ],
 )
 def test_io_is_found(source: str) -> None:

@@ -136,7 +136,7 @@ class TestKinds:
     def test_names_and_categories(self, kind: Kind) -> None:
         names = schema.crd(kind)["spec"]["names"]
         assert names["singular"] == kind.kind.lower()
-        assert names["plural"] == f"{kind.kind.lower()}s"
+        assert names["plural"] == re.sub("ys$", "ies", f"{kind.kind.lower()}s")
         assert names["shortNames"] == [kind.short]
         assert names["categories"] == ["ocore"]
 

@@ -1,4 +1,5 @@
-"""Which operation takes the lock next: a cleanup that is due, then the oldest. The writes themselves are tested against an API server."""
+"""Which operation takes the lock next: a cleanup that is due, then the oldest. What a real API server answers is tested in
+tests/integration."""
 
 import asyncio
 from datetime import datetime
@@ -9,9 +10,12 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_operator import operation_lock
+from ocore_operator.errors import Conflict, Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback
+from support.operator.api import ApiServer
 from support.operator.objects import at, environment_object, moment, obj
 
 COMPLETE = [{"type": "Complete", "status": "True", "reason": "X", "lastTransitionTime": at(0)}]
@@ -121,3 +125,101 @@ def test_the_message_names_the_cleanup_and_wakes_it() -> None:
     ):
         asyncio.run(operation_lock.acquire(ctx, environment(), owner))
     assert [k.name for k in ctx.queue.added] == ["r1"]
+
+
+@pytest.mark.parametrize(("seconds", "goes_first"), [(-0.001, ""), (0, "r1"), (899.9, "r1"), (900, ""), (5000, "")])
+def test_a_cleanup_goes_first_from_its_time_on_for_a_limited_time(seconds: float, goes_first: str) -> None:
+    assert first(context(moment(100 + seconds), waiting(2), kept(1, until=100)), waiting(2)) == goes_first
+
+
+@pytest.mark.parametrize(("age", "goes_first"), [(0, "r1"), (59.9, "r1"), (60, ""), (600, "")])
+def test_an_older_operation_that_was_never_reconciled_counts_for_a_limited_time(age: float, goes_first: str) -> None:
+    """Something prevents its reconcile; the others do not wait for it."""
+    unseen = rollback(1, {})
+    assert first(context(moment(1 + age), unseen, waiting(2)), waiting(2)) == goes_first
+
+
+# --- the writes ----------------------------------------------------------------------------------------------------
+
+
+def running(number: int) -> Object:
+    return rollback(number, {"stage": "Restore", "phase": "Restoring"})
+
+
+class Locking:
+    """An Environment and two rollbacks that run, in an API server."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer()
+        self.server.put(ENVIRONMENTS, environment_object())
+        self.owners = [resources.rollback(self.server.put(ROLLBACKS, running(number))) for number in (1, 2)]
+        self.ctx: Any = context(moment(60))
+        self.ctx.kube = self.server.client()
+
+    def read(self) -> Environment:
+        return resources.environment(self.server.read(ENVIRONMENTS, "shop", "shop"))
+
+    def acquire(self, number: int, seen: Environment | None = None) -> Environment:
+        return asyncio.run(operation_lock.acquire(self.ctx, seen or self.read(), self.owners[number]))
+
+    @property
+    def holder(self) -> str:
+        operation = self.read().status.operation
+        return operation.name if operation is not None else ""
+
+
+@pytest.mark.parametrize(("holder", "other"), [(0, 1), (1, 0)])
+def test_a_lock_that_is_held_is_not_taken(holder: int, other: int) -> None:
+    """Whichever is older: once it is held, age counts for nothing."""
+    locking = Locking()
+    locking.acquire(holder)
+    name, before = f"r{holder + 1}", locking.server.writes()
+    with pytest.raises(Waiting) as raised:
+        locking.acquire(other)
+    assert raised.value.reason == c.WAITING_FOR_OPERATION
+    assert f"Rollback {name} holds the operation lock" in raised.value.message
+    assert (locking.holder, locking.server.writes()) == (name, before)
+    assert locking.acquire(holder).meta == locking.read().meta  # it has it already: nothing is written
+    assert locking.server.writes() == before
+
+
+def test_of_two_that_saw_it_free_one_gets_it() -> None:
+    locking = Locking()
+    free = locking.read()
+    locking.acquire(0, free)
+    with pytest.raises(Conflict):
+        locking.acquire(1, free)
+    assert locking.holder == "r1"
+
+
+def test_only_the_holder_releases_it() -> None:
+    locking = Locking()
+    locking.acquire(0)
+    asyncio.run(operation_lock.release(locking.ctx, "shop", "shop", locking.owners[1]))
+    assert locking.holder == "r1"
+    asyncio.run(operation_lock.release(locking.ctx, "shop", "shop", locking.owners[0]))
+    assert locking.holder == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"),
+    [
+        ({"stage": "Restore"}, False),
+        ({"stage": "Ended", "conditions": COMPLETE, "residue": "Pending"}, False),  # it cleans up under the lock
+        ({"stage": "Ended", "conditions": COMPLETE, "residue": "None"}, True),
+        (None, True),  # deleted
+    ],
+)
+def test_a_lock_is_taken_over_only_from_a_holder_that_is_done(status: Object | None, taken: bool) -> None:
+    locking = Locking()
+    locking.acquire(0)
+    if status is None:
+        asyncio.run(locking.ctx.kube.delete(ROLLBACKS, "shop", "r1"))
+    else:
+        locking.server.put(ROLLBACKS, rollback(1, status))
+    if taken:
+        locking.acquire(1)
+    else:
+        with pytest.raises(Waiting):
+            locking.acquire(1)
+    assert locking.holder == ("r2" if taken else "r1")

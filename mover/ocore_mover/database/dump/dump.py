@@ -2,9 +2,9 @@
 
 There are three plans, chosen by the store and the server:
 
-- remote store, PostgreSQL 16 and newer: pg_dump compresses into scratch, and files are uploaded while they grow;
-- store in a folder, PostgreSQL 16 and newer: pg_dump writes the objects in place; they are hashed while they grow and read back;
-- PostgreSQL before 16, whose pg_dump has no zstd: pg_dump writes plain files into scratch, which are compressed during the upload.
+- remote store, pg_dump with zstd (PostgreSQL 16 and newer): pg_dump compresses into scratch, and files are uploaded while they grow;
+- store in a folder, pg_dump with zstd: pg_dump writes the objects in place; they are hashed while they grow and read back;
+- pg_dump without zstd (before 16, or built without): it writes plain files into scratch, which are compressed during the upload.
 """
 
 import errno
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact, StoredObject
+from ocore_crds.manifest import DatabaseArtifact, DatabaseGrant, StoredObject
 from ocore_mover.database import programs, toc
 from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server, connect
@@ -35,7 +35,8 @@ from ocore_mover.store.base import Store
 FOLDER = "database/"
 #: Milliseconds that pg_dump waits for a table that a migration has locked.
 LOCK_WAIT = 120_000
-_FIRST_WITH_ZSTD = 16
+#: The same where only the schema is dumped, for a check that can wait until another day.
+SCHEMA_LOCK_WAIT = 10_000
 _PROGRESS_EVERY = 1.0  # seconds
 
 
@@ -48,6 +49,7 @@ class Plan:
     in_place: bool  # the folder is in the store
     external: bool  # we compress the files
     jobs: int
+    schema_only: bool = False
 
     def arguments(self, conninfo: str, snapshot: str) -> list[str]:
         """pg_dump's command line. With `--no-sync`: the store flushes what must be durable."""
@@ -57,7 +59,8 @@ class Plan:
             f"--jobs={self.jobs}",
             f"--compress={'0' if self.external else 'zstd:1'}",
             f"--snapshot={snapshot}",
-            f"--lock-wait-timeout={LOCK_WAIT}",
+            f"--lock-wait-timeout={SCHEMA_LOCK_WAIT if self.schema_only else LOCK_WAIT}",
+            *(["--schema-only"] if self.schema_only else []),
             "--no-sync",
             "--no-password",
             f"--file={self.folder}",
@@ -69,17 +72,19 @@ class Plan:
         return self.external and name.endswith(".dat") and name != "toc.dat"
 
 
-def choose_plan(properties: DatabaseProperties, store: Store, prefix: str, scratch: Path, jobs: int) -> Plan:
+def choose_plan(
+    properties: DatabaseProperties, store: Store, prefix: str, scratch: Path, jobs: int, *, schema_only: bool = False
+) -> Plan:
     """Chooses the plan. `prefix` is naming.attempt_prefix(…). Raises MoverError UnsupportedServer."""
     program = find("pg_dump", properties.server_major)
-    external = program.major < _FIRST_WITH_ZSTD
+    external = not programs.knows_zstd(program)
     in_place = store.local_root is not None and not external
     if store.local_root is not None and in_place:
         folder = store.local_root / (prefix + FOLDER).rstrip("/")
     else:
         # The same for every attempt of a snapshot, so that the leftovers of a killed one are removed.
         folder = scratch / f"ocore-dump-{prefix.rstrip('/').split('/')[-2]}"
-    return Plan(program, folder, in_place, external, jobs)
+    return Plan(program, folder, in_place, external, jobs, schema_only)
 
 
 def dump(
@@ -93,12 +98,13 @@ def dump(
     token: Token,
     *,
     jobs: int = 2,
+    schema_only: bool = False,
 ) -> DatabaseArtifact:
-    """Dumps into the store and empties scratch. Raises MoverError DumpFailed, ScratchFull, NoSpace, StoreError.
+    """Dumps into the store and empties scratch. `schema_only`: without data. Raises MoverError DumpFailed, ScratchFull, NoSpace, StoreError.
 
     After a failure the caller removes the objects below the attempt's prefix.
     """
-    plan = choose_plan(properties, store, prefix, scratch, jobs)
+    plan = choose_plan(properties, store, prefix, scratch, jobs, schema_only=schema_only)
 
     def sink(name: str) -> Sink:
         key = prefix + FOLDER + name
@@ -227,7 +233,19 @@ def _artifact(plan: Plan, properties: DatabaseProperties, drain: Drain) -> Datab
         ctype=properties.ctype,
         locale_provider=properties.locale_provider,
         icu_locale=properties.icu_locale,
+        icu_rules=properties.icu_rules,
+        collation_version=properties.collation_version,
+        owner=properties.rights.owner,
+        tablespace=properties.tablespace,
+        connection_limit=properties.rights.connection_limit,
+        comment=properties.comment,
+        settings=properties.settings,
+        grants=tuple(
+            DatabaseGrant(role=grant.role or "", privilege=grant.privilege, grantable=grant.grantable)
+            for grant in properties.rights.grants
+        ),
         extensions=properties.extensions,
+        extension_schemas=properties.extension_schemas,
         immutable_functions=properties.immutable_functions,
         compression="external-zstd" if plan.external else "pg_dump",
         raw_bytes=drain.raw_bytes,

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
-from ocore_mover.database.copy_access import CopyAccess
+from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
@@ -74,12 +74,11 @@ def read_copy_names(server: Server, access: CopyAccess, token: Token | None = No
     """The attachment names in the copy, found by the search path that the application has in the live database."""
     with (
         translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {access.credentials.dbname}"),
-        connect(server.app, application=APPLICATION, token=token) as live,
         access.connect(application=APPLICATION, token=token) as connection,
         connection.transaction(),
     ):
-        row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
-        connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [row[0] if row else ""])
+        path = application_search_path(server, access, token)
+        connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
         table = find_attachments(connection)
         return tuple(read_names(connection, table)) if table else ()
 

@@ -1,15 +1,17 @@
 """The database beside the live one: created closed, marked, and given the live one's settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.manifest import DatabaseArtifact
+from ocore_crds.manifest import DatabaseArtifact, DatabaseSetting
 from ocore_mover.database import position, sessions
 from ocore_mover.database.connect import Connection, Server, quoted, set_timeouts, translating
 from ocore_mover.database.position import Mark, Names, Position
+from ocore_mover.database.rights import Rights
 
 _DROP_TIMEOUT = "300s"
 _CREATE_TIMEOUT = "300s"
@@ -38,26 +40,33 @@ def drop(connection: Connection, database: str) -> None:
                 return
 
 
-def create(connection: Connection, server: Server, names: Names, now: Position, artifact: DatabaseArtifact) -> None:
-    """Creates the empty copy, with the tablespace of the live database and the snapshot's encoding and locale.
+def create(
+    connection: Connection, server: Server, names: Names, now: Position, artifact: DatabaseArtifact, rights: Rights
+) -> None:
+    """Creates the empty copy, with the tablespace of the live database (where it does not exist, of the snapshot) and the snapshot's encoding and
+    locale.
 
     It has our mark and refuses connections until :func:`~.copy_access.opened`. With an administrator it belongs to the administrator,
-    and the live database's owner may create objects in it; without one it belongs to that owner.
+    and the owner in `rights` may create objects in it; without one it belongs to that owner.
     """
     name = sql.Identifier(names.restored)
-    owner = now.live.owner if server.admin is None else connection.info.user
+    owner = rights.owner if server.admin is None else connection.info.user
+    if now.live is not None:
+        mark = Mark(names.rollback_id, False, now.live.mark.comment)
+    else:
+        mark = Mark(names.rollback_id, False, Mark.parse(artifact.comment).comment, creates=rights)
     set_timeouts(connection, statement=_CREATE_TIMEOUT, lock="60s")
     with translating(conditions.RESTORE_FAILED, f"creating database {names.restored}"):
         options = _options(
-            artifact, owner, _tablespace(connection, names.live), connection.info.server_version // 10000
+            artifact, owner, _tablespace(connection, names.live, artifact), connection.info.server_version // 10000
         )
         connection.execute(sql.SQL("CREATE DATABASE {} {}").format(name, sql.SQL(" ").join(options)))
         # A comment needs the owner's rights; the user's own comment comes with the live database's.
-        position.write_mark(connection, names.restored, Mark(names.rollback_id, False, now.live.mark.comment))
+        position.write_mark(connection, names.restored, mark)
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
         if server.admin is not None:
             connection.execute(
-                sql.SQL("GRANT CREATE, TEMPORARY ON DATABASE {} TO {}").format(name, sql.Identifier(now.live.owner))
+                sql.SQL("GRANT CREATE, TEMPORARY ON DATABASE {} TO {}").format(name, sql.Identifier(rights.owner))
             )
     failpoints.hit("restore-database-created")
 
@@ -74,6 +83,8 @@ def _options(artifact: DatabaseArtifact, owner: str, tablespace: str | None, maj
     if artifact.locale_provider == "i":
         yield option("LOCALE_PROVIDER", "icu")
         yield option("ICU_LOCALE", artifact.icu_locale)
+        if artifact.icu_rules:
+            yield option("ICU_RULES", artifact.icu_rules)
     elif artifact.locale_provider == "b":
         yield option("LOCALE_PROVIDER", "builtin")
         yield option("BUILTIN_LOCALE", artifact.icu_locale)
@@ -83,49 +94,44 @@ def _options(artifact: DatabaseArtifact, owner: str, tablespace: str | None, maj
         yield sql.SQL("TABLESPACE = {}").format(sql.Identifier(tablespace))
 
 
-def _tablespace(connection: Connection, live: str) -> str | None:
-    """The live database's tablespace, where it is not the default one and we may use it."""
+def _tablespace(connection: Connection, live: str, artifact: DatabaseArtifact) -> str | None:
+    """The live database's tablespace (the snapshot's where there is no live database), where it is not the default one and we may use it."""
     row = connection.execute(
-        "SELECT t.spcname::text FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"
-        " WHERE d.datname = %s AND t.spcname <> 'pg_default' AND has_tablespace_privilege(t.oid, 'CREATE')",
-        [live],
+        "SELECT t.spcname::text FROM pg_tablespace t LEFT JOIN pg_database d ON d.datname = %s"
+        " WHERE (d.dattablespace = t.oid OR d.oid IS NULL AND t.spcname = %s)"
+        " AND t.spcname <> 'pg_default' AND has_tablespace_privilege(t.oid, 'CREATE')",
+        [live, artifact.tablespace],
     ).fetchone()
     return str(row[0]) if row else None
 
 
-def copy_settings(connection: Connection, names: Names) -> list[str]:
-    """Copies ``ALTER DATABASE … SET`` from the live database. Returns warnings, each with its statement.
+def copy_settings(connection: Connection, names: Names, wanted: Iterable[DatabaseSetting]) -> list[str]:
+    """Gives the copy these ``ALTER DATABASE … SET``. Returns warnings, each with its statement.
 
     Owner, grants and the connection limit are given at the switch: until then they would open the copy.
     """
-    return list(_copy_parameters(connection, names))
+    return list(_copy_parameters(connection, names, wanted))
 
 
 def mark_checked(connection: Connection, names: Names) -> None:
     """Marks the copy as complete and checked: `switch` accepts it from now on."""
     now = position.read(connection, names)
     if now.restored is not None:
-        mark = now.restored.mark
-        position.write_mark(connection, names.restored, Mark(names.rollback_id, True, mark.comment))
+        position.write_mark(connection, names.restored, replace(now.restored.mark, checked=True))
 
 
-def _copy_parameters(connection: Connection, names: Names) -> Iterator[str]:
-    found = connection.execute(
-        "SELECT coalesce(r.rolname::text, ''), s.setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
-        " LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE d.datname = %s ORDER BY 1",
-        [names.live],
-    ).fetchall()
-    for role, settings in found:
-        for setting in settings:
-            parameter, _, value = setting.partition("=")
-            try:
-                _set_parameter(connection, names.restored, role, parameter, value)
-            except psycopg.Error as error:
-                where = f"ROLE {quoted(role)} IN DATABASE" if role else "DATABASE"
-                detail = error.diag.message_primary or str(error)
-                yield (
-                    f"not set ({detail}); after the switch a superuser can run: ALTER {where} {quoted(names.live)} SET {parameter} TO {value}"
-                )
+def _copy_parameters(connection: Connection, names: Names, wanted: Iterable[DatabaseSetting]) -> Iterator[str]:
+    for setting in wanted:
+        try:
+            _set_parameter(connection, names.restored, setting.role, setting.name, setting.value)
+        except psycopg.Error as error:
+            yield not_set(names, setting, error.diag.message_primary or str(error))
+
+
+def not_set(names: Names, setting: DatabaseSetting, why: str) -> str:
+    """The warning for a setting that the copy does not have."""
+    where = f"ROLE {quoted(setting.role)} IN DATABASE" if setting.role else "DATABASE"
+    return f"not set ({why}); after the switch a superuser can run: ALTER {where} {quoted(names.live)} SET {setting.name} TO {setting.value}"
 
 
 def _set_parameter(connection: Connection, database: str, role: str, parameter: str, value: str) -> None:

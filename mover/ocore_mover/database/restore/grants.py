@@ -30,6 +30,7 @@ _STATEMENT = re.compile(
 )
 _COMMENT = re.compile(r"COMMENT ON (SCHEMA|EXTENSION) .+ IS '((?:[^']|'')*)';\s*", re.DOTALL)
 _LARGE_OBJECT = "LARGE OBJECT "
+_DATABASE = "DATABASE "
 _REVOKED_NOTHING = "no privileges could be revoked"
 _NOTHING_REVOKED = "01006"  # SQLSTATE of the warning that a role without the right to revoke gets
 
@@ -99,12 +100,15 @@ class Targets:
 
 
 def entries(contents: Iterable[toc.Entry]) -> Iterator[toc.Entry]:
-    """The grants and lenient comments of a dump; a grant on a group of large objects becomes one for each of them.
+    """The grants and lenient comments of a dump, without those on the database itself; a grant on a group of large objects becomes one for each of them.
 
     PostgreSQL 17 and newer dump a group of large objects with the same owner and rights as one entry, whose ACL entry names the first.
     """
     groups: dict[str, list[str]] = {}
     for entry in contents:
+        if entry.description == "ACL" and entry.tag.startswith(_DATABASE):
+            # It names the dumped database: the live one. The copy gets the rights of the live database at the switch.
+            continue
         if entry.description == "BLOB METADATA":
             groups[f"LARGE OBJECTS {entry.tag}"] = owners.large_objects(entry)
         elif entry.is_acl and entry.tag in groups:

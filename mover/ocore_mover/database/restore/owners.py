@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection, quoted
+from ocore_mover.database.connect import FIRST_WITH_MEMBERSHIP_OPTIONS, Connection, membership_statement, quoted
 from ocore_mover.errors import MoverError
 
 _RELATIONS = {"TABLE": "rp", "VIEW": "v", "MATERIALIZED VIEW": "m", "FOREIGN TABLE": "f", "SEQUENCE": "S"}
@@ -100,10 +100,12 @@ def check(connection: Connection, contents: toc.TableOfContents, owner: str) -> 
 
 def problem_of(connection: Connection, role: str) -> str:
     """Why the connection's role cannot give objects to `role`, with the statement that fixes it; empty where it can."""
-    may = "SET" if connection.info.server_version >= 160000 else "MEMBER"
+    # SET to give, INHERIT for the grants on what was given.
+    separate = connection.info.server_version >= FIRST_WITH_MEMBERSHIP_OPTIONS
+    may = "pg_has_role(oid, 'SET') AND pg_has_role(oid, 'USAGE')" if separate else "pg_has_role(oid, 'MEMBER')"
     row = connection.execute(
-        "SELECT rolsuper, pg_has_role(current_user, oid, %s), current_user::text FROM pg_roles WHERE rolname = %s",
-        [may, role],
+        f"SELECT rolsuper, {may}, current_user::text FROM pg_roles WHERE rolname = %s".encode(),  # noqa: S608 - our own text
+        [role],
     ).fetchone()
     if row is None:
         return f"role {role} does not exist: CREATE ROLE {quoted(role)};"
@@ -112,7 +114,7 @@ def problem_of(connection: Connection, role: str) -> str:
         return ""
     if superuser:
         return f"only a superuser can give objects to the superuser {role}: set adminSecretRef to a superuser's Secret"
-    return f"{actor} may not give objects to role {role}: GRANT {quoted(role)} TO {quoted(actor)};"
+    return f"{actor} may not give objects to role {role}: {membership_statement(role, actor, connection.info.server_version)}"
 
 
 def give(copy: Connection, live: Connection | None, contents: toc.TableOfContents, owner: str) -> list[str]:

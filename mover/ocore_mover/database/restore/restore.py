@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -12,6 +12,7 @@ from psycopg import sql
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact
 from ocore_mover.database import copy_access, position, programs, toc
+from ocore_mover.database.artifact import read_settings
 from ocore_mover.database.connect import (
     Connection,
     Server,
@@ -30,12 +31,14 @@ from ocore_mover.database.restore import (
     extensions,
     grants,
     lending,
+    missing,
     owners,
     publications,
     search_path,
 )
 from ocore_mover.database.restore.analyze import analyze
 from ocore_mover.database.restore.fetch import fetched
+from ocore_mover.database.rights import Rights, read_rights
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
@@ -58,6 +61,7 @@ class RestoredDatabase:
     size_bytes: int
     tables: int
     warnings: tuple[str, ...]
+    live_missing: bool  # there was no live database: the copy creates it
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,25 @@ class DatabaseRestore:
             program = self._program(maintenance)
             programs.check_encrypted(program, self.server.actor, maintenance)
             now = drop_restored(maintenance, self.names)
+            rights, warnings = self._rights_of_live(maintenance, now)
             self.counter.bytes_total = sum(f.size for f in self.artifact.files) + self.artifact.size_bytes
             with fetched(self.store, self.artifact, self.scratch, self.names.restored, self.counter) as folder:
                 contents = toc.TableOfContents(folder)
                 with translating(conditions.RESTORE_FAILED, "reading the owners of the dump"):
-                    owners.check(maintenance, contents, now.live.owner)
-                create.create(maintenance, self.server, self.names, now, self.artifact)
-                return self._load(maintenance, program, contents, now.live.owner)
+                    owners.check(maintenance, contents, rights.owner)
+                create.create(maintenance, self.server, self.names, now, self.artifact, rights)
+                restored = self._load(maintenance, program, contents, rights.owner, now)
+        return replace(restored, warnings=(*warnings, *restored.warnings))
+
+    def _rights_of_live(self, maintenance: Connection, now: Position) -> tuple[Rights, list[str]]:
+        """Rights of the live database, or of the one to create, and warnings. Raises MoverError DatabaseNotFound."""
+        with translating(conditions.RESTORE_FAILED, "reading the rights on the live database"):
+            if now.live is not None:
+                return read_rights(maintenance, self.names.live), []
+            missing.check_name(self.server, self.artifact)
+            found, warnings = missing.rights(maintenance, self.server, self.artifact)
+        text = f"database {self.names.live} did not exist: it is created from the snapshot, and there is no previous database to go back to"
+        return found, [text, *warnings]
 
     def _program(self, connection: Connection) -> Program:
         major = connection.info.server_version // 10000
@@ -99,29 +115,43 @@ class DatabaseRestore:
                 f"the snapshot is of PostgreSQL {self.artifact.server_major} and the server is {major}: a dump cannot be restored into an "
                 "older server; upgrade the server",
             )
-        return find("pg_restore", major)
+        program = find("pg_restore", major)
+        if self.artifact.compression == "pg_dump" and not programs.knows_zstd(program):
+            raise MoverError(
+                conditions.UNSUPPORTED_SERVER,
+                f"pg_restore {program.version} was built without zstd and cannot read this snapshot, whose dump is compressed with it; use a "
+                f"mover image whose client programs of PostgreSQL {major} have zstd, such as those of Debian and PGDG",
+            )
+        return program
 
     def _load(
-        self, maintenance: Connection, program: Program, contents: toc.TableOfContents, owner: str
+        self, maintenance: Connection, program: Program, contents: toc.TableOfContents, owner: str, now: Position
     ) -> RestoredDatabase:
         warnings: list[str] = []
         if self.server.admin is None:
             warnings.append(copy_access.HIDDEN_ONLY)
         with translating(conditions.RESTORE_FAILED, "copying the live database's settings"):
             # Before the load: constraints and indexes may read them.
-            warnings += create.copy_settings(maintenance, self.names)
+            if now.live is not None:
+                settings = list(read_settings(maintenance, self.names.live))
+            else:
+                settings, left_out = missing.settings(maintenance, self.names, self.artifact, owner)
+                warnings += left_out
+            warnings += create.copy_settings(maintenance, self.names, settings)
             reduced = absent_roles.find(maintenance, contents)
         with copy_access.opened(self.server, self.names, owner, self.token, jobs=self.jobs) as access:
             with self._as_actor(warnings) as copy:
-                left_out = frozenset(item.entry.dump_id for item in reduced)
-                warnings += self._extensions_and_load(maintenance, program, contents, access, copy, left_out)
+                apart = frozenset(item.entry.dump_id for item in reduced)
+                warnings += self._extensions_and_load(maintenance, program, contents, access, copy, apart)
             failpoints.hit("restore-database-loaded")
             tables = analyze(access, self.token, jobs=self.jobs)
-            warnings += self._apply_rights(contents, access, reduced)
+            warnings += self._apply_rights(contents, access, reduced, live_exists=now.live is not None)
         with translating(conditions.RESTORE_FAILED, "reading the live database's subscriptions"):
             warnings += _subscriptions(maintenance, self.names.live)
             row = maintenance.execute("SELECT pg_database_size(%s)", [self.names.restored]).fetchone()
-        return RestoredDatabase(self.names.restored, owner, int(row[0]) if row else 0, tables, tuple(warnings))
+        return RestoredDatabase(
+            self.names.restored, owner, int(row[0]) if row else 0, tables, tuple(warnings), now.live is None
+        )
 
     @contextmanager
     def _as_actor(self, warnings: list[str]) -> Iterator[Connection]:
@@ -212,7 +242,12 @@ class DatabaseRestore:
         return running.notices()
 
     def _apply_rights(
-        self, contents: toc.TableOfContents, access: CopyAccess, reduced: Sequence[absent_roles.Reduced]
+        self,
+        contents: toc.TableOfContents,
+        access: CopyAccess,
+        reduced: Sequence[absent_roles.Reduced],
+        *,
+        live_exists: bool,
     ) -> list[str]:
         """What pg_restore leaves out: policies, publications, owners, grants and the comments that only an owner of the database may set."""
         encoding = contents.encoding
@@ -220,7 +255,7 @@ class DatabaseRestore:
         with (
             translating(conditions.RESTORE_FAILED, "applying owners and grants"),
             self._as_actor(warnings) as copy,
-            self._live_as_superuser(copy) as live,
+            self._live_as_superuser(copy, exists=live_exists) as live,
         ):
             with access.connect(application=APPLICATION, token=self.token) as session:
                 warnings += absent_roles.create(session, reduced, encoding)
@@ -247,9 +282,9 @@ class DatabaseRestore:
         return warnings
 
     @contextmanager
-    def _live_as_superuser(self, copy: Connection) -> Iterator[Connection | None]:
-        """A session in the live database, to compare what would go to a superuser; None where the actor cannot give to one."""
-        if self.server.admin is None or not is_superuser(copy):
+    def _live_as_superuser(self, copy: Connection, *, exists: bool) -> Iterator[Connection | None]:
+        """A session in the live database, to compare what would go to a superuser; None where the actor cannot give to one, or it does not exist."""
+        if self.server.admin is None or not exists or not is_superuser(copy):
             yield None
             return
         with connect(
@@ -281,7 +316,7 @@ def drop_restored(maintenance: Connection, names: Names) -> Position:
         )
     if now.restored is not None:
         create.drop(maintenance, names.restored)
-    copy_access.drop_roles(maintenance, names.rollback_id, owner=now.live.owner)
+    copy_access.drop_roles(maintenance, names.rollback_id, owner=now.owner)
     set_timeouts(maintenance, statement="60s", lock="30s")
     return now
 

@@ -7,8 +7,8 @@ a CHECK, an index or a materialized view. Within the load such functions have th
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ocore_mover.database.connect import Connection, Server, connect
-from ocore_mover.database.copy_access import CopyAccess
+from ocore_mover.database.connect import Connection, Server
+from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
 
 APPLICATION = "ocore-restore"
@@ -33,9 +33,7 @@ END $ocore$
 @contextmanager
 def given(server: Server, access: CopyAccess, token: Token) -> Iterator[None]:
     """Gives the functions of the copy the live database's search_path within the block; their definition is as dumped again after it."""
-    with connect(server.app, application=APPLICATION, token=token) as live:
-        row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
-    path = str(row[0]) if row else ""
+    path = application_search_path(server, access, token)
     with access.connect(application=APPLICATION, token=token) as session:
         row = session.execute(_FUNCTIONS.encode()).fetchone()
         functions: list[int] = (row[0] if row else None) or []

@@ -4,8 +4,9 @@ from typing import Literal
 
 from ocore_crds import conditions
 from ocore_mover.database import copy_access, position, sessions
-from ocore_mover.database.connect import Server
+from ocore_mover.database.connect import Server, translating
 from ocore_mover.database.restore import create
+from ocore_mover.database.switch import replication_end
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
 
@@ -22,7 +23,7 @@ def cleanup(server: Server, rollback_id: str, part: Part) -> tuple[str, ...]:
     switch = DatabaseSwitch(server, rollback_id)
     try:
         if part == "previous" and switch.is_superseded():
-            return _drop_superseded(switch)
+            return _drop_superseded(server, switch)
         now = switch.allow_live()
         wanted = "New" if part == "previous" else "Old"
         if now.position != wanted:
@@ -33,8 +34,8 @@ def cleanup(server: Server, rollback_id: str, part: Part) -> tuple[str, ...]:
             )
         victim = now.previous if part == "previous" else now.restored
         if victim is not None:
-            create.drop(switch.connection(), victim.name)
-        copy_access.drop_roles(switch.connection(), rollback_id, owner=now.live.owner)
+            _drop(server, switch, victim.name)
+        copy_access.drop_roles(switch.connection(), rollback_id, owner=now.owner)
         return (victim.name,) if victim is not None else ()
     finally:
         switch.close()
@@ -52,12 +53,19 @@ def superseded(server: Server, rollback_id: str) -> bool:
         switch.close()
 
 
-def _drop_superseded(switch: DatabaseSwitch) -> tuple[str, ...]:
+def _drop_superseded(server: Server, switch: DatabaseSwitch) -> tuple[str, ...]:
     names, connection = switch.names, switch.connection()
     found = position.rows(connection, names)
     if not found[names.live].allows_connections:
         sessions.allow(connection, names.live, True)
     if names.previous not in found:
         return ()
-    create.drop(connection, names.previous)
+    _drop(server, switch, names.previous)
     return (names.previous,)
+
+
+def _drop(server: Server, switch: DatabaseSwitch, database: str) -> None:
+    """Drops the database with its slots and subscriptions."""
+    with translating(conditions.SWITCH_FAILED, f"dropping the subscriptions of {database}"):
+        replication_end.drop_subscriptions(server, switch.connection(), database)
+    create.drop(switch.connection(), database)

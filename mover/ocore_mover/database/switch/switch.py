@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 import structlog
@@ -10,10 +10,11 @@ from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.rollback_record import RollbackRun
-from ocore_mover.database import blockers, position, sessions
+from ocore_mover.database import blockers, position, replication, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
-from ocore_mover.database.position import Names, Position, RollbackMark
-from ocore_mover.database.switch import handover
+from ocore_mover.database.position import Mark, Names, Position, RollbackMark
+from ocore_mover.database.rights import read_rights
+from ocore_mover.database.switch import handover, replication_end
 from ocore_mover.errors import MoverError
 
 log = structlog.get_logger()
@@ -48,9 +49,17 @@ class Outcome:
 class DatabaseSwitch:
     """Switches the databases of one rollback. Keeps one connection to the maintenance database, and reconnects where it is lost."""
 
-    def __init__(self, server: Server, rollback_id: str, run: RollbackRun | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        rollback_id: str,
+        run: RollbackRun | None = None,
+        *,
+        allow_replication_loss: bool = False,
+    ) -> None:
         self.names = Names(server.live, rollback_id)
         self._rollback_run = run
+        self._allow_replication_loss = allow_replication_loss
         self._server = server
         self._connection: Connection | None = None
 
@@ -89,14 +98,18 @@ class DatabaseSwitch:
     def allow_live(self) -> Position:
         """Allows connections to the live database. Returns the position."""
         now = self.read()
-        if not now.live.allows_connections:
+        if now.refuses:
             sessions.allow(self.connection(), self.names.live, True)
             log.info("connections allowed", database=self.names.live)
             now = self.read()
         return now
 
     def check_ready(self) -> Position:
-        """Returns the position. Raises MoverError SwitchFailed where the restored copy is missing or incomplete."""
+        """Returns the position.
+
+        Raises MoverError SwitchFailed where the restored copy is missing or incomplete, or where the live database was dropped or created
+        since the restore.
+        """
         now = self.read()
         if now.position == "New":
             return now
@@ -106,7 +119,17 @@ class DatabaseSwitch:
                 conditions.SWITCH_FAILED,
                 f"nothing to switch to: {self.names.restored} {state}; run `restore` for rollback {self.names.rollback_id} first",
             )
+        if (now.live is None) != (now.restored.mark.creates is not None):
+            raise self._not_as_restored(exists=now.live is not None)
         return now
+
+    def _not_as_restored(self, *, exists: bool) -> MoverError:
+        happened = "created" if exists else "dropped or renamed"
+        return MoverError(
+            conditions.SWITCH_FAILED,
+            f"database {self.names.live} was {happened} by someone else after {self.names.restored} was restored, and nothing was changed; "
+            "create a new Rollback",
+        )
 
     def check_sessions(self) -> None:
         """Raises MoverError SessionsRemain where a session that cannot be ended, or a prepared transaction, uses the live database."""
@@ -116,6 +139,27 @@ class DatabaseSwitch:
             raise query_failure(
                 error, default=conditions.SWITCH_FAILED, doing="reading the sessions of the live database"
             ) from error
+
+    def check_replication(self) -> None:
+        """Raises MoverError ReplicationActive where the switch would break logical replication and may not, MissingGrants where it may and cannot."""
+        try:
+            replication.check(self.connection(), self.names.live, allowed=self._allow_replication_loss)
+        except psycopg.Error as error:
+            raise query_failure(
+                error, default=conditions.SWITCH_FAILED, doing="reading the slots of the live database"
+            ) from error
+
+    def end_replication(self, now: Position) -> list[str]:
+        """Ends the logical replication of the database that is not live: a slot would retain WAL for the whole undo window. Returns what was
+        done, as sentences. Raises nothing."""
+        aside = now.previous if now.position == "New" else now.restored
+        if aside is None:
+            return []
+        try:
+            connection = self.connection()
+        except MoverError as error:
+            return [f"logical replication of {aside.name} was not checked: {error.message}"]
+        return replication_end.retire(self._server, connection, aside.name, allowed=self._allow_replication_loss)
 
     def switch(self, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
         """Switches to the restored database. `prepare` runs without sessions, before the renames; `finish` runs after them.
@@ -173,7 +217,8 @@ class DatabaseSwitch:
         elif now.previous is None:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"nothing to switch back to: {self.names.previous} does not exist (the undo window has ended)",
+                f"nothing to switch back to: {self.names.previous} does not exist (the undo window has ended, or {self.names.live} did not "
+                "exist before the rollback)",
             )
 
     def _refuse_and_rename(self, direction: Direction, prepare: Callable[[], None]) -> None:
@@ -181,33 +226,48 @@ class DatabaseSwitch:
         both = (direction.out[0], direction.into[0])
         # The live database last: it stays available until then.
         sessions.close(connection, direction.into[0])
-        sessions.allow(connection, direction.out[0], False)
+        if not self._creates():
+            sessions.allow(connection, direction.out[0], False)
         failpoints.hit(direction.refused)
         sessions.end_all(connection, both)
         failpoints.hit("switch-sessions-ended")
+        if direction.goal == "New":  # from here on no session can add one
+            replication.check(connection, direction.out[0], allowed=self._allow_replication_loss)
         prepare()
         self._rename(direction)
         failpoints.hit(direction.renamed)
 
+    def _creates(self) -> bool:
+        """Whether the copy becomes the live database where none exists."""
+        return self.read().live is None
+
     def _rename(self, direction: Direction) -> None:
-        """Renames both databases, and gives the new live one the owner, the grants and the limit of the old one, in one transaction."""
+        """Renames both databases, and gives the new live one the owner, the grants and the limit of the old one, in one transaction.
+
+        Where no live database exists, it renames the copy only, which has those rights in its mark.
+        """
         connection = self.connection()
         try:
             with connection.transaction():
-                rights = handover.read(connection, direction.out[0])
                 found = position.rows(connection, self.names)
-                for old, new in (direction.out, direction.into):
+                out, into = found.get(direction.out[0]), found[direction.into[0]]
+                if (out is None) != (into.mark.creates is not None):
+                    raise self._not_as_restored(exists=out is not None)
+                rights = into.mark.creates or read_rights(connection, direction.out[0])
+                for old, new in (direction.out, direction.into) if out is not None else (direction.into,):
                     connection.execute(
                         sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
                     )
-                if self._rollback_run is not None:  # before the handover: a comment needs the owner's rights
+                mark = replace(into.mark, creates=None)
+                if self._rollback_run is not None:
                     latest = RollbackMark.of(
                         self._rollback_run, "Switched" if direction.goal == "New" else "SwitchedBack"
                     )
-                    mark = found[direction.into[0]].mark.remembering(found[direction.out[0]].mark, latest)
+                    mark = mark.remembering(out.mark if out is not None else Mark(), latest)
+                if mark != into.mark:  # before the handover: a comment needs the owner's rights
                     position.write_mark(connection, direction.into[1], mark)
                 handover.give(connection, direction.into[1], rights)
-                if self._server.admin is not None:
+                if self._server.admin is not None and out is not None:
                     handover.take(connection, direction.out[1])
         except psycopg.errors.ObjectInUse as error:
             raise MoverError(
@@ -241,7 +301,7 @@ class DatabaseSwitch:
 
     def _accepting(self) -> bool:
         try:
-            return self.read().live.allows_connections
+            return not self.read().refuses
         except (psycopg.Error, MoverError):
             return False
 

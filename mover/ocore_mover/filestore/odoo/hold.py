@@ -91,6 +91,8 @@ class HoldSet:
                 linked, missing = self._relink_folder(filestore, root, folder, files)
                 count += linked
                 lost.extend(f"{folder}/{file}" for file in missing)
+            if count:
+                sync_entries(filestore)  # folders that were made again
         if lost:
             raise MoverError(
                 conditions.ATTACHMENTS_MISSING,

@@ -9,7 +9,7 @@ filestore              stage    prev     position
 previous content       exists   none     Old
 none                   exists   exists   Between
 restored content       none     exists   New
-any content            none     none     Nothing: never staged, or cleaned up
+any content, or none   none     none     Nothing: never staged, or cleaned up
 =====================  =======  =======  ========================================
 """
 
@@ -39,7 +39,7 @@ def position(folders: ClaimFolders, rollback_id: str) -> Position:
             return "Between"
         case (True, False, True):
             return "New"
-        case (True, False, False):
+        case (_, False, False):
             return "Nothing"
     raise MoverError(
         conditions.SWITCH_FAILED,

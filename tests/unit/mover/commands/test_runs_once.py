@@ -98,8 +98,10 @@ def test_row_32_started_is_in_the_store_before_it_is_ready(
         assert which(site_any) == "new"
         again = restore_again(site_any, folder, run, tmp_path)
         assert again.reason == "AlreadyExecuted"
-        job.signal("SwitchBack")
-        assert job.finish().code == 0
+        assert job.finish().result["payload"]["position"] == "New"
+    back = run.model_copy(update={"attempt": str(uuid.uuid4())})
+    done = command(site_any, "switch", "--now", "--back", "--store", folder.as_uri(), *option(back))
+    assert done.code == 0
     assert states(folder, run) == {"started", "switched", "switched-back"}
     assert which(site_any) == "old"
     assert restore_again(site_any, folder, run, tmp_path).reason == "SwitchedBack"
@@ -189,13 +191,48 @@ def test_row_32_stopped_after_the_switch_is_not_unswitched(
     site_any: Site, folder: Path, run: RollbackRun, tmp_path: Path
 ) -> None:
     stand_beside(site_any)
-    with switching(site_any, folder, run, tmp_path / "job") as job:
+    with switching(site_any, folder, run, tmp_path / "job", failpoints="switch-done=sleep:3") as job:
         until(lambda: job.is_ready)
         job.signal("Switch")
-        until(lambda: "switched" in states(folder, run))
+        until(lambda: site_any.names.previous in site_any.databases() and site_any.accepts_connections())
         job.process.send_signal(signal.SIGTERM)
-        assert job.finish().reason == "Cancelled"
+        job.finish()
     assert states(folder, run) == {"started", "switched"}
+
+
+def test_row_32_a_switch_back_that_was_stopped_is_not_unswitched(
+    site_any: Site, folder: Path, run: RollbackRun, tmp_path: Path
+) -> None:
+    """Only a switch that is stopped before its signal writes that it has not switched."""
+    stand_beside(site_any)
+    assert command(site_any, "switch", "--now", *option(run)).code == 0
+    options = ("--now", "--back", "--store", folder.as_uri(), *option(run))
+    process = beside.start(
+        site_any, "switch", *beside.rollback_options(site_any), *options, failpoints="switch-back-renamed=sleep:3"
+    )
+    try:
+        until(lambda: site_any.names.previous not in site_any.databases())
+        process.send_signal(signal.SIGTERM)
+        beside.finish(process, timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert "not-switched" not in states(folder, run)
+    assert which(site_any) == "old"
+
+
+@pytest.mark.parametrize("store", ["file:///does/not/exist", "s3://bucket/prefix"])
+def test_a_switch_back_does_not_need_its_store(site_any: Site, run: RollbackRun, tmp_path: Path, store: str) -> None:
+    stand_beside(site_any)
+    assert command(site_any, "switch", "--now", *option(run)).code == 0
+    (tmp_path / "credentials").mkdir()
+    where = ["--store", store, "--s3-endpoint", "http://127.0.0.1:9", "--s3-credentials", str(tmp_path / "credentials")]
+    begun = time.monotonic()
+    done = command(site_any, "switch", "--now", "--back", *where, *option(run))
+    assert done.code == 0, done.stderr
+    assert done.result["payload"]["position"] == "Old"
+    assert time.monotonic() - begun < 20
+    assert which(site_any) == "old"
 
 
 def test_row_32_the_renames_and_the_comment_are_one_transaction(

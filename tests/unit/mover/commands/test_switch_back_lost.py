@@ -1,4 +1,4 @@
-"""A switch back by the waiting Job, where the previous database names a file that was lost long before the rollback."""
+"""Switches and switches back by the waiting Job, and the files that only one of the two databases names."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +58,38 @@ def test_a_file_lost_long_ago_does_not_keep_it_from_switching_back(desk: Desk, t
     assert back.accepting_connections
     assert back.relinked_files == 3
     assert sorted(application.missing()) == sorted([names[0], later[0]])
+
+
+def test_a_file_that_is_written_at_the_last_moment_is_held(desk: Desk, token: Token) -> None:
+    """After the names were read and the files were held, before connections are refused. The files are held again without sessions: after the
+    switch only the previous database names this one, and the application's garbage collection removes it."""
+    application = Application(desk.site, desk.claim)
+    application.write_many(4)
+    desk.ok("snapshot")
+    desk.ok("restore")
+    folders = ClaimFolders(desk.claim, desk.path, ENVIRONMENT)
+    switcher = Switcher(RollbackTarget(desk.site.target, folders, "Odoo", desk.site.rollback_id), token)
+    late: list[str] = []
+    extend = HoldSet.extend
+
+    def extend_early(hold: HoldSet, *names: object) -> int:
+        count = extend(hold, *names)  # type: ignore[arg-type]
+        if not late:
+            late.extend(application.write_many(1))
+        return count
+
+    try:
+        switcher.prepare()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(HoldSet, "extend", extend_early)
+            assert switcher.forward().position == "New"
+        assert len(late) == 1
+        assert late[0] in HoldSet(folders, desk.site.rollback_id).held()
+        (application.filestore / late[0]).unlink()
+        assert switcher.back().position == "Old"
+    finally:
+        switcher.close()
+    assert application.missing() == []
 
 
 def test_a_link_is_no_file_that_is_kept(desk: Desk, token: Token, tmp_path: Path) -> None:

@@ -130,9 +130,12 @@ def test_wrong_password(site_any: Site, tmp_path: Path) -> None:
 
 
 def test_missing_database(site_any: Site, tmp_path: Path) -> None:
-    found = blocking(write_secret(tmp_path / "missing", site_any.server, site_any.role, "nowhere"))
+    secret = write_secret(tmp_path / "missing", site_any.server, site_any.role, "nowhere")
+    payload = call("probe", "--database", str(secret)).result["payload"]
+    (found,) = payload["creatable"]
     assert found["reason"] == "DatabaseNotFound"
-    assert "check dbname" in found["message"]
+    assert "dbname in the Secret is wrong" in found["message"]
+    assert payload["blocking"] == []
 
 
 def test_unreachable(site_any: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

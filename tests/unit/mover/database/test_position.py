@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_mover.database.position import DatabaseRow, Mark, Names, derive
+from ocore_mover.database.rights import Grant, Rights
 from ocore_mover.errors import MoverError
 
 ID = "9c7d1f0a-1111-4222-8333-444455556666"
@@ -29,15 +30,16 @@ def test_old_new_or_refused(live: str | None, restored: str | None, previous: st
     expected: str | None = None
     if live == ID and restored is None:
         expected = "New"
-    elif live in ("", OTHER) and previous is None and restored in (None, "", ID):
-        expected = "Old"
+    elif live in (None, "", OTHER) and previous is None and restored in (None, "", ID):
+        expected = "Old"  # without a live database, too: a switch creates it
     if expected is None:
         with pytest.raises(MoverError) as raised:
             derive(found, NAMES)
-        assert raised.value.reason == ("SwitchFailed" if found else "DatabaseNotFound")
+        assert raised.value.reason == "SwitchFailed"
         return
     now = derive(found, NAMES)
     assert now.position == expected
+    assert (now.live is None) == (live is None)
     assert (now.restored is not None, now.previous is not None) == (restored is not None, previous is not None)
 
 
@@ -50,6 +52,17 @@ def test_a_mark_keeps_the_users_comment(comment: str, checked: bool) -> None:
     if any(line.startswith("ocore.") for line in comment.split("\n")):
         return
     assert Mark.parse(mark.text()) == mark
+
+
+def test_a_mark_keeps_the_rights_of_a_database_to_create() -> None:
+    rights = Rights('o"wn\ner', 7, (Grant(None, "CONNECT", False), Grant("rö=le", "CREATE", True)))
+    mark = Mark(ID, True, "the user's\ncomment", creates=rights)
+    assert Mark.parse(mark.text()) == mark
+    assert len(mark.text().splitlines()) == 5
+    now = derive({NAMES.restored: DatabaseRow(NAMES.restored, mark, "admin", False)}, NAMES)
+    assert now.owner == 'o"wn\ner'
+    for damaged in ("", "{}", "[]", '{"owner": "o"}', '{"owner": "o", "limit": "x", "grants": []}'):
+        assert Mark.parse(f"ocore.creates={damaged}").creates is None
 
 
 def test_a_name_without_room() -> None:

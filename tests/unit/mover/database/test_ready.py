@@ -24,7 +24,7 @@ GRANT SELECT ON systems, numbers TO PUBLIC;
 
 def install(server: Server, name: str, *, trusted: bool) -> list[Path]:
     """Puts an extension with a configuration table into the server's share folder. Returns the files to remove."""
-    folder = (server.installed.root or Path("/")) / f"usr/share/postgresql/{server.major}/extension"
+    folder = server.share / "extension"
     control, script = folder / f"{name}.control", folder / f"{name}--1.0.sql"
     control.write_text(
         f"default_version = '1.0'\nrelocatable = true\nsuperuser = true\ntrusted = {str(trusted).lower()}\n"

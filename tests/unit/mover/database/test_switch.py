@@ -245,7 +245,8 @@ def test_cleanup_after_a_switch_that_was_killed(site_any: Site) -> None:
     assert site_any.databases() == {site_any.live}
 
 
-def test_waits_for_its_signals(site_any: Site, tmp_path: Path) -> None:
+def test_row_35_it_waits_for_its_signal_switches_and_ends(site_any: Site, tmp_path: Path) -> None:
+    """The workloads start when its pod has ended: it mounts the filestore's claim."""
     stand_beside(site_any)
 
     folder = tmp_path
@@ -256,24 +257,41 @@ def test_waits_for_its_signals(site_any: Site, tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         until(ready_file.exists)
-        signal_file.write_text('{"action": "SwitchBack", "notAfter": 1}')  # too late: not obeyed
+        signal_file.write_text("torn {")
         time.sleep(0.3)
         assert which(site_any) == "old"
         signal_file.write_text(f'{{"action": "Switch", "notAfter": {time.time() + 60}}}')
-        until(lambda: site_any.names.previous in site_any.databases())
-        until(site_any.accepts_connections)
-        assert which(site_any) == "new"
-        signal_file.write_text(f'{{"action": "SwitchBack", "notAfter": {time.time() + 60}}}')
         done = beside.finish(process)
     finally:
         process.kill()
         process.wait()
     assert done.code == 0, done.stderr
-    assert done.result["payload"]["position"] == "Old"
+    assert done.result["payload"]["position"] == "New"
     assert [(r["step"], r["state"]) for r in done.reports if r["type"] == "step"] == [
-        ("Switch", "Running"), ("Switch", "Done"), ("SwitchBack", "Running"), ("SwitchBack", "Done"),
+        ("Switch", "Running"), ("Switch", "Done"),
     ]  # fmt: skip
-    assert which(site_any) == "old"
+    assert which(site_any) == "new"
+    assert site_any.accepts_connections()
+    assert site_any.names.previous in site_any.databases()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "expired"])
+def test_a_container_that_was_killed_after_the_switch_reports_it_again(
+    site_any: Site, tmp_path: Path, *, late: bool
+) -> None:
+    """Its signal may have expired. Without one it waits: another process has switched."""
+    stand_beside(site_any)
+    signal_file, ready_file = tmp_path / "signal", tmp_path / "ready"
+    options = ("--signal-file", str(signal_file), "--ready-file", str(ready_file), "--wait")
+    assert command(site_any, "switch", "--now").code == 0
+    without = command(site_any, "switch", *options, "1")
+    assert (without.code, without.reason) == (1, "DeadlineExceeded")
+    signal_file.write_text(f'{{"action": "Switch", "notAfter": {1 if late else time.time() + 60}}}')
+    done = command(site_any, "switch", *options, "60")
+    assert done.code == 0, done.stderr
+    assert (done.result["payload"]["position"], done.result["payload"].get("failure")) == ("New", None)
+    assert [(r["step"], r["state"]) for r in done.reports if r["type"] == "step"] == [("Switch", "Done")]
+    assert which(site_any) == "new"
 
 
 def test_a_signal_that_expired_ends_the_job(site_any: Site, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
+from ocore_mover.store.folder import FolderStore
 
 from .conftest import ENVIRONMENT, Site, counter, new_site, some_bytes
 
@@ -162,6 +163,20 @@ def test_a_manifest_is_found_again(site: Site, store: Store) -> None:
         manifests.read(store, ENVIRONMENT, SNAPSHOT, sha256="0" * 64)
     manifests.check_objects(store, manifest)
     assert manifests.verify_objects(store, manifest, counter()) == manifest.stored_bytes()
+
+
+class ForgetfulStore(FolderStore):
+    """Says that it has written a manifest, and has other bytes."""
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        return super().put_if_absent(key, data[:-2] + b" \n")
+
+
+def test_a_manifest_that_reads_back_other_bytes_is_not_published(site: Site, tmp_path: Path) -> None:
+    site.fill(3)
+    store = ForgetfulStore(tmp_path / "store")
+    with pytest.raises(Corrupt, match="reads back other bytes"):
+        manifests.write(store, snapshot(site, store))
 
 
 def test_the_first_manifest_wins(site: Site, store: Store) -> None:

@@ -324,6 +324,25 @@ def test_any_flipped_bit_is_found_before_anything_is_visible(
     shutil.rmtree(other.claim)
 
 
+def test_a_flipped_bit_in_a_part_of_a_pack_is_found(site: Site, folder_store: Store) -> None:
+    """One file is missing, so only its bytes of the pack are read: the pack's SHA-256 cannot be compared, the file's SHA-1 must be."""
+    site.fill(60)
+    artifact = site.store(folder_store, jobs=1)
+    entry = next(
+        e for e in unpack.entries(folder_store, artifact, index.parse_odoo) if e.frame is None and e.size > 1000
+    )
+    site.unlink(entry.name)
+    pack = next(pack for pack in artifact.packs if pack.key.endswith(entry.pack))
+    flip(folder_store, pack.key, entry.offset + entry.size // 2, 3)
+    before = site.on_disk()
+    with pytest.raises(Corrupt, match=entry.name):
+        site.add_missing(folder_store, artifact)
+    assert site.on_disk() == before
+    flip(folder_store, pack.key, entry.offset + entry.size // 2, 3)
+    assert site.add_missing(folder_store, artifact).files_added == 1
+    assert site.on_disk() == site.contents
+
+
 @pytest.mark.parametrize("change", ["cut", "longer", "gone"])
 def test_a_pack_of_another_length_is_found(
     stored: tuple[Site, Store, FilestoreArtifact], other: Site, change: str

@@ -305,6 +305,20 @@ def test_names_that_lead_elsewhere_are_refused(
     assert not list(tmp_path.rglob("evil"))
 
 
+def test_a_file_with_other_bytes_than_its_digest_is_refused(folders: ClaimFolders, folder_store: Store) -> None:
+    """The pack is whole and the index is valid: only the digest of the file itself shows that they do not belong together."""
+    for name in ("a", "b"):
+        (folders.filestore / name).write_bytes(name.encode() * 100)
+    artifact, _ = take(folder_store, folders)
+    first, second = _entries(folder_store, artifact)
+    swapped = lying(folder_store, artifact, first._replace(name="b"), second._replace(name="a"))
+    stage(folder_store, swapped, folders)  # renamed, each with its digest
+    wrong = lying(folder_store, artifact, first._replace(digest=second.digest), second)
+    with pytest.raises(Corrupt, match="its SHA-256 differs"):
+        stage(folder_store, wrong, folders)
+    assert not (folders.claim / ".ocore").exists()
+
+
 @pytest.mark.parametrize("below", ["a/b", "a/b/c"])
 def test_nothing_is_written_through_a_link(
     folders: ClaimFolders, folder_store: Store, tmp_path: Path, below: str

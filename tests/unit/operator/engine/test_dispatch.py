@@ -10,7 +10,7 @@ from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
-from support.operator.objects import OTHER_UID, controller, job, pod, snapshot_object
+from support.operator.objects import OTHER_UID, controller, environment_object, job, pod, snapshot_object
 
 OWNER = Key("Snapshot", "shop", "before")
 WAITING = Key("Snapshot", "shop", "waiting")
@@ -24,6 +24,9 @@ class Added(WorkQueue):
 
     def add(self, key: Key, *, low: bool = False) -> None:
         self.keys.append(key)
+
+    def forget(self, key: Key) -> None:
+        pass
 
 
 class Waiters:
@@ -106,3 +109,25 @@ def test_a_pod_wakes_the_object_that_it_names(dispatch: Dispatch, queue: Added) 
 def test_a_forged_pod_makes_no_work(dispatch: Dispatch, queue: Added, forged: Object) -> None:
     dispatch.pod_changed(forged)
     assert queue.keys == []
+
+
+POLICY = Key("SnapshotPolicy", "shop", "shop")
+ENDED = {"phase": "Complete", "conditions": [{"type": "Complete", "status": "True", "reason": "Succeeded"}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "obj", "woken"),
+    [
+        ("Snapshot", "MODIFIED", snapshot_object(status=ENDED), True),
+        ("Snapshot", "DELETED", snapshot_object(status=ENDED), True),
+        ("Snapshot", "MODIFIED", snapshot_object({"pin": {}}, {"phase": "Running"}), True),
+        ("Snapshot", "MODIFIED", snapshot_object(status={"phase": "Running"}), False),  # each second
+        ("Snapshot", None, snapshot_object(status=ENDED), False),  # listed: the policy is listed as well
+        ("Environment", None, environment_object(), True),  # it may have no policy
+    ],
+)
+def test_who_wakes_the_policy(
+    dispatch: Dispatch, queue: Added, kind: str, type_: str | None, obj: Object, woken: bool
+) -> None:
+    dispatch.changed(kind, type_, obj)
+    assert (POLICY in queue.keys) == woken

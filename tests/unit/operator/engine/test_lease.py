@@ -4,7 +4,7 @@ The API server is a stand-in here, because what is tested is time: the real one 
 """
 
 import asyncio
-import copy
+import json
 from typing import Any, cast
 
 import pytest
@@ -14,6 +14,12 @@ from ocore_operator.engine.lease import Lease
 from ocore_operator.errors import AlreadyExists, Conflict, Unavailable
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
+
+
+def as_sent(obj: Object | None) -> Object | None:
+    """As it comes over the network: nothing is the same object."""
+    found: Object | None = json.loads(json.dumps(obj))
+    return found
 
 
 class Server:
@@ -29,13 +35,14 @@ class Server:
 
     async def get(self, *_: Any) -> Object | None:
         self._answer()
-        return copy.deepcopy(self.lease)
+        return as_sent(self.lease)
 
     async def create(self, _: Any, obj: Object) -> Object:
         self._answer()
         if self.lease is not None:
             raise AlreadyExists(409, "AlreadyExists", "there")
-        self.lease = copy.deepcopy(obj)
+        self.lease = as_sent(obj)
+        assert self.lease is not None
         self.lease["metadata"]["resourceVersion"] = "1"
         return self.lease
 
@@ -170,5 +177,175 @@ def test_a_restarted_container_acquires_its_own_lease_again() -> None:
         server = Server()
         assert await Contender(server, "pod_uid").tries()
         assert await Contender(server, "pod_uid").tries()
+
+    asyncio.run(main())
+
+
+def spec(server: Server) -> Object:
+    assert server.lease is not None
+    found: Object = server.lease["spec"]
+    return found
+
+
+def test_of_two_that_saw_it_free_one_is_the_leader() -> None:
+    """Both have read the same version; the second write is refused."""
+
+    async def main() -> None:
+        server = Server()
+        assert await Contender(server, "old").tries()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        for contender in (one, two):
+            assert not await contender.tries()
+            contender.clock += 16
+        read = await server.get()
+        assert await one.tries()
+        fresh, server.get = server.get, lambda *_: as_read(read)  # type: ignore[method-assign]
+        assert not await two.tries()
+        server.get = fresh  # type: ignore[method-assign]
+        assert (one.lease.held(), two.lease.held(), spec(server)["holderIdentity"]) == (True, False, "one")
+
+    async def as_read(obj: Object | None) -> Object | None:
+        return obj
+
+    asyncio.run(main())
+
+
+def test_of_two_that_create_it_one_is_the_leader() -> None:
+    async def main() -> None:
+        server = Server()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        create = server.create
+
+        async def late(type_: Any, obj: Object) -> Object:
+            server.create = create  # type: ignore[method-assign]
+            assert await one.tries()
+            return await create(type_, obj)
+
+        server.create = late  # type: ignore[method-assign]
+        assert not await two.tries()
+        assert (one.lease.held(), two.lease.held()) == (True, False)
+
+    asyncio.run(main())
+
+
+def test_it_is_held_for_its_duration_and_taken_only_after_it() -> None:
+    """At the same moment of both clocks no one has it: never two."""
+
+    async def main() -> None:
+        server = Server()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        assert await one.tries()
+        assert not await two.tries()
+        for contender in (one, two):
+            contender.clock += 15
+        assert not one.lease.held()
+        assert not await two.tries()
+        two.clock += 0.001
+        assert await two.tries()
+
+    asyncio.run(main())
+
+
+def test_another_holder_is_another_record() -> None:
+    """The wait begins again, also where its name comes earlier in the alphabet."""
+
+    async def main() -> None:
+        server = Server()
+        first, second, third = (Contender(server, name) for name in ("zoe", "amy", "max"))
+        assert await first.tries()
+        assert not await third.tries()
+        assert not await second.tries()
+        second.clock += 16
+        assert await second.tries()
+        third.clock += 16
+        assert not await third.tries(), "amy holds it since a moment ago"
+        third.clock += 16
+        assert await third.tries()
+
+    asyncio.run(main())
+
+
+def test_the_duration_of_the_holder_counts() -> None:
+    """It was started with another setting."""
+
+    async def main() -> None:
+        server = Server()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        assert await one.tries()
+        spec(server)["leaseDurationSeconds"] = 60
+        assert not await two.tries()
+        two.clock += 59
+        assert not await two.tries()
+        two.clock += 2
+        assert await two.tries()
+
+    asyncio.run(main())
+
+
+def test_transitions_are_counted() -> None:
+    async def main() -> None:
+        server = Server()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        assert await one.tries()
+        assert await one.tries()
+        assert spec(server)["leaseTransitions"] == 0
+        assert not await two.tries()
+        two.clock += 16
+        assert await two.tries()
+        assert spec(server)["leaseTransitions"] == 1
+        await two.lease.release()
+        # The API server refuses a duration below 1.
+        assert (spec(server)["holderIdentity"], spec(server)["leaseDurationSeconds"]) == ("", 1)
+        assert await one.tries()
+        assert spec(server)["leaseTransitions"] == 2
+
+    asyncio.run(main())
+
+
+def test_the_lease_of_another_is_not_released() -> None:
+    """By our clock we hold it; by its record, another operator does."""
+
+    async def main() -> None:
+        server = Server()
+        one = Contender(server, "one")
+        assert await one.tries()
+        spec(server)["holderIdentity"] = "two"
+        await one.lease.release()
+        assert spec(server)["holderIdentity"] == "two"
+
+    asyncio.run(main())
+
+
+def test_acquiring_waits_for_the_other_leader() -> None:
+    async def main() -> None:
+        server = Server()
+        one, two = Contender(server, "one"), Contender(server, "two")
+        await one.lease.acquire()
+        assert one.lease.held()
+        waiting = asyncio.create_task(two.lease.acquire())
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        assert not two.lease.held()
+        await one.lease.release()
+        async with asyncio.timeout(5):
+            await waiting
+        assert two.lease.held()
+
+    asyncio.run(main())
+
+
+def test_it_is_renewed_at_its_pace_while_the_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RETRY_PAUSE", 3600)
+
+    async def main() -> None:
+        server = Server()
+        one = Contender(server, "one")
+        assert await one.tries()
+        assert server.lease is not None
+        keeping = asyncio.create_task(one.lease.keep())
+        async with asyncio.timeout(5):
+            while int(server.lease["metadata"]["resourceVersion"]) < 4:  # noqa: ASYNC110 - the server is a stand-in
+                await asyncio.sleep(0.01)
+        keeping.cancel()
 
     asyncio.run(main())

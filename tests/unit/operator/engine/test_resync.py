@@ -199,8 +199,11 @@ class Kopf:
         self.running = threading.Event()
         self.stopped = threading.Event()
 
-    async def __call__(self, namespace: Any, stop: asyncio.Event) -> None:
+    async def __call__(self, namespace: Any, stop: asyncio.Event) -> list[asyncio.Task[None]]:
         self.threads.append(threading.current_thread().name)
+        return [asyncio.create_task(self.run(stop)), asyncio.create_task(asyncio.sleep(60))]
+
+    async def run(self, stop: asyncio.Event) -> None:
         if self.ends:
             end = self.ends.pop(0)
             if end is not None:
@@ -209,6 +212,47 @@ class Kopf:
         self.running.set()
         await stop.wait()
         self.stopped.set()
+
+
+class Deaf(Kopf):
+    """Has a task that swallows so many cancellations."""
+
+    def __init__(self, times: int, *ends: BaseException | None) -> None:
+        super().__init__(*ends)
+        self.left = times
+
+    async def __call__(self, namespace: Any, stop: asyncio.Event) -> list[asyncio.Task[None]]:
+        tasks = await super().__call__(namespace, stop)
+        self.deaf = asyncio.create_task(self.swallow())
+        await asyncio.sleep(0)
+        return tasks
+
+    async def swallow(self) -> None:
+        while True:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                self.left -= 1
+                if self.left < 0:
+                    raise
+
+
+@pytest.mark.parametrize("times", [1, 1_000_000])
+def test_a_watch_ends_although_a_task_swallows_its_cancellation(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """It ends where the second cancellation works, and after some time where none does."""
+    monkeypatch.setattr(watch_module, "END", 0.5)
+    monkeypatch.setattr(watch_module, "AGAIN", 0.1)
+
+    async def main() -> None:
+        access = Access(("first",))
+        kopf = Deaf(times, ValueError("403"))
+        task = asyncio.create_task(Watch("first", kopf, access).run())
+        assert await asyncio.to_thread(kopf.running.wait, 10)
+        assert list(access.problems()) == ["cannot watch namespace first: ValueError: 403"]
+        assert (kopf.left < 0) == (times == 1)
+        task.cancel()
+
+    asyncio.run(main())
 
 
 def test_a_watch_that_ends_is_started_again_and_stopped_at_last() -> None:
@@ -243,11 +287,12 @@ def test_a_watch_that_runs_for_a_while_is_a_problem_no_more(monkeypatch: pytest.
 
 
 def test_what_ends_with_a_watch_does_not_end_with_it_here() -> None:
-    """kopf cancels all tasks of its event loop when it ends."""
+    """All tasks of kopf's event loop are cancelled when it ends."""
 
-    async def cancels_all(_: Any, __: asyncio.Event) -> None:
+    async def cancels_all(_: Any, __: asyncio.Event) -> list[asyncio.Task[None]]:
         for task in asyncio.all_tasks():
             task.cancel()
+        return [asyncio.create_task(asyncio.sleep(60))]
 
     async def main() -> None:
         bystander = asyncio.create_task(asyncio.sleep(30))

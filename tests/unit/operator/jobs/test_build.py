@@ -1,7 +1,9 @@
 """The Jobs: names, security, what they mount, and that the mover knows every argument."""
 
+import asyncio
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from ocore_mover.__main__ import app
 from ocore_operator.jobs import build
-from ocore_operator.jobs.inputs import JobInputs, PodTraits, traits, user_of
+from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
 from ocore_operator.jobs.parts import public_url, store_url
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
@@ -20,7 +22,7 @@ from ocore_operator.kube.resources import Object, label_value
 from ocore_operator.rollback.executed import run_of, spec_hash
 from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity
-from support.operator.objects import OTHER_UID, SETTINGS, environment, obj, snapshot, started, store
+from support.operator.objects import OTHER_UID, SETTINGS, environment, environment_object, obj, snapshot, started, store
 
 TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
 
@@ -38,16 +40,20 @@ def job_inputs(**changes: Any) -> JobInputs:
     return JobInputs(**fields)
 
 
-def rollback() -> resources.Rollback:
+def rollback(*, allow_replication_loss: bool = False) -> resources.Rollback:
     status = {"snapshotId": OTHER_UID, "manifestSha256": "0" * 64, "environmentId": environment().id}
-    return resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status))
+    spec: Object = {"snapshotRef": {"name": "before"}, "allowReplicationLoss": allow_replication_loss}
+    return resources.rollback(obj("Rollback", "back", spec, status))
 
 
-def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Object]:
+def all_jobs(
+    place: JobInputs, settings: Settings = SETTINGS, *, allow_replication_loss: bool = False
+) -> dict[str, Object]:
     """One of each kind."""
-    snap, back = snapshot(status=started()), rollback()
+    snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
     return {
         "probe": build.probe(settings, place, attempt="abcdef01"),
+        "prove": build.prove(settings, place, attempt="abcdef01"),
         "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
         "snapshot": build.snapshot(settings, place, snap, identity(snap), attempt=1, deadline=600),
         "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
@@ -56,7 +62,9 @@ def all_jobs(place: JobInputs, settings: Settings = SETTINGS) -> dict[str, Objec
         "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
         "restore": build.restore(settings, place, back, run_of(back), attempt=1, deadline=600),
         "switch": build.switch(settings, place, back, run_of(back), attempt=1, wait=300, deadline=600),
-        "switch-now": build.switch_now(settings, place, back, run_of(back), back=True, attempt=2, deadline=600),
+        "switch-back": build.switch_back(
+            settings, place, back, run_of(back), store_of_record=place.store, attempt=2, deadline=600
+        ),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
         "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
     }
@@ -187,6 +195,39 @@ def test_a_job_that_cleans_up_after_a_deletion_has_no_owner() -> None:
     assert "ownerReferences" not in job["metadata"]
 
 
+#: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True: SECURITY.md, "Mover pod".
+ADMINISTRATOR = {
+    "probe": True,  # checks the administrator's rights
+    "probe-store": False,
+    "snapshot": False,
+    "verify": False,
+    "delete": False,
+    "delete-left": False,
+    "inspect-snapshot": False,
+    "restore": True,  # creates the copy
+    "switch": True,  # renames
+    "switch-back": True,
+    "cleanup": True,  # drops
+    "inspect-rollback": True,  # allows connections to a database that it may not own
+}
+
+
+def test_only_jobs_that_change_databases_mount_the_administrators_secret() -> None:
+    jobs = all_jobs(SITES["admin"])
+    assert set(jobs) == set(ADMINISTRATOR)
+    for name, job in jobs.items():
+        pod, container = pod_of(job), container_of(job)
+        seen = {
+            "volume": "admin" in {(v.get("secret") or {}).get("secretName") for v in pod["volumes"]},
+            "mount": "/secrets/admin" in {m["mountPath"] for m in container["volumeMounts"]},
+            "argument": "--admin" in container["args"],
+            "name anywhere": '"secretName": "admin"' in json.dumps(pod),
+        }
+        assert seen == dict.fromkeys(seen, ADMINISTRATOR[name]), name
+    for name, job in all_jobs(SITES["s3"]).items():
+        assert "--admin" not in container_of(job)["args"], name
+
+
 def test_only_a_switch_is_started_again() -> None:
     for name, job in all_jobs(job_inputs()).items():
         again = name.startswith("switch")
@@ -199,7 +240,7 @@ def record_of(job: Object) -> Object:
     return dict(json.loads(args[args.index("--record") + 1]))
 
 
-@pytest.mark.parametrize("name", ["restore", "switch", "switch-now"])
+@pytest.mark.parametrize("name", ["restore", "switch", "switch-back"])
 def test_row_32_a_rollbacks_jobs_know_its_record(name: str) -> None:
     back = rollback()
     assert record_of(all_jobs(job_inputs())[name]) == {
@@ -211,10 +252,24 @@ def test_row_32_a_rollbacks_jobs_know_its_record(name: str) -> None:
 
 def test_row_32_the_switch_writes_to_the_store_and_a_switch_back_does_not_need_it() -> None:
     jobs = all_jobs(job_inputs(store=FULL_S3))
-    for name, mounted in (("restore", True), ("switch", True), ("switch-now", False)):
+    for name, optional in (("restore", None), ("switch", None), ("switch-back", True)):
         pod = pod_of(jobs[name])
-        assert ("--store" in pod["containers"][0]["args"]) is mounted, name
-        assert any((v.get("secret") or {}).get("secretName") == "s3" for v in pod["volumes"]) is mounted, name
+        assert "--store" in pod["containers"][0]["args"], name
+        volumes = {v["name"]: v for v in pod["volumes"]}
+        assert volumes["s3"]["secret"]["secretName"] == "s3"
+        assert volumes["s3"]["secret"].get("optional") is optional, name
+        assert volumes["s3-ca"]["configMap"].get("optional") is optional, name
+    # A pod does not start without its claim.
+    back = all_jobs(job_inputs(store=CLAIM_STORE))["switch-back"]
+    assert "--store" not in container_of(back)["args"]
+    assert "store" not in {v["name"] for v in pod_of(back)["volumes"]}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_jobs_that_break_replication_know_whether_they_may(*, allowed: bool) -> None:
+    jobs = all_jobs(job_inputs(), allow_replication_loss=allowed)
+    having = {name for name, job in jobs.items() if "--allow-replication-loss" in container_of(job)["args"]}
+    assert having == ({"restore", "switch", "switch-now", "inspect-rollback"} if allowed else set())
 
 
 def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
@@ -372,3 +427,51 @@ def test_who_uses_a_claim() -> None:
     assert user_of([done, waiting], "files") is None
     assert user_of([done, waiting, runs], "files") == runs
     assert user_of([runs], "other") is None
+
+
+def test_every_job_passes_a_quota_that_requires_limits() -> None:
+    """A Job that needs only the store has limits in any case; the others have what spec.jobs.resources says."""
+    limits = {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+    mine = environment({"jobs": {"resources": limits}})
+    for name, job in all_jobs(job_inputs(environment=mine, resources=resources_of(mine.spec.jobs))).items():
+        assert container_of(job)["resources"] == limits, name
+    alone = job_inputs(environment=None)
+    snap = snapshot(status=started())
+    for job in (
+        build.probe_store(SETTINGS, alone, attempt="a"),
+        build.verify(SETTINGS, alone, snap, attempt=1, deadline=60),
+        build.delete(SETTINGS, alone, snap, series="", attempt=1, deadline=60),
+        build.inspect_snapshot(SETTINGS, alone, snap, attempt="1-1"),
+    ):
+        found = container_of(job)["resources"]
+        assert {(kind, name) for kind in found for name in found[kind]} == {
+            ("requests", "cpu"), ("requests", "memory"), ("limits", "cpu"), ("limits", "memory"),
+        }  # fmt: skip
+
+
+def test_a_slow_start_does_not_use_up_the_time_of_a_short_command() -> None:
+    for name in ("probe", "probe-store", "inspect-snapshot", "inspect-rollback"):
+        job = all_jobs(job_inputs())[name]
+        args = container_of(job)["args"]
+        own = int(args[args.index("--deadline") + 1])
+        assert job["spec"]["activeDeadlineSeconds"] >= SETTINGS.start_deadline + own, name
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_job_of_the_store_has_the_resources_of_an_environment_that_uses_it(*, own: bool) -> None:
+    limits = {"limits": {"memory": "512Mi"}}
+    found = environment_object({"jobs": {"resources": limits} if own else {}})
+
+    class Fake:
+        settings = SETTINGS
+        catalog = SimpleNamespace(of_kind=lambda *_: [])
+        kube: Any = None
+
+        async def get(self, type_: Any, _: str, __: str) -> Object | None:
+            return found if type_.kind == "Environment" else workload()
+
+    ctx: Any = Fake()
+    ctx.kube = ctx
+    loaded = asyncio.run(load_for_store(ctx, "shop", store(), "shop"))
+    assert loaded.resources == (limits if own else None)
+    assert asyncio.run(load_for_store(ctx, "shop", store())).resources is None

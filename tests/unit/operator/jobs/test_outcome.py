@@ -21,7 +21,7 @@ from ocore_operator.jobs.outcome import (
     may_retry,
 )
 from ocore_operator.kube.resources import Object
-from support.operator.objects import at, ended, job, moment, pod, recorded
+from support.operator.objects import at, ended, job, moment, observation, pod, recorded
 
 START_DEADLINE = 180.0
 
@@ -115,7 +115,8 @@ def test_what_does_not_start_gets_time_and_then_fails_with_the_kubelets_message(
     assert isinstance(late, JobFailed)
     assert late.failure.reason == ("JobRefused" if name == "no-account" else "PodNotStarted")
     assert cause in late.failure.message
-    assert not late.failure.retryable
+    # An autoscaler may be slow.
+    assert late.failure.retryable is (name == "unschedulable")
 
 
 def test_a_missing_secret_has_less_time() -> None:
@@ -210,3 +211,105 @@ def test_row_16_a_volume_that_is_attached_elsewhere_has_the_start_deadline() -> 
     assert late.failure.reason == "PodNotStarted"
     assert cause in late.failure.message
     assert "another node" in late.failure.message
+
+
+START_ERROR = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "passes"),
+    [
+        # Seen in a run of the tests.
+        ("StartError", "unable to start container process: read init-p: connection reset by peer: unknown", True),
+        ("StartError", "unable to apply cgroup configuration: mkdir …: no such file or directory: unknown", True),
+        ("ContainerCannotRun", "context deadline exceeded", True),
+        ("StartError", 'unable to start container process: exec: "/no": stat /no: no such file or directory', False),
+        ("StartError", 'exec: "mover": executable file not found in $PATH: unknown', False),
+        ("StartError", "exec /usr/bin/python3: exec format error", False),
+        ("StartError", 'chdir to cwd ("/app") set in config.json failed: no such file or directory', False),
+        ("Error", "sh: python: not found", False),
+    ],
+)
+def test_a_container_that_the_runtime_did_not_create_gets_another_attempt(
+    reason: str, message: str, passes: bool
+) -> None:
+    state = {"terminated": {"exitCode": 128, "reason": reason, "message": START_ERROR + message, "finishedAt": at(3)}}
+    found = classify(job("a"), [pod("a", state, phase="Failed")], {}, moment(5), START_DEADLINE)
+    assert isinstance(found, JobFailed)
+    assert (found.failure.reason, found.failure.retryable) == ("PodNotStarted", passes)
+    assert ("OCORE_MOVER_IMAGE" in found.failure.message) is not passes
+    assert message in found.failure.message
+    assert not found.unreported
+
+
+@pytest.mark.parametrize(
+    ("waiting", "message", "passes"),
+    [
+        ("CreateContainerError", "context deadline exceeded", True),
+        ("RunContainerError", "runc create failed: connection reset by peer", True),
+        ("RunContainerError", 'runc create failed: exec: "/no": stat /no: no such file or directory', False),
+        ("ImagePullBackOff", "not found", False),
+        ("CreateContainerConfigError", 'secret "s" not found', False),
+    ],
+)
+def test_what_has_not_started_in_time_gets_another_attempt_where_that_helps(
+    waiting: str, message: str, passes: bool
+) -> None:
+    hanging = pod("a", {"waiting": {"reason": waiting, "message": message}}, phase="Pending")
+    assert isinstance(classify(job("a"), [hanging], {}, moment(START_DEADLINE - 1), START_DEADLINE), Starting)
+    late = classify(job("a"), [hanging], {}, moment(START_DEADLINE + 1), START_DEADLINE)
+    assert isinstance(late, JobFailed)
+    assert (late.failure.reason, late.failure.retryable) == ("PodNotStarted", passes)
+
+
+PROXY_RUNS: Object = {
+    "name": "istio-proxy",
+    "state": {"running": {"startedAt": at(1)}},
+    "ready": True,
+    "restartCount": 3,
+}
+PROXY_DIED: Object = {
+    "name": "istio-proxy",
+    "state": {"terminated": {"exitCode": 1, "message": "crashed"}},
+    "ready": False,
+}
+
+
+@pytest.mark.parametrize("proxy", [PROXY_RUNS, PROXY_DIED], ids=["runs", "died"])
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_our_container_is_found_by_its_name(proxy: Object, first: bool) -> None:
+    """A service mesh puts its own container into every pod, in any position."""
+
+    def beside(state: Object, phase: str = "Running") -> Object:
+        found = pod("a", state, phase=phase)
+        ours = found["status"]["containerStatuses"]
+        found["status"]["containerStatuses"] = [proxy, *ours] if first else [*ours, proxy]
+        return found
+
+    runs = classify(job("a"), [beside({"running": {"startedAt": at(2)}})], {}, moment(5), START_DEADLINE)
+    assert isinstance(runs, Running)
+    assert (runs.since, runs.restarts) == (at(2), 0)
+    waits = beside({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}, phase="Pending")
+    starting = classify(job("a"), [waits], {}, moment(5), START_DEADLINE)
+    assert isinstance(starting, Starting)
+    assert starting.reason == "ImagePullBackOff"
+    message = Result(ok=True, payload=DeleteResult(objects=3), time=at(0)).termination_message()
+    done = classify(job("a"), [beside(ended(message))], {}, moment(90), START_DEADLINE)
+    assert isinstance(done, Succeeded), "the pod still runs, the mover has ended"
+    assert done.payload == DeleteResult(objects=3)
+    failed = classify(job("a"), [beside(ended("", 1))], {}, moment(90), START_DEADLINE)
+    assert isinstance(failed, JobFailed)
+    assert failed.unreported
+    lingering = observation([job("a")], {"a": [beside(ended(message))]})
+    assert lingering.lingering("a")
+    assert not observation([job("a")], {"a": [beside({"running": {}})]}).lingering("a")
+    assert not observation([job("a")], {"a": [beside(ended(message), phase="Succeeded")]}).lingering("a")
+    assert not observation([job("a", condition="Complete")], {"a": [beside(ended(message))]}).lingering("a")
+
+
+def test_a_pod_whose_container_is_not_reported_yet_is_starting() -> None:
+    """Only the injected one is: it must not be taken for ours."""
+    early = pod("a", {}, containerStatuses=[PROXY_RUNS])
+    assert isinstance(classify(job("a"), [early], {}, moment(5), START_DEADLINE), Starting)

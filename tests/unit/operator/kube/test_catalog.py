@@ -181,3 +181,27 @@ def test_what_is_idle_needs_no_reconcile() -> None:
     for verified in ("True", "False"):
         read = {**done, "conditions": [condition("Complete"), condition("Verified", verified)]}
         assert idle(snapshot_object(full, read))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ab"), st.sampled_from("xy"), st.booleans())))
+def test_the_other_indexes_never_drift(steps: list[tuple[int, str, str, bool]]) -> None:
+    """By kind and namespace, and the Snapshots of an environment: the same as a look at everything."""
+    catalog, there = Catalog(), {}
+    for version, (number, namespace, environment, removed) in enumerate(steps):
+        meta = {"name": f"s{number}", "namespace": namespace, "uid": f"{namespace}{number}{environment}"}
+        key = Key("Snapshot", namespace, f"s{number}")
+        if removed:
+            catalog.remove(key)
+            there.pop(key, None)
+        else:
+            spec = {"environmentRef": {"name": environment}}
+            catalog.put("Snapshot", snapshot_object(spec, resourceVersion=str(version + 1), **meta))
+            there[key] = environment
+    for namespace in "ab":
+        assert {e.key for e in catalog.of_kind("Snapshot", namespace)} == {k for k in there if k.namespace == namespace}
+        for environment in "xy":
+            expected = {k for k, e in there.items() if k.namespace == namespace and e == environment}
+            assert {e.key for e in catalog.snapshots(namespace, environment)} == expected
+    assert {e.key for e in catalog.of_kind("Snapshot")} == set(there)
+    assert set(catalog.forget("a")) == {k for k in there if k.namespace == "a"}
+    assert list(catalog.of_kind("Snapshot", "a")) == []

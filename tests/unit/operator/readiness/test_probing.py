@@ -1,5 +1,7 @@
 """When an object is probed, and the conditions after a probe."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,14 +10,38 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
-from ocore_crds.protocol import DatabaseFacts, FilestoreFacts, Finding, ProbeResult, StoreProbeResult
+from ocore_crds.environment import Replication, ReplicationSlot
+from ocore_crds.protocol import (
+    DatabaseFacts,
+    Failure,
+    FilestoreFacts,
+    Finding,
+    ProbeResult,
+    Result,
+    StoreProbeResult,
+)
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, Succeeded
+from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
-from ocore_operator.readiness import schedule, snapshotstore
+from ocore_operator.readiness import probed, schedule, snapshotstore
 from ocore_operator.readiness.environment import need_store
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
 from ocore_operator.summarize import Stamp
-from support.operator.objects import NOW, OTHER_UID, SETTINGS, UID, at, environment, moment, store
+from support.operator.objects import (
+    NOW,
+    OTHER_UID,
+    SETTINGS,
+    UID,
+    at,
+    ended,
+    environment,
+    job,
+    moment,
+    observation,
+    pod,
+    store,
+)
 
 RESULT = ProbeResult(
     database=DatabaseFacts(name="shop", server_version="17.2", server_major=17, size_bytes=10, used_bytes=30),
@@ -79,6 +105,28 @@ def test_every_probe_has_its_own_name(generation: int, probed: int | None) -> No
     assert name != schedule.attempt_name(generation + 1, at(probed) if probed is not None else None)
 
 
+GONE = Finding(reason=c.DATABASE_NOT_FOUND, message="database shop does not exist; a Rollback creates it")
+
+
+def test_row_39_a_missing_database_prevents_snapshots_and_not_rollbacks() -> None:
+    facts = DatabaseFacts(name="shop", missing=True, server_version="17.2", server_major=17, used_bytes=30)
+    folder = Finding(reason=c.FILESTORE_NOT_FOUND, message="no folder")
+    result = ProbeResult(database=facts, creatable=(GONE, folder))
+    status = found(environment(), result, (15, 17), began=at(1), now=at(3))
+    assert (condition(status, c.READY).status, condition(status, c.READY).reason) == ("False", c.DATABASE_NOT_FOUND)
+    assert "a Rollback creates it" in condition(status, c.READY).message
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert rollback.status == "True"
+    assert "creates what does not exist (DatabaseNotFound, FilestoreNotFound)" in rollback.message
+    assert status.phase == "NotReady"
+    assert status.probe is not None
+    assert (status.probe.database_name, status.probe.server_major, status.probe.database_used_bytes) == ("shop", 17, 30)
+
+    against = found(environment(), result.model_copy(update={"rollback": (GRANT,)}), (15, 17), began=at(1), now=at(3))
+    assert condition(against, c.ROLLBACK_READY).reason == c.MISSING_GRANTS
+    assert condition(against, c.READY).reason == c.DATABASE_NOT_FOUND
+
+
 def test_nothing_in_the_way() -> None:
     status = found(environment(), RESULT, (15, 17), began=at(1), now=at(3))
     assert condition(status, c.READY).status == "True"
@@ -115,6 +163,24 @@ def test_the_first_finding_gives_the_reason_and_all_give_the_message() -> None:
     assert GRANT.message in rollback.message
     assert PASSWORD.message in rollback.message
     assert status.phase == "NotReady"
+
+
+def test_replication_is_the_reason_only_where_nothing_else_is_missing() -> None:
+    """A Rollback with allowReplicationLoss runs where it is the reason."""
+    replicated = Finding(reason=c.REPLICATION_ACTIVE, message="slot s")
+    facts = Replication(slots=(ReplicationSlot(name="s"),), missing_rights=("ALTER ROLE a REPLICATION;",))
+    database = DatabaseFacts(name="shop", server_major=17, replication=facts)
+    result = RESULT.model_copy(update={"rollback": (replicated,), "database": database})
+    status = found(environment(), result, (17,), began=at(1), now=at(3))
+    assert condition(status, c.READY).status == "True"
+    assert condition(status, c.ROLLBACK_READY).reason == c.REPLICATION_ACTIVE
+    assert status.probe is not None
+    assert status.probe.replication == facts
+    without = {"database": {"secretRef": {"name": "db"}}}
+    status = found(environment(without), result, (17,), began=at(1), now=at(3))
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert rollback.reason == c.CAPACITY_UNKNOWN
+    assert "ReplicationActive: slot s" in rollback.message
 
 
 def test_a_capacity_that_is_missing_in_the_spec() -> None:
@@ -256,3 +322,72 @@ def test_requests_are_remembered_until_the_object_is_gone() -> None:
     requests.forget(key)
     assert requests.wanted(key) == ""
     assert NOW
+
+
+MESSAGE = Result(ok=True, payload=RESULT, time=at(0)).termination_message()
+REPORTED = Result(
+    ok=False, failure=Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True), time=at(0)
+).termination_message()
+
+
+def evicted(name: str) -> Object:
+    return pod(name, {"waiting": {}}, phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
+
+
+def not_created(name: str) -> Object:
+    state = {"terminated": {"exitCode": 128, "reason": "StartError", "message": "runc create failed: connection reset"}}
+    return pod(name, state, phase="Failed")
+
+
+def unscheduled(name: str) -> Object:
+    found_ = pod(
+        name, {}, phase="Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": "no node"}]
+    )
+    del found_["spec"]["nodeName"]
+    return found_
+
+
+async def build_job(attempt: str) -> Object:
+    return job(f"probe-{attempt}", "probe")
+
+
+def current(*pods: Object, seconds: float = 60) -> tuple[str, JobState]:
+    """The Job that counts, where these pods were seen one after the other."""
+    names = [f"probe-a{'' if n == 1 else f'-{n}'}" for n in range(1, len(pods) + 1)]
+    found_ = [{**p, "metadata": {**p["metadata"], "name": f"{n}-x"}} for p, n in zip(pods, names, strict=True)]
+    seen = observation(
+        [job(n, "probe") for n in names], dict(zip(names, ([p] for p in found_), strict=True)), seconds=seconds
+    )
+    _, name, state = asyncio.run(probed._current(seen, build_job, "a"))
+    return name, state
+
+
+@pytest.mark.parametrize("lost", [evicted, not_created])
+def test_one_probe_that_is_lost_is_no_verdict(lost: Callable[[str], Object]) -> None:
+    """It says nothing about the environment: another one follows, twice."""
+    assert current(lost("p")) == ("probe-a-2", Absent())
+    name, state = current(lost("p"), pod("p", ended(MESSAGE), phase="Succeeded"))
+    assert (name, type(state)) == ("probe-a-2", Succeeded)
+    assert current(lost("p"), lost("p")) == ("probe-a-3", Absent())
+    name, state = current(lost("p"), lost("p"), lost("p"))
+    assert (name, type(state)) == ("probe-a-3", JobFailed)
+
+
+def test_what_the_probe_reports_is_the_verdict() -> None:
+    name, state = current(pod("p", ended(REPORTED, 1), phase="Failed"))
+    assert name == "probe-a"
+    assert isinstance(state, JobFailed)
+    assert state.failure.reason == c.DATABASE_UNREACHABLE
+
+
+def test_a_slow_autoscaler_is_waited_for_until_the_jobs_deadline() -> None:
+    name, state = current(unscheduled("p"), seconds=SETTINGS.start_deadline + 5)
+    assert (name, type(state)) == ("probe-a", JobFailed)
+    deadline = SETTINGS.start_deadline + 120
+    assert schedule.may_still_start(state, SETTINGS.start_deadline + 5, deadline, live=True)
+    assert not schedule.may_still_start(state, deadline - 10, deadline, live=True)
+    assert not schedule.may_still_start(state, SETTINGS.start_deadline + 5, deadline, live=False)
+    wrong_image = pod("p", {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}, phase="Pending")
+    _, state = current(wrong_image, seconds=SETTINGS.start_deadline + 5)
+    assert isinstance(state, JobFailed)
+    assert not schedule.may_still_start(state, SETTINGS.start_deadline + 5, deadline, live=True)

@@ -24,7 +24,7 @@ SETTLE_SECONDS = 8 * 600 + 15 * 2**8
 #: Where faults begin.
 REACHED = (
     *("Preflight", "Restore", "Prepare", "Stop", "Drain", "Switch", "Switch", "Resume", "HealthCheck", "Finish"),
-    *("BackStop", "BackDrain", "BackSwitch", "BackSwitch", "Ended"),
+    *("BackStop", "BackDrain", "BackJob", "BackJob", "Ended"),
 )
 
 
@@ -86,9 +86,19 @@ class RollbackMachine(RuleBasedStateMachine):
         undo_window=st.sampled_from([0, 600]),
         timeout=st.sampled_from([60, 1200, 1200]),
         reached=st.sampled_from(REACHED),
+        sidecars=st.sampled_from([False, False, True]),
+        missing=st.sampled_from([False, False, True]),
     )
     def begin(
-        self, healthy: tuple[bool, bool], replicas: tuple[int, ...], undo_window: int, timeout: int, reached: str
+        self,
+        healthy: tuple[bool, bool],
+        replicas: tuple[int, ...],
+        undo_window: int,
+        timeout: int,
+        reached: str,
+        *,
+        sidecars: bool,
+        missing: bool,
     ) -> None:
         """Faults begin at any stage: those far from the start would hardly be met otherwise."""
         self.model = Model(
@@ -97,6 +107,8 @@ class RollbackMachine(RuleBasedStateMachine):
             old_is_healthy=healthy[1],
             undo_window=undo_window,
             timeout=timeout,
+            sidecars=sidecars,
+            missing=missing,
         )
         self.operator = Operator(self.model)
         for _ in range(600):
@@ -148,11 +160,11 @@ class RollbackMachine(RuleBasedStateMachine):
             self.model.kill(job)
         self.model.check()
 
-    @precondition(lambda self: any(j.ended for j in self.model.jobs.values()))
+    @precondition(lambda self: any(j.ended and not j.mounted for j in self.model.jobs.values()))
     @rule()
     def ended_jobs_vanish(self) -> None:
         """Their time to live has ended, or a person deleted them."""
-        self.model.jobs = {n: j for n, j in self.model.jobs.items() if not j.ended}
+        self.model.jobs = {n: j for n, j in self.model.jobs.items() if not j.ended or j.mounted}
 
     @rule()
     def gitops_scales_up(self) -> None:
@@ -229,6 +241,12 @@ class RollbackMachine(RuleBasedStateMachine):
     def quota_changes(self, granted: bool) -> None:
         self.disturb()
         self.model.quota = granted
+
+    @rule(seconds=st.sampled_from([0, 0, 5, 60, 190, 400]))
+    def jobs_start_slowly(self, seconds: float) -> None:
+        """The volume is attached to another node, or the image is not on this one."""
+        self.disturb()
+        self.model.start_seconds = seconds
 
     @rule()
     def pods_linger(self) -> None:
@@ -311,6 +329,7 @@ class RollbackMachine(RuleBasedStateMachine):
         """All faults end, the operator runs: terminal in time, and no cleanup remains."""
         model = self.model
         model.server_up = model.quota = True
+        model.start_seconds = 0
         if model.holder == "snapshot other":
             model.holder = None
         since = model.time

@@ -16,6 +16,7 @@ from ocore_crds.protocol import CleanupResult, Failure, Payload, RestoreResult, 
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
+from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLBACK_ID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -23,6 +24,10 @@ ENVIRONMENT_ID = "e0000000-0000-4000-8000-000000000001"
 PROJECT_ID = "d0000000-0000-4000-8000-000000000001"
 #: Seconds that an ended Job is kept.
 JOB_TTL = 120
+#: Seconds after which the operator reports a Job that has not started as failed.
+START_DEADLINE = 180
+#: Seconds from the end of a Job's container until the kubelet has released its volumes.
+RELEASE = 1.0
 Content = Literal["old", "new"]
 
 
@@ -31,6 +36,7 @@ class Data:
     """The server's databases and the filestore's folders (layout Plain), by what they hold."""
 
     live: Content = "old"
+    missing: bool = False  # `old` is then no database at all
     restored: bool = False
     previous: bool = False
     accepting: bool = True
@@ -82,6 +88,11 @@ class SimJob:
     version: int = 1
     alive: bool = True
     ended: bool = False
+    #: Until then its container does not run: the volume is still attached elsewhere.
+    starts_at: float = 0.0
+    #: Its pod mounts the filestore's claim.
+    mounted: bool = True
+    stopping_since: float | None = None
     stopping_at: float | None = None
     restarts: int = 0
     ready: bool = False
@@ -130,6 +141,8 @@ class Model:
         old_is_healthy: bool = True,
         undo_window: int = 600,
         timeout: int = 1200,
+        sidecars: bool = False,
+        missing: bool = False,
     ) -> None:
         self.time = 0.0
         self.spec = RollbackSpec.model_validate(
@@ -140,7 +153,7 @@ class Model:
                 "readyTimeoutSeconds": 60,
             }
         )
-        self.healthy: dict[Content, bool] = {"old": old_is_healthy, "new": new_is_healthy}
+        self.healthy: dict[Content, bool] = {"old": old_is_healthy and not missing, "new": new_is_healthy}
         self.status = RollbackStatus()
         self.version = 1
         self.exists = True
@@ -153,10 +166,14 @@ class Model:
         self.locked_since = 0.0
         self.probed_at: float | None = None
         self.asked = False
-        self.data = Data()
+        self.data = Data(missing=missing)
         self.saved = replicas
         self.workloads = [SimWorkload(f"w{i}", n, pods=[SimPod() for _ in range(n)]) for i, n in enumerate(replicas)]
         self.jobs: dict[str, SimJob] = {}
+        #: An injected container keeps the pods of ended Jobs running.
+        self.sidecars = sidecars
+        #: Seconds until the container of a Job that is created now runs.
+        self.start_seconds = 0.0
         self.next_uid = 1
         self.server_up = True
         #: A session that the switch Job cannot end uses the live database.
@@ -183,9 +200,11 @@ class Model:
         self.time += seconds
         for job in list(self.jobs.values()):
             for _ in range(steps):
-                if job.alive and not job.ended:
+                if job.alive and not job.ended and self.time >= job.starts_at:
                     self._step(job)
-            if job.ended and self.time > job.ended_at + JOB_TTL:
+            if job.ended and not self.sidecars and self.time >= job.ended_at + RELEASE:
+                job.mounted = False
+            if job.ended and not job.mounted and self.time > job.ended_at + JOB_TTL:
                 del self.jobs[job.name]
             elif job.stopping_at is not None and self.time >= job.stopping_at:
                 job.alive = False
@@ -244,7 +263,7 @@ class Model:
 
     def lose(self, job: SimJob) -> None:
         """The node is lost: the pod is gone and its result was not read."""
-        job.answer = None
+        job.answer, job.mounted = None, False
         self._end(job, Failure(reason=c.JOB_LOST, message="the pod is gone", retryable=True))
 
     def _up(self) -> None:
@@ -275,7 +294,7 @@ class Model:
         self._up()
         self.data.staged = True
         yield
-        job.payload = RestoreResult(restored_database="shop_rb_0a1b2c3d")
+        job.payload = RestoreResult(restored_database="shop_rb_0a1b2c3d", live_missing=self.data.missing)
 
     def _repair(self) -> None:
         """Finishes a switch that was stopped between two renames, and allows connections."""
@@ -304,7 +323,7 @@ class Model:
             assert self.data.previous, "switched back to nothing"
             assert self.backs == 1, "switched back twice"
         self.data.live = to
-        self.data.restored, self.data.previous = (False, True) if to == "new" else (True, False)
+        self.data.restored, self.data.previous = (False, not self.data.missing) if to == "new" else (True, False)
 
     def _move(self, to: Content) -> Iterator[None]:
         """Refuse, end sessions, rename, move the folder, allow: each may be the last thing a killed program did."""
@@ -338,8 +357,6 @@ class Model:
         if self.data.position == "Old" and not self.data.restored:
             raise Refused("nothing is restored")
         self._repair()
-        if self.data.position == "New":
-            job.answer = self._result()
         patience = self.time + 20
         while self.session and self.data.position == "Old":
             if self.time >= patience:
@@ -347,29 +364,20 @@ class Model:
             yield
         job.ready = True
         until = self.time + 900
-        while self.time < until:
-            signal = job.signal
-            expired = signal is not None and self.now().timestamp() > signal.not_after
-            if signal is not None and expired and signal.action == "Switch" and self.data.position == "Old":
-                job.payload = self._not_switched(c.SWITCH_FAILED, "the signal expired")
-                return
-            if signal is not None and self.now().timestamp() <= signal.not_after:
-                if signal.action == "Finish":
-                    break
-                if signal.action == "Switch" and self.data.position == "Old":
-                    if self.session:
-                        yield from self._give_up(job)
-                        return
-                    yield from self._move("new")
-                    job.answer = self._result()
-                if signal.action == "SwitchBack" and self.data.position == "New":
-                    yield from self._move("old")
-                    break
-                if signal.action == "SwitchBack":
-                    break
+        while job.signal is None:
+            if self.time >= until:
+                raise Refused("DeadlineExceeded")
             yield
-        if self.time >= until:
-            raise Refused("DeadlineExceeded")
+        if self.data.position == "Old" and self.now().timestamp() > job.signal.not_after:
+            job.payload = self._not_switched(c.SWITCH_FAILED, "the signal expired")
+            return
+        if self.data.position == "Old" and self.session:
+            yield from self._give_up(job)
+            return
+        if self.data.position == "Old":
+            yield from self._move("new")
+        job.answer = self._result()
+        yield  # the outcome is written to the store
         job.payload = self._result()
 
     def _switch_back(self, job: SimJob) -> Iterator[None]:
@@ -501,8 +509,15 @@ class Model:
             probe_asked=self.asked,
         )
 
+    def _job_view(self, job: SimJob) -> v.JobView:
+        view = self._as_it_runs(job)
+        if job.ended or self.time >= job.starts_at or self.time - job.created <= START_DEADLINE:
+            return view
+        late = Failure(reason=c.POD_NOT_STARTED, message="FailedAttachVolume")
+        return replace(view, ended=True, failure=late, ended_at=self.now())
+
     @staticmethod
-    def _job_view(job: SimJob) -> v.JobView:
+    def _as_it_runs(job: SimJob) -> v.JobView:
         kinds: dict[str, v.JobKind] = {"restore": "restore", "inspect": "inspect", "inspect-only": "inspect"}
         kind = kinds.get(job.command, "switch" if job.command.startswith("switch") else "cleanup")
         return v.JobView(
@@ -511,7 +526,10 @@ class Model:
             name=job.name,
             ended=job.ended,
             pods=int(job.alive),
+            mounts=int(job.mounted),
+            closed=job.ended and not job.mounted,
             stopping=job.stopping_at is not None,
+            stopping_since=START + timedelta(seconds=job.stopping_since) if job.stopping_since is not None else None,
             ready=job.ready and job.alive,
             signal=job.signal,
             answer=job.answer,
@@ -557,7 +575,7 @@ class Model:
         elif isinstance(effect, v.StopJob):
             job = self.jobs.get(effect.job.name)
             if job is not None and job.uid == seen.uids.get(job.name) and job.stopping_at is None:
-                job.stopping_at = self.time + 2
+                job.stopping_since, job.stopping_at = self.time, self.time + 2
         elif isinstance(effect, v.SetReplicas):
             for view, replicas in effect.targets:
                 self._scale(seen, view.name, replicas)
@@ -600,6 +618,7 @@ class Model:
         self.refused_since = None
         self.next_uid += 1
         job = SimJob(name, effect.command, effect.attempt, self.next_uid, self.time, iter(()))
+        job.starts_at = self.time + self.start_seconds
         job.program = self._program(effect.command, job)
         self.jobs[name] = job
 
@@ -607,6 +626,8 @@ class Model:
         workload = next(w for w in self.workloads if w.name == name)
         if workload.version != seen.versions[name]:
             raise SimConflict
+        if replicas:
+            self._check_released()
         workload.replicas, workload.extra = replicas, 0
         workload.version += 1
 
@@ -621,6 +642,15 @@ class Model:
             assert self.data.live == self.data.folder, "half is visible"
         writers = self._writers()
         assert len(writers) <= 1 or self.stale_starts, f"two writers: {writers}"
+
+    def _check_released(self) -> None:
+        """In the moment a workload is scaled up: on another node it could not attach a claim that a pod of ours still mounts."""
+        mounting = [
+            j.name
+            for j in self.jobs.values()
+            if j.mounted and (j.stopping_since is None or self.time - j.stopping_since <= STOP_JOBS_SECONDS)
+        ]
+        assert not mounting or self.stale_starts, f"scaled up while {mounting} mount the claim"
 
     def _check_end(self) -> None:
         """In the moment it becomes terminal."""

@@ -67,7 +67,21 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         '    writers = world.live("switch")\n',
         "    writers = ()\n",
     ),
-    ("BackSwitch", "two writers: switches back twice at once", plan_switch, "    if earlier:\n", "    if False:\n"),
+    ("BackJob", "two writers: switches back twice at once", plan_switch, "    if earlier:\n", "    if False:\n"),
+    (
+        "Switch",
+        "scales up while the switch Job's pod mounts the claim",
+        plan_switch,
+        "        if held is not None:\n",
+        "        if False:\n",
+    ),
+    (
+        "Switch",
+        "waits without a limit for a pod that a sidecar keeps running",
+        plan_switch,
+        " and elapsed(status, world, now) <= RELEASE_SECONDS",
+        "",
+    ),
     (
         "Switch",
         "a lost switch is taken for none",
@@ -92,7 +106,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "return workload.replicas",
     ),
     (
-        "BackSwitch",
+        "BackJob",
         "what was switched back is dropped at once",
         plan_switch,
         "status.position is not None and status.switched_at is not None",

@@ -17,8 +17,17 @@ from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.observe import environment_view
-from ocore_operator.rollback.plan import STOP_JOBS_SECONDS
-from ocore_operator.rollback.transitions import LATE_SECONDS, change, enter, stamp, start, timed_out
+from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
+from ocore_operator.rollback.transitions import (
+    LATE_SECONDS,
+    change,
+    enter,
+    stamp,
+    start,
+    switched,
+    switched_back,
+    timed_out,
+)
 from ocore_operator.rollback.world import (
     Action,
     Do,
@@ -209,9 +218,14 @@ def test_a_signal_is_read_back_as_it_was_sent() -> None:
 def test_why_the_container_before_failed() -> None:
     failure = Failure(reason=c.SESSIONS_REMAIN, message="one is left", retryable=True)
     text = Result(ok=False, failure=failure, time=NOW).termination_message()
-    statuses = [{"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": text}}}]
+    statuses = [
+        {"name": "mover", "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": text}}}
+    ]
     assert switch_signal.last_failure(pod(containerStatuses=statuses)) == failure
-    assert switch_signal.last_failure(pod(containerStatuses=[{"lastState": {"terminated": {"exitCode": 137}}}])) is None
+    killed = {"name": "mover", "lastState": {"terminated": {"exitCode": 137}}}
+    assert switch_signal.last_failure(pod(containerStatuses=[killed])) is None
+    # An injected container says nothing about the switch.
+    assert switch_signal.last_failure(pod(containerStatuses=[{**statuses[0], "name": "proxy"}])) is None
 
 
 def rollback(name: str = "r1", uid: str = "0a1b2c3d-0000-4000-8000-000000000001", **spec: Any) -> resources.Rollback:
@@ -327,6 +341,24 @@ def test_the_downtime_is_true_and_unknown_figures_are_left_out(replicas: int, re
     message = conditions(status)["Complete"][2]
     assert says in message
     assert (says == message[-len(says) :]) == (refused is None or replicas == 0)
+
+
+def test_what_a_switch_did_to_replication_is_in_the_evidence() -> None:
+    """Once, though it is read again; also where the environment was switched back."""
+    status = change(_status("Switch", since=0, deadline=5000), evidence={"proven": ["p"], "warnings": ["announced"]})
+    result = SwitchResult(position="New", replication_ended=("slot s was dropped",))
+    new = switched(switched(status, result, _at(1)), result, _at(2))
+    assert new.evidence is not None
+    assert (new.evidence.proven, new.evidence.warnings) == (("p",), ("announced", "slot s was dropped"))
+    back = switched_back(new, SwitchResult(position="Old", replication_ended=("slot t was left",)), _at(3))
+    assert back.evidence is not None
+    assert back.evidence.warnings == ("announced", "slot s was dropped", "slot t was left")
+
+
+def test_the_view_has_the_rights_that_the_probe_missed() -> None:
+    probe = {"time": NOW, "generation": 1, "replication": {"missingRights": ["ALTER ROLE a REPLICATION;"]}}
+    found = objects.environment(status={"probe": probe})
+    assert environment_view(found, rollback()).replication_rights == ("ALTER ROLE a REPLICATION;",)
 
 
 def _health_check(saved: int, replicas: int, ready: int) -> Action:

@@ -98,6 +98,29 @@ def test_what_is_missing_may_come_for_a_minute(change: Callable[[v.World], v.Wor
     assert decided(change, later=61)[1].failure_reason == reason
 
 
+def test_row_37_replication_refuses_unless_its_loss_is_allowed() -> None:
+    replicated = environment(
+        rollback_ready=False, not_ready_reason=c.REPLICATION_ACTIVE, not_ready_message="slot s (pgoutput, active)"
+    )
+    assert decided(replicated)[1].failure_reason == c.REPLICATION_ACTIVE
+    assert "slot s (pgoutput, active)" in (decided(replicated)[1].failure_message or "")
+    assert decided(replicated, allowReplicationLoss=True)[1].stage == "Restore"
+    # What is also missing still refuses it: another finding comes first, or the capacity is too small.
+    other = environment(rollback_ready=False, not_ready_reason=c.MISSING_GRANTS, not_ready_message="ALTER ROLE")
+    assert decided(other, allowReplicationLoss=True)[1].failure_reason == c.MISSING_GRANTS
+    full = environment(rollback_ready=False, not_ready_reason=c.REPLICATION_ACTIVE, capacity=2 * 10**9)
+    assert decided(full, allowReplicationLoss=True)[1].failure_reason == c.INSUFFICIENT_CAPACITY
+
+
+def test_a_loss_that_is_allowed_needs_the_rights_for_it() -> None:
+    lacking = environment(
+        rollback_ready=False, not_ready_reason=c.REPLICATION_ACTIVE, replication_rights=("ALTER ROLE a REPLICATION;",)
+    )
+    status = decided(lacking, allowReplicationLoss=True)[1]
+    assert status.failure_reason == c.MISSING_GRANTS
+    assert "ALTER ROLE a REPLICATION;" in (status.failure_message or "")
+
+
 def test_refused_after_its_time() -> None:
     assert decided(lambda w: w, notAfter="2026-01-01T00:00:00Z")[1].failure_reason == c.EXPIRED
     assert decided(lambda w: w, notAfter="2027-01-01T00:00:00Z")[1].stage == "Restore"

@@ -79,14 +79,15 @@ class Process:
         assert self.workload is not None
         mine = replace(rollback("r0", UIDS[self.index]), status=self.known)
         others = [replace(rollback(f"r{i}", UIDS[i]), status=s) for i, s in enumerate(self.peers) if i != self.index]
+        cancelled = cluster.cancelled[self.index]
         world = World(
             created=START,
             environment=cluster.environment,
             snapshot=None,
             finalizer=True,
-            deleting=cluster.cancelled[self.index],
+            deleting=cancelled,
             lock=OperationLock("Ours", "", START),
-            jobs=(JobView("switch", 1, "switch-1", ready=True, ended=cluster.cancelled[self.index]),),
+            jobs=(JobView("switch", 1, "switch-1", ready=True, ended=cancelled, closed=cancelled),),
             workloads=(WorkloadView("Deployment", "shop", replicas=self.workload, pods=1),),
             peer=peer_of(mine, others, [("Deployment", "shop")]),
         )

@@ -86,7 +86,7 @@ def test_the_position_is_read_at_intervals_in_the_undo_window() -> None:
     assert decide(late, FREE, WINDOW - 50) == Idle(50)
 
 
-def test_row_39_a_switch_back_by_hand_is_reported_and_what_was_live_is_kept() -> None:
+def test_row_42_a_switch_back_by_hand_is_reported_and_what_was_live_is_kept() -> None:
     begun = recorded(decide(complete(), FREE, 3600))
     found = recorded(decide(begun, replace(FREE, jobs=(inspected(begun, OLD),)), 3605))
     assert (found.phase, found.position, found.residue) == ("SwitchedBack", "Old", "Pending")
@@ -110,7 +110,7 @@ def test_row_39_a_switch_back_by_hand_is_reported_and_what_was_live_is_kept() ->
 
 
 @pytest.mark.parametrize("deleting", [False, True])
-def test_row_39_it_is_read_again_before_anything_is_dropped(*, deleting: bool) -> None:
+def test_row_42_it_is_read_again_before_anything_is_dropped(*, deleting: bool) -> None:
     """Deleting the Rollback after a switch back by hand left `_rb_` and `stage-` behind: the cleanup of the other one was refused."""
     world = replace(LOCKED, deleting=deleting)
     at = 60 if deleting else WINDOW + 1

@@ -42,8 +42,7 @@ def terminal(how: str, *more: Object, spec: Object | None = None, deleted: bool 
         completedAt=at(60),
         observedGeneration=1,
         conditions=[condition(how), *more],
-        **({"manifestKey": "k", "residue": "None"} if how == "Complete" else {}),
-        **status,
+        **{**({"manifestKey": "k", "residue": "None"} if how == "Complete" else {}), **status},
     )
     meta = {"deletionTimestamp": at(100)} if deleted else {}
     return snapshot(spec or {}, full, finalizers=["ocore.dev/data"], generation=1, creationTimestamp=at(0), **meta)
@@ -95,6 +94,16 @@ def test_the_attempts_job_is_stopped_before_its_leftovers_are_deleted() -> None:
     snap = terminal("Failed", residue="Pending", jobName=name("snapshot", 1))
     assert decide(world(snap, {name("snapshot", 1): RUNNING})) == Stop(name("snapshot", 1))
     assert isinstance(decide(world(snap, {name("snapshot", 1): said(FAILURE)})), StartDelete)
+
+
+def test_the_leftovers_of_an_adopted_snapshot_have_their_time_from_the_adoption() -> None:
+    """Its completedAt is that of the old cluster."""
+    known = snapshot(status={"conditions": [condition("Complete", since=1000)]}).status.conditions
+    snap = terminal("Complete", residue="Pending")
+    adopted = snap.with_status(snap.status.model_copy(update={"conditions": known}))
+    refusal = Stalled(c.STORE_NOT_FOUND, "There is no SnapshotStore store.")
+    assert isinstance(decide(world(adopted, seconds=1000 + TIMEOUT - 1, refusal=refusal)), Idle)
+    assert isinstance(decide(world(adopted, seconds=1000 + TIMEOUT, refusal=refusal)), Record)
 
 
 def test_leftovers_that_cannot_be_deleted_are_named() -> None:

@@ -46,12 +46,17 @@ def test_an_imported_snapshot_reports_what_its_manifest_says() -> None:
         OTHER,
     )
     assert (source.image_tag, source.commit_sha, source.deployment_id) == ("18.0-3", "c0ffee", OTHER)
+    assert (status.started_at, status.consistent_at, status.completed_at) == (at(0), at(1), at(2))
+    complete = c.find(status.conditions, c.COMPLETE)
+    assert complete is not None
+    assert complete.last_transition_time == at(60)
 
 
 def test_an_own_snapshot_keeps_what_was_frozen_at_its_start() -> None:
     before = snapshot(status=started())
     status = completed(before, RESULT, None, clean=True, imported=False, now=moment(60))
     assert status.source == before.status.source
+    assert (status.started_at, status.completed_at) == (before.status.started_at, at(60))
 
 
 def test_the_identity_fits_into_the_termination_message() -> None:

@@ -1,0 +1,96 @@
+"""``kubectl ocore retention``: the rules of a SnapshotPolicy applied to the Snapshots as they are now, with the policy's values or others."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ocore_crds import conditions
+from ocore_crds.kinds import ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY
+from ocore_crds.quantity import human
+from ocore_crds.retention import Candidate, Verdict, candidate_of, told_of, verdicts, without_policy
+from ocore_crds.snapshotpolicy import SnapshotPolicySpec
+
+from .errors import CliError
+from .objects import Object, Objects
+
+
+def show(objects: Objects, console: Console, environment: str, given: Mapping[str, int], now: datetime) -> None:
+    """Prints each Snapshot with its verdict, then what is deleted. `given`: fields of the policy to try instead of its own."""
+    policy = objects.get(SNAPSHOT_POLICY, environment)
+    spec = _spec(policy, environment, given)
+    snapshots = _snapshots(objects, environment)
+    used = {o["spec"].get("snapshotRef", {}).get("name", "") for o in objects.list(ROLLBACK) if not _terminal(o)}
+    candidates = [c for c in (candidate_of(o, used) for o in snapshots) if c is not None]
+    found = verdicts(candidates, spec, _zone(spec.time_zone), now)
+    if policy is None and not given:
+        told = {o["metadata"]["name"]: told_of(o) for o in snapshots}
+        found = {name: without_policy(verdict, told[name], now) for name, verdict in found.items()}
+    console.print(Text(_rules(spec, policy is not None, given)))
+    if not candidates:
+        console.print(Text(f"No snapshot of environment {environment} has retention Policy and is terminal."))
+    else:
+        console.print(_table(candidates, found))
+    kept = len(snapshots) - len(candidates)
+    if kept:
+        console.print(Text(f"The rules do not concern {kept} more: retention Keep, running, or being deleted."))
+    _print_expired(console, snapshots, found, dry_run=bool(given))
+
+
+def _spec(policy: Object | None, environment: str, given: Mapping[str, int]) -> SnapshotPolicySpec:
+    """The policy's values, or the defaults, with the given ones in their place."""
+    own = dict(policy["spec"]) if policy is not None else {"environmentRef": {"name": environment}}
+    return SnapshotPolicySpec.model_validate(own | dict(given), extra="ignore")
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise CliError(f"the policy's time zone {name!r} is unknown: correct spec.timeZone") from error
+
+
+def _snapshots(objects: Objects, environment: str) -> list[Object]:
+    return [o for o in objects.list(SNAPSHOT) if o["spec"]["environmentRef"]["name"] == environment]
+
+
+def _terminal(obj: Object) -> bool:
+    return conditions.is_terminal((obj.get("status") or {}).get("conditions") or ())
+
+
+def _rules(spec: SnapshotPolicySpec, there: bool, given: Mapping[str, int]) -> str:
+    fields = ("retentionDays", "keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly")
+    wire = spec.wire()
+    values = [f"{f} {wire[f]}" for f in fields if wire.get(f)]
+    if spec.days is not None and not wire.get("retentionDays"):
+        values.insert(0, f"retentionDays {spec.days}" + (" (no limit)" if spec.days == 0 else " (the default)"))
+    source = "Rules" if there else "No SnapshotPolicy; the defaults"
+    if given:
+        source = "Rules with the values to try"
+    return f"{source}: {', '.join(values)}; time zone {spec.time_zone}."
+
+
+def _table(candidates: list[Candidate], found: Mapping[str, Verdict]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in ("Snapshot", "Time", "Result", "Kept by", "Until"):
+        table.add_column(column, header_style="dim", overflow="fold")
+    for c in sorted(candidates, key=lambda c: (c.time, c.name), reverse=True):
+        verdict = found[c.name]
+        table.add_row(
+            Text(c.name),
+            Text(f"{c.time.astimezone(UTC):%Y-%m-%d %H:%M}"),
+            Text("Complete" if c.complete else "Failed", style="" if c.complete else "red"),
+            Text(", ".join(verdict.rules)) if verdict.rules else Text("deleted next", style="yellow"),
+            Text(f"{verdict.until.astimezone(UTC):%Y-%m-%d %H:%M}" if verdict.until else "-"),
+        )
+    return table
+
+
+def _print_expired(console: Console, snapshots: list[Object], found: Mapping[str, Verdict], *, dry_run: bool) -> None:
+    expired = [o for o in snapshots if o["metadata"]["name"] in found and found[o["metadata"]["name"]].expired]
+    stored = sum(int((o["status"].get("sizes") or {}).get("storedBytes") or 0) for o in expired)
+    what = "would delete" if dry_run else "deletes"
+    console.print(Text(f"The next run {what} {len(expired)} snapshots, {human(stored)} in the store."))

@@ -1,0 +1,43 @@
+"""Waits for an operation and prints how it ended."""
+
+from datetime import UTC, datetime
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ocore_crds.kinds import Kind
+
+from . import tables
+from .display import display_for
+from .errors import CliError
+from .follow import follow
+from .objects import Objects
+from .runs import Run, run_of
+
+
+def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None, console: Console) -> None:
+    """Follows to the terminal state. Raises typer.Exit with code 1 if it failed, CliError if it does not exist or the time is over."""
+    if objects.get(kind, name) is None:
+        raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
+
+    def read() -> Run | None:
+        obj = objects.get(kind, name)
+        return run_of(kind, obj) if obj is not None else None
+
+    run = follow(read, display_for(console), timeout)
+    took = f" after {_seconds(run)}"
+    if run.outcome == "Complete":
+        console.print(Text.assemble((f"{kind.kind} {name} is Complete", "bold green"), took))
+        if run.result():
+            console.print(Text(f"  {run.result()}"), soft_wrap=True)
+        return
+    console.print(Text.assemble((f"{kind.kind} {name} Failed", "bold red"), took))
+    tables.print_problems(console, f"{kind.singular} {name}", run.problems())
+    if run.result():
+        console.print(Text(f"  {run.result()}"), soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _seconds(run: Run) -> str:
+    return f"{run.elapsed(datetime.now(UTC)):.1f} s"

@@ -1,0 +1,222 @@
+"""Which Snapshots are kept, until when, and by which rule. Pure.
+
+A Snapshot is kept by the union of all rules. `keepHourly: 24` keeps the newest Snapshot of each of the last 24 hours that have one (as restic's
+`forget` does), in the policy's time zone. Whatever the rules say, the newest Complete and the newest Verified Snapshot stay, a pinned one, and
+one that a Rollback uses.
+"""
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from . import conditions
+from .snapshotpolicy import Retention
+
+#: A failed Snapshot is listed for so long: it holds no data, only the reason.
+FAILED_FOR = timedelta(days=7)
+
+LATEST = "latest"  # the newest Complete one
+LATEST_VERIFIED = "latestVerified"
+PINNED = "pinned"
+IN_USE = "inUse"  # a Rollback that is not terminal names it
+FAILED = "failed"  # within FAILED_FOR
+DAYS = "retentionDays"
+FOREVER = "forever"  # retentionDays: 0
+LAST = "keepLast"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A terminal Snapshot with `retention: Policy`."""
+
+    name: str
+    time: datetime  # the point in time that it shows; of a failed one, when it ended
+    complete: bool
+    verified: bool = False
+    pinned: bool = False
+    in_use: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a Snapshot is kept, and until when. No rule: it is deleted."""
+
+    rules: tuple[str, ...] = ()
+    #: When the last rule lets it go. None: no rule has an end that can be known now.
+    until: datetime | None = None
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is to be deleted."""
+        return not self.rules
+
+
+@dataclass
+class _Found:
+    rules: list[str] = field(default_factory=list)
+    ends: list[datetime | None] = field(default_factory=list)
+
+    def add(self, rule: str, end: datetime | None) -> None:
+        self.rules.append(rule)
+        self.ends.append(end)
+
+    def verdict(self) -> Verdict:
+        known = [e for e in self.ends if e is not None]
+        return Verdict(tuple(self.rules), max(known) if known and len(known) == len(self.ends) else None)
+
+
+#: Rule → the local start of the bucket of a moment, and of the bucket `count` later.
+Bucket = Callable[[datetime], datetime]
+
+
+def _hour(local: datetime) -> datetime:
+    return local.replace(minute=0, second=0, microsecond=0)
+
+
+def _day(local: datetime) -> datetime:
+    return local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+
+
+def _week(local: datetime) -> datetime:
+    return _day(local) - timedelta(days=local.weekday())
+
+
+def _month(local: datetime) -> datetime:
+    return _day(local).replace(day=1)
+
+
+def _year(local: datetime) -> datetime:
+    return _month(local).replace(month=1)
+
+
+def _months_later(start: datetime, count: int) -> datetime:
+    months = start.year * 12 + start.month - 1 + count
+    return start.replace(year=months // 12, month=months % 12 + 1)
+
+
+def _hours_later(start: datetime, count: int) -> datetime:
+    return (start.astimezone(UTC) + timedelta(hours=count)).astimezone(start.tzinfo)
+
+
+BUCKETS: Mapping[str, tuple[Bucket, Callable[[datetime, int], datetime]]] = {
+    "keepHourly": (_hour, _hours_later),
+    "keepDaily": (_day, lambda start, count: start + timedelta(days=count)),
+    "keepWeekly": (_week, lambda start, count: start + timedelta(weeks=count)),
+    "keepMonthly": (_month, _months_later),
+    "keepYearly": (_year, lambda start, count: _months_later(start, 12 * count)),
+}
+
+
+def verdicts(candidates: Iterable[Candidate], rules: Retention, zone: tzinfo, now: datetime) -> dict[str, Verdict]:
+    """Name of each candidate → its verdict. Raises nothing; the order of the candidates does not matter."""
+    newest_first = sorted(candidates, key=lambda c: (c.time, c.name), reverse=True)
+    complete = [c for c in newest_first if c.complete]
+    found = {c.name: _Found() for c in newest_first}
+    _always(complete, newest_first, found)
+    _by_age(complete, rules, now, found)
+    _last(complete, rules, found)
+    for rule in BUCKETS:
+        _bucketed(rule, complete, getattr(rules, _field(rule)), zone, found)
+    _failed(newest_first, complete, now, found)
+    return {name: each.verdict() for name, each in found.items()}
+
+
+def _field(rule: str) -> str:
+    """keepHourly → keep_hourly."""
+    return "keep_" + rule.removeprefix("keep").lower()
+
+
+def _always(complete: Sequence[Candidate], every: Sequence[Candidate], found: Mapping[str, _Found]) -> None:
+    if complete:
+        found[complete[0].name].add(LATEST, None)
+    verified = next((c for c in complete if c.verified), None)
+    if verified is not None:
+        found[verified.name].add(LATEST_VERIFIED, None)
+    for c in every:
+        if c.pinned:
+            found[c.name].add(PINNED, None)
+        if c.in_use:
+            found[c.name].add(IN_USE, None)
+
+
+def _by_age(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, _Found]) -> None:
+    days = rules.days
+    if days is None:
+        return
+    for c in complete:
+        end = c.time + timedelta(days=days) if days else None
+        if end is None or end > now:
+            found[c.name].add(DAYS if days else FOREVER, end)
+
+
+def _last(complete: Sequence[Candidate], rules: Retention, found: Mapping[str, _Found]) -> None:
+    for c in complete[: rules.keep_last]:
+        found[c.name].add(LAST, None)
+
+
+def _bucketed(rule: str, complete: Sequence[Candidate], count: int, zone: tzinfo, found: Mapping[str, _Found]) -> None:
+    start_of, later = BUCKETS[rule]
+    seen: set[tuple[datetime, int]] = set()
+    for c in complete:
+        start = start_of(c.time.astimezone(zone))
+        bucket = (start, start.fold)
+        if bucket in seen:
+            continue
+        if len(seen) == count:
+            return
+        seen.add(bucket)
+        found[c.name].add(rule, later(start, count))
+
+
+def _failed(
+    every: Sequence[Candidate], complete: Sequence[Candidate], now: datetime, found: Mapping[str, _Found]
+) -> None:
+    """Each for FAILED_FOR; the newest one also while no newer Complete one shows that the trouble is over."""
+    failed = [c for c in every if not c.complete]
+    for c in failed:
+        if c.time + FAILED_FOR > now:
+            found[c.name].add(FAILED, c.time + FAILED_FOR)
+    if failed and (not complete or complete[0].time < failed[0].time) and FAILED not in found[failed[0].name].rules:
+        found[failed[0].name].add(FAILED, None)
+
+
+def without_policy(found: Verdict, told: Verdict | None, now: datetime) -> Verdict:
+    """The verdict by the defaults, where the environment has no policy. `told`: what the Snapshot's status says.
+
+    A policy that is deleted, by a person or because a GitOps tool pruned it, must not let the defaults erase in a moment what it has kept for years.
+    So what a rule of its own keeps stays for as long as was told, and no end comes nearer.
+    """
+    if told is None or (found.until is None and not found.expired):
+        return found
+    own = any(rule == FOREVER or rule.startswith("keep") for rule in told.rules)
+    if told.until is None:
+        return told if own else found
+    longer = found.until is None or told.until > found.until
+    return told if told.until > now and (own or longer) else found
+
+
+def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate | None:
+    """From a Snapshot as the API server has it; None: the rules are not about it. `used`: names of Snapshots that a Rollback uses."""
+    meta, spec, status = snapshot["metadata"], snapshot.get("spec") or {}, snapshot.get("status") or {}
+    found = status.get("conditions") or ()
+    if spec.get("retention") != "Policy" or not conditions.is_terminal(found) or "deletionTimestamp" in meta:
+        return None
+    time = status.get("consistentAt") or status.get("completedAt") or meta["creationTimestamp"]
+    return Candidate(
+        name=meta["name"],
+        time=datetime.fromisoformat(time.replace("Z", "+00:00")),
+        complete=conditions.outcome(found) == "Complete",
+        verified=any(x["type"] == conditions.VERIFIED and x["status"] == "True" for x in found),
+        pinned=spec.get("pin") is not None,
+        in_use=meta["name"] in used,
+    )
+
+
+def told_of(snapshot: Mapping[str, Any]) -> Verdict | None:
+    """The verdict in a Snapshot's status; None: nothing yet."""
+    status = snapshot.get("status") or {}
+    if status.get("keptBy") is None:
+        return None
+    expires = status.get("expiresAt")
+    return Verdict(tuple(status["keptBy"]), datetime.fromisoformat(expires.replace("Z", "+00:00")) if expires else None)

@@ -1,0 +1,133 @@
+"""SnapshotPolicy: when snapshots of an environment are taken, and how long they are kept."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from .base import NAME_PATTERN, Model, StatusModel, Timestamp
+from .conditions import Conditions
+from .rules import immutable, validations
+
+#: Days that snapshots are kept where no rule is given.
+DEFAULT_RETENTION_DAYS = 30
+DEFAULT_MAX_PINNED = 10
+DEFAULT_TIMEOUT_SECONDS = 3600
+
+Count = Annotated[int, Field(ge=0, le=1000)]
+
+
+class Retention(Model):
+    """Rules that keep snapshots with `retention: Policy`. A snapshot is kept while any rule keeps it."""
+
+    retention_days: Annotated[int, Field(ge=0, le=36500)] | None = Field(
+        default=None,
+        description=(
+            "Keeps every snapshot for so many days. 0: no limit. The default is 30 where no other rule is given, else this rule does not apply."
+        ),
+    )
+    keep_last: Count = Field(default=0, description="Keeps so many of the newest snapshots.")
+    keep_hourly: Count = Field(
+        default=0, description="Keeps the newest snapshot of each of so many hours that have one."
+    )
+    keep_daily: Count = Field(default=0, description="The same for days, in the policy's time zone.")
+    keep_weekly: Count = Field(default=0, description="The same for weeks, which begin on Monday.")
+    keep_monthly: Count = Field(default=0, description="The same for months.")
+    keep_yearly: Count = Field(default=0, description="The same for years.")
+
+    @property
+    def days(self) -> int | None:
+        """The days that apply; None: no rule by age. 0: no limit."""
+        if self.retention_days is not None:
+            return self.retention_days
+        counts = (
+            self.keep_last, self.keep_hourly, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly,
+        )  # fmt: skip
+        return None if any(counts) else DEFAULT_RETENTION_DAYS
+
+
+class PolicyEnvironmentRef(Model):
+    """The environment; the policy has its name."""
+
+    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=200)] = Field(
+        description="Name of the Environment, in the namespace of this resource."
+    )
+
+
+class SnapshotPolicySpec(Retention):
+    """Settings of one environment. The policy has the environment's name, so each environment has one at most."""
+
+    environment_ref: PolicyEnvironmentRef = Field(description="The environment. The policy must have the same name.")
+    auto_enabled: bool = Field(
+        default=True, description="Whether `kubectl ocore snapshot --before-deployment` takes a snapshot."
+    )
+    failure_policy: Literal["Block", "Continue"] = Field(
+        default="Block",
+        description="What a failed snapshot before a deployment does to the deployment: stop it, or let it continue.",
+    )
+    schedule: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=16)] = Field(
+        default=(),
+        description=(
+            "When snapshots are taken: cron expressions of five fields, or @hourly, @daily, @weekly, @monthly, @yearly. Without one, no snapshots "
+            "are scheduled."
+        ),
+    )
+    time_zone: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        default="Etc/UTC",
+        description="Time zone of the schedule and of the days, weeks and months of the rules; a name of the IANA database such as Europe/Berlin.",
+    )
+    spread_minutes: Annotated[int, Field(ge=0, le=1440)] = Field(
+        default=0,
+        description="Delays the schedule by a fixed time below this, which depends on the environment's id, so that a fleet does not start at once.",
+    )
+    starting_deadline_seconds: Annotated[int, Field(ge=10, le=604800)] | None = Field(
+        default=None,
+        description=(
+            "A scheduled snapshot that could not be created for so many seconds is left out. Without it, the newest missed one is caught up, however "
+            "late."
+        ),
+    )
+    suspend: bool = Field(default=False, description="Takes no scheduled snapshots. Retention goes on.")
+    max_pinned: Annotated[int, Field(ge=0, le=10000)] = Field(
+        default=DEFAULT_MAX_PINNED, description="Snapshots of the environment that may be pinned. 0: no limit."
+    )
+    timeout_seconds: Annotated[int, Field(ge=30, le=604800)] = Field(
+        default=DEFAULT_TIMEOUT_SECONDS,
+        description="spec.timeoutSeconds of the snapshots that are scheduled or precede a deployment.",
+    )
+
+    model_config = ConfigDict(json_schema_extra=validations(immutable("environmentRef")))
+
+
+class Kept(StatusModel):
+    """How many snapshots are kept, and by which rules. One snapshot may be kept by several."""
+
+    total: int = Field(default=0, description="Complete snapshots with `retention: Policy`.")
+    failed: int = Field(default=0, description="Failed ones that are still listed.")
+    by_rule: dict[str, int] = Field(default_factory=dict, description="Rule → how many snapshots it keeps.")
+    next_expiry: Timestamp | None = Field(default=None, description="When the next one is deleted, as far as is known.")
+
+
+class SnapshotPolicyStatus(StatusModel):
+    """Observed state."""
+
+    observed_generation: int = Field(
+        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
+    )
+    phase: Literal["Active", "Suspended", "NotReady"] | None = Field(
+        default=None, description="Summary of the conditions."
+    )
+    conditions: Conditions = ()
+    schedule_hash: str | None = Field(
+        default=None, description="Digest of the fields that decide when snapshots are taken."
+    )
+    scheduled_from: Timestamp | None = Field(
+        default=None, description="Since when the schedule is as it is now. Slots before that do not count."
+    )
+    last_schedule_time: Timestamp | None = Field(default=None, description="The newest slot that was dealt with.")
+    next_schedule_time: Timestamp | None = Field(default=None, description="When the next snapshot is created.")
+    last_snapshot: str | None = Field(default=None, description="Snapshot that was created for the last slot.")
+    last_successful_time: Timestamp | None = Field(
+        default=None, description="When the newest Complete snapshot of the environment was completed."
+    )
+    pinned: int = Field(default=0, description="Pinned snapshots of the environment, whatever their retention.")
+    kept: Kept | None = Field(default=None, description="What is kept, in numbers.")

@@ -1,0 +1,54 @@
+"""The scratch database of an environment, into which ``prove`` restores the schema of the live one."""
+
+import psycopg
+from psycopg import sql
+
+from ocore_crds import naming
+from ocore_mover.database.connect import Server, connect, connect_maintenance
+from ocore_mover.database.position import Names
+from ocore_mover.database.restore.restore import drop_restored
+from ocore_mover.deadline import Token
+
+APPLICATION = "ocore-prove"
+
+
+class ScratchNames(Names):
+    """As for a rollback whose id is that of the environment; only the copy has another name."""
+
+    @property
+    def restored(self) -> str:
+        """The scratch database."""
+        return naming.proof_database(self.live, self.rollback_id)
+
+
+def drop(server: Server, environment_id: str, token: Token | None = None) -> tuple[str, ...]:
+    """Drops the environment's scratch database and its temporary roles, also those of a killed command. Returns the database's name, if it existed.
+
+    Raises MoverError as :func:`~.restore.drop_restored`.
+    """
+    with connect_maintenance(server, application=APPLICATION, token=token) as maintenance:
+        now = drop_restored(maintenance, ScratchNames(server.live, environment_id))
+    return (now.restored.name,) if now.restored is not None else ()
+
+
+#: Functions of that name whose body is parsed where they are used, without a search_path of their own; each with the statement.
+_INLINED = """
+SELECT pg_catalog.format('ALTER FUNCTION %%s SET search_path = ', p.oid::pg_catalog.regprocedure)
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+ WHERE p.proname = ANY(%(names)s) AND p.oid >= 16384 AND l.lanname = 'sql' AND p.prosqlbody IS NULL
+   AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s(setting) WHERE pg_catalog.starts_with(setting, 'search_path='))
+ ORDER BY 1
+"""
+
+
+def search_path_remedies(server: Server, names: list[str]) -> list[str]:
+    """Statements that give functions of the live database the search_path that they depend on; none where it cannot be read."""
+    try:
+        with connect(server.app, application=APPLICATION) as live:
+            row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+            with live.transaction():
+                live.execute(sql.SQL("SET LOCAL search_path = pg_catalog"))
+                found = live.execute(_INLINED.encode(), {"names": names}).fetchall()
+    except psycopg.Error:
+        return []
+    return [f"{statement}{row[0] if row else ''};" for (statement,) in found]

@@ -1,0 +1,131 @@
+"""Carries out what the plan of a SnapshotPolicy decides. Every action can be repeated."""
+
+from collections.abc import Iterable
+
+import structlog
+
+from ocore_crds import conditions as c
+from ocore_crds.base import API_VERSION
+from ocore_crds.retention import Verdict
+from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
+from ocore_operator import summarize
+from ocore_operator.context import Context
+from ocore_operator.errors import AlreadyExists
+from ocore_operator.kube import resources
+from ocore_operator.kube.client import MANAGER_RETENTION, SNAPSHOTS
+from ocore_operator.kube.resources import Key, Object, Snapshot
+from ocore_operator.policy.plan import expiry
+from ocore_operator.policy.world import Action, Create, Delete, Explain, Idle, Record, World
+from ocore_operator.reconcile_loop import Note, Requeue
+
+_log = structlog.get_logger()
+
+
+async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | None:
+    """None: observe again. Raises Conflict where an object has changed since."""
+    match action:
+        case Record(status=status, notes=notes):
+            return await _record(ctx, world, status, notes)
+        case Create():
+            return await _create(ctx, world, action)
+        case Explain(verdicts=verdicts):
+            for key, verdict in verdicts:
+                await _explain(ctx, key, verdict)
+            return Requeue(0.0)
+        case Delete():
+            return await _delete(ctx, action)
+        case Idle(seconds=seconds):
+            return Requeue(seconds)
+
+
+async def _record(ctx: Context, world: World, status: SnapshotPolicyStatus, notes: Iterable[Note]) -> Requeue | None:
+    if world.policy is None:
+        raise ValueError(f"{world.key}: there is no policy whose status could be written")
+    if await summarize.write(ctx, world.policy, status) is None:
+        return Requeue()
+    for note in notes:
+        ctx.events.record(world.policy, note.type, note.reason, note.message)
+    return None
+
+
+async def _create(ctx: Context, world: World, action: Create) -> Requeue | None:
+    """The status follows the Snapshot: a crash between them, or a lost answer, creates nothing twice, because the slot decides the name."""
+    try:
+        obj = await ctx.kube.create(SNAPSHOTS, scheduled_snapshot(world, action.name))
+    except AlreadyExists:
+        _log.info("the slot's Snapshot exists", namespace=world.key.namespace, name=action.name)
+    else:
+        ctx.catalog.put("Snapshot", obj)
+        ctx.queue.add(Key("Snapshot", world.key.namespace, action.name))
+    return await _record(ctx, world, action.status, ())
+
+
+def scheduled_snapshot(world: World, name: str) -> Object:
+    """Owned by nothing: neither the policy nor the Environment takes its snapshots along when it is deleted."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Snapshot",
+        "metadata": {"name": name, "namespace": world.key.namespace},
+        "spec": {
+            "environmentRef": {"name": world.key.name},
+            "trigger": "Scheduled",
+            "retention": "Policy",
+            "deletionPolicy": "Delete",
+            "timeoutSeconds": world.spec.timeout_seconds,
+        },
+    }
+
+
+async def _explain(ctx: Context, key: Key, verdict: Verdict) -> None:
+    snapshot = await _read(ctx, key)
+    if snapshot is None:
+        return
+    status: Object = {"keptBy": list(verdict.rules)}
+    if verdict.until is not None:
+        status["expiresAt"] = expiry(verdict)
+    written = await ctx.kube.apply_status(snapshot, status, MANAGER_RETENTION)
+    if written is not None:
+        ctx.catalog.put("Snapshot", written)
+
+
+async def _delete(ctx: Context, action: Delete) -> Requeue | None:
+    """The catalog may be a moment old. So each Snapshot is read again, and one that was pinned or kept since then stays; and nothing is deleted while
+    the newest Complete one is not seen to be there."""
+    if action.stay is not None:
+        stays = await _read(ctx, action.stay)
+        if stays is None or stays.meta.deleted is not None or c.outcome(stays.status.conditions) != "Complete":
+            return Requeue(1.0)
+    for key in action.keys:
+        snapshot = await _read(ctx, key)
+        if snapshot is None or snapshot.meta.deleted is not None or not _may_go(snapshot, action.stay):
+            continue
+        _log.info("retention deletes a Snapshot", namespace=key.namespace, name=key.name)
+        ctx.events.record(
+            snapshot, "Normal", "RetentionExpired", "No rule of the SnapshotPolicy keeps it: it is deleted."
+        )
+        meta = snapshot.meta
+        await ctx.kube.delete(SNAPSHOTS, key.namespace, key.name, uid=meta.uid, resource_version=meta.resource_version)
+        deleted = await ctx.kube.get(SNAPSHOTS, key.namespace, key.name)
+        if deleted is None:
+            ctx.catalog.remove(key, meta.uid)
+        else:
+            ctx.catalog.put("Snapshot", deleted)
+    return Requeue(0.0)
+
+
+def _may_go(snapshot: Snapshot, stay: Key | None) -> bool:
+    """Whether the Snapshot, as it was just read, is still one that retention may delete. A Complete one only beside the one that stays."""
+    if snapshot.spec.pin is not None or snapshot.spec.retention != "Policy":
+        return False
+    ended = c.outcome(snapshot.status.conditions)
+    return ended == "Failed" or (ended == "Complete" and stay is not None and stay != snapshot.key)
+
+
+async def _read(ctx: Context, key: Key) -> Snapshot | None:
+    """The Snapshot as it is now, which the catalog learns."""
+    obj = await ctx.kube.get(SNAPSHOTS, key.namespace, key.name)
+    if obj is None:
+        ctx.catalog.remove(key)
+        return None
+    ctx.catalog.put("Snapshot", obj)
+    return resources.snapshot(obj)

@@ -1,0 +1,28 @@
+"""Reads what the plan of a SnapshotPolicy depends on."""
+
+from ocore_operator.context import Context
+from ocore_operator.kube import resources
+from ocore_operator.kube.client import ENVIRONMENTS, POLICIES
+from ocore_operator.kube.resources import Key
+from ocore_operator.policy.world import World
+
+
+async def observe(ctx: Context, key: Key) -> World | None:
+    """None where there is neither a policy nor a Snapshot that the defaults are about."""
+    obj = await ctx.kube.get(POLICIES, key.namespace, key.name)
+    if obj is None:
+        ctx.catalog.remove(key)
+    else:
+        ctx.catalog.put(key.kind, obj)
+    snapshots = tuple(ctx.catalog.snapshots(key.namespace, key.name))
+    if obj is None and not any(e.retention is not None and e.retention.by_policy for e in snapshots):
+        return None
+    environment = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
+    return World(
+        key=key,
+        policy=resources.policy(obj) if obj is not None else None,
+        environment_id=resources.environment(environment).id if environment is not None else None,
+        snapshots=snapshots,
+        used=frozenset(e.snapshot for e in ctx.catalog.of_kind("Rollback", key.namespace) if not e.terminal),
+        now=ctx.now(),
+    )

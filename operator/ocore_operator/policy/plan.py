@@ -1,0 +1,195 @@
+"""The plan of a SnapshotPolicy: a pure function from what is observed to the next single action.
+
+Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then explanations, then deletions.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from ocore_crds import retention
+from ocore_crds.retention import Candidate, Verdict
+from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
+from ocore_operator import clock
+from ocore_operator.kube.catalog import Entry
+from ocore_operator.kube.resources import Key, Policy
+from ocore_operator.policy import slots, transitions
+from ocore_operator.policy.slots import Schedule, ScheduleError
+from ocore_operator.policy.world import Action, Create, Delete, Explain, Idle, Record, World
+from ocore_operator.reconcile_loop import Note
+from ocore_operator.summarize import Stamp
+
+#: Snapshots whose status is written, or that are deleted, by one action.
+BATCH = 20
+#: Longest pause, in seconds: what was missed is found then.
+MAX_PAUSE = 600.0
+#: Seconds until a slot is looked at again that waits for the Snapshot of an earlier one; its end comes sooner.
+BUSY_PAUSE = 60.0
+
+
+def decide(world: World) -> Action:
+    """The next action."""
+    policy = world.policy
+    if policy is not None and policy.meta.deleted is not None:
+        return Idle(None)
+    try:
+        schedule = _schedule(world)
+    except ScheduleError as error:
+        return _without_schedule(world, str(error))
+    return _slot(world, schedule) or _retention(world, schedule.zone) or _end(world, schedule)
+
+
+def _schedule(world: World) -> Schedule:
+    spec = world.spec
+    offset = slots.spread(world.environment_id or "", spec.spread_minutes)
+    return slots.parse(spec.schedule, spec.time_zone, offset)
+
+
+def _without_schedule(world: World, message: str) -> Action:
+    """Nothing is created, and nothing is deleted by rules whose days cannot be told."""
+    policy = world.policy
+    if policy is None:
+        raise ValueError(f"{world.key}: the defaults have no valid schedule: {message}")
+    return _record(policy, transitions.invalid(policy, message, world.now)) or Idle(None)
+
+
+# --- slots -----------------------------------------------------------------------------------------------------
+
+
+def _slot(world: World, schedule: Schedule) -> Action | None:
+    """Creates the Snapshot of the newest slot that is due, or leaves it out. At most one, however long the operator did not run."""
+    policy = world.policy
+    if policy is None:
+        return None
+    status = transitions.scheduled(policy, world.now)
+    if status.schedule_hash != policy.status.schedule_hash:
+        return Record(status)
+    if world.environment_id is None:
+        return _record(policy, transitions.without_environment(policy, world.now))
+    slot = due(world, schedule, status)
+    if slot is None:
+        return None
+    late = (world.now - schedule.begin(slot)).total_seconds()
+    limit = policy.spec.starting_deadline_seconds
+    if limit is not None and late > limit:
+        message = f"The snapshot of {clock.text(slot)} is left out: it could not be created for {limit} s."
+        return Record(transitions.dealt_with(status, slot, None), (Note("Warning", "MissedSchedule", message),))
+    if _unfinished(world) is not None:
+        return None
+    name = slots.snapshot_name(policy.meta.name, policy.meta.uid, slot)
+    return Create(name, transitions.dealt_with(status, slot, name))
+
+
+def due(world: World, schedule: Schedule, status: SnapshotPolicyStatus) -> datetime | None:
+    """The newest slot that has begun, after the schedule came into force, and that was not dealt with. None: none."""
+    if world.spec.suspend or status.scheduled_from is None:
+        return None
+    slot = schedule.last(world.now)
+    if slot is None or schedule.begin(slot) <= clock.parse(status.scheduled_from):
+        return None
+    done = status.last_schedule_time
+    return slot if done is None or slot > clock.parse(done) else None
+
+
+def _unfinished(world: World) -> Entry | None:
+    """A scheduled Snapshot that has not ended: the next one waits for it, so that they do not pile up."""
+    return next(
+        (
+            e
+            for e in world.snapshots
+            if e.retention is not None and e.retention.trigger == "Scheduled" and not e.terminal and not e.deleting
+        ),
+        None,
+    )
+
+
+# --- retention -------------------------------------------------------------------------------------------------
+
+
+def candidates(world: World) -> list[Candidate]:
+    """The Snapshots that the rules are about: terminal, with `retention: Policy`, and not being deleted."""
+    return [
+        Candidate(
+            name=e.key.name,
+            time=clock.parse(e.retention.time),
+            complete=e.phase == "Complete",
+            verified=e.retention.verified,
+            pinned=e.retention.pinned,
+            in_use=e.key.name in world.used,
+        )
+        for e in world.snapshots
+        if e.retention is not None and e.retention.by_policy and e.terminal and not e.deleting
+    ]
+
+
+def _verdicts(world: World, zone: ZoneInfo) -> dict[str, Verdict]:
+    found = retention.verdicts(candidates(world), world.spec, zone, world.now)
+    if world.policy is not None:
+        return found
+    told = {e.key.name: _told(e) for e in world.snapshots}
+    return {name: retention.without_policy(verdict, told[name], world.now) for name, verdict in found.items()}
+
+
+def _told(entry: Entry) -> Verdict | None:
+    """What the Snapshot's status says; None: nothing yet."""
+    told = entry.retention
+    if told is None or told.kept_by is None:
+        return None
+    return Verdict(told.kept_by, clock.parse(told.expires) if told.expires else None)
+
+
+def _retention(world: World, zone: ZoneInfo) -> Action | None:
+    verdicts = _verdicts(world, zone)
+    by_name = {e.key.name: e for e in world.snapshots}
+    news = [(by_name[name].key, v) for name, v in sorted(verdicts.items()) if not _is_told(by_name[name], v)]
+    if news:
+        return Explain(tuple(news[:BATCH]))
+    expired = sorted((by_name[name] for name, v in verdicts.items() if v.expired), key=lambda e: e.age_order)
+    if not expired:
+        return None
+    return Delete(tuple(e.key for e in expired[:BATCH]), _protector(world.snapshots, verdicts))
+
+
+def _is_told(entry: Entry, verdict: Verdict) -> bool:
+    told = _told(entry)
+    return told is not None and (told.rules, expiry(told)) == (verdict.rules, expiry(verdict))
+
+
+def expiry(verdict: Verdict) -> str:
+    """As the status has it; empty where it is not known."""
+    return clock.text(verdict.until) if verdict.until is not None else ""
+
+
+def _protector(entries: tuple[Entry, ...], verdicts: Mapping[str, Verdict]) -> Key | None:
+    """The newest Complete Snapshot that the rules are about: it must be there before another one goes."""
+    return next((e.key for e in entries if retention.LATEST in verdicts.get(e.key.name, Verdict()).rules), None)
+
+
+# --- the end of a reconcile ------------------------------------------------------------------------------------
+
+
+def _end(world: World, schedule: Schedule) -> Action:
+    """The status, then the pause until something is due."""
+    verdicts = _verdicts(world, schedule.zone)
+    ends = [v.until for v in verdicts.values() if v.until is not None]
+    moments = [*ends]
+    policy = world.policy
+    if policy is not None and world.environment_id is not None:
+        following = None if policy.spec.suspend else schedule.next(world.now)
+        begin = schedule.begin(following) if following is not None else None
+        status = transitions.with_results(policy.status, world.snapshots, Stamp.of(policy.meta, world.now))
+        numbers = transitions.kept(world.snapshots, verdicts)
+        pinned = transitions.pinned(world.snapshots)
+        action = _record(policy, transitions.active(policy, status, begin, numbers, pinned, world.now))
+        if action is not None:
+            return action
+        moments += [begin] if begin is not None else []
+        if due(world, schedule, policy.status) is not None:
+            return Idle(BUSY_PAUSE)
+    left = [(m - world.now).total_seconds() for m in moments]
+    return Idle(max(0.1, min([*left, MAX_PAUSE])))
+
+
+def _record(policy: Policy, status: SnapshotPolicyStatus) -> Record | None:
+    """None where the status says so already."""
+    return Record(status) if status != policy.status else None

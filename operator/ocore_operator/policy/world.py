@@ -1,0 +1,77 @@
+"""What the plan of a SnapshotPolicy sees, and the actions that it may choose. Frozen values without I/O."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ocore_crds.retention import Verdict
+from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_operator.kube.catalog import Entry
+from ocore_operator.kube.resources import Key, Policy
+from ocore_operator.reconcile_loop import Note
+
+
+@dataclass(frozen=True)
+class World:
+    """All that a decision depends on. The Snapshots are those of the catalog: what is deleted is read again before."""
+
+    key: Key
+    #: None: the environment has no policy. Its Snapshots are kept by the defaults.
+    policy: Policy | None
+    #: The Environment's id; None: it does not exist.
+    environment_id: str | None
+    snapshots: tuple[Entry, ...]
+    #: Names of Snapshots that a Rollback which is not terminal uses.
+    used: frozenset[str]
+    now: datetime
+
+    @property
+    def spec(self) -> SnapshotPolicySpec:
+        """The policy's, or the defaults."""
+        if self.policy is not None:
+            return self.policy.spec
+        return SnapshotPolicySpec.model_validate({"environmentRef": {"name": self.key.name}})
+
+
+# --- actions ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Record:
+    """Write the status."""
+
+    status: SnapshotPolicyStatus
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create the Snapshot of a slot. Nothing happens where it exists. `status`: what is recorded then."""
+
+    name: str
+    status: SnapshotPolicyStatus
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Write into the status of Snapshots by which rules they are kept."""
+
+    verdicts: tuple[tuple[Key, Verdict], ...]
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete Snapshots that no rule keeps, unless they or what protects the others has changed. `stay`: a Snapshot that must still be Complete and not
+    be deleted; None: only failed ones are deleted."""
+
+    keys: tuple[Key, ...]
+    stay: Key | None
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Nothing to do for so many seconds (None: until something changes)."""
+
+    seconds: float | None
+
+
+Action = Record | Create | Explain | Delete | Idle

@@ -1,0 +1,145 @@
+"""SnapshotPolicies with the real API server, kubelet and Jobs: a folder on a claim into a store on a claim, every minute."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from integration.test_operator_snapshots import FAST, IMAGE, PROJECT, stored
+from support.cluster.cluster import GROUP, Cluster, Object, is_true, wait_for
+from support.cluster.site import claim
+from support.operator.process import OperatorProcess, Proxy, api_address, kubeconfig_through
+
+EVERY_MINUTE = "* * * * *"
+
+
+@pytest.fixture
+def namespace(crds: Cluster) -> Iterator[str]:
+    """A namespace with an Environment, its files and its store."""
+    name = crds.namespace("policies")
+    crds.apply(claim("files", name), claim("backups", name))
+    code, log = crds.run_pod(
+        name, IMAGE, ["sh", "-c", "mkdir -p /files/data && echo a > /files/data/a"], claims={"/files": "files"}
+    )
+    assert code == 0, log
+    crds.apply(
+        {
+            "apiVersion": GROUP,
+            "kind": "SnapshotStore",
+            "metadata": {"name": "store", "namespace": name},
+            "spec": {"claim": {"claimName": "backups", "path": "eu"}},
+        },
+        environment(name, "shop", "files"),
+    )
+    yield name
+    crds.delete("Namespace", name)
+
+
+def environment(namespace: str, name: str, claim_name: str) -> Object:
+    return {
+        "apiVersion": GROUP,
+        "kind": "Environment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "projectId": PROJECT,
+            "type": "staging",
+            "storeRef": {"name": "store"},
+            "filestore": {"claimName": claim_name, "path": "data", "layout": "Plain"},
+            "jobs": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+        },
+    }
+
+
+def policy(namespace: str, name: str, **spec: object) -> Object:
+    return {
+        "apiVersion": GROUP,
+        "kind": "SnapshotPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"environmentRef": {"name": name}, **spec},
+    }
+
+
+def of(cluster: Cluster, namespace: str, environment: str) -> list[Object]:
+    """The Snapshots of an environment, by their names: those of a policy are in the order of their slots."""
+    found = cluster.objects("Snapshot", namespace)
+    return sorted(
+        (s for s in found if s["spec"]["environmentRef"]["name"] == environment), key=lambda s: s["metadata"]["name"]
+    )
+
+
+def minute_of(snapshot: Object) -> str:
+    """The slot in the Snapshot's name."""
+    return "-".join(snapshot["metadata"]["name"].split("-")[1:3])
+
+
+def early_in_a_minute() -> None:
+    """What follows takes some seconds and must not cross the full minute."""
+    second = datetime.now(UTC).second
+    if second > 40:
+        time.sleep(61 - second)
+
+
+@pytest.mark.timeout(600)
+def test_scheduled_kept_explained_and_deleted_with_their_data(crds: Cluster, namespace: str, tmp_path: Path) -> None:
+    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+    try:
+        crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
+        early_in_a_minute()
+        crds.apply(policy(namespace, "shop", schedule=[EVERY_MINUTE], keepLast=1))
+        found = crds.wait("SnapshotPolicy", "shop", namespace, lambda o: is_true(o, "Ready"), 20, "ready")
+        assert found["status"]["phase"] == "Active"
+        assert of(crds, namespace, "shop") == [], "no run on creation"
+
+        first = wait_for("first", lambda: of(crds, namespace, "shop"), 70)[0]
+        name = first["metadata"]["name"]
+        assert first["spec"]["trigger"] == "Scheduled"
+        assert "ownerReferences" not in first["metadata"]
+        done = crds.wait("Snapshot", name, namespace, lambda o: is_true(o, "Complete"), 50, "complete")
+        kept = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("keptBy"), 20, "explained")
+        assert sorted(kept["status"]["keptBy"]) == ["keepLast", "latest"]
+        assert stored(crds, namespace, done)
+
+        crds.wait_gone("Snapshot", name, namespace, 150)
+        (second,) = [s for s in of(crds, namespace, "shop") if is_true(s, "Complete")]
+        assert minute_of(second) > minute_of(first)
+        assert stored(crds, namespace, done) == []
+        found = crds.wait(
+            "SnapshotPolicy", "shop", namespace, lambda o: is_true(o, "LastSnapshotSucceeded"), 20, "succeeded"
+        )
+        assert found["status"]["lastSuccessfulTime"] >= done["status"]["completedAt"]
+        assert found["status"]["kept"]["byRule"]["keepLast"] == 1
+    finally:
+        operator.stop()
+
+
+@pytest.mark.timeout(600)
+def test_row_23_the_schedule_continues_after_the_api_server_was_away(
+    crds: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """The API server fails for 70 s, across a slot: one snapshot is caught up at most, none is doubled, and the next slot runs."""
+    proxy = Proxy(api_address(crds))
+    settings = {**FAST, "kubeconfig": kubeconfig_through(crds, proxy, tmp_path), "lease_duration": 120}
+    operator = OperatorProcess(crds, [namespace], tmp_path, **settings).start()
+    try:
+        crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
+        early_in_a_minute()
+        crds.apply(policy(namespace, "shop", schedule=[EVERY_MINUTE]))
+        crds.wait("SnapshotPolicy", "shop", namespace, lambda o: is_true(o, "Ready"), 20, "ready")
+        wait_for("first slot", lambda: of(crds, namespace, "shop"), 70)
+        proxy.refusing = True
+        proxy.cut()
+        before = len(of(crds, namespace, "shop"))
+        time.sleep(70)
+        assert len(of(crds, namespace, "shop")) == before, "the API server was not away"
+        proxy.refusing = False
+        wait_for("the schedule continues", lambda: len(of(crds, namespace, "shop")) > before, 90)
+        at_once = len(of(crds, namespace, "shop"))
+        assert at_once == before + 1
+        wait_for("and continues", lambda: len(of(crds, namespace, "shop")) > at_once, 90)
+        slots = [minute_of(s) for s in of(crds, namespace, "shop")]
+        assert len(slots) == len(set(slots))
+    finally:
+        operator.stop()
+        proxy.close()

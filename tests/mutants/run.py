@@ -1,0 +1,222 @@
+"""Takes each guard out of a copy of the tree and demands that the named tests fail (``make test-mutants``).
+
+First every named test must pass on the unchanged copy, once for each file. Then, for each patch, every named test must fail by an assertion: an
+error while the tests are collected or set up, a skipped test or a timeout shows nothing. Exit code 1 where a mutant survives.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Self
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from mutants.patches import HERE, BadPatch, Mutant, load
+
+#: Seconds for one test of a mutant; pytest-timeout ends it.
+TEST_SECONDS = 60
+#: Seconds for one run of pytest.
+RUN_SECONDS = 600
+#: How the message of a failed test begins where the test itself noticed something.
+ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE", "ExceptionGroup")
+PACKAGES = ("crds", "operator", "mover", "cli", "examples/demo")
+
+
+@dataclass(frozen=True)
+class Case:
+    """The outcome of one test."""
+
+    test: str  # node id without parameters
+    outcome: str  # passed, failed, error, skipped
+    message: str = ""
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """The files of a checkout that git knows or would add, as they are now."""
+    listed = subprocess.run(
+        ["git", "-C", str(source), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    for name in os.fsdecode(listed.stdout).split("\0"):
+        if name and (source / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, target / name, follow_symlinks=False)
+
+
+class Tree:
+    """A copy of the tree and the process that runs tests in it. A context manager."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.root = folder / "tree"
+        self._temporary = folder / "tmp"
+        self._temporary.mkdir(parents=True)
+        copy_tree(source, self.root)
+        packages = [*(self.root / package for package in PACKAGES), self.root / "tests"]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, packages)),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(HERE / "worker.py")],
+            cwd=self.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def run(self, tests: Sequence[str]) -> tuple[list[Case], str]:
+        """Runs tests. Returns their outcomes and what pytest printed."""
+        report, output = self._temporary / "report.xml", self._temporary / "output"
+        report.unlink(missing_ok=True)
+        arguments = [
+            *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
+            "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self._temporary}/pytest",
+        ]  # fmt: skip
+        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        if self._process.stdout.readline().strip() in ("", "null"):
+            return [], f"pytest did not end within {RUN_SECONDS} s"
+        return (list(_cases(report)) if report.exists() else []), output.read_text(errors="replace")
+
+
+def _cases(report: Path) -> Iterable[Case]:
+    for case in ET.parse(report).getroot().iter("testcase"):  # noqa: S314 - pytest wrote it
+        test = f"{case.get('file', '')}::{case.get('name', '').split('[')[0]}"
+        bad = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
+        if bad is None:
+            yield Case(test, "passed")
+        else:
+            yield Case(test, {"failure": "failed"}.get(bad.tag, bad.tag), bad.get("message", ""))
+
+
+def why_it_does_not_pass(cases: Sequence[Case], tests: Iterable[str]) -> str:
+    """What is wrong with the named tests on the unchanged tree; empty where all pass."""
+    for test in tests:
+        own = [case for case in cases if case.test == test.split("[")[0]]
+        if not own:
+            return f"{test} was not run: correct its name in the patch"
+        if bad := next((case for case in own if case.outcome != "passed"), None):
+            return f"{test} does not pass without the patch: {bad.outcome}: {bad.message[:300]}"
+    return ""
+
+
+def why_it_survives(cases: Sequence[Case], mutant: Mutant) -> str:
+    """Why the mutant is not killed; empty where every named test failed as a test fails that notices something."""
+    shows = (*ASSERTIONS, *mutant.fails_with)
+    for test in mutant.tests:
+        own = [case for case in cases if case.test == test.split("[")[0]]
+        failed = [case for case in own if case.outcome == "failed"]
+        if not own:
+            return f"{test} was not run"
+        if other := next((case for case in own if case.outcome in ("error", "skipped")), None):
+            return f"{test}: {other.outcome}, which shows nothing: {other.message[:300]}"
+        if not failed:
+            return f"{test} passes without the guard"
+        if wrong := next((case for case in failed if not case.message.startswith(shows)), None):
+            return f"{test} fails by something else than an assertion: {wrong.message[:300]}"
+    return ""
+
+
+class Run:
+    """One run over some patches, with as many copies of the tree as workers."""
+
+    def __init__(self, trees: Sequence[Tree], report: Callable[[str], None]) -> None:
+        self._free: SimpleQueue[Tree] = SimpleQueue()
+        for tree in trees:
+            self._free.put(tree)
+        self._workers = len(trees)
+        self._report = report
+
+    def all(self, mutants: Sequence[Mutant]) -> bool:
+        """Whether every mutant is killed."""
+        files: dict[str, list[str]] = {}
+        for mutant in mutants:
+            for test in mutant.tests:
+                known = files.setdefault(test.partition("::")[0], [])
+                known += [test] if test not in known else []
+        with ThreadPoolExecutor(self._workers) as pool:
+            passing = list(pool.map(self._passes, files.values()))
+            if not all(passing):
+                return False
+            return all(list(pool.map(self._is_killed, mutants)))
+
+    def _passes(self, tests: list[str]) -> bool:
+        tree = self._free.get()
+        try:
+            cases, printed = tree.run(tests)
+        finally:
+            self._free.put(tree)
+        if problem := why_it_does_not_pass(cases, tests):
+            self._report(f"FAILED    {problem}\n{printed if not cases else ''}")
+        return not problem
+
+    def _is_killed(self, mutant: Mutant) -> bool:
+        since = time.monotonic()
+        tree = self._free.get()
+        path = tree.root / mutant.file
+        try:
+            original = path.read_text(encoding="utf-8")
+            try:
+                path.write_text(mutant.mutate(original), encoding="utf-8")
+                cases, printed = tree.run(mutant.tests)
+            finally:
+                path.write_text(original, encoding="utf-8")
+            problem = why_it_survives(cases, mutant)
+        except (BadPatch, FileNotFoundError) as error:
+            problem, cases, printed = str(error), [], ""
+        finally:
+            self._free.put(tree)
+        if problem:
+            self._report(
+                f"SURVIVED  {mutant.name}: {mutant.guard}\n          {problem}\n{printed if not cases else ''}"
+            )
+        else:
+            self._report(f"killed    {mutant.name} ({time.monotonic() - since:.1f} s)")
+        return not problem
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="names of patches, without .patch; none: all")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    since = time.monotonic()
+    try:
+        mutants = [m for m in load() if not options.names or m.name in options.names]
+    except BadPatch as error:
+        print(error)
+        return 1
+    if not mutants or len(mutants) < len(options.names):
+        print(f"no such patch in {HERE}: {options.names}")
+        return 2
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocore-mutants-")))
+        copies = range(min(options.workers, len(mutants)))
+        trees = [stack.enter_context(Tree(HERE.parents[1], folder / str(number))) for number in copies]
+        killed = Run(trees, lambda text: print(text, flush=True)).all(mutants)
+    print(f"{len(mutants)} mutants, {'all killed' if killed else 'NOT all killed'}, {time.monotonic() - since:.0f} s")
+    return 0 if killed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

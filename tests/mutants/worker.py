@@ -1,0 +1,119 @@
+"""Runs pytest in one copy of the tree, again and again: each time in a fork of this process, which has the libraries loaded.
+
+Loading them takes most of the time of a short run. The packages of the tree are loaded by the fork, after its files were changed.
+One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N}; the answer is the exit code, or null after `seconds`. Requests
+come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS ARGUMENT…``, which exits as pytest does.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+
+#: What the tree's packages and tests import. One that is missing here is loaded by each fork.
+LIBRARIES = (
+    *(
+        "pytest",
+        "_pytest.assertion.rewrite",
+        "_pytest.junitxml",
+        "hypothesis.stateful",
+        "pytest_timeout",
+        "xdist.plugin",
+    ),
+    *(
+        "pydantic",
+        "pydantic_settings",
+        "structlog",
+        "typer.testing",
+        "psycopg",
+        "boto3",
+        "kopf",
+        "kubernetes.aio.client",
+    ),
+    *("kubernetes.aio.config", "aiohttp", "prometheus_client", "yaml", "unittest.mock", "multiprocessing"),
+)
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h: a run ends with the process that started it
+
+
+def run(arguments: list[str], output: str, seconds: float) -> int | None:
+    """pytest's exit code; None where it was ended."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a path as the request has it
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        import pytest
+
+        code = 3
+        try:
+            code = int(pytest.main(arguments))
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def load() -> None:
+    """Loads the libraries."""
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def listen(path: str) -> None:
+    """Answers one request after the other, until it is killed."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        while True:
+            connection, _ = server.accept()
+            with connection, connection.makefile("rw") as stream:
+                answer = run(**json.loads(stream.readline()))
+                with contextlib.suppress(BrokenPipeError):  # the one who asked has given up
+                    print(json.dumps(answer), file=stream, flush=True)
+
+
+def ask(path: str, seconds: str, *arguments: str) -> int:
+    """The exit code; 1 after `seconds`."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        with client.makefile("rw") as stream:
+            print(
+                json.dumps({"arguments": arguments, "output": os.devnull, "seconds": float(seconds)}),
+                file=stream,
+                flush=True,
+            )
+            answer = json.loads(stream.readline() or "null")
+    return 1 if answer is None else int(answer)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--ask"]:
+        sys.exit(ask(*sys.argv[2:]))
+    load()
+    if sys.argv[1:2] == ["--listen"]:
+        listen(sys.argv[2])
+    for line in sys.stdin:
+        print(json.dumps(run(**json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

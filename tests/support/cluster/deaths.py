@@ -1,0 +1,82 @@
+"""Processes that ended by SIGKILL, as the kubelet reports them: the proof that a failpoint with the action `kill` fired."""
+
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from ocore_crds.naming import LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
+
+from .cluster import Cluster, Object, wait_for
+
+#: Exit code of a container whose first process ended by SIGKILL.
+KILLED = 137
+
+
+class Deaths:
+    """The movers that are killed in a namespace while this is open. A watch in a thread: the pods may be deleted at any time."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        #: Uid of the pod → uid of the object that it worked for.
+        self._killed: dict[str, str] = {}
+
+    def __enter__(self) -> "Deaths":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    def fired(self, obj: Object, times: int = 1) -> None:
+        """Fails where fewer pods of the object were killed. The object arms one failpoint, and nothing else kills its pods."""
+        uid = obj["metadata"]["uid"]
+        wait_for(
+            f"{times} pods of {obj['metadata']['name']} killed at the failpoint",
+            lambda: list(self._killed.values()).count(uid) >= times,
+            15,
+        )
+
+    def _run(self) -> None:
+        version: str | None = None
+        while not self._stop.is_set():
+            try:
+                if version is None:
+                    version = self._list()
+                for event in self._watch(version):
+                    version = event["metadata"]["resourceVersion"]
+                    self._note(event)
+            except (ApiException, HTTPError, OSError):
+                version = None
+                self._stop.wait(0.2)
+
+    def _list(self) -> str:
+        found = self._cluster.resource("Pod").get(namespace=self._namespace, label_selector=self._selector).to_dict()
+        for pod in found["items"]:
+            self._note(pod)
+        return str(found["metadata"]["resourceVersion"])
+
+    def _watch(self, version: str) -> Iterator[Object]:
+        pods = self._cluster.resource("Pod")
+        for event in self._cluster.dynamic.watch(
+            pods, self._namespace, label_selector=self._selector, resource_version=version, timeout=5
+        ):
+            yield event["raw_object"]
+
+    @property
+    def _selector(self) -> str:
+        return f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+
+    def _note(self, pod: Object) -> None:
+        for status in pod.get("status", {}).get("containerStatuses") or []:
+            ended = status.get("state", {}).get("terminated") or {}
+            if ended.get("exitCode") == KILLED and ended.get("reason") != "OOMKilled":
+                self._killed[pod["metadata"]["uid"]] = pod["metadata"]["labels"][LABEL_UID]

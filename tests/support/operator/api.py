@@ -1,0 +1,106 @@
+"""An API server in this process, behind the real client: objects, resourceVersions and their preconditions, uid preconditions of deletions.
+
+For tests of what the operator sends. What the real API server answers is tested in tests/integration.
+"""
+
+import copy
+import itertools
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ocore_operator.errors import AlreadyExists, ApiError, Conflict
+from ocore_operator.kube.client import Kube, Type
+from ocore_operator.kube.resources import Object
+from ocore_operator.kube.transport import APPLY_PATCH, Transport
+
+SUBRESOURCES = ("status", "scale")
+
+
+class ApiServer:
+    """Stands for the transport."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, Object] = {}
+        self._versions = itertools.count(1)
+        self._applied: dict[tuple[str, str], set[str]] = {}  # fields of the status, by path and manager
+        #: Method and path of every request, in order.
+        self.requests: list[tuple[str, str]] = []
+
+    def client(self, **options: Any) -> Kube:
+        """The real client of this server."""
+        return Kube(cast(Transport, self), **options)
+
+    def put(self, type_: Type, obj: Object) -> Object:
+        """Creates or replaces an object, as another client; returns it as a client reads it."""
+        path = type_.path(obj["metadata"]["namespace"], obj["metadata"]["name"])
+        self._objects[path] = self._moved(copy.deepcopy(obj))
+        return copy.deepcopy(self._objects[path])
+
+    def read(self, type_: Type, namespace: str, name: str) -> Object:
+        """The object as it is now."""
+        return copy.deepcopy(self._objects[type_.path(namespace, name)])
+
+    def writes(self) -> list[tuple[str, str]]:
+        """The requests that are not reads."""
+        return [request for request in self.requests if request[0] != "GET"]
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "",
+    ) -> Object:
+        """As the transport's."""
+        self.requests.append((method, path))
+        base, _, last = path.rpartition("/")
+        path, subresource = (base, last) if last in SUBRESOURCES else (path, "")
+        match method:
+            case "POST":
+                return self._create(path, body)
+            case "GET" | "DELETE" | "PATCH" if path not in self._objects:
+                raise ApiError(404, "NotFound", path)
+            case "DELETE":
+                self._check(path, "uid", (body or {}).get("preconditions", {}).get("uid"))
+                return self._objects.pop(path)
+            case "PATCH":
+                if content_type == APPLY_PATCH:
+                    self._check(path, "resourceVersion", body["metadata"].get("resourceVersion"))
+                    return self._apply(path, body["status"], (query or {})["fieldManager"])
+                return self._patch(path, subresource, body)
+        return copy.deepcopy(self._objects[path])
+
+    def _create(self, path: str, body: Object) -> Object:
+        path = f"{path}/{body['metadata']['name']}"
+        if path in self._objects:
+            raise AlreadyExists(409, "AlreadyExists", path)
+        self._objects[path] = self._moved({**copy.deepcopy(body)})
+        return copy.deepcopy(self._objects[path])
+
+    def _patch(self, path: str, subresource: str, body: Object) -> Object:
+        self._check(path, "resourceVersion", body.get("metadata", {}).get("resourceVersion"))
+        obj = self._objects[path]
+        changed = ("spec",) if subresource == "scale" else ("metadata", "spec")
+        for part in changed:
+            obj[part] = {**obj.get(part, {}), **copy.deepcopy(body.get(part) or {})}
+        self._moved(obj)
+        return copy.deepcopy(obj)
+
+    def _apply(self, path: str, status: Object, manager: str) -> Object:
+        """Server-side apply of a status: what the manager applied before and does not any more is removed."""
+        obj = self._objects[path]
+        gone = self._applied.get((path, manager), set()) - status.keys()
+        self._applied[path, manager] = set(status)
+        obj["status"] = {k: v for k, v in obj.get("status", {}).items() if k not in gone} | copy.deepcopy(status)
+        return copy.deepcopy(self._moved(obj))
+
+    def _check(self, path: str, name: str, wanted: str | None) -> None:
+        found = self._objects[path]["metadata"].get(name)
+        if wanted is not None and wanted != found:
+            raise Conflict(409, "Conflict", f"{path}: {name} is {found}, not {wanted}")
+
+    def _moved(self, obj: Object) -> Object:
+        obj["metadata"]["resourceVersion"] = str(next(self._versions))
+        return obj

@@ -1,0 +1,88 @@
+"""`kubectl ocore retention`: what it shows is what the operator does next, and other values change nothing."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from ocore_cli import retention
+from ocore_cli.errors import CliError
+from unit.cli.test_cli import FakeObjects, Object
+
+NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+
+def snapshot(name: str, days: float, phase: str = "Complete", **spec: object) -> Object:
+    time = f"{NOW - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
+    return {
+        "metadata": {"name": name, "namespace": "shop", "creationTimestamp": time},
+        "spec": {"environmentRef": {"name": "shop"}, "retention": "Policy", **spec},
+        "status": {
+            "completedAt": time,
+            "conditions": [{"type": phase, "status": "True", "reason": "X", "lastTransitionTime": time}],
+            "sizes": {"storedBytes": 1024**2},
+        },
+    }
+
+
+def shown(objects: FakeObjects, **given: int) -> str:
+    console = Console(file=io.StringIO(), width=140)
+    retention.show(objects, console, "shop", given, NOW)
+    assert objects.created == []
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def cluster(policy: Object | None, *snapshots: Object, rollbacks: tuple[Object, ...] = ()) -> FakeObjects:
+    objects = FakeObjects(snapshotpolicy=[policy])
+    objects.others = {"snapshot": list(snapshots), "rollback": list(rollbacks)}
+    return objects
+
+
+POLICY: Object = {
+    "metadata": {"name": "shop", "namespace": "shop"},
+    "spec": {"environmentRef": {"name": "shop"}, "keepDaily": 2, "timeZone": "Europe/Berlin"},
+}
+
+
+def test_each_snapshot_and_what_goes_next() -> None:
+    said = shown(cluster(POLICY, *(snapshot(f"s{n}", n) for n in range(4)), snapshot("mine", 9, retention="Keep")))
+    lines = {line.split()[0]: line for line in said.splitlines() if line.startswith("s")}
+    assert "latest, keepDaily" in lines["s0"]
+    assert "keepDaily" in lines["s1"]
+    assert "2026-05-20 22:00" in lines["s1"], "the day after tomorrow begins at that time in Berlin"
+    assert "deleted next" in lines["s2"]
+    assert "deletes 2 snapshots, 2.0 MiB" in said
+    assert "do not concern 1 more" in said
+
+
+def test_other_values_are_a_dry_run() -> None:
+    said = shown(cluster(POLICY, *(snapshot(f"s{n}", n) for n in range(4))), keepDaily=1)
+    assert "would delete 3 snapshots" in said
+    assert "values to try" in said
+
+
+def test_a_used_one_stays() -> None:
+    rollback: Object = {"metadata": {"name": "r"}, "spec": {"snapshotRef": {"name": "s3"}}, "status": {}}
+    said = shown(cluster(POLICY, *(snapshot(f"s{n}", n) for n in range(4)), rollbacks=(rollback,)))
+    assert "deletes 1 snapshots" in said
+
+
+def test_the_defaults_without_a_policy() -> None:
+    told = snapshot("told", 40)
+    told["status"] |= {"keptBy": ["keepMonthly"], "expiresAt": "2026-09-01T00:00:00Z"}
+    said = shown(cluster(None, snapshot("new", 0), snapshot("old", 31), told))
+    assert "No SnapshotPolicy; the defaults: retentionDays 30 (the default)" in said
+    assert "deletes 1 snapshots" in said
+    assert "keepMonthly" in said
+
+
+def test_nothing_to_show() -> None:
+    assert "No snapshot of environment shop has retention Policy" in shown(cluster(POLICY))
+
+
+def test_a_bad_time_zone_is_said() -> None:
+    bad = {**POLICY, "spec": {**POLICY["spec"], "timeZone": "Mars/Olympus"}}
+    with pytest.raises(CliError, match="Mars/Olympus"):
+        shown(cluster(bad))

@@ -1,0 +1,264 @@
+"""Retention: what each rule keeps, what is always kept, and months of simulated days."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from ocore_crds import retention
+from ocore_crds.retention import Candidate, Verdict
+from ocore_crds.snapshotpolicy import Retention
+
+BERLIN, ZULU = ZoneInfo("Europe/Berlin"), ZoneInfo("Etc/UTC")
+NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+
+
+def rules(**given: int) -> Retention:
+    return Retention.model_validate(given)
+
+
+def complete(name: str, time: datetime, **more: bool) -> Candidate:
+    return Candidate(name, time, complete=True, **more)
+
+
+def hourly(count: int, end: datetime = NOW) -> list[Candidate]:
+    """One each hour, the newest first: h0, h1, …"""
+    return [complete(f"h{n}", end - timedelta(hours=n)) for n in range(count)]
+
+
+def kept(found: dict[str, Verdict]) -> set[str]:
+    return {name for name, verdict in found.items() if not verdict.expired}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"keep_last": 3}, {"h0", "h1", "h2"}),
+        ({"keep_hourly": 2}, {"h0", "h1"}),
+        # Days in UTC: the 15th has 13 of them (h0 to h12), each day before 24.
+        ({"keep_daily": 3}, {"h0", "h13", "h37"}),
+        ({"keep_daily": 2, "keep_last": 2}, {"h0", "h1", "h13"}),
+        # The 15th of June 2026 is a Monday.
+        ({"keep_weekly": 2}, {"h0", "h13"}),
+        ({"keep_monthly": 2}, {"h0"}),
+        ({"retention_days": 1}, {f"h{n}" for n in range(24)}),
+        ({"retention_days": 1, "keep_daily": 3}, {f"h{n}" for n in range(24)} | {"h37"}),
+        ({"retention_days": 0}, {f"h{n}" for n in range(72)}),
+        ({}, {f"h{n}" for n in range(72)}),  # 30 days
+    ],
+)
+def test_what_each_rule_keeps(given: dict[str, int], expected: set[str]) -> None:
+    assert kept(retention.verdicts(hourly(72), rules(**given), ZULU, NOW)) == expected
+
+
+def test_days_are_those_of_the_time_zone() -> None:
+    """23:30 UTC in summer is already tomorrow in Berlin."""
+    found = [complete("late", datetime(2026, 6, 14, 23, 30, tzinfo=UTC)), complete("noon", NOW - timedelta(days=1))]
+    assert kept(retention.verdicts(found, rules(keep_daily=1), BERLIN, NOW)) == {"late"}
+    assert kept(retention.verdicts(found, rules(keep_daily=1), ZULU, NOW)) == {"late"}
+    both = [complete("today", NOW), *found]
+    assert retention.verdicts(both, rules(keep_daily=2), BERLIN, NOW)["noon"].rules == ("keepDaily",)
+    assert retention.verdicts(both, rules(keep_daily=2), ZULU, NOW)["noon"].expired
+
+
+def test_the_hour_that_comes_twice_is_two_hours() -> None:
+    begin = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 in Berlin, and once more an hour later
+    found = [complete("first", begin), complete("second", begin + timedelta(hours=1))]
+    assert kept(retention.verdicts(found, rules(keep_hourly=2), BERLIN, NOW)) == {"first", "second"}
+
+
+def test_the_newest_complete_and_the_newest_verified_stay_for_ever() -> None:
+    old = [
+        complete("verified", NOW - timedelta(days=900), verified=True),
+        complete("older", NOW - timedelta(days=950), verified=True),
+        complete("newest", NOW - timedelta(days=800)),
+    ]
+    found = retention.verdicts(old, rules(retention_days=1), ZULU, NOW)
+    assert found["newest"] == Verdict(("latest",), None)
+    assert found["verified"] == Verdict(("latestVerified",), None)
+    assert found["older"].expired
+
+
+def test_pinned_and_used_ones_stay() -> None:
+    old = [
+        complete("new", NOW),
+        complete("pinned", NOW - timedelta(days=90), pinned=True),
+        complete("used", NOW - timedelta(days=90), in_use=True),
+        complete("plain", NOW - timedelta(days=90)),
+    ]
+    found = retention.verdicts(old, rules(retention_days=30), ZULU, NOW)
+    assert (found["pinned"].rules, found["used"].rules, found["plain"].rules) == (("pinned",), ("inUse",), ())
+
+
+def test_failed_ones_go_on_their_own_terms() -> None:
+    every = [
+        complete("good", NOW - timedelta(days=20)),
+        Candidate("recent", NOW - timedelta(days=8), complete=False),
+        Candidate("old", NOW - timedelta(days=30), complete=False),
+    ]
+    found = retention.verdicts(every, rules(keep_last=1), ZULU, NOW)
+    assert found["recent"].rules == ("failed",), "nothing newer shows that the trouble is over"
+    assert found["old"].expired
+    after = [*every, complete("again", NOW)]
+    assert retention.verdicts(after, rules(keep_last=1), ZULU, NOW)["recent"].expired
+    young = Candidate("young", NOW - timedelta(days=6), complete=False)
+    assert retention.verdicts([*after, young], rules(keep_last=1), ZULU, NOW)["young"] == Verdict(
+        ("failed",), NOW + timedelta(days=1)
+    )
+
+
+def test_until_is_the_end_of_the_last_rule() -> None:
+    found = retention.verdicts(
+        [complete("now", NOW), complete("before", NOW - timedelta(days=1))],
+        rules(retention_days=5, keep_daily=3, keep_monthly=2),
+        ZULU,
+        NOW,
+    )
+    assert found["before"] == Verdict(("retentionDays", "keepDaily"), NOW + timedelta(days=4))
+    assert found["now"].until is None, "the newest one has no end"
+    assert set(found["now"].rules) == {"latest", "retentionDays", "keepDaily", "keepMonthly"}
+
+
+def test_the_end_that_was_told_is_kept() -> None:
+    """With one Snapshot in each bucket, a Snapshot goes when its status said it would, not before."""
+    zone, given = BERLIN, rules(keep_daily=5)
+    every = [complete(f"d{n}", NOW + timedelta(days=n)) for n in range(30)]
+    for n in range(6, 30):
+        now = every[n].time
+        found = retention.verdicts(every[: n + 1], given, zone, now)
+        for c in every[:n]:
+            until = found[c.name].until
+            assert found[c.name].expired or until is None or until > now - timedelta(days=1)
+
+
+# --- without a policy ------------------------------------------------------------------------------------------
+
+
+DEFAULT = Verdict(("retentionDays",), NOW + timedelta(days=10))
+GONE = Verdict()
+
+
+@pytest.mark.parametrize(
+    ("found", "told", "expected"),
+    [
+        (DEFAULT, None, DEFAULT),
+        (GONE, None, GONE),
+        # What a rule of the deleted policy kept stays as was told.
+        (
+            GONE,
+            Verdict(("keepYearly",), NOW + timedelta(days=300)),
+            Verdict(("keepYearly",), NOW + timedelta(days=300)),
+        ),
+        (GONE, Verdict(("keepLast",), None), Verdict(("keepLast",), None)),
+        (GONE, Verdict(("forever",), None), Verdict(("forever",), None)),
+        (GONE, Verdict(("keepYearly",), NOW - timedelta(days=1)), GONE),
+        # No end comes nearer.
+        (
+            DEFAULT,
+            Verdict(("retentionDays",), NOW + timedelta(days=99)),
+            Verdict(("retentionDays",), NOW + timedelta(days=99)),
+        ),
+        (DEFAULT, Verdict(("retentionDays",), NOW + timedelta(days=1)), DEFAULT),
+        # The newest one was told no end; it gets the default's once another one is the newest.
+        (DEFAULT, Verdict(("latest", "retentionDays"), None), DEFAULT),
+        (Verdict(("latest",), None), Verdict(("keepDaily",), NOW - timedelta(1)), Verdict(("latest",), None)),
+    ],
+)
+def test_a_deleted_policy_erases_nothing_at_once(found: Verdict, told: Verdict | None, expected: Verdict) -> None:
+    assert retention.without_policy(found, told, NOW) == expected
+
+
+# --- months of days --------------------------------------------------------------------------------------------
+
+counts = st.integers(0, 8)
+any_rules = st.builds(
+    lambda days, last, hours, daily, weekly, monthly, yearly: Retention(
+        retention_days=days,
+        keep_last=last,
+        keep_hourly=hours,
+        keep_daily=daily,
+        keep_weekly=weekly,
+        keep_monthly=monthly,
+        keep_yearly=yearly,
+    ),
+    st.none() | st.integers(0, 60),
+    counts, counts, counts, counts, counts, counts,
+)  # fmt: skip
+
+
+@given(any_rules, st.permutations(hourly(60)))
+def test_the_order_of_the_candidates_does_not_matter(given: Retention, order: list[Candidate]) -> None:
+    assert retention.verdicts(order, given, BERLIN, NOW) == retention.verdicts(hourly(60), given, BERLIN, NOW)
+
+
+class Months(RuleBasedStateMachine):
+    """An operator that applies the verdicts after each step, over months."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.number = 0
+        self.there: dict[str, Candidate] = {}
+        self.ever: list[Candidate] = []
+        self.given = Retention()
+
+    @initialize(given=any_rules)
+    def begin(self, given: Retention) -> None:
+        self.given = given
+
+    @rule(
+        hours=st.floats(0.2, 400),
+        ok=st.booleans(),
+        verified=st.booleans(),
+        pinned=st.sampled_from([False] * 9 + [True]),
+    )
+    def snapshot(self, hours: float, ok: bool, verified: bool, pinned: bool) -> None:
+        self.now += timedelta(hours=hours)
+        self.number += 1
+        new = Candidate(f"s{self.number:04}", self.now, ok, verified=ok and verified, pinned=pinned)
+        self.there[new.name] = new
+        self.ever.append(new)
+        self.prune()
+
+    @rule(days=st.integers(1, 90))
+    def nothing_for_days(self, days: int) -> None:
+        self.now += timedelta(days=days)
+        self.prune()
+
+    @rule(given=any_rules)
+    def other_rules(self, given: Retention) -> None:
+        self.given = given
+        self.prune()
+
+    def prune(self) -> None:
+        before = [c for c in self.there.values() if c.complete]
+        found = retention.verdicts(self.there.values(), self.given, BERLIN, self.now)
+        self.there = {n: c for n, c in self.there.items() if not found[n].expired}
+        again = retention.verdicts(self.there.values(), self.given, BERLIN, self.now)
+        assert kept(again) == set(self.there), "a second look deletes more"
+        if before:
+            newest = max(before, key=lambda c: c.time)
+            assert newest.name in self.there, "the last good one was deleted"
+        verified = [c for c in before if c.verified]
+        if verified:
+            assert max(verified, key=lambda c: c.time).name in self.there, "the last verified one was deleted"
+
+    @invariant()
+    def pins_hold(self) -> None:
+        assert all(c.name in self.there for c in self.ever if c.pinned)
+
+    @invariant()
+    def what_is_young_enough_is_there(self) -> None:
+        days = self.given.days
+        if days:
+            newest = self.ever[-3:]
+            assert days < 30 or all(
+                c.name in self.there for c in newest if c.complete and self.now - c.time < timedelta(days=1)
+            )
+
+
+Months.TestCase.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
+TestMonths = Months.TestCase

@@ -1,0 +1,73 @@
+"""A signal that the switch Job reads too late is not obeyed, whatever the position is. Without a database: a switch would be a failed test."""
+
+import os
+import time
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ocore_crds import conditions
+from ocore_crds.protocol import SwitchResult
+from ocore_mover.commands.runtime import Runtime
+from ocore_mover.commands.switch import SwitchOptions, switch
+from ocore_mover.commands.switcher import Switcher
+from ocore_mover.deadline import Token
+from ocore_mover.errors import Cancelled
+from ocore_mover.report import Reporter
+
+
+class Stopped:
+    """Stands for a switcher: has a position and must not change it."""
+
+    def __init__(self, position: str) -> None:
+        self._found = SwitchResult.model_validate({"position": position, "acceptingConnections": True})
+
+    def repair(self) -> SwitchResult:
+        return self._found
+
+    read_position = repair
+
+    def prepare(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def forward(self) -> SwitchResult:
+        raise AssertionError("obeyed an expired signal to switch")
+
+    def back(self) -> SwitchResult:
+        raise AssertionError("obeyed an expired signal to switch back")
+
+
+def run(position: str, action: str, late: float, folder: Path, *, seconds: float = 20) -> SwitchResult:
+    """The Job with a signal that expired `late` seconds ago."""
+    path = folder / "signal"
+    path.write_text(f'{{"action": "{action}", "notAfter": {time.time() - late}}}')
+    options = SwitchOptions(signal_file=path, ready_file=None, wait=60, back=False)
+    runtime = Runtime(Reporter(Path(os.devnull)), Token(seconds))
+    return switch(runtime, cast(Switcher, Stopped(position)), options)
+
+
+@pytest.mark.parametrize("late", [0.01, 3600])
+def test_an_expired_signal_to_switch_ends_the_job(tmp_path: Path, late: float) -> None:
+    found = run("Old", "Switch", late, tmp_path)
+    assert found.failure is not None
+    assert (found.position, found.failure.reason) == ("Old", conditions.SWITCH_FAILED)
+    assert "nothing was changed" in found.failure.message
+
+
+@pytest.mark.parametrize("action", ["SwitchBack", "Finish"])
+def test_an_expired_signal_after_the_switch_is_ignored(tmp_path: Path, action: str) -> None:
+    """The Job goes on to wait: here, until its deadline."""
+    with pytest.raises(Cancelled) as raised:
+        run("New", action, 0.01, tmp_path, seconds=1)
+    assert raised.value.reason == conditions.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(("position", "action"), [("Old", "Switch"), ("New", "SwitchBack")])
+def test_a_signal_in_time_is_obeyed(tmp_path: Path, position: str, action: str) -> None:
+    """The tests above can fail."""
+    with pytest.raises(AssertionError, match="obeyed an expired signal"):
+        run(position, action, -60, tmp_path)

@@ -1,0 +1,106 @@
+"""What a snapshot checks before and after its manifest: damage that happens in the store while it is taken. No database is needed for it."""
+
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocore_mover import manifests
+from ocore_mover.commands import config_archive
+from support.mover.beside import ENVIRONMENT, Finished, call
+
+
+class Folder:
+    """A folder of layout Plain with a configuration, its store, and the command."""
+
+    def __init__(self, base: Path) -> None:
+        self.store = base / "store"
+        self.config = base / "config"
+        self.claim = base / "claim"
+        for folder in (self.store, self.config, self.claim / "files"):
+            folder.mkdir(parents=True)
+        (self.claim / "files/a").write_bytes(bytes(range(256)) * 40)
+        (self.config / "app.conf").write_text("key = value\n")
+        self.snapshot_id = str(uuid.uuid4())
+        assert call("probe-store", "--store", self.store.as_uri()).code == 0
+
+    def snapshot(self, *more: str) -> Finished:
+        return call(
+            "snapshot", *self.which, "--claim", str(self.claim), "--filestore", "files", "--layout", "Plain",
+            "--config", str(self.config), *more,
+        )  # fmt: skip
+
+    @property
+    def which(self) -> list[str]:
+        return ["--store", self.store.as_uri(), "--environment-id", ENVIRONMENT, "--snapshot-id", self.snapshot_id]
+
+    def pack(self) -> Path:
+        return next(path for path in self.store.rglob("pack-*"))
+
+    def objects(self) -> list[str]:
+        return [path.name for path in self.store.rglob("*") if path.is_file() and path.name != "ocore-store.json"]
+
+    def is_none(self) -> bool:
+        """Whether the store has no such snapshot."""
+        found = call("inspect", *self.which)
+        return found.code == 1 and found.reason == "SnapshotNotFound"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def damage_first(module: Any, name: str, damage: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is damaged at the moment before this function runs."""
+    real = getattr(module, name)
+
+    def damaged(*arguments: Any, **options: Any) -> Any:
+        damage()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, name, damaged)
+
+
+def test_a_snapshot_that_does_not_read_back_is_deleted(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its manifest was published: without the deletion it would be found, adopted and restored."""
+
+    def flip() -> None:
+        data = bytearray(folder.pack().read_bytes())
+        data[len(data) // 2] ^= 1
+        folder.pack().write_bytes(data)
+
+    damage_first(manifests, "verify_objects", flip, monkeypatch)
+    done = folder.snapshot("--verify", "Full")
+    assert done.code == 1, done.stdout
+    assert done.reason == "Corrupt"
+    assert folder.is_none()
+    assert folder.objects() == []
+
+
+@pytest.mark.parametrize("how", ["gone", "shorter"])
+def test_no_manifest_names_an_object_that_the_store_lost(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def lose() -> None:
+        path = folder.pack()
+        path.unlink() if how == "gone" else path.write_bytes(path.read_bytes()[:-1])
+
+    damage_first(config_archive, "capture", lose, monkeypatch)
+    done = folder.snapshot()
+    assert done.code == 1, done.stdout
+    assert done.reason == "Corrupt"
+    assert "pack-" in done.message
+    assert folder.is_none()
+    assert folder.objects() == []
+
+
+def test_without_damage_it_is_complete(folder: Folder) -> None:
+    """The two tests above fail by the damage alone."""
+    assert folder.snapshot("--verify", "Full").code == 0
+    assert call("inspect", *folder.which).code == 0
+    shutil.rmtree(folder.claim)
+    assert call("verify", *folder.which).code == 0

@@ -1,0 +1,122 @@
+"""What the client sends: no write without the lease, and every write with what it was decided on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ocore_operator.errors import Conflict
+from ocore_operator.kube import resources
+from ocore_operator.kube.client import DEPLOYMENTS, ENVIRONMENTS, JOBS, MANAGER_LOCK, PODS, Kube, Type
+from ocore_operator.kube.resources import Meta, Object
+from ocore_operator.main import Operator
+from ocore_operator.settings import Settings
+from support.operator.api import ApiServer
+from support.operator.objects import environment_object
+
+NAMESPACE = "shop"
+
+
+def plain(name: str) -> Object:
+    return {"metadata": {"name": name, "namespace": NAMESPACE, "uid": f"uid-{name}", "creationTimestamp": "2026-01-01T00:00:00Z"}}  # fmt: skip
+
+
+class Lost(Exception):
+    """Stands for the end of the process."""
+
+
+def lose() -> None:
+    raise Lost
+
+
+def seen(server: ApiServer, type_: Type, name: str) -> Meta:
+    return Meta.of(server.read(type_, NAMESPACE, name))
+
+
+#: Every way to write, as the operator uses it, on objects that exist.
+WRITES: dict[str, Callable[[Kube, ApiServer], Awaitable[Any]]] = {
+    "create": lambda kube, _: kube.create(JOBS, plain("new")),
+    "delete": lambda kube, _: kube.delete(JOBS, NAMESPACE, "job", uid="uid-job"),
+    "merge_patch": lambda kube, _: kube.merge_patch(JOBS, NAMESPACE, "job", {"spec": {"suspend": True}}),
+    "apply_status": lambda kube, s: kube.apply_status(
+        resources.environment(s.read(ENVIRONMENTS, NAMESPACE, "shop")), {}, MANAGER_LOCK
+    ),
+    "set_finalizers": lambda kube, s: kube.set_finalizers(seen(s, JOBS, "job"), JOBS, ["x"]),
+    "set_scale": lambda kube, _: kube.set_scale(DEPLOYMENTS, NAMESPACE, "app", 0),
+    "annotate": lambda kube, _: kube.annotate(PODS, NAMESPACE, "pod", {"a": "b"}),
+}
+
+
+@pytest.fixture
+def server() -> ApiServer:
+    found = ApiServer()
+    found.put(ENVIRONMENTS, environment_object())
+    for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod")):
+        found.put(type_, plain(name))
+    return found
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_nothing_is_written_without_the_lease(server: ApiServer, write: str) -> None:
+    with pytest.raises(Lost):
+        asyncio.run(WRITES[write](server.client(guard=lose), server))
+    assert server.writes() == []
+    asyncio.run(WRITES[write](server.client(), server))
+    assert len(server.writes()) == 1, "the write itself works"
+
+
+def test_every_way_to_write_is_tested() -> None:
+    reads = {"get", "list", "pages", "follow_log"}
+    assert {name for name in vars(Kube) if not name.startswith("_")} == reads | WRITES.keys()
+
+
+def test_the_operator_writes_under_its_lease(server: ApiServer) -> None:
+    """The parts as main.py puts them together: nothing is sent before the lease is acquired."""
+    operator = Operator(Settings(), object())
+    operator._lease._lost = lambda _: lose()
+    operator._ctx.kube._transport = server  # type: ignore[assignment]
+    with pytest.raises(Lost):
+        asyncio.run(operator._ctx.kube.delete(JOBS, NAMESPACE, "job"))
+    assert server.writes() == []
+
+
+def test_a_status_that_was_decided_on_an_older_object_is_refused(server: ApiServer) -> None:
+    """Two leaders for a moment: the second one's decision must not be overwritten."""
+
+    async def main() -> None:
+        kube = server.client()
+        old = resources.environment(server.read(ENVIRONMENTS, NAMESPACE, "shop"))
+        assert await kube.apply_status(old, {"phase": "first"}) is not None
+        with pytest.raises(Conflict):
+            await kube.apply_status(old, {"phase": "second"})
+
+    asyncio.run(main())
+    assert server.read(ENVIRONMENTS, NAMESPACE, "shop")["status"]["phase"] == "first"
+
+
+@pytest.mark.parametrize("write", ["set_finalizers", "set_scale", "annotate", "delete"])
+def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(server: ApiServer, write: str) -> None:
+    before = {type_: seen(server, type_, name) for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod"))}
+    for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod")):
+        server.put(type_, {"metadata": {**plain(name)["metadata"], "uid": "another"}})
+    kube = server.client()
+    writes: dict[str, Callable[[], Awaitable[Any]]] = {
+        "set_finalizers": lambda: kube.set_finalizers(before[JOBS], JOBS, []),
+        "set_scale": lambda: kube.set_scale(
+            DEPLOYMENTS, NAMESPACE, "app", 0, resource_version=before[DEPLOYMENTS].resource_version
+        ),
+        "annotate": lambda: kube.annotate(
+            PODS, NAMESPACE, "pod", {"a": "b"}, resource_version=before[PODS].resource_version
+        ),
+    }
+    if write == "delete":
+        assert asyncio.run(kube.delete(JOBS, NAMESPACE, "job", uid=before[JOBS].uid)) is False
+        assert server.read(JOBS, NAMESPACE, "job")["metadata"]["uid"] == "another"
+        return
+
+    async def main() -> None:
+        await writes[write]()
+
+    with pytest.raises(Conflict):
+        asyncio.run(main())

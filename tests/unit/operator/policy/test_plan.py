@@ -1,0 +1,338 @@
+"""The plan of a SnapshotPolicy: at most one run per slot, and nothing deleted that a rule keeps."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_operator import clock
+from ocore_operator.kube import catalog, resources
+from ocore_operator.kube.catalog import Entry
+from ocore_operator.kube.resources import Key, Object
+from ocore_operator.policy import plan, transitions
+from ocore_operator.policy.world import Action, Create, Delete, Explain, Idle, Record, World
+from support.operator.objects import obj
+
+CREATED = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+
+
+def at(**delta: float) -> datetime:
+    return CREATED + timedelta(**delta)
+
+
+def policy_object(spec: Object | None = None, status: Object | None = None, **meta: Any) -> Object:
+    full = {"environmentRef": {"name": "shop"}, "schedule": ["@hourly"], **(spec or {})}
+    return obj("SnapshotPolicy", "shop", full, status, **{"creationTimestamp": clock.text(CREATED), **meta})
+
+
+def complete(name: str, time: datetime, **spec: Any) -> Object:
+    return snapshot(name, time, "Complete", **spec)
+
+
+def snapshot(name: str, time: datetime, phase: str, **spec: Any) -> Object:
+    status: Object = {"phase": phase}
+    if phase in ("Complete", "Failed"):
+        status |= {
+            "completedAt": clock.text(time),
+            "conditions": [
+                {"type": phase, "status": "True", "reason": "X", "lastTransitionTime": clock.text(time)},
+            ],
+        }
+    full = {"environmentRef": {"name": "shop"}, "trigger": "Scheduled", "retention": "Policy", **spec}
+    return obj("Snapshot", name, full, status, uid=f"uid-{name}", creationTimestamp=clock.text(time))
+
+
+class Bench:
+    """Carries out what the plan decides, without an API server, at a time that the test sets."""
+
+    def __init__(self, spec: Object | None = None, *snapshots: Object, policy: bool = True) -> None:
+        self.object: Object | None = policy_object(spec) if policy else None
+        self.snapshots = {s["metadata"]["name"]: s for s in snapshots}
+        self.environment: str | None = "11111111-2222-4333-8444-555555555555"
+        self.used: frozenset[str] = frozenset()
+        self.created: list[str] = []
+        self.deleted: list[str] = []
+        self.notes: list[str] = []
+
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(catalog.entry("Snapshot", s) for s in self.snapshots.values())
+
+    def world(self, now: datetime) -> World:
+        parsed = resources.policy(self.object) if self.object is not None else None
+        return World(Key("SnapshotPolicy", "shop", "shop"), parsed, self.environment, self.entries(), self.used, now)
+
+    def run(self, now: datetime) -> float | None:
+        """Until nothing is left to be done; the pause."""
+        for _ in range(50):
+            action = plan.decide(self.world(now))
+            if isinstance(action, Idle):
+                return action.seconds
+            self.do(action, now)
+        raise AssertionError("no end")
+
+    def do(self, action: Action, now: datetime) -> None:
+        match action:
+            case Record(status=status, notes=notes):
+                self.record(status)
+                self.notes += [n.reason for n in notes]
+            case Create(name=name, status=status):
+                assert name not in self.created, "a slot ran twice"
+                self.created.append(name)
+                self.snapshots[name] = snapshot(name, now, "Pending")
+                self.record(status)
+            case Explain(verdicts=verdicts):
+                for key, verdict in verdicts:
+                    told = self.snapshots[key.name]["status"]
+                    told["keptBy"] = list(verdict.rules)
+                    told.pop("expiresAt", None)
+                    if verdict.until is not None:
+                        told["expiresAt"] = clock.text(verdict.until)
+            case Delete(keys=keys, stay=stay):
+                for key in keys:
+                    assert key != stay
+                    self.deleted.append(key.name)
+                    del self.snapshots[key.name]
+
+    def record(self, status: transitions.SnapshotPolicyStatus) -> None:
+        assert self.object is not None
+        self.object["status"] = status.wire()
+
+    def change(self, **spec: Any) -> None:
+        assert self.object is not None
+        self.object["spec"] |= spec
+        self.object["metadata"]["generation"] += 1
+
+    def ends(self, phase: str, now: datetime) -> None:
+        """The Snapshot that runs ends."""
+        for name, s in self.snapshots.items():
+            if s["status"]["phase"] == "Pending":
+                self.snapshots[name] = snapshot(name, now, phase)
+
+    @property
+    def status(self) -> Object:
+        assert self.object is not None
+        return dict(self.object["status"])
+
+    def condition(self, type_: str) -> Object:
+        return next(x for x in self.status["conditions"] if x["type"] == type_)
+
+
+def test_row_06_no_run_on_creation() -> None:
+    bench = Bench()
+    assert bench.run(at(seconds=5)) == pytest.approx(600)
+    assert bench.created == []
+    assert bench.status["nextScheduleTime"] == clock.text(at(hours=1))
+    assert bench.condition("Ready")["reason"] == c.SCHEDULED
+
+
+def test_each_slot_runs_once() -> None:
+    bench = Bench()
+    for minute in range(0, 241, 5):
+        bench.run(at(minutes=minute, seconds=1))
+        bench.run(at(minutes=minute, seconds=2))
+        bench.ends("Complete", at(minutes=minute, seconds=3))
+    assert [n[5:18] for n in bench.created] == ["20260501-1300", "20260501-1400", "20260501-1500", "20260501-1600"]
+
+
+def test_the_pause_ends_when_the_slot_begins() -> None:
+    bench = Bench()
+    bench.run(at(minutes=1))
+    assert bench.run(at(minutes=55)) == pytest.approx(300)
+    bench.run(at(minutes=60))
+    assert len(bench.created) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"schedule": ["*/7 * * * *"]}, {"timeZone": "Asia/Kathmandu"}, {"spreadMinutes": 1}]
+)
+def test_row_06_no_run_on_an_update(change: Object) -> None:
+    """A slot of the new schedule that began before the change does not run."""
+    bench = Bench()
+    bench.run(at(minutes=1))
+    bench.change(**change)
+    bench.run(at(minutes=58))
+    assert bench.created == []
+    assert bench.status["scheduledFrom"] == clock.text(at(minutes=58))
+
+
+def test_row_06_an_update_of_something_else_loses_no_slot() -> None:
+    bench = Bench()
+    bench.run(at(minutes=1))
+    bench.change(keepLast=3)
+    bench.run(at(minutes=61))
+    assert len(bench.created) == 1
+
+
+def test_row_06_no_run_while_and_after_it_is_suspended() -> None:
+    bench = Bench()
+    bench.run(at(minutes=1))
+    bench.change(suspend=True)
+    bench.run(at(minutes=30))
+    bench.run(at(hours=30))
+    assert bench.created == []
+    assert (bench.status["phase"], bench.status.get("nextScheduleTime")) == ("Suspended", None)
+    bench.change(suspend=False)
+    bench.run(at(hours=30, minutes=30))
+    assert bench.created == [], "un-suspending runs nothing"
+    bench.run(at(hours=31))
+    assert len(bench.created) == 1
+
+
+def test_row_06_one_run_after_an_outage() -> None:
+    bench = Bench()
+    bench.run(at(minutes=1))
+    bench.run(at(days=9, minutes=5))
+    bench.ends("Complete", at(days=9, minutes=6))
+    bench.run(at(days=9, minutes=7))
+    assert [n[5:18] for n in bench.created] == ["20260510-1200"]
+
+
+def test_too_late_is_left_out_and_said_so() -> None:
+    bench = Bench({"startingDeadlineSeconds": 600})
+    bench.run(at(minutes=1))
+    bench.run(at(hours=5, minutes=11))
+    assert (bench.created, bench.notes) == ([], ["MissedSchedule"])
+    bench.run(at(hours=6, minutes=9))
+    assert len(bench.created) == 1
+
+
+def test_row_05_a_slow_snapshot_is_not_overtaken() -> None:
+    """One at a time; of the slots that pass, the newest one runs."""
+    bench = Bench()
+    for minute in range(0, 200, 10):
+        bench.run(at(minutes=minute))
+    assert len(bench.created) == 1
+    bench.ends("Failed", at(minutes=200))
+    bench.run(at(minutes=200))
+    assert [n[5:18] for n in bench.created] == ["20260501-1300", "20260501-1500"]
+
+
+def test_row_04_the_answer_to_the_create_is_lost() -> None:
+    """The status was not written: the same name is asked for again, and the next slot runs."""
+    bench = Bench()
+    bench.run(at(minutes=1))
+    action = plan.decide(bench.world(at(minutes=61)))
+    assert isinstance(action, Create)
+    bench.snapshots[action.name] = snapshot(action.name, at(minutes=61), "Complete")
+    again = plan.decide(bench.world(at(minutes=62)))
+    assert isinstance(again, Create)
+    assert again.name == action.name
+    bench.record(again.status)
+    bench.run(at(minutes=121))
+    assert len(bench.created) == 1
+
+
+def test_without_its_environment_nothing_is_created() -> None:
+    bench = Bench()
+    bench.environment = None
+    bench.run(at(hours=3))
+    assert bench.created == []
+    assert bench.condition("Ready")["reason"] == c.ENVIRONMENT_NOT_FOUND
+    bench.environment = "11111111-2222-4333-8444-555555555555"
+    bench.run(at(hours=3, minutes=10))
+    assert len(bench.created) == 1
+
+
+def test_a_schedule_that_cannot_be_used_is_stalled_and_deletes_nothing() -> None:
+    bench = Bench({"schedule": ["0 25 * * *"], "keepLast": 1}, complete("a", at()), complete("b", at(hours=1)))
+    assert bench.run(at(hours=2)) is None
+    assert bench.condition("Stalled")["reason"] == c.SCHEDULE_INVALID
+    assert "0 25 * * *" in bench.condition("Stalled")["message"]
+    assert bench.deleted == []
+    bench.change(schedule=["@daily"])
+    bench.run(at(hours=3))
+    assert bench.deleted == ["a"]
+
+
+def test_a_failed_snapshot_does_not_stall_the_policy() -> None:
+    bench = Bench()
+    bench.run(at(minutes=1))
+    bench.run(at(minutes=60))
+    bench.ends("Failed", at(minutes=61))
+    bench.run(at(minutes=62))
+    assert bench.condition(c.LAST_SNAPSHOT_SUCCEEDED)["status"] == "False"
+    assert bench.condition("Ready")["status"] == "True"
+    assert "lastSuccessfulTime" not in bench.status
+    bench.run(at(minutes=120))
+    bench.ends("Complete", at(minutes=121))
+    bench.run(at(minutes=122))
+    assert bench.condition(c.LAST_SNAPSHOT_SUCCEEDED)["status"] == "True"
+    assert bench.status["lastSuccessfulTime"] == clock.text(at(minutes=121))
+
+
+def test_each_snapshot_says_why_it_is_kept_before_any_is_deleted() -> None:
+    every = [complete(f"s{n:02}", at(days=-n)) for n in range(50)]
+    bench = Bench({"keepDaily": 3}, *every)
+    first = plan.decide(bench.world(at()))
+    assert isinstance(first, Record)
+    bench.do(first, at())
+    assert isinstance(plan.decide(bench.world(at())), Explain)
+    bench.run(at(minutes=1))
+    assert sorted(bench.snapshots) == ["s00", "s01", "s02"]
+    assert bench.snapshots["s02"]["status"]["keptBy"] == ["keepDaily"]
+    assert bench.snapshots["s02"]["status"]["expiresAt"] == "2026-05-02T00:00:00Z"
+    assert bench.status["kept"]["byRule"] == {"keepDaily": 3, "latest": 1}
+
+
+def test_what_people_and_git_made_stays() -> None:
+    bench = Bench(
+        {"keepLast": 1},
+        complete("new", at()),
+        complete("keep", at(days=-90), retention="Keep"),
+        complete("pinned", at(days=-90), pin={"label": "audit"}),
+        complete("used", at(days=-90)),
+        complete("old", at(days=-90)),
+        snapshot("runs", at(days=-90), "Running"),
+    )
+    bench.used = frozenset({"used"})
+    bench.run(at(minutes=1))
+    assert bench.deleted == ["old"]
+    assert bench.status["pinned"] == 1
+    assert "keptBy" not in bench.snapshots["keep"]["status"]
+
+
+def test_more_pins_than_allowed_are_said_and_honoured() -> None:
+    bench = Bench({"maxPinned": 1}, *(complete(n, at(days=-90), pin={}, retention="Keep") for n in "ab"))
+    bench.run(at(minutes=1))
+    assert bench.condition("Ready")["reason"] == c.PIN_LIMIT_EXCEEDED
+    assert bench.condition("Ready")["status"] == "True"
+    assert bench.deleted == []
+
+
+def test_the_defaults_hold_without_a_policy() -> None:
+    bench = Bench(
+        None, complete("new", at()), complete("old", at(days=-31)), complete("young", at(days=-29)), policy=False
+    )
+    pause = bench.run(at(minutes=1))
+    assert bench.deleted == ["old"]
+    assert bench.created == []
+    assert pause == plan.MAX_PAUSE
+
+
+def test_a_policy_that_git_prunes_takes_nothing_along() -> None:
+    bench = Bench({"keepMonthly": 12}, *(complete(f"m{n}", at(days=-31 * n)) for n in range(10)))
+    bench.run(at(minutes=1))
+    assert bench.deleted == []
+    bench.object = None
+    bench.run(at(minutes=2))
+    bench.run(at(days=20))
+    assert bench.deleted == []
+
+
+def test_a_deleted_policy_does_nothing_more() -> None:
+    bench = Bench({"keepLast": 1}, complete("a", at()), complete("b", at(hours=1)))
+    assert bench.object is not None
+    bench.object["metadata"]["deletionTimestamp"] = clock.text(at(hours=2))
+    assert bench.run(at(hours=3)) is None
+    assert (bench.created, bench.deleted) == ([], [])
+
+
+def test_a_complete_one_is_deleted_only_beside_the_newest() -> None:
+    bench = Bench({"keepLast": 1}, complete("a", at()), complete("b", at(hours=1)))
+    for _ in range(9):
+        action = plan.decide(bench.world(at(hours=2)))
+        if isinstance(action, Delete):
+            break
+        bench.do(action, at(hours=2))
+    assert action == Delete((Key("Snapshot", "shop", "a"),), Key("Snapshot", "shop", "b"))

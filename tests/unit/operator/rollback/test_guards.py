@@ -1,0 +1,120 @@
+"""The guards of the plan before the switch, one by one: deadline, workloads that start again, a switch that may still go on, a signal that is late."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import Signal
+from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_operator.rollback import plan
+from ocore_operator.rollback.plan_switch import SIGNAL_MARGIN_SECONDS
+from ocore_operator.rollback.transitions import change, stamp
+from ocore_operator.rollback.world import (
+    Action,
+    Do,
+    EnvironmentView,
+    JobView,
+    OperationLock,
+    Record,
+    SendSignal,
+    StartJob,
+    StopJob,
+    Wait,
+    WorkloadView,
+    World,
+)
+
+from .machine import Operator
+from .model import ENVIRONMENT_ID, PROJECT_ID, START, Model
+
+DEADLINE = 500
+SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
+LOCK = OperationLock("Ours", "Rollback r1", START)
+TARGET = RollbackTarget(database_secret_name="db", claim_name="files", path="odoo", layout="Odoo")
+
+
+def at(seconds: float) -> Any:
+    return START + timedelta(seconds=seconds)
+
+
+def status(stage: str, **changes: Any) -> RollbackStatus:
+    found = RollbackStatus.model_validate({"stage": stage, "stageSince": stamp(at(0)), "deadline": stamp(at(DEADLINE))})
+    return change(found, environment_id=ENVIRONMENT_ID, target=TARGET, attempt=1, switch_attempt=1, **changes)
+
+
+def world(**changes: Any) -> World:
+    view = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET)
+    return World(created=START, environment=view, snapshot=None, finalizer=True, lock=LOCK, **changes)
+
+
+def decide(found: RollbackStatus, seen: World, seconds: float) -> Action:
+    return plan.decide(found, SPEC, seen, "id", at(seconds))
+
+
+@pytest.mark.parametrize("stage", plan.BEFORE_THE_SWITCH)
+def test_a_rollback_that_has_not_switched_by_its_deadline_fails(stage: str) -> None:
+    """At any stage, and not a second early: the user waits for that time, not longer."""
+    early = decide(status(stage), world(), DEADLINE - 1)
+    assert not (isinstance(early, Record) and early.status.failure_reason == c.DEADLINE_EXCEEDED)
+    late = decide(status(stage), world(), DEADLINE)
+    assert isinstance(late, Record)
+    assert (late.status.stage, late.status.failure_reason) == ("Abort", c.DEADLINE_EXCEEDED)
+    assert f"at stage {stage}. The environment is as it was. Increase timeoutSeconds" in (
+        late.status.failure_message or ""
+    )
+
+
+def test_a_deadline_ends_it_and_the_application_runs_again() -> None:
+    """Pods stay on a node that does not answer, for longer than the rollback may take."""
+    model = Model(timeout=60)
+    operator = Operator(model)
+    while model.status.stage != "Ended":
+        assert model.time < 90, model.status
+        operator.work()
+        for pod in (pod for workload in model.workloads for pod in workload.pods if pod.leaves_at is not None):
+            pod.leaves_at = model.time + 300
+        model.advance(1, 1)
+    assert (model.status.phase, model.status.failure_reason) == ("Failed", c.DEADLINE_EXCEEDED)
+    assert [w.replicas for w in model.workloads] == list(model.saved)
+    assert model.switches == 0
+
+
+def test_a_workload_that_was_started_again_ends_it_before_the_signal() -> None:
+    """Its pods are not there yet: nothing but the replicas shows it."""
+    waiting = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u")
+    down = WorkloadView("Deployment", "shop")
+    go = decide(status("Drain"), world(jobs=(waiting,), workloads=(down,)), 10)
+    assert isinstance(go, Record)
+    assert go.status.stage == "Switch"
+    up = WorkloadView("Deployment", "shop", replicas=1)
+    action = decide(status("Drain"), world(jobs=(waiting,), workloads=(up,)), 10)
+    assert isinstance(action, Record)
+    assert (action.status.stage, action.status.failure_reason) == ("Abort", c.WORKLOAD_SCALED_UP)
+    assert "Deployment shop was scaled up before the switch" in (action.status.failure_message or "")
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["runs", "its pod runs"])
+def test_an_inspection_never_runs_beside_a_switch(*, ended: bool) -> None:
+    """Two writers: the inspection allows connections while the switch renames. The switch Job is stopped, and its pod is waited for."""
+    found = status("Inspect", inspect_attempt=1)
+    switch = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1, uid="u")
+    assert decide(found, world(jobs=(switch,)), 10) == Do(StopJob(switch))
+    stopping = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1, uid="u", stopping=True)
+    assert isinstance(decide(found, world(jobs=(stopping,)), 10), Wait)
+    gone = JobView("switch", 1, "rollback-switch-1", ended=True)
+    assert decide(found, world(jobs=(gone,)), 10) == Do(StartJob("inspect", 1))
+
+
+@pytest.mark.parametrize(("stage", "action"), [("Switch", "Switch"), ("BackSwitch", "SwitchBack")])
+def test_a_signal_that_comes_too_late_is_not_sent(stage: str, action: str) -> None:
+    """The Job would read it after it has expired: then one side takes it for given and the other one for expired."""
+    found = status(stage, signal_deadline=stamp(at(30)))
+    job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u")
+    signal = Signal.model_validate({"action": action, "notAfter": at(30).timestamp()})
+    sent = decide(found, world(jobs=(job,)), 30 - SIGNAL_MARGIN_SECONDS)
+    assert isinstance(sent, Do)
+    assert sent.effect == SendSignal(job, signal)
+    assert isinstance(decide(found, world(jobs=(job,)), 30 - SIGNAL_MARGIN_SECONDS + 1), Wait)
+    assert isinstance(decide(found, world(jobs=(job,)), 31), Wait)

@@ -1,0 +1,173 @@
+"""The mutants of tests/mutants fit the tree, and their runner takes nothing for killed that is not."""
+
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mutants import patches, run
+from mutants.patches import BadPatch, Mutant
+
+MODULE = """def half(number):
+    if number % 2:
+        raise ValueError("odd")
+    return number // 2
+"""
+TESTS = """import time
+import pytest
+from mod import half
+
+def test_odd_is_refused():
+    with pytest.raises(ValueError, match="odd"):
+        half(3)
+
+def test_even():
+    assert half(4) == 2
+
+@pytest.fixture
+def refused():
+    with pytest.raises(ValueError):
+        half(3)
+
+def test_with_fixture(refused):
+    pass
+
+def test_skips():
+    try:
+        half(3)
+    except ValueError:
+        return
+    pytest.skip("nothing to test")
+
+def test_hangs():
+    try:
+        half(3)
+    except ValueError:
+        return
+    time.sleep(60)
+
+def test_raises():
+    try:
+        half(3)
+    except ValueError:
+        return
+    raise KeyError("none")
+"""
+PATCH = """Guard: odd numbers are refused
+{headers}
+
+--- a/mod.py
++++ b/mod.py
+@@ -1,4 +1,4 @@
+ def half(number):
+-    if number % 2:
++    if False:
+         raise ValueError("odd")
+"""
+
+
+def mutant(*tests: str, more: str = "", text: str = PATCH) -> Mutant:
+    headers = "\n".join(f"Killed-by: test_mod.py::{test}" for test in tests) + (f"\n{more}" if more else "")
+    return patches.parse("m", text.format(headers=headers))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[run.Tree]:
+    source = tmp_path_factory.mktemp("source")
+    (source / "mod.py").write_text(MODULE)
+    (source / "test_mod.py").write_text(TESTS)
+    subprocess.run(["git", "init", "--quiet", str(source)], check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "TEST_SECONDS", 2)
+        with run.Tree(source, tmp_path_factory.mktemp("copy")) as made:
+            yield made
+
+
+def outcome(tree: run.Tree, *mutants: Mutant) -> tuple[bool, str]:
+    said: list[str] = []
+    killed = run.Run([tree], said.append).all(mutants)
+    assert (tree.root / "mod.py").read_text() == MODULE, "the copy is as it was"
+    return killed, "\n".join(said)
+
+
+def test_a_mutant_whose_test_notices_it_is_killed(tree: run.Tree) -> None:
+    assert outcome(tree, mutant("test_odd_is_refused"))[0]
+
+
+@pytest.mark.parametrize(
+    ("test", "says"),
+    [
+        ("test_even", "test_even passes without the guard"),
+        ("test_with_fixture", "test_with_fixture: error, which shows nothing"),
+        ("test_skips", "test_skips: skipped, which shows nothing"),
+        ("test_hangs", "test_hangs fails by something else than an assertion: Failed: Timeout"),
+        ("test_raises", "test_raises fails by something else than an assertion: KeyError"),
+    ],
+)
+def test_what_shows_nothing_does_not_kill(tree: run.Tree, test: str, says: str) -> None:
+    killed, said = outcome(tree, mutant("test_odd_is_refused", test))
+    assert not killed
+    assert says in said
+
+
+def test_an_expected_error_kills(tree: run.Tree) -> None:
+    assert outcome(tree, mutant("test_raises", more="Fails-with: KeyError"))[0]
+
+
+def test_a_test_that_does_not_exist_is_named(tree: run.Tree) -> None:
+    killed, said = outcome(tree, mutant("test_odd_is_refuse"))
+    assert not killed
+    assert "test_odd_is_refuse was not run" in said
+
+
+def test_tests_must_pass_without_the_patch(tree: run.Tree) -> None:
+    (tree.root / "test_mod.py").write_text(TESTS.replace("half(4) == 2", "half(4) == 3"))
+    try:
+        killed, said = outcome(tree, mutant("test_even"))
+    finally:
+        (tree.root / "test_mod.py").write_text(TESTS)
+    assert not killed
+    assert "test_even does not pass without the patch" in said
+
+
+@pytest.mark.parametrize("change", [("number % 2", "number % 4"), ("def half", "def halves")])
+def test_a_patch_that_does_not_fit_says_what_to_do(tree: run.Tree, change: tuple[str, str]) -> None:
+    text = PATCH.replace(*change)
+    killed, said = outcome(tree, mutant("test_odd_is_refused", text=text))
+    assert not killed
+    assert "not in the file any more (mod.py)" in said
+    assert "change the patch so that it takes the guard out at its new place" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PATCH.replace("Guard: odd numbers are refused\n", ""),
+        PATCH.replace("{headers}", "Killed: x"),
+        PATCH.replace("{headers}", ""),
+        PATCH.replace("+    if False:\n", "").replace("-    if number % 2:\n", ""),
+        PATCH + "--- a/other.py\n+++ b/other.py\n",
+    ],
+)
+def test_other_files_are_no_patches(text: str) -> None:
+    with pytest.raises(BadPatch):
+        mutant("test_even", text=text)
+
+
+@pytest.mark.parametrize("each", patches.load(), ids=lambda m: m.name)
+def test_every_patch_fits(each: Mutant, repository: Path) -> None:
+    """The quick part of `make test-mutants`: the guard is where the patch expects it, and the tests exist."""
+    compile(each.mutate((repository / each.file).read_text(encoding="utf-8")), each.file, "exec")
+    for test in each.tests:
+        file, _, name = test.partition("::")
+        assert f"def {name}(" in (repository / file).read_text(encoding="utf-8"), test
+
+
+def test_what_is_swept_exists(repository: Path) -> None:
+    modules = tomllib.loads((repository / "tests/mutants/sweep.toml").read_text(encoding="utf-8"))["modules"]
+    for name in (*modules, *(test for tests in modules.values() for test in tests)):
+        assert (repository / name).is_file(), name
+    patched = {each.file for each in patches.load()}
+    assert {"mover/ocore_mover/manifests.py", "operator/ocore_operator/operation_lock.py"} <= patched & modules.keys()
