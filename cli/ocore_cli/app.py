@@ -124,6 +124,9 @@ def rollback(
             f"snapshot {snapshot} does not exist in namespace {objects.namespace}. List all: kubectl get osnap -A"
         )
     source = run_of(SNAPSHOT, found)
+    if source.outcome == "Complete" and not source.restorable:
+        why = source.problems()[0].message
+        raise CliError(f"snapshot {snapshot} is Corrupt: {why}")
     if source.outcome != "Complete":
         raise CliError(f"snapshot {snapshot} is {source.phase}, not Complete: it cannot be restored")
     spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}, "requestedBy": _requester()}
@@ -225,7 +228,7 @@ def show_status(objects: Objects, console: Console, *, everywhere: bool = False)
     for kind, found in ((ENVIRONMENT, found_environments), (SNAPSHOT_STORE, found_stores)):
         for obj in found:
             tables.print_problems(console, *tables.object_problems(kind, obj))
-    for run in active:
+    for run in (*active, *(r for r in runs if r.kind is SNAPSHOT and r.outcome == "Complete" and not r.restorable)):
         tables.print_problems(console, f"{run.kind.singular} {run.name}", run.problems())
 
 

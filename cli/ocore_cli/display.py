@@ -13,11 +13,14 @@ from rich.text import Text
 
 from ocore_crds import conditions
 from ocore_crds.snapshot import StepStatus
+from ocore_crds.text import shortened
 
 from .runs import Run, amounts, duration, parse_time
 
 #: Seconds between progress lines in a log while nothing else changes.
 _PROGRESS_EVERY = 5.0
+#: Characters of a step's message. The end prints the whole failure.
+_STEP_MESSAGE = 120
 _MARKS = {"Pending": "·", "Done": "✓", "Skipped": "-", "Failed": "✗"}
 _COLOURS = {"Pending": "dim", "Running": "cyan", "Done": "green", "Skipped": "dim", "Failed": "bold red"}
 
@@ -59,6 +62,7 @@ class PlainDisplay:
         self._console = console
         self._seen: dict[str, str] = {}
         self._waiting = ""
+        self._warned: set[str] = set()
         self._progress_at = float("-inf")
 
     def __enter__(self) -> Self:
@@ -75,6 +79,10 @@ class PlainDisplay:
                 self._seen[step.name] = step.state
                 self._progress_at = elapsed
                 self._line(elapsed, step.name, step.state, _step_note(run, step, now))
+        for warning in run.warnings():
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._line(elapsed, "Warning", "", warning)
         waiting = run.waits_for()
         # A new object has no conditions for a moment; that is normal.
         noticed = bool(run.status.conditions) or elapsed >= _PROGRESS_EVERY
@@ -95,7 +103,7 @@ class PlainDisplay:
 def _step_message(run: Run, step: StepStatus) -> str:
     """The step's message; empty if the failure, printed at the end, has the same one."""
     failed = next((c.message for c in run.problems() if c.type == conditions.FAILED), "")
-    return "" if step.message and step.message in failed else step.message
+    return "" if step.message and step.message.rstrip(".") in failed else shortened(step.message, _STEP_MESSAGE)
 
 
 def _step_note(run: Run, step: StepStatus, now: datetime) -> str:
@@ -131,7 +139,8 @@ class LiveDisplay:
         self._note = text
 
     def _draw(self, run: Run, now: datetime) -> RenderableType:
-        return Group(self._head(run, now), self._steps(run, now), Text(run.waits_for(), style="dim"))
+        warned = (Text(f"Warning: {w}", style="yellow") for w in run.warnings())
+        return Group(self._head(run, now), self._steps(run, now), *warned, Text(run.waits_for(), style="dim"))
 
     def _head(self, run: Run, now: datetime) -> RenderableType:
         percent = 100 if run.outcome == "Complete" else (run.progress.percent if run.progress else 0)

@@ -8,9 +8,10 @@ from ocore_crds import conditions
 from ocore_crds.conditions import Condition
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, Kind
 from ocore_crds.protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS
-from ocore_crds.quantity import human
+from ocore_crds.quantity import human, span
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import Progress, SnapshotSpec, SnapshotStatus, StepStatus
+from ocore_crds.text import sentence
 
 #: Seconds after `status.deadline` within which the operator guarantees a terminal state (docs/decisions/0004).
 _GRACE = 60
@@ -39,6 +40,12 @@ class Run:
     def outcome(self) -> Literal["Complete", "Failed"] | None:
         """How it ended; None while it is not terminal."""
         return conditions.outcome(self.status.conditions)
+
+    @property
+    def restorable(self) -> bool:
+        """Whether a Snapshot can be rolled back to, as far as is known: Complete, and not found to be corrupt."""
+        verified = conditions.find(self.status.conditions, conditions.VERIFIED)
+        return self.outcome == "Complete" and (verified is None or verified.reason != conditions.CORRUPT)
 
     @property
     def progress(self) -> Progress | None:
@@ -84,6 +91,12 @@ class Run:
         """The conditions that say why it is stalled or has failed."""
         return problem_conditions(self.status.conditions)
 
+    def warnings(self) -> tuple[str, ...]:
+        """What was found that blocks nothing: by the preflight of a Rollback, or by the Job of a Snapshot."""
+        if isinstance(self.status, RollbackStatus):
+            return tuple(w.message for w in self.status.warnings)
+        return tuple(sentence(w) for w in self.status.evidence.warnings) if self.status.evidence is not None else ()
+
     def result(self) -> str:
         """The result in one line; empty if there is none."""
         return (
@@ -112,16 +125,14 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def problem_conditions(found: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """Abnormal-true conditions that are true, and normal-true ones that are false. After a failure, only `Failed`."""
+    """Abnormal-true conditions that are true, then normal-true ones that are false. After a failure, only `Failed`."""
     if conditions.is_true(found, conditions.FAILED):  # Stalled and Ready repeat its message
         return tuple(c for c in found if c.type == conditions.FAILED)
     normal = (conditions.READY, conditions.ROLLBACK_READY, conditions.VERIFIED)
-    return tuple(
-        c
-        for c in found
-        if (c.type == conditions.STALLED and c.status == "True")
-        or (c.type in normal and c.status == "False" and c.reason not in _NO_PROBLEM)
-    )
+    abnormal = (conditions.STALLED, conditions.PREFLIGHT_WARNINGS)
+    stalled = [c for c in found if c.type in abnormal and c.status == "True"]
+    negative = [c for c in found if c.type in normal and c.status == "False" and c.reason not in _NO_PROBLEM]
+    return (*stalled, *negative)
 
 
 #: Reasons of a False condition that is no problem: the operation has not come that far.
@@ -185,11 +196,13 @@ def _rollback_result(status: RollbackStatus) -> str:
         )
     if status.position == "New" and status.live_missing:
         parts.append(f"database {status.live_database} did not exist and was created")
-    if status.refused_seconds is not None:
-        parts.append(f"the database refused connections for {duration(status.refused_seconds)}")
     stopped, ready = parse_time(status.quiesced_at), parse_time(status.ready_at)
-    if stopped is not None and ready is not None:
-        parts.append(f"workloads were stopped for {duration((ready - stopped).total_seconds())}")
+    down = any(w.replicas for w in status.workloads) and stopped is not None and ready is not None
+    if down and stopped is not None and ready is not None:
+        parts.append(f"the application was down for {span((ready - stopped).total_seconds())}")
+    if status.refused_seconds is not None:
+        of_that = " of that" if down else ""
+        parts.append(f"the database refused connections for {span(status.refused_seconds)}{of_that}")
     kept = status.previous_database if status.position == "New" else status.restored_database
     if status.undo_until and kept:
         parts.append(f"{kept} is kept until {status.undo_until}")

@@ -1,5 +1,6 @@
 """The tables of ``kubectl ocore status``."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -77,11 +78,21 @@ def running(runs: Sequence[Run], now: datetime) -> Table:
 
 
 def print_problems(console: Console, what: str, found: Iterable[Condition]) -> None:
-    """Prints the conditions with their whole messages: cause and remedy."""
+    """Prints the conditions with their whole messages: cause and remedy. A line that several conditions have is printed once."""
+    shown: set[str] = set()
     for condition in found:
+        lines = [line for line in condition.message.splitlines() if _without_reason(line) not in shown]
+        if condition.message and not lines:
+            continue
+        shown |= {_without_reason(line) for line in lines}
         console.print(Text.assemble((f"{what}: ", "bold"), (f"{condition.type} {condition.reason}", "red")))
-        for line in condition.message.splitlines():
+        for line in lines:
             console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _without_reason(line: str) -> str:
+    """A finding without its reason, which precedes it only where a condition has several."""
+    return re.sub(r"^[A-Z][A-Za-z]+: ", "", line)
 
 
 def object_problems(kind: Kind, obj: Object) -> tuple[str, tuple[Condition, ...]]:
@@ -113,7 +124,7 @@ def _last_snapshot(environment: str, runs: Sequence[Run], now: datetime) -> Text
     ends = [
         ended
         for run in runs
-        if run.kind.kind == "Snapshot" and run.environment == environment and run.outcome == "Complete"
+        if run.kind.kind == "Snapshot" and run.environment == environment and run.restorable
         if (ended := run.ended()) is not None
     ]
     return Text(f"{duration((now - max(ends)).total_seconds())} ago") if ends else Text("none", style="yellow")

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+
+from .text import sentence
 
 GROUP = "ocore.dev"
 VERSION = "v1alpha1"
@@ -21,6 +23,8 @@ Timestamp = Annotated[
     str, StringConstraints(pattern=TIME_PATTERN, max_length=40), Field(json_schema_extra={"format": "date-time"})
 ]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", min_length=64, max_length=64)]
+#: A message for people: a whole sentence, also where it was made of others.
+Sentence = Annotated[str, AfterValidator(sentence)]
 
 
 def _whole_number_as_text(value: Any) -> Any:

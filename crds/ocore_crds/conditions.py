@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from .base import StatusModel, Timestamp
+from .text import sentence, shortened
 
 # --- types -----------------------------------------------------------------------------------------------
 READY = "Ready"  # normal-true: the object does what it is for (an Environment: a snapshot would work)
@@ -24,6 +25,7 @@ LAST_SNAPSHOT_SUCCEEDED = (
 ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
 PREVIOUS_RETAINED = "PreviousRetained"  # Rollback: true while the previous database is kept for undo
 SWITCHED_BACK_RETAINED = "SwitchedBackRetained"  # Rollback: true while the database that was switched back is kept
+PREFLIGHT_WARNINGS = "PreflightWarnings"  # abnormal-true, Rollback: found before it started, and blocks nothing
 
 # --- reasons ---------------------------------------------------------------------------------------------
 # Progress
@@ -62,6 +64,7 @@ SNAPSHOT_NOT_COMPLETE = "SnapshotNotComplete"
 OTHER_PROJECT = "OtherProject"
 OTHER_ENVIRONMENT = "OtherEnvironment"
 ENVIRONMENT_CHANGED = "EnvironmentChanged"  # its connection or claim, during a rollback
+OTHER_VERSION = "OtherVersion"  # the snapshot was taken with another image, commit or configuration
 EXPIRED = "Expired"  # past notAfter
 DUPLICATE_ID = "DuplicateId"
 DUPLICATE_TARGET = "DuplicateTarget"  # an older Environment has the same database or filestore
@@ -118,6 +121,26 @@ JOB_REFUSED = "JobRefused"  # quota, admission
 POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling
 CANCELLED = "Cancelled"
 INTERNAL_ERROR = "InternalError"
+
+#: Reasons that may pass without a change by a person: an Environment or SnapshotStore that is not ready for one of these is Reconciling, for all
+#: others Stalled.
+TRANSIENT = frozenset(
+    {
+        STORE_NOT_READY,
+        STORE_UNREACHABLE,
+        DATABASE_UNREACHABLE,
+        JOB_FAILED,
+        JOB_LOST,
+        JOB_REFUSED,
+        CANCELLED,
+        DEADLINE_EXCEEDED,
+    }
+)
+
+
+def may_pass(reason: str, *, retryable: bool) -> bool:
+    """Whether a failed probe may succeed without a change by a person. A store that answers what no retry can help needs one."""
+    return reason in TRANSIENT and (retryable or reason not in (STORE_NOT_READY, STORE_UNREACHABLE))
 
 
 class Condition(StatusModel):
@@ -177,7 +200,7 @@ def set_condition(
         type=type_,
         status=status,
         reason=reason,
-        message=message[:32768],
+        message=shortened(sentence(message), 32768),
         observed_generation=generation,
         last_transition_time=since,
     )

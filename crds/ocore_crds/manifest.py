@@ -41,6 +41,7 @@ class Identity(_Part):
     image: str = ""
     image_tag: str = ""
     commit_sha: str = ""
+    config_sha256: str = ""
 
 
 class DatabaseSetting(_Part):

@@ -11,11 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from .base import Model
+from .base import Model, Sentence
 from .environment import Replication
 from .manifest import Evidence, Identity
+from .text import shortened_bytes
 
 TERMINATION_MESSAGE_BYTES = 4096
+#: Most bytes of each message in a termination message that is too long: the first one with which all fit.
+_MESSAGE_LIMITS = (3000, 2000, 1500, 1000, 700, 500, 300, 200, 100, 50)
 #: Where the kubelet reads the termination message.
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 
@@ -136,7 +139,7 @@ class Finding(_Line):
     """Something that blocks an operation, with the fix (for example the missing ``ALTER ROLE``)."""
 
     reason: str
-    message: str
+    message: Sentence
 
 
 class ProbeResult(_Line):
@@ -223,7 +226,7 @@ class Failure(_Line):
     """Why a command failed: a reason of conditions.py, and a message with the cause and the remedy."""
 
     reason: str
-    message: str
+    message: Sentence
     retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
 
 
@@ -238,7 +241,14 @@ class SwitchResult(_Line):
     accepting_connections: bool = Field(
         default=True, description="False: an interrupted switch left the live database refusing them."
     )
-    refused_seconds: float = Field(default=0, description="How long connections were refused.")
+    refused_seconds: float | None = Field(
+        default=None,
+        description="How long connections were refused. None: this Job did not switch, or did not see all of it.",
+    )
+    superseded: bool = Field(
+        default=False,
+        description="A later rollback has switched. The position is what this one left: New, and its previous database may exist.",
+    )
     relinked_files: int = 0
     replication_ended: tuple[str, ...] = Field(
         default=(), description="What happened to slots and subscriptions of the database that is not live any more."
@@ -300,23 +310,26 @@ class Result(_Line):
     def termination_message(self) -> str:
         """The result as JSON of at most 4 KiB. Warnings, paths, evidence and the ends of long messages are dropped first."""
         data = self.wire()
-        text = json.dumps(data, separators=(",", ":"))
-        if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
-            return text
         payload = data.get("payload") or {}
-        for victim in ("warnings", "paths", "replicationEnded", "evidence"):
+        for victim in ("", "warnings", "paths", "replicationEnded", "evidence"):
             payload.pop(victim, None)
-            if len(json.dumps(data, separators=(",", ":")).encode()) <= TERMINATION_MESSAGE_BYTES:
-                break
-        for failure in filter(None, (data.get("failure"), payload.get("failure"))):
-            failure["message"] = failure["message"].encode()[:3000].decode(errors="ignore") + " …"
+            text = json.dumps(data, separators=(",", ":"))
+            if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
+                return text
         replication = (payload.get("database") or {}).get("replication") or {}
         for key in replication:
             replication[key] = replication[key][:3]
-        for key in ("blocking", "creatable", "rollback", "findings"):
-            for finding in payload.get(key, ()):
-                finding["message"] = finding["message"].encode()[:600].decode(errors="ignore")
-        return json.dumps(data, separators=(",", ":"))
+        # Long messages: each as long as all of them together allow.
+        findings = [f for key in ("blocking", "creatable", "rollback", "findings") for f in payload.get(key, ())]
+        messages = [f for f in (data.get("failure"), payload.get("failure"), *findings) if f]
+        whole = [f["message"] for f in messages]
+        for limit in _MESSAGE_LIMITS:
+            for holder, message in zip(messages, whole, strict=True):
+                holder["message"] = shortened_bytes(message, limit)
+            text = json.dumps(data, separators=(",", ":"))
+            if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
+                break
+        return text
 
 
 Report = Annotated[StepReport | ProgressReport | ReadyReport | Result, Field(discriminator="type")]

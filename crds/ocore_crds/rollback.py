@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import LocalRef, Model, StatusModel, Timestamp, Uuid
+from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
 from .rules import rule, validations
@@ -53,6 +53,13 @@ class SavedWorkload(StatusModel):
     kind: Literal["Deployment", "StatefulSet"] = Field(description="Kind of the workload.")
     name: str = Field(description="Name of the workload.")
     replicas: int = Field(description="Its replicas from before the quiesce.")
+
+
+class PreflightWarning(StatusModel):
+    """Something that blocks nothing, but that can make the rollback fail or surprise its users."""
+
+    reason: str = Field(description="Why, in one word, for programs.")
+    message: Sentence = Field(description="Why, for people, and what to do.")
 
 
 class RollbackTarget(StatusModel):
@@ -126,8 +133,12 @@ class RollbackStatus(StatusModel):
         default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
-    phase: Literal["Pending", "Restoring", "Switching", "Resuming", "SwitchingBack", "Complete", "Failed"] | None = (
-        Field(default=None, description="Summary of the conditions.")
+    phase: (
+        Literal["Pending", "Restoring", "Switching", "Resuming", "SwitchingBack", "Complete", "Failed", "SwitchedBack"]
+        | None
+    ) = Field(
+        default=None,
+        description="Summary of the conditions. `SwitchedBack`: it was Complete, and was switched back by hand later.",
     )
     conditions: Conditions = ()
     stage: RollbackStage | None = Field(default=None, description="The current stage, finer than phase.")
@@ -171,6 +182,13 @@ class RollbackStatus(StatusModel):
     position: Literal["Old", "New"] | None = Field(
         default=None, description="What the environment runs on: `Old`, the database from before; `New`, the snapshot."
     )
+    position_read_at: Timestamp | None = Field(
+        default=None,
+        description="When a Job last read the position from the databases' names, while leftovers exist. Someone may have switched by hand.",
+    )
+    position_read_began: Timestamp | None = Field(
+        default=None, description="Since when such a Job is running or wanted; null where none is."
+    )
     workloads: tuple[SavedWorkload, ...] = Field(default=(), description="Replicas from before the quiesce.")
     quiesced_at: Timestamp | None = Field(default=None, description="When the workloads were scaled to zero.")
     signal_deadline: Timestamp | None = Field(
@@ -182,15 +200,21 @@ class RollbackStatus(StatusModel):
     )
     resumed_at: Timestamp | None = Field(default=None, description="When the workloads were started again.")
     ready_at: Timestamp | None = Field(default=None, description="When the workloads were ready.")
-    refused_seconds: float | None = Field(default=None, description="How long the database refused connections.")
+    refused_seconds: float | None = Field(
+        default=None, description="How long the database refused connections, in all; null: unknown."
+    )
     undo_until: Timestamp | None = Field(
         default=None, description="The previous database, or after a switch back the restored one, is kept until then."
     )
     failure_reason: str | None = Field(default=None, description="Reason of the failure.")
-    failure_message: str | None = Field(default=None, description="Message of the failure: cause and remedy.")
+    failure_message: Sentence | None = Field(default=None, description="Message of the failure: cause and remedy.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
         description="Whether leftovers (databases, folders) of this rollback exist. `Unknown`: they could not be removed.",
+    )
+    warnings: tuple[PreflightWarning, ...] = Field(
+        default=(),
+        description="What the preflight found that blocks nothing: another image, a workload that is not ready.",
     )
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."

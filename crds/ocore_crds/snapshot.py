@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import LocalRef, Model, StatusModel, Timestamp, Uuid
+from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .manifest import Evidence
 from .rules import immutable, rule, validations
@@ -65,7 +65,7 @@ class StepStatus(StatusModel):
     state: Literal["Pending", "Running", "Done", "Skipped", "Failed"] = Field(description="State of the step.")
     started_at: Timestamp | None = Field(default=None, description="When it began.")
     completed_at: Timestamp | None = Field(default=None, description="When it ended.")
-    message: str = Field(default="", description="What happened, for people.")
+    message: Sentence = Field(default="", description="What happened, for people.")
 
 
 class Progress(StatusModel):
@@ -94,6 +94,9 @@ class SnapshotSource(StatusModel):
     commit_sha: str = Field(
         default="",
         description="Commit that the image was built from, according to the workload's annotation ocore.dev/commit-sha.",
+    )
+    config_sha256: str = Field(
+        default="", description="SHA-256 over the names and values of the ConfigMap's keys; empty without spec.config."
     )
     deployment_id: str = Field(default="", description="The deployment that triggered the snapshot.")
 
@@ -140,8 +143,9 @@ class SnapshotStatus(StatusModel):
         default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
-    phase: Literal["Pending", "Running", "Complete", "Failed"] | None = Field(
-        default=None, description="Summary of the conditions."
+    phase: Literal["Pending", "Running", "Complete", "Failed", "Corrupt"] | None = Field(
+        default=None,
+        description="Summary of the conditions. `Corrupt`: it was Complete, and stored bytes were found to differ.",
     )
     conditions: Conditions = ()
     queued_at: Timestamp | None = Field(default=None, description="When it began to wait for the operation lock.")

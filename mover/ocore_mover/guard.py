@@ -58,6 +58,10 @@ class GuardedStore:
     def local_root(self) -> Path | None:
         return self._store.local_root
 
+    @property
+    def encrypted(self) -> bool:
+        return self._store.encrypted
+
     def writer(self, key: str) -> Writer:
         self._token.check()
         return GuardedWriter(self._store.writer(key), self._token)

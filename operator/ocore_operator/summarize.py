@@ -106,9 +106,12 @@ def ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     return _set(status, stamp, (c.READY, "True", reason, message), drop=(c.RECONCILING, c.STALLED))
 
 
-def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
-    """Ready=False; neither Reconciling nor Stalled: it is reconciled again automatically."""
-    return _set(status, stamp, (c.READY, "False", reason, message), drop=(c.RECONCILING, c.STALLED))
+def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp, *, passes: bool | None = None) -> StatusT:
+    """Ready=False after a probe. Reconciling=True where it may pass (`passes`; None: by the reason), else Stalled=True. For
+    kstatus, Ready=False alone is InProgress."""
+    if reason in c.TRANSIENT if passes is None else passes:
+        return running(status, reason, message, stamp)
+    return outcome(status, Stalled(reason, message), stamp)
 
 
 def with_condition(
@@ -148,7 +151,7 @@ def _ended(status: StatusT, phase: str, now: str) -> StatusT:
     if getattr(status, "completed_at", None) is None:
         update["completed_at"] = now
     progress = getattr(status, "progress", None)
-    if progress is not None and phase == "Complete":
+    if progress is not None and progress.percent != 100 and phase == "Complete":
         update["progress"] = progress.model_copy(update={"percent": 100, "updated_at": now})
     return status.model_copy(update=update)
 

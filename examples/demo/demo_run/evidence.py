@@ -87,4 +87,6 @@ def wait_for_outage(output: Output, kube: Kube, time: str) -> float:
 
 def duration(seconds: float | None) -> str:
     """For the table of timings."""
-    return "-" if seconds is None else f"{seconds:.1f} s"
+    if seconds is None:
+        return "-"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

@@ -178,7 +178,7 @@ class Demo:
                     duration(seconds_between(rollback, "quiescedAt", "readyAt")),
                 ),
                 ("downtime at the HTTP port (first failed to first good)", duration(downtime)),
-                ("database refused connections", duration(refused if refused is None else float(refused))),
+                ("of that, the database refused connections", duration(refused if refused is None else float(refused))),
             ],
         )
         last = [e for e in self.kube.load_events() if e["event"] == "progress"][-1]

@@ -15,6 +15,6 @@ def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapsh
 def inspect_rollback(switcher: Switcher, *, repair: bool) -> SwitchResult:
     """The position. With `repair`, an interrupted switch is completed or undone first."""
     try:
-        return switcher.repair() if repair else switcher.read_position()
+        return switcher.repair() if repair else switcher.observe()
     finally:
         switcher.close()

@@ -5,8 +5,11 @@ from ocore_crds.protocol import Finding, ProbeResult
 from ocore_mover.commands.options import TargetOptions
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
+from ocore_mover.database.connect import Server
+from ocore_mover.database.dump.export import read_live_names
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import facts as filestore_facts
+from ocore_mover.filestore.folders import ClaimFolders, sort_names
 
 
 def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollback: bool, jobs: int) -> ProbeResult:
@@ -44,6 +47,12 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
         filestore, more_blocking, more_later, more_warnings = filestore_facts.collect(
             folders, target.layout, rollback=rollback
         )
+        if more_blocking and odoo and server is not None and database is not None and _is_new(server, folders):
+            more_warnings = (*more_warnings, NEW_FILESTORE.format(path=folders.path))
+            more_later = (
+                (Finding(reason=conditions.FILESTORE_NOT_FOUND, message=more_warnings[-1]),) if rollback else ()
+            )
+            more_blocking = ()
         blocking.extend(more_blocking)
         later.extend(more_later)
         warnings.extend(more_warnings)
@@ -55,6 +64,21 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
         rollback=tuple(later),
         warnings=tuple(warnings),
     )
+
+
+#: A new application has written no file yet.
+NEW_FILESTORE = (
+    "The filestore's folder {path} does not exist yet, and the database names no files: snapshots work and store none. A rollback needs the folder. "
+    "The application creates it with its first file; if it has files already, correct spec.filestore.path."
+)
+
+
+def _is_new(server: Server, folders: ClaimFolders) -> bool:
+    """Whether the filestore does not exist and the database names no file of it. Then a snapshot needs no folder."""
+    try:
+        return folders.filestore_is_absent() and not sort_names(read_live_names(server)).files
+    except (MoverError, OSError):  # each has a finding already
+        return False
 
 
 def no_attachments(database: str) -> str:

@@ -186,7 +186,8 @@ class SnapshotRun:
                 taken.database, taken.filestore = self._runtime.both(dump, copy)
         if self._options.config is not None:
             with self._runtime.step(Step.CAPTURE_CONFIG):
-                taken.config = config_archive.capture(self._store, self._options.prefix, self._options.config)
+                taken.config, found = config_archive.capture(self._store, self._options.prefix, self._options.config)
+                taken.warnings.extend(found)
         else:
             self._runtime.reporter.step(Step.CAPTURE_CONFIG, "Skipped", "no configuration is given")
         return taken
@@ -325,5 +326,7 @@ def _freeze_warnings(files: Frozen, uris: int, lost: Sequence[str]) -> Iterator[
         yield f"{len(lost)} files that the database names were lost already, for example {', '.join(lost[:3])}"
     if uris:
         yield f"{uris} attachments are kept elsewhere by the application and are not in the snapshot"
-    if not files.linked:
+    if files.absent:
+        yield "the filestore's folder does not exist yet, and the database names no files"
+    elif not files.linked:
         yield "the filestore has no hard links: its files were read in place"

@@ -81,6 +81,15 @@ class Switcher:
         """The position. Changes nothing."""
         return self._result(self._database.read()) if self._database is not None else self._folders_only()
 
+    def observe(self) -> SwitchResult:
+        """The position. Changes nothing. Also after a later rollback has switched: then the result is `superseded`."""
+        try:
+            return self.read_position()
+        except MoverError as error:
+            if error.reason != conditions.SWITCH_FAILED or self._database is None or not self._database.is_superseded():
+                raise
+        return SwitchResult(position="New", superseded=True, live_database=self._database.names.live)
+
     def prepare(self) -> None:
         """Checks that a switch can work, and reads the attachment names of the restored database (seconds for many).
 
@@ -210,12 +219,12 @@ class Switcher:
             switch.switch(self._plain, self._rollback_id)
         return self._folders_only(round(time.monotonic() - since, 3))
 
-    def _folders_only(self, seconds: float = 0.0) -> SwitchResult:
+    def _folders_only(self, seconds: float | None = None) -> SwitchResult:
         assert self._plain is not None  # noqa: S101 - see above
         switched = switch.is_switched(self._plain, self._rollback_id)
         return SwitchResult(position="New" if switched else "Old", refused_seconds=seconds)
 
-    def _result(self, now: Position, seconds: float = 0.0) -> SwitchResult:
+    def _result(self, now: Position, seconds: float | None = None) -> SwitchResult:
         return SwitchResult(
             position=now.position,
             live_database=now.live.name if now.live is not None else "",

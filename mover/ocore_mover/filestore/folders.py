@@ -117,6 +117,16 @@ class ClaimFolders:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    def filestore_is_absent(self) -> bool:
+        """Whether the filestore does not exist yet, as of an application that has written no file. Raises OSError."""
+        try:
+            with self.opened(self.filestore):
+                return False
+        except FileNotFoundError:
+            return self.claim.is_dir()
+        except NotADirectoryError:
+            return False
+
     def require_filestore(self) -> None:
         """Raises MoverError FilestoreNotFound or FilestoreNotReadable."""
         try:

@@ -63,6 +63,10 @@ class Store(Protocol):
     def local_root(self) -> Path | None:
         """The folder of a folder store, whose objects a caller may read in place. None for S3."""
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether writes ask the server for encryption. Not every S3 server supports it."""
+
     def writer(self, key: str) -> Writer:
         """Streams a new object. Commit replaces an object of the same key."""
 

@@ -49,6 +49,11 @@ class FolderStore:
         """The folder."""
         return self._root
 
+    @property
+    def encrypted(self) -> bool:
+        """Never: that is the volume's task."""
+        return False
+
     def path(self, key: str) -> Path:
         """The object's path."""
         return self._root / checked(key)

@@ -1,6 +1,7 @@
 """Tests a store: its id, whether it checks what is written, whether it honours If-None-Match."""
 
 import json
+import re
 import secrets
 import uuid
 
@@ -20,14 +21,28 @@ def probe_store(store: Store) -> StoreProbeResult:
 
     Raises StoreError if writing, reading, listing or deleting fails; its reason names the failure.
     """
-    identifier = _find_id(store) or _create_id(store)
-    found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
-    _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+    known = _find_id(store)
+    try:
+        identifier = known or _create_id(store)
+        found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+        _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+    except StoreError as error:
+        raise _encryption_refused(store, error) or error from error
     return StoreProbeResult(
         store_id=identifier,
         checksums=found.checksums,
         conditional_writes=found.conditional_writes,
         warnings=_warnings(store, found),
+    )
+
+
+def _encryption_refused(store: Store, error: StoreError) -> StoreError | None:
+    """The failure of a server that reads, but answers every encrypted write with an internal error: it does not support encryption."""
+    if not store.encrypted or not re.search(r"\b(InternalError|NotImplemented|501)\b", error.message):
+        return None
+    return StoreError(
+        conditions.STORE_NOT_WRITABLE,
+        f"{error.message} Reading works. spec.s3.serverSideEncryption is set: if the server does not support it, leave it out.",
     )
 
 

@@ -52,6 +52,11 @@ class S3Store:
         """None: not a folder."""
         return None
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether the options name an algorithm."""
+        return self.options.sse is not None
+
     @cached_property
     def client(self) -> "S3Client":
         """The client, created at first use."""

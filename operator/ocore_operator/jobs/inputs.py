@@ -1,5 +1,7 @@
 """What the Jobs of an Environment depend on besides its spec, read before a Job is built."""
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -39,6 +41,8 @@ class JobInputs:
     server_major: int = 0
     image: str = ""
     commit: str = ""
+    #: See config_digest; empty without spec.config.
+    config_sha256: str = ""
     #: spec.jobs.resources of the Environment, or of one that uses the store.
     resources: Object | None = None
 
@@ -48,8 +52,10 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
     namespace, spec = environment.meta.namespace, environment.spec
     store = await load_store(ctx, namespace, spec.store_ref.name)
     workload = await _workloads(ctx, environment)
+    config: Object | None = None
     if spec.config is not None:
-        await need(ctx, CONFIG_MAPS, namespace, spec.config.config_map_ref.name, c.CONFIG_NOT_FOUND, "spec.config")
+        name = spec.config.config_map_ref.name
+        config = await need(ctx, CONFIG_MAPS, namespace, name, c.CONFIG_NOT_FOUND, "spec.config")
     tls = spec.database.tls if spec.database is not None else None
     if tls is not None and tls.ca is not None and tls.ca.config_map_ref is not None:
         name = tls.ca.config_map_ref.name
@@ -64,8 +70,9 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
         environment=environment,
         node=await node_of(ctx, namespace, claims),
         server_major=environment.status.probe.server_major if environment.status.probe is not None else 0,
-        image=_first_container(workload).get("image", ""),
+        image=image_of(workload),
         commit=commit_of(workload, ctx.settings.commit_annotation),
+        config_sha256=config_digest(config),
         resources=resources_of(spec.jobs),
     )
 
@@ -198,6 +205,19 @@ def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits
         tolerations=(*(pod.get("tolerations") or ()), *own),
         image_pull_secrets=tuple(dict.fromkeys((*settings.image_pull_secrets, *secrets))),
     )
+
+
+def image_of(workload: Object | None) -> str:
+    """The image of the workload's first container; empty where there is none."""
+    return str(_first_container(workload).get("image", ""))
+
+
+def config_digest(config_map: Object | None) -> str:
+    """SHA-256 over the names and values of the ConfigMap's keys; empty for None."""
+    if config_map is None:
+        return ""
+    keys = {field: config_map.get(field) or {} for field in ("data", "binaryData")}
+    return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 
 
 def resources_of(jobs: Jobs) -> Object | None:

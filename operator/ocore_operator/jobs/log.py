@@ -14,6 +14,7 @@ import structlog
 from ocore_crds import conditions as c
 from ocore_crds.protocol import ProgressReport, ReadyReport, Result, Step, StepReport, parse_line
 from ocore_crds.snapshot import Progress, StepStatus
+from ocore_crds.text import shortened
 from ocore_operator import clock
 from ocore_operator.errors import ApiError, Conflict
 from ocore_operator.jobs.percent import percent
@@ -77,7 +78,7 @@ class LogState:
             state=report.state,
             started_at=self.started.get(step, report.time),
             completed_at=report.time if report.state != "Running" else None,
-            message=report.message[:1024],
+            message=shortened(report.message, 1024),
         )
 
 

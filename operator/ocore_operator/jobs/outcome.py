@@ -10,6 +10,7 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.naming import LABEL_COMMAND
 from ocore_crds.protocol import Failure, Payload, Result
+from ocore_crds.text import shortened_start
 from ocore_operator import clock
 from ocore_operator.jobs.trouble import Trouble, container_trouble, died, mover, not_created, pod_trouble
 from ocore_operator.kube.resources import Object
@@ -201,7 +202,7 @@ def _reported(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:
 def _unreported(pod: Object, end: Object, at: str) -> JobFailed:
     """A container that ended without a result."""
     code = int(end.get("exitCode", -1))
-    detail = str(end.get("message") or end.get("reason") or "").strip()[:500]
+    detail = shortened_start(str(end.get("message") or end.get("reason") or "").strip(), 500)
     if end.get("reason") == "OOMKilled":
         message = (
             "The Job ran out of memory (OOMKilled). Increase spec.jobs.resources.limits.memory of the Environment, or decrease "

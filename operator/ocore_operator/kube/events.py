@@ -8,6 +8,7 @@ from typing import Literal
 
 import structlog
 
+from ocore_crds.text import sentence, shortened_bytes
 from ocore_operator import clock
 from ocore_operator.errors import ApiError
 from ocore_operator.kube.client import EVENTS, Kube
@@ -33,11 +34,7 @@ def build(
     now: datetime,
 ) -> Object:
     """The Event as JSON for the API server."""
-    text = (
-        message
-        if len(message.encode()) <= MAX_MESSAGE
-        else message.encode()[: MAX_MESSAGE - 4].decode(errors="ignore") + " …"
-    )
+    text = shortened_bytes(sentence(message), MAX_MESSAGE)
     digest = hashlib.sha256(f"{obj.meta.uid}{reason}{message}{clock.micro(now)}".encode()).hexdigest()[:16]
     moment = clock.text(now)
     return {

@@ -5,18 +5,17 @@ from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
-from ocore_crds.protocol import ProbeResult, ProofResult
+from ocore_crds.protocol import Failure, ProbeResult, ProofResult
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Target
 from ocore_operator.kube.client import ENVIRONMENTS
-from ocore_operator.kube.resources import Environment, Object
+from ocore_operator.kube.resources import Environment, Object, Store
 from ocore_operator.readiness import probed, proof, targets
 from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
@@ -61,7 +60,9 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
     async def references(self, ctx: Context, obj: Environment) -> BuildJob:
         """The store is ready, the claim, ConfigMap and workloads exist, and no other Environment has the target."""
         job_inputs = await inputs.load(ctx, obj)
-        _need_store(ctx, job_inputs)
+        if not c.is_true(job_inputs.store.status.conditions, c.READY):
+            ctx.queue.add(job_inputs.store.key)
+        need_store(job_inputs.store)
         _need_own_target(ctx, obj, obj.status)
 
         async def job(attempt: str) -> Object:
@@ -99,9 +100,9 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
             return unprobed(obj.with_status(status), end, Stamp.of(obj.meta, ctx.now()))
         return status
 
-    def probe_failed(self, ctx: Context, obj: Environment, reason: str, message: str, began: str) -> EnvironmentStatus:
+    def probe_failed(self, ctx: Context, obj: Environment, failure: Failure, began: str) -> EnvironmentStatus:
         """See verdict.py."""
-        return probe_failed(obj, reason, message, began=began, now=clock.text(ctx.now()))
+        return probe_failed(obj, failure.reason, failure.message, began=began, now=clock.text(ctx.now()))
 
     async def beside(
         self, ctx: Context, obj: Environment, status: EnvironmentStatus
@@ -211,14 +212,16 @@ def _verdict(status: EnvironmentStatus) -> tuple[object, ...]:
     return (*probed.verdict(status.conditions, c.READY, c.ROLLBACK_READY), status.probe)
 
 
-def _need_store(ctx: Context, job_inputs: JobInputs) -> None:
-    """Raises Waiting(StoreNotReady)."""
-    ready = c.find(job_inputs.store.status.conditions, c.READY)
+def need_store(store: Store) -> None:
+    """Raises StoreNotReady: Stalled where a person must change the store, Waiting where that may pass. Pure."""
+    ready, stalled = (c.find(store.status.conditions, t) for t in (c.READY, c.STALLED))
     if ready is not None and ready.status == "True":
         return
-    ctx.queue.add(job_inputs.store.key)
     why = f"{ready.reason}: {ready.message}" if ready is not None else "it has not been probed yet."
-    raise Waiting(c.STORE_NOT_READY, f"SnapshotStore {job_inputs.store.meta.name} is not ready: {why}", STORE_PAUSE)
+    message = f"SnapshotStore {store.meta.name} is not ready: {why}"
+    if stalled is not None and stalled.status == "True":
+        raise Stalled(c.STORE_NOT_READY, message)
+    raise Waiting(c.STORE_NOT_READY, message, STORE_PAUSE)
 
 
 reconcile = partial(probed.reconcile, EnvironmentKind())

@@ -12,6 +12,7 @@ from ocore_crds import conditions as c
 from ocore_crds.base import Model
 from ocore_crds.conditions import Condition
 from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import SnapshotStoreStatus
 from ocore_operator import clock, summarize
 from ocore_operator.context import Context
@@ -91,9 +92,7 @@ class ProbedKind(ABC, Generic[SpecT, StatusT, ResultT]):
         """The status after a probe with a result."""
 
     @abstractmethod
-    def probe_failed(
-        self, ctx: Context, obj: Resource[SpecT, StatusT], reason: str, message: str, began: str
-    ) -> StatusT:
+    def probe_failed(self, ctx: Context, obj: Resource[SpecT, StatusT], failure: Failure, began: str) -> StatusT:
         """The status after a probe without a result."""
 
     @abstractmethod
@@ -219,9 +218,10 @@ async def _probe(
             await control.remove(ctx, seen, obj.meta.namespace, name)
             return status, 0.0
         case JobFailed(failure=failure):
-            return kind.probe_failed(ctx, obj, failure.reason, failure.message, began), 0.0
+            return kind.probe_failed(ctx, obj, failure, began), 0.0
         case NoResult(message=message):
-            return kind.probe_failed(ctx, obj, c.JOB_LOST, f"The probe left no result: {message}.", began), 0.0
+            lost = Failure(reason=c.JOB_LOST, message=f"The probe left no result: {message}.", retryable=True)
+            return kind.probe_failed(ctx, obj, lost, began), 0.0
         case _:
             message = f"Job {name} reported something other than a {kind.result.__name__}."
             raise Stalled(c.INTERNAL_ERROR, f"{message} Set OCORE_MOVER_IMAGE to the operator's version.")
@@ -246,7 +246,8 @@ async def _start(
     try:
         await control.start(ctx, job, waiting_since=since)
     except Failed as end:
-        status = kind.probe_failed(ctx, obj, end.reason, end.message, clock.text(ctx.now()))
+        failure = Failure(reason=end.reason, message=end.message)
+        status = kind.probe_failed(ctx, obj, failure, clock.text(ctx.now()))
         return status, ctx.settings.probe_backoff_min
     except Waiting as end:
         if kind.current(obj):  # a periodic probe can wait; the last verdict stays

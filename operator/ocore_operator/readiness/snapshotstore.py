@@ -3,7 +3,7 @@
 from functools import partial
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import StoreProbeResult
+from ocore_crds.protocol import Failure, StoreProbeResult
 from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 from ocore_operator import summarize
 from ocore_operator.context import Context
@@ -75,9 +75,10 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
         """See :func:`found`."""
         return found(obj, result, began, Stamp.of(obj.meta, ctx.now()))
 
-    def probe_failed(self, ctx: Context, obj: Store, reason: str, message: str, began: str) -> SnapshotStoreStatus:
+    def probe_failed(self, ctx: Context, obj: Store, failure: Failure, began: str) -> SnapshotStoreStatus:
         """See :func:`probe_failed`."""
-        return probe_failed(obj, reason, message, began, Stamp.of(obj.meta, ctx.now()))
+        stamp = Stamp.of(obj.meta, ctx.now())
+        return probe_failed(obj, failure.reason, failure.message, began, stamp, retryable=failure.retryable)
 
     def unprobed(self, obj: Store, end: Outcome, stamp: Stamp) -> SnapshotStoreStatus:
         """Nothing is stored before what the probe needs exists."""
@@ -120,10 +121,13 @@ def found(store: Store, result: StoreProbeResult, began: str, stamp: Stamp) -> S
     return _with_phase(summarize.ready(status, c.SUCCEEDED, message, stamp))
 
 
-def probe_failed(store: Store, reason: str, message: str, began: str, stamp: Stamp) -> SnapshotStoreStatus:
+def probe_failed(
+    store: Store, reason: str, message: str, began: str, stamp: Stamp, *, retryable: bool = True
+) -> SnapshotStoreStatus:
     """The probe failed, or the store refused."""
     status = store.status.model_copy(update={"probed_generation": stamp.generation, "last_probe_time": began})
-    return _with_phase(summarize.not_ready(status, reason, message, stamp))
+    passes = c.may_pass(reason, retryable=retryable)
+    return _with_phase(summarize.not_ready(status, reason, message, stamp, passes=passes))
 
 
 def _with_phase(status: SnapshotStoreStatus) -> SnapshotStoreStatus:

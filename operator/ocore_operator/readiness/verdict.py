@@ -119,7 +119,9 @@ def _conditions(
     stamp = Stamp(now, environment.meta.generation)
     against_snapshot = [*blocking, *creatable]
     if against_snapshot:
-        status = summarize.not_ready(status, against_snapshot[0].reason, message_of(against_snapshot), stamp)
+        # What a person must change first: the others may pass.
+        first = next((f for f in against_snapshot if f.reason not in c.TRANSIENT), against_snapshot[0])
+        status = summarize.not_ready(status, first.reason, message_of(against_snapshot), stamp)
     else:
         status = summarize.ready(status, c.SUCCEEDED, f"A snapshot would work: {summary}", stamp)
     # What prevents a snapshot prevents a rollback as well, and comes first.

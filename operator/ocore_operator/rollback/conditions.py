@@ -4,10 +4,11 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import ROLLBACK_STEPS, Step
+from ocore_crds.quantity import span
 from ocore_crds.rollback import RollbackStatus
 from ocore_crds.snapshot import Progress
 from ocore_operator import clock, summarize
-from ocore_operator.errors import Failed
+from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs.percent import percent
 from ocore_operator.summarize import Stamp
 
@@ -38,9 +39,22 @@ def summarized(
 ) -> RollbackStatus:
     """The status with the conditions of its stage. `reason`, `message`: what it waits for; empty: the stage's own message."""
     stamp = Stamp(clock.text(now), generation)
+    if status.warnings:
+        messages = "\n".join(w.message for w in status.warnings)
+        status = summarize.with_condition(
+            status, c.PREFLIGHT_WARNINGS, "True", status.warnings[0].reason, messages, stamp
+        )
+    if status.phase in ("Complete", "SwitchedBack"):
+        status = status.model_copy(update={"progress": _final_progress(status, stamp.now)})
     if status.phase == "Complete":
         done = summarize.complete(status, _complete_reason(status), _complete_message(status), stamp)
         return _retained(done, stamp)
+    if status.phase == "SwitchedBack":
+        message = _switched_back_message(status)
+        done = summarize.complete(status, c.SWITCHED_BACK, message, stamp)
+        # It stays Complete: it did run. Stalled and not Ready: the environment is not what the Rollback asks for.
+        done = summarize.outcome(done, Stalled(c.SWITCHED_BACK, message), stamp)
+        return _retained(done.model_copy(update={"phase": status.phase}), stamp)
     if status.phase == "Failed":
         end = Failed(status.failure_reason or c.INTERNAL_ERROR, status.failure_message or "")
         return _retained(summarize.outcome(status, end, stamp), stamp)
@@ -62,10 +76,29 @@ def _complete_reason(status: RollbackStatus) -> str:
 def _complete_message(status: RollbackStatus) -> str:
     if not status.switched_at:
         return "A rollback of this name and specification has run before. Nothing was done. To run it again, use another name."
+    created = ""
     if status.live_missing:
-        return f"The environment runs on snapshot {status.snapshot_name}. Database {status.live_database} did not exist and was created from it."
-    seconds = status.refused_seconds or 0.0
-    return f"The environment runs on snapshot {status.snapshot_name}. The database refused connections for {seconds:.1f} s."
+        created = f" Database {status.live_database} did not exist and was created from it."
+    return " ".join((f"The environment runs on snapshot {status.snapshot_name}.{created}", *_downtime(status)))
+
+
+def _downtime(status: RollbackStatus) -> tuple[str, ...]:
+    """Sentences about how long users had no application, and for how much of that the database refused connections. A figure that is not known
+    is left out."""
+    refused = f"{span(status.refused_seconds)}" if status.refused_seconds is not None else ""
+    stopped = any(w.replicas for w in status.workloads)
+    if not stopped or status.quiesced_at is None or status.ready_at is None:
+        return (f"The database refused connections for {refused}.",) if refused else ()
+    down = (clock.parse(status.ready_at) - clock.parse(status.quiesced_at)).total_seconds()
+    text = f"The application was down for {span(down)}, from the stop of its workloads until they were ready."
+    return (text, f"For {refused} of that time the database refused connections.") if refused else (text,)
+
+
+def _switched_back_message(status: RollbackStatus) -> str:
+    return (
+        f"The environment was rolled back to snapshot {status.snapshot_name}, and was switched back by hand before {status.switched_back_at}. "
+        "It runs on its previous data. Create a new Rollback under another name to roll back again."
+    )
 
 
 def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
@@ -79,6 +112,8 @@ def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
         type_, name = c.PREVIOUS_RETAINED, status.previous_database or "the previous folder"
     else:
         type_, name = c.SWITCHED_BACK_RETAINED, status.restored_database or "the staged folder"
+    other = {c.PREVIOUS_RETAINED, c.SWITCHED_BACK_RETAINED} - {type_}
+    status = summarize.without(status, *other)  # it was switched by hand
     if status.residue == "None":
         message = f"{name} was removed."
         return summarize.with_condition(status, type_, "False", c.UNDO_WINDOW_OVER, message, stamp)
@@ -103,3 +138,12 @@ def _progress(status: RollbackStatus, now: str) -> Progress | None:
     if old is not None and (old.step, old.percent) == (current, reached):
         return old
     return Progress(step=current, percent=reached, updated_at=now)
+
+
+def _final_progress(status: RollbackStatus, now: str) -> Progress | None:
+    """At the last step of the rollback itself, whichever one was reported last. None where none ran."""
+    done = [s.name for s in status.steps if s.state == "Done" and s.name != Step.CLEANUP]
+    old = status.progress
+    if not done or (old is not None and (old.step, old.percent) == (done[-1], 100)):
+        return old
+    return Progress(step=done[-1], percent=100, updated_at=now)

@@ -161,6 +161,8 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
             )
         case "inspect":
             return build.inspect_rollback(settings, job_inputs, owner, repair=True, attempt=attempt)
+        case "inspect-only":
+            return build.inspect_rollback(settings, job_inputs, owner, repair=False, attempt=attempt)
         case "cleanup-restored":
             return build.cleanup(
                 settings, job_inputs, owner, what="restored", attempt=attempt, deadline=CLEANUP_DEADLINE

@@ -20,6 +20,7 @@ from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
 from ocore_operator.jobs import control
+from ocore_operator.jobs.inputs import config_digest
 from ocore_operator.jobs.outcome import (
     JobFailed,
     JobState,
@@ -34,7 +35,7 @@ from ocore_operator.jobs.outcome import (
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
+from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import signal, workloads
 from ocore_operator.rollback.executed import executed
@@ -72,7 +73,12 @@ async def observe(ctx: Context, first: Rollback, memory: Memory) -> Observed | N
 
 def _names_others(status: RollbackStatus) -> tuple[object, ...]:
     """What in a status decides which other objects are read."""
-    return status.environment_name, status.workloads, status.stage in ANSWERING, status.stage in ("Prepare", "Resume")
+    return (
+        status.environment_name,
+        status.workloads,
+        status.stage in (*ANSWERING, "Preflight"),
+        status.stage in ("Prepare", "Resume"),
+    )
 
 
 async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | None:
@@ -80,11 +86,12 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     (snapshot, environment), seen = await asyncio.gather(_sources(ctx, known), control.observe(ctx, known))
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
-    views, jobs, before, users = await asyncio.gather(
+    views, jobs, before, users, config = await asyncio.gather(
         workloads.observe(ctx, namespace, targets),
         _jobs(ctx, known, seen),
         _executed_before(ctx, known, environment),
         _claim_users(ctx, known),
+        _config(ctx, known, environment),
     )
     obj = await ctx.kube.get(ROLLBACKS, namespace, known.meta.name)
     if obj is None or obj["metadata"]["uid"] != known.meta.uid:
@@ -106,6 +113,8 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         claim_users=users,
         workloads=views,
         peer=peer,
+        config_name=config[0],
+        config_sha256=config[1],
         refused_since=memory.refused_since,
         refusal_reason=memory.refusal_reason,
         refusal=memory.refusal,
@@ -191,6 +200,14 @@ async def _executed_before(ctx: Context, rollback: Rollback, environment: Enviro
     return any(executed(resources.environment(obj), rollback) for obj in listed)
 
 
+async def _config(ctx: Context, rollback: Rollback, environment: Environment | None) -> tuple[str, str]:
+    """Name and digest of the Environment's ConfigMap, which the preflight compares with the snapshot's; empty where there is none."""
+    if rollback.status.stage != "Preflight" or environment is None or environment.spec.config is None:
+        return "", ""
+    name = environment.spec.config.config_map_ref.name
+    return name, config_digest(await ctx.kube.get(CONFIG_MAPS, rollback.meta.namespace, name))
+
+
 async def _terminating(ctx: Context, rollback: Rollback) -> bool:
     """Whether the namespace is being deleted. Read only where the Rollback is being deleted too: it would be soon."""
     if rollback.meta.deleted is None:
@@ -253,6 +270,9 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
         manifest_sha256=status.manifest_sha256 or "",
         server_major=status.server_major or 0,
         database_bytes=sizes.database_bytes if sizes is not None else 0,
+        image=source.image if source is not None else "",
+        commit=source.commit_sha if source is not None else "",
+        config_sha256=source.config_sha256 if source is not None else "",
     )
 
 

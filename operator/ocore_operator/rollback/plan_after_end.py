@@ -5,7 +5,10 @@
 - Switched back: the same with the restored copy, because users may have written to it.
 - Position unknown: the inspection is repeated until it succeeds, then one of the two.
 
-Each attempt takes the operation lock, runs one Job and records the result. A failed attempt is retried with a growing pause, a limited number of
+The position is observed, not remembered: someone may switch by hand (docs/mover.md). A Job reads it at intervals during the undo window, and before
+the cleanup that ends it. Where it has changed, the window begins again, because what was live may have users' changes.
+
+Each attempt takes the operation lock, runs its Jobs and records the result. A failed attempt is retried with a growing pause, a limited number of
 times (the inspection without a limit), and the lock is released in between. When no cleanup remains, the lock is released and the finalizer removed.
 """
 
@@ -17,13 +20,22 @@ from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.plan_switch import stop_jobs
-from ocore_operator.rollback.transitions import change, cleaned, elapsed, enter, stamp, step
+from ocore_operator.rollback.transitions import (
+    change,
+    cleaned,
+    elapsed,
+    enter,
+    stamp,
+    step,
+    switched_by_hand,
+)
 from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
     Do,
     Idle,
     JobCommand,
+    JobKind,
     JobView,
     Record,
     RecordExecuted,
@@ -45,6 +57,11 @@ CLEANUP_PAUSE_SECONDS = 15
 #: Most seconds between two inspections of an unknown position. They end only with a result, or with the Environment: until then the live database
 #: may refuse connections, and the inspect Job allows them again.
 INSPECT_PAUSE_SECONDS = 300
+#: Seconds between two reads of the position in the undo window, and for the Job of one: its start deadline and its own.
+READ_POSITION_SECONDS = 1800
+READ_POSITION_LIMIT_SECONDS = 360
+#: Seconds after which a position counts as remembered, not as found.
+FRESH_SECONDS = 30
 #: Seconds until every Job must have ended; then it is deleted, with these seconds for its pod to go.
 JOB_END_SECONDS = 30
 JOB_GONE_SECONDS = 120
@@ -59,7 +76,9 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         due = _due(status, world, now)
         if due <= 0:
             return _clean_up(status, spec, world, now)
-        return Do(ReleaseLock()) if world.lock.state == "Ours" else Idle(due)
+        if world.lock.state == "Ours":
+            return Do(ReleaseLock())
+        return _watch_position(status, spec, world, now, due)
     if world.lock.state == "Ours":
         return Do(ReleaseLock())
     return Do(RemoveFinalizer()) if world.finalizer else Idle()
@@ -84,6 +103,52 @@ def _due(status: RollbackStatus, world: World, now: datetime) -> float:
     return max(((parse(t) - now).total_seconds() for t in times if t), default=0.0)
 
 
+def _watch_position(
+    status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime, due_seconds: float
+) -> Action:
+    """Reads the position at intervals until the cleanup is due. Without the operation lock: the Job changes nothing."""
+    if status.position_read_began is not None:
+        return _read_position(status, spec, world, now)
+    gone = world.environment is None or world.environment.id != status.environment_id
+    since = status.position_read_at or status.completed_at
+    if status.switched_at is None or status.cleanup_attempt > 0 or gone or since is None:
+        return Idle(due_seconds)
+    left = READ_POSITION_SECONDS - (now - parse(since)).total_seconds()
+    return Idle(min(left, due_seconds)) if left > 0 else Record(_begin_read(status, now))
+
+
+def _begin_read(status: RollbackStatus, now: datetime) -> RollbackStatus:
+    return change(status, position_read_began=stamp(now), inspect_attempt=status.inspect_attempt + 1)
+
+
+def _read_position(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+    """One read of the position. A read that fails changes nothing: a cleanup checks the position itself."""
+    job = world.job("inspect", status.inspect_attempt)
+    began = parse(status.position_read_began or stamp(now))
+    late = (now - max(began, world.watched_since or began)).total_seconds() > READ_POSITION_LIMIT_SECONDS
+    read = change(status, position_read_began=None, position_read_at=stamp(now))
+    if job is not None and job.ended and isinstance(job.payload, SwitchResult):
+        return _position_read(read, spec, job.payload, world, now)
+    if late or (job is not None and job.ended):
+        return Record(read)
+    if job is None:
+        return Do(StartJob("inspect-only", status.inspect_attempt))
+    return Wait(2, c.RUNNING, job.problem or f"Job {job.name} reads the position from the databases' names.")
+
+
+def _position_read(
+    status: RollbackStatus, spec: RollbackSpec, result: SwitchResult, world: World, now: datetime
+) -> Action:
+    if result.superseded or result.position == status.position:
+        return Record(status)
+    if result.position == "New" and world.environment is not None and not world.environment.executed:
+        return Do(RecordExecuted())
+    runs_on = "the snapshot" if result.position == "New" else "its previous data"
+    text = f"Switched by hand: by the databases' names, the environment runs on {runs_on}."
+    by_hand = switched_by_hand(status, result.position, spec.undo_window_seconds, now)
+    return Record(by_hand, (Note("Warning", "SwitchedByHand", text),))
+
+
 def _command(status: RollbackStatus) -> JobCommand:
     if status.position is None:
         return "inspect"
@@ -92,9 +157,10 @@ def _command(status: RollbackStatus) -> JobCommand:
 
 def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     command = _command(status)
-    job = world.job("inspect" if command == "inspect" else "cleanup", status.cleanup_attempt)
+    job = world.job(*_job_of(status, command))
     begun = status.cleanup_attempt > 0 and status.cleanup_after is None
-    if begun and job is not None:
+    reading = begun and status.position_read_began is not None
+    if begun and job is not None and not reading:
         return _result(status, spec, job, world, now)
     if world.environment is None or world.environment.id != status.environment_id:
         return _give_up(status, "the Environment was deleted, and its database is no longer known", now)
@@ -105,10 +171,29 @@ def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     if world.lock.state == "Free":
         return Do(AcquireLock())
     if not begun:
-        return Record(enter(status, "Ended", now, cleanup_attempt=status.cleanup_attempt + 1, cleanup_after=None))
+        return Record(_begin_attempt(status, now))
+    if reading:
+        return _read_position(status, spec, world, now)
     if elapsed(status, world, now) > CLEANUP_SECONDS:
         return _failed(status, world.refusal or "its Job could not be started", world, now)
-    return Do(StartJob(command, status.cleanup_attempt), before="operator-rollback-cleanup")
+    return Do(StartJob(command, _job_of(status, command)[1]), before="operator-rollback-cleanup")
+
+
+def _job_of(status: RollbackStatus, command: JobCommand) -> tuple[JobKind, int]:
+    """Kind and number of the Job of the current attempt."""
+    return ("inspect", status.inspect_attempt) if command == "inspect" else ("cleanup", status.cleanup_attempt)
+
+
+def _begin_attempt(status: RollbackStatus, now: datetime) -> RollbackStatus:
+    """The next attempt. It reads the position first where it may have changed: after an undo window, or after a refused cleanup. Not where it was
+    found a moment ago: the cleanup itself refuses a position that does not fit."""
+    fresh = enter(status, "Ended", now, cleanup_attempt=status.cleanup_attempt + 1, cleanup_after=None)
+    if status.position is None:
+        return change(fresh, inspect_attempt=status.inspect_attempt + 1, position_read_began=None)
+    found = max(filter(None, (status.position_read_at, status.completed_at)), default=None)
+    old = found is None or (now - parse(found)).total_seconds() > FRESH_SECONDS
+    kept = status.switched_at is not None and old
+    return _begin_read(fresh, now) if kept or status.cleanup_attempt > 0 else fresh
 
 
 def _result(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: World, now: datetime) -> Action:

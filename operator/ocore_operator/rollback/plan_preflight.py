@@ -8,10 +8,11 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.quantity import human
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback.transitions import already_executed, failing, start
+from ocore_operator.rollback.preflight_warnings import warnings
+from ocore_operator.rollback.transitions import already_executed, change, failing, start
 from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
@@ -74,10 +75,11 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if refusal is not None:
         return _refuse(status, refusal, now)
     text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
-    notes = [Note("Normal", "Started", text)]
+    found = warnings(world)
     if environment.proof_failed:
-        notes.append(Note("Warning", c.PROOF_FAILED, environment.proof_failed))
-    return Record(start(status, spec, environment, snapshot, now), tuple(notes))
+        found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
+    notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
+    return Record(change(start(status, spec, environment, snapshot, now), warnings=found), notes)
 
 
 def _probe(

@@ -9,7 +9,9 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Signal, Step, SwitchResult
+from ocore_crds.quantity import span
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.text import sentence
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.transitions import (
@@ -83,7 +85,9 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     job = world.job("switch", status.switch_attempt)
     result = _answer(job)
     if result is not None and result.position == "New":
-        text = f"The environment runs on the snapshot. The database refused connections for {result.refused_seconds:.1f} s."
+        text = "The environment runs on the snapshot."
+        if result.refused_seconds is not None:
+            text += f" The database refused connections for {span(result.refused_seconds)}."
         note = Note("Normal", "Switched", text)
         return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
     if result is not None and job is not None and job.ended and job.payload == result:
@@ -223,9 +227,11 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     if not _late(status, spec, world, now):
         return Wait(1, c.RUNNING, why)
     if status.failure_reason is not None:
-        text = f"{status.failure_message} The workloads are not ready on it either: {why}."
+        text = sentence(f"{status.failure_message} The workloads are not ready on it either: {why}.")
         return Record(enter(status, "Finish", now, failure_message=text))
-    text = f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}."
+    text = sentence(f"Not ready within {spec.ready_timeout_seconds} s (readyTimeoutSeconds): {why}.")
+    if status.warnings:
+        text += f" Known since the preflight: {' '.join(w.message for w in status.warnings)}"
     if status.live_missing:
         # The switch back would leave the environment without a database, and drop what users may have written.
         text = (

@@ -29,6 +29,7 @@ WATCH_GAP_SECONDS = 90
 #: above, for the same reason.
 LATE_SECONDS = 100
 
+Position = Literal["Old", "New"]
 StepState = Literal["Pending", "Running", "Done", "Skipped", "Failed"]
 
 #: The phase of a stage; where a stage is missing here, the phase stays as it is.
@@ -223,7 +224,8 @@ def unhealthy_without_previous(status: RollbackStatus, message: str, now: dateti
 
 def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> RollbackStatus:
     """The environment runs again on what it ran on before."""
-    refused = (status.refused_seconds or 0.0) + result.refused_seconds
+    both = (status.refused_seconds, result.refused_seconds)
+    refused = None if None in both else sum(x for x in both if x is not None)
     fresh = enter(
         status,
         "Resume",
@@ -235,6 +237,25 @@ def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -
         failure_message=f"{status.failure_message} The environment was switched back and runs on what it ran on before.",
     )
     return step(_with_warnings(fresh, result.replication_ended), Step.SWITCH_BACK, "Done", now)
+
+
+def switched_by_hand(status: RollbackStatus, position: Position, undo_window: int, now: datetime) -> RollbackStatus:
+    """A terminal rollback whose databases were switched by hand. What is not live any more is kept for `undo_window` seconds from now."""
+    at = stamp(now)
+    fresh = change(
+        status,
+        position=position,
+        undo_until=stamp(now + timedelta(seconds=undo_window)),
+        cleanup_attempt=0,
+        cleanup_after=None,
+        switched_at=status.switched_at or at,
+        switched_back_at=at if position == "Old" else None,
+    )
+    if status.phase != "Failed":
+        return change(fresh, phase="SwitchedBack" if position == "Old" else "Complete")
+    runs_on = "the snapshot" if position == "New" else "its previous data"
+    text = f"{status.failure_message} It was switched by hand later: the environment runs on {runs_on}."
+    return change(fresh, failure_message=text)
 
 
 def failing(status: RollbackStatus, reason: str, message: str, now: datetime) -> RollbackStatus:

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from ocore_crds.text import shortened, shortened_start
 from ocore_operator.context import Context
+from ocore_operator.jobs.inputs import commit_of, image_of
 from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.jobs.trouble import container_trouble, pod_trouble
 from ocore_operator.kube.client import PODS, WORKLOADS
@@ -16,6 +18,8 @@ Kind = Literal["Deployment", "StatefulSet"]
 DEFAULT_GRACE = 30
 #: Pods of one workload whose problems are reported, at most.
 MAX_PODS = 3
+#: Characters of a message of the kubelet, or of a container's own, that are reported.
+MAX_MESSAGE = 600
 
 
 async def observe(ctx: Context, namespace: str, targets: Sequence[tuple[Kind, str]]) -> tuple[WorkloadView, ...]:
@@ -29,7 +33,7 @@ async def _one(ctx: Context, namespace: str, kind: Kind, name: str) -> WorkloadV
         return WorkloadView(kind=kind, name=name, exists=False)
     # Pods are listed after the workload, so that they include every pod that the controller had created for the replicas that were read.
     pods = await ctx.kube.list(PODS, namespace, labels=selector(obj))
-    return view(kind, obj, pods)
+    return view(kind, obj, pods, commit=commit_of(obj, ctx.settings.commit_annotation))
 
 
 async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, replicas: int) -> bool:
@@ -55,7 +59,7 @@ def selector(obj: Object) -> str:
     return ",".join(parts)
 
 
-def view(kind: Kind, obj: Object, pods: Iterable[Object]) -> WorkloadView:
+def view(kind: Kind, obj: Object, pods: Iterable[Object], *, commit: str = "") -> WorkloadView:
     """The workload as the plan sees it. Pure."""
     spec, status = obj["spec"], obj.get("status", {})
     left = [p for p in pods if not pod_ended(p)]
@@ -70,6 +74,8 @@ def view(kind: Kind, obj: Object, pods: Iterable[Object]) -> WorkloadView:
         pods=max(len(left), int(unseen)),
         ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
         problem=problem(status, left),
+        image=image_of(obj),
+        commit=commit,
         grace_seconds=int(template.get("terminationGracePeriodSeconds", DEFAULT_GRACE)),
         version=obj["metadata"]["resourceVersion"],
     )
@@ -94,14 +100,35 @@ def _trouble(pod: Object) -> str:
     unplaced = pod_trouble(pod)
     if unplaced is not None:
         return f"{unplaced.kind}: {unplaced.message}"
-    for container in status.get("containerStatuses") or ():
-        if container.get("ready"):
-            continue
-        state = container.get("state") or {}
-        ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
-        last_exit = f" (last exit code {ended.get('exitCode')}, {ended.get('reason', 'no reason')})" if ended else ""
-        if "running" in state:
-            return f"container {container['name']} is running and not ready{last_exit}"
-        trouble = container_trouble(container)
-        return f"{trouble.kind}: {trouble.message[:300]}{last_exit}"
+    # Init containers run first, one after the other: the one that is not done is the cause.
+    for role, field in (("init container", "initContainerStatuses"), ("container", "containerStatuses")):
+        for container in status.get(field) or ():
+            if not container.get("ready"):
+                return _container_trouble(role, container)
     return "no container is running yet"
+
+
+def _container_trouble(role: str, container: Object) -> str:
+    """Why one container is not ready: ``init container migrate: CrashLoopBackOff: … (last exit code 1, Error: …)``."""
+    name, state = f"{role} {container['name']}", container.get("state") or {}
+    last = _last_exit(state.get("terminated") or (container.get("lastState") or {}).get("terminated"))
+    if "running" in state:
+        waits = (
+            "is running, and the application waits for it" if role.startswith("init") else "is running and not ready"
+        )
+        return f"{name} {waits}{last}"
+    if "terminated" in state:
+        return f"{name} has ended{last}"
+    trouble = container_trouble(container)
+    message = shortened(trouble.message, MAX_MESSAGE)
+    return f"{name}: {trouble.kind}: {message}{last}"
+
+
+def _last_exit(terminated: Object | None) -> str:
+    """`` (last exit code 1, Error: relation "x" does not exist)``; empty where the container has not ended. Its termination message may be the end
+    of its log: the cause is at its end."""
+    if not terminated:
+        return ""
+    said = " ".join(str(terminated.get("message") or "").split())
+    detail = f": {shortened_start(said, MAX_MESSAGE)}" if said else ""
+    return f" (last exit code {terminated.get('exitCode')}, {terminated.get('reason', 'no reason')}{detail})"

@@ -14,8 +14,11 @@ from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_operator.reconcile_loop import Note
 
 JobKind = Literal["restore", "switch", "inspect", "cleanup"]
-#: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch.
-JobCommand = Literal["restore", "switch", "switch-back", "inspect", "cleanup-restored", "cleanup-previous"]
+#: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch. `inspect` also repairs an interrupted
+#: switch; `inspect-only` changes nothing.
+JobCommand = Literal[
+    "restore", "switch", "switch-back", "inspect", "inspect-only", "cleanup-restored", "cleanup-previous"
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ class WorkloadView:
     ready_replicas: int = 0
     #: Why pods are not ready, with their reasons.
     problem: str = ""
+    #: Of its first container, and of its annotation; empty where unknown.
+    image: str = ""
+    commit: str = ""
     #: The longest terminationGracePeriodSeconds of its pods.
     grace_seconds: int = 30
     #: Precondition of a write: its resourceVersion.
@@ -139,6 +145,10 @@ class SnapshotView:
     manifest_sha256: str = ""
     server_major: int = 0
     database_bytes: int = 0
+    #: What it was taken with; empty where unknown.
+    image: str = ""
+    commit: str = ""
+    config_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,6 +192,9 @@ class World:
     workloads: tuple[WorkloadView, ...] = ()
     #: At the stage Prepare. It is read BEFORE the workloads: without a peer, their replicas are not those of a stopped workload.
     peer: Peer | None = None
+    #: The Environment's ConfigMap and its digest (inputs.config_digest), at the stage Preflight; empty without one.
+    config_name: str = ""
+    config_sha256: str = ""
     #: `namespace/name` of another Rollback with the same id that takes precedence.
     duplicate_of: str = ""
     #: Since when no Job could be created (quota, admission, a missing object), and why.
@@ -262,6 +275,7 @@ class StartJob:
             "switch": "switch",
             "switch-back": "switch",
             "inspect": "inspect",
+            "inspect-only": "inspect",
             "cleanup-restored": "cleanup",
             "cleanup-previous": "cleanup",
         }

@@ -33,6 +33,7 @@ def started(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs,
         image=job_inputs.image,
         image_tag=image_tag(job_inputs.image),
         commit_sha=job_inputs.commit,
+        config_sha256=job_inputs.config_sha256,
         deployment_id=snapshot.spec.deployment_id or "",
     )
     return status.model_copy(
@@ -70,6 +71,7 @@ def identity(snapshot: Snapshot) -> Identity:
             "image": source.image,
             "image_tag": source.image_tag,
             "commit_sha": source.commit_sha,
+            "config_sha256": source.config_sha256,
         }
     )
 
@@ -110,7 +112,7 @@ def completed(
             "source": _source(result.identity) if imported and result.identity else snapshot.status.source,
             "steps": _final_steps(snapshot, log, imported),
             "residue": "None" if clean else "Pending",
-            "progress": snapshot.status.progress or _progress(result, stamp.now),
+            "progress": _progress(result, stamp.now),
             # One that was adopted is as old as its data, for people and for ocore_snapshot_last_success_timestamp_seconds.
             **({"started_at": result.started_at, "completed_at": result.completed_at} if imported else {}),
         }
@@ -150,14 +152,15 @@ def verified(snapshot: Snapshot, result: VerifyResult, now: datetime) -> Snapsho
     stamp = Stamp.of(snapshot.meta, now)
     message = f"{result.objects} objects, {result.bytes_read} bytes were read back and matched."
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "True", c.SUCCEEDED, message, stamp)
-    return summarize.ready(status, c.SUCCEEDED, "Restorable.", stamp)
+    ready = summarize.ready(status, c.SUCCEEDED, "Restorable.", stamp)
+    return ready.model_copy(update={"phase": "Complete"})
 
 
 def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
     """Stored bytes differ from the manifest: it must not be restored."""
     stamp = Stamp.of(snapshot.meta, now)
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.CORRUPT, message, stamp)
-    return summarize.outcome(status, Stalled(c.CORRUPT, message), stamp)
+    return summarize.outcome(status, Stalled(c.CORRUPT, message), stamp).model_copy(update={"phase": "Corrupt"})
 
 
 def unverified(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:

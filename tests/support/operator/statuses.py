@@ -63,12 +63,14 @@ def samples(kind: str) -> list[Sample]:
             Sample("complete", _object(kind, complete), "Healthy", "Current", "Succeeded"),
             Sample("failed", _object(kind, failed), "Degraded", "Failed", "DumpFailed: pg_dump: disk full"),
         ]
-    not_ready = summarize.not_ready(fresh, "DatabaseUnreachable", "no route", AT)
+    unreachable = summarize.not_ready(fresh, "DatabaseUnreachable", "no route", AT)
+    refused = summarize.not_ready(fresh, "AuthenticationFailed", "wrong password", AT)
     return [
         *found,
         Sample("ready", _object(kind, ready), "Healthy", "Current", "Succeeded: all is well"),
-        # Looked at again by itself: Flux waits for it until its timeout.
-        Sample("not-ready", _object(kind, not_ready), "Degraded", "InProgress", "DatabaseUnreachable: no route"),
+        # Probed again: Flux waits for it until its timeout.
+        Sample("unreachable", _object(kind, unreachable), "Progressing", "InProgress", "DatabaseUnreachable: no route"),
+        Sample("refused", _object(kind, refused), "Degraded", "Failed", "AuthenticationFailed: wrong password"),
     ]
 
 

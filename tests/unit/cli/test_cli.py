@@ -182,7 +182,17 @@ def test_success_says_what_came_out() -> None:
     assert "stored 2.0 KiB, database 8.0 KiB, 3 files of 512 B" in text(out)
 
 
-def test_a_rollback_says_how_long_it_refused() -> None:
+@pytest.mark.parametrize(
+    ("replicas", "refused", "says"),
+    [
+        (1, 0.0382, "the application was down for 4.0 s, the database refused connections for 38 ms of that"),
+        # Found by an inspection: no Job has seen how long it was. 0.0 s would not be true.
+        (1, None, "the application was down for 4.0 s, shop_prev"),
+        # Nothing was stopped.
+        (0, 0.42, "on the snapshot, the database refused connections for 420 ms, shop_prev"),
+    ],
+)
+def test_a_rollback_says_how_long_the_application_was_down(replicas: int, refused: float | None, says: str) -> None:
     rollback = {
         "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-20)},
         "spec": {"snapshotRef": {"name": "before"}},
@@ -190,7 +200,8 @@ def test_a_rollback_says_how_long_it_refused() -> None:
             "phase": "Complete",
             "completedAt": at(0),
             "position": "New",
-            "refusedSeconds": 0.42,
+            "refusedSeconds": refused,
+            "workloads": [{"kind": "Deployment", "name": "shop", "replicas": replicas}],
             "quiescedAt": at(-6),
             "readyAt": at(-2),
             "undoUntil": at(86400),
@@ -200,8 +211,7 @@ def test_a_rollback_says_how_long_it_refused() -> None:
     }
     out = console()
     waiting.wait_for_end(FakeObjects(rollback=[rollback]), ROLLBACK, "back", None, out)
-    assert "refused connections for 0.4 s" in text(out)
-    assert "stopped for 4.0 s" in text(out)
+    assert says in text(out)
     assert "shop_prev_1a2b3c4d is kept until" in text(out)
     del rollback["status"]["previousDatabase"]
     rollback["status"] |= {"liveMissing": True, "liveDatabase": "shop"}
@@ -438,3 +448,123 @@ def test_durations(seconds: float, expected: str) -> None:
 def test_amounts() -> None:
     progress = Progress(step="CopyFilestore", files_done=3, files_total=9, bytes_done=2048, updated_at=at(0))
     assert amounts(progress) == "2.0 KiB, 3 of 9 files"
+
+
+CORRUPT = snapshot(
+    "Corrupt",
+    completedAt=at(-8),
+    conditions=[
+        condition("Complete", reason="Succeeded"),
+        condition("Ready", "False", "Corrupt", "pack 3 differs. Use another Snapshot."),
+        condition("Stalled", "True", "Corrupt", "pack 3 differs. Use another Snapshot."),
+        condition("Verified", "False", "Corrupt", "pack 3 differs. Use another Snapshot."),
+    ],
+)
+
+
+def test_status_names_a_corrupt_snapshot_once_and_does_not_count_it() -> None:
+    objects, out = FakeObjects(), console()
+    objects.others = {
+        "environment": [
+            {"metadata": {"name": "shop", "namespace": "shop"}, "spec": {"type": "production"}, "status": {}}
+        ],
+        "snapshot": [CORRUPT],
+    }
+    app.show_status(objects, out)
+    assert "snapshot before: Stalled Corrupt" in text(out)
+    assert text(out).count("pack 3 differs") == 1
+    row = next(line for line in text(out).splitlines() if line.startswith("shop "))
+    assert row.rstrip().endswith("none")
+
+
+def test_a_corrupt_snapshot_is_not_rolled_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "KubernetesObjects", lambda *_: FakeObjects(snapshot=[CORRUPT]))
+    with pytest.raises(CliError, match="snapshot before is Corrupt: pack 3 differs"):
+        app.rollback("before")
+
+
+def test_a_message_is_printed_once_for_all_conditions_that_repeat_it() -> None:
+    """RollbackReady repeats what blocks a snapshot, and adds its own (issue 9, item 27)."""
+    objects, out = FakeObjects(), console()
+    both = "AuthenticationFailed: the password is wrong.\nCapacityUnknown: set spec.database.capacity."
+    objects.others["environment"] = [
+        {
+            "metadata": {"name": "shop", "namespace": "shop"},
+            "spec": {"type": "production"},
+            "status": {
+                "conditions": [
+                    condition("Ready", "False", "AuthenticationFailed", "the password is wrong."),
+                    condition("RollbackReady", "False", "AuthenticationFailed", both),
+                    condition("Stalled", "True", "AuthenticationFailed", "the password is wrong."),
+                ]
+            },
+        }
+    ]
+    app.show_status(objects, out)
+    assert text(out).count("the password is wrong.") == 1
+    assert "environment shop: Stalled AuthenticationFailed" in text(out)
+    assert "set spec.database.capacity." in text(out)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_the_preflight_found_is_shown_once_while_it_runs(*, terminal: bool) -> None:
+    message = "Snapshot before was taken with image shop:1; Deployment shop has image shop:2."
+    rollback = {
+        "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-20)},
+        "spec": {"snapshotRef": {"name": "before"}},
+        "status": {
+            "phase": "Restoring",
+            "warnings": [{"reason": "OtherVersion", "message": message}],
+            "conditions": [
+                condition("Reconciling"),
+                condition("PreflightWarnings", reason="OtherVersion", message=message),
+            ],
+        },
+    }
+    out = console(terminal)
+    display = LiveDisplay(out) if terminal else PlainDisplay(out)
+    with display:
+        for _ in range(3):
+            display.show(run_of(ROLLBACK, rollback))
+    assert "Snapshot before was taken with image shop:1" in text(out)
+    assert terminal or text(out).count("taken with") == 1
+    objects, out = FakeObjects(), console()
+    objects.others["rollback"] = [rollback]
+    app.show_status(objects, out)
+    assert "rollback back: PreflightWarnings OtherVersion" in text(out)
+
+
+def test_a_failed_step_does_not_print_the_whole_failure_before_the_end_does() -> None:
+    """Not ready, then switched back: the message was printed with the step and again with the failure (issue 9, item 27)."""
+    why = (
+        "Not ready within 300 s (readyTimeoutSeconds): Deployment shop has 0 of 2 replicas ready: "
+        + "pod shop-1 waits."
+        + " pod shop-1 waits." * 7
+    )
+    step = {"name": "HealthCheck", "state": "Failed", "startedAt": at(-9), "completedAt": at(-5), "message": why}
+    obj = {
+        "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-20)},
+        "spec": {"snapshotRef": {"name": "before"}},
+        "status": {"phase": "SwitchingBack", "steps": [step], "conditions": [condition("Reconciling")]},
+    }
+    failed = [
+        condition(t, reason="SwitchedBack", message=f"{why} It was switched back.") for t in ("Failed", "Stalled")
+    ]
+    failed.append(condition("Ready", "False", "SwitchedBack", f"{why} It was switched back."))
+    ended = {**obj, "status": {**obj["status"], "phase": "Failed", "completedAt": at(0), "conditions": failed}}
+    out = console()
+    with pytest.raises(typer.Exit):
+        app.wait_for_end(FakeObjects(rollback=[obj, obj, obj, ended]), ROLLBACK, "back", None, out)
+    (step_line,) = [line for line in text(out).splitlines() if "HealthCheck" in line]
+    assert step_line.endswith("…")
+    assert len(step_line) < 170
+    assert text(out).count("pod shop-1 waits. It was") == 1
+    assert text(out).count("It was switched back.") == 1
+
+
+def test_what_a_snapshot_warns_of_is_shown() -> None:
+    warning = "the ConfigMap holds what looks like secrets: odoo.conf line 2 (admin_passwd)"
+    done = {**DONE, "status": {**DONE["status"], "evidence": {"warnings": [warning]}}}
+    out = console()
+    app.wait_for_end(FakeObjects(snapshot=[done]), SNAPSHOT, "before", None, out)
+    assert text(out).count(f"{warning}.") == 1

@@ -125,6 +125,8 @@ def test_times_between() -> None:
     assert evidence.seconds_between(status, "startedAt", "completedAt") == 1.5
     assert evidence.seconds_between(status, "startedAt", "readyAt") is None
     assert evidence.duration(None) == "-"
+    assert evidence.duration(0.038) == "38 ms"
+    assert evidence.duration(1.26) == "1.3 s"
 
 
 @pytest.mark.parametrize(

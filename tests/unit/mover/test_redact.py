@@ -120,15 +120,15 @@ def test_free_text_is_masked(capsys: pytest.CaptureFixture[str], tmp_path: Path,
     failed = parse_line(capsys.readouterr().out)
     assert isinstance(failed, Result)
     assert failed.failure is not None
-    assert failed.failure.message == expected
-    assert json.loads(termination.read_text())["failure"]["message"] == expected
+    assert failed.failure.message == f"{expected}."
+    assert json.loads(termination.read_text())["failure"]["message"] == f"{expected}."
     finding = Finding(reason="MissingGrants", message=text)
     reporter.succeed(ProbeResult(blocking=(finding,), rollback=(finding,), warnings=(text,)))
     probe = parse_line(capsys.readouterr().out)
     assert isinstance(probe, Result)
     assert isinstance(probe.payload, ProbeResult)
     assert probe.payload.warnings == (expected,)
-    assert [f.message for f in (*probe.payload.blocking, *probe.payload.rollback)] == [expected, expected]
+    assert [f.message for f in (*probe.payload.blocking, *probe.payload.rollback)] == [f"{expected}."] * 2
     evidence = Evidence(required=(text,), proven=(text,), missing=(text,), warnings=(text,))
     masked = redact.report(evidence.wire())
     assert masked == {key: [expected] for key in ("required", "proven", "missing", "warnings")}
@@ -150,7 +150,8 @@ def test_logs_are_masked_but_for_their_own_fields(capsys: pytest.CaptureFixture[
 
 #: Fields that hold no free text: ids, names, keys, digests, times, enumerations, versions.
 FIXED = {
-    *("attempt", "checksums", "clientVersion", "commitSha", "completedAt", "consistentAt", "databasesDropped"),
+    *("attempt", "checksums", "clientVersion", "commitSha", "completedAt", "configSha256"),
+    *("consistentAt", "databasesDropped"),
     *("deploymentId", "environmentId", "environmentName", "extensions", "foldersRemoved", "image", "imageTag"),
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
     *("previousDatabase", "projectId", "reason", "requestedBy", "restoredDatabase", "serverIdentity"),

@@ -22,7 +22,7 @@ def cleanup(server: Server, rollback_id: str, part: Part) -> tuple[str, ...]:
     """
     switch = DatabaseSwitch(server, rollback_id)
     try:
-        if part == "previous" and _superseded(switch):
+        if part == "previous" and switch.is_superseded():
             return _drop_superseded(server, switch)
         now = switch.allow_live()
         wanted = "New" if part == "previous" else "Old"
@@ -48,16 +48,9 @@ def superseded(server: Server, rollback_id: str) -> bool:
     """
     switch = DatabaseSwitch(server, rollback_id)
     try:
-        return _superseded(switch)
+        return switch.is_superseded()
     finally:
         switch.close()
-
-
-def _superseded(switch: DatabaseSwitch) -> bool:
-    found = position.rows(switch.connection(), switch.names)
-    live = found.get(switch.names.live)
-    other = live is not None and live.mark.rollback_id not in ("", switch.names.rollback_id)
-    return other and switch.names.restored not in found
 
 
 def _drop_superseded(server: Server, switch: DatabaseSwitch) -> tuple[str, ...]:

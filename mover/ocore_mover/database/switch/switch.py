@@ -88,6 +88,13 @@ class DatabaseSwitch:
                 error, default=conditions.SWITCH_FAILED, doing="reading the databases' names"
             ) from error
 
+    def is_superseded(self) -> bool:
+        """Whether a later rollback has switched: the live database has another rollback's mark, and no copy of this one could become live."""
+        found = position.rows(self.connection(), self.names)
+        live = found.get(self.names.live)
+        other = live is not None and live.mark.rollback_id not in ("", self.names.rollback_id)
+        return other and self.names.restored not in found
+
     def allow_live(self) -> Position:
         """Allows connections to the live database. Returns the position."""
         now = self.read()

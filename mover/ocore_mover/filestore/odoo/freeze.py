@@ -26,13 +26,21 @@ class Frozen:
     """
 
     def __init__(
-        self, folders: ClaimFolders, root: Path, names: tuple[str, ...], missing: tuple[str, ...], *, linked: bool
+        self,
+        folders: ClaimFolders,
+        root: Path,
+        names: tuple[str, ...],
+        missing: tuple[str, ...],
+        *,
+        linked: bool,
+        absent: bool = False,
     ) -> None:
         self._folders = folders
         self.root = root
         self.names = names
         self.missing = missing
         self.linked = linked
+        self.absent = absent  # there is no filestore yet; `root` is the claim
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -59,8 +67,11 @@ def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
     """Links the named files (`files` of :func:`~.folders.sort_names`: checked and sorted) into ``freeze-<attempt>``.
 
     Call while garbage collection is blocked; takes about 10 µs for each file. Removes leftovers of the same attempt first.
+    A new application creates its filestore with the first file: without names, a folder that does not exist is an empty one.
     Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
     """
+    if not names and folders.filestore_is_absent():
+        return Frozen(folders, folders.claim, (), (), linked=False, absent=True)
     folders.require_filestore()
     target = folders.freeze(attempt)
     try:

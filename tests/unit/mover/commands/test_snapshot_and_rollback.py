@@ -114,7 +114,7 @@ def test_there_and_back(desk: Desk, application: Application, tmp_path: Path) ->
     application.write_many(60)
     config = tmp_path / "config"
     (config / "..data").mkdir(parents=True)
-    (config / "..data" / "odoo.conf").write_text("[options]\n")
+    (config / "..data" / "odoo.conf").write_text("[options]\nadmin_passwd = hunter2\n")
     (config / "odoo.conf").symlink_to("..data/odoo.conf")
     done = desk.ok("snapshot", "--config", str(config), "--verify", "Full")
     assert steps(done) == [
@@ -129,6 +129,8 @@ def test_there_and_back(desk: Desk, application: Application, tmp_path: Path) ->
         "60 of 60 files that the dumped database names are in the copy" in p for p in payload["evidence"]["proven"]
     )
     assert payload["serverMajor"] == desk.site.server.major
+    assert "odoo.conf line 2 (admin_passwd)" in " ".join(payload["evidence"]["warnings"])
+    assert "hunter2" not in done.stdout + done.stderr
     assert desk.own_folders() == set()
 
     verified = desk.ok("verify", "--manifest-sha256", payload["manifestSha256"])

@@ -54,3 +54,36 @@ def test_never_drops_beside_a_live_database_without_a_mark(site_any: Site) -> No
     refused = command(site_any, "cleanup", "--what", "previous")
     assert (refused.code, refused.reason) == (1, "SwitchFailed")
     assert site_any.names.previous in site_any.databases()
+
+
+def test_inspect_knows_a_later_rollback(site_any: Site) -> None:
+    """The operator reads the position in the undo window: a later rollback is no switch by hand."""
+    first, second = site_any, replace(site_any, rollback_id=LATER)
+    stand_beside(first)
+    assert command(first, "switch", "--now").code == 0
+    seen = command(first, "inspect").result["payload"]
+    assert (seen["position"], seen["superseded"]) == ("New", False)
+    again(second)
+    assert command(second, "switch", "--now").code == 0
+    seen = command(first, "inspect").result["payload"]
+    assert (seen["position"], seen["superseded"]) == ("New", True)
+    # It was not this Job that refused connections: the figure is unknown, not 0.
+    assert "refusedSeconds" not in seen
+    # The later one is undone; then the first one, by hand.
+    assert command(second, "switch", "--now", "--back").code == 0
+    assert command(first, "inspect").result["payload"]["superseded"] is False
+    assert command(second, "cleanup", "--what", "restored").code == 0
+    back = command(first, "switch", "--now", "--back").result["payload"]
+    assert (back["position"], back["refusedSeconds"] > 0) == ("Old", True)
+    assert command(first, "inspect").result["payload"]["position"] == "Old"
+    # A cleanup by a remembered position is refused, and changes nothing; by the observed one nothing is left.
+    assert command(first, "cleanup", "--what", "previous").reason == "SwitchFailed"
+    assert command(first, "cleanup", "--what", "restored").code == 0
+    assert first.databases() == {first.live}
+
+
+def test_inspect_refuses_names_that_fit_nothing(site_any: Site) -> None:
+    stand_beside(site_any)
+    assert command(site_any, "switch", "--now").code == 0
+    site_any.sql(f'COMMENT ON DATABASE "{site_any.live}" IS NULL', "postgres")
+    assert command(site_any, "inspect").reason == "SwitchFailed"

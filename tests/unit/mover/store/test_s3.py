@@ -483,3 +483,16 @@ def open_temporary_bytes(folder: Path) -> int:
         except OSError:
             continue
     return found
+
+
+@pytest.mark.parametrize("algorithm", ["AES256", "aws:kms"])
+def test_a_server_without_encryption_is_named_as_the_cause(seaweed: SeaweedFS, prefix: str, algorithm: str) -> None:
+    """SeaweedFS answers InternalError. It was reported as a store that does not recover (issue 9, item 27)."""
+    options = S3Options(endpoint=seaweed.endpoint, credentials=seaweed.credentials(), sse=algorithm)
+    store = open_store(f"s3://{BUCKET}/{prefix}", options)
+    with pytest.raises(StoreError) as refused:
+        probe_store(store)
+    assert refused.value.reason == conditions.STORE_NOT_WRITABLE
+    assert not refused.value.retryable
+    assert "serverSideEncryption" in refused.value.message
+    assert "InternalError" in refused.value.message

@@ -20,11 +20,12 @@ from ocore_crds.protocol import (
     Result,
     StoreProbeResult,
 )
-from ocore_operator.errors import Stalled
+from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, Succeeded
 from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import probed, schedule, snapshotstore
+from ocore_operator.readiness.environment import need_store
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
 from ocore_operator.summarize import Stamp
 from support.operator.objects import (
@@ -244,6 +245,72 @@ def test_a_store_without_tls_is_ready_with_a_warning() -> None:
 def test_a_store_that_refuses() -> None:
     status = snapshotstore.probe_failed(store(), c.STORE_ACCESS_DENIED, "403", at(1), Stamp(at(3), 1))
     assert (status.phase, condition(status, c.READY).reason) == ("NotReady", c.STORE_ACCESS_DENIED)
+
+
+@pytest.mark.parametrize(
+    ("reason", "stalled"),
+    [
+        (c.AUTHENTICATION_FAILED, True),
+        (c.DATABASE_NOT_FOUND, True),
+        (c.SECRET_INVALID, True),
+        (c.TLS_FAILED, True),
+        (c.FILESTORE_NOT_FOUND, True),
+        (c.POD_NOT_STARTED, True),  # a Secret that does not exist, after the start deadline
+        (c.DATABASE_UNREACHABLE, False),
+        (c.JOB_LOST, False),
+        (c.JOB_REFUSED, False),
+    ],
+)
+def test_row_40_what_a_person_must_change_is_stalled(reason: str, stalled: bool) -> None:
+    """For kstatus a wrong password was InProgress without an end (issue 9, item 26). What may pass stays Reconciling."""
+    finding = Finding(reason=reason, message="m.")
+    for status in (
+        found(environment(), RESULT.model_copy(update={"blocking": (finding,)}), (17,), began=at(1), now=at(3)),
+        probe_failed(environment(), reason, "m.", began=at(1), now=at(3)),
+    ):
+        types = {x.type for x in status.conditions if x.status == "True"}
+        assert types == {c.STALLED if stalled else c.RECONCILING}
+        assert condition(status, c.READY).reason == reason
+        assert status.phase == "NotReady"
+        # The next probe finds it well.
+        well = found(environment(status=status.wire()), RESULT, (17,), began=at(60), now=at(63))
+        assert {x.type for x in well.conditions if x.status == "True"} == {c.READY, c.ROLLBACK_READY}
+
+
+def test_one_of_several_findings_that_a_person_must_change_is_enough() -> None:
+    passing = Finding(reason=c.DATABASE_UNREACHABLE, message="no answer")
+    result = RESULT.model_copy(
+        update={"blocking": (passing, Finding(reason=c.FILESTORE_NOT_FOUND, message="no folder"))}
+    )
+    status = found(environment(), result, (17,), began=at(1), now=at(3))
+    assert condition(status, c.STALLED).reason == c.FILESTORE_NOT_FOUND
+    assert "no answer" in condition(status, c.READY).message
+
+
+@pytest.mark.parametrize(
+    ("reason", "retryable", "stalled"),
+    [
+        (c.STORE_ACCESS_DENIED, False, True),
+        (c.BUCKET_NOT_FOUND, False, True),
+        (c.STORE_NOT_WRITABLE, False, True),
+        (c.SECRET_INVALID, False, True),
+        (c.STORE_UNREACHABLE, True, False),
+        (c.STORE_NOT_READY, True, False),
+        # The bucket of another region, a CA that is missing: no retry helps.
+        (c.STORE_UNREACHABLE, False, True),
+        (c.JOB_REFUSED, False, False),
+    ],
+)
+def test_row_40_a_wrong_key_or_bucket_is_stalled(reason: str, *, retryable: bool, stalled: bool) -> None:
+    status = snapshotstore.probe_failed(store(), reason, "m.", at(1), Stamp(at(3), 1), retryable=retryable)
+    assert {x.type for x in status.conditions if x.status == "True"} == {c.STALLED if stalled else c.RECONCILING}
+    with pytest.raises(Stalled if stalled else Waiting, match=r"m\."):
+        need_store(store(status=status.wire()))
+
+
+def test_a_store_that_was_never_probed_is_waited_for() -> None:
+    with pytest.raises(Waiting, match="not been probed"):
+        need_store(store())
 
 
 def test_requests_are_remembered_until_the_object_is_gone() -> None:

@@ -191,6 +191,16 @@ class RollbackMachine(RuleBasedStateMachine):
         self.model.advance(10, 1)
         self.gitops_scales_up()
 
+    @precondition(lambda self: self.model.status.stage == "Ended" and self.model.status.switched_at is not None)
+    @rule()
+    def a_person_switches_by_hand(self) -> None:
+        """Inside the undo window, with the commands of docs/mover.md. They refuse while another program repairs or drops a database."""
+        model, data = self.model, self.model.data
+        runs = any(j.alive and not j.ended and j.command != "inspect-only" for j in model.jobs.values())
+        whole = (data.previous and data.kept_folder) if data.live == "new" else (data.restored and data.staged)
+        if model.server_up and not runs and whole and model.exists:
+            model.switch_by_hand()
+
     @rule(up=st.booleans())
     def server_changes(self, up: bool) -> None:
         self.disturb()

@@ -184,6 +184,8 @@ class Model:
         self.stale_starts = False
         self.switches = 0
         self.backs = 0
+        #: The last time at which someone switched by hand.
+        self.by_hand_at: float | None = None
         self.signalled_at: float | None = None
         self.ended_at: float | None = None
         self.disturbed_at = 0.0
@@ -274,6 +276,7 @@ class Model:
             "switch": self._switch,
             "switch-back": self._switch_back,
             "inspect": self._inspect,
+            "inspect-only": self._inspect_only,
             "cleanup-restored": self._cleanup_restored,
             "cleanup-previous": self._cleanup_previous,
         }
@@ -391,6 +394,26 @@ class Model:
         yield
         job.payload = self._result()
 
+    def _inspect_only(self, job: SimJob) -> Iterator[None]:
+        self._up()
+        yield
+        job.payload = self._result()
+
+    def switch_by_hand(self) -> None:
+        """As docs/mover.md shows it, inside the undo window: what is not live any more may have users' changes."""
+        to: Content = "old" if self.data.live == "new" else "new"
+        self.data.live = to
+        self.data.restored, self.data.previous = (False, True) if to == "new" else (True, False)
+        self._move_folder(to)
+        # There and back between two reads cannot be seen.
+        self.by_hand_at = None if self.data.position == self.status.position else self.time
+
+    def _check_drop(self) -> None:
+        """Nothing that was live is dropped inside its undo window."""
+        if self.by_hand_at is not None and not self.deleting:
+            kept = self.time - self.by_hand_at
+            assert kept >= self.spec.undo_window_seconds, f"dropped {kept:.0f} s after a switch by hand"
+
     def _cleanup_restored(self, job: SimJob) -> Iterator[None]:
         self._up()
         self._repair()
@@ -402,6 +425,7 @@ class Model:
         assert not self.backs or window_ended or self.deleting, (
             "what was switched back is dropped inside the undo window"
         )
+        self._check_drop()
         self.data.restored = False
         yield
         self.data.staged = False
@@ -418,6 +442,7 @@ class Model:
         assert window_ended or self.deleting, "the previous database is dropped inside the undo window"
         held = self.holder == "ours" or not self.environment
         assert held or self.stale_starts, "the previous database is dropped without the operation lock"
+        self._check_drop()
         self.data.previous = False
         yield
         self.data.kept_folder = False
@@ -493,7 +518,7 @@ class Model:
 
     @staticmethod
     def _as_it_runs(job: SimJob) -> v.JobView:
-        kinds: dict[str, v.JobKind] = {"restore": "restore", "inspect": "inspect"}
+        kinds: dict[str, v.JobKind] = {"restore": "restore", "inspect": "inspect", "inspect-only": "inspect"}
         kind = kinds.get(job.command, "switch" if job.command.startswith("switch") else "cleanup")
         return v.JobView(
             kind=kind,
@@ -607,11 +632,15 @@ class Model:
         workload.version += 1
 
     # --- promises ------------------------------------------------------------------------------------------------------------
+    def _writers(self) -> list[str]:
+        """Jobs that run and may change something."""
+        return [j.name for j in self.jobs.values() if j.alive and not j.ended and j.command != "inspect-only"]
+
     def check(self) -> None:
         """At every moment."""
         if self.data.accepting:
             assert self.data.live == self.data.folder, "half is visible"
-        writers = [j.name for j in self.jobs.values() if j.alive and not j.ended]
+        writers = self._writers()
         assert len(writers) <= 1 or self.stale_starts, f"two writers: {writers}"
 
     def _check_released(self) -> None:
@@ -646,7 +675,7 @@ class Model:
 
     def _check_release(self) -> None:
         assert self.status.stage == "Ended", "the operation lock was released before the end"
-        writers = [j.name for j in self.jobs.values() if j.alive and not j.ended]
+        writers = self._writers()
         assert not writers or self.stale_starts, f"the operation lock was released while {writers} ran"
 
     def check_settled(self) -> None:
@@ -656,6 +685,10 @@ class Model:
         if self.status.residue == "None":
             left = (self.data.restored, self.data.previous, self.data.staged, self.data.kept_folder)
             assert not any(left), self.data
+        if self.status.residue == "None" and self.status.position is not None:
+            assert self.status.position == self.data.position, (
+                "the status remembers a position that is not true any more"
+            )
 
 
 def without_program(seen: Seen) -> Seen:

@@ -112,6 +112,13 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "status.position is not None and status.switched_at is not None",
         'status.position == "New"',
     ),
+    (
+        "Ended",
+        "what was live until someone switched by hand is dropped at once",
+        transitions,
+        "undo_until=stamp(now + timedelta(seconds=undo_window)),\n        cleanup_attempt=0",
+        "cleanup_attempt=0",
+    ),
     ("", "the undo window is not kept", plan_after_end, "times.append(status.undo_until)", "pass"),
     (
         "",

@@ -139,7 +139,55 @@ def test_a_problem_has_the_pods_reason() -> None:
         "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
     }
     text = workloads.view("Deployment", deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
-    assert text == "pod shop-1: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
+    assert text == "pod shop-1: container app: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
+
+
+WAITING = {"name": "app", "ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+DONE = {"name": "wait-db", "ready": True, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+FAILED = {"exitCode": 7, "reason": "Error", "message": "migrating\ncolumn res_users.x\ndoes not exist\n"}
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (
+            {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}, "lastState": {"terminated": FAILED}},
+            "init container migrate: CrashLoopBackOff: back-off 40s (last exit code 7, Error: migrating column res_users.x does not exist)",
+        ),
+        ({"state": {"terminated": FAILED}}, "init container migrate has ended (last exit code 7, Error: migrating"),
+        ({"state": {"running": {}}}, "init container migrate is running, and the application waits for it"),
+    ],
+    ids=["waiting for its next start", "just ended", "running"],
+)  # fmt: skip
+def test_a_failing_init_container_is_named_with_its_exit_code(state: dict[str, Any], says: str) -> None:
+    """It was reported as PodInitializing of the application's container (issue 9, item 25)."""
+    failing = pod(
+        "shop-1",
+        initContainerStatuses=[DONE, {"name": "migrate", "ready": False, **state}],
+        containerStatuses=[WAITING],
+    )
+    text = workloads.view("Deployment", deployment(), [failing]).problem
+    assert text.startswith(f"pod shop-1: {says}")
+
+
+def test_a_cause_is_not_cut_within_a_word() -> None:
+    """The kubelet's message says the cause at its end, and a container's log too (issue 9, item 25)."""
+    pull = "failed to pull and unpack image: " + "try " * 90 + "unauthorized"
+    waiting = {"name": "app", "ready": False, "state": {"waiting": {"reason": "ErrImagePull", "message": pull}}}
+    assert workloads.view("Deployment", deployment(), [pod(containerStatuses=[waiting])]).problem.endswith(
+        "unauthorized"
+    )
+    log = "step done\n" * 200 + "KeyError: 'res.partner'"
+    crash = {
+        "name": "app",
+        "ready": False,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": log}},
+    }
+    text = workloads.view("Deployment", deployment(), [pod(containerStatuses=[crash])]).problem
+    assert text.endswith("KeyError: 'res.partner')")
+    assert "Error: … " in text
+    assert len(text) < 1000
 
 
 def done(step: str, position: str) -> str:
@@ -245,9 +293,54 @@ def test_conditions_by_phase() -> None:
     failed = conditions(
         RollbackStatus(phase="Failed", stage="Ended", failure_reason=c.SWITCHED_BACK, failure_message="m")
     )
-    assert failed["Failed"] == ("True", c.SWITCHED_BACK, "m")
+    assert failed["Failed"] == ("True", c.SWITCHED_BACK, "m.")
     assert failed["Stalled"][0] == "True"
     assert "PreviousRetained" not in failed
+
+
+@pytest.mark.parametrize("last", ["Resume", "HealthCheck", None])
+def test_the_step_of_a_complete_rollback_is_the_last_one(last: str | None) -> None:
+    """Not the one that was reported last before it ended; a cleanup afterwards changes nothing."""
+    steps = [{"name": n, "state": "Done"} for n in ("Preflight", "Switch", "Resume", "HealthCheck", "Cleanup")]
+    progress = {"step": last, "percent": 80, "updatedAt": NOW} if last else None
+    status = RollbackStatus.model_validate(
+        {"phase": "Complete", "stage": "Ended", "switchedAt": NOW, "steps": steps, "progress": progress}
+    )
+    done_ = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
+    assert done_.progress is not None
+    assert (done_.progress.step, done_.progress.percent) == ("HealthCheck", 100)
+    again = summarized(done_, generation=1, deleting=False, reason="", message="", now=_at(60))
+    assert again.progress == done_.progress
+
+
+@pytest.mark.parametrize(
+    ("replicas", "refused", "says"),
+    [
+        (
+            2,
+            0.0382,
+            "on snapshot s. The application was down for 12.5 s, from the stop of its workloads until they were ready. For 38 ms of that time",
+        ),
+        (2, None, "until they were ready."),
+        (0, 0.0004, "on snapshot s. The database refused connections for under 1 ms."),
+        (0, None, "on snapshot s."),
+    ],
+)
+def test_the_downtime_is_true_and_unknown_figures_are_left_out(replicas: int, refused: float | None, says: str) -> None:
+    """ "Refused connections for 0.0 s" stood beside the downtime (issue 9, item 26)."""
+    status = RollbackStatus(
+        phase="Complete",
+        position="New",
+        snapshot_name="s",
+        switched_at=NOW,
+        quiesced_at=NOW,
+        ready_at="2026-01-01T00:00:12.500Z",
+        refused_seconds=refused,
+        workloads=(SavedWorkload(kind="Deployment", name="shop", replicas=replicas),),
+    )
+    message = conditions(status)["Complete"][2]
+    assert says in message
+    assert (says == message[-len(says) :]) == (refused is None or replicas == 0)
 
 
 def test_what_a_switch_did_to_replication_is_in_the_evidence() -> None:
@@ -305,6 +398,21 @@ def test_row_31_readiness_counts_against_the_saved_replicas(saved: int, replicas
         assert text in (action.status.failure_message or "")
 
 
+def test_a_switch_back_repeats_what_was_known_before() -> None:
+    """The person who reads why it was switched back needs it there."""
+    status = _status("HealthCheck", since=0, deadline=5000)
+    warning = {"reason": c.OTHER_VERSION, "message": "Snapshot s was taken with image shop:1."}
+    saved = SavedWorkload(kind="Deployment", name="shop", replicas=1)
+    status = change(status, position="New", switched_at=NOW, workloads=(saved,), warnings=(warning,))
+    view = WorkloadView("Deployment", "shop", replicas=1, pods=1, problem="pod shop-4: exit code 1.")
+    world = World(created=START, environment=None, snapshot=None, finalizer=True, workloads=(view,))
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "readyTimeoutSeconds": 60})
+    action = plan.decide(status, spec, world, "id", _at(200))
+    assert isinstance(action, Record)
+    text = action.status.failure_message or ""
+    assert "exit code 1. Known since the preflight: Snapshot s was taken with image shop:1." in text
+
+
 def _switched_back(**changes: object) -> RollbackStatus:
     status = change(_status("Finish", since=0, deadline=5000), phase="SwitchingBack", position="Old", residue="Pending")
     return change(
@@ -339,7 +447,11 @@ def test_what_was_switched_back_is_kept_for_the_undo_window() -> None:
     assert plan.decide(ended, spec, free, "id", _at(301)) == Idle(300)
     begun = plan.decide(ended, spec, world, "id", _at(602))
     assert isinstance(begun, Record)
-    assert plan.decide(begun.status, spec, world, "id", _at(602)) == Do(
+    result = SwitchResult(position="Old", live_database="shop")
+    job = JobView("inspect", begun.status.inspect_attempt, "i", ended=True, payload=result)
+    read = plan.decide(begun.status, spec, replace(world, jobs=(job,)), "id", _at(602))
+    assert isinstance(read, Record)
+    assert plan.decide(read.status, spec, world, "id", _at(602)) == Do(
         StartJob("cleanup-restored", 1), before="operator-rollback-cleanup"
     )
     assert isinstance(plan.decide(ended, spec, replace(world, deleting=True), "id", _at(2)), Record)
@@ -365,7 +477,7 @@ def test_a_later_inspection_that_finds_it_switched_back_keeps_it_too() -> None:
     result = SwitchResult(position="Old", live_database="shop")
     job = JobView("inspect", 1, "inspect-1", ended=True, payload=result)
     world = World(created=START, environment=view, snapshot=None, finalizer=True, jobs=(job,))
-    status = _switched_back(environment_id=ENVIRONMENT_ID, cleanup_attempt=1)
+    status = _switched_back(environment_id=ENVIRONMENT_ID, cleanup_attempt=1, inspect_attempt=1)
     status = change(status, stage="Ended", phase="Failed", position=None, switched_back_at=None)
     action = plan.decide(status, spec, world, "id", _at(10))
     assert isinstance(action, Record)

@@ -1,5 +1,6 @@
 """What is refused before anything is changed, with a message that says what to do."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -9,9 +10,12 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
 from ocore_crds.rollback import RollbackStatus
-from ocore_operator.rollback import plan
+from ocore_operator.kube import resources
+from ocore_operator.rollback import observe, plan, workloads
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
+from ocore_operator.rollback.observe import snapshot_view
+from support.operator import objects
 
 from .machine import Operator
 from .model import ROLLBACK_ID, START, Model
@@ -195,3 +199,106 @@ def test_row_32_a_record_without_success_refuses_it_and_nothing_is_removed(reaso
     assert (status.stage, status.phase, status.failure_reason) == ("Ended", "Failed", reason)
     assert leftovers_of(status) == ("None", None, None, None, None)
     assert action == v.Do(v.ReleaseLock())
+
+
+def workload(**changes: object) -> Callable[[v.World], v.World]:
+    """The first of the workloads with these changes."""
+
+    def change(world: v.World) -> v.World:
+        first, *others = world.workloads
+        return replace(world, workloads=(replace(first, **changes), *others))  # type: ignore[arg-type]
+
+    return change
+
+
+def taken_with(**changes: object) -> Callable[[v.World], v.World]:
+    """A snapshot of image shop:1 at commit c1, and a workload and a ConfigMap as then but for the changes."""
+
+    def change(world: v.World) -> v.World:
+        then = snapshot(image="shop:1", commit="c1", config_sha256="aa")(world)
+        now = workload(image=changes.get("image", "shop:1"), commit=changes.get("commit", "c1"))(then)
+        return replace(now, config_name="shop-config", config_sha256=str(changes.get("config", "aa")))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "says"),
+    [
+        (taken_with(image="shop:2"), c.OTHER_VERSION, "was taken with image shop:1; Deployment w0 has image shop:2"),
+        (taken_with(commit="c2"), c.OTHER_VERSION, "was taken with commit c1; Deployment w0 has commit c2"),
+        (taken_with(image="shop:2", commit="c2"), c.OTHER_VERSION, "image shop:1, commit c1; Deployment w0 has image shop:2, commit c2"),
+        (taken_with(config="bb"), c.OTHER_VERSION, "ConfigMap shop-config has changed since snapshot s1"),
+        (workload(ready_replicas=1), c.WORKLOAD_NOT_READY, "Deployment w0 is not available to begin with: 1 of 2 replicas are ready (CrashLoopBackOff)."),
+        (workload(replicas=0, ready_replicas=0), c.WORKLOAD_NOT_READY, "Deployment w0 is scaled to 0 replicas to begin with"),
+    ],
+)  # fmt: skip
+def test_row_41_what_blocks_nothing_is_said_before_it_starts(
+    change: Callable[[v.World], v.World], reason: str, says: str
+) -> None:
+    """A Deployment that was broken before was stopped, switched and switched back without a word (issue 9, item 25)."""
+    action, status = decided(change)
+    assert isinstance(action, v.Record)
+    assert status.stage == "Restore"
+    assert [w.reason for w in status.warnings] == [reason]
+    assert says in status.warnings[0].message
+    assert ("Warning", reason) in [(n.type, n.reason) for n in action.notes]
+    shown = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
+    found = c.find(shown.conditions, c.PREFLIGHT_WARNINGS)
+    assert found is not None
+    assert (found.status, found.reason, found.message) == ("True", reason, status.warnings[0].message)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        taken_with(),
+        taken_with(image="", commit="", config=""),  # no workload names them now
+        lambda w: snapshot(image="", commit="", config_sha256="")(taken_with()(w)),  # an earlier version took it
+    ],
+)
+def test_what_is_the_same_or_unknown_is_not_warned_of(change: Callable[[v.World], v.World]) -> None:
+    _, status = decided(change)
+    assert (status.stage, status.warnings) == ("Restore", ())
+    shown = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
+    assert c.find(shown.conditions, c.PREFLIGHT_WARNINGS) is None
+
+
+def test_what_is_compared_is_observed() -> None:
+    source = {"environmentId": "e", "environmentName": "shop", "environmentType": "production", "projectId": "p"}
+    taken = {"source": {**source, "image": "shop:1", "commitSha": "c1", "configSha256": "aa"}}
+    view = snapshot_view(objects.snapshot(status=taken))
+    assert (view.image, view.commit, view.config_sha256) == ("shop:1", "c1", "aa")
+    pod = {"metadata": {"annotations": {"ocore.dev/commit-sha": "c2"}}, "spec": {"containers": [{"image": "shop:2"}]}}
+    deployment = {
+        "metadata": {"name": "shop", "generation": 1, "resourceVersion": "1"},
+        "spec": {"selector": {}, "template": pod},
+    }
+    seen = workloads.view("Deployment", deployment, [], commit="c2")
+    assert (seen.image, seen.commit) == ("shop:2", "c2")
+    # The ConfigMap is read once the rollback is at the preflight: the first status, without a stage, reads the world again.
+    begun = RollbackStatus(stage="Preflight")
+    assert observe._names_others(RollbackStatus()) != observe._names_others(begun)
+
+
+@pytest.mark.parametrize(
+    ("stage", "config", "read"), [("Preflight", True, True), ("Restore", True, False), ("Preflight", False, False)]
+)
+def test_the_config_map_is_read_at_the_preflight_only(stage: str, *, config: bool, read: bool) -> None:
+    class Kube:
+        async def get(self, *_: object) -> dict[str, object]:
+            return {"data": {"app.conf": "x"}}
+
+    class Context:
+        kube = Kube()
+
+    spec = {"config": {"configMapRef": {"name": "shop-config"}}} if config else {"config": None}
+    rollback = resources.rollback(
+        {
+            "metadata": {"name": "r", "namespace": "ns", "uid": ROLLBACK_ID, "resourceVersion": "1", "creationTimestamp": objects.NOW},
+            "spec": {"snapshotRef": {"name": "s1"}},
+            "status": {"stage": stage},
+        }
+    )  # fmt: skip
+    name, digest = asyncio.run(observe._config(Context(), rollback, objects.environment(spec)))  # type: ignore[arg-type]
+    assert (name == "shop-config", len(digest) == 64) == (read, read)

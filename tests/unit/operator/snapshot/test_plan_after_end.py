@@ -136,7 +136,7 @@ def test_a_complete_snapshot_is_read_back_when_asked() -> None:
         assert isinstance(bad, Record)
         found = c.find(bad.status.conditions, c.VERIFIED)
         assert found is not None
-        assert (found.status, found.message) == ("False", "differs")
+        assert (found.status, found.message) == ("False", "differs.")
         assert c.is_true(bad.status.conditions, c.STALLED)
 
 

@@ -1,10 +1,15 @@
 """What a Snapshot's status says of a snapshot that lay in the store already."""
 
+import pytest
+
 from ocore_crds import conditions as c
 from ocore_crds.manifest import Identity
-from ocore_crds.protocol import Result, SnapshotResult
-from ocore_operator.snapshot.transitions import completed
-from support.operator.objects import UID, at, moment, snapshot, started
+from ocore_crds.protocol import Result, SnapshotResult, Step, VerifyResult
+from ocore_crds.snapshot import Progress
+from ocore_operator.jobs.inputs import JobInputs, PodTraits, config_digest
+from ocore_operator.snapshot.transitions import completed, corrupt, identity, verified
+from ocore_operator.snapshot.transitions import started as start
+from support.operator.objects import UID, at, environment, moment, snapshot, started, store
 
 OTHER = "99999999-9999-4999-8999-999999999999"
 IDENTITY = Identity(
@@ -62,3 +67,52 @@ def test_the_identity_fits_into_the_termination_message() -> None:
     assert isinstance(kept.payload, SnapshotResult)
     assert kept.payload.identity == long
     assert kept.payload.paths == {}
+
+
+def test_a_corrupt_snapshot_is_seen_in_its_phase() -> None:
+    """`kubectl get` showed Complete (issue 9, item 26)."""
+    complete = completed(snapshot(status=started()), RESULT, None, clean=True, imported=False, now=moment(60))
+    bad = corrupt(snapshot(status=complete.wire()), "3 bytes differ.", moment(90))
+    assert bad.phase == "Corrupt"
+    found = {x.type: (x.status, x.reason) for x in bad.conditions}
+    assert (found["Ready"], found["Stalled"], found["Complete"][0]) == (
+        ("False", c.CORRUPT),
+        ("True", c.CORRUPT),
+        "True",
+    )
+    again = verified(snapshot(status=bad.wire()), VerifyResult(objects=3, bytes_read=9), moment(120))
+    assert again.phase == "Complete"
+    assert not c.is_true(again.conditions, c.STALLED)
+
+
+@pytest.mark.parametrize("last", [Step.DUMP_DATABASE, Step.COPY_FILESTORE, None])
+def test_the_step_of_a_complete_snapshot_is_the_last_one(last: Step | None) -> None:
+    """It was the step of the last log line that the operator had read (issue 9, item 27)."""
+    progress = Progress(step=last, percent=60, bytes_done=1, bytes_total=3, updated_at=at(1)) if last else None
+    running = snapshot(status={**started(), **({"progress": progress.wire()} if progress else {})})
+    result = RESULT.model_copy(update={"stored_bytes": 2048, "filestore_files": 3})
+    status = completed(running, result, None, clean=True, imported=False, now=moment(60))
+    assert status.progress is not None
+    shown = (status.progress.step, status.progress.percent, status.progress.bytes_done, status.progress.bytes_total)
+    assert shown == ("Verify", 100, 2048, 2048)
+
+
+def test_the_configuration_of_the_start_is_recorded() -> None:
+    """A later rollback compares it (issue 9, item 25). It is in the manifest too, for a rebuilt cluster."""
+    one = {"data": {"odoo.conf": "workers = 2"}, "binaryData": {"logo": "AA=="}}
+    digest = config_digest(one)
+    assert len(digest) == 64
+    assert config_digest({**one, "metadata": {"resourceVersion": "9"}}) == digest
+    assert config_digest({**one, "data": {"odoo.conf": "workers = 4"}}) != digest
+    assert config_digest({**one, "binaryData": {"logo": "AB=="}}) != digest
+    assert config_digest({"data": {}}) != config_digest(None) == ""
+    inputs = JobInputs("shop", store(), PodTraits(), image="shop:1", commit="c1", config_sha256=digest)
+    status = start(snapshot(), environment(), inputs, moment(0))
+    assert status.source is not None
+    assert status.source.config_sha256 == digest
+    written = identity(snapshot(status=status.wire()))
+    assert written.config_sha256 == digest
+    result = RESULT.model_copy(update={"identity": written})
+    adopted = completed(snapshot(status=started()), result, None, clean=False, imported=True, now=moment(60))
+    assert adopted.source is not None
+    assert adopted.source.config_sha256 == digest

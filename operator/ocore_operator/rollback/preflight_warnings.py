@@ -1,0 +1,67 @@
+"""What the preflight finds that blocks nothing: a snapshot of another version, a workload that is not available to begin with. Pure.
+
+A rollback that fails for one of these is switched back after the workloads were stopped. So it is said before.
+"""
+
+from collections.abc import Iterator
+
+from ocore_crds import conditions as c
+from ocore_crds.rollback import PreflightWarning
+from ocore_crds.text import sentence
+from ocore_operator.rollback.world import SnapshotView, WorkloadView, World
+
+
+def warnings(world: World) -> tuple[PreflightWarning, ...]:
+    """Of a world with a Snapshot and an Environment, at the start of the rollback."""
+    found: list[PreflightWarning] = []
+    if world.snapshot is not None:
+        found.extend(_version(world.snapshot, world.workloads[0]) if world.workloads else ())
+        found.extend(_config(world.snapshot, world))
+    found.extend(warning for workload in world.workloads for warning in _availability(workload))
+    return tuple(found)
+
+
+def _version(snapshot: SnapshotView, workload: WorkloadView) -> Iterator[PreflightWarning]:
+    """Of the first workload, whose image the snapshot recorded. What either side does not know is not compared."""
+    image = bool(snapshot.image and workload.image) and snapshot.image != workload.image
+    commit = bool(snapshot.commit and workload.commit) and snapshot.commit != workload.commit
+    if not image and not commit:
+        return
+    then = _described(snapshot.image if image else "", snapshot.commit if commit else "")
+    now = _described(workload.image if image else "", workload.commit if commit else "")
+    text = (
+        f"Snapshot {snapshot.name} was taken with {then}; {workload.label} has {now}. Its application may not start on the snapshot's data, "
+        "and is then switched back. A rollback does not change the image: deploy the one of the snapshot first."
+    )
+    yield PreflightWarning(reason=c.OTHER_VERSION, message=text)
+
+
+def _described(image: str, commit: str) -> str:
+    parts = (f"image {image}" if image else "", f"commit {commit}" if commit else "")
+    return ", ".join(p for p in parts if p)
+
+
+def _config(snapshot: SnapshotView, world: World) -> Iterator[PreflightWarning]:
+    if not snapshot.config_sha256 or not world.config_sha256 or snapshot.config_sha256 == world.config_sha256:
+        return
+    text = (
+        f"ConfigMap {world.config_name} has changed since snapshot {snapshot.name} was taken. A rollback does not change it; the snapshot has a "
+        "copy of it as it was (docs/format.md)."
+    )
+    yield PreflightWarning(reason=c.OTHER_VERSION, message=text)
+
+
+def _availability(workload: WorkloadView) -> Iterator[PreflightWarning]:
+    if not workload.exists or workload.ready_replicas >= workload.replicas > 0:
+        return
+    if workload.replicas == 0:
+        text = (
+            f"{workload.label} is scaled to 0 replicas to begin with. It is not started after the switch, so nothing shows whether it runs on "
+            "the snapshot."
+        )
+    else:
+        text = (
+            f"{workload.label} is not available to begin with: {workload.ready_replicas} of {workload.replicas} replicas are ready"
+            f" ({workload.problem or 'no pod reports a reason'}). If it is not ready on the snapshot either, it is switched back."
+        )
+    yield PreflightWarning(reason=c.WORKLOAD_NOT_READY, message=sentence(text))

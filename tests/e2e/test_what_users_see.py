@@ -1,0 +1,184 @@
+"""What a status says is what is true: after a switch by hand, a version that differs, a workload that was broken before, a wrong password.
+
+One site of layout Plain serves all tests of the module: each leaves it whole.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
+from support.cluster.promises import folders, fresh, holds_all_promises, marker, set_marker
+from support.cluster.site import IMAGE, Servers, Site, make_site, secret
+
+
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+    """A site with one snapshot, `base`, that has no marker."""
+    with make_site(cluster, servers, layout="Plain") as site:
+        site.completed("Snapshot", site.snapshot("base"))
+        yield site
+
+
+def status(site: Site, kind: str, name: str) -> Object:
+    """Its status, as it is."""
+    obj = site.cluster.get(kind, name, site.namespace)
+    assert obj is not None
+    return dict(obj["status"])
+
+
+def message(obj: Object, type_: str) -> str:
+    """The condition's message."""
+    found = condition(obj, type_)
+    assert found is not None, f"no condition {type_}"
+    return str(found["message"])
+
+
+def scale(site: Site, replicas: int) -> None:
+    """Starts or stops the application, and waits for it."""
+    site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", f"--replicas={replicas}")
+    if replicas:
+        site.app_ready()
+    else:
+        wait_for("the pods are gone", lambda: not site.cluster.pods(site.namespace, "app=shop"), 60)
+
+
+def switch_back_by_hand(site: Site, rollback: Object) -> None:
+    """The commands of docs/mover.md, in a pod with the mover's image, with the application stopped."""
+    scale(site, 0)
+    arguments = [
+        *("switch", "--now", "--back", "--database", "/secrets/database", "--claim", "/claim"),
+        *("--filestore", site.path, "--layout", "Plain"),
+        *("--environment-id", rollback["status"]["environmentId"], "--rollback-id", rollback["status"]["id"]),
+    ]
+    code, log = site.cluster.run_pod(
+        site.namespace,
+        f"{IMAGE}/mover:{site.major}",
+        ["python3", "-m", "ocore_mover", *arguments],
+        claims={"/claim": site.filestore_claim},
+        secrets_={"/secrets/database": "database"},
+    )
+    assert code == 0, log
+    scale(site, 1)
+
+
+def patch_shop(site: Site, patch: Object, *, ready: bool = True) -> None:
+    """Changes the Deployment."""
+    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
+    if ready:
+        site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")
+
+
+def test_row_42_deleted_after_a_switch_back_by_hand(site: Site) -> None:
+    """`_rb_…` and `stage-…` were left behind."""
+    set_marker(site, 3)
+    name = fresh("hand")
+    site.rollback(name, "base", undoWindowSeconds=3600)
+    obj = site.completed("Rollback", name)
+    assert "The application was down for" in message(obj, "Complete")
+    switch_back_by_hand(site, obj)
+    assert marker(site) == 3
+    assert site.databases() == sorted([site.database, obj["status"]["restoredDatabase"]])
+    site.cluster.delete("Rollback", name, site.namespace)
+    site.cluster.wait_gone("Rollback", name, site.namespace, 90)
+    assert site.databases() == [site.database]
+    assert marker(site) == 3
+    assert folders(site) == []
+    holds_all_promises(site)
+
+
+def test_row_42_the_position_is_observed_at_the_end_of_the_undo_window(site: Site) -> None:
+    set_marker(site, 4)
+    name = fresh("observed")
+    site.rollback(name, "base", undoWindowSeconds=45)
+    obj = site.completed("Rollback", name)
+    switch_back_by_hand(site, obj)
+    seen = site.cluster.wait(
+        "Rollback", name, site.namespace, lambda o: o["status"]["phase"] == "SwitchedBack", 120, "switched back"
+    )
+    assert seen["status"]["position"] == "Old"
+    assert is_true(seen, "Complete")
+    assert is_true(seen, "Stalled")
+    assert condition(seen, "Ready")["reason"] == "SwitchedBack"  # type: ignore[index]
+    assert is_true(seen, "SwitchedBackRetained")
+    assert condition(seen, "PreviousRetained") is None
+    # What was live may have users' changes: kept for another window.
+    assert seen["status"]["restoredDatabase"] in site.databases()
+    wait_for("the restored copy is removed", lambda: site.databases() == [site.database], 120)
+    assert marker(site) == 4
+    holds_all_promises(site)
+
+
+def test_another_version_and_a_broken_workload_are_said_before(site: Site) -> None:
+    """A Deployment that was broken before was stopped, switched and switched back without a word."""
+    set_marker(site, 5)
+    config: Object = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "config", "namespace": site.namespace},
+    }
+    site.cluster.apply({**config, "data": {"app.conf": "workers = 4\n"}})
+    site.completed("Rollback", site.rollback(fresh("config"), "base", undoWindowSeconds=0))
+    migrate: dict[str, Any] = {
+        "name": "migrate",
+        "image": f"{IMAGE}/demo:dev",
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", "echo column x does not exist; exit 7"],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    set_marker(site, 5)
+    annotations = {"ocore.dev/commit-sha": "c0ffee"}
+    template = {"metadata": {"annotations": annotations}, "spec": {"initContainers": [migrate]}}
+    patch_shop(site, {"spec": {"template": template}}, ready=False)
+    wait_for("the pod fails", lambda: "restartCount" in json.dumps(site.cluster.pods(site.namespace, "app=shop")), 60)
+    time.sleep(5)
+    name = fresh("broken")
+    site.rollback(name, "base", undoWindowSeconds=0, readyTimeoutSeconds=10)
+    obj = site.failed("Rollback", name, "SwitchedBack", 240)
+    warned = message(obj, "PreflightWarnings")
+    assert "ConfigMap config has changed since snapshot base" in warned
+    assert "Deployment shop is not available to begin with: 0 of 1 replicas are ready" in warned
+    failed = message(obj, "Failed")
+    assert "init container migrate" in failed
+    assert "last exit code 7, Error: column x does not exist" in failed
+    assert "Known since the preflight: ConfigMap config has changed" in failed
+    patch_shop(site, {"spec": {"template": {"spec": {"initContainers": None}}}})
+    site.cluster.apply({**config, "data": {"app.conf": "workers = 2\n"}})
+    assert marker(site) == 5
+    holds_all_promises(site)
+
+
+def test_a_wrong_password_is_stalled(site: Site) -> None:
+    """For kstatus it was InProgress without an end."""
+    site.cluster.apply(
+        secret("wrong", site.namespace, host=site.host, **{**site.credentials, "password": "wrong-for-tests"})
+    )
+    other = site.environment_object(database={"secretRef": {"name": "wrong"}, "capacity": "50Gi"}, filestore=None)
+    other["metadata"]["name"] = fresh("wrong")
+    site.cluster.apply(other)
+    obj = site.cluster.wait(
+        "Environment", other["metadata"]["name"], site.namespace, lambda o: is_true(o, "Stalled"), 120, "stalled"
+    )
+    assert condition(obj, "Stalled")["reason"] == "AuthenticationFailed"  # type: ignore[index]
+    assert condition(obj, "Reconciling") is None
+    site.cluster.delete("Environment", other["metadata"]["name"], site.namespace)
+
+
+def test_a_stored_snapshot_is_adopted_by_its_id(site: Site) -> None:
+    """docs/recovery.md: the Snapshot object is lost, its data is not."""
+    lost = site.completed("Snapshot", site.snapshot(fresh("lost")))
+    site.cluster.delete("Snapshot", lost["metadata"]["name"], site.namespace)
+    site.cluster.wait_gone("Snapshot", lost["metadata"]["name"], site.namespace, 60)
+    set_marker(site, 6)
+    name = site.snapshot(fresh("recovered"), id=lost["status"]["id"], verify="Full")
+    found = site.completed("Snapshot", name)
+    assert found["apiVersion"] == GROUP
+    assert "Found in the store and adopted" in message(found, "Complete")
+    assert found["status"]["consistentAt"] == lost["status"]["consistentAt"]
+    assert found["status"]["manifestSha256"] == lost["status"]["manifestSha256"]
+    assert found["status"]["source"]["configSha256"] == lost["status"]["source"]["configSha256"]
+    holds_all_promises(site)
