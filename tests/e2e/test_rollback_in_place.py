@@ -391,7 +391,7 @@ def test_a_quota_that_requires_limits(site: Site) -> None:
     try:
         store = site.cluster.get("SnapshotStore", site.store, site.namespace)
         assert store is not None
-        other = {**store["spec"], "s3": {**store["spec"]["s3"], "prefix": "other"}}
+        other = {**store["spec"], "s3": {**store["spec"]["s3"], "bucket": site.servers.bucket(site.endpoint)}}
         site.cluster.apply(
             {
                 "apiVersion": store["apiVersion"],
