@@ -22,7 +22,7 @@ CREATE DOMAIN code AS text CHECK (VALUE <> '');
 
 #: As the owner of the database; {reader} is a role, {ext} the schema of {extension}.
 _SINCE_15 = """
-CREATE SCHEMA IF NOT EXISTS {ext};
+CREATE SCHEMA {ext};
 CREATE EXTENSION {extension} SCHEMA {ext};
 CREATE SCHEMA "Odd; schema";
 CREATE TYPE mood AS ENUM ('sad', 'it''s; "fine"');
@@ -199,12 +199,12 @@ def roles(site: Site) -> tuple[str, str]:
     return f"reader-{site.live}", f"other-{site.live}"
 
 
-def fill(site: Site, *, ext: str = "ext", foreign_owner: bool = True) -> None:
-    """Fills the live database. `ext`: schema of the extension. `foreign_owner`: with objects of another role than the owner."""
+def fill(site: Site, *, foreign_owner: bool = True) -> None:
+    """Fills the live database. `foreign_owner`: with objects of another role than the owner."""
     reader, other = roles(site)
     for name in (reader, other):
         create_role(site.server, name)
-    named = {"reader": reader, "other": other, "ext": ext, "extension": EXTENSION}
+    named = {"reader": reader, "other": other, "ext": "ext", "extension": EXTENSION}
     text = _SINCE_15
     text += _SINCE_17 if site.server.major >= 17 else ""
     text += _SINCE_18 if site.server.major >= 18 else ""
