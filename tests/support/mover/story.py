@@ -3,6 +3,7 @@
 One story for every major of PostgreSQL: what a major brought is in the database from that major on.
 """
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,17 +12,18 @@ from support.mover.postgres_majors import Server, create_role
 from support.mover.site import Site
 
 #: SQL only and trusted, so that every build has it: the wheels lack most extensions, and the one that pgserver has needs a superuser.
-EXTENSION = "ocore_story"
+#: Its files go into a folder that the servers of other processes read: the name is this process's own.
+EXTENSION = f"ocore_story_{secrets.token_hex(4)}"
 _CONTROL = "default_version = '1.0'\nrelocatable = true\nsuperuser = true\ntrusted = true\n"
 _SCRIPT = """
 CREATE FUNCTION slug(text) RETURNS text IMMUTABLE STRICT LANGUAGE sql AS 'SELECT pg_catalog.lower($1)';
 CREATE DOMAIN code AS text CHECK (VALUE <> '');
 """
 
-#: As the owner of the database; {reader} and {other} are roles, {ext} is the schema of the extension.
+#: As the owner of the database; {reader} is a role, {ext} the schema of {extension}.
 _SINCE_15 = """
-CREATE SCHEMA IF NOT EXISTS {ext};
-CREATE EXTENSION ocore_story SCHEMA {ext};
+CREATE SCHEMA {ext};
+CREATE EXTENSION {extension} SCHEMA {ext};
 CREATE SCHEMA "Odd; schema";
 CREATE TYPE mood AS ENUM ('sad', 'it''s; "fine"');
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
@@ -197,12 +199,12 @@ def roles(site: Site) -> tuple[str, str]:
     return f"reader-{site.live}", f"other-{site.live}"
 
 
-def fill(site: Site, *, ext: str = "ext", foreign_owner: bool = True) -> None:
-    """Fills the live database. `ext`: schema of the extension. `foreign_owner`: with objects of another role than the owner."""
+def fill(site: Site, *, foreign_owner: bool = True) -> None:
+    """Fills the live database. `foreign_owner`: with objects of another role than the owner."""
     reader, other = roles(site)
     for name in (reader, other):
         create_role(site.server, name)
-    named = {"reader": reader, "other": other, "ext": ext}
+    named = {"reader": reader, "other": other, "ext": "ext", "extension": EXTENSION}
     text = _SINCE_15
     text += _SINCE_17 if site.server.major >= 17 else ""
     text += _SINCE_18 if site.server.major >= 18 else ""

@@ -11,7 +11,7 @@ from ocore_mover.database import programs
 from support.mover import story
 from support.mover.postgres_majors import Server, running
 from support.mover.site import Site, drop_all, make_site
-from support.mover.support_matrix import MAJORS, RESULTS_VARIABLE, Facts, Results
+from support.mover.support_matrix import MAJORS, RESULTS_VARIABLE, Facts, Results, missing
 
 Servers = Callable[[int], Server]
 
@@ -56,7 +56,9 @@ def results(servers: Servers) -> Iterator[Results]:
     if path:
         for major in MAJORS:
             found.facts[major] = _facts(servers(major))
-        Path(path).write_text(found.text())
+        # The file of the last complete run stays.
+        if not missing(found):
+            Path(path).write_text(found.text())
 
 
 def _facts(server: Server) -> Facts:

@@ -19,8 +19,6 @@ from support.mover.site import Site, drop_all
 from support.mover.support_matrix import MAJORS, REPOSITORY, Results
 
 Servers = Callable[[int], Server]
-#: Schema of the extension in a database that is restored by hand.
-HAND_SCHEMA = "public"
 
 
 def findings(shell: Shell) -> list[str]:
@@ -110,7 +108,7 @@ def by_hand(shell: Shell, server: Server, database: str) -> None:
 
 @pytest.mark.parametrize("major", MAJORS)
 def test_a_restore_by_hand(major: int, site: Site, tmp_path: Path, results: Results) -> None:
-    story.fill(site, ext=HAND_SCHEMA)
+    story.fill(site)
     story.add_what_is_superusers(site)
     before = story.fingerprint(site.server, site.live, rights=False)
     shell = Shell(site, tmp_path)
@@ -142,7 +140,7 @@ def test_a_snapshot_of_an_older_major(
     for older in (m for m in MAJORS if m < major):
         old, folder = old_site(servers(older), site, tmp_path / str(older)), tmp_path / str(older)
         monkeypatch.setenv("OCORE_PG_BIN", str(old.server.bin))
-        story.fill(old, ext=HAND_SCHEMA, foreign_owner=False)
+        story.fill(old, foreign_owner=False)
         before = story.fingerprint(old.server, old.live, other_major=True)
         shell = Shell(old, folder)
         with monkeypatch.context() as patch:
