@@ -13,7 +13,7 @@ from ocore_operator import operation_lock
 from ocore_operator.errors import Conflict, Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS
+from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback
 from support.operator.api import ApiServer
 from support.operator.objects import at, environment_object, moment, obj
@@ -190,6 +190,19 @@ def test_a_lock_that_is_held_is_not_taken(holder: int, other: int) -> None:
     assert (locking.holder, locking.server.writes()) == (name, before)
     assert locking.acquire(holder).meta == locking.read().meta  # it has it already: nothing is written
     assert locking.server.writes() == before
+
+
+def test_a_snapshot_holds_it_as_a_snapshot() -> None:
+    """By kind and name the holder is looked up later."""
+    locking = Locking()
+    mine = locking.server.put(SNAPSHOTS, obj("Snapshot", "s1", {"environmentRef": {"name": "shop"}}))
+    asyncio.run(operation_lock.acquire(locking.ctx, locking.read(), resources.snapshot(mine)))
+    with pytest.raises(Waiting, match="Snapshot s1 holds the operation lock"):
+        locking.acquire(0)
+    assert not asyncio.run(operation_lock.stale(locking.ctx, locking.read()))
+    asyncio.run(locking.ctx.kube.delete(SNAPSHOTS, "shop", "s1"))
+    locking.acquire(0)
+    assert locking.holder == "r1"
 
 
 def test_of_two_that_saw_it_free_one_gets_it() -> None:
