@@ -3,8 +3,8 @@
 For tests of what the operator sends. What the real API server answers is tested in tests/integration.
 """
 
-import copy
 import itertools
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -14,6 +14,11 @@ from ocore_operator.kube.resources import Object
 from ocore_operator.kube.transport import APPLY_PATCH, Transport
 
 SUBRESOURCES = ("status", "scale")
+
+
+def as_sent(value: Any) -> Any:
+    """As it comes over the network: nothing is the same object."""
+    return json.loads(json.dumps(value))
 
 
 class ApiServer:
@@ -33,12 +38,12 @@ class ApiServer:
     def put(self, type_: Type, obj: Object) -> Object:
         """Creates or replaces an object, as another client; returns it as a client reads it."""
         path = type_.path(obj["metadata"]["namespace"], obj["metadata"]["name"])
-        self._objects[path] = self._moved(copy.deepcopy(obj))
-        return copy.deepcopy(self._objects[path])
+        self._objects[path] = self._moved(as_sent(obj))
+        return as_sent(self._objects[path])
 
     def read(self, type_: Type, namespace: str, name: str) -> Object:
         """The object as it is now."""
-        return copy.deepcopy(self._objects[type_.path(namespace, name)])
+        return as_sent(self._objects[type_.path(namespace, name)])
 
     def writes(self) -> list[tuple[str, str]]:
         """The requests that are not reads."""
@@ -70,31 +75,31 @@ class ApiServer:
                     self._check(path, "resourceVersion", body["metadata"].get("resourceVersion"))
                     return self._apply(path, body["status"], (query or {})["fieldManager"])
                 return self._patch(path, subresource, body)
-        return copy.deepcopy(self._objects[path])
+        return as_sent(self._objects[path])
 
     def _create(self, path: str, body: Object) -> Object:
         path = f"{path}/{body['metadata']['name']}"
         if path in self._objects:
             raise AlreadyExists(409, "AlreadyExists", path)
-        self._objects[path] = self._moved({**copy.deepcopy(body)})
-        return copy.deepcopy(self._objects[path])
+        self._objects[path] = self._moved({**as_sent(body)})
+        return as_sent(self._objects[path])
 
     def _patch(self, path: str, subresource: str, body: Object) -> Object:
         self._check(path, "resourceVersion", body.get("metadata", {}).get("resourceVersion"))
         obj = self._objects[path]
         changed = ("spec",) if subresource == "scale" else ("metadata", "spec")
         for part in changed:
-            obj[part] = {**obj.get(part, {}), **copy.deepcopy(body.get(part) or {})}
+            obj[part] = {**obj.get(part, {}), **as_sent(body.get(part) or {})}
         self._moved(obj)
-        return copy.deepcopy(obj)
+        return as_sent(obj)
 
     def _apply(self, path: str, status: Object, manager: str) -> Object:
         """Server-side apply of a status: what the manager applied before and does not any more is removed."""
         obj = self._objects[path]
         gone = self._applied.get((path, manager), set()) - status.keys()
         self._applied[path, manager] = set(status)
-        obj["status"] = {k: v for k, v in obj.get("status", {}).items() if k not in gone} | copy.deepcopy(status)
-        return copy.deepcopy(self._moved(obj))
+        obj["status"] = {k: v for k, v in obj.get("status", {}).items() if k not in gone} | as_sent(status)
+        return as_sent(self._moved(obj))
 
     def _check(self, path: str, name: str, wanted: str | None) -> None:
         found = self._objects[path]["metadata"].get(name)

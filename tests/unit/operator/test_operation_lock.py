@@ -13,7 +13,7 @@ from ocore_operator import operation_lock
 from ocore_operator.errors import Conflict, Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS
+from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback
 from support.operator.api import ApiServer
 from support.operator.objects import at, environment_object, moment, obj
@@ -139,6 +139,15 @@ def test_an_older_operation_that_was_never_reconciled_counts_for_a_limited_time(
     assert first(context(moment(1 + age), unseen, waiting(2)), waiting(2)) == goes_first
 
 
+def test_of_two_cleanups_that_are_due_the_older_goes_first() -> None:
+    assert first(context(moment(101), waiting(3), kept(1, until=100), kept(2, until=90)), waiting(3)) == "r1"
+
+
+def test_a_younger_operation_does_not_go_first() -> None:
+    """Also where the catalog does not have this one yet."""
+    assert first(context(moment(60), waiting(2)), waiting(1)) == ""
+
+
 # --- the writes ----------------------------------------------------------------------------------------------------
 
 
@@ -183,6 +192,19 @@ def test_a_lock_that_is_held_is_not_taken(holder: int, other: int) -> None:
     assert locking.server.writes() == before
 
 
+def test_a_snapshot_holds_it_as_a_snapshot() -> None:
+    """By kind and name the holder is looked up later."""
+    locking = Locking()
+    mine = locking.server.put(SNAPSHOTS, obj("Snapshot", "s1", {"environmentRef": {"name": "shop"}}))
+    asyncio.run(operation_lock.acquire(locking.ctx, locking.read(), resources.snapshot(mine)))
+    with pytest.raises(Waiting, match="Snapshot s1 holds the operation lock"):
+        locking.acquire(0)
+    assert not asyncio.run(operation_lock.stale(locking.ctx, locking.read()))
+    asyncio.run(locking.ctx.kube.delete(SNAPSHOTS, "shop", "s1"))
+    locking.acquire(0)
+    assert locking.holder == "r1"
+
+
 def test_of_two_that_saw_it_free_one_gets_it() -> None:
     locking = Locking()
     free = locking.read()
@@ -197,8 +219,28 @@ def test_only_the_holder_releases_it() -> None:
     locking.acquire(0)
     asyncio.run(operation_lock.release(locking.ctx, "shop", "shop", locking.owners[1]))
     assert locking.holder == "r1"
+    locking.ctx.catalog.put("Rollback", waiting(3))
     asyncio.run(operation_lock.release(locking.ctx, "shop", "shop", locking.owners[0]))
     assert locking.holder == ""
+    assert [key.name for key in locking.ctx.queue.added] == ["r3"]  # its turn
+
+
+@pytest.mark.parametrize("uid", ["00000000-0000-4000-8000-000000000000", "ffffffff-0000-4000-8000-000000000000"])
+def test_a_successor_of_the_same_name_does_not_hold_it(uid: str) -> None:
+    """The holder was deleted and created again: it has another uid, and has not asked for the lock."""
+    locking = Locking()
+    locking.acquire(0)
+    again = running(1)
+    again["metadata"]["uid"] = uid
+    locking.server.put(ROLLBACKS, again)
+    assert asyncio.run(operation_lock.stale(locking.ctx, locking.read()))
+    locking.acquire(1)
+    assert locking.holder == "r2"
+
+
+def test_a_lock_that_no_one_holds_is_not_stale() -> None:
+    locking = Locking()
+    assert not asyncio.run(operation_lock.stale(locking.ctx, locking.read()))
 
 
 @pytest.mark.parametrize(

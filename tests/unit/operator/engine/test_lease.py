@@ -5,6 +5,8 @@ The API server is a stand-in here, because what is tested is time: the real one 
 
 import asyncio
 import json
+import subprocess
+import sys
 from typing import Any, cast
 
 import pytest
@@ -302,18 +304,36 @@ def test_transitions_are_counted() -> None:
     asyncio.run(main())
 
 
-def test_the_lease_of_another_is_not_released() -> None:
+@pytest.mark.parametrize("other", ["amy", "zoe"])
+def test_the_lease_of_another_is_not_released(other: str) -> None:
     """By our clock we hold it; by its record, another operator does."""
 
     async def main() -> None:
         server = Server()
         one = Contender(server, "one")
         assert await one.tries()
-        spec(server)["holderIdentity"] = "two"
+        spec(server)["holderIdentity"] = other
         await one.lease.release()
-        assert spec(server)["holderIdentity"] == "two"
+        assert spec(server)["holderIdentity"] == other
 
     asyncio.run(main())
+
+
+def test_a_release_that_fails_does_not_prevent_the_end() -> None:
+    async def main() -> None:
+        server = Server()
+        one = Contender(server, "one")
+        assert await one.tries()
+        server.down = True
+        await one.lease.release()
+        assert not one.lease.held()
+
+    asyncio.run(main())
+
+
+def test_a_lost_lease_ends_the_process_as_a_failure() -> None:
+    program = "from ocore_operator.engine.lease import hard_exit; hard_exit('lost')"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 1
 
 
 def test_acquiring_waits_for_the_other_leader() -> None:
