@@ -1,7 +1,7 @@
 """``snapshot``: stores database, filestore and configuration of one point in time. The manifest is written last."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from ocore_mover.database.dump import dump as database_dump
 from ocore_mover.database.dump import export
 from ocore_mover.database.dump.export import Exported
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.odoo import freeze as filestore_freeze
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import Frozen
@@ -201,10 +202,10 @@ class SnapshotRun:
     def _export(self, stack: ExitStack, server: Server) -> Exported[_FrozenFilestore | None]:
         """Enters the exported snapshot into the stack, and with it the frozen filestore."""
 
-        def freeze(store_fnames: tuple[str, ...]) -> _FrozenFilestore | None:
+        def freeze(store_fnames: Iterable[str]) -> _FrozenFilestore | None:
             if self._options.folders is None or not self._options.odoo:
                 return None
-            return self._freeze(stack.enter_context, self._options.folders, store_fnames)
+            return self._freeze(stack, self._options.folders, store_fnames)
 
         exported = stack.enter_context(
             export.export(server, self._runtime.token, lock=self._options.odoo, freeze=freeze)
@@ -215,21 +216,22 @@ class SnapshotRun:
 
     def _freeze(
         self,
-        enter: Callable[[AbstractContextManager[Frozen]], Frozen],
+        stack: ExitStack,
         folders: ClaimFolders,
-        store_fnames: tuple[str, ...],
+        store_fnames: Iterable[str],
     ) -> _FrozenFilestore:
         """Freezes the files that the database names. Raises MoverError AttachmentsMissing where some are lost."""
-        names = sort_names(store_fnames)
-        files = enter(filestore_freeze.freeze(folders, self._options.attempt, names.files))
-        lost = [*files.missing, *names.invalid]
+        names = stack.enter_context(spooled(store_fnames, self._options.scratch))
+        files = stack.enter_context(filestore_freeze.freeze(folders, self._options.attempt, names.files))
+        lost, examples = len(files.missing) + names.invalid, [*files.missing[:3], *names.invalid_shown][:3]
         if lost and self._options.missing_files == "Fail":
             raise MoverError(
                 conditions.ATTACHMENTS_MISSING,
-                f"the database names {len(lost)} files that the filestore does not have, for example {', '.join(lost[:3])}; restore them, "
+                f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)}; restore them, "
                 "delete the rows, or set missingFiles: Report to continue without them",
             )
-        return _FrozenFilestore(files, len(names.files), names.uris, tuple(_freeze_warnings(files, names.uris, lost)))
+        warnings = tuple(_freeze_warnings(files, names.uris, lost, examples))
+        return _FrozenFilestore(files, len(names.files), names.uris, warnings)
 
     def _dumping(self, server: Server, exported: Exported[Any]) -> Callable[[], DatabaseArtifact]:
         properties = database_artifact.read(exported.connection)
@@ -321,9 +323,9 @@ def _nothing() -> None:
     return None
 
 
-def _freeze_warnings(files: Frozen, uris: int, lost: Sequence[str]) -> Iterator[str]:
+def _freeze_warnings(files: Frozen, uris: int, lost: int, examples: Sequence[str]) -> Iterator[str]:
     if lost:
-        yield f"{len(lost)} files that the database names were lost already, for example {', '.join(lost[:3])}"
+        yield f"{lost} files that the database names were lost already, for example {', '.join(examples)}"
     if uris:
         yield f"{uris} attachments are kept elsewhere by the application and are not in the snapshot"
     if files.absent:

@@ -11,7 +11,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Literal, NamedTuple
 
 #: Errors of file systems that refuse hard links, in general or for this file (fs.protected_hardlinks, NFS, CIFS, FUSE).
@@ -19,6 +19,9 @@ NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLI
 
 #: For a file that may be replaced at any time: a pipe does not block, and a symbolic link is refused.
 OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+#: Names of one folder that are in memory together. An Odoo filestore of 10,000,000 files has 40,000 in each.
+GROUP = 100_000
+
 CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -212,10 +215,11 @@ def _allow_removal(name: str, dir_fd: int) -> None:
 
 
 def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Groups sorted ``xx/file`` names: (xx, [file, …])."""
+    """Groups sorted ``xx/file`` names: (xx, [file, …]). A folder of more than GROUP names comes several times."""
     for folder, group in groupby(names, lambda name: name.partition("/")[0]):
         start = len(folder) + 1
-        yield folder, [name[start:] for name in group]
+        while files := [name[start:] for name in islice(group, GROUP)]:
+            yield folder, files
 
 
 def link(name: str, source_fd: int, target_fd: int, target: str | None = None) -> None:
@@ -228,21 +232,20 @@ def link(name: str, source_fd: int, target_fd: int, target: str | None = None) -
         raise
 
 
-def link_names(source: int, target: int, names: Iterable[str]) -> list[str]:
-    """Links the named files (sorted, ``xx/file``) from one open folder into another. Returns the names that do not exist.
+def link_names(source: int, target: int, names: Iterable[str]) -> Iterator[str]:
+    """Links the named files (sorted, ``xx/file``) from one open folder into another. Yields the names that do not exist.
 
     A name that the target already has is left unchanged. Raises LinksUnsupported or OSError.
     """
-    missing: list[str] = []
     for folder, files in by_folder(names):
         try:
             with opened(folder, dir_fd=source) as source_fd:
                 ensure_folder(folder, target)
                 with opened(folder, dir_fd=target) as target_fd:
-                    missing.extend(f"{folder}/{file}" for file in _link_all(files, source_fd, target_fd))
+                    missing = _link_all(files, source_fd, target_fd)
         except FileNotFoundError:
-            missing.extend(f"{folder}/{file}" for file in files)
-    return missing
+            missing = files
+        yield from (f"{folder}/{file}" for file in missing)
 
 
 def _link_all(files: list[str], source_fd: int, target_fd: int) -> list[str]:

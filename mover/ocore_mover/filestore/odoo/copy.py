@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
@@ -68,9 +69,9 @@ class _OdooCopy:
 
     def batches(self) -> Iterator[list[str]]:
         """The names in batches."""
-        names = self._frozen.names
-        for start in range(0, len(names), BATCH):
-            yield list(names[start : start + BATCH])
+        names = iter(self._frozen.names)
+        while batch := list(islice(names, BATCH)):
+            yield batch
 
     def work(self, batches: Iterator[list[str]]) -> None:
         """One worker: copies batches until there are no more."""

@@ -11,7 +11,7 @@ import pytest
 
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_crds.protocol import Step
-from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo import restore
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
@@ -64,7 +64,7 @@ class Site:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return sort_names(self.contents).files
+        return tuple(sorted(self.contents))
 
     @property
     def hold(self) -> HoldSet:

@@ -133,7 +133,7 @@ def test_without_hard_links_a_vanished_file_is_told(
     site.fill(20)
     with freeze(site.folders, "a1", site.names) as frozen:
         assert not frozen.linked
-        assert frozen.names == site.names
+        assert tuple(frozen.names) == site.names
         site.unlink(site.names[-1])
         with pytest.raises(MoverError) as error:
             copy.store_odoo(folder_store, PREFIX, frozen, counter())
