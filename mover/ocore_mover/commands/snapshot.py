@@ -1,5 +1,6 @@
 """``snapshot``: stores database, filestore and configuration of one point in time. The manifest is written last."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.manifest import (
@@ -16,7 +18,7 @@ from ocore_crds.manifest import (
     Identity,
     Manifest,
 )
-from ocore_crds.protocol import SnapshotResult, Step
+from ocore_crds.protocol import FreezeSignal, SnapshotResult, Step
 from ocore_mover import manifests
 from ocore_mover.commands import config_archive, evidence
 from ocore_mover.commands.probe import no_attachments
@@ -40,8 +42,18 @@ from ocore_mover.store.probe import store_id
 
 log = structlog.get_logger()
 
+_POLL = 0.05
 #: Database snapshots and copies that are taken of a filestore that changes while it is copied (it has no hard links).
 TRIES = 3
+
+
+@dataclass(frozen=True)
+class Quiesce:
+    """The workloads are stopped before the freeze: by the operator, which then gives a signal."""
+
+    signal_file: Path
+    ready_file: Path | None
+    wait: float  # seconds for the signal
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class SnapshotOptions:
     scratch: Path
     jobs: int
     verify: str
+    quiesce: Quiesce | None = None
 
     @property
     def prefix(self) -> str:
@@ -101,6 +114,7 @@ class SnapshotRun:
         self._raw_store = store
         self._store = runtime.guarded(store)
         self._options = options
+        self._may_resume = options.quiesce is None  # whether the workloads may run
 
     def run(self) -> SnapshotResult:
         """Takes the snapshot and returns its result. Where this attempt's manifest already exists, that is the result.
@@ -115,6 +129,8 @@ class SnapshotRun:
                 return manifests.result(found)
             identity_of_store = store_id(self._store)
             self._remove_leftovers()
+        if self._options.quiesce is not None:
+            self._await_signal(self._options.quiesce)
         try:
             taken = self._take()
             stored = self._publish(taken, identity_of_store, started_at)
@@ -123,6 +139,37 @@ class SnapshotRun:
             raise
         failpoints.hit("after-manifest")
         return manifests.result(stored, read_back=self._verify(stored))
+
+    def _await_signal(self, quiesce: Quiesce) -> None:
+        """Waits until the workloads are stopped. Raises MoverError QuiesceFailed where no valid signal arrives."""
+        if quiesce.ready_file is not None:
+            quiesce.ready_file.touch()
+        self._runtime.reporter.step(Step.QUIESCE, "Running")
+        failpoints.hit("snapshot-waiting")
+        until = time.monotonic() + quiesce.wait
+        while (signal := read_freeze_signal(quiesce.signal_file)) is None:
+            if time.monotonic() >= until:
+                raise MoverError(
+                    conditions.QUIESCE_FAILED,
+                    f"no signal to freeze arrived within {quiesce.wait:.0f} s; the operator sends it in the pod's annotation ocore.dev/signal",
+                    retryable=True,
+                )
+            self._runtime.token.sleep(_POLL)
+        late = time.time() - signal.not_after
+        if late > 0:
+            raise MoverError(
+                conditions.QUIESCE_FAILED,
+                f"the signal to freeze expired {late:.1f} s ago: the workloads may run again. Compare the clocks of the nodes.",
+                retryable=True,
+            )
+
+    def _report_may_resume(self) -> None:
+        """What the workloads do from now on is not in the snapshot."""
+        if self._may_resume:
+            return
+        self._may_resume = True
+        failpoints.hit("snapshot-may-resume")
+        self._runtime.reporter.step(Step.QUIESCE, "Done", "the workloads may start again")
 
     def _already_there(self) -> manifests.StoredManifest | None:
         identity = self._options.identity
@@ -159,6 +206,8 @@ class SnapshotRun:
                 tries -= 1
                 if error.reason != conditions.FILESTORE_CHANGING or tries <= 0 or self._runtime.token.cancelled:
                     raise
+                if self._options.quiesce is not None and self._may_resume:
+                    raise  # the workloads run again: another database snapshot would not be a quiesced one
                 log.warning(
                     "the filestore changed while it was copied; taking a new database snapshot", error=error.message
                 )
@@ -181,6 +230,9 @@ class SnapshotRun:
             if plain is not None:
                 plain.extend()
             copy = self._copying(frozen, plain, taken.warnings)
+            # Files that never change are protected by their links. Others are only once they are copied.
+            if self._options.folders is None or (frozen is not None and frozen.files.linked):
+                self._report_may_resume()
             if self._options.folders is None or self._options.server is None:
                 taken.database, taken.filestore = dump(), copy()
             else:
@@ -264,12 +316,15 @@ class SnapshotRun:
                 counter = self._runtime.counter(Step.COPY_FILESTORE)
                 prefix, jobs = self._options.prefix, self._options.jobs
                 if frozen is not None:
-                    return store_odoo(
+                    artifact = store_odoo(
                         self._store, prefix, frozen.files, counter, jobs=jobs, skipped_uris=frozen.skipped_uris
                     )
+                    self._report_may_resume()
+                    return artifact
                 assert plain is not None  # noqa: S101 - one of both
                 consistency = self._options.consistency
                 artifact, found = store_plain(self._store, prefix, plain, counter, consistency=consistency, jobs=jobs)
+                self._report_may_resume()
                 warnings.extend(found)
                 return artifact
 
@@ -290,7 +345,15 @@ class SnapshotRun:
             )
             manifests.check_objects(self._store, manifest)
             manifest = manifest.model_copy(
-                update={"evidence": evidence.of_snapshot(manifest, self._store, taken.attachments, taken.warnings)}
+                update={
+                    "evidence": evidence.of_snapshot(
+                        manifest,
+                        self._store,
+                        taken.attachments,
+                        taken.warnings,
+                        quiesced=self._options.quiesce is not None,
+                    )
+                }
             )
             failpoints.hit("after-upload-before-manifest")
             return manifests.write(self._store, manifest)
@@ -317,6 +380,15 @@ class SnapshotRun:
                 )
                 raise
         return True
+
+
+def read_freeze_signal(path: Path) -> FreezeSignal | None:
+    """The signal in the downward-API file, which may have expired; None where there is none, or it is not valid."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+        return FreezeSignal.model_validate_json(text) if text else None
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
 
 
 def _nothing() -> None:

@@ -17,6 +17,7 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import index, packset, unpack
 from ocore_mover.filestore.odoo import copy, restore
+from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
 
@@ -488,3 +489,14 @@ def test_an_index_reads_as_it_was_written(entries: list[index.Entry], cut: int) 
     for broken in (pieces[:-1], [*pieces, b"more"]):
         with pytest.raises(Corrupt):
             list(index.lines(iter(broken)))
+
+
+def test_more_lost_files_than_a_manifest_can_list(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fill(20)
+    for name in site.names[:5]:
+        site.unlink(name)
+    monkeypatch.setattr(freeze_module, "MAX_MISSING", 4)
+    with pytest.raises(MoverError, match="5 files that the filestore does not have") as caught:
+        freeze(site.folders, "a1", site.names)
+    assert caught.value.reason == conditions.ATTACHMENTS_MISSING
+    assert site.own_folders() == []
