@@ -320,6 +320,7 @@ class SnapshotRun:
                         self._store, prefix, frozen.files, counter, jobs=jobs, skipped_uris=frozen.skipped_uris
                     )
                     self._report_may_resume()
+                    warnings.extend(frozen.files.unkept.warnings)
                     return artifact
                 assert plain is not None  # noqa: S101 - one of both
                 consistency = self._options.consistency

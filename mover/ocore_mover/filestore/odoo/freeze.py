@@ -4,6 +4,7 @@ Odoo's garbage collection unlinks files that no row names. Our link keeps the co
 So garbage collection is blocked only while the links are made.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,10 @@ import structlog
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, filesystem_error
+from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, FolderNotWritable, filesystem_error
 from ocore_mover.filestore.links import LinksUnsupported, by_folder, link_names, names_in, opened
 from ocore_mover.filestore.names import MAX_MISSING, Missing, SortedNames, Without
+from ocore_mover.filestore.unkept import Unkept
 
 log = structlog.get_logger()
 
@@ -44,12 +46,21 @@ class Frozen:
         self.missing = missing
         self.linked = linked
         self.absent = absent  # there is no filestore yet; `root` is the claim
+        self.unkept = Unkept()
 
     @contextmanager
     def opened(self) -> Iterator[int]:
         """The descriptor of the folder with the files, for the block. Raises OSError."""
         with self._folders.opened(self.root) as fd:
             yield fd
+
+    def note_folders(self) -> None:
+        """Notes what a snapshot does not keep of the live folders. They may vanish: the links have the files."""
+        gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+        with gone, self._folders.opened(self._folders.filestore) as filestore:
+            for name in filter(ODOO_FOLDER.fullmatch, names_in(filestore)):
+                with gone, opened(name, dir_fd=filestore) as fd:
+                    self.unkept.note_folder(name, fd)
 
     def remove(self) -> None:
         """Removes the links; the files themselves stay with the application."""

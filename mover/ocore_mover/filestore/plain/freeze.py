@@ -38,7 +38,7 @@ from ocore_mover.filestore.links import (
     open_folder,
     opened,
 )
-from ocore_mover.filestore.plain.unkept import Unkept
+from ocore_mover.filestore.unkept import Unkept
 
 log = structlog.get_logger()
 

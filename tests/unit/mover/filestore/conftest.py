@@ -25,6 +25,8 @@ from support.mover.seaweed import SeaweedFS
 ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
 ROLLBACK = "22222222-2222-4222-8222-222222222222"
 PREFIX = "environments/e/snapshots/s/a1/"
+#: Value of system.posix_acl_access with one named user.
+ACL = bytes.fromhex("0200000001000600ffffffff02000400e803000004000400ffffffff10000600ffffffff20000400ffffffff")
 
 
 class SilentReporter(Reporter):
