@@ -15,7 +15,6 @@ plain   layout Plain: one folder with all files: frozen, stored, the links remov
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -25,6 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from figures import Figure, limit, write
 
 if TYPE_CHECKING:
     from ocore_mover.filestore.folders import ClaimFolders
@@ -220,15 +221,16 @@ def main() -> None:
         OPERATIONS[operation][0](Path(folder), int(count))
         print(peak())
         return
-    found = []
+    found: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="ocore-names-") as folder:
         for operation in options.operations:
             used, seconds = measure(operation, options.count, Path(folder))
             print(f"{operation:8} {options.count:>12,} names {used / 1e6:8.0f} MB {seconds:8.0f} s", flush=True)
-            found.append({"operation": operation, "names": options.count, "peak_bytes": used, "seconds": seconds})
+            name = f"memory, `bench/names.py {operation}`, {options.count:,} names"
+            found.append(limit(name, [used / 1e6], MOST / 1e6, "MB"))
     if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
-    sys.exit(any(int(each["peak_bytes"]) > MOST for each in found))
+        write(options.json, found)
+    sys.exit(not all(figure.met for figure in found))
 
 
 if __name__ == "__main__":
