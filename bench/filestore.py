@@ -311,7 +311,7 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
     """What the mover does, without a database."""
     from ocore_crds.manifest import FilestoreArtifact
     from ocore_crds.protocol import Step
-    from ocore_mover.filestore.folders import ClaimFolders, sort_names
+    from ocore_mover.filestore.folders import ClaimFolders
     from ocore_mover.filestore.odoo import restore
     from ocore_mover.filestore.odoo.copy import store_odoo
     from ocore_mover.filestore.odoo.freeze import freeze
@@ -325,13 +325,13 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
     folders = ClaimFolders(Path(claim), "filestore", ENVIRONMENT)
     counter = Reporter().counter(Step.COPY_FILESTORE)
     if operation == "store":
-        names = sort_names(
+        names = sorted(
             f"{folder.name}/{file.name}"
             for folder in os.scandir(folders.filestore)
             if len(folder.name) == 2
             for file in os.scandir(folder)
         )
-        with freeze(folders, "1", names.files) as frozen:
+        with freeze(folders, "1", names) as frozen:
             made = store_odoo(store, PREFIX, frozen, counter, jobs=int(jobs))
         Path(artifact).write_text(made.model_dump_json())
         return

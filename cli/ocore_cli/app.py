@@ -78,6 +78,10 @@ def snapshot(
             help="Before a deployment: wait, and obey the SnapshotPolicy (autoEnabled, failurePolicy). ID: a UUID, or any text.",
         ),
     ] = None,
+    quiesce: Annotated[
+        bool,
+        typer.Option("--quiesce", help="Stop the environment's workloads for the freeze, then start them again."),
+    ] = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -99,6 +103,8 @@ def snapshot(
         spec["verify"] = "Full"
     if delete_data:
         spec["deletionPolicy"] = "Delete"
+    if quiesce:
+        spec["quiesce"] = True
     create_and_wait(objects, SNAPSHOT, name or _timed(environment), spec, wait=wait, timeout=timeout)
 
 

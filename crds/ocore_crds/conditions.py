@@ -107,6 +107,7 @@ SWITCH_FAILED = "SwitchFailed"
 SESSIONS_REMAIN = "SessionsRemain"
 REPLICATION_ACTIVE = "ReplicationActive"  # a rollback would break logical replication of the live database
 WORKLOAD_SCALED_UP = "WorkloadScaledUp"
+QUIESCE_FAILED = "QuiesceFailed"
 SWITCHED_BACK = "SwitchedBack"
 WORKLOAD_NOT_READY = "WorkloadNotReady"
 WORKLOAD_NOT_STOPPED = "WorkloadNotStopped"  # pods remain after the quiesce's deadline

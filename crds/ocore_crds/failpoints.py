@@ -19,6 +19,8 @@ from typing import NoReturn
 REGISTRY: dict[str, str] = {
     # mover, snapshot
     "snapshot-start": "nothing has been requested from the database yet",
+    "snapshot-waiting": "quiesce: the Job waits for the signal to freeze",
+    "snapshot-may-resume": "quiesce: the workloads may start again, this is not reported yet",
     "snapshot-locked": "garbage collection is paused, the snapshot is exported, nothing is frozen yet",
     "snapshot-frozen": "the filestore is frozen and the lock is released, nothing is stored yet",
     "snapshot-dump-running": "pg_dump runs and the first part of it is stored",
@@ -48,6 +50,11 @@ REGISTRY: dict[str, str] = {
     "operator-snapshot-started": "the Snapshot is Running, its Job is not created yet",
     "operator-snapshot-job-created": "the Job is created, the status does not name it yet",
     "operator-snapshot-result-seen": "the Job succeeded, the status does not show it yet",
+    "operator-snapshot-replicas-saved": "quiesce: the replicas are saved, nothing is scaled yet",
+    "operator-snapshot-scaled-down": "quiesce: the workloads are at zero, the Job has no signal yet",
+    "operator-snapshot-signalled": "quiesce: the Job has its signal, its answer is not seen yet",
+    "operator-snapshot-frozen": "quiesce: it is frozen, the workloads are not scaled up yet",
+    "operator-snapshot-resumed": "quiesce: the workloads are scaled up, the status does not show it yet",
     "operator-rollback-restored": "the restore succeeded, the status does not show it yet",
     "operator-rollback-replicas-saved": "the replicas are saved, nothing is scaled yet",
     "operator-rollback-scaled-down": "the workloads are at zero, the switch Job has no signal yet",

@@ -347,6 +347,14 @@ def parse_line(line: str) -> StepReport | ProgressReport | ReadyReport | Result 
     return report
 
 
+class FreezeSignal(_Line):
+    """The operator's order to a snapshot Job that waits: the workloads are stopped, freeze now. In the annotation ``ocore.dev/signal``."""
+
+    action: Literal["Freeze"] = "Freeze"
+    #: Seconds since the epoch. A signal read later than this is not obeyed.
+    not_after: float
+
+
 class Signal(_Line):
     """The operator's order to the waiting switch Job, as JSON in the annotation ``ocore.dev/signal``."""
 

@@ -8,7 +8,7 @@ from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
 from .rules import rule, validations
-from .snapshot import EvidenceStatus, Progress, StepStatus
+from .snapshot import EvidenceStatus, Progress, SavedWorkload, StepStatus
 
 
 class RollbackSpec(Model):
@@ -45,14 +45,6 @@ class RollbackSpec(Model):
     model_config = ConfigDict(
         json_schema_extra=validations(rule("self == oldSelf", "a Rollback cannot be changed; create a new one"))
     )
-
-
-class SavedWorkload(StatusModel):
-    """A workload's replicas from before the quiesce."""
-
-    kind: Literal["Deployment", "StatefulSet"] = Field(description="Kind of the workload.")
-    name: str = Field(description="Name of the workload.")
-    replicas: int = Field(description="Its replicas from before the quiesce.")
 
 
 class PreflightWarning(StatusModel):

@@ -47,11 +47,19 @@ class SnapshotSpec(Model):
         ),
     )
 
+    quiesce: bool = Field(
+        default=False,
+        description=(
+            "Stop the Environment's workloads while the snapshot freezes what it stores, then start them again. With layout `Plain`, or "
+            "without hard links, until the files are copied: a link does not protect them from changes in place."
+        ),
+    )
+
     model_config = ConfigDict(
         json_schema_extra=validations(
             *(
                 immutable(f)
-                for f in ("id", "environmentRef", "trigger", "deploymentId", "requestedBy", "timeoutSeconds")
+                for f in ("id", "environmentRef", "trigger", "deploymentId", "requestedBy", "timeoutSeconds", "quiesce")
             ),
             rule("oldSelf.verify != 'Full' || self.verify == 'Full'", "verify cannot go back from Full"),
         )
@@ -80,6 +88,38 @@ class Progress(StatusModel):
         default=0, description="Progress of the whole operation; 100 only when it is terminal."
     )
     updated_at: Timestamp = Field(description="When this was written.")
+
+
+class SavedWorkload(StatusModel):
+    """A workload's replicas from before the quiesce."""
+
+    kind: Literal["Deployment", "StatefulSet"] = Field(description="Kind of the workload.")
+    name: str = Field(description="Name of the workload.")
+    replicas: int = Field(description="Its replicas from before the quiesce.")
+
+
+#: The stage of a quiesce. Written before the stage's first effect, so that a restarted operator knows what may already have happened.
+#: operator/ocore_operator/snapshot/plan_quiesce.py has the transitions, docs/operator.md the meaning.
+QuiesceStage = Literal["Announced", "Stop", "Drain", "Freeze", "Resume", "Done"]
+
+
+class QuiesceStatus(StatusModel):
+    """How the workloads were stopped for the freeze, and started again."""
+
+    stage: QuiesceStage = Field(description="The current stage.")
+    entered_at: Timestamp = Field(description="When the stage began.")
+    attempt: int = Field(description="The attempt that it belongs to.")
+    workloads: tuple[SavedWorkload, ...] = Field(default=(), description="Replicas from before the quiesce.")
+    stopped_at: Timestamp | None = Field(default=None, description="When the workloads began to stop.")
+    signal_deadline: Timestamp | None = Field(
+        default=None, description="The Job does not obey a signal to freeze after this."
+    )
+    frozen_at: Timestamp | None = Field(
+        default=None, description="When the workloads could start again: nothing they change is in the snapshot."
+    )
+    resumed_at: Timestamp | None = Field(default=None, description="When the workloads had their replicas again.")
+    failure_reason: str | None = Field(default=None, description="Why it failed; a constant.")
+    failure_message: str | None = Field(default=None, description="Why it failed, for people.")
 
 
 class SnapshotSource(StatusModel):
@@ -169,6 +209,7 @@ class SnapshotStatus(StatusModel):
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."
     )
+    quiesce: QuiesceStatus | None = Field(default=None, description="Where spec.quiesce is set.")
     steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in order.")
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,

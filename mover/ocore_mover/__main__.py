@@ -36,7 +36,7 @@ from ocore_mover.commands.options import (
 from ocore_mover.commands.prove import ProofRun, ProveOptions
 from ocore_mover.commands.restore import RestoreOptions, RestoreRun
 from ocore_mover.commands.runtime import GRACE, Runtime, run
-from ocore_mover.commands.snapshot import SnapshotOptions, SnapshotRun
+from ocore_mover.commands.snapshot import Quiesce, SnapshotOptions, SnapshotRun
 from ocore_mover.commands.switch import SwitchOptions
 from ocore_mover.commands.switcher import RollbackTarget, Switcher
 from ocore_mover.database.switch.cleanup import Part
@@ -139,6 +139,14 @@ def snapshot(
         Literal["Checksums", "Full"], typer.Option(help="Full: read every byte again at the end.")
     ] = "Checksums",
     jobs: Jobs = 2,
+    signal_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Quiesce: freeze when the signal appears in this file (downward API)."),
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Quiesce: file to create when the command waits for its signal.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=1, help="Quiesce: seconds to wait for the signal.")] = 600.0,
 ) -> None:
     """Take a full snapshot of database, filestore and configuration. The application keeps running."""
     target.check()
@@ -160,6 +168,7 @@ def snapshot(
                 scratch=scratch,
                 jobs=jobs,
                 verify=verify,
+                quiesce=Quiesce(signal_file, ready_file, wait) if signal_file is not None else None,
             ),
         ).run(),
         common,

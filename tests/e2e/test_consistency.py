@@ -1,12 +1,23 @@
 """Consistency: the database and the filestore of a snapshot are one unit, while the application writes, deletes and collects garbage."""
 
+import json
 import threading
 from pathlib import Path
 
 import pytest
 
 from support.cluster.cluster import Cluster, wait_for
-from support.cluster.site import IMAGE, S3_ACCESS_KEY, S3_SECRET_KEY, Servers, Site, make_site, secret
+from support.cluster.site import (
+    DEMO_IMAGE,
+    IMAGE,
+    S3_ACCESS_KEY,
+    S3_SECRET_KEY,
+    Servers,
+    Site,
+    container,
+    make_site,
+    secret,
+)
 
 #: Restores a snapshot with PostgreSQL's and Debian's own tools only, as docs/format.md says; nothing of ours is imported.
 BY_HAND = Path(__file__).with_name("restore_by_hand.py")
@@ -78,6 +89,44 @@ def test_twenty_snapshots_under_load(cluster: Cluster, servers: Servers, request
             assert outcome[0][0] == 0, outcome[0][1]
             restored_copy_is_whole(site, name, f"{site.database}_copy")
             cluster.delete("Snapshot", name, site.namespace)
+
+
+#: A second container of the application: changes all files of a folder in place, all the time.
+IN_PLACE = """
+import os, sys
+os.makedirs(sys.argv[1], exist_ok=True)
+count = 0
+while True:
+    count += 1
+    for number in range(50):
+        with open(os.open(f"{sys.argv[1]}/{number}", os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
+            file.write(b"%08d" % count * 500)
+"""
+
+
+def test_row_44_files_that_change_in_place_need_a_quiesce(cluster: Cluster, servers: Servers) -> None:
+    """Strict fails. With `quiesce` the snapshot is Complete, and the replicas are what they were."""
+    with make_site(cluster, servers, layout="Plain") as site:
+        writer = container(
+            "writer",
+            DEMO_IMAGE,
+            command=["python3", "-c", IN_PLACE, f"/claim/{site.path}/in-place"],
+            volumeMounts=[{"name": "claim", "mountPath": "/claim"}],
+        )
+        patch = {"spec": {"replicas": 2, "template": {"spec": {"containers": [writer]}}}}
+        cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
+        cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=120s")
+        site.failed("Snapshot", site.snapshot("strict"), "FilestoreChanging")
+
+        status = site.completed("Snapshot", site.snapshot("quiesced", quiesce=True))["status"]
+        assert status["quiesce"]["stage"] == "Done"
+        assert status["quiesce"]["workloads"] == [{"kind": "Deployment", "name": "shop", "replicas": 2}]
+        assert any("Deployment shop (2 replicas) stopped at" in line for line in status["evidence"]["proven"])
+        deployment = cluster.get("Deployment", "shop", site.namespace)
+        assert deployment is not None
+        assert deployment["spec"]["replicas"] == 2
+        cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=120s")
+        assert status["quiesce"]["stoppedAt"] <= status["quiesce"]["frozenAt"] <= status["quiesce"]["resumedAt"]
 
 
 def test_garbage_collection_around_a_rollback(cluster: Cluster, servers: Servers) -> None:

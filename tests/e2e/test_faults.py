@@ -34,6 +34,7 @@ SNAPSHOT_POINTS = (
     "after-upload-before-manifest",
     "after-manifest",
 )
+QUIESCE_POINTS = ("snapshot-waiting", "snapshot-may-resume")
 DELETION_POINTS = ("delete-manifest-gone",)
 RESTORE_POINTS = (
     "restore-start",
@@ -52,6 +53,13 @@ OPERATOR_SNAPSHOT_POINTS = (
     "operator-snapshot-job-created",
     "operator-snapshot-result-seen",
 )
+OPERATOR_QUIESCE_POINTS = (
+    "operator-snapshot-replicas-saved",
+    "operator-snapshot-scaled-down",
+    "operator-snapshot-signalled",
+    "operator-snapshot-frozen",
+    "operator-snapshot-resumed",
+)
 OPERATOR_ROLLBACK_POINTS = (
     "operator-rollback-restored",
     "operator-rollback-replicas-saved",
@@ -67,6 +75,7 @@ def test_every_failpoint_is_driven() -> None:
     """A failpoint without a test would be a promise without proof."""
     driven = [
         *SNAPSHOT_POINTS,
+        *QUIESCE_POINTS,
         *DELETION_POINTS,
         *RESTORE_POINTS,
         *SWITCH_POINTS,
@@ -74,6 +83,7 @@ def test_every_failpoint_is_driven() -> None:
         *SWITCH_BACK_POINTS,
         *CLEANUP_POINTS,
         *OPERATOR_SNAPSHOT_POINTS,
+        *OPERATOR_QUIESCE_POINTS,
         *OPERATOR_ROLLBACK_POINTS,
     ]
     assert sorted(driven) == sorted(REGISTRY)
@@ -116,6 +126,18 @@ def test_mover_killed_in_a_snapshot(site: Site, point: str) -> None:
         obj = site.completed("Snapshot", name, 120)
         deaths.fired(obj)
     assert obj["status"]["attempt"] == (1 if point == "after-manifest" else 2)
+    holds_all_promises(site)
+
+
+@pytest.mark.parametrize("point", QUIESCE_POINTS)
+def test_row_44_mover_killed_in_a_quiesce(site: Site, point: str) -> None:
+    """The workloads start again, and another attempt completes it."""
+    with Deaths(site.cluster, site.namespace) as deaths:
+        name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete", quiesce=True)
+        obj = site.completed("Snapshot", name, 150)
+        deaths.fired(obj)
+    assert obj["status"]["attempt"] == 2
+    assert obj["status"]["quiesce"]["stage"] == "Done"
     holds_all_promises(site)
 
 
@@ -219,6 +241,16 @@ def test_row_01_operator_killed_in_a_snapshot(site: Site, operator: Operator, po
         name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
         status = site.completed("Snapshot", name, 150)["status"]
     assert status["attempt"] == 1
+    holds_all_promises(site)
+
+
+@pytest.mark.parametrize("point", OPERATOR_QUIESCE_POINTS)
+def test_row_44_operator_killed_in_a_quiesce(site: Site, operator: Operator, point: str) -> None:
+    with operator_killed(operator, point):
+        name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete", quiesce=True)
+        status = site.completed("Snapshot", name, 150)["status"]
+    assert status["quiesce"]["stage"] == "Done"
+    assert [w["replicas"] for w in status["quiesce"]["workloads"]] == [1]
     holds_all_promises(site)
 
 

@@ -9,7 +9,9 @@ from ocore_mover.filestore.unpack import Restored
 from ocore_mover.store.base import Store
 
 
-def of_snapshot(manifest: Manifest, store: Store, attachments: int, warnings: Sequence[str]) -> Evidence:
+def of_snapshot(
+    manifest: Manifest, store: Store, attachments: int, warnings: Sequence[str], *, quiesced: bool = False
+) -> Evidence:
     """Evidence of a snapshot whose objects are all stored. `attachments`: number of files that the dumped database names."""
     checked = (
         "written to the volume and read back"
@@ -45,6 +47,9 @@ def of_snapshot(manifest: Manifest, store: Store, attachments: int, warnings: Se
                 "each with the SHA-1 that is its name"
             )
         missing.extend(filestore.missing[:100])
+    if quiesced:
+        required.append("quiesce: the workloads are stopped while database and filestore are frozen")
+        proven.append("quiesce: the operator had stopped the workloads, and started them after the freeze")
     if config is not None:
         required.append("configuration: every key")
         proven.append(f"configuration: {config.file_count} keys, SHA-256 {checked}")

@@ -1,6 +1,7 @@
 """``restore``: restores a snapshot beside the live environment and checks it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,13 +16,14 @@ from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, position, replication
 from ocore_mover.database.connect import Server, connect_maintenance, translating
 from ocore_mover.database.copy_access import CopyAccess
-from ocore_mover.database.dump.export import read_copy_names, read_live_names
+from ocore_mover.database.dump.export import copy_names, live_names
 from ocore_mover.database.position import Names
 from ocore_mover.database.restore import check, create, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.names import spooled, valid
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.odoo.restore import add_missing
 from ocore_mover.filestore.plain import switch
@@ -170,9 +172,18 @@ class RestoreRun:
         """Links the live files, so that garbage collection loses none of them."""
         if self._hold is None or self._options.server is None:
             return
-        # Without a live database nothing but the snapshot names files. Links are made all the same: someone may find the database again.
-        names = () if self._live_missing else read_live_names(self._options.server, self._runtime.token)
-        self._hold.hold_all(sort_names(names).files)
+        server = self._options.server
+        with ExitStack() as stack:
+
+            def named() -> Iterable[str]:
+                """Spooled: a transaction that stays open while files are copied would hold the xmin of the live database."""
+                if self._live_missing:
+                    return ()  # nothing but the snapshot names files
+                with live_names(server, self._runtime.token) as names:
+                    return stack.enter_context(spooled(names, self._options.scratch)).files
+
+            # Links are made without a live database, too: someone may find it again.
+            self._hold.hold_all(named)
 
     def _restore(self, manifest: Manifest) -> tuple[RestoredDatabase | None, Restored | None]:
         load: Callable[[], RestoredDatabase] | None = None
@@ -245,17 +256,28 @@ class RestoreRun:
 
         Files that garbage collection has removed since are linked again; their content was checked as they were added.
         """
-        named = sort_names(read_copy_names(server, access, self._runtime.token)).files
         lost = frozenset(artifact.missing)
-        wanted = [name for name in named if name not in lost]
-        if len(wanted) != artifact.file_count:
-            raise MoverError(
-                conditions.VERIFICATION_FAILED,
-                f"the restored database names {len(wanted)} files and the snapshot has {artifact.file_count}: the snapshot is inconsistent; "
-                "restore another one",
-            )
-        _relink(hold, wanted)
-        return len(named)
+        found = 0  # names in `lost`
+        with ExitStack() as stack:
+            with copy_names(server, access, self._runtime.token) as names:
+
+                def wanted() -> Iterator[str]:
+                    nonlocal found
+                    for name in valid(names):
+                        if name in lost:
+                            found += 1
+                        else:
+                            yield name
+
+                files = stack.enter_context(spooled(wanted(), self._options.scratch)).files
+            if len(files) != artifact.file_count:
+                raise MoverError(
+                    conditions.VERIFICATION_FAILED,
+                    f"the restored database names {len(files)} files and the snapshot has {artifact.file_count}: the snapshot is inconsistent; "
+                    "restore another one",
+                )
+            _relink(hold, files)
+            return len(files) + found
 
 
 def _same_parts(part: str, snapshot_has: bool, environment_has: bool) -> None:
@@ -270,7 +292,7 @@ def _same_parts(part: str, snapshot_has: bool, environment_has: bool) -> None:
         )
 
 
-def _relink(hold: HoldSet, names: Sequence[str]) -> None:
+def _relink(hold: HoldSet, names: Iterable[str]) -> None:
     try:
         hold.relink(names)
     except MoverError as error:

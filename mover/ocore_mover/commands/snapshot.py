@@ -1,12 +1,14 @@
 """``snapshot``: stores database, filestore and configuration of one point in time. The manifest is written last."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.manifest import (
@@ -16,7 +18,7 @@ from ocore_crds.manifest import (
     Identity,
     Manifest,
 )
-from ocore_crds.protocol import SnapshotResult, Step
+from ocore_crds.protocol import FreezeSignal, SnapshotResult, Step
 from ocore_mover import manifests
 from ocore_mover.commands import config_archive, evidence
 from ocore_mover.commands.probe import no_attachments
@@ -27,7 +29,8 @@ from ocore_mover.database.dump import dump as database_dump
 from ocore_mover.database.dump import export
 from ocore_mover.database.dump.export import Exported
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.odoo import freeze as filestore_freeze
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import Frozen
@@ -39,8 +42,18 @@ from ocore_mover.store.probe import store_id
 
 log = structlog.get_logger()
 
+_POLL = 0.05
 #: Database snapshots and copies that are taken of a filestore that changes while it is copied (it has no hard links).
 TRIES = 3
+
+
+@dataclass(frozen=True)
+class Quiesce:
+    """The workloads are stopped before the freeze: by the operator, which then gives a signal."""
+
+    signal_file: Path
+    ready_file: Path | None
+    wait: float  # seconds for the signal
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ class SnapshotOptions:
     scratch: Path
     jobs: int
     verify: str
+    quiesce: Quiesce | None = None
 
     @property
     def prefix(self) -> str:
@@ -100,6 +114,7 @@ class SnapshotRun:
         self._raw_store = store
         self._store = runtime.guarded(store)
         self._options = options
+        self._may_resume = options.quiesce is None  # whether the workloads may run
 
     def run(self) -> SnapshotResult:
         """Takes the snapshot and returns its result. Where this attempt's manifest already exists, that is the result.
@@ -114,6 +129,8 @@ class SnapshotRun:
                 return manifests.result(found)
             identity_of_store = store_id(self._store)
             self._remove_leftovers()
+        if self._options.quiesce is not None:
+            self._await_signal(self._options.quiesce)
         try:
             taken = self._take()
             stored = self._publish(taken, identity_of_store, started_at)
@@ -122,6 +139,37 @@ class SnapshotRun:
             raise
         failpoints.hit("after-manifest")
         return manifests.result(stored, read_back=self._verify(stored))
+
+    def _await_signal(self, quiesce: Quiesce) -> None:
+        """Waits until the workloads are stopped. Raises MoverError QuiesceFailed where no valid signal arrives."""
+        if quiesce.ready_file is not None:
+            quiesce.ready_file.touch()
+        self._runtime.reporter.step(Step.QUIESCE, "Running")
+        failpoints.hit("snapshot-waiting")
+        until = time.monotonic() + quiesce.wait
+        while (signal := read_freeze_signal(quiesce.signal_file)) is None:
+            if time.monotonic() >= until:
+                raise MoverError(
+                    conditions.QUIESCE_FAILED,
+                    f"no signal to freeze arrived within {quiesce.wait:.0f} s; the operator sends it in the pod's annotation ocore.dev/signal",
+                    retryable=True,
+                )
+            self._runtime.token.sleep(_POLL)
+        late = time.time() - signal.not_after
+        if late > 0:
+            raise MoverError(
+                conditions.QUIESCE_FAILED,
+                f"the signal to freeze expired {late:.1f} s ago: the workloads may run again. Compare the clocks of the nodes.",
+                retryable=True,
+            )
+
+    def _report_may_resume(self) -> None:
+        """What the workloads do from now on is not in the snapshot."""
+        if self._may_resume:
+            return
+        self._may_resume = True
+        failpoints.hit("snapshot-may-resume")
+        self._runtime.reporter.step(Step.QUIESCE, "Done", "the workloads may start again")
 
     def _already_there(self) -> manifests.StoredManifest | None:
         identity = self._options.identity
@@ -158,6 +206,8 @@ class SnapshotRun:
                 tries -= 1
                 if error.reason != conditions.FILESTORE_CHANGING or tries <= 0 or self._runtime.token.cancelled:
                     raise
+                if self._options.quiesce is not None and self._may_resume:
+                    raise  # the workloads run again: another database snapshot would not be a quiesced one
                 log.warning(
                     "the filestore changed while it was copied; taking a new database snapshot", error=error.message
                 )
@@ -180,6 +230,9 @@ class SnapshotRun:
             if plain is not None:
                 plain.extend()
             copy = self._copying(frozen, plain, taken.warnings)
+            # Files that never change are protected by their links. Others are only once they are copied.
+            if self._options.folders is None or (frozen is not None and frozen.files.linked):
+                self._report_may_resume()
             if self._options.folders is None or self._options.server is None:
                 taken.database, taken.filestore = dump(), copy()
             else:
@@ -201,10 +254,10 @@ class SnapshotRun:
     def _export(self, stack: ExitStack, server: Server) -> Exported[_FrozenFilestore | None]:
         """Enters the exported snapshot into the stack, and with it the frozen filestore."""
 
-        def freeze(store_fnames: tuple[str, ...]) -> _FrozenFilestore | None:
+        def freeze(store_fnames: Iterable[str]) -> _FrozenFilestore | None:
             if self._options.folders is None or not self._options.odoo:
                 return None
-            return self._freeze(stack.enter_context, self._options.folders, store_fnames)
+            return self._freeze(stack, self._options.folders, store_fnames)
 
         exported = stack.enter_context(
             export.export(server, self._runtime.token, lock=self._options.odoo, freeze=freeze)
@@ -215,21 +268,22 @@ class SnapshotRun:
 
     def _freeze(
         self,
-        enter: Callable[[AbstractContextManager[Frozen]], Frozen],
+        stack: ExitStack,
         folders: ClaimFolders,
-        store_fnames: tuple[str, ...],
+        store_fnames: Iterable[str],
     ) -> _FrozenFilestore:
         """Freezes the files that the database names. Raises MoverError AttachmentsMissing where some are lost."""
-        names = sort_names(store_fnames)
-        files = enter(filestore_freeze.freeze(folders, self._options.attempt, names.files))
-        lost = [*files.missing, *names.invalid]
+        names = stack.enter_context(spooled(store_fnames, self._options.scratch))
+        files = stack.enter_context(filestore_freeze.freeze(folders, self._options.attempt, names.files))
+        lost, examples = len(files.missing) + names.invalid, [*files.missing[:3], *names.invalid_shown][:3]
         if lost and self._options.missing_files == "Fail":
             raise MoverError(
                 conditions.ATTACHMENTS_MISSING,
-                f"the database names {len(lost)} files that the filestore does not have, for example {', '.join(lost[:3])}; restore them, "
+                f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)}; restore them, "
                 "delete the rows, or set missingFiles: Report to continue without them",
             )
-        return _FrozenFilestore(files, len(names.files), names.uris, tuple(_freeze_warnings(files, names.uris, lost)))
+        warnings = tuple(_freeze_warnings(files, names.uris, lost, examples))
+        return _FrozenFilestore(files, len(names.files), names.uris, warnings)
 
     def _dumping(self, server: Server, exported: Exported[Any]) -> Callable[[], DatabaseArtifact]:
         properties = database_artifact.read(exported.connection)
@@ -262,12 +316,16 @@ class SnapshotRun:
                 counter = self._runtime.counter(Step.COPY_FILESTORE)
                 prefix, jobs = self._options.prefix, self._options.jobs
                 if frozen is not None:
-                    return store_odoo(
+                    artifact = store_odoo(
                         self._store, prefix, frozen.files, counter, jobs=jobs, skipped_uris=frozen.skipped_uris
                     )
+                    self._report_may_resume()
+                    warnings.extend(frozen.files.unkept.warnings)
+                    return artifact
                 assert plain is not None  # noqa: S101 - one of both
                 consistency = self._options.consistency
                 artifact, found = store_plain(self._store, prefix, plain, counter, consistency=consistency, jobs=jobs)
+                self._report_may_resume()
                 warnings.extend(found)
                 return artifact
 
@@ -288,7 +346,15 @@ class SnapshotRun:
             )
             manifests.check_objects(self._store, manifest)
             manifest = manifest.model_copy(
-                update={"evidence": evidence.of_snapshot(manifest, self._store, taken.attachments, taken.warnings)}
+                update={
+                    "evidence": evidence.of_snapshot(
+                        manifest,
+                        self._store,
+                        taken.attachments,
+                        taken.warnings,
+                        quiesced=self._options.quiesce is not None,
+                    )
+                }
             )
             failpoints.hit("after-upload-before-manifest")
             return manifests.write(self._store, manifest)
@@ -317,13 +383,22 @@ class SnapshotRun:
         return True
 
 
+def read_freeze_signal(path: Path) -> FreezeSignal | None:
+    """The signal in the downward-API file, which may have expired; None where there is none, or it is not valid."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+        return FreezeSignal.model_validate_json(text) if text else None
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
+
+
 def _nothing() -> None:
     return None
 
 
-def _freeze_warnings(files: Frozen, uris: int, lost: Sequence[str]) -> Iterator[str]:
+def _freeze_warnings(files: Frozen, uris: int, lost: int, examples: Sequence[str]) -> Iterator[str]:
     if lost:
-        yield f"{len(lost)} files that the database names were lost already, for example {', '.join(lost[:3])}"
+        yield f"{lost} files that the database names were lost already, for example {', '.join(examples)}"
     if uris:
         yield f"{uris} attachments are kept elsewhere by the application and are not in the snapshot"
     if files.absent:

@@ -1,6 +1,7 @@
 """Switches the database and the filestore of one rollback together. Slow work runs before connections are refused."""
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -10,12 +11,13 @@ from ocore_crds.protocol import SwitchResult
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server
-from ocore_mover.database.dump.export import read_copy_names, read_live_names
+from ocore_mover.database.dump.export import copy_names, live_names
 from ocore_mover.database.position import Position
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.names import NameFile
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.plain import switch
 
@@ -53,16 +55,20 @@ class Switcher:
         )
         self._plain = folders if layout == "Plain" else None
         self._hold = HoldSet(folders, rollback_id) if folders is not None and layout == "Odoo" else None
-        self._restored_names: tuple[str, ...] = ()
-        self._previous_names: tuple[str, ...] | None = None
-        self._switched_back_names: tuple[str, ...] | None = None
+        self._restored_names: NameFile | None = None
+        self._previous_names: NameFile | None = None
+        self._switched_back_names: NameFile | None = None
         self._relinked = 0
         self._replication_ended: tuple[str, ...] = ()
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection and the lists of names."""
         if self._database is not None:
             self._database.close()
+        for names in (self._restored_names, self._previous_names, self._switched_back_names):
+            if names is not None:
+                names.close()
+        self._restored_names = self._previous_names = self._switched_back_names = None
 
     def repair(self) -> SwitchResult:
         """Completes an interrupted switch of the filestore, and allows connections to the live database. Returns the position."""
@@ -111,10 +117,12 @@ class Switcher:
                 conditions.SWITCH_FAILED,
                 f"the hold set of rollback {self._rollback_id} no longer exists, so files may be missing; run `restore` again",
             )
-        with copy_access.opened(self._server, self._database.names, now.owner, self._token) as access:
-            names = sort_names(read_copy_names(self._server, access, self._token)).files
-        # Files in neither place were lost before the snapshot: `restore` has checked all others.
-        self._restored_names = self._hold.kept(names)
+        with (
+            copy_access.opened(self._server, self._database.names, now.owner, self._token) as access,
+            copy_names(self._server, access, self._token) as names,
+        ):
+            # Files in neither place were lost before the snapshot: `restore` has checked all others.
+            self._restored_names = self._hold.spool(self._hold.kept(names))
 
     def _check_staged(self, folders: ClaimFolders) -> None:
         found = switch.position(folders, self._rollback_id)
@@ -133,9 +141,8 @@ class Switcher:
             return self.repair()
         self._database.check_replication()  # before any session is ended: one may have been added since the restore
         if self._hold is not None and self._server is not None:
-            names = read_live_names(self._server, self._token) if now.live is not None else ()
-            self._previous_names = sort_names(names).files
-            self._hold.extend(self._previous_names)
+            self._previous_names = self._spool_live(self._hold, self._server if now.live is not None else None)
+            self._hold.extend(_listed(self._previous_names))
         outcome = self._database.switch(self._keep_files, self._folders_forward)
         self._end_replication(outcome.position)
         return self._result(outcome.position, outcome.refused_seconds)
@@ -160,8 +167,8 @@ class Switcher:
     def _keep_files(self) -> None:
         """Runs without sessions: links files added since the restore, and relinks files that the restored database names."""
         if self._hold is not None:
-            self._hold.extend(self._previous_names)
-            self._relinked = self._hold.relink(self._restored_names)
+            self._hold.extend(_listed(self._previous_names))
+            self._relinked = self._hold.relink(self._restored_names or ())
 
     def _give_back_files(self) -> None:
         """Relinks every held file: those of the previous database, the last ones that it got included.
@@ -172,12 +179,24 @@ class Switcher:
             self._keep_switched_back_files()
             self._relinked = self._hold.relink(self._hold.held())
 
-    def _names_to_keep(self) -> tuple[str, ...] | None:
+    def _spool_live(self, hold: HoldSet, server: Server | None) -> NameFile | None:
+        """What the live database names, on the claim, for a hold set of copies; None for one of links, which holds everything.
+
+        `server`: None where the live database does not exist.
+        """
+        if not hold.consists_of_copies:
+            return None
+        if server is None:
+            return hold.spool(())
+        with live_names(server, self._token) as names:
+            return hold.spool(names)
+
+    def _names_to_keep(self) -> NameFile | None:
         """What the database that is switched back names; None where that cannot be read, which must not prevent the switch back."""
         if self._hold is None or self._server is None or not self._hold.exists:
             return None
         try:
-            return sort_names(read_live_names(self._server, self._token)).files
+            return self._spool_live(self._hold, self._server)
         except MoverError as error:
             log.warning("attachments of the restored database not read", reason=error.reason, error=error.message)
             return None
@@ -188,7 +207,7 @@ class Switcher:
         if self._hold is None or not self._hold.exists:
             return
         try:
-            self._hold.extend(self._switched_back_names)
+            self._hold.extend(_listed(self._switched_back_names))
         except MoverError as error:
             log.warning("files of the restored database not held", reason=error.reason, error=error.message)
 
@@ -235,3 +254,7 @@ class Switcher:
             relinked_files=self._relinked,
             replication_ended=self._replication_ended,
         )
+
+
+def _listed(names: NameFile | None) -> Callable[[], Iterable[str]] | None:
+    return None if names is None else lambda: names

@@ -89,10 +89,15 @@ class _Seen:
     unreadable: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def note_unreadable(self, path: str) -> None:
+        """A file or folder that this user cannot read; a few are enough."""
+        if len(self.unreadable) < LISTED:
+            self.unreadable.append(path)
+
     def failed(self, path: str, error: OSError) -> None:
         """A folder that cannot be opened."""
         if isinstance(error, PermissionError):
-            self.unreadable.append(path)
+            self.note_unreadable(path)
         elif not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # the application removed it
             raise error
 
@@ -139,7 +144,7 @@ def _note_file(folder: Folder, name: str, seen: _Seen) -> None:
             try:
                 os.close(os.open(name, OPEN_FILE, dir_fd=folder.fd))
             except PermissionError:
-                seen.unreadable.append(folder.path + name)
+                seen.note_unreadable(folder.path + name)
             else:
                 seen.sample = seen.sample or folder.path + name
 
@@ -150,7 +155,7 @@ def _blocking(seen: _Seen) -> list[Finding]:
     return [
         Finding(
             reason=conditions.FILESTORE_NOT_READABLE,
-            message=f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable[:LISTED])} in the filestore. Run the Jobs as the "
+            message=f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable)} in the filestore. Run the Jobs as the "
             "application's user (runAsUser, fsGroup).",
         )
     ]

@@ -1,11 +1,11 @@
-"""Folders on the filestore's claim, and the names of an Odoo filestore's files (docs/architecture.md)."""
+"""Folders on the filestore's claim (docs/architecture.md)."""
 
 import contextlib
 import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,14 +15,11 @@ from ocore_crds.naming import CLAIM_FOLDER, short_id
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.links import ensure_folder, names_in, open_below, open_folder, opened_below, remove
 
-#: ``xx/sha1``; Odoo up to 15 keeps using ``xxx/sha1`` where it finds such a file (retro compatibility in _get_path).
-ODOO_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")
 ODOO_FOLDER = re.compile(r"[0-9a-f]{2,3}")
 _ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 #: Folders deeper than this are refused: each level keeps a descriptor open while a tree is walked.
 MAX_DEPTH = 200
 _FREEZE = "freeze-"
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class FolderNotWritable(MoverError):
@@ -271,30 +268,6 @@ def _made_like_parent(name: str, parent: int) -> int:
         os.close(fd)
         raise
     return fd
-
-
-@dataclass(frozen=True)
-class Names:
-    """The names in a database's attachment column, by kind."""
-
-    files: tuple[str, ...]  # xx/sha1, without duplicates, sorted
-    uris: int  # the application keeps these in another place
-    invalid: tuple[str, ...]  # cannot be files of a filestore
-
-
-def sort_names(store_fnames: Iterable[str]) -> Names:
-    """Sorts ``ir_attachment.store_fname`` by kind. Names are untrusted: only ``xx/sha1`` and ``xxx/sha1`` are files."""
-    files: set[str] = set()
-    invalid: set[str] = set()
-    uris = 0
-    for name in store_fnames:
-        if ODOO_NAME.fullmatch(name):
-            files.add(name)
-        elif _URI.match(name):
-            uris += 1
-        else:
-            invalid.add(name)
-    return Names(tuple(sorted(files)), uris, tuple(sorted(invalid)))
 
 
 def filesystem_error(error: OSError, what: str) -> MoverError:

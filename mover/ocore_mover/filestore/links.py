@@ -7,11 +7,10 @@ path is opened part by part, each relative to the descriptor of the part before 
 import contextlib
 import errno
 import os
-import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Literal, NamedTuple
 
 #: Errors of file systems that refuse hard links, in general or for this file (fs.protected_hardlinks, NFS, CIFS, FUSE).
@@ -19,6 +18,13 @@ NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLI
 
 #: For a file that may be replaced at any time: a pipe does not block, and a symbolic link is refused.
 OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+#: Folders in one folder that are kept in memory.
+FEW = 10_000
+#: Times that a folder is listed while it is removed. An application may add files at the same time.
+LISTINGS = 100
+#: Names of one folder that are in memory together. An Odoo filestore of 10,000,000 files has 40,000 in each.
+GROUP = 100_000
+
 CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -90,7 +96,7 @@ class Item(NamedTuple):
     inode: int
 
 
-def items_in(fd: int) -> Iterator[Item]:
+def items_in(fd: int) -> Generator[Item]:
     """The names in an open folder with their kinds, as they come: a folder may have millions of them."""
     with os.scandir(fd) as entries:
         for entry in entries:
@@ -103,6 +109,34 @@ def _kind(entry: "os.DirEntry[str]") -> Literal["file", "folder", "symlink", "ot
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     return "file" if entry.is_file(follow_symlinks=False) else "other"
+
+
+class Subfolders:
+    """The folders in an open folder, noted while it is listed.
+
+    More than FEW are not kept: the folder is listed again as they are used, so memory does not grow with their number.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._names: list[str] = []
+        self._many = False
+
+    def note(self, item: Item) -> None:
+        """Call with each item of the folder; ignores all but folders."""
+        if item.kind != "folder" or self._many:
+            return
+        self._names.append(item.name)
+        if len(self._names) > FEW:
+            self._many = True
+            self._names.clear()
+
+    def __iter__(self) -> Generator[str]:
+        if not self._many:
+            yield from sorted(self._names)
+            return
+        with opened(".", dir_fd=self._fd) as again:
+            yield from (item.name for item in items_in(again) if item.kind == "folder")
 
 
 class Folder(NamedTuple):
@@ -121,16 +155,15 @@ def walk(
     `skip` gets the path of a folder and excludes it. `failed` gets the path of a folder that cannot be opened or listed, and
     decides whether to raise. Folders deeper than `depth` raise RecursionError: each level keeps a descriptor open.
     """
-    stack: list[tuple[int, str, list[str]]] = []  # descriptor, path, folders to come
+    stack: list[tuple[int, str, Generator[str]]] = []  # descriptor, path, folders to come
 
     def enter(fd: int, path: str) -> Iterator[Folder]:
-        below: list[str] = []
-        stack.append((fd, path, below))
+        below = Subfolders(fd)
+        stack.append((fd, path, below.__iter__()))
 
         def items() -> Iterator[Item]:
             for item in items_in(fd):
-                if item.kind == "folder":
-                    below.append(item.name)
+                below.note(item)
                 yield item
 
         found = items()
@@ -140,16 +173,19 @@ def walk(
                 pass
         except OSError as error:
             failed(path.rstrip("/"), error)
-        below.sort(reverse=True)
 
     try:
         yield from enter(open_folder(".", root), "")
         while stack:
             fd, path, below = stack[-1]
-            if not below:
+            try:
+                name = next(below, None)
+            except OSError as error:
+                failed(path.rstrip("/"), error)
+                name = None
+            if name is None:
                 os.close(stack.pop()[0])
                 continue
-            name = below.pop()
             if skip(path + name):
                 continue
             if len(stack) > depth:
@@ -161,7 +197,8 @@ def walk(
                 continue
             yield from enter(child, f"{path}{name}/")
     finally:
-        for fd, _, _ in stack:
+        for fd, _, below in stack:
+            below.close()
             os.close(fd)
 
 
@@ -188,11 +225,73 @@ def remove(name: str, dir_fd: int) -> bool:
             os.unlink(name, dir_fd=dir_fd)
             return True
         try:
-            shutil.rmtree(name, dir_fd=dir_fd)
+            _remove_folder(name, dir_fd)
         except PermissionError:
             _allow_removal(name, dir_fd)
-            shutil.rmtree(name, dir_fd=dir_fd)
+            _remove_folder(name, dir_fd)
     return True
+
+
+def _remove_folder(name: str, dir_fd: int) -> None:
+    """Removes a folder and its contents. Keeps no list of its names, unlike shutil.rmtree: it may have millions.
+
+    Raises FileNotFoundError if the folder does not exist, OSError.
+    """
+    stack = [_Removal(name, dir_fd)]
+    try:
+        while stack:
+            last = stack[-1]
+            below = last.remove_files()
+            if below is None:
+                if last.remove_itself():
+                    stack.pop().close()
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                stack.append(_Removal(below, last.fd))
+    finally:
+        for each in stack:
+            each.close()
+
+
+class _Removal:
+    """A folder that is being removed."""
+
+    def __init__(self, name: str, parent: int) -> None:
+        self._name = name
+        self._parent = parent
+        self.fd = open_folder(name, parent)
+        self._items = items_in(self.fd)
+        self._found = False  # whether this listing found anything
+        self._listings = 1
+
+    def remove_files(self) -> str | None:
+        """Removes what is listed next, up to a folder, whose name it returns; None at the end of the listing."""
+        for item in self._items:
+            self._found = True
+            if item.kind == "folder":
+                return item.name
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(item.name, dir_fd=self.fd)
+        return None
+
+    def remove_itself(self) -> bool:
+        """Returns False if the folder must be listed again: a listing may leave out names while others are removed."""
+        try:
+            os.rmdir(self._name, dir_fd=self._parent)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not self._found or self._listings == LISTINGS:
+                raise
+            self._items, self._found = items_in(self.fd), False
+            self._listings += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        """Closes the descriptor."""
+        self._items.close()
+        os.close(self.fd)
 
 
 def _allow_removal(name: str, dir_fd: int) -> None:
@@ -212,10 +311,11 @@ def _allow_removal(name: str, dir_fd: int) -> None:
 
 
 def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Groups sorted ``xx/file`` names: (xx, [file, …])."""
+    """Groups sorted ``xx/file`` names: (xx, [file, …]). A folder of more than GROUP names comes several times."""
     for folder, group in groupby(names, lambda name: name.partition("/")[0]):
         start = len(folder) + 1
-        yield folder, [name[start:] for name in group]
+        while files := [name[start:] for name in islice(group, GROUP)]:
+            yield folder, files
 
 
 def link(name: str, source_fd: int, target_fd: int, target: str | None = None) -> None:
@@ -228,21 +328,20 @@ def link(name: str, source_fd: int, target_fd: int, target: str | None = None) -
         raise
 
 
-def link_names(source: int, target: int, names: Iterable[str]) -> list[str]:
-    """Links the named files (sorted, ``xx/file``) from one open folder into another. Returns the names that do not exist.
+def link_names(source: int, target: int, names: Iterable[str]) -> Iterator[str]:
+    """Links the named files (sorted, ``xx/file``) from one open folder into another. Yields the names that do not exist.
 
     A name that the target already has is left unchanged. Raises LinksUnsupported or OSError.
     """
-    missing: list[str] = []
     for folder, files in by_folder(names):
         try:
             with opened(folder, dir_fd=source) as source_fd:
                 ensure_folder(folder, target)
                 with opened(folder, dir_fd=target) as target_fd:
-                    missing.extend(f"{folder}/{file}" for file in _link_all(files, source_fd, target_fd))
+                    missing = _link_all(files, source_fd, target_fd)
         except FileNotFoundError:
-            missing.extend(f"{folder}/{file}" for file in files)
-    return missing
+            missing = files
+        yield from (f"{folder}/{file}" for file in missing)
 
 
 def _link_all(files: list[str], source_fd: int, target_fd: int) -> list[str]:

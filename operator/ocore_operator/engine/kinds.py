@@ -50,7 +50,9 @@ def reconcilers() -> Reconcilers:
     rows = (
         Reconciler(client.STORES, snapshotstore.reconcile),
         Reconciler(client.ENVIRONMENTS, environment.reconcile, concerns=policy.of_environment),
-        Reconciler(client.SNAPSHOTS, snapshot.reconcile, snapshot.idle, concerns=policy.of_snapshot),
+        Reconciler(
+            client.SNAPSHOTS, snapshot.reconcile, snapshot.idle, critical=snapshot.critical, concerns=policy.of_snapshot
+        ),
         Reconciler(client.POLICIES, policy.reconcile),
         Reconciler(
             client.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback.idle, critical=rollback.critical

@@ -104,6 +104,9 @@ def snapshot(
         ),
         failpoints=failpoints.for_job(settings, owner.meta, attempt),
     )
+    if owner.spec.quiesce:
+        parts += signal()
+        parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(deadline)), "--ready-file", READY_FILE))
     return job(
         settings, job_inputs, JobRequest(owner=owner, name="snapshot", attempt=attempt, parts=parts, deadline=deadline)
     )

@@ -14,7 +14,7 @@ from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Store
-from ocore_operator.rollback import signal, workloads
+from ocore_operator.rollback import signal
 from ocore_operator.rollback.executed import remembered, run_of
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, environment_name, lock_view
@@ -32,6 +32,7 @@ from ocore_operator.rollback.world import (
     StartJob,
     StopJob,
 )
+from ocore_operator.workloads import scale
 
 #: Seconds for the Job of a cleanup, and of a switch back.
 CLEANUP_DEADLINE = 300.0
@@ -99,7 +100,7 @@ async def _record_executed(ctx: Context, observed: Observed) -> None:
 
 async def _set_replicas(ctx: Context, rollback: Rollback, effect: SetReplicas) -> None:
     for workload, replicas in effect.targets:
-        await workloads.set_replicas(ctx, rollback.meta.namespace, workload, replicas)
+        await scale.set_replicas(ctx, rollback.meta.namespace, workload, replicas)
 
 
 def _environment(observed: Observed) -> Environment:

@@ -37,11 +37,13 @@ from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
-from ocore_operator.rollback import signal, workloads
+from ocore_operator.rollback import signal
 from ocore_operator.rollback.executed import executed
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.transitions import change
-from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, Peer, SnapshotView, World
+from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, SnapshotView, World
+from ocore_operator.workloads import scale, turns
+from ocore_operator.workloads.view import Kind, peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch",)
@@ -87,7 +89,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
     views, jobs, before, users, config = await asyncio.gather(
-        workloads.observe(ctx, namespace, targets),
+        scale.observe(ctx, namespace, targets),
         _jobs(ctx, known, seen),
         _executed_before(ctx, known, environment),
         _claim_users(ctx, known),
@@ -141,7 +143,7 @@ def environment_name(rollback: Rollback, snapshot: Snapshot | None) -> str:
     return snapshot.spec.environment_ref.name if snapshot is not None else ""
 
 
-def _targets(rollback: Rollback, environment: Environment | None) -> list[tuple[workloads.Kind, str]]:
+def _targets(rollback: Rollback, environment: Environment | None) -> list[tuple[Kind, str]]:
     """The saved workloads once they are saved: the Environment may have changed since."""
     saved = rollback.status.workloads
     if saved:
@@ -149,25 +151,11 @@ def _targets(rollback: Rollback, environment: Environment | None) -> list[tuple[
     return [(w.kind, w.name) for w in environment.spec.workloads] if environment is not None else []
 
 
-async def _others(ctx: Context, rollback: Rollback) -> list[Rollback]:
-    """All other Rollbacks of the namespace, from the API server: the catalog may be a moment old. Read only at the stage Prepare."""
+async def _others(ctx: Context, rollback: Rollback) -> list[Rollback | Snapshot]:
+    """All other operations that may stop workloads. Read only at the stage Prepare."""
     if rollback.status.stage != "Prepare":
         return []
-    listed = await ctx.kube.list(ROLLBACKS, rollback.meta.namespace)
-    return [resources.rollback(obj) for obj in listed if obj["metadata"]["uid"] != rollback.meta.uid]
-
-
-def peer_of(
-    rollback: Rollback, others: Iterable[Rollback], targets: Sequence[tuple[workloads.Kind, str]]
-) -> Peer | None:
-    """The one of the others that this rollback has to wait for; None where no other one has announced any of these workloads. Pure."""
-    mine = (rollback.meta.created, rollback.meta.uid)
-    announced = [
-        Peer(o.meta.name, stopping=o.status.stage != "Prepare", older=(o.meta.created, o.meta.uid) < mine)
-        for o in others
-        if o.status.stage != "Ended" and {(w.kind, w.name) for w in o.status.workloads} & set(targets)
-    ]
-    return max(announced, key=lambda p: (p.stopping, p.older), default=None)
+    return await turns.others(ctx, rollback.meta.namespace, rollback.meta.uid)
 
 
 async def _claim_users(ctx: Context, rollback: Rollback) -> tuple[str, ...]:

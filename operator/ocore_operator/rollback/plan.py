@@ -29,7 +29,6 @@ from ocore_operator.rollback.transitions import (
     refused_by_record,
     restored,
     save,
-    saved,
     signalling,
     timed_out,
 )
@@ -46,8 +45,8 @@ from ocore_operator.rollback.world import (
     StartJob,
     Wait,
     World,
-    labels,
 )
+from ocore_operator.workloads.view import labels, saved
 
 #: Attempts at a restore or a switch Job in all, where the failure may pass.
 MAX_ATTEMPTS = 3
@@ -211,7 +210,7 @@ def _await_turn(status: RollbackStatus, world: World) -> Action | None:
     if peer is not None and announced and (peer.stopping or peer.older):
         return Record(change(status, workloads=()))
     if peer is not None:
-        text = f"Rollback {peer.name} also stops {labels(world.workloads)}. Waiting until it has ended."
+        text = f"{peer.name} also stops {labels(world.workloads)}. Waiting until it has ended."
         return Wait(2, c.RUNNING, text)
     if world.workloads and not announced:
         return Record(change(status, workloads=saved(world.workloads)))

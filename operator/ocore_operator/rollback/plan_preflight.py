@@ -23,8 +23,8 @@ from ocore_operator.rollback.world import (
     SnapshotView,
     Wait,
     World,
-    labels,
 )
+from ocore_operator.workloads.view import labels
 
 #: Seconds in which a missing object may still appear.
 APPEAR_SECONDS = 60

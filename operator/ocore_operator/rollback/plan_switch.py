@@ -41,10 +41,9 @@ from ocore_operator.rollback.world import (
     StartJob,
     StopJob,
     Wait,
-    WorkloadView,
     World,
-    labels,
 )
+from ocore_operator.workloads.view import WorkloadView, labels
 
 #: Seconds to wait for an answer after the signal has expired: ending sessions takes 20 s at most, linking files some seconds.
 ANSWER_SECONDS = 90

@@ -17,10 +17,11 @@ from typing import Any, Literal
 from ocore_crds import conditions as c
 from ocore_crds.naming import previous_database, restored_database
 from ocore_crds.protocol import ROLLBACK_STEPS, RestoreResult, Step, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, SavedWorkload
+from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus
 from ocore_crds.snapshot import EvidenceStatus, StepStatus
 from ocore_operator.clock import parse
-from ocore_operator.rollback.world import EnvironmentView, SnapshotView, WorkloadView, World
+from ocore_operator.rollback.world import EnvironmentView, SnapshotView, World
+from ocore_operator.workloads.view import WorkloadView, saved
 
 #: Seconds between two reconciles after which the operator counts as having been down. Longer than its longest back-off; shorter than any limit of
 #: a stage, so that the operator gives nothing up before it has tried.
@@ -137,11 +138,6 @@ def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> Ro
         if known is None or known.state not in ("Done", "Skipped"):
             fresh = step(fresh, which, "Done", now)
     return fresh
-
-
-def saved(workloads: tuple[WorkloadView, ...]) -> tuple[SavedWorkload, ...]:
-    """The workloads with their replicas, for the status."""
-    return tuple(SavedWorkload(kind=w.kind, name=w.name, replicas=w.replicas) for w in workloads)
 
 
 def save(status: RollbackStatus, workloads: tuple[WorkloadView, ...], now: datetime) -> RollbackStatus:

@@ -4,7 +4,6 @@ A :class:`World` is read again before every decision. The rollback's own status 
 Every effect carries the version of what it changes. So a deposed leader (stopped and continued) gets a conflict instead of an effect.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -12,6 +11,7 @@ from typing import Literal
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_operator.reconcile_loop import Note
+from ocore_operator.workloads.view import Peer, WorkloadView
 
 JobKind = Literal["restore", "switch", "inspect", "cleanup"]
 #: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch. `inspect` also repairs an interrupted
@@ -64,40 +64,6 @@ class JobView:
     def holds(self) -> bool:
         """Whether a pod of it mounts the filestore's claim, or may do so again: the Job replaces a pod that was evicted."""
         return self.mounts > 0 or not (self.closed or self.payload is not None)
-
-
-@dataclass(frozen=True)
-class WorkloadView:
-    """A workload of the environment."""
-
-    kind: Literal["Deployment", "StatefulSet"]
-    name: str
-    exists: bool = True
-    #: spec.replicas.
-    replicas: int = 0
-    #: Number of its pods, terminating ones included; at least 1 while its controller has not observed the last change.
-    pods: int = 0
-    #: Number of its ready pods; 0 while its controller has not observed the last change.
-    ready_replicas: int = 0
-    #: Why pods are not ready, with their reasons.
-    problem: str = ""
-    #: Of its first container, and of its annotation; empty where unknown.
-    image: str = ""
-    commit: str = ""
-    #: The longest terminationGracePeriodSeconds of its pods.
-    grace_seconds: int = 30
-    #: Precondition of a write: its resourceVersion.
-    version: str = ""
-
-    @property
-    def label(self) -> str:
-        """Kind and name, for messages."""
-        return f"{self.kind} {self.name}"
-
-
-def labels(workloads: Iterable[WorkloadView]) -> str:
-    """Their kinds and names, for messages."""
-    return ", ".join(w.label for w in workloads)
 
 
 @dataclass(frozen=True)
@@ -158,17 +124,6 @@ class OperationLock:
     state: Literal["Free", "Ours", "Other"] = "Free"
     holder: str = ""
     since: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Another Rollback, of another Environment, that has announced that it stops one of these workloads (docs/decisions/0008)."""
-
-    name: str
-    #: It stops them now, or has not restored their replicas for good.
-    stopping: bool
-    #: It was created first.
-    older: bool
 
 
 @dataclass(frozen=True)

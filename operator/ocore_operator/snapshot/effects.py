@@ -8,8 +8,8 @@ from ocore_crds.protocol import SNAPSHOT_STEPS
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_operator import clock, operation_lock, summarize
 from ocore_operator.context import Context
-from ocore_operator.errors import Failed, Stalled
-from ocore_operator.jobs import build, control, failpoints, inputs
+from ocore_operator.errors import Failed, Forbidden, Invalid, Stalled
+from ocore_operator.jobs import build, control, failpoints, inputs, signals
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS
@@ -28,6 +28,8 @@ from ocore_operator.snapshot.world import (
     LetGo,
     NextAttempt,
     Record,
+    SendSignal,
+    SetReplicas,
     Start,
     StartDelete,
     StartVerify,
@@ -35,6 +37,7 @@ from ocore_operator.snapshot.world import (
     Wait,
     World,
 )
+from ocore_operator.workloads import scale
 
 #: Seconds until it is checked whether a stopped Job is gone.
 STOP_PAUSE = 1.0
@@ -50,8 +53,18 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             finalizers = (*snapshot.meta.finalizers, naming.FINALIZER_DATA)
             await ctx.kube.set_finalizers(snapshot.meta, SNAPSHOTS, finalizers)
             return None
-        case Record(status=status, notes=notes):
-            return await _record(ctx, snapshot, status, notes)
+        case Record(status=status, notes=notes, failpoint=failpoint):
+            requeue = await _record(ctx, snapshot, status, notes)
+            if failpoint:
+                await failpoints.hit(ctx, snapshot, failpoint)
+            return requeue
+        case SetReplicas():
+            await _set_replicas(ctx, snapshot, action)
+            return None
+        case SendSignal(pod=pod, pod_version=version, signal=signal):
+            await signals.send(ctx, snapshot.meta.namespace, pod, version, signal)
+            await failpoints.hit(ctx, snapshot, "operator-snapshot-signalled")
+            return None
         case Idle(seconds=seconds, status=status):
             if status is not None:
                 await summarize.write(ctx, snapshot, status)
@@ -146,6 +159,19 @@ async def _let_go(ctx: Context, snapshot: Snapshot, note: Note | None) -> Requeu
     if obj is None or not finalizers:
         ctx.catalog.remove(snapshot.key, snapshot.meta.uid)
     return Requeue()
+
+
+async def _set_replicas(ctx: Context, snapshot: Snapshot, action: SetReplicas) -> None:
+    if action.before:
+        await failpoints.hit(ctx, snapshot, action.before)
+    for workload, replicas in action.targets:
+        try:
+            await scale.set_replicas(ctx, snapshot.meta.namespace, workload, replicas)
+        except (Forbidden, Invalid) as error:
+            text = f"{workload.label} cannot be scaled to {replicas}: {error.message}. Correct the operator's rights, or what refuses it."
+            raise Stalled(c.QUIESCE_FAILED, text) from error
+    if action.after:
+        await failpoints.hit(ctx, snapshot, action.after)
 
 
 # --- the environment -------------------------------------------------------------------------------------------

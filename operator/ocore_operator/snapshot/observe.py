@@ -8,11 +8,15 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import control, inputs
 from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Key, Object, Snapshot
+from ocore_operator.snapshot import freeze_signal
 from ocore_operator.snapshot.cascade import cascade_of
 from ocore_operator.snapshot.world import Cascade, World
+from ocore_operator.workloads import scale, turns
+from ocore_operator.workloads.view import Kind, peer_of
 
 
 def idle(obj: Object) -> bool:
@@ -39,9 +43,12 @@ async def observe(ctx: Context, key: Key) -> World | None:
     snapshot = resources.snapshot(obj)
     world = World(snapshot, ctx.now(), ctx.settings, _nothing(ctx))
     if snapshot.meta.deleted is not None:
-        world = await _deleted(ctx, world)
-    elif world.terminal or snapshot.status.started_at is not None:
+        found = await _deleted(ctx, world)
+        return replace(found, now=ctx.now()) if found is not None else None
+    if world.terminal or snapshot.status.started_at is not None:
         world = replace(world, seen=await control.observe(ctx, snapshot))
+        if _quiesces(snapshot):
+            return await _with_workloads(ctx, world)
     elif naming.FINALIZER_DATA in snapshot.meta.finalizers and snapshot.status.phase is not None:
         world = await _before_start(ctx, world)
     return replace(world, now=ctx.now())
@@ -51,15 +58,69 @@ def _nothing(ctx: Context) -> Observation:
     return Observation(jobs={}, pods={}, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
 
 
-async def _deleted(ctx: Context, world: World) -> World:
+async def _deleted(ctx: Context, world: World) -> World | None:
     snapshot = world.snapshot
     if naming.FINALIZER_DATA not in snapshot.meta.finalizers:
         return world
     cascade = await cascade_of(ctx, snapshot.meta.namespace)
-    if cascade is not Cascade.NO:
+    if cascade is Cascade.NAMESPACE or (cascade is Cascade.CRD and not _quiesces(snapshot)):
         return replace(world, cascade=cascade)
     used_by = await _used_by(ctx, snapshot) if world.terminal else ""
-    return replace(world, used_by=used_by, seen=await control.observe(ctx, snapshot))
+    world = replace(world, used_by=used_by, cascade=cascade, seen=await control.observe(ctx, snapshot))
+    return await _with_workloads(ctx, world) if _quiesces(snapshot) else world
+
+
+def _quiesces(snapshot: Snapshot) -> bool:
+    """Whether it may stop workloads, or has to start them again."""
+    quiesce = snapshot.status.quiesce
+    if c.is_terminal(snapshot.status.conditions) or not snapshot.spec.quiesce or snapshot.status.attempt == 0:
+        return False
+    return quiesce is None or quiesce.attempt != snapshot.status.attempt or quiesce.stage != "Done"
+
+
+async def _with_workloads(ctx: Context, world: World) -> World | None:
+    """With what a quiesce depends on; None where the Snapshot is gone.
+
+    The Snapshot is read again as the last one: a deposed leader must not scale by a status that is older than the workloads it has read.
+    """
+    snapshot, namespace = world.snapshot, world.snapshot.meta.namespace
+    job = job_name("snapshot", snapshot.meta.uid, snapshot.status.attempt)
+    live = world.seen.live_pods(job)
+    if len(live) == 1:
+        meta = live[0]["metadata"]
+        resumes = await freeze_signal.may_resume(ctx, namespace, meta["name"]) if _is_freezing(snapshot) else False
+        world = replace(
+            world,
+            pod=meta["name"],
+            pod_version=meta["resourceVersion"],
+            signal=freeze_signal.sent(live[0]),
+            may_resume=resumes,
+        )
+    targets = await _targets(ctx, snapshot)
+    quiesce = snapshot.status.quiesce
+    if quiesce is None or quiesce.stage in ("Announced", "Done"):
+        world = replace(world, peer=peer_of(snapshot, await turns.others(ctx, namespace, snapshot.meta.uid), targets))
+    world = replace(world, workloads=await scale.observe(ctx, namespace, targets))
+    obj = await ctx.kube.get(SNAPSHOTS, namespace, snapshot.meta.name)
+    if obj is None or obj["metadata"]["uid"] != snapshot.meta.uid:
+        return None
+    newest = resources.snapshot(obj)
+    if newest.status.quiesce != quiesce or newest.status.attempt != snapshot.status.attempt:
+        return await observe(ctx, snapshot.key)
+    return replace(world, snapshot=newest, now=ctx.now())
+
+
+def _is_freezing(snapshot: Snapshot) -> bool:
+    return snapshot.status.quiesce is not None and snapshot.status.quiesce.stage == "Freeze"
+
+
+async def _targets(ctx: Context, snapshot: Snapshot) -> list[tuple[Kind, str]]:
+    """The saved workloads once they are saved: the Environment may have changed since."""
+    quiesce = snapshot.status.quiesce
+    if quiesce is not None and quiesce.stage != "Done" and quiesce.workloads:
+        return [(w.kind, w.name) for w in quiesce.workloads]
+    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
+    return [(w.kind, w.name) for w in resources.environment(obj).spec.workloads] if obj is not None else []
 
 
 async def _used_by(ctx: Context, snapshot: Snapshot) -> str:

@@ -11,7 +11,7 @@ from ocore_crds.protocol import Failure
 from ocore_operator import clock
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.kube.resources import Environment
-from ocore_operator.snapshot import plan_after_end, plan_attempts, transitions
+from ocore_operator.snapshot import plan_after_end, plan_attempts, plan_quiesce, transitions
 from ocore_operator.snapshot.world import Action, AddFinalizer, Begin, GiveUp, Record, Wait, World
 
 #: Longest pause, in seconds, while an object that the Environment names does not exist.
@@ -23,6 +23,8 @@ PROBE_PAUSE = 10.0
 def decide(world: World) -> Action:
     """The next action."""
     snapshot = world.snapshot
+    if plan_quiesce.is_active(world):
+        return plan_quiesce.decide(world)
     if snapshot.meta.deleted is not None or world.terminal:
         return plan_after_end.decide(world)
     if world.refusal is not None:
@@ -59,6 +61,9 @@ def _before_start(world: World) -> Action:
         return _missing(world, c.ENVIRONMENT_NOT_FOUND, f"{message} Waiting for it.", advice)
     if world.missing is not None:
         return _missing(world, world.missing.reason, world.missing.message, world.missing.message)
+    if snapshot.spec.quiesce and not world.environment.spec.workloads:
+        message = f"quiesce needs workloads, and Environment {world.environment.meta.name} has none. Set its spec.workloads, or take a Snapshot without quiesce."
+        return GiveUp(Failure(reason=c.QUIESCE_FAILED, message=message), stored=False)
     return _not_ready(world, world.environment) or Begin()
 
 

@@ -32,6 +32,7 @@ from ocore_operator.jobs.outcome import (
 )
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
+from ocore_operator.snapshot import plan_quiesce
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -92,6 +93,9 @@ def decide(world: World) -> Action:
     case = _Case(world.snapshot, world.seen, world.now)
     if case.attempt == 0:
         return _import(case)
+    ended = plan_quiesce.failure(world)
+    if ended is not None:
+        return _retry(case, ended)
     stopped = _stopped_for(case)
     if stopped is not None:
         return _retry(case, stopped)
@@ -103,6 +107,10 @@ def decide(world: World) -> Action:
         case Absent():
             return _absent(case)
         case Starting() | Running():
+            if isinstance(state, Running) and state.ready and case.left > 0:
+                announce = plan_quiesce.announce(world)
+                if announce is not None:
+                    return announce
             return _under_way(case, state)
         case JobFailed():
             return _failed(case, state)

@@ -5,7 +5,15 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.manifest import Evidence, Identity
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
-from ocore_crds.snapshot import EvidenceStatus, Progress, SnapshotSizes, SnapshotSource, SnapshotStatus, StepStatus
+from ocore_crds.snapshot import (
+    EvidenceStatus,
+    Progress,
+    QuiesceStatus,
+    SnapshotSizes,
+    SnapshotSource,
+    SnapshotStatus,
+    StepStatus,
+)
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs.inputs import JobInputs, image_tag
@@ -98,6 +106,10 @@ def completed(
 ) -> SnapshotStatus:
     """The manifest is in the store: its contents become the status."""
     stamp = Stamp.of(snapshot.meta, now)
+    evidence = EvidenceStatus.of(result.evidence, result.checksums, result.paths)
+    quiesce = snapshot.status.quiesce
+    if quiesce is not None and quiesce.stopped_at is not None:
+        evidence = evidence.model_copy(update={"proven": (*evidence.proven, stopped_for(quiesce))})
     status = snapshot.status.model_copy(
         update={
             "consistent_at": result.consistent_at,
@@ -108,7 +120,7 @@ def completed(
             "server_major": result.server_major or None,
             "client_version": result.client_version or None,
             "sizes": _sizes(result),
-            "evidence": EvidenceStatus.of(result.evidence, result.checksums, result.paths),
+            "evidence": evidence,
             "source": _source(result.identity) if imported and result.identity else snapshot.status.source,
             "steps": _final_steps(snapshot, log, imported),
             "residue": "None" if clean else "Pending",
@@ -128,6 +140,14 @@ def completed(
         status = summarize.with_condition(status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, message, stamp)
     how = "Found in the store and adopted. Restorable." if imported else "Restorable."
     return summarize.complete(status, c.SUCCEEDED, how, stamp)
+
+
+def stopped_for(quiesce: QuiesceStatus) -> str:
+    """How long which workloads were stopped, for the evidence."""
+    names = ", ".join(f"{w.kind} {w.name} ({w.replicas} replicas)" for w in quiesce.workloads)
+    since = quiesce.stopped_at or quiesce.entered_at
+    seconds = clock.seconds_since(since, clock.parse(quiesce.resumed_at or quiesce.entered_at))
+    return f"quiesce: {names} stopped at {since} for {seconds:.0f} s"
 
 
 def _source(found: Identity) -> SnapshotSource:

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import Enum
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Failure, SnapshotResult
+from ocore_crds.protocol import Failure, FreezeSignal, SnapshotResult
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_operator.errors import Outcome, Stalled
 from ocore_operator.jobs.inputs import JobInputs
@@ -13,6 +13,7 @@ from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Environment, Key, Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.settings import Settings
+from ocore_operator.workloads.view import Peer, WorkloadView
 
 #: Seconds between two reconciles where events report every change anyway.
 POLL = 10.0
@@ -45,6 +46,16 @@ class World:
     cascade: Cascade = Cascade.NO
     #: Name of a Rollback that restores the Snapshot and has not ended.
     used_by: str = ""
+    #: Where it quiesces: the workloads of its status, or of the Environment before they are announced.
+    workloads: tuple[WorkloadView, ...] = ()
+    #: An operation that stops one of these workloads. Read BEFORE the workloads: without one, their replicas are not those of a stopped workload.
+    peer: Peer | None = None
+    #: The waiting pod: its name, its resourceVersion, the signal on it.
+    pod: str = ""
+    pod_version: str = ""
+    signal: FreezeSignal | None = None
+    #: The Job has reported that the workloads may start again. Read BEFORE the workloads.
+    may_resume: bool = False
     #: Why the action chosen before, in this same reconcile, could not be carried out.
     refusal: Outcome | None = None
 
@@ -68,6 +79,8 @@ class Record:
 
     status: SnapshotStatus
     notes: tuple[Note, ...] = ()
+    #: Hit after the status is written.
+    failpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +175,24 @@ class StartVerify:
 
 
 @dataclass(frozen=True)
+class SetReplicas:
+    """Scale these workloads. Failpoints are hit `before` and `after`, where given."""
+
+    targets: tuple[tuple[WorkloadView, int], ...]
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class SendSignal:
+    """Put the signal to freeze on the waiting pod."""
+
+    pod: str
+    pod_version: str
+    signal: FreezeSignal
+
+
+@dataclass(frozen=True)
 class LetGo:
     """Remove the finalizer. `note`: the Event that reports which data stays where."""
 
@@ -182,5 +213,7 @@ Action = (
     | GiveUp
     | StartDelete
     | StartVerify
+    | SetReplicas
+    | SendSignal
     | LetGo
 )

@@ -79,6 +79,7 @@ SNAPSHOT: Object = {
     "retention": "Policy",
     "deletionPolicy": "Retain",
     "verify": "Checksums",
+    "quiesce": True,
 }
 SNAPSHOT_POLICY: Object = {
     "environmentRef": {"name": "sample"},
@@ -401,6 +402,7 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             ),
             _immutable("requestedBy"): _fixed("spec.requestedBy", "bob", optional=True),
             _immutable("timeoutSeconds"): _fixed("spec.timeoutSeconds", 60, keep={"spec.pin": {}}),
+            _immutable("quiesce"): _fixed("spec.quiesce", False, optional=True, keep={"spec.pin": {}}),
             "verify cannot go back from Full": Cel(
                 ({"spec.pin": REMOVED},), ({"spec.verify": "Checksums"}, {"spec.verify": REMOVED}), update=True, spec=1
             ),

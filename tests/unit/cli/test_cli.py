@@ -359,12 +359,13 @@ def run(*arguments: str) -> int:
 
 
 def test_snapshot_creates_one(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("snapshot", "shop", "--name", "before", "--verify") == 0
+    assert run("snapshot", "shop", "--name", "before", "--verify", "--quiesce") == 0
     kind, body = cli.created[0]
     assert kind is SNAPSHOT
     assert body["metadata"] == {"name": "before", "namespace": "shop"}
     assert body["spec"]["environmentRef"] == {"name": "shop"}
     assert body["spec"]["verify"] == "Full"
+    assert body["spec"]["quiesce"] is True
     SNAPSHOT.spec.model_validate(body["spec"])
     assert "follow it: kubectl ocore watch snapshot/before -n shop" in capsys.readouterr().out
 

@@ -23,6 +23,7 @@ APPLICATION = "ocore-snapshot"
 #: Seconds. Odoo's garbage collection holds its SHARE lock while it unlinks; waiting behind it blocks no other session.
 LOCK_TIMEOUT = 120
 _ITERSIZE = 20_000
+_MAX_NAME = 1000
 
 T = TypeVar("T")
 
@@ -50,8 +51,14 @@ def find_attachments(connection: Connection) -> str | None:
 
 
 def read_names(connection: Connection, table: str) -> Iterator[str]:
-    """The distinct store_fname of all attachments; needs a transaction (server-side cursor)."""
-    query = sql.SQL("SELECT DISTINCT store_fname FROM {} WHERE store_fname IS NOT NULL").format(_table(table))
+    """The distinct store_fname of all attachments, sorted as bytes; needs a transaction (server-side cursor).
+
+    The server sorts them, on its disk where they are many. A longer name is truncated: it cannot be a file's.
+    """
+    query = sql.SQL(
+        'SELECT DISTINCT pg_catalog.left(store_fname::pg_catalog.text, {}) COLLATE pg_catalog."C" FROM {}'
+        " WHERE store_fname IS NOT NULL ORDER BY 1"
+    ).format(sql.Literal(_MAX_NAME), _table(table))
     with connection.cursor(name="ocore_names") as cursor:
         cursor.itersize = _ITERSIZE
         cursor.execute(query)
@@ -59,19 +66,21 @@ def read_names(connection: Connection, table: str) -> Iterator[str]:
             yield row[0]
 
 
-def read_live_names(server: Server, token: Token | None = None) -> tuple[str, ...]:
-    """The attachment names in the live database now; empty where it has no attachment table."""
+@contextmanager
+def live_names(server: Server, token: Token | None = None) -> Iterator[Iterator[str]]:
+    """The attachment names in the live database now, sorted, for the block; none where it has no attachment table."""
     with (
         translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {server.live}"),
         connect(server.app, application=APPLICATION, token=token) as connection,
         connection.transaction(),
     ):
         table = find_attachments(connection)
-        return tuple(read_names(connection, table)) if table else ()
+        yield read_names(connection, table) if table else iter(())
 
 
-def read_copy_names(server: Server, access: CopyAccess, token: Token | None = None) -> tuple[str, ...]:
-    """The attachment names in the copy, found by the search path that the application has in the live database."""
+@contextmanager
+def copy_names(server: Server, access: CopyAccess, token: Token | None = None) -> Iterator[Iterator[str]]:
+    """The attachment names in the copy, sorted, for the block. Found by the search path that the application has in the live database."""
     with (
         translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {access.credentials.dbname}"),
         access.connect(application=APPLICATION, token=token) as connection,
@@ -80,26 +89,24 @@ def read_copy_names(server: Server, access: CopyAccess, token: Token | None = No
         path = application_search_path(server, access, token)
         connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
         table = find_attachments(connection)
-        return tuple(read_names(connection, table)) if table else ()
+        yield read_names(connection, table) if table else iter(())
 
 
 @contextmanager
-def export(
-    server: Server, token: Token, *, lock: bool, freeze: Callable[[tuple[str, ...]], T]
-) -> Iterator[Exported[T]]:
+def export(server: Server, token: Token, *, lock: bool, freeze: Callable[[Iterator[str]], T]) -> Iterator[Exported[T]]:
     """Exports a snapshot, whose transaction stays open within the block.
 
     `lock`: pause garbage collection and read the attachment names, where the table exists (layout Odoo). `freeze` is called with the
-    names, without duplicates, while the lock is held; its result is in `frozen`. Hits the failpoints snapshot-locked and
+    names, without duplicates and sorted, while the lock is held; its result is in `frozen`. Hits the failpoints snapshot-locked and
     snapshot-frozen. Raises MoverError DumpFailed, MissingGrants and those of `freeze`.
     """
     with connect(server.app, application=APPLICATION, token=token) as holder:
         set_timeouts(holder, statement="0", lock="0")
         with token.on_cancel(holder.cancel_safe), holder.transaction():
             with _locked(server, token, holder, enabled=lock) as table:
-                snapshot, consistent_at, names = _export(holder, table)
+                snapshot, consistent_at = _export(holder)
                 failpoints.hit("snapshot-locked")
-                frozen = freeze(names)
+                frozen = freeze(_exported_names(holder, table))
             failpoints.hit("snapshot-frozen")
             yield Exported(snapshot, consistent_at, table is not None, frozen, holder)
             # The names were read in this transaction. Where it was lost, the dump may show another state.
@@ -107,14 +114,20 @@ def export(
                 holder.execute("SELECT 1")
 
 
-def _export(holder: Connection, table: str | None) -> tuple[str, datetime, tuple[str, ...]]:
-    """The snapshot's identifier, its time, and the attachment names in it."""
+def _export(holder: Connection) -> tuple[str, datetime]:
+    """The snapshot's identifier and its time."""
     with translating(conditions.DUMP_FAILED, "exporting a snapshot"):
         holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         row = holder.execute("SELECT pg_export_snapshot()").fetchone()
         consistent_at = datetime.now(UTC)
-        names = tuple(read_names(holder, table)) if table else ()
-    return (str(row[0]) if row else ""), consistent_at, names
+    return (str(row[0]) if row else ""), consistent_at
+
+
+def _exported_names(holder: Connection, table: str | None) -> Iterator[str]:
+    """The attachment names in the exported snapshot."""
+    if table is not None:
+        with translating(conditions.DUMP_FAILED, "reading the attachment names"):
+            yield from read_names(holder, table)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
@@ -16,6 +17,7 @@ from ocore_mover.filestore.index import odoo_line
 from ocore_mover.filestore.links import OPEN_FILE, by_folder, opened
 from ocore_mover.filestore.odoo.freeze import Frozen
 from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content
+from ocore_mover.filestore.unkept import Unkept
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers
@@ -37,9 +39,13 @@ def store_odoo(
 
     Every file's SHA-1 is compared with its name. Raises MoverError AttachmentCorrupt with the file's name, StoreError, and
     FilestoreChanging if a file that is not frozen was deleted (retryable with a new database snapshot). Hits the failpoint
-    snapshot-pack-stored. `frozen.missing` becomes the artifact's `missing`.
+    snapshot-pack-stored. `frozen.missing` becomes the artifact's `missing`; what is not kept is in `frozen.unkept`.
     """
     workers = max(1, min(jobs, len(frozen.names) // FILES_PER_WORKER))
+    try:
+        frozen.note_folders()
+    except OSError as error:
+        raise filesystem_error(error, "read the filestore's folders") from error
     with PackSet(store, prefix) as packs:
         copy = _OdooCopy(frozen, packs, counter)
         run_workers(workers, copy.batches(), copy.work)
@@ -68,14 +74,14 @@ class _OdooCopy:
 
     def batches(self) -> Iterator[list[str]]:
         """The names in batches."""
-        names = self._frozen.names
-        for start in range(0, len(names), BATCH):
-            yield list(names[start : start + BATCH])
+        names = iter(self._frozen.names)
+        while batch := list(islice(names, BATCH)):
+            yield batch
 
     def work(self, batches: Iterator[list[str]]) -> None:
         """One worker: copies batches until there are no more."""
         lanes = Lanes(self._packs)
-        reader = _Reader(self._counter)
+        reader = _Reader(self._counter, self._frozen.unkept)
         with self._frozen.opened() as root:
             for batch in batches:
                 self._copy_batch(root, batch, lanes, reader)
@@ -100,8 +106,9 @@ class _OdooCopy:
 class _Reader:
     """Reads files one by one into one buffer."""
 
-    def __init__(self, counter: Counter) -> None:
+    def __init__(self, counter: Counter, unkept: Unkept) -> None:
         self._counter = counter
+        self._unkept = unkept
         self._buffer = bytearray(tar.BLOCK + WHOLE + tar.BLOCK)
         self._uncounted = 0  # counting takes a lock, so small files are counted together
 
@@ -120,6 +127,8 @@ class _Reader:
             for last in (False, True):
                 size = self._copy_once(name, file, fd, lanes)
                 if size is not None:
+                    # Another link has another name, so another content: it is a backup's, or ours.
+                    self._unkept.note_file(name, fd, os.fstat(fd), links=None)
                     return size
                 if not last:
                     time.sleep(READ_AGAIN_AFTER)

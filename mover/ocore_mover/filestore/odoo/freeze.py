@@ -4,7 +4,8 @@ Odoo's garbage collection unlinks files that no row names. Our link keeps the co
 So garbage collection is blocked only while the links are made.
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +13,12 @@ from typing import Self
 
 import structlog
 
-from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, filesystem_error
+from ocore_crds import conditions
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, FolderNotWritable, filesystem_error
 from ocore_mover.filestore.links import LinksUnsupported, by_folder, link_names, names_in, opened
+from ocore_mover.filestore.names import MAX_MISSING, Missing, SortedNames, Without
+from ocore_mover.filestore.unkept import Unkept
 
 log = structlog.get_logger()
 
@@ -29,7 +34,7 @@ class Frozen:
         self,
         folders: ClaimFolders,
         root: Path,
-        names: tuple[str, ...],
+        names: SortedNames,
         missing: tuple[str, ...],
         *,
         linked: bool,
@@ -41,12 +46,21 @@ class Frozen:
         self.missing = missing
         self.linked = linked
         self.absent = absent  # there is no filestore yet; `root` is the claim
+        self.unkept = Unkept()
 
     @contextmanager
     def opened(self) -> Iterator[int]:
         """The descriptor of the folder with the files, for the block. Raises OSError."""
         with self._folders.opened(self.root) as fd:
             yield fd
+
+    def note_folders(self) -> None:
+        """Notes what a snapshot does not keep of the live folders. They may vanish: the links have the files."""
+        gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+        with gone, self._folders.opened(self._folders.filestore) as filestore:
+            for name in filter(ODOO_FOLDER.fullmatch, names_in(filestore)):
+                with gone, opened(name, dir_fd=filestore) as fd:
+                    self.unkept.note_folder(name, fd)
 
     def remove(self) -> None:
         """Removes the links; the files themselves stay with the application."""
@@ -63,12 +77,13 @@ class Frozen:
         self.remove()
 
 
-def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
-    """Links the named files (`files` of :func:`~.folders.sort_names`: checked and sorted) into ``freeze-<attempt>``.
+def freeze(folders: ClaimFolders, attempt: str, names: SortedNames) -> Frozen:
+    """Links the named files (`files` of :func:`~.names.spooled`: checked and sorted) into ``freeze-<attempt>``.
 
     Call while garbage collection is blocked; takes about 10 µs for each file. Removes leftovers of the same attempt first.
     A new application creates its filestore with the first file: without names, a folder that does not exist is an empty one.
-    Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
+    Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace, and AttachmentsMissing if more files are missing than a manifest
+    can list.
     """
     if not names and folders.filestore_is_absent():
         return Frozen(folders, folders.claim, (), (), linked=False, absent=True)
@@ -78,7 +93,8 @@ def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
         folders.remove(target)
         folders.make_own(target)
         with folders.opened(folders.filestore) as source, folders.opened(target) as fd:
-            missing = link_names(source, fd, names)
+            missing = Missing()
+            missing.add(link_names(source, fd, names))
     except (LinksUnsupported, FolderNotWritable) as error:
         log.warning("cannot make hard links on the filestore's claim: reading the live files", error=str(error))
         folders.remove(target)
@@ -87,22 +103,39 @@ def freeze(folders: ClaimFolders, attempt: str, names: Sequence[str]) -> Frozen:
     except OSError as error:
         folders.remove(target)
         raise filesystem_error(error, "link the filestore's files") from error
-    return Frozen(folders, target, _without(names, missing), tuple(missing), linked=True)
+    try:
+        return Frozen(folders, target, *_split(names, missing), linked=True)
+    except MoverError:
+        folders.remove(target)
+        folders.drop_own_if_empty()
+        raise
 
 
-def _unfrozen(folders: ClaimFolders, names: Sequence[str]) -> Frozen:
-    missing: list[str] = []
+def _unfrozen(folders: ClaimFolders, names: SortedNames) -> Frozen:
     with folders.opened(folders.filestore) as root:
-        for folder, files in by_folder(names):
-            try:
-                with opened(folder, dir_fd=root) as fd:
-                    present = set(names_in(fd))
-            except FileNotFoundError:
-                present = set()
-            missing.extend(f"{folder}/{file}" for file in files if file not in present)
-    return Frozen(folders, folders.filestore, _without(names, missing), tuple(missing), linked=False)
+        missing = Missing()
+        missing.add(_absent(root, names))
+    return Frozen(folders, folders.filestore, *_split(names, missing), linked=False)
 
 
-def _without(names: Sequence[str], missing: list[str]) -> tuple[str, ...]:
-    gone = set(missing)
-    return tuple(name for name in names if name not in gone) if gone else tuple(names)
+def _absent(root: int, names: Iterable[str]) -> Iterator[str]:
+    """The names that an open filestore does not have."""
+    for folder, files in by_folder(names):
+        try:
+            with opened(folder, dir_fd=root) as fd:
+                present = set(names_in(fd))
+        except FileNotFoundError:
+            present = set()
+        yield from (f"{folder}/{file}" for file in files if file not in present)
+
+
+def _split(names: SortedNames, missing: Missing) -> tuple[SortedNames, tuple[str, ...]]:
+    """The names of files that exist, and the missing ones. Raises MoverError AttachmentsMissing if a manifest cannot list those."""
+    if missing.count > MAX_MISSING:
+        raise MoverError(
+            conditions.ATTACHMENTS_MISSING,
+            f"the database names {missing.count} files that the filestore does not have, for example {', '.join(missing.names[:3])}. A "
+            f"snapshot can report {MAX_MISSING} of them. Check spec.filestore.path.",
+        )
+    lost = tuple(missing.names)
+    return Without(names, lost), lost

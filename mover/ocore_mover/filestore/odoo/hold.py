@@ -13,7 +13,7 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import structlog
@@ -21,7 +21,7 @@ import structlog
 from ocore_crds import conditions
 from ocore_mover.disk import sync_entries, sync_filesystem, write_all
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ODOO_FOLDER, ODOO_NAME, ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, filesystem_error
 from ocore_mover.filestore.links import (
     CREATE_FILE,
     OPEN_FILE,
@@ -33,6 +33,7 @@ from ocore_mover.filestore.links import (
     open_folder,
     opened,
 )
+from ocore_mover.filestore.names import ODOO_NAME, NameFile, valid
 
 log = structlog.get_logger()
 
@@ -40,6 +41,8 @@ log = structlog.get_logger()
 #: milliseconds, and some file systems count in steps of one or two seconds.
 SETTLED_NS = 3_000_000_000
 COPY_CHUNK = 1024 * 1024
+#: Lost files in a message.
+LISTED = 5
 #: Prefix of temporary names. They are never a SHA-1, so never held.
 _TEMPORARY = ".new-"
 #: Marker file: this set consists of copies.
@@ -58,10 +61,11 @@ class HoldSet:
         """Whether the set exists."""
         return self._folders.is_folder(self._root)
 
-    def hold_all(self, live_names: Collection[str] | None = None) -> int:
+    def hold_all(self, live_names: Callable[[], Iterable[str]] | None = None) -> int:
         """Holds every file that is now in the filestore: a superset of what the live database names.
 
-        On a file system without hard links it copies, and only `live_names` where given. Returns the number of files added.
+        On a file system without hard links it copies, and only `live_names` where given: only then it is called. Returns the number of
+        files added.
         Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
         """
         self._folders.require_filestore()
@@ -69,7 +73,7 @@ class HoldSet:
         with _translated("hold the filestore's files"):
             return self._add(live_names)
 
-    def extend(self, live_names: Collection[str] | None = None) -> int:
+    def extend(self, live_names: Callable[[], Iterable[str]] | None = None) -> int:
         """Adds files that are new since the last call; returns their number. Call when no session is left.
 
         Folders without changes are not read: this takes 256 times two system calls for any number of files.
@@ -77,49 +81,58 @@ class HoldSet:
         return self.hold_all(live_names)
 
     def relink(self, names: Iterable[str]) -> int:
-        """Links files back that vanished from the filestore; returns their number.
+        """Links files back that vanished from the filestore; returns their number. `names` are sorted.
 
         A file whose size differs from the held one is replaced too: the application was killed while it wrote it. Raises
         MoverError AttachmentsMissing if a name is neither in the filestore nor held, after linking the others. The message
         has their number and some names.
         """
-        ordered = sorted(name for name in set(names) if ODOO_NAME.fullmatch(name))
-        lost: list[str] = []
-        count = 0
+        lost: list[str] = []  # a few of them
+        count = lost_count = 0
         with _translated("link files back into the filestore"), self._opened() as (filestore, root):
-            for folder, files in by_folder(ordered):
+            for folder, files in by_folder(valid(names)):
                 linked, missing = self._relink_folder(filestore, root, folder, files)
                 count += linked
-                lost.extend(f"{folder}/{file}" for file in missing)
+                lost_count += len(missing)
+                lost.extend(f"{folder}/{file}" for file in missing[: LISTED - len(lost)])
             if count:
                 sync_entries(filestore)  # folders that were made again
-        if lost:
+        if lost_count:
             raise MoverError(
                 conditions.ATTACHMENTS_MISSING,
-                f"{len(lost)} files that the database names are neither in the filestore nor held, among them "
-                f"{', '.join(lost[:5])}",
+                f"{lost_count} files that the database names are neither in the filestore nor held, among them "
+                f"{', '.join(lost)}",
             )
         return count
 
-    def kept(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The names whose file is in the filestore or held, sorted. The files of all others are lost."""
-        ordered = sorted(name for name in set(names) if ODOO_NAME.fullmatch(name))
-        found: list[str] = []
+    def kept(self, names: Iterable[str]) -> Iterator[str]:
+        """The names (sorted) whose file is in the filestore or held. The files of all others are lost."""
         with _translated("list the filestore's files"), self._opened() as (filestore, root):
-            for folder, files in by_folder(ordered):
+            for folder, files in by_folder(valid(names)):
                 existing = _present(filestore, folder).keys() | _present(root, folder).keys()
-                found.extend(f"{folder}/{file}" for file in files if file in existing)
-        return tuple(found)
+                yield from (f"{folder}/{file}" for file in files if file in existing)
 
-    def held(self) -> tuple[str, ...]:
+    def held(self) -> Iterator[str]:
         """The names of all held files, sorted."""
         with _translated("list the held files"), self._folders.opened(self._root) as root:
-            return tuple(
-                name
-                for folder in _odoo_folders(root)
-                for name in sorted(f"{folder}/{file}" for file in _present(root, folder))
-                if ODOO_NAME.fullmatch(name)
-            )
+            for folder in _odoo_folders(root):
+                yield from valid(sorted(f"{folder}/{file}" for file in _present(root, folder)))
+
+    def spool(self, names: Iterable[str]) -> NameFile:
+        """Sorted names in a file on the claim, which the caller closes. Raises MoverError NoSpace."""
+        with _translated("write a list of names to the claim"), self._folders.opened(self._root) as root:
+            found = NameFile(root)
+            try:
+                found.write(valid(names))
+            except BaseException:
+                found.close()
+                raise
+            return found
+
+    @property
+    def consists_of_copies(self) -> bool:
+        """Whether the set consists of copies, because the file system has no hard links."""
+        return self._copies
 
     def add_verified(self, source_fd: int, folder: str, files: Iterable[str]) -> None:
         """Holds restored files of an open folder, whose content matches their names. Replaces held files."""
@@ -148,7 +161,7 @@ class HoldSet:
         with self._folders.opened(self._root) as root:
             return _COPIES in names_in(root)
 
-    def _add(self, live_names: Collection[str] | None) -> int:
+    def _add(self, live_names: Callable[[], Iterable[str]] | None) -> int:
         if not self._copies:
             try:
                 return self._add_links()
@@ -159,7 +172,7 @@ class HoldSet:
                 with self._folders.opened(self._root) as root:
                     os.close(os.open(_COPIES, CREATE_FILE, 0o600, dir_fd=root))
                 self._copies = True
-        count = self._add_copies(None if live_names is None else sorted(live_names))
+        count = self._add_copies(None if live_names is None else live_names())
         if count:
             with self._folders.opened(self._root) as root:
                 sync_filesystem(root)
@@ -176,7 +189,7 @@ class HoldSet:
                         count += _link_new(source_fd, target_fd, folder, now)
         return count
 
-    def _add_copies(self, names: list[str] | None) -> int:
+    def _add_copies(self, names: Iterable[str] | None) -> int:
         count = 0
         with self._opened() as (filestore, root):
             groups = by_folder(names) if names is not None else ((f, None) for f in _odoo_folders(filestore))

@@ -20,7 +20,7 @@ from ocore_mover.filestore.index import Entry, plain_line
 from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
 from ocore_mover.filestore.plain.freeze import Frozen
-from ocore_mover.filestore.plain.unkept import LISTED
+from ocore_mover.filestore.unkept import LISTED
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers

@@ -31,13 +31,14 @@ from ocore_mover.filestore.links import (
     CREATE_FILE,
     Item,
     LinksUnsupported,
+    Subfolders,
     ensure_folder,
     items_in,
     link,
     open_folder,
     opened,
 )
-from ocore_mover.filestore.plain.unkept import Unkept
+from ocore_mover.filestore.unkept import Unkept
 
 log = structlog.get_logger()
 
@@ -187,10 +188,10 @@ class _First(_Pass):
         """One folder and those below."""
         before = os.fstat(source)
         os.fchmod(target, 0o700)
-        below = []
+        below = Subfolders(source)
         for item in items_in(source):
             if item.kind == "folder":
-                below.append(item.name)
+                below.note(item)
             elif item.kind != "other":
                 # A listing of a folder that changes may name a file twice, or one that vanished.
                 with contextlib.suppress(FileNotFoundError, FileExistsError):
@@ -222,10 +223,10 @@ class _Second(_Pass):
         """One folder and those below."""
         before = os.fstat(source)
         os.fchmod(tree, 0o700)
-        below = []
+        below = Subfolders(source)
         for item in items_in(source):
             if item.kind == "folder":
-                below.append(item.name)
+                below.note(item)
             elif item.kind == "other":
                 self._frozen.unkept.note_special(path + item.name)
             else:

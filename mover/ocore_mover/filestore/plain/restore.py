@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import struct
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
@@ -12,15 +13,18 @@ from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.disk import sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_error
 from ocore_mover.filestore.index import Entry, parse
-from ocore_mover.filestore.links import CREATE_FILE, open_below
+from ocore_mover.filestore.links import CREATE_FILE, FEW, open_below, walk
+from ocore_mover.filestore.sorting import Descending
 from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, write_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers
 
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
+#: Mode and modification time.
+_FOLDER_RECORD = struct.Struct("=Hq")
 _FILE_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -47,9 +51,10 @@ def stage_plain(
     try:
         with folders.opened(stage) as root:
             _check_space(artifact, root)
-            run = _Staging(store, artifact, root, counter)
-            run_workers(jobs, run.blocks(), run.work)
-            run.finish(folders)
+            with folders.opened(stage.parent) as own, Descending(own) as folders_below:
+                run = _Staging(store, artifact, root, counter, folders_below)
+                run_workers(jobs, run.blocks(), run.work)
+                run.finish(folders)
             sync_filesystem(root)
     except BaseException as error:
         with contextlib.suppress(MoverError):
@@ -76,20 +81,27 @@ def _check_space(artifact: FilestoreArtifact, stage: int) -> None:
 class _Staging:
     """What the workers share."""
 
-    def __init__(self, store: Store, artifact: FilestoreArtifact, root: int, counter: Counter) -> None:
+    def __init__(
+        self, store: Store, artifact: FilestoreArtifact, root: int, counter: Counter, folders_below: Descending
+    ) -> None:
         self._store = store
         self._artifact = artifact
         self._root = root
+        self._folders_below = folders_below
         self._counter = counter
         self._lock = threading.Lock()
-        self._made: set[str] = {""}
-        self._later: list[Entry] = []
+        self._made: set[str] = set()  # some of the folders that exist
         self.files = self.size = 0
 
     def blocks(self) -> Iterator[Block]:
-        """The snapshot's packs with their entries; keeps folders and symbolic links for :meth:`finish`."""
+        """The snapshot's packs with their entries. Creates folders and symbolic links; :meth:`finish` sets the folders' modes and times."""
         for block in blocks(self._store, self._artifact, lambda line: _checked(parse(line))):
-            self._later.extend(entry for entry in block[1] if entry.kind != "file")
+            for entry in block[1]:
+                if entry.kind == "folder":
+                    self._make_folders(entry.name)
+                    self._folders_below.add(_folder_record(entry))
+                elif entry.kind == "symlink":
+                    self._make_link(entry)
             yield block
 
     def work(self, packs: Iterator[Block]) -> None:
@@ -134,7 +146,7 @@ class _Staging:
 
     def _make_folders(self, path: str) -> None:
         with self._lock:
-            if path in self._made:
+            if not path or path in self._made:
                 return
             fd = open_below(self._root, "")
             try:
@@ -148,23 +160,19 @@ class _Staging:
                 raise Corrupt(f"the index has {path!r} as a folder and as something else") from error
             finally:
                 os.close(fd)
+            if len(self._made) > FEW:
+                self._made.clear()
             self._made.add(path)
 
     def finish(self, folders: ClaimFolders) -> None:
-        """Creates empty folders and symbolic links, then sets the folders' modes and times from the deepest up."""
+        """Sets the folders' modes and times from the deepest up: one may become read-only."""
         if self.files != self._artifact.file_count:
             raise Corrupt(f"{self.files} of {self._artifact.file_count} files of the snapshot were restored")
-        found = sorted((entry for entry in self._later if entry.kind == "folder"), key=lambda entry: entry.name)
-        for entry in found:
-            self._make_folders(entry.name)
-        for entry in self._later:
-            if entry.kind == "symlink":
-                self._make_link(entry)
-        for entry in reversed(found):
-            fd = open_below(self._root, entry.name)
+        for name, mode, mtime_ns in map(_folder_of, self._folders_below):
+            fd = open_below(self._root, name)
             try:
-                os.fchmod(fd, entry.mode & _FOLDER_MODE)
-                os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+                os.fchmod(fd, mode & _FOLDER_MODE)
+                os.utime(fd, ns=(mtime_ns, mtime_ns))
             finally:
                 os.close(fd)
         self._become_like(folders)
@@ -182,10 +190,29 @@ class _Staging:
             live = os.fstat(fd)
         os.fchmod(self._root, stat.S_IMODE(live.st_mode))
         if os.geteuid() == 0 and live.st_uid != 0:
-            for _, names, files, fd in os.fwalk(dir_fd=self._root):
-                for name in (*names, *files):
-                    os.chown(name, live.st_uid, live.st_gid, dir_fd=fd, follow_symlinks=False)
-                os.fchown(fd, live.st_uid, live.st_gid)
+            for folder in walk(self._root, skip=lambda _: False, failed=_walk_failed, depth=MAX_DEPTH):
+                for item in folder.items:
+                    os.chown(item.name, live.st_uid, live.st_gid, dir_fd=folder.fd, follow_symlinks=False)
+                os.fchown(folder.fd, live.st_uid, live.st_gid)
+
+
+def _walk_failed(path: str, error: OSError) -> None:
+    raise error
+
+
+def _folder_record(entry: Entry) -> bytes:
+    """For sorting: in descending order a folder comes after the folders in it."""
+    try:
+        return os.fsencode(entry.name) + b"\0" + _FOLDER_RECORD.pack(entry.mode, entry.mtime_ns)
+    except struct.error as error:
+        raise Corrupt(f"the index has an invalid time of the folder {entry.name!r}: {entry.mtime_ns}") from error
+
+
+def _folder_of(record: bytes) -> tuple[str, int, int]:
+    """Name, mode and modification time in nanoseconds."""
+    name, _, rest = record.partition(b"\0")
+    mode, mtime_ns = _FOLDER_RECORD.unpack(rest)
+    return os.fsdecode(name), mode, mtime_ns
 
 
 def _checked(entry: Entry) -> Entry:

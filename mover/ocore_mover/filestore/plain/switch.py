@@ -21,7 +21,7 @@ from ocore_crds import conditions, failpoints
 from ocore_mover.disk import sync_entries
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
-from ocore_mover.filestore.links import names_in
+from ocore_mover.filestore.links import items_in
 
 Position = Literal["Old", "Between", "New", "Nothing"]
 
@@ -107,7 +107,7 @@ def _state(exists: bool) -> str:
 
 def _is_empty(folders: ClaimFolders, folder: Path) -> bool:
     with folders.opened(folder) as fd:
-        return not names_in(fd)
+        return next(items_in(fd), None) is None
 
 
 def _rename(folders: ClaimFolders, source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_crds.protocol import Step
-from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo import restore
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
@@ -25,6 +25,8 @@ from support.mover.seaweed import SeaweedFS
 ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
 ROLLBACK = "22222222-2222-4222-8222-222222222222"
 PREFIX = "environments/e/snapshots/s/a1/"
+#: Value of system.posix_acl_access with one named user.
+ACL = bytes.fromhex("0200000001000600ffffffff02000400e803000004000400ffffffff10000600ffffffff20000400ffffffff")
 
 
 class SilentReporter(Reporter):
@@ -64,7 +66,7 @@ class Site:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return sort_names(self.contents).files
+        return tuple(sorted(self.contents))
 
     @property
     def hold(self) -> HoldSet:

@@ -14,7 +14,7 @@ import pytest
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore import facts
+from ocore_mover.filestore import facts, links
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.plain import copy, freeze, restore, switch
 from ocore_mover.store import Store
@@ -373,3 +373,55 @@ def test_folders_nested_too_deep_are_refused(tmp_path: Path, folder_store: Store
     assert "nested deeper" in warnings[0]
     folders.remove(folders.filestore)
     assert not folders.filestore.exists()
+
+
+def test_a_listing_that_leaves_out_names_is_repeated(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems leave out names while others are removed."""
+    stage = site.folders.stage(ROLLBACK)
+    for number in range(30):
+        (stage / f"{number}").mkdir(parents=True)
+        (stage / f"{number}" / "file").touch()
+    listed = links.items_in
+
+    def every_third(fd: int) -> Iterator[links.Item]:
+        return (item for number, item in enumerate(listed(fd)) if number % 3 == 0)
+
+    monkeypatch.setattr(links, "items_in", every_third)
+    assert site.folders.remove(stage)
+    assert not stage.exists()
+
+
+def test_removal_ends_where_the_application_adds_files(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "LISTINGS", 3)
+    stage = site.folders.stage(ROLLBACK)
+    stage.mkdir(parents=True)
+    (stage / "file").touch()
+    unlink, added = os.unlink, []
+
+    def and_add(name: str, *, dir_fd: int) -> None:
+        unlink(name, dir_fd=dir_fd)
+        added.append(name)
+        (stage / f"{len(added)}").touch()
+
+    monkeypatch.setattr(os, "unlink", and_add)
+    with pytest.raises(MoverError, match="not empty"):
+        site.folders.remove(stage)
+    assert len(added) < 500
+
+
+def test_removal_keeps_no_list_of_names(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are removed as they are listed."""
+    stage = site.folders.stage(ROLLBACK)
+    stage.mkdir(parents=True)
+    for number in range(10):
+        (stage / f"{number}").touch()
+    listed, left = links.items_in, []
+
+    def watched(fd: int) -> Iterator[links.Item]:
+        for item in listed(fd):
+            yield item
+            left.append(len(list(stage.iterdir())))
+
+    monkeypatch.setattr(links, "items_in", watched)
+    site.folders.remove(stage)
+    assert left == [*range(9, -1, -1)]

@@ -374,7 +374,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from ocore_mover.store import S3Options, open_store
-from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.report import Reporter
@@ -382,8 +382,8 @@ from ocore_crds.protocol import Step
 url, endpoint, credentials, claim, path, environment, prefix = sys.argv[1:8]
 options = S3Options(endpoint=endpoint, credentials=Path(credentials)) if endpoint else None
 folders = ClaimFolders(Path(claim), path, environment)
-names = sort_names(p.relative_to(folders.filestore).as_posix() for p in folders.filestore.glob("*/*"))
-with freeze(folders, "a1", names.files) as frozen:
+names = sorted(p.relative_to(folders.filestore).as_posix() for p in folders.filestore.glob("*/*"))
+with freeze(folders, "a1", names) as frozen:
     store_odoo(open_store(url, options), prefix, frozen, Reporter().counter(Step.COPY_FILESTORE))
 """
 

@@ -17,10 +17,11 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import index, packset, unpack
 from ocore_mover.filestore.odoo import copy, restore
+from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
 
-from .conftest import PREFIX, Site, counter, new_site, some_bytes
+from .conftest import ACL, PREFIX, Site, counter, new_site, some_bytes
 
 
 def test_round_trip(site: Site, other: Site, store: Store) -> None:
@@ -133,7 +134,7 @@ def test_without_hard_links_a_vanished_file_is_told(
     site.fill(20)
     with freeze(site.folders, "a1", site.names) as frozen:
         assert not frozen.linked
-        assert frozen.names == site.names
+        assert tuple(frozen.names) == site.names
         site.unlink(site.names[-1])
         with pytest.raises(MoverError) as error:
             copy.store_odoo(folder_store, PREFIX, frozen, counter())
@@ -488,3 +489,39 @@ def test_an_index_reads_as_it_was_written(entries: list[index.Entry], cut: int) 
     for broken in (pieces[:-1], [*pieces, b"more"]):
         with pytest.raises(Corrupt):
             list(index.lines(iter(broken)))
+
+
+def test_more_lost_files_than_a_manifest_can_list(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fill(20)
+    for name in site.names[:5]:
+        site.unlink(name)
+    monkeypatch.setattr(freeze_module, "MAX_MISSING", 4)
+    with pytest.raises(MoverError, match="5 files that the filestore does not have") as caught:
+        freeze(site.folders, "a1", site.names)
+    assert caught.value.reason == conditions.ATTACHMENTS_MISSING
+    assert site.own_folders() == []
+
+
+def test_what_is_not_kept_is_named(site: Site, folder_store: Store) -> None:
+    """As for layout Plain. Another link of a file is no loss: names are contents."""
+    site.fill(10)
+    attributed, listed, linked = (site.filestore / name for name in site.names[:3])
+    sparse = site.filestore / site.add(bytes(1_000_000))
+    with sparse.open("r+b") as file:
+        file.truncate(0)
+        file.truncate(1_000_000)
+    os.link(linked, site.claim / "a backup's link")
+    os.setxattr(attributed, "user.origin", b"somewhere")
+    os.setxattr(attributed.parent, "user.origin", b"somewhere")
+    os.setxattr(listed, "system.posix_acl_access", ACL)
+    with freeze(site.folders, "a1", site.names) as frozen:
+        copy.store_odoo(folder_store, PREFIX, frozen, counter())
+        found = frozen.unkept.warnings
+    assert len(found) == 3
+    text = "\n".join(found)
+    assert "2 files or folders have extended attributes" in text
+    assert attributed.name in text
+    assert "1 files or folders have access control lists" in text
+    assert listed.name in text
+    assert "1 sparse files" in text
+    assert sparse.name in text

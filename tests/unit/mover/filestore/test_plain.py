@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index, packset
+from ocore_mover.filestore import index, links, packset, sorting
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry, plain_line
 from ocore_mover.filestore.plain import copy, freeze, restore, switch
@@ -265,6 +265,27 @@ def test_many_files_in_many_folders(folders: ClaimFolders, store: Store) -> None
     artifact, _ = take(store, folders)
     assert artifact.file_count == 600
     assert tree(stage(store, artifact, folders)) == tree(folders.filestore)
+
+
+@pytest.mark.parametrize("with_links", [True, False])
+def test_more_folders_than_are_kept_in_memory(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, *, with_links: bool
+) -> None:
+    monkeypatch.setattr(links, "FEW", 5)
+    monkeypatch.setattr(restore, "FEW", 5)
+    monkeypatch.setattr(sorting, "RUN_BYTES", 300)
+    if not with_links:
+        no_links(monkeypatch)
+    for number in range(40):
+        folder = folders.filestore / f"{number}" / "a" / "b"
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(some_bytes(number, 100))
+        (folder.parent / "link").symlink_to("b")
+        folder.parent.chmod(0o555 if number % 2 else 0o700)
+    before = tree(folders.filestore)
+    artifact, _ = take(folder_store, folders)
+    assert artifact.file_count == 40
+    assert tree(stage(folder_store, artifact, folders)) == before
 
 
 # --- what comes from the store is not trusted ----------------------------------------------------------------

@@ -20,7 +20,7 @@ from ocore_mover.filestore.plain import freeze as freeze_module
 from ocore_mover.filestore.plain.freeze import Frozen, freeze
 from ocore_mover.store import Store
 
-from .conftest import PREFIX, counter
+from .conftest import ACL, PREFIX, counter
 from .test_odoo import no_links
 from .test_plain import _entries, folders, stage, tree  # noqa: F401 - folders is a fixture
 
@@ -317,9 +317,6 @@ def test_a_link_refused_in_the_second_pass(
 
 
 # --- what a snapshot does not keep ---------------------------------------------------------------------------
-
-
-ACL = bytes.fromhex("0200000001000600ffffffff02000400e803000004000400ffffffff10000600ffffffff20000400ffffffff")
 
 
 @pytest.mark.parametrize("linked", [True, False])

@@ -17,6 +17,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
+from ocore_operator.workloads.view import WorkloadView
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLBACK_ID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -538,8 +539,8 @@ class Model:
             ended_at=START + timedelta(seconds=job.ended_at) if job.ended else None,
         )
 
-    def _workload_view(self, workload: SimWorkload) -> v.WorkloadView:
-        return v.WorkloadView(
+    def _workload_view(self, workload: SimWorkload) -> WorkloadView:
+        return WorkloadView(
             kind="Deployment",
             name=workload.name,
             replicas=workload.replicas,

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from ocore_operator.rollback import plan, plan_after_end, plan_switch, transitions
+from ocore_operator.workloads import view
 
 from .machine import RollbackMachine
 
@@ -49,7 +50,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
     (
         "",
         "replicas are not remembered before the quiesce",
-        transitions,
+        view,
         "replicas=w.replicas)",
         "replicas=0)",
     ),

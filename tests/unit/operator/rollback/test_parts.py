@@ -12,7 +12,7 @@ from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
 from ocore_operator.kube import resources
-from ocore_operator.rollback import effects, plan, plan_after_end, workloads
+from ocore_operator.rollback import effects, plan, plan_after_end
 from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
@@ -39,9 +39,10 @@ from ocore_operator.rollback.world import (
     SnapshotView,
     StartJob,
     StopJob,
-    WorkloadView,
     World,
 )
+from ocore_operator.workloads import scale
+from ocore_operator.workloads.view import WorkloadView
 from support.operator import objects
 
 from .model import ENVIRONMENT_ID, PROJECT_ID, START
@@ -110,7 +111,7 @@ def test_jobs_are_stopped_however_late_it_is() -> None:
 
 
 def test_selector() -> None:
-    assert workloads.selector(deployment()) == "a=1,b=2,tier in (x,y),k"
+    assert scale.selector(deployment()) == "a=1,b=2,tier in (x,y),k"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_selector() -> None:
     ],
 )
 def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]], left: int, ready: int) -> None:
-    view = workloads.view("Deployment", obj, pods)
+    view = scale.view("Deployment", obj, pods)
     assert (view.pods, view.ready_replicas, view.grace_seconds, view.version) == (left, ready, 5, "7")
 
 
@@ -138,7 +139,7 @@ def test_a_problem_has_the_pods_reason() -> None:
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
         "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
     }
-    text = workloads.view("Deployment", deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
+    text = scale.view("Deployment", deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
     assert text == "pod shop-1: container app: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
 
 
@@ -166,7 +167,7 @@ def test_a_failing_init_container_is_named_with_its_exit_code(state: dict[str, A
         initContainerStatuses=[DONE, {"name": "migrate", "ready": False, **state}],
         containerStatuses=[WAITING],
     )
-    text = workloads.view("Deployment", deployment(), [failing]).problem
+    text = scale.view("Deployment", deployment(), [failing]).problem
     assert text.startswith(f"pod shop-1: {says}")
 
 
@@ -174,9 +175,7 @@ def test_a_cause_is_not_cut_within_a_word() -> None:
     """The kubelet's message says the cause at its end, and a container's log too (issue 9, item 25)."""
     pull = "failed to pull and unpack image: " + "try " * 90 + "unauthorized"
     waiting = {"name": "app", "ready": False, "state": {"waiting": {"reason": "ErrImagePull", "message": pull}}}
-    assert workloads.view("Deployment", deployment(), [pod(containerStatuses=[waiting])]).problem.endswith(
-        "unauthorized"
-    )
+    assert scale.view("Deployment", deployment(), [pod(containerStatuses=[waiting])]).problem.endswith("unauthorized")
     log = "step done\n" * 200 + "KeyError: 'res.partner'"
     crash = {
         "name": "app",
@@ -184,7 +183,7 @@ def test_a_cause_is_not_cut_within_a_word() -> None:
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
         "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": log}},
     }
-    text = workloads.view("Deployment", deployment(), [pod(containerStatuses=[crash])]).problem
+    text = scale.view("Deployment", deployment(), [pod(containerStatuses=[crash])]).problem
     assert text.endswith("KeyError: 'res.partner')")
     assert "Error: … " in text
     assert len(text) < 1000

@@ -11,10 +11,11 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
 from ocore_crds.rollback import RollbackStatus
 from ocore_operator.kube import resources
-from ocore_operator.rollback import observe, plan, workloads
+from ocore_operator.rollback import observe, plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.observe import snapshot_view
+from ocore_operator.workloads import scale
 from support.operator import objects
 
 from .machine import Operator
@@ -274,7 +275,7 @@ def test_what_is_compared_is_observed() -> None:
         "metadata": {"name": "shop", "generation": 1, "resourceVersion": "1"},
         "spec": {"selector": {}, "template": pod},
     }
-    seen = workloads.view("Deployment", deployment, [], commit="c2")
+    seen = scale.view("Deployment", deployment, [], commit="c2")
     assert (seen.image, seen.commit) == ("shop:2", "c2")
     # The ConfigMap is read once the rollback is at the preflight: the first status, without a stage, reads the world again.
     begun = RollbackStatus(stage="Preflight")

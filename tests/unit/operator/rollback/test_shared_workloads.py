@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ocore_crds import conditions as c
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.rollback import plan
-from ocore_operator.rollback.observe import peer_of
 from ocore_operator.rollback.transitions import change, enter
-from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, Record, SetReplicas, WorkloadView, World
+from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, Record, SetReplicas, World
+from ocore_operator.workloads.view import WorkloadView, peer_of
 
 from .model import ROLLBACK_ID, START, Model
 from .test_parts import rollback

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from ocore_crds.text import shortened, shortened_start
 from ocore_operator.context import Context
@@ -11,9 +10,8 @@ from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.jobs.trouble import container_trouble, pod_trouble
 from ocore_operator.kube.client import PODS, WORKLOADS
 from ocore_operator.kube.resources import Object
-from ocore_operator.rollback.world import WorkloadView
+from ocore_operator.workloads.view import Kind, WorkloadView
 
-Kind = Literal["Deployment", "StatefulSet"]
 #: The default of terminationGracePeriodSeconds in Kubernetes.
 DEFAULT_GRACE = 30
 #: Pods of one workload whose problems are reported, at most.

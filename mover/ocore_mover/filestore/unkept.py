@@ -1,4 +1,4 @@
-"""What a snapshot of layout Plain does not keep: named in its warnings, never lost silently."""
+"""What a snapshot does not keep: named in its warnings, never lost silently."""
 
 import errno
 import os
@@ -35,10 +35,10 @@ class Unkept:
         """The attributes of an open folder."""
         self._note_attributes(name, fd)
 
-    def note_file(self, name: str, fd: int, status: os.stat_result, *, links: int) -> None:
-        """The attributes, hard links and holes of an open file; `links` is the link count of a file with one name."""
+    def note_file(self, name: str, fd: int, status: os.stat_result, *, links: int | None) -> None:
+        """The attributes, hard links and holes of an open file; `links` is the link count of a file with one name, None where it does not matter."""
         self._note_attributes(name, fd)
-        if status.st_nlink > links:
+        if links is not None and status.st_nlink > links:
             self.note(
                 "{count} names are hard links of a file with other names: each is a file of its own in the snapshot",
                 name,

@@ -1,0 +1,198 @@
+"""The attachment names of a database: sorted, in a temporary file. Memory does not grow with their number.
+
+PostgreSQL sorts them (:func:`ocore_mover.database.dump.export.read_names`), and folders are listed one at a time. So names and files
+are compared folder by folder.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from ocore_crds import conditions
+from ocore_mover.disk import write_all
+from ocore_mover.errors import MoverError
+
+#: ``xx/sha1``; Odoo up to 15 keeps using ``xxx/sha1`` where it finds such a file (retro compatibility in _get_path).
+ODOO_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")
+#: Bytes of a name in the file: the length of its folder's name, and the SHA-1.
+RECORD_BYTES = 21
+#: Names that are written or read at a time.
+_BATCH = 8192
+#: Invalid names that a message can show.
+SHOWN = 3
+#: Names of lost files that a snapshot can list. A manifest with more could not be read back (ocore_mover.manifests).
+MAX_MISSING = 800_000
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class SortedNames(Protocol):
+    """Names of files, ascending and without duplicates, which can be iterated several times."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+class NameFile:
+    """Sorted names in a file without a name, which vanishes with the process. A context manager: closes the file.
+
+    Several threads may iterate at a time.
+    """
+
+    def __init__(self, folder: int) -> None:
+        name = f".names-{secrets.token_hex(8)}"
+        self._fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        os.unlink(name, dir_fd=folder)
+        self._count = 0
+
+    def write(self, names: Iterable[str]) -> None:
+        """Appends valid names (ODOO_NAME). Raises OSError, and MoverError InternalError unless they ascend."""
+        batch = bytearray()
+        last = ""
+        for name in names:
+            if name <= last:
+                raise MoverError(conditions.INTERNAL_ERROR, f"attachment names are not sorted: {name} after {last}")
+            last = name
+            folder = name.index("/")
+            batch.append(folder)
+            batch += bytes.fromhex(name[folder + 1 :])
+            self._count += 1
+            if len(batch) == _BATCH * RECORD_BYTES:
+                write_all(self._fd, batch)
+                batch.clear()
+        write_all(self._fd, batch)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        position = 0
+        while batch := os.pread(self._fd, _BATCH * RECORD_BYTES, position):
+            position += len(batch)
+            for start in range(0, len(batch), RECORD_BYTES):
+                digest = batch[start + 1 : start + RECORD_BYTES].hex()
+                yield f"{digest[: batch[start]]}/{digest}"
+
+    def close(self) -> None:
+        """Closes the file, which frees its space."""
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass
+class Names:
+    """The names in a database's attachment column, by kind."""
+
+    files: NameFile
+    uris: int = 0  # the application keeps these in another place
+    invalid: int = 0  # cannot be files of a filestore
+    invalid_shown: tuple[str, ...] = ()
+
+
+@contextmanager
+def spooled(store_fnames: Iterable[str], scratch: Path) -> Iterator[Names]:
+    """Sorts ``ir_attachment.store_fname`` by kind, into a file in scratch that exists for the block.
+
+    Names are untrusted: only ``xx/sha1`` and ``xxx/sha1`` are files. They come sorted. Raises MoverError ScratchFull.
+    """
+    with contextlib.ExitStack() as stack:
+        with _scratch_errors(scratch):
+            fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            names = Names(stack.enter_context(NameFile(fd)))
+            names.files.write(_valid(store_fnames, names))
+        yield names
+
+
+def valid(store_fnames: Iterable[str]) -> Iterator[str]:
+    """The names that are files, without duplicates that follow each other."""
+    last = ""
+    for name in store_fnames:
+        if name != last and ODOO_NAME.fullmatch(name):
+            last = name
+            yield name
+
+
+def _valid(store_fnames: Iterable[str], names: Names) -> Iterator[str]:
+    """As :func:`valid`; counts the others in `names`."""
+
+    def files() -> Iterator[str]:
+        for name in store_fnames:
+            if ODOO_NAME.fullmatch(name):
+                yield name
+            elif _URI.match(name):
+                names.uris += 1
+            else:
+                names.invalid += 1
+                if len(names.invalid_shown) < SHOWN:
+                    names.invalid_shown += (name,)
+
+    return valid(files())
+
+
+@contextmanager
+def _scratch_errors(scratch: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MoverError(
+                conditions.SCRATCH_FULL,
+                f"the scratch volume at {scratch} is full: the list of attachment names needs {RECORD_BYTES} bytes for each. Increase "
+                "spec.scratch.size of the Environment.",
+            ) from error
+        raise MoverError(
+            conditions.INTERNAL_ERROR,
+            f"cannot write the list of attachment names to {scratch}: {error.strerror or error}. Check the scratch volume.",
+            retryable=True,
+        ) from error
+
+
+class Missing:
+    """Names of files that do not exist. Counts all of them, and keeps MAX_MISSING."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.names: list[str] = []
+
+    def add(self, names: Iterable[str]) -> None:
+        """More names, ascending."""
+        for name in names:
+            self.count += 1
+            if len(self.names) < MAX_MISSING:
+                self.names.append(name)
+
+
+class Without:
+    """Sorted names without some of them, which are sorted too."""
+
+    def __init__(self, names: SortedNames, left_out: tuple[str, ...]) -> None:
+        self._names = names
+        self._left_out = left_out
+
+    def __len__(self) -> int:
+        return len(self._names) - len(self._left_out)
+
+    def __iter__(self) -> Iterator[str]:
+        left_out = iter(self._left_out)
+        following = next(left_out, None)
+        for name in self._names:
+            if name == following:
+                following = next(left_out, None)
+            else:
+                yield name

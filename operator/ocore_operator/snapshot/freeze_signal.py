@@ -1,0 +1,35 @@
+"""The signal to freeze on a snapshot Job's pod, and the Job's answer in its log. Both can be read again after a restart."""
+
+from collections.abc import Iterable
+
+from ocore_crds.protocol import FreezeSignal, Step, StepReport, parse_line
+from ocore_operator.context import Context
+from ocore_operator.errors import ApiError
+from ocore_operator.jobs import signals
+from ocore_operator.kube.resources import Object
+
+#: Seconds to read a whole log: a snapshot writes two lines of progress a second.
+READ_SECONDS = 5.0
+
+
+def sent(pod: Object) -> FreezeSignal | None:
+    """The signal on the pod; None where there is none, or one that is not valid."""
+    text = signals.text_of(pod)
+    try:
+        return FreezeSignal.model_validate_json(text) if text else None
+    except ValueError:
+        return None
+
+
+async def may_resume(ctx: Context, namespace: str, pod: str) -> bool:
+    """Whether the Job has reported that the workloads may start again; False where its log cannot be read."""
+    try:
+        return reported([x.text async for x in ctx.kube.follow_log(namespace, pod, follow=False, seconds=READ_SECONDS)])
+    except ApiError:
+        return False
+
+
+def reported(lines: Iterable[str]) -> bool:
+    """As :func:`may_resume`, from the lines of the log. Pure."""
+    reports = map(parse_line, lines)
+    return any(isinstance(r, StepReport) and r.step is Step.QUIESCE and r.state == "Done" for r in reports)

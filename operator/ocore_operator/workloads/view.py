@@ -1,0 +1,91 @@
+"""Workloads as the plans see them, and whose turn it is to stop them. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ocore_crds.rollback import RollbackStatus
+from ocore_crds.snapshot import SavedWorkload
+from ocore_operator.kube.resources import Rollback, Snapshot
+
+Kind = Literal["Deployment", "StatefulSet"]
+
+
+@dataclass(frozen=True)
+class WorkloadView:
+    """A workload of the environment."""
+
+    kind: Literal["Deployment", "StatefulSet"]
+    name: str
+    exists: bool = True
+    #: spec.replicas.
+    replicas: int = 0
+    #: Number of its pods, terminating ones included; at least 1 while its controller has not observed the last change.
+    pods: int = 0
+    #: Number of its ready pods; 0 while its controller has not observed the last change.
+    ready_replicas: int = 0
+    #: Why pods are not ready, with their reasons.
+    problem: str = ""
+    #: Of its first container, and of its annotation; empty where unknown.
+    image: str = ""
+    commit: str = ""
+    #: The longest terminationGracePeriodSeconds of its pods.
+    grace_seconds: int = 30
+    #: Precondition of a write: its resourceVersion.
+    version: str = ""
+
+    @property
+    def label(self) -> str:
+        """Kind and name, for messages."""
+        return f"{self.kind} {self.name}"
+
+
+def labels(workloads: Iterable[WorkloadView]) -> str:
+    """Their kinds and names, for messages."""
+    return ", ".join(w.label for w in workloads)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another operation, of another Environment, that has announced that it stops one of these workloads (docs/decisions/0008)."""
+
+    #: Kind and name: ``Rollback r1``.
+    name: str
+    #: It stops them now, or has not restored their replicas for good.
+    stopping: bool
+    #: It was created first.
+    older: bool
+
+
+def saved(workloads: Iterable[WorkloadView]) -> tuple[SavedWorkload, ...]:
+    """The workloads with their replicas, for a status."""
+    return tuple(SavedWorkload(kind=w.kind, name=w.name, replicas=w.replicas) for w in workloads)
+
+
+def peer_of(
+    mine: Rollback | Snapshot, others: Iterable[Rollback | Snapshot], targets: Sequence[tuple[Kind, str]]
+) -> Peer | None:
+    """The one of the others that `mine` has to wait for; None where no other one has announced any of these workloads."""
+    age = (mine.meta.created, mine.meta.uid)
+    announced = []
+    for other in others:
+        found = _announced(other)
+        if (
+            found is not None
+            and other.meta.uid != mine.meta.uid
+            and {(w.kind, w.name) for w in found[0]} & set(targets)
+        ):
+            older = (other.meta.created, other.meta.uid) < age
+            announced.append(Peer(f"{other.kind.kind} {other.meta.name}", stopping=found[1], older=older))
+    return max(announced, key=lambda p: (p.stopping, p.older), default=None)
+
+
+def _announced(operation: Rollback | Snapshot) -> tuple[tuple[SavedWorkload, ...], bool] | None:
+    """The workloads that it has announced, and whether it may have stopped them; None where it stops none any more."""
+    status = operation.status
+    if isinstance(status, RollbackStatus):
+        return (status.workloads, status.stage != "Prepare") if status.stage != "Ended" else None
+    quiesce = status.quiesce
+    return (
+        (quiesce.workloads, quiesce.stage != "Announced") if quiesce is not None and quiesce.stage != "Done" else None
+    )
