@@ -157,7 +157,7 @@ class Bench:
 
     def ours(self, store: Store) -> None:
         token = Token(3600)
-        with export.export(self.site.target, token, lock=True, freeze=lambda _: None) as exported:
+        with export.export(self.site.target, token) as exported:
             properties = artifact.read(exported.connection)
             self.found = dump.dump(
                 self.site.target, exported, properties, store, PREFIX, self.scratch, self.counter(), token, jobs=JOBS

@@ -33,7 +33,7 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.odoo import freeze as filestore_freeze
 from ocore_mover.filestore.odoo.copy import store_odoo
-from ocore_mover.filestore.odoo.freeze import Frozen
+from ocore_mover.filestore.odoo.freeze import Freezing, Frozen
 from ocore_mover.filestore.plain import freeze as plain_freeze
 from ocore_mover.filestore.plain.copy import Consistency, store_plain
 from ocore_mover.report import now
@@ -92,6 +92,46 @@ class _FrozenFilestore:
     named: int  # files that the database names
     skipped_uris: int  # attachments that the application keeps elsewhere
     warnings: tuple[str, ...]
+
+
+class _Freezer:
+    """Freezes the files of layout Odoo for the export. Names go through scratch, so that memory does not grow with them."""
+
+    def __init__(self, freezing: Freezing, stack: ExitStack, options: SnapshotOptions) -> None:
+        self._freezing = freezing
+        self._stack = stack
+        self._options = options
+
+    @property
+    def linked(self) -> bool:
+        """Whether files are protected by hard links."""
+        return self._freezing.linked
+
+    def collect(self, names: Iterable[str]) -> Callable[[], None]:
+        """As :meth:`.export.Freezer.collect`."""
+        with ExitStack() as files:
+            found = files.enter_context(spooled(names, self._options.scratch))
+            kept = files.pop_all()
+
+        def link() -> None:
+            with kept:
+                self._freezing.link(found.files)
+
+        return link
+
+    def finish(self, names: Iterable[str]) -> _FrozenFilestore:
+        """The frozen filestore. Raises MoverError AttachmentsMissing where files are lost."""
+        found = self._stack.enter_context(spooled(names, self._options.scratch))
+        files = self._freezing.finish(found.files)
+        lost, examples = len(files.missing) + found.invalid, [*files.missing[:3], *found.invalid_shown][:3]
+        if lost and self._options.missing_files == "Fail":
+            raise MoverError(
+                conditions.ATTACHMENTS_MISSING,
+                f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)}; restore them, "
+                "delete the rows, or set missingFiles: Report to continue without them",
+            )
+        warnings = tuple(_freeze_warnings(files, found.uris, lost, examples))
+        return _FrozenFilestore(files, len(found.files), found.uris, warnings)
 
 
 @dataclass
@@ -251,39 +291,17 @@ class SnapshotRun:
             return None
         return stack.enter_context(plain_freeze.freeze(self._options.folders, self._options.attempt))
 
-    def _export(self, stack: ExitStack, server: Server) -> Exported[_FrozenFilestore | None]:
+    def _export(self, stack: ExitStack, server: Server) -> Exported[_FrozenFilestore]:
         """Enters the exported snapshot into the stack, and with it the frozen filestore."""
 
-        def freeze(store_fnames: Iterable[str]) -> _FrozenFilestore | None:
-            if self._options.folders is None or not self._options.odoo:
-                return None
-            return self._freeze(stack, self._options.folders, store_fnames)
-
-        exported = stack.enter_context(
-            export.export(server, self._runtime.token, lock=self._options.odoo, freeze=freeze)
-        )
+        freezer: _Freezer | None = None
+        if self._options.folders is not None and self._options.odoo:
+            freezing = stack.enter_context(filestore_freeze.Freezing(self._options.folders, self._options.attempt))
+            freezer = _Freezer(freezing, stack, self._options)
+        exported = stack.enter_context(export.export(server, self._runtime.token, freezer=freezer))
         if self._options.odoo and not exported.attachments:
             raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(server.live))
         return exported
-
-    def _freeze(
-        self,
-        stack: ExitStack,
-        folders: ClaimFolders,
-        store_fnames: Iterable[str],
-    ) -> _FrozenFilestore:
-        """Freezes the files that the database names. Raises MoverError AttachmentsMissing where some are lost."""
-        names = stack.enter_context(spooled(store_fnames, self._options.scratch))
-        files = stack.enter_context(filestore_freeze.freeze(folders, self._options.attempt, names.files))
-        lost, examples = len(files.missing) + names.invalid, [*files.missing[:3], *names.invalid_shown][:3]
-        if lost and self._options.missing_files == "Fail":
-            raise MoverError(
-                conditions.ATTACHMENTS_MISSING,
-                f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)}; restore them, "
-                "delete the rows, or set missingFiles: Report to continue without them",
-            )
-        warnings = tuple(_freeze_warnings(files, names.uris, lost, examples))
-        return _FrozenFilestore(files, len(names.files), names.uris, warnings)
 
     def _dumping(self, server: Server, exported: Exported[Any]) -> Callable[[], DatabaseArtifact]:
         properties = database_artifact.read(exported.connection)

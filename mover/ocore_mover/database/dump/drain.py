@@ -45,15 +45,19 @@ class Drain:
         self._polls = 0
         self._paused = False
 
-    def run(self, running: Running, token: Token, tick: Callable[[], None]) -> int:
+    def run(
+        self, running: Running, token: Token, tick: Callable[[], None], *, ended: Callable[[], None] | None = None
+    ) -> int:
         """Runs until pg_dump has ended and every file is stored. Returns its exit code; where that is not 0, files are missing.
 
-        `tick` is called at every poll. Raises the store's errors, and what cancelled the command.
+        `tick` is called at every poll, `ended` once pg_dump has ended without an error: what is left may take long to store. Raises the store's errors, and what cancelled the command.
         """
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="drain") as pool:
             try:
                 code = self._follow(running, token, pool, tick)
                 if code == 0:
+                    if ended is not None:
+                        ended()
                     self._finish(token, pool)
                     self._check_sizes()
             finally:

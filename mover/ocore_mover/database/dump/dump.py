@@ -165,7 +165,7 @@ def _run(
         running = Running(plan.arguments(conninfo, exported.snapshot), environment=environment)
         try:
             with token.on_cancel(running.kill):
-                code = drain.run(running, token, tick)
+                code = drain.run(running, token, tick, ended=exported.end)
         finally:
             running.close()
         token.check()

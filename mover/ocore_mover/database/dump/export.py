@@ -1,16 +1,18 @@
-"""One point in time for database and filestore: garbage collection is paused while the snapshot is exported and frozen.
+"""One point in time for database and filestore: garbage collection is paused while the snapshot is exported.
 
-There are two connections. One holds the lock, for seconds. The other keeps the REPEATABLE READ transaction open, whose snapshot
-pg_dump imports, until the dump has ended.
+There are two connections. One holds the lock, for a moment: the files are linked before it, and only new ones under it. The other
+keeps the REPEATABLE READ transaction open, whose snapshot pg_dump imports, until pg_dump has ended.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import psycopg
+import structlog
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
@@ -19,24 +21,60 @@ from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
+log = structlog.get_logger()
+
 APPLICATION = "ocore-snapshot"
 #: Seconds. Odoo's garbage collection holds its SHARE lock while it unlinks; waiting behind it blocks no other session.
 LOCK_TIMEOUT = 120
+#: Seconds for which the lock is held at most. The server enforces it, whatever our process waits for: writers of the table wait behind
+#: garbage collection, which waits for us.
+HOLD_LIMIT = 60
+#: Reads of the names before the lock. The second one finds what is new since the first, which takes long for many files.
+PASSES = 2
 _ITERSIZE = 20_000
 _MAX_NAME = 1000
 
 T = TypeVar("T")
+Result = TypeVar("Result", covariant=True)
 
 
-@dataclass(frozen=True)
+class Freezer(Protocol[Result]):
+    """Freezes the files that attachment names name."""
+
+    @property
+    def linked(self) -> bool:
+        """Whether it protects files before :meth:`finish`. If not, `finish` is called while garbage collection is paused."""
+
+    def collect(self, names: Iterable[str]) -> Callable[[], None]:
+        """Reads the names, sorted and without duplicates. The function that it returns protects their files."""
+
+    def finish(self, names: Iterable[str]) -> Result:
+        """Freezes the names of the exported snapshot, sorted and without duplicates."""
+
+
+@dataclass
 class Exported(Generic[T]):
-    """An exported snapshot whose transaction is open."""
+    """An exported snapshot whose transaction is open until :meth:`end`."""
 
     snapshot: str  # for pg_dump --snapshot
     consistent_at: datetime
     attachments: bool  # whether the attachment table exists and was locked
-    frozen: T  # what `freeze` returned
+    frozen: T | None  # what the freezer returned
     connection: Connection  # in the snapshot's transaction, to read the same state
+    _scope: ExitStack  # of the connection and the transaction
+    _ended: bool = False
+
+    def end(self) -> None:
+        """Ends the transaction, so that the server can remove old rows again. Call when pg_dump has ended; does nothing the second time.
+
+        Raises MoverError DumpFailed where the transaction was lost: the names were read in it, and the dump may show another state.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        with translating(conditions.DUMP_FAILED, "ending the snapshot's transaction"):
+            self.connection.execute("SELECT 1")
+            self._scope.close()
 
 
 def find_attachments(connection: Connection) -> str | None:
@@ -50,15 +88,23 @@ def find_attachments(connection: Connection) -> str | None:
     return str(row[1]) if row else None
 
 
-def read_names(connection: Connection, table: str) -> Iterator[str]:
+def read_names(connection: Connection, table: str, since: str | None = None) -> Iterator[str]:
     """The distinct store_fname of all attachments, sorted as bytes; needs a transaction (server-side cursor).
 
-    The server sorts them, on its disk where they are many. A longer name is truncated: it cannot be a file's.
+    `since`: only of rows that a transaction with this id (xid) or a later one wrote. The server sorts them, on its disk where they are
+    many. A longer name is truncated: it cannot be a file's.
     """
     query = sql.SQL(
         'SELECT DISTINCT pg_catalog.left(store_fname::pg_catalog.text, {}) COLLATE pg_catalog."C" FROM {}'
-        " WHERE store_fname IS NOT NULL ORDER BY 1"
-    ).format(sql.Literal(_MAX_NAME), _table(table))
+        " WHERE store_fname IS NOT NULL{} ORDER BY 1"
+    ).format(
+        sql.Literal(_MAX_NAME),
+        _table(table),
+        # Ages compare ids across their wraparound. Of a very old row the age may be wrong: it is then read without need.
+        sql.SQL(" AND pg_catalog.age(xmin) <= pg_catalog.age({}::pg_catalog.xid)").format(sql.Literal(since))
+        if since is not None
+        else sql.SQL(""),
+    )
     with connection.cursor(name="ocore_names") as cursor:
         cursor.itersize = _ITERSIZE
         cursor.execute(query)
@@ -93,25 +139,57 @@ def copy_names(server: Server, access: CopyAccess, token: Token | None = None) -
 
 
 @contextmanager
-def export(server: Server, token: Token, *, lock: bool, freeze: Callable[[Iterator[str]], T]) -> Iterator[Exported[T]]:
-    """Exports a snapshot, whose transaction stays open within the block.
+def export(server: Server, token: Token, *, freezer: Freezer[T] | None = None) -> Iterator[Exported[T]]:
+    """Exports a snapshot. Its transaction ends by :meth:`Exported.end`, at the latest with the block.
 
-    `lock`: pause garbage collection and read the attachment names, where the table exists (layout Odoo). `freeze` is called with the
-    names, without duplicates and sorted, while the lock is held; its result is in `frozen`. Hits the failpoints snapshot-locked and
-    snapshot-frozen. Raises MoverError DumpFailed, MissingGrants and those of `freeze`.
+    `freezer` (layout Odoo): freezes the files that the attachment table names; garbage collection is paused for a moment where that
+    table exists. Hits the failpoints snapshot-locked and snapshot-frozen. Raises MoverError DumpFailed, MissingGrants and those of `freezer`.
     """
-    with connect(server.app, application=APPLICATION, token=token) as holder:
+    with ExitStack() as scope:
+        holder = scope.enter_context(connect(server.app, application=APPLICATION, token=token))
         set_timeouts(holder, statement="0", lock="0")
-        with token.on_cancel(holder.cancel_safe), holder.transaction():
-            with _locked(server, token, holder, enabled=lock) as table:
-                snapshot, consistent_at = _export(holder)
-                failpoints.hit("snapshot-locked")
-                frozen = freeze(_exported_names(holder, table))
-            failpoints.hit("snapshot-frozen")
-            yield Exported(snapshot, consistent_at, table is not None, frozen, holder)
-            # The names were read in this transaction. Where it was lost, the dump may show another state.
-            with translating(conditions.DUMP_FAILED, "ending the snapshot's transaction"):
-                holder.execute("SELECT 1")
+        scope.enter_context(token.on_cancel(holder.cancel_safe))
+        table = find_attachments(holder) if freezer is not None else None
+        horizon = _link_ahead(holder, table, freezer) if freezer is not None and table is not None else None
+        frozen: T | None = None
+        with _locked(server, token, table):
+            scope.enter_context(holder.transaction())
+            snapshot, consistent_at = _export(holder)
+            failpoints.hit("snapshot-locked")
+            if freezer is not None and table is not None and freezer.linked:
+                _collect(holder, table, freezer, horizon)()
+            under_lock = freezer is not None and not freezer.linked
+            if freezer is not None and under_lock:
+                frozen = freezer.finish(_exported_names(holder, table))
+        if freezer is not None and not under_lock:
+            frozen = freezer.finish(_exported_names(holder, table))
+        failpoints.hit("snapshot-frozen")
+        exported = Exported(snapshot, consistent_at, table is not None, frozen, holder, scope)
+        yield exported
+        exported.end()
+
+
+def _link_ahead(holder: Connection, table: str, freezer: Freezer[T]) -> str | None:
+    """Protects the files of all attachments before the lock. Returns the id (xid) since which rows may be new, None where nothing is protected."""
+    horizon: str | None = None
+    for _ in range(PASSES):
+        if not freezer.linked:
+            return None
+        with translating(conditions.DUMP_FAILED, "reading the attachment names"), holder.transaction():
+            holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # Rows that this snapshot does not see have this id or a later one.
+            row = holder.execute(
+                "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid::pg_catalog.text"
+            ).fetchone()
+            link = _collect(holder, table, freezer, horizon)
+        link()  # without a transaction: it takes long
+        horizon = str(row[0]) if row else None
+    return horizon
+
+
+def _collect(holder: Connection, table: str, freezer: Freezer[T], since: str | None) -> Callable[[], None]:
+    with translating(conditions.DUMP_FAILED, "reading the attachment names"):
+        return freezer.collect(read_names(holder, table, since))
 
 
 def _export(holder: Connection) -> tuple[str, datetime]:
@@ -131,20 +209,33 @@ def _exported_names(holder: Connection, table: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def _locked(server: Server, token: Token, finder: Connection, *, enabled: bool) -> Iterator[str | None]:
-    """Within the block garbage collection (which takes SHARE) waits and writers continue."""
-    if not enabled:
-        yield None
+def _locked(server: Server, token: Token, table: str | None) -> Iterator[None]:
+    """Within the block garbage collection (which takes SHARE) waits and writers continue. Nothing is locked without a table.
+
+    Raises MoverError DumpFailed (retryable) where the block took longer than HOLD_LIMIT: the lock was released before its end.
+    """
+    if table is None:
+        yield
         return
     with connect(server.app, application=APPLICATION, token=token) as connection:
-        table = find_attachments(connection)
-        if table is None:
-            yield None
-            return
         set_timeouts(connection, statement="0", lock=f"{LOCK_TIMEOUT}s")
-        with token.on_cancel(connection.cancel_safe), connection.transaction():
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{HOLD_LIMIT}s'".encode())
+        connection.execute("BEGIN")
+        with token.on_cancel(connection.cancel_safe):
             _lock(connection, table, token)
-            yield table
+            since = time.monotonic()
+            yield
+            seconds = time.monotonic() - since
+        try:
+            connection.execute("COMMIT")
+        except psycopg.Error as error:
+            raise MoverError(
+                conditions.DUMP_FAILED,
+                f"garbage collection could not be paused long enough ({seconds:.0f} s; the server allows {HOLD_LIMIT} s) to link the new files "
+                f"of the filestore: {error.diag.message_primary or error}. Check whether the filestore's volume is slow",
+                retryable=True,
+            ) from error
+        log.info("garbage collection was paused", seconds=round(seconds, 3), table=table)
 
 
 def _lock(connection: Connection, table: str, token: Token) -> None:

@@ -1,7 +1,7 @@
 """A frozen view of an Odoo filestore: hard links of the files that a snapshot's database names.
 
 Odoo's garbage collection unlinks files that no row names. Our link keeps the content until the snapshot's Job has read it.
-So garbage collection is blocked only while the links are made.
+Files are linked before garbage collection is blocked, and while it is blocked only those that are new.
 """
 
 import contextlib
@@ -77,37 +77,101 @@ class Frozen:
         self.remove()
 
 
-def freeze(folders: ClaimFolders, attempt: str, names: SortedNames) -> Frozen:
-    """Links the named files (`files` of :func:`~.names.spooled`: checked and sorted) into ``freeze-<attempt>``.
+class Freezing:
+    """A freeze in steps: :meth:`link` as often as wanted, then :meth:`finish`. A context manager: removes its folder at the end.
 
-    Call while garbage collection is blocked; takes about 10 µs for each file. Removes leftovers of the same attempt first.
-    A new application creates its filestore with the first file: without names, a folder that does not exist is an empty one.
-    Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace, and AttachmentsMissing if more files are missing than a manifest
-    can list.
+    So nearly all files are linked before garbage collection is blocked, and only new ones while it is.
     """
-    if not names and folders.filestore_is_absent():
-        return Frozen(folders, folders.claim, (), (), linked=False, absent=True)
-    folders.require_filestore()
-    target = folders.freeze(attempt)
-    try:
-        folders.remove(target)
-        folders.make_own(target)
-        with folders.opened(folders.filestore) as source, folders.opened(target) as fd:
-            missing = Missing()
-            missing.add(link_names(source, fd, names))
-    except (LinksUnsupported, FolderNotWritable) as error:
+
+    def __init__(self, folders: ClaimFolders, attempt: str) -> None:
+        self._folders = folders
+        self._target = folders.freeze(attempt)
+        self.linked = True  # False: the file system has no hard links, or our folder is not writable
+        self._absent = False  # there is no filestore yet
+
+    def begin(self) -> None:
+        """Makes the empty folder; removes leftovers of the same attempt. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace."""
+        if self._folders.filestore_is_absent():  # whether that is in order depends on the names
+            self._absent, self.linked = True, False
+            return
+        self._folders.require_filestore()
+        self._folders.remove(self._target)
+        try:
+            self._folders.make_own(self._target)
+        except FolderNotWritable as error:
+            self._give_up(error)
+
+    def link(self, names: Iterable[str]) -> None:
+        """Links the named files (checked and sorted) that exist and are not linked yet; takes about 10 µs for each.
+
+        Raises MoverError FilestoreNotReadable, NoSpace.
+        """
+        if not self.linked:
+            return
+        try:
+            with self._folders.opened(self._folders.filestore) as source, self._folders.opened(self._target) as fd:
+                for _ in link_names(source, fd, names):
+                    pass  # `finish` looks for those that do not exist
+        except LinksUnsupported as error:
+            self._give_up(error)
+        except OSError as error:
+            raise filesystem_error(error, "link the filestore's files") from error
+
+    def finish(self, names: SortedNames) -> Frozen:
+        """The named files. Where `linked` is False, call it while garbage collection is blocked: it lists the live files.
+
+        A new application creates its filestore with the first file: without names, a folder that does not exist is an empty one.
+        Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace, and AttachmentsMissing if more files are missing than a manifest can list.
+        """
+        if self._absent:
+            if not len(names):
+                return Frozen(self._folders, self._folders.claim, names, (), linked=False, absent=True)
+            self._folders.require_filestore()
+        missing = Missing()
+        if self.linked:
+            try:
+                with self._folders.opened(self._folders.filestore) as source, self._folders.opened(self._target) as fd:
+                    missing.add(link_names(source, fd, _absent(fd, names)))
+            except LinksUnsupported as error:
+                self._give_up(error)
+            except OSError as error:
+                raise filesystem_error(error, "link the filestore's files") from error
+            else:
+                return Frozen(self._folders, self._target, *_split(names, missing), linked=True)
+        return _unfrozen(self._folders, names)
+
+    def _give_up(self, error: Exception) -> None:
         log.warning("cannot make hard links on the filestore's claim: reading the live files", error=str(error))
-        folders.remove(target)
-        folders.drop_own_if_empty()
-        return _unfrozen(folders, names)
-    except OSError as error:
-        folders.remove(target)
-        raise filesystem_error(error, "link the filestore's files") from error
+        self.linked = False
+        self.remove()
+
+    def remove(self) -> None:
+        """Removes the links; the files themselves stay with the application."""
+        self._folders.remove(self._target)
+        self._folders.drop_own_if_empty()
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+
+def freeze(folders: ClaimFolders, attempt: str, names: SortedNames) -> Frozen:
+    """Links the named files (`files` of :func:`~.names.spooled`: checked and sorted) into ``freeze-<attempt>``, in one step.
+
+    Raises as :class:`Freezing`.
+    """
+    freezing = Freezing(folders, attempt)
+    freezing.begin()
     try:
-        return Frozen(folders, target, *_split(names, missing), linked=True)
-    except MoverError:
-        folders.remove(target)
-        folders.drop_own_if_empty()
+        freezing.link(names)
+        return freezing.finish(names)
+    except BaseException:
+        freezing.remove()
         raise
 
 

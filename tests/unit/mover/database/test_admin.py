@@ -47,7 +47,7 @@ def admin_of(site: Site, folder: Path, options: str) -> Target:
 def round_trip(
     target: Target, site: Site, store: Store, scratch: Path, counter: Counter, token: Token
 ) -> RestoredDatabase:
-    with export.export(target, token, lock=True, freeze=lambda _: None) as exported:
+    with export.export(target, token) as exported:
         properties = artifact.read(exported.connection)
         found = dump.dump(target, exported, properties, store, PREFIX, scratch, counter, token)
     return DatabaseRestore(

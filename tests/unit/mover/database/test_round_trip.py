@@ -48,7 +48,7 @@ SAME = (
 
 
 def take(site: Site, store: Store, scratch: Path, counter: Counter, token: Token, *, jobs: int = 2) -> DatabaseArtifact:
-    with export.export(site.target, token, lock=True, freeze=lambda _: None) as exported:
+    with export.export(site.target, token) as exported:
         properties = artifact.read(exported.connection)
         return dump.dump(site.target, exported, properties, store, PREFIX, scratch, counter, token, jobs=jobs)
 

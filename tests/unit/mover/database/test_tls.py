@@ -139,7 +139,7 @@ def dump_and_restore(
     target: Target, site: Site, store: Store, scratch: Path, counter: Counter, token: Token
 ) -> list[tuple[object, ...]]:
     """What the restored copy's table holds."""
-    with export.export(target, token, lock=True, freeze=lambda _: None) as exported:
+    with export.export(target, token) as exported:
         properties = artifact.read(exported.connection)
         found = dump.dump(target, exported, properties, store, PREFIX, scratch, counter, token)
     DatabaseRestore(
