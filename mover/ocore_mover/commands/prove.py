@@ -135,7 +135,7 @@ class ProofRun:
         options, token = self._options, self._runtime.token
         with (
             token.within(DUMP_SECONDS) as limited,
-            export(options.server, limited, lock=False, freeze=lambda _: None) as exported,
+            export(options.server, limited) as exported,
         ):
             # Reading the size of a table waits for its lock.
             set_timeouts(exported.connection, statement="60s", lock=f"{SCHEMA_LOCK_WAIT}ms")

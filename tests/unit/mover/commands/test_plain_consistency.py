@@ -121,7 +121,7 @@ def test_row_38_no_file_that_the_exported_database_names_is_lost(
             application.may_move.set()
             with (
                 freeze(folders, f"a{run}") as frozen,
-                export(site_any.target, token, lock=False, freeze=lambda _: None) as exported,
+                export(site_any.target, token) as exported,
             ):
                 frozen.extend()
                 end = time.monotonic()

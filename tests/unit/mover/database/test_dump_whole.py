@@ -139,7 +139,7 @@ def test_a_lost_transaction_is_found_at_the_end_of_the_dump(site_any: Site, toke
     """Its names were read in that transaction. pg_dump has its own, so it does not notice."""
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s AND datname = %s"
     with pytest.raises(MoverError) as raised, export.export(
-        site_any.target, token, lock=False, freeze=lambda _: None
+        site_any.target, token
     ), site_any.server.connect() as superuser:  # fmt: skip
         assert superuser.execute(end, [export.APPLICATION, site_any.live]).fetchall() == [(True,)]
     assert (raised.value.reason, raised.value.retryable) == (conditions.DATABASE_UNREACHABLE, True)
