@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
 import psycopg
 import structlog
 from psycopg import sql
+from typing_extensions import TypeVar
 
 from ocore_crds import conditions, failpoints
 from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
@@ -34,7 +35,8 @@ PASSES = 2
 _ITERSIZE = 20_000
 _MAX_NAME = 1000
 
-T = TypeVar("T")
+# None where nothing is frozen.
+T = TypeVar("T", default=None)
 Result = TypeVar("Result", covariant=True)
 
 
