@@ -6,10 +6,11 @@ from ocore_mover.commands.options import TargetOptions
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
 from ocore_mover.database.connect import Server
-from ocore_mover.database.dump.export import read_live_names
+from ocore_mover.database.dump.export import live_names
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import facts as filestore_facts
-from ocore_mover.filestore.folders import ClaimFolders, sort_names
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.names import ODOO_NAME
 
 
 def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollback: bool, jobs: int) -> ProbeResult:
@@ -76,7 +77,10 @@ NEW_FILESTORE = (
 def _is_new(server: Server, folders: ClaimFolders) -> bool:
     """Whether the filestore does not exist and the database names no file of it. Then a snapshot needs no folder."""
     try:
-        return folders.filestore_is_absent() and not sort_names(read_live_names(server)).files
+        if not folders.filestore_is_absent():
+            return False
+        with live_names(server) as names:
+            return not any(ODOO_NAME.fullmatch(name) for name in names)
     except (MoverError, OSError):  # each has a finding already
         return False
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from ocore_crds import conditions as c
 from ocore_crds.rollback import PreflightWarning
 from ocore_crds.text import sentence
-from ocore_operator.rollback.world import SnapshotView, WorkloadView, World
+from ocore_operator.rollback.world import SnapshotView, World
+from ocore_operator.workloads.view import WorkloadView
 
 
 def warnings(world: World) -> tuple[PreflightWarning, ...]:
