@@ -192,6 +192,8 @@ def test_row_20_programs_and_snapshots_that_do_not_fit(
     site.sql("CREATE TABLE t AS SELECT 1 AS a")
     shell = Shell(site, tmp_path)
     shell.ok("snapshot")
+    for each in MAJORS:
+        servers(each)  # while PATH has what starts them
     # Nothing but the programs of one major is found.
     monkeypatch.setattr(programs, "_DEBIAN", str(tmp_path / "none/{major}"))
     monkeypatch.setenv("PATH", str(tmp_path))
