@@ -70,7 +70,7 @@ def test_the_hour_that_comes_twice_is_two_hours() -> None:
     assert kept(retention.verdicts(found, rules(keep_hourly=2), BERLIN, NOW)) == {"first", "second"}
 
 
-def test_the_newest_complete_and_the_newest_verified_stay_for_ever() -> None:
+def test_row_14_the_newest_complete_and_the_newest_verified_stay() -> None:
     old = [
         complete("verified", NOW - timedelta(days=900), verified=True),
         complete("older", NOW - timedelta(days=950), verified=True),
@@ -93,7 +93,7 @@ def test_pinned_and_used_ones_stay() -> None:
     assert (found["pinned"].rules, found["used"].rules, found["plain"].rules) == (("pinned",), ("inUse",), ())
 
 
-def test_failed_ones_go_on_their_own_terms() -> None:
+def test_row_14_failed_ones_do_not_count() -> None:
     every = [
         complete("good", NOW - timedelta(days=20)),
         Candidate("recent", NOW - timedelta(days=8), complete=False),
