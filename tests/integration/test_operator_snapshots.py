@@ -305,7 +305,7 @@ def test_the_deadline_ends_it(crds: Cluster, namespace: str, operator: OperatorP
     crds.wait("Environment", "shop", namespace, lambda o: not o["status"].get("operation"), 20, "free")
 
 
-def test_a_store_that_is_gone_does_not_hold_a_deletion_for_ever(
+def test_row_08_a_store_that_is_gone_does_not_hold_a_deletion(
     crds: Cluster, namespace: str, operator: OperatorProcess, tmp_path: Path
 ) -> None:
     """The SnapshotStore was deleted: after OCORE_CLEANUP_TIMEOUT the object goes, and an Event says what is left where."""

@@ -10,7 +10,7 @@ from support.cluster.cluster import REPOSITORY
 
 TABLE = REPOSITORY / "docs/failure-modes.md"
 #: Rows that come with the resource that they are about. All others have to be proven.
-UNPROVEN = {8, 9}
+UNPROVEN = {9}
 #: Known failures whose rows come with their fixes (issue 9). A number leaves this set with its row.
 MISSING = {36}
 LATER = re.compile(r"comes with (SnapshotPolicy|retention)")

@@ -173,7 +173,7 @@ def test_data_is_kept_or_deleted_as_its_policy_says() -> None:
 
 
 @pytest.mark.parametrize("cascade", [Cascade.NAMESPACE, Cascade.CRD])
-def test_a_cascade_keeps_the_data_and_waits_for_nothing(cascade: Cascade) -> None:
+def test_row_08_a_cascade_keeps_the_data_and_waits_for_nothing(cascade: Cascade) -> None:
     pinned: Object = {"deletionPolicy": "Delete", "pin": {"label": "audit"}}
     decision = decide(world(terminal("Complete", deleted=True, spec=pinned), cascade=cascade, used_by="back"))
     assert isinstance(decision, LetGo)
