@@ -9,11 +9,8 @@ import pytest
 from support.cluster.cluster import REPOSITORY
 
 TABLE = REPOSITORY / "docs/failure-modes.md"
-#: Rows that come with the resource that they are about. All others have to be proven.
-UNPROVEN = {9}
 #: Known failures whose rows come with their fixes (issue 9). A number leaves this set with its row.
 MISSING = {36}
-LATER = re.compile(r"comes with (SnapshotPolicy|retention)")
 
 
 def rows() -> dict[int, str]:
@@ -52,9 +49,6 @@ def test_every_row_is_there() -> None:
 @pytest.mark.parametrize("number", sorted(rows()))
 def test_a_row_names_tests_that_exist(number: int) -> None:
     cell = rows()[number]
-    if number in UNPROVEN:
-        assert LATER.fullmatch(cell) or named_in(cell)
-        return
     named = named_in(cell)
     assert named, f"row {number} has no test"
     for file, function in named:
