@@ -154,7 +154,8 @@ FIXED = {
     *("consistentAt", "databasesDropped"),
     *("deploymentId", "environmentId", "environmentName", "extensions", "foldersRemoved", "image", "imageTag"),
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
-    *("previousDatabase", "projectId", "reason", "requestedBy", "restoredDatabase", "serverIdentity"),
+    *("plugin", "previousDatabase", "projectId", "publications", "reason", "requestedBy", "restoredDatabase"),
+    *("schemaFingerprint", "serverIdentity", "slotName"),
     *("serverVersion", "snapshotId", "snapshotName", "startedAt", "storeId", "time", "trigger", "user"),
 }
 
