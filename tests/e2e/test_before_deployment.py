@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from support.cluster.cluster import REPOSITORY, Cluster, Object, is_true, unique
-from support.cluster.site import Servers, Site, make_site
+from support.cluster.site import Servers, Site, make_site, secret
 
 EXAMPLES = REPOSITORY / "examples/before-deployment"
 IMAGE = "localhost/ocore-snapshots/cli:dev"
@@ -72,9 +72,10 @@ def test_a_job_takes_a_snapshot_and_lets_the_deployment_continue(site: Site) -> 
 
 @pytest.mark.parametrize(("failure_policy", "continues"), [("Block", False), ("Continue", True)])
 def test_a_snapshot_that_fails_stops_the_deployment_or_not(site: Site, failure_policy: str, continues: bool) -> None:
-    """The environment names a Secret that does not exist."""
+    """The environment's password is wrong."""
     policy(site, failurePolicy=failure_policy)
-    broken = site.environment_object(database={"secretRef": {"name": "nowhere"}}, filestore=None, workloads=[])
+    site.cluster.apply(secret("wrong", site.namespace, host=site.host, **{**site.credentials, "password": "wrong"}))
+    broken = site.environment_object(database={"secretRef": {"name": "wrong"}}, filestore=None, workloads=[])
     broken["metadata"]["name"] = f"broken-{failure_policy.lower()}"
     site.cluster.apply(broken)
     site.cluster.apply(

@@ -22,12 +22,13 @@ BROWSER = (
 
 
 def rendered(url: str, profile: Path, milliseconds: int = 2500) -> str:
-    """The document after the script has run for that long."""
-    done = subprocess.run(
-        [*BROWSER, f"--user-data-dir={profile}", f"--virtual-time-budget={milliseconds}", "--dump-dom", url],
-        capture_output=True, text=True, timeout=90, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    """The document after the script has run for that long. Chromium dumps an empty one where the page did not answer in that time."""
+    command = [*BROWSER, f"--user-data-dir={profile}", f"--virtual-time-budget={milliseconds}", "--dump-dom", url]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == 0, done.stderr
+        if done.stdout:
+            break
     return done.stdout
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client
 
-from support.cluster.cluster import Cluster, Object, condition, is_true, unique
+from support.cluster.cluster import Cluster, Object, condition, is_true, unique, wait_for
 from support.cluster.failpoints import armed, at_failpoint, running_pod
 from support.cluster.operator import Operator
 from support.cluster.promises import (
@@ -57,6 +57,15 @@ def test_row_02_pods_deleted(site: Site) -> None:
     holds_all_promises(site)
 
 
+def job_of(site: Site, name: str) -> Object:
+    """The Job of a Snapshot that runs. A completed Snapshot's Job is removed."""
+    snapshot = site.cluster.get("Snapshot", name, site.namespace)
+    assert snapshot is not None
+    selector = f"ocore.dev/uid={snapshot['metadata']['uid']},ocore.dev/command=snapshot"
+    (job,) = wait_for(f"Job of {name}", lambda: site.cluster.objects("Job", site.namespace, selector), 60)
+    return job
+
+
 def test_row_02_pod_drained(site: Site) -> None:
     """The pod is ended as a drained node would: SIGTERM, another attempt, Complete."""
     name = site.snapshot(fresh("drained"), annotations=armed("after-upload-before-manifest=sleep:60@1"))
@@ -88,11 +97,9 @@ def test_row_02_pod_pending(site: Site) -> None:
 
 def test_row_16_node_of_the_claims_user(cluster: Cluster, site: Site) -> None:
     """The application has mounted the claim on a node: the Job must go there, or it would hang in the attach."""
-    name = site.snapshot(fresh("placed"))
-    obj = site.completed("Snapshot", name)
+    name = site.snapshot(fresh("placed"), annotations=armed("snapshot-start=sleep:3@1"))
+    job = job_of(site, name)
     (app,) = cluster.pods(site.namespace, "app=shop")
-    selector = f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command=snapshot"
-    (job,) = cluster.objects("Job", site.namespace, selector)
     terms = job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
     (term,) = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     (field,) = term["matchFields"]
@@ -101,6 +108,7 @@ def test_row_16_node_of_the_claims_user(cluster: Cluster, site: Site) -> None:
         "In",
         [app["spec"]["nodeName"]],
     )
+    site.completed("Snapshot", name)
 
 
 def test_row_16_volume_that_never_mounts(cluster: Cluster, site: Site, operator: Operator) -> None:
@@ -176,7 +184,8 @@ def twin(site: Site, job: Object, identity: str, failpoint: str) -> Object:
     container = spec["containers"][0]
     old = container["args"][container["args"].index("--snapshot-id") + 1]
     container["args"] = [a.replace(old, identity) for a in container["args"]]
-    container["env"].append({"name": "OCORE_FAILPOINTS", "value": failpoint})
+    other = {"name": "OCORE_FAILPOINTS", "value": failpoint}
+    container["env"] = [e for e in container["env"] if e["name"] != other["name"]] + [other]
     meta = {"name": name, "namespace": site.namespace}
     site.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
     pod = site.cluster.wait("Pod", name, site.namespace, lambda p: p["status"].get("phase") == "Running", 60, "runs")
@@ -186,9 +195,9 @@ def twin(site: Site, job: Object, identity: str, failpoint: str) -> Object:
 
 def test_row_18_two_pods_of_one_snapshot(cluster: Cluster, site: Site) -> None:
     """Both have stored everything when the first writes its manifest: the other says so and takes its own objects away."""
-    model = site.completed("Snapshot", site.snapshot(fresh("model")))
-    selector = f"ocore.dev/uid={model['metadata']['uid']},ocore.dev/command=snapshot"
-    (job,) = cluster.objects("Job", site.namespace, selector)
+    model = site.snapshot(fresh("model"), annotations=armed("snapshot-start=sleep:3@1"))
+    job = job_of(site, model)
+    site.completed("Snapshot", model)
     identity = str(uuid.uuid4())
     # One after the other to the same point: each removes frozen folders that no other Job should use when it starts.
     pods = [twin(site, job, identity, f"after-upload-before-manifest=sleep:{seconds}") for seconds in (15, 4)]
@@ -243,7 +252,10 @@ def test_row_19_restore_from_an_incomplete_snapshot(site: Site) -> None:
 def test_row_20_client_of_the_servers_major(cluster: Cluster, servers: Servers, major: int) -> None:
     """The mover's image and pg_dump are of the server's major version, and the manifest says so."""
     with make_site(cluster, servers, major=major, application=False) as site:
-        obj = site.completed("Snapshot", site.snapshot("taken"))
+        name = site.snapshot("taken", annotations=armed("snapshot-start=sleep:3@1"))
+        job = job_of(site, name)
+        assert job["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"mover:{major}")
+        obj = site.completed("Snapshot", name)
         found = manifest(site, obj)["database"]
         with servers.admin(site.host) as connection:
             row = connection.execute("SHOW server_version").fetchone()
@@ -251,5 +263,3 @@ def test_row_20_client_of_the_servers_major(cluster: Cluster, servers: Servers, 
         assert (found["serverVersion"], found["serverMajor"]) == (row[0].split()[0], major)
         assert found["clientVersion"].split(".")[0] == str(major)
         assert obj["status"]["clientVersion"] == found["clientVersion"]
-        for job in cluster.objects("Job", site.namespace, "ocore.dev/command=snapshot"):
-            assert job["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"mover:{major}")

@@ -456,11 +456,19 @@ class Site:
     def remove(self) -> None:
         """The namespace and the databases."""
         self.cluster.delete("Namespace", self.namespace)
+        wait_for("databases and role dropped", self._drop, 60, interval=1)
+
+    def _drop(self) -> bool:
+        """False where a Job of the namespace, which is still being deleted, came between: a proof creates and drops its scratch database."""
         with self.servers.admin(self.host) as connection:
-            for name in self.databases(scratch=True):
-                connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
-                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.role)))
+            try:
+                for name in self.databases(scratch=True):
+                    connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
+                    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+                connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.role)))
+            except (psycopg.errors.InvalidCatalogName, psycopg.errors.DependentObjectsStillExist):
+                return False
+        return True
 
 
 def create_database(servers: Servers, host: str, name: str, role: str, password: str, *, createdb: bool = True) -> None:
