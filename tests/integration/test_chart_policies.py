@@ -96,7 +96,7 @@ def limited(crds: Cluster, pins: str) -> str:
     """A namespace with a policy of the environment shop that allows one pin, and says that there is one."""
     crds.apply(
         {
-            "apiVersion": API + "/v1alpha1",
+            "apiVersion": API,
             "kind": "SnapshotPolicy",
             "metadata": {"name": "shop", "namespace": pins},
             "spec": {"environmentRef": {"name": "shop"}, "maxPinned": 1},

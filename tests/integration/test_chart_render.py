@@ -129,7 +129,7 @@ def test_helm_lint_finds_nothing(helm: Helm) -> None:
 
 def test_crds_are_kept(helm: Helm) -> None:
     found = [o for o in helm.render({}) if o["kind"] == "CustomResourceDefinition"]
-    assert len(found) == 4
+    assert len(found) == len(KINDS)
     for annotations in (o["metadata"]["annotations"] for o in found):
         assert annotations["helm.sh/resource-policy"] == "keep"
         assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
@@ -263,10 +263,11 @@ def test_a_monitor_that_no_policy_lets_in_is_refused(helm: Helm) -> None:
 
 
 # --- permissions ---------------------------------------------------------------------------------------------
-OURS = ("environments", "snapshotstores", "snapshots", "rollbacks")
+OURS = ("environments", "snapshotstores", "snapshots", "snapshotpolicies", "rollbacks")
 IN_A_NAMESPACE = {
     **{kind: {"get", "list", "watch", "patch"} for kind in OURS},
     **{f"{kind}/status": {"patch"} for kind in OURS},
+    "snapshots": {"get", "list", "watch", "patch", "create", "delete"},
     "jobs": {"create", "get", "list", "watch", "delete"},
     "pods": {"get", "list", "watch", "patch"},
     "pods/log": {"get"},
@@ -336,7 +337,11 @@ def test_users_get_our_kinds_by_their_roles(helm: Helm) -> None:
     objects = helm.render({})
     assert granted(find(objects, "ClusterRole", "-view")) == {k: {"get", "list", "watch"} for k in OURS}
     assert set(granted(find(objects, "ClusterRole", "-edit"))) == {"snapshots", "rollbacks"}
-    assert set(granted(find(objects, "ClusterRole", "-admin"))) == {"environments", "snapshotstores"}
+    assert set(granted(find(objects, "ClusterRole", "-admin"))) == {
+        "environments",
+        "snapshotstores",
+        "snapshotpolicies",
+    }
     assert not [o for o in helm.render({"rbac": {"aggregate": False}}) if "-edit" in o["metadata"]["name"]]
 
 

@@ -126,6 +126,8 @@ def _tries(rule: Rule, schema: Object) -> Iterator[tuple[Object, str]]:
 def _items(schema: Object, count: int) -> list[Any]:
     """That many different items."""
     item = sample(schema["items"])
+    if isinstance(item, str):
+        return [item] * count
     keys = schema.get(LIST_KEYS, ())
     free = [k for k in keys if "enum" not in schema["items"]["properties"][k]]
     return [{**item, **dict.fromkeys(free, f"item-{i}")} for i in range(count)]
@@ -211,7 +213,7 @@ def ask(server: Server, rule: Rule, attempt: Try) -> Object:
 def _name_alike(obj: Object, attempt: Try) -> None:
     """A policy has its environment's name: where one of them is tried, the other follows, unless it is the difference that is refused."""
     if "metadata.name" in attempt.changes:
-        obj["spec"]["environmentRef"]["name"] = obj["metadata"]["name"]
+        obj["spec"]["environmentRef"]["name"] = obj["metadata"]["name"][:200]  # longer ones the schema refuses first
     elif "spec.environmentRef.name" in attempt.changes and not attempt.refused:
         obj["metadata"]["name"] = obj["spec"]["environmentRef"]["name"]
 

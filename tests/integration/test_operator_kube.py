@@ -188,7 +188,9 @@ def test_replicas_and_annotations_of_what_was_seen(crds: Cluster, namespace: str
 
 def test_a_pods_log_is_followed_to_its_end(crds: Cluster, namespace: str) -> None:
     script = "import time\nfor i in range(3): print('line', i, flush=True); time.sleep(0.3)"
-    crds.apply(pod("talks", namespace, "localhost/ocore-snapshots/mover:17", ["python3", "-c", script]))
+    talks = pod("talks", namespace, "localhost/ocore-snapshots/mover:17", ["python3", "-c", script])
+    talks["spec"]["containers"][0]["name"] = "mover"  # whose log is followed, whatever was injected beside it
+    crds.apply(talks)
     crds.wait("Pod", "talks", namespace, lambda p: p["status"]["phase"] in ("Running", "Succeeded"), 60)
 
     async def work(kube: Kube) -> list[str]:

@@ -251,7 +251,7 @@ def sample(schema: Object) -> Any:
             return 1.5
         case "boolean":
             return True
-    return "x"
+    return "x."  # as a sentence ends: messages are stored so
 
 
 @dataclass(frozen=True)
