@@ -74,9 +74,10 @@ def test_a_job_takes_a_snapshot_and_lets_the_deployment_continue(site: Site) -> 
 def test_a_snapshot_that_fails_stops_the_deployment_or_not(site: Site, failure_policy: str, continues: bool) -> None:
     """The environment's password is wrong."""
     policy(site, failurePolicy=failure_policy)
-    site.cluster.apply(secret("wrong", site.namespace, host=site.host, **{**site.credentials, "password": "wrong"}))
-    broken = site.environment_object(database={"secretRef": {"name": "wrong"}}, filestore=None, workloads=[])
-    broken["metadata"]["name"] = f"broken-{failure_policy.lower()}"
+    name = f"broken-{failure_policy.lower()}"
+    site.cluster.apply(secret(name, site.namespace, host=site.host, **{**site.credentials, "password": "wrong"}))
+    broken = site.environment_object(database={"secretRef": {"name": name}}, filestore=None, workloads=[])
+    broken["metadata"]["name"] = name
     site.cluster.apply(broken)
     site.cluster.apply(
         {

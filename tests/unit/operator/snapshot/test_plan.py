@@ -92,6 +92,14 @@ def test_a_probe_after_its_creation_decides() -> None:
     assert isinstance(running, Wait)
 
 
+@pytest.mark.parametrize("reason", [c.DUPLICATE_ID, c.DUPLICATE_TARGET])
+def test_what_no_probe_decides_fails_at_once(reason: str) -> None:
+    """A second Environment with the same id or the same database is not probed: waiting for a probe would take the whole limit."""
+    decision = decide(world(environment=ready("False", reason, probed=-9)))
+    assert isinstance(decision, GiveUp)
+    assert decision.failure.reason == reason
+
+
 def test_of_the_store_the_stores_own_probe_decides() -> None:
     refused = ready("False", c.STORE_NOT_READY, probed=0)
     assert isinstance(decide(world(environment=refused, inputs=loaded(-9))), Wait)
