@@ -203,6 +203,7 @@ def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) ->
         wait_for("the other one leads", lambda: new["metadata"]["uid"] in operator.lease()["holderIdentity"], 60)
         obj = site.completed("Snapshot", name, 120)
         wait_for("its Job is removed", lambda: not jobs_of(site, obj, "snapshot"), 60)
+        wait_for("and its pod", lambda: not cluster.pods(site.namespace, "ocore.dev/command=snapshot"), 60)
         wait_for("all is quiet", lambda: all(over(j) for j in cluster.objects("Job", site.namespace)), 60)
         before, restarts = versions(site), operator.restarts(_pod(cluster, old))
 
