@@ -152,45 +152,71 @@ def export(server: Server, token: Token, *, freezer: Freezer[T] | None = None) -
         set_timeouts(holder, statement="0", lock="0")
         scope.enter_context(token.on_cancel(holder.cancel_safe))
         table = find_attachments(holder) if freezer is not None else None
-        horizon = _link_ahead(holder, table, freezer) if freezer is not None and table is not None else None
+        horizon = _link_ahead(holder, table, freezer, token) if freezer is not None and table is not None else None
         frozen: T | None = None
         with _locked(server, token, table):
             scope.enter_context(holder.transaction())
             snapshot, consistent_at = _export(holder)
             failpoints.hit("snapshot-locked")
             if freezer is not None and table is not None and freezer.linked:
-                _collect(holder, table, freezer, horizon)()
+                _collect(holder, table, freezer, horizon, token)()
             under_lock = freezer is not None and not freezer.linked
             if freezer is not None and under_lock:
-                frozen = freezer.finish(_exported_names(holder, table))
+                frozen = freezer.finish(_exported_names(holder, table, token))
         if freezer is not None and not under_lock:
-            frozen = freezer.finish(_exported_names(holder, table))
+            frozen = freezer.finish(_exported_names(holder, table, token))
         failpoints.hit("snapshot-frozen")
         exported = Exported(snapshot, consistent_at, table is not None, frozen, holder, scope)
         yield exported
         exported.end()
 
 
-def _link_ahead(holder: Connection, table: str, freezer: Freezer[T]) -> str | None:
+def _link_ahead(holder: Connection, table: str, freezer: Freezer[T], token: Token) -> str | None:
     """Protects the files of all attachments before the lock. Returns the id (xid) since which rows may be new, None where nothing is protected."""
     horizon: str | None = None
     for _ in range(PASSES):
         if not freezer.linked:
             return None
-        with translating(conditions.DUMP_FAILED, "reading the attachment names"), holder.transaction():
+        with _reading(table, token), holder.transaction():
             holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            holder.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'".encode())
             # Rows that this snapshot does not see have this id or a later one.
             row = holder.execute(
                 "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid::pg_catalog.text"
             ).fetchone()
-            link = _collect(holder, table, freezer, horizon)
+            link = _collect(holder, table, freezer, horizon, token)
         link()  # without a transaction: it takes long
         horizon = str(row[0]) if row else None
     return horizon
 
 
-def _collect(holder: Connection, table: str, freezer: Freezer[T], since: str | None) -> Callable[[], None]:
-    with translating(conditions.DUMP_FAILED, "reading the attachment names"):
+@contextmanager
+def _reading(table: str, token: Token) -> Iterator[None]:
+    """Around reads of the attachment names. A read that the token ended raises the token's own error, not one of the dump."""
+    try:
+        with translating(conditions.DUMP_FAILED, "reading the attachment names"):
+            try:
+                yield
+            except psycopg.errors.LockNotAvailable:
+                raise _locked_by_another(table) from None
+    except MoverError:
+        token.check()
+        raise
+
+
+def _locked_by_another(table: str) -> MoverError:
+    return MoverError(
+        conditions.DUMP_FAILED,
+        f"another session (garbage collection, or a migration) locked table {table} for more than {LOCK_TIMEOUT} s; "
+        "retry when it has finished",
+        retryable=True,
+    )
+
+
+def _collect(
+    holder: Connection, table: str, freezer: Freezer[T], since: str | None, token: Token
+) -> Callable[[], None]:
+    with _reading(table, token):
         return freezer.collect(read_names(holder, table, since))
 
 
@@ -203,10 +229,10 @@ def _export(holder: Connection) -> tuple[str, datetime]:
     return (str(row[0]) if row else ""), consistent_at
 
 
-def _exported_names(holder: Connection, table: str | None) -> Iterator[str]:
+def _exported_names(holder: Connection, table: str | None, token: Token) -> Iterator[str]:
     """The attachment names in the exported snapshot."""
     if table is not None:
-        with translating(conditions.DUMP_FAILED, "reading the attachment names"):
+        with _reading(table, token):
             yield from read_names(holder, table)
 
 
@@ -244,12 +270,7 @@ def _lock(connection: Connection, table: str, token: Token) -> None:
     try:
         connection.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(_table(table)))
     except psycopg.errors.LockNotAvailable:
-        raise MoverError(
-            conditions.DUMP_FAILED,
-            f"another session (garbage collection, or a migration) locked table {table} for more than {LOCK_TIMEOUT} s; "
-            "retry when it has finished",
-            retryable=True,
-        ) from None
+        raise _locked_by_another(table) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise MoverError(
             conditions.MISSING_GRANTS,
