@@ -1,5 +1,6 @@
 """`make test` fails where a test is skipped."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ SKIPS = {
 
 
 @pytest.mark.parametrize("how", SKIPS)
-def test_a_skip_is_a_failure(pytester: pytest.Pytester, repository: Path, how: str) -> None:
+def test_a_skip_is_a_failure(
+    pytester: pytest.Pytester, repository: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*path, str(repository / "tests")]))  # for the conftest's imports
     pytester.makeconftest((repository / "tests/conftest.py").read_text())
     pytester.makepyfile(SKIPS[how])
     arguments = ("-p", "no:xdist", "-p", "no:randomly")
