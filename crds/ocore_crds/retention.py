@@ -206,7 +206,8 @@ def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate
     return Candidate(
         name=meta["name"],
         time=datetime.fromisoformat(time.replace("Z", "+00:00")),
-        complete=conditions.outcome(found) == "Complete",
+        # A corrupt one is no snapshot that may stay for others.
+        complete=conditions.outcome(found) == "Complete" and status.get("phase") != "Corrupt",
         verified=any(x["type"] == conditions.VERIFIED and x["status"] == "True" for x in found),
         pinned=spec.get("pin") is not None,
         in_use=meta["name"] in used,

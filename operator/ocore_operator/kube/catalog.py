@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
+from ocore_crds.retention import Candidate, Verdict, candidate_of, told_of
 from ocore_operator.kube.resources import Key, Object
 
 
@@ -30,10 +31,8 @@ class Retention:
     by_policy: bool  # spec.retention is Policy
     trigger: str
     pinned: bool
-    verified: bool
-    time: str  # that a Complete one shows, else when it ended or was created
-    kept_by: tuple[str, ...] | None  # as its status says; None: nothing yet
-    expires: str
+    candidate: Candidate | None  # None: the rules are not about it
+    told: Verdict | None  # what its status says; None: nothing yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +103,19 @@ def entry(kind: str, obj: Object) -> Entry:
         completed=status.get("completedAt") or "",
         stored_bytes=int((status.get("sizes") or {}).get("storedBytes") or 0),
         target=_target(obj) if kind == "Environment" else None,
-        retention=_retention(obj, is_true(c.VERIFIED)) if kind == "Snapshot" else None,
+        retention=_retention(obj) if kind == "Snapshot" else None,
         cleanup_due=_cleanup_due(obj) if kind == "Rollback" else "",
     )
 
 
-def _retention(snapshot: Object, verified: bool) -> Retention:
-    meta, spec, status = snapshot["metadata"], snapshot.get("spec", {}), snapshot.get("status", {})
-    kept_by = status.get("keptBy")
+def _retention(snapshot: Object) -> Retention:
+    spec = snapshot.get("spec", {})
     return Retention(
         by_policy=spec.get("retention") == "Policy",
         trigger=spec.get("trigger") or "Manual",
         pinned=spec.get("pin") is not None,
-        verified=verified,
-        time=status.get("consistentAt") or status.get("completedAt") or meta["creationTimestamp"],
-        kept_by=tuple(kept_by) if kept_by is not None else None,
-        expires=status.get("expiresAt") or "",
+        candidate=candidate_of(snapshot, used=()),
+        told=told_of(snapshot),
     )
 
 

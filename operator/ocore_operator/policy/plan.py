@@ -4,6 +4,7 @@ Also for an environment without a policy, whose Snapshots are kept by the defaul
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -109,16 +110,9 @@ def _unfinished(world: World) -> Entry | None:
 def candidates(world: World) -> list[Candidate]:
     """The Snapshots that the rules are about: terminal, with `retention: Policy`, and not being deleted."""
     return [
-        Candidate(
-            name=e.key.name,
-            time=clock.parse(e.retention.time),
-            complete=e.phase == "Complete",
-            verified=e.retention.verified,
-            pinned=e.retention.pinned,
-            in_use=e.key.name in world.used,
-        )
+        replace(e.retention.candidate, in_use=e.key.name in world.used)
         for e in world.snapshots
-        if e.retention is not None and e.retention.by_policy and e.terminal and not e.deleting
+        if e.retention is not None and e.retention.candidate is not None
     ]
 
 
@@ -132,10 +126,7 @@ def _verdicts(world: World, zone: ZoneInfo) -> dict[str, Verdict]:
 
 def _told(entry: Entry) -> Verdict | None:
     """What the Snapshot's status says; None: nothing yet."""
-    told = entry.retention
-    if told is None or told.kept_by is None:
-        return None
-    return Verdict(told.kept_by, clock.parse(told.expires) if told.expires else None)
+    return entry.retention.told if entry.retention is not None else None
 
 
 def _retention(world: World, zone: ZoneInfo) -> Action | None:

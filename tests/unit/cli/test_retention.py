@@ -86,3 +86,13 @@ def test_a_bad_time_zone_is_said() -> None:
     bad = {**POLICY, "spec": {**POLICY["spec"], "timeZone": "Mars/Olympus"}}
     with pytest.raises(CliError, match="Mars/Olympus"):
         shown(cluster(bad))
+
+
+def test_a_corrupt_one_is_not_the_last_good_one() -> None:
+    """As the operator sees it: the next one is the newest that can be restored."""
+    corrupt = snapshot("corrupt", 0)
+    corrupt["status"]["phase"] = "Corrupt"
+    said = shown(cluster(POLICY, corrupt, snapshot("good", 1)))
+    lines = {line.split()[0]: line for line in said.splitlines() if line}
+    assert "latest" in lines["good"]
+    assert "latest" not in lines["corrupt"]
