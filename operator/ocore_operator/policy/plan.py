@@ -37,7 +37,11 @@ def decide(world: World) -> Action:
         schedule = _schedule(world)
     except ScheduleError as error:
         return _without_schedule(world, str(error))
-    return _slot(world, schedule) or _retention(world, schedule.zone) or _end(world, schedule)
+    action = _slot(world, schedule)
+    if action is not None:
+        return action
+    verdicts = _verdicts(world, schedule.zone)
+    return _retention(world, verdicts) or _end(world, schedule, verdicts)
 
 
 def _schedule(world: World) -> Schedule:
@@ -129,8 +133,7 @@ def _told(entry: Entry) -> Verdict | None:
     return entry.retention.told if entry.retention is not None else None
 
 
-def _retention(world: World, zone: ZoneInfo) -> Action | None:
-    verdicts = _verdicts(world, zone)
+def _retention(world: World, verdicts: Mapping[str, Verdict]) -> Action | None:
     by_name = {e.key.name: e for e in world.snapshots}
     news = [(by_name[name].key, v) for name, v in sorted(verdicts.items()) if not _is_told(by_name[name], v)]
     if news:
@@ -159,11 +162,9 @@ def _protector(entries: tuple[Entry, ...], verdicts: Mapping[str, Verdict]) -> K
 # --- the end of a reconcile ------------------------------------------------------------------------------------
 
 
-def _end(world: World, schedule: Schedule) -> Action:
+def _end(world: World, schedule: Schedule, verdicts: Mapping[str, Verdict]) -> Action:
     """The status, then the pause until something is due."""
-    verdicts = _verdicts(world, schedule.zone)
-    ends = [v.until for v in verdicts.values() if v.until is not None]
-    moments = [*ends]
+    moments = [v.until for v in verdicts.values() if v.until is not None]
     policy = world.policy
     if policy is not None and world.environment_id is not None:
         following = None if policy.spec.suspend else schedule.next(world.now)
