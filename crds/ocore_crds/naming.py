@@ -15,6 +15,8 @@ ANNOTATION_OWNER_NAME = f"{GROUP}/name"  # the owner's name, which may be too lo
 
 #: On the switch Job's pod: the go-signal, and the order to finish or to switch back (see protocol.Signal).
 ANNOTATION_SIGNAL = f"{GROUP}/signal"
+#: Beside it: how often it was repeated. The Job does not read it; it makes the kubelet write the signal's file again.
+ANNOTATION_SIGNAL_REPETITION = f"{GROUP}/signal-repetition"
 #: Read from the workload's pod template: the commit that its image was built from.
 ANNOTATION_COMMIT = f"{GROUP}/commit-sha"
 #: Honoured only where the operator runs with OCORE_ALLOW_FAILPOINTS=true (tests).

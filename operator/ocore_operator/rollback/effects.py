@@ -9,16 +9,15 @@ from ocore_crds.rollback import RollbackTarget
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.jobs import build, control, inputs
+from ocore_operator.jobs import build, control, inputs, signals
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Store
-from ocore_operator.rollback import signal
 from ocore_operator.rollback.executed import remembered, run_of
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, environment_name, lock_view
-from ocore_operator.rollback.plan_switch import SIGNAL_SECONDS, finish_seconds
+from ocore_operator.rollback.plan_switch import finish_seconds
 from ocore_operator.rollback.world import (
     AcquireLock,
     AddFinalizer,
@@ -59,7 +58,8 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
         case SetReplicas():
             await _set_replicas(ctx, observed.rollback, effect)
         case SendSignal(job=job):
-            await signal.send(ctx, observed.rollback.meta.namespace, job.pod, job.pod_version, effect.signal)
+            namespace = observed.rollback.meta.namespace
+            await signals.send(ctx, namespace, job.pod, job.pod_version, effect.signal, effect.repetition)
         case StopJob(job=job):
             namespace = observed.rollback.meta.namespace
             await ctx.kube.delete(JOBS, namespace, job.name, uid=job.uid, propagation="Foreground")
@@ -144,7 +144,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 deadline=left,
             )
         case "switch":
-            wait = left + SIGNAL_SECONDS
+            wait = left + signals.SIGNAL_SECONDS
             deadline = wait + finish_seconds(owner.spec, 0)
             with_store = await _with_store_of_snapshot(ctx, observed, job_inputs)
             return build.switch(

@@ -19,7 +19,7 @@ from ocore_crds.snapshot import StepStatus
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Forbidden
-from ocore_operator.jobs import control
+from ocore_operator.jobs import control, signals
 from ocore_operator.jobs.inputs import config_digest
 from ocore_operator.jobs.outcome import (
     JobFailed,
@@ -351,7 +351,13 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
     )
     if pod is not None:
         meta = pod["metadata"]
-        base = replace(base, pod=meta["name"], pod_version=meta["resourceVersion"], signal=signal.sent(pod))
+        base = replace(
+            base,
+            pod=meta["name"],
+            pod_version=meta["resourceVersion"],
+            signal=signal.sent(pod),
+            repetition=signals.repetition_of(pod),
+        )
     found = _with_state(base, state)
     if kind == "switch" and pod is not None and found is not None and not found.ended:
         failure = signal.last_failure(pod)

@@ -15,6 +15,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, RestoreResult
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
+from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_switch
 from ocore_operator.rollback.plan_after_end import after_end
@@ -251,7 +252,7 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     blocked = _blocks_the_signal(world, job)
     if blocked is None:
         finish = plan_switch.finish_seconds(spec, world.grace_seconds())
-        switching = signalling(status, now, plan_switch.SIGNAL_SECONDS, finish)
+        switching = signalling(status, now, signals.SIGNAL_SECONDS, finish)
         return Record(switching, failpoint="operator-rollback-scaled-down")
     reason, message = blocked
     limit = DRAIN_SECONDS + world.grace_seconds()

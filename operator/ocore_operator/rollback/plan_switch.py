@@ -13,6 +13,7 @@ from ocore_crds.quantity import span
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.text import sentence
 from ocore_operator.clock import parse
+from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.transitions import (
     change,
@@ -47,10 +48,6 @@ from ocore_operator.workloads.view import WorkloadView, labels
 
 #: Seconds to wait for an answer after the signal has expired: ending sessions takes 20 s at most, linking files some seconds.
 ANSWER_SECONDS = 90
-#: Validity of a signal in seconds. It reaches the Job in about 0.1 s.
-SIGNAL_SECONDS = 30
-#: A signal is sent only if the Job still has this many seconds to read it.
-SIGNAL_MARGIN_SECONDS = 2
 #: Seconds in which an inspect Job must find out what the environment runs on.
 INSPECT_SECONDS = 300
 #: Seconds to set the workloads' replicas: back to the saved ones, or to zero before a switch back.
@@ -73,7 +70,7 @@ BACKOFF_SECONDS = (5, 60)
 
 def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
     """The worst-case seconds from the signal to the end: the longest sequence of stages, each at its limit."""
-    forward = SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + RESUME_SECONDS + spec.ready_timeout_seconds
+    forward = signals.SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + RESUME_SECONDS + spec.ready_timeout_seconds
     stop_again = RESUME_SECONDS + BACK_DRAIN_SECONDS + grace_seconds
     back = BACK_SECONDS + INSPECT_SECONDS
     return forward + stop_again + back + RESUME_SECONDS + spec.ready_timeout_seconds + FINISH_SECONDS
@@ -357,11 +354,12 @@ def _seconds_past_signal(status: RollbackStatus, now: datetime) -> float:
 
 
 def _signal(status: RollbackStatus, job: JobView, now: datetime) -> SendSignal | None:
-    """The signal to send; None where the pod has it already, or could not obey it any more."""
+    """The signal to send or to repeat; None where the pod has it, or could not obey it any more."""
     wanted = Signal(not_after=parse(status.signal_deadline or stamp(now)).timestamp())
-    if job.signal == wanted or not job.pods or _seconds_past_signal(status, now) > -SIGNAL_MARGIN_SECONDS:
+    repetition = signals.due(-_seconds_past_signal(status, now))
+    if repetition is None or not job.pods or (job.signal == wanted and job.repetition >= repetition):
         return None
-    return SendSignal(job, wanted)
+    return SendSignal(job, wanted, repetition)
 
 
 def stop_jobs(jobs: tuple[JobView, ...]) -> Action:

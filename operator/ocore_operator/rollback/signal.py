@@ -6,32 +6,22 @@ position again in its own log.
 
 from collections.abc import Iterable
 
-from ocore_crds import naming
 from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult, parse_line
 from ocore_operator.context import Context
 from ocore_operator.errors import ApiError
+from ocore_operator.jobs import signals
 from ocore_operator.jobs.trouble import mover
-from ocore_operator.kube.client import PODS
 from ocore_operator.kube.resources import Object
 
 #: Seconds to read a whole log: a switch Job writes a few lines.
 READ_SECONDS = 5.0
 
 
-async def send(ctx: Context, namespace: str, pod: str, version: str, signal: Signal) -> bool:
-    """Puts the signal on the pod; False where the pod does not exist. Raises Conflict where the pod changed since it was read: a deposed leader must
-    not send an outdated signal."""
-    value: dict[str, str | None] = {naming.ANNOTATION_SIGNAL: signal.model_dump_json(by_alias=True)}
-    return await ctx.kube.annotate(PODS, namespace, pod, value, resource_version=version)
-
-
 def sent(pod: Object) -> Signal | None:
     """The signal on the pod; None where there is none, or one that is not valid."""
-    text = (pod["metadata"].get("annotations") or {}).get(naming.ANNOTATION_SIGNAL)
-    if not text:
-        return None
+    text = signals.text_of(pod)
     try:
-        return Signal.model_validate_json(text)
+        return Signal.model_validate_json(text) if text else None
     except ValueError:
         return None
 

@@ -41,8 +41,9 @@ class JobView:
     stopping_since: datetime | None = None
     #: Its pod is Ready: the switch Job waits for its signal.
     ready: bool = False
-    #: The signal on its pod.
+    #: The signal on its pod, and how often it was repeated.
     signal: Signal | None = None
+    repetition: int = 0
     #: The newest interim answer in the pod's log.
     answer: SwitchResult | None = None
     payload: Payload | None = None
@@ -257,6 +258,7 @@ class SendSignal:
 
     job: JobView
     signal: Signal
+    repetition: int
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
         case SetReplicas():
             await _set_replicas(ctx, snapshot, action)
             return None
-        case SendSignal(pod=pod, pod_version=version, signal=signal):
-            await signals.send(ctx, snapshot.meta.namespace, pod, version, signal)
+        case SendSignal(pod=pod, pod_version=version, signal=signal, repetition=repetition):
+            await signals.send(ctx, snapshot.meta.namespace, pod, version, signal, repetition)
             await failpoints.hit(ctx, snapshot, "operator-snapshot-signalled")
             return None
         case Idle(seconds=seconds, status=status):

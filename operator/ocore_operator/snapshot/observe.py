@@ -6,7 +6,7 @@ from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs import control, inputs
+from ocore_operator.jobs import control, inputs, signals
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
@@ -94,6 +94,7 @@ async def _with_workloads(ctx: Context, world: World) -> World | None:
             pod=meta["name"],
             pod_version=meta["resourceVersion"],
             signal=freeze_signal.sent(live[0]),
+            repetition=signals.repetition_of(live[0]),
             may_resume=resumes,
         )
     targets = await _targets(ctx, snapshot)

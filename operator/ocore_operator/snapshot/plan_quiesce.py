@@ -18,6 +18,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, FreezeSignal
 from ocore_crds.snapshot import QuiesceStatus, SnapshotStatus
 from ocore_operator import clock
+from ocore_operator.jobs import signals
 from ocore_operator.jobs.outcome import Running
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.reconcile_loop import Note
@@ -28,10 +29,6 @@ from ocore_operator.workloads.view import WorkloadView, labels, saved
 STOP_SECONDS = 60
 #: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
 DRAIN_SECONDS = 120
-#: Validity of the signal in seconds. It reaches the Job in about 0.1 s.
-SIGNAL_SECONDS = 30
-#: A signal is sent only if the Job still has this many seconds to read it.
-SIGNAL_MARGIN_SECONDS = 2
 #: Seconds in which the workloads must get their replicas again where the API server refuses that.
 RESUME_SECONDS = 120
 
@@ -112,7 +109,7 @@ def _drain(world: World, quiesce: QuiesceStatus) -> Action:
         return ended
     left = [w for w in world.workloads if w.exists and w.pods > 0]
     if not left:
-        until = clock.text(world.now + timedelta(seconds=SIGNAL_SECONDS))
+        until = clock.text(world.now + timedelta(seconds=signals.SIGNAL_SECONDS))
         fresh = _enter(world, quiesce, "Freeze", signal_deadline=until)
         return Record(_with(world, fresh), failpoint="operator-snapshot-scaled-down")
     limit = DRAIN_SECONDS + max(w.grace_seconds for w in left)
@@ -135,10 +132,11 @@ def _freeze(world: World, quiesce: QuiesceStatus) -> Action:
     until = clock.parse(quiesce.signal_deadline or quiesce.entered_at)
     wanted = FreezeSignal(not_after=until.timestamp())
     left = (until - world.now).total_seconds()
-    if world.signal != wanted and left > SIGNAL_MARGIN_SECONDS:
-        return SendSignal(world.pod, world.pod_version, wanted)
+    repetition = signals.due(left)
+    if repetition is not None and (world.signal != wanted or world.repetition < repetition):
+        return SendSignal(world.pod, world.pod_version, wanted, repetition)
     if world.signal != wanted and left < 0:
-        text = f"The signal to freeze could not be put on pod {world.pod} within {SIGNAL_SECONDS} s. See the operator's log."
+        text = f"The signal to freeze could not be put on pod {world.pod} within {signals.SIGNAL_SECONDS} s. See the operator's log."
         return _resume_because(world, quiesce, c.QUIESCE_FAILED, text)
     return _wait(world, "The workloads are stopped. The Job freezes the filestore and the database.", 0.25)
 

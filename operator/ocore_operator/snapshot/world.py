@@ -50,10 +50,11 @@ class World:
     workloads: tuple[WorkloadView, ...] = ()
     #: An operation that stops one of these workloads. Read BEFORE the workloads: without one, their replicas are not those of a stopped workload.
     peer: Peer | None = None
-    #: The waiting pod: its name, its resourceVersion, the signal on it.
+    #: The waiting pod: its name, its resourceVersion, the signal on it, and how often it was repeated.
     pod: str = ""
     pod_version: str = ""
     signal: FreezeSignal | None = None
+    repetition: int = 0
     #: The Job has reported that the workloads may start again. Read BEFORE the workloads.
     may_resume: bool = False
     #: Why the action chosen before, in this same reconcile, could not be carried out.
@@ -190,6 +191,7 @@ class SendSignal:
     pod: str
     pod_version: str
     signal: FreezeSignal
+    repetition: int
 
 
 @dataclass(frozen=True)

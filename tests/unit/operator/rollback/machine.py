@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from ocore_operator.clock import parse
+from ocore_operator.jobs.signals import SIGNAL_SECONDS
 from ocore_operator.rollback import plan, world
-from ocore_operator.rollback.plan_switch import ANSWER_SECONDS, SIGNAL_SECONDS, WATCHED_SECONDS
+from ocore_operator.rollback.plan_switch import ANSWER_SECONDS, WATCHED_SECONDS
 from ocore_operator.rollback.transitions import LATE_SECONDS, WATCH_GAP_SECONDS
 
 from .model import ROLLBACK_ID, START, Model, Seen, SimConflict

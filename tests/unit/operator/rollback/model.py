@@ -98,6 +98,7 @@ class SimJob:
     restarts: int = 0
     ready: bool = False
     signal: Signal | None = None
+    repetition: int = 0
     answer: SwitchResult | None = None
     payload: Payload | None = None
     failure: Failure | None = None
@@ -533,6 +534,7 @@ class Model:
             stopping_since=START + timedelta(seconds=job.stopping_since) if job.stopping_since is not None else None,
             ready=job.ready and job.alive,
             signal=job.signal,
+            repetition=job.repetition,
             answer=job.answer,
             payload=job.payload if job.ended else None,
             failure=job.failure,
@@ -584,7 +586,7 @@ class Model:
             job = self.jobs.get(effect.job.name)
             if job is None or job.version != seen.versions.get(job.name) or job.uid != seen.uids[job.name]:
                 raise SimConflict
-            job.signal = effect.signal
+            job.signal, job.repetition = effect.signal, effect.repetition
             job.version += 1
         else:
             self._bookkeeping(seen, effect)

@@ -1,5 +1,6 @@
 """The guards of the plan before the switch, one by one: deadline, workloads that start again, a switch that may still go on, a signal that is late."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Signal
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_MARGIN_SECONDS
 from ocore_operator.rollback import plan
-from ocore_operator.rollback.plan_switch import SIGNAL_MARGIN_SECONDS
 from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import (
     Action,
@@ -114,6 +115,20 @@ def test_a_signal_that_comes_too_late_is_not_sent() -> None:
     signal = Signal(not_after=at(30).timestamp())
     sent = decide(found, world(jobs=(job,)), 30 - SIGNAL_MARGIN_SECONDS)
     assert isinstance(sent, Do)
-    assert sent.effect == SendSignal(job, signal)
+    assert sent.effect == SendSignal(job, signal, repetition=5)
     assert isinstance(decide(found, world(jobs=(job,)), 30 - SIGNAL_MARGIN_SECONDS + 1), Wait)
     assert isinstance(decide(found, world(jobs=(job,)), 31), Wait)
+
+
+def test_a_signal_is_repeated_until_the_job_answers() -> None:
+    """The kubelet once wrote the signal's file 85 s late; it writes it again with the pod's next change."""
+    found = status("Switch", signal_deadline=stamp(at(30)))
+    signal = Signal(not_after=at(30).timestamp())
+    job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u", signal=signal)
+    assert isinstance(decide(found, world(jobs=(job,)), REPEAT_SECONDS - 1), Wait)
+    assert decide(found, world(jobs=(job,)), REPEAT_SECONDS) == Do(
+        SendSignal(job, signal, repetition=1), after="operator-rollback-signalled"
+    )
+    repeated = replace(job, repetition=1)
+    assert isinstance(decide(found, world(jobs=(repeated,)), 2 * REPEAT_SECONDS - 1), Wait)
+    assert isinstance(decide(found, world(jobs=(repeated,)), 30 - SIGNAL_MARGIN_SECONDS + 1), Wait)

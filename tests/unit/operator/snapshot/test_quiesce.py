@@ -15,6 +15,7 @@ from ocore_crds.snapshot import QuiesceStage, QuiesceStatus, SavedWorkload, Snap
 from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_SECONDS
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import freeze_signal, plan_quiesce
 from ocore_operator.snapshot.plan import decide
@@ -143,11 +144,22 @@ def test_the_signal_waits_for_the_last_pod() -> None:
     assert isinstance(decide(seen("Drain", workloads=(replace(STOPPED, pods=1),))), Wait)
     entered = decide(seen("Drain", workloads=(STOPPED,)))
     assert stage_of(entered).stage == "Freeze"
-    assert stage_of(entered).signal_deadline == at(61 + plan_quiesce.SIGNAL_SECONDS)
+    assert stage_of(entered).signal_deadline == at(61 + SIGNAL_SECONDS)
     sent = decide(seen("Freeze", workloads=(STOPPED,)))
     assert isinstance(sent, SendSignal)
     assert sent.signal.not_after == moment(90).timestamp()
     assert isinstance(decide(seen("Freeze", workloads=(STOPPED,), signal=sent.signal)), Wait)
+
+
+def test_the_signal_is_repeated_until_the_job_answers() -> None:
+    """The kubelet may miss one change of the pod; then it writes the signal's file with the next one."""
+    deadline = at(61 + SIGNAL_SECONDS - REPEAT_SECONDS)  # now, the signal has been valid for one interval
+    found = seen("Freeze", workloads=(STOPPED,), fields={"signalDeadline": deadline})
+    first = decide(found)
+    assert isinstance(first, SendSignal)
+    assert first.repetition == 1
+    assert isinstance(decide(replace(found, signal=first.signal, repetition=1)), Wait)
+    assert decide(replace(found, signal=first.signal, repetition=0)) == first
 
 
 def test_workloads_resume_when_the_job_says_so() -> None:
@@ -334,6 +346,7 @@ class Job:
     reported: bool = False
     end: Object | None = None
     signal: FreezeSignal | None = None
+    repetition: int = 0
 
 
 @dataclass
@@ -363,6 +376,7 @@ class Simulation:
                     "pod": f"{name}-x",
                     "pod_version": "1",
                     "signal": each.signal,
+                    "repetition": each.repetition,
                     "may_resume": each.reported
                     and self.status.quiesce is not None
                     and self.status.quiesce.stage == "Freeze",
@@ -389,8 +403,9 @@ class Simulation:
                 self.status = status
             case SetReplicas(targets=((_, replicas),)):
                 self.replicas = replicas
-            case SendSignal(signal=signal):
-                self.jobs[self.status.attempt].signal = signal
+            case SendSignal(signal=signal, repetition=repetition):
+                sent_to = self.jobs[self.status.attempt]
+                sent_to.signal, sent_to.repetition = signal, repetition
             case Start(attempt=attempt):
                 self.jobs[attempt] = Job()
                 self.status = self.status.model_copy(update={"job_name": job_name("snapshot", UID, attempt)})
