@@ -26,7 +26,7 @@ FOREVER = "forever"  # retentionDays: 0
 LAST = "keepLast"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A terminal Snapshot with `retention: Policy`."""
 
@@ -38,7 +38,7 @@ class Candidate:
     in_use: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Why a Snapshot is kept, and until when. No rule: it is deleted."""
 

@@ -15,7 +15,7 @@ from ocore_operator.engine import handlers, login, logs
 from ocore_operator.engine.access import Access, Namespace, title
 from ocore_operator.engine.dispatch import Dispatch
 from ocore_operator.engine.health import HealthServer
-from ocore_operator.engine.kinds import reconcilers
+from ocore_operator.engine.kinds import judge, reconcilers
 from ocore_operator.engine.lease import Lease
 from ocore_operator.engine.metrics import FromCatalog, Metrics
 from ocore_operator.engine.queue import WorkQueue
@@ -61,14 +61,17 @@ class Operator:
             renew=settings.lease_renew,
         )
         kube = Kube(self._transport, settings.namespaces, self._lease.guard)
-        queue = self._queue = WorkQueue(workers=settings.workers, timeout=settings.reconcile_timeout)
-        metrics = self._metrics = Metrics()
         self._reconcilers = reconcilers()
+        catalog = Catalog(judge(self._reconcilers))
+        queue = self._queue = WorkQueue(
+            workers=settings.workers, timeout=settings.reconcile_timeout, urgent=catalog.is_urgent
+        )
+        metrics = self._metrics = Metrics()
         self._ctx = Context(
             settings=settings,
             kube=kube,
             queue=queue,
-            catalog=Catalog(),
+            catalog=catalog,
             limits=Limits(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
             followers=Followers(kube, queue.add, clock.now),
             events=Recorder(kube),
@@ -78,7 +81,7 @@ class Operator:
         )
         self._access = Access(settings.namespaces)
         self._resync = Resync(self._ctx, queue, self._reconcilers, self._access)
-        self._shutdown = Shutdown(self._ctx, queue, self._reconcilers, self._access)
+        self._shutdown = Shutdown(self._ctx, queue, self._resync.synced, self._access)
         self._health = HealthServer(
             port=settings.http_port,
             registry=metrics.registry,
@@ -231,6 +234,7 @@ class Operator:
             clusterwide=namespace is None,
             namespaces=[namespace] if namespace is not None else [],
             stop_flag=stop,
+            memories=handlers.Forgetful(),
         )
 
     def _login(self) -> kopf.ConnectionInfo:

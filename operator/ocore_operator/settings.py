@@ -27,9 +27,9 @@ class Settings(BaseSettings):
         default=None, description="Outside a cluster: the kubeconfig file. Inside, the service account is used."
     )
     resync_interval: Seconds = Field(
-        default=45,
+        default=600,
         description=(
-            "Seconds between full lists of all kinds: an event that a watch has missed is found after this and one request timeout."
+            "Seconds between full lists of all kinds, the last safety net: a watch that breaks continues where it stopped, after 70 s at most."
         ),
     )
     request_timeout: Seconds = Field(default=10, description="Seconds that one request to the API server may take.")

@@ -40,6 +40,10 @@ class Access:
         """Whether the last lists of the namespace succeeded."""
         return (namespace, "list") not in self._problems and (None, "list") not in self._problems
 
+    def watched(self, namespace: Namespace) -> bool:
+        """Whether its watches run and have not ended of late."""
+        return (namespace, "watch") not in self._problems
+
     async def wait_listed(self, namespace: Namespace) -> None:
         """Returns once :meth:`listed` is true."""
         async with self._changed:

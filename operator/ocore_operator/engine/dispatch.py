@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import kopf
 
@@ -11,12 +12,15 @@ from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.jobs.outcome import finished
 from ocore_operator.jobs.ownership import owner_of_job, owner_of_pod
+from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Key, Object
 
 #: Label selector of our Jobs and pods.
 OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
 #: Seconds after which a watch is opened again, so that a connection that is dead on one side is noticed.
 SERVER_TIMEOUT = 50
+#: Objects in one page of kopf's first list, and seconds for which it keeps an object that did not change: it has as many in memory as come in that time.
+PAGE, KEPT = 250, 0.1
 #: Seconds without any event or bookmark after which a watch is opened again.
 INACTIVITY = 60.0
 #: Seconds between kopf's attempts at a request, before its watches end and watch.py starts them again. kopf's own list takes 88 s: a namespace that
@@ -35,12 +39,24 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.client_timeout = SERVER_TIMEOUT + 10
     settings.watching.inactivity_timeout = INACTIVITY
     settings.watching.connect_timeout = 5
+    settings.watching.chunk_size = PAGE
+    settings.queueing.idle_timeout = KEPT
     settings.watching.reconnect_backoff = 1
     settings.networking.request_timeout = 20
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = ATTEMPTS
     for resource in (("batch", "v1", "jobs"), ("", "v1", "pods")):
         settings.watching.label_selectors[resource] = OURS
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An event about an object of our kinds, without the object."""
+
+    entry: Entry
+    type: str | None
+    #: An object of another kind that it concerns.
+    concerned: Key | None
 
 
 class Dispatch:
@@ -55,22 +71,25 @@ class Dispatch:
         """Kind and plural of all that is watched."""
         return ((kind, row.type.plural) for kind, row in self._reconcilers.items())
 
-    def changed(self, kind: str, type_: str | None, obj: Object) -> None:
-        """An object of our kinds was created, changed or deleted. `type_` None: it was listed as a watch was opened."""
-        catalog = self._ctx.catalog
-        key = Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-        concerned = self._reconcilers[kind].concerns(obj)
-        if concerned is not None and (type_ is not None or kind == "Environment"):
-            self._queue.add(concerned, low=True)
-        if type_ == "DELETED":
-            catalog.remove(key, obj["metadata"]["uid"])
+    def news(self, kind: str, type_: str | None, obj: Object) -> News:
+        """What is needed of an event about an object of our kinds. Pure, for kopf's thread: 20,000 raw objects must not wait for the main event
+        loop. `type_` None: the object was listed as a watch was opened."""
+        return News(self._ctx.catalog.entry(kind, obj), type_, self._reconcilers[kind].concerns(obj))
+
+    def changed(self, news: News) -> None:
+        """An object of our kinds was created, changed or deleted."""
+        catalog, key = self._ctx.catalog, news.entry.key
+        if news.concerned is not None and (news.type is not None or key.kind == "Environment"):
+            self._queue.add(news.concerned, low=True)
+        if news.type == "DELETED":
+            catalog.remove(key, news.entry.uid)
             self._queue.forget(key)
             self._queue.add(key)
             return
         old = catalog.get(key)
-        new = catalog.put(kind, obj)
-        known = old is not None and old.version >= new.version and old.uid == new.uid and type_ is not None
-        if not known and not self._reconcilers[kind].idle(obj):
+        new = catalog.take(news.entry)
+        known = old is not None and old.version >= new.version and old.uid == new.uid and news.type is not None
+        if not known and not new.work.idle:
             self._queue.add(key)
 
     def job_changed(self, job: Object, deleted: bool) -> None:

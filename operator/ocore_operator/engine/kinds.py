@@ -9,6 +9,7 @@ from functools import partial
 
 from ocore_operator.context import Context
 from ocore_operator.kube import client
+from ocore_operator.kube.catalog import Judge, Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import reconcile as policy
 from ocore_operator.readiness import environment, snapshotstore
@@ -38,11 +39,23 @@ class Reconciler:
     idle: Callable[[Object], bool] = never
     #: An object of another kind, which need not exist, that a change of this one concerns.
     concerns: Callable[[Object], Key | None] = no_object
-    #: Whether an application is stopped until the object is reconciled further, by its raw JSON; None: that never happens to the kind.
-    critical: Callable[[Object], bool] | None = None
+    #: Whether an application is stopped until the object is reconciled further, by its raw JSON.
+    critical: Callable[[Object], bool] = never
+    #: Whether its reconciles go before those of the others, by its raw JSON.
+    urgent: Callable[[Object], bool] = never
+
+    def work(self, obj: Object) -> Work:
+        """What the object asks of the operator. Pure."""
+        critical = self.critical(obj)
+        return Work(idle=self.idle(obj), urgent=critical or self.urgent(obj), critical=critical)
 
 
 Reconcilers = dict[str, Reconciler]
+
+
+def judge(reconcilers: Reconcilers) -> Judge:
+    """For the catalog."""
+    return lambda kind, obj: reconcilers[kind].work(obj)
 
 
 def reconcilers() -> Reconcilers:
@@ -55,7 +68,11 @@ def reconcilers() -> Reconcilers:
         ),
         Reconciler(client.POLICIES, policy.reconcile),
         Reconciler(
-            client.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback.idle, critical=rollback.critical
+            client.ROLLBACKS,
+            partial(rollback.reconcile, Memories()),
+            rollback.idle,
+            critical=rollback.critical,
+            urgent=rollback.under_way,
         ),
     )
     return {row.type.kind: row for row in rows}

@@ -96,7 +96,7 @@ class FromCatalog(Collector):
             "Bytes in the store that the Complete Snapshots of an Environment use.",
             labels=("namespace", "environment"),
         )
-        newest = {(e.key.namespace, e.key.name): 0.0 for e in self._catalog.of_kind("Environment")}
+        newest = {(e.key.namespace, e.key.name): "" for e in self._catalog.of_kind("Environment")}
         total: dict[tuple[str, str], int] = {}
         for e in self._catalog.of_kind("Snapshot"):
             if e.phase != "Complete":
@@ -104,9 +104,11 @@ class FromCatalog(Collector):
             labels = (e.key.namespace, e.environment)
             total[labels] = total.get(labels, 0) + e.stored_bytes
             if e.completed:
-                newest[labels] = max(newest.get(labels, 0.0), clock.parse(e.completed).timestamp())
-        for labels, moment in sorted(newest.items()):
-            last.add_metric(labels, moment)
+                newest[labels] = max(
+                    newest.get(labels, ""), e.completed
+                )  # RFC 3339 in UTC: the order of the text is that of time
+        for labels, completed in sorted(newest.items()):
+            last.add_metric(labels, clock.parse(completed).timestamp() if completed else 0.0)
         for labels, count in sorted(total.items()):
             stored.add_metric(labels, count)
         yield last

@@ -2,12 +2,15 @@
 
 kopf does not retry handlers of ``on.event``, and a timer of kopf dies for good when its patch fails (kopf#642). So retries and delays are
 ours. The semantics are client-go's: a key that is added while it is reconciled is reconciled again afterwards.
+
+There are three lanes. What is urgent, a rollback under way, goes before all others and has workers of its own: 1,000 operations that wait must not
+make an application wait that is stopped. What only the resync has found goes last.
 """
 
 import asyncio
 import random
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -21,6 +24,8 @@ BACKOFF_BASE = 0.5
 BACKOFF_CAP = 60.0
 #: After a write conflict the object is read again at once, but not in a tight loop.
 CONFLICT_PAUSE = 0.1
+#: Workers that only reconcile what is urgent: all others may wait for an API server that is slow.
+RESERVED = 2
 #: Longest delay that a handler may ask for; the resync comes sooner.
 MAX_DELAY = 3600.0
 
@@ -45,9 +50,16 @@ class Statistics:
     conflicts: int = 0
 
 
+#: The lanes, the first one first.
+URGENT, NORMAL, LOW = range(3)
+
+
 @dataclass
 class _Worker:
+    lanes: tuple[int, ...]
     task: asyncio.Task[None] | None = None
+    #: Resolved to wake it while it waits for a key.
+    wake: asyncio.Future[None] | None = None
     key: Key | None = None
     since: float = field(default_factory=time.monotonic)
 
@@ -55,18 +67,18 @@ class _Worker:
 class WorkQueue:
     """Keys to reconcile. All methods belong to the event loop's thread."""
 
-    def __init__(self, *, workers: int, timeout: float) -> None:
-        """`timeout`: seconds after which one reconcile is cancelled and counted as an error."""
+    def __init__(self, *, workers: int, timeout: float, urgent: Callable[[Key], bool] = lambda _: False) -> None:
+        """`timeout`: seconds after which one reconcile is cancelled and counted as an error. `urgent`: whether a key goes first."""
         self._timeout = timeout
-        self._ready: deque[Key] = deque()
-        self._low: deque[Key] = deque()
-        self._queued: set[Key] = set()
+        self._urgent = urgent
+        self._lanes: tuple[OrderedDict[Key, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
+        self._lane_of: dict[Key, int] = {}
         self._active: set[Key] = set()
         self._again: set[Key] = set()
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
-        self._wake = asyncio.Semaphore(0)
-        self._workers = [_Worker() for _ in range(workers)]
+        self._workers = [_Worker((URGENT,)) for _ in range(RESERVED)]
+        self._workers += [_Worker((URGENT, NORMAL, LOW)) for _ in range(workers)]
         self.statistics = Statistics()
 
     # --- adding ---------------------------------------------------------------------------------------------
@@ -75,14 +87,22 @@ class WorkQueue:
         if key in self._active:
             self._again.add(key)
             return
-        if key in self._queued:
-            if not low and key in self._low:
-                self._low.remove(key)
-                self._ready.append(key)
-            return
-        self._queued.add(key)
-        (self._low if low else self._ready).append(key)
-        self._wake.release()
+        lane = URGENT if self._urgent(key) else LOW if low else NORMAL
+        known = self._lane_of.get(key)
+        if known is not None:
+            if known <= lane:
+                return
+            del self._lanes[known][key]
+        self._lane_of[key] = lane
+        self._lanes[lane][key] = None
+        self._wake_one(lane)
+
+    def _wake_one(self, lane: int) -> None:
+        """Wakes a worker that waits and takes this lane. A worker that does not wait looks at the lanes before it does."""
+        for worker in self._workers:
+            if lane in worker.lanes and worker.wake is not None and not worker.wake.done():
+                worker.wake.set_result(None)
+                return
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Reconciles the key in that many seconds. An earlier time that is already set stays."""
@@ -104,10 +124,10 @@ class WorkQueue:
 
     def scheduled(self, key: Key) -> bool:
         """Whether the key is reconciled anyway: it is active, queued or delayed."""
-        return key in self._delayed or key in self._queued or key in self._active
+        return key in self._delayed or key in self._lane_of or key in self._active
 
     def __len__(self) -> int:
-        return len(self._queued)
+        return len(self._lane_of)
 
     # --- working --------------------------------------------------------------------------------------------
     async def run(self, handler: Handler) -> None:
@@ -130,14 +150,23 @@ class WorkQueue:
     async def _work(self, worker: _Worker, handler: Handler) -> None:
         while True:
             worker.key, worker.since = None, time.monotonic()
-            await self._wake.acquire()
-            key = self._ready.popleft() if self._ready else self._low.popleft()
-            self._queued.discard(key)
+            key = await self._next(worker)
             self._active.add(key)
             worker.key, worker.since = key, time.monotonic()
             await self._one(key, handler)
             worker.key = None
             self._finish(key)
+
+    async def _next(self, worker: _Worker) -> Key:
+        """The next key of the worker's lanes, which is taken out of its lane."""
+        while True:
+            for lane in worker.lanes:
+                if self._lanes[lane]:
+                    key, _ = self._lanes[lane].popitem(last=False)
+                    del self._lane_of[key]
+                    return key
+            worker.wake = asyncio.get_running_loop().create_future()
+            await worker.wake
 
     async def _one(self, key: Key, handler: Handler) -> None:
         timer = self._delayed.pop(key, None)

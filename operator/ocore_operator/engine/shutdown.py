@@ -5,19 +5,18 @@ The Lease is renewed in the meantime, so no other operator acts.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
 from ocore_operator.context import Context
 from ocore_operator.engine.access import Access
-from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.errors import ApiError
+from ocore_operator.kube.catalog import OPERATIONS
 from ocore_operator.kube.resources import Key
 
-#: Seconds between two lists of the objects that have stopped an application.
+#: Seconds between two looks at the objects that have stopped an application.
 POLL = 0.5
 
 _log = structlog.get_logger()
@@ -26,10 +25,11 @@ _log = structlog.get_logger()
 class Shutdown:
     """Restricts the work queue once it has begun. All methods belong to the event loop's thread."""
 
-    def __init__(self, ctx: Context, queue: WorkQueue, reconcilers: Reconcilers, access: Access) -> None:
+    def __init__(self, ctx: Context, queue: WorkQueue, synced: Callable[[], bool], access: Access) -> None:
+        """`synced`: whether the catalog knows all objects."""
         self._ctx = ctx
         self._queue = queue
-        self._critical = {kind: row for kind, row in reconcilers.items() if row.critical is not None}
+        self._synced = synced
         self._access = access
         self._begun = False
         self._left: frozenset[Key] = frozenset()
@@ -53,12 +53,10 @@ class Shutdown:
         self._begun = True
         end = asyncio.get_running_loop().time() + seconds
         while True:
-            # Read before the list: a reconcile that has ended by now has written what it did.
-            busy = sum(self._active[kind] for kind in self._critical)
-            listed = await self._list(end)
-            if listed is not None:
-                self._admit(listed)
-            if listed is not None and not listed and not busy:
+            # Read before the catalog: a reconcile that has ended by now has written what it did.
+            busy = sum(self._active[kind] for kind in OPERATIONS)
+            self._admit()
+            if self._synced() and not self._left and not busy:
                 return True
             if asyncio.get_running_loop().time() >= end:
                 names = sorted(str(key) for key in self._left)
@@ -66,27 +64,14 @@ class Shutdown:
                 return False
             await asyncio.sleep(POLL)
 
-    def _admit(self, found: frozenset[Key]) -> None:
+    def _admit(self) -> None:
+        """Queues what has stopped an application. The catalog knows it: each reconcile puts there what it has written. A namespace that cannot be
+        read is left out."""
+        found = frozenset(
+            e.key for e in self._ctx.catalog.busy() if e.work.critical and self._access.listed(e.key.namespace)
+        )
         if found != self._left:
             _log.info("finishing before the end", objects=sorted(str(key) for key in found))
         new, self._left = found - self._left, found
         for key in new:
             self._queue.add(key)
-
-    async def _list(self, end: float) -> frozenset[Key] | None:
-        """The objects that have stopped an application; None where that is unknown. A namespace that cannot be read is left out."""
-        found: set[Key] = set()
-        try:
-            async with asyncio.timeout_at(end + POLL):
-                for namespace in filter(self._access.listed, self._access.namespaces):
-                    for kind, row in self._critical.items():
-                        async for page in self._ctx.kube.pages(row.type, namespace):
-                            found |= {
-                                Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-                                for obj in page
-                                if row.critical is not None and row.critical(obj)
-                            }
-        except (ApiError, TimeoutError) as error:
-            _log.warning("not listed", error=str(error) or type(error).__name__)
-            return None
-        return frozenset(found)

@@ -1,11 +1,13 @@
-"""All objects of our kinds, in a few hundred bytes each: fed by the watches, the resync and every reconcile.
+"""All objects of our kinds, in about a kilobyte each: fed by the watches, the resync and every reconcile.
 
 It answers questions whose answer may be a moment old: which other object has this id, which operations wait for this environment, what /metrics
 shows. What must be right (the operation lock, a status) is decided against the API server.
 """
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ocore_crds import conditions as c
 from ocore_crds.retention import Candidate, Verdict, candidate_of, told_of
@@ -36,10 +38,31 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """What an object asks of the operator."""
+
+    idle: bool = False  # it needs no reconcile
+    urgent: bool = False  # its reconciles go before those of the others
+    critical: bool = False  # an application is stopped until it is reconciled further
+
+
+NO_WORK = Work()
+OPERATIONS = ("Snapshot", "Rollback")
+
+#: A namespace and the name of an Environment.
+Place = tuple[str, str]
+IndexT = TypeVar("IndexT", str, Place)
+
+#: What an object of a kind asks, by its raw JSON (the kinds decide: engine/kinds.py).
+Judge = Callable[[str, Object], Work]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One object."""
 
     key: Key
+    work: Work
     uid: str
     id: str
     created: str
@@ -70,8 +93,8 @@ class Entry:
         return self.created, self.uid
 
 
-def entry(kind: str, obj: Object) -> Entry:
-    """The entry of an object."""
+def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
+    """The entry of an object. Pure, and it keeps nothing of the object."""
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     by_type = {x["type"]: x for x in status.get("conditions") or ()}
 
@@ -79,27 +102,27 @@ def entry(kind: str, obj: Object) -> Entry:
         return bool(by_type.get(type_, {}).get("status") == "True")
 
     reconciling = by_type.get(c.RECONCILING, {})
-    operation = kind in ("Snapshot", "Rollback")
     return Entry(
-        key=Key(kind, meta["namespace"], meta["name"]),
+        key=Key(kind, _shared(meta["namespace"]), meta["name"]),
+        work=work,
         uid=meta["uid"],
         id=spec.get("id") or meta["uid"],
         created=meta["creationTimestamp"],
         version=int(meta["resourceVersion"]),
-        phase=status.get("phase") or "",
+        phase=_shared(status.get("phase") or ""),
         terminal=c.is_terminal(by_type.values()),
         deleting="deletionTimestamp" in meta,
-        began=operation and (status.get("phase") or "Pending") != "Pending",
+        began=kind in OPERATIONS and (status.get("phase") or "Pending") != "Pending",
         started=status.get("startedAt") or meta["creationTimestamp"],
         refused=any(is_true(t) and by_type[t].get("reason") == c.DUPLICATE_ID for t in (c.STALLED, c.FAILED)),
         waits_for_lock=is_true(c.RECONCILING) and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
-        environment=spec.get("environmentRef", {}).get("name") or status.get("environmentName") or "",
+        environment=_shared(spec.get("environmentRef", {}).get("name") or status.get("environmentName") or ""),
         snapshot=spec.get("snapshotRef", {}).get("name") or "",
-        store=spec.get("storeRef", {}).get("name") or status.get("storeName") or "",
-        ready=by_type.get(c.READY, {}).get("status", "Unknown"),
-        ready_reason=by_type.get(c.READY, {}).get("reason", ""),
+        store=_shared(spec.get("storeRef", {}).get("name") or status.get("storeName") or ""),
+        ready=_shared(by_type.get(c.READY, {}).get("status", "Unknown")),
+        ready_reason=_shared(by_type.get(c.READY, {}).get("reason", "")),
         scheduled=bool(status.get("nextScheduleTime")),
-        rollback_ready=by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown"),
+        rollback_ready=_shared(by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown")),
         completed=status.get("completedAt") or "",
         stored_bytes=int((status.get("sizes") or {}).get("storedBytes") or 0),
         target=_target(obj) if kind == "Environment" else None,
@@ -108,11 +131,16 @@ def entry(kind: str, obj: Object) -> Entry:
     )
 
 
+def _shared(text: str) -> str:
+    """The same string for all entries: 20,000 Snapshots name some environments and stores."""
+    return sys.intern(text)
+
+
 def _retention(snapshot: Object) -> Retention:
     spec = snapshot.get("spec", {})
     return Retention(
         by_policy=spec.get("retention") == "Policy",
-        trigger=spec.get("trigger") or "Manual",
+        trigger=_shared(spec.get("trigger") or "Manual"),
         pinned=spec.get("pin") is not None,
         candidate=candidate_of(snapshot, used=()),
         told=told_of(snapshot),
@@ -146,42 +174,48 @@ def _cleanup_due(rollback: Object) -> str:
     return max((str(t) for t in times if t), default=str(meta["creationTimestamp"]))
 
 
-def _discard(index: dict[tuple[str, str], set[Key]], place: tuple[str, str], key: Key) -> None:
-    index[place].discard(key)
-    if not index[place]:
-        del index[place]
-
-
 class Catalog:
-    """All objects of our kinds that are watched."""
+    """All objects of our kinds that are watched. A question looks at the objects that it is about, not at all of them."""
 
-    def __init__(self) -> None:
-        self._entries: dict[Key, Entry] = {}
-        self._by_id: dict[tuple[str, str], set[Key]] = {}
-        #: Kind → namespace → entries: a question about one namespace must not look at all objects.
-        self._by_kind: dict[str, dict[str, dict[Key, Entry]]] = {}
-        #: Namespace and Environment → its Snapshots.
-        self._snapshots: dict[tuple[str, str], dict[Key, Entry]] = {}
+    def __init__(self, judge: Judge = lambda _, __: NO_WORK) -> None:
+        self._judge = judge
+        self._by_kind: dict[str, dict[str, dict[Key, Entry]]] = {}  # kind → namespace
+        self._by_id: dict[str, dict[str, tuple[Key, ...]]] = {}  # kind → id
+        self._snapshots: dict[Place, dict[Key, Entry]] = {}  # by environment
+        self._open: dict[
+            Place, dict[Key, Entry]
+        ] = {}  # operations that are not terminal, by environment; "": it is unknown
+        self._cleanups: dict[Place, dict[Key, Entry]] = {}  # terminal Rollbacks whose cleanup remains, by environment
+        self._busy: dict[Key, Entry] = {}  # not idle
 
     # --- fed ------------------------------------------------------------------------------------------------
+    def entry(self, kind: str, obj: Object) -> Entry:
+        """The entry of an object, which is not taken yet. From any thread."""
+        return entry(kind, obj, self._judge(kind, obj))
+
     def put(self, kind: str, obj: Object) -> Entry:
-        """Takes an object from an event or an answer. An older version than the known one changes nothing."""
-        new = entry(kind, obj)
-        old = self._entries.get(new.key)
+        """Takes an object from a list or an answer: see :meth:`take`."""
+        return self.take(self.entry(kind, obj))
+
+    def take(self, new: Entry) -> Entry:
+        """Takes an entry and returns it. One that is older than the known one changes nothing: that one is returned."""
+        old = self.get(new.key)
         if old is not None and old.uid == new.uid and old.version > new.version:
             return old
         if old is not None:
             self._drop(old)
-        self._entries[new.key] = new
-        self._by_id.setdefault((kind, new.id), set()).add(new.key)
-        self._by_kind.setdefault(kind, {}).setdefault(new.key.namespace, {})[new.key] = new
-        if kind == "Snapshot":
-            self._snapshots.setdefault((new.key.namespace, new.environment), {})[new.key] = new
+        ids = self._by_id.setdefault(new.key.kind, {})
+        ids[new.id] = (*ids.get(new.id, ()), new.key)
+        self._by_kind.setdefault(new.key.kind, {}).setdefault(new.key.namespace, {})[new.key] = new
+        for index, place in self._indexes(new):
+            index.setdefault(place, {})[new.key] = new
+        if not new.work.idle:
+            self._busy[new.key] = new
         return new
 
     def remove(self, key: Key, uid: str | None = None) -> None:
         """The object is gone. With `uid`: unless another object has its name already."""
-        old = self._entries.get(key)
+        old = self.get(key)
         if old is not None and uid in (None, old.uid):
             self._drop(old)
 
@@ -193,28 +227,44 @@ class Catalog:
         return [e.key for e in gone]
 
     def _drop(self, old: Entry) -> None:
-        del self._entries[old.key]
-        _discard(self._by_id, (old.key.kind, old.id), old.key)
-        kinds = self._by_kind[old.key.kind]
-        del kinds[old.key.namespace][old.key]
-        if not kinds[old.key.namespace]:
-            del kinds[old.key.namespace]
-        if old.key.kind == "Snapshot":
-            snapshots = self._snapshots[old.key.namespace, old.environment]
-            del snapshots[old.key]
-            if not snapshots:
-                del self._snapshots[old.key.namespace, old.environment]
+        ids = self._by_id[old.key.kind]
+        ids[old.id] = tuple(k for k in ids[old.id] if k != old.key)
+        if not ids[old.id]:
+            del ids[old.id]
+        _discard(self._by_kind[old.key.kind], old.key.namespace, old.key)
+        for index, place in self._indexes(old):
+            _discard(index, place, old.key)
+        self._busy.pop(old.key, None)
+
+    def _indexes(self, e: Entry) -> Iterator[tuple[dict[Place, dict[Key, Entry]], Place]]:
+        """The indexes by environment that the entry belongs to."""
+        place = (e.key.namespace, e.environment)
+        if e.key.kind == "Snapshot":
+            yield self._snapshots, place
+        if e.key.kind in OPERATIONS and not e.terminal:
+            yield self._open, place
+        if e.cleanup_due:
+            yield self._cleanups, place
 
     # --- asked ----------------------------------------------------------------------------------------------
     def get(self, key: Key) -> Entry | None:
         """The entry, or None."""
-        return self._entries.get(key)
+        return self._by_kind.get(key.kind, {}).get(key.namespace, {}).get(key)
 
     def of_kind(self, kind: str, namespace: str | None = None) -> Iterator[Entry]:
         """All of a kind (in a namespace)."""
         kinds = self._by_kind.get(kind, {})
         found: Iterable[dict[Key, Entry]] = kinds.values() if namespace is None else (kinds.get(namespace, {}),)
         return (e for entries in found for e in entries.values())
+
+    def is_urgent(self, key: Key) -> bool:
+        """Whether its reconciles go before those of the others."""
+        found = self._busy.get(key)
+        return found is not None and found.work.urgent
+
+    def busy(self) -> list[Entry]:
+        """All that are not idle."""
+        return list(self._busy.values())
 
     def snapshots(self, namespace: str, environment: str) -> list[Entry]:
         """All Snapshots of an environment."""
@@ -226,14 +276,14 @@ class Catalog:
         First comes an object that was not refused for its id, then an operation that has begun, then the one that started or was created first. A
         refused duplicate is Failed or Stalled, so its phase says nothing about the object that has the id.
         """
-        mine = self._entries.get(key)
+        mine = self.get(key)
         if mine is None:
             return None
 
         def precedence(e: Entry) -> tuple[bool, bool, str, tuple[str, str]]:
             return e.refused, not e.began, e.started, e.age_order
 
-        others = [self._entries[k] for k in self._by_id.get((key.kind, mine.id), ()) if k != key]
+        others = [e for k in self._by_id[key.kind][mine.id] if k != key and (e := self.get(k)) is not None]
         first = min(others, key=precedence, default=None)
         return first if first is not None and precedence(first) < precedence(mine) else None
 
@@ -241,16 +291,27 @@ class Catalog:
         """Name of the Environment of a Snapshot or Rollback; empty where it is unknown."""
         if entry_.environment or not entry_.snapshot:
             return entry_.environment
-        snapshot = self._entries.get(Key("Snapshot", entry_.key.namespace, entry_.snapshot))
+        snapshot = self.get(Key("Snapshot", entry_.key.namespace, entry_.snapshot))
         return snapshot.environment if snapshot is not None else ""
 
     def operations(self, namespace: str, environment: str) -> list[Entry]:
         """Snapshots and Rollbacks of an environment that are not terminal, oldest first."""
-        rollbacks = (e for e in self.of_kind("Rollback", namespace) if self.environment_of(e) == environment)
-        found = [e for e in (*self.snapshots(namespace, environment), *rollbacks) if not e.terminal and not e.deleting]
-        return sorted(found, key=lambda e: e.age_order)
+        named = self._open.get((namespace, environment), {}).values()
+        unnamed = self._open.get((namespace, ""), {}).values() if environment else ()
+        found = [*named, *(e for e in unnamed if self.environment_of(e) == environment)]
+        return sorted((e for e in found if not e.deleting), key=lambda e: e.age_order)
+
+    def restored(self, namespace: str) -> Iterator[str]:
+        """Names of the Snapshots that Rollbacks use which are not terminal."""
+        rollbacks = (e for e in self._busy.values() if e.key.kind == "Rollback" and not e.terminal)
+        return (e.snapshot for e in rollbacks if e.key.namespace == namespace)
 
     def cleanups(self, namespace: str, environment: str) -> list[Entry]:
         """Terminal Rollbacks of an environment whose cleanup remains, due or not; oldest first."""
-        found = [e for e in self.of_kind("Rollback", namespace) if e.cleanup_due and e.environment == environment]
-        return sorted(found, key=lambda e: e.age_order)
+        return sorted(self._cleanups.get((namespace, environment), {}).values(), key=lambda e: e.age_order)
+
+
+def _discard(index: dict[IndexT, dict[Key, Entry]], place: IndexT, key: Key) -> None:
+    del index[place][key]
+    if not index[place]:
+        del index[place]

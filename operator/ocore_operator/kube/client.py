@@ -88,13 +88,20 @@ class Kube:
         return await self._or_none("GET", type_.path(namespace, name))
 
     async def list(
-        self, type_: Type, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self,
+        type_: Type,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        keep: Callable[[Object], bool] = lambda _: True,
     ) -> list[Object]:
-        """All objects by label and field selector; `namespace` None: all watched namespaces. Reads the newest state."""
+        """All objects by label and field selector; `namespace` None: all watched namespaces. Reads the newest state. Of thousands, only those that
+        `keep` wants stay in memory."""
         found: list[Object] = []
         for each in (namespace,) if namespace else self._namespaces or (None,):
             async for page in self.pages(type_, each, labels=labels, fields=fields):
-                found.extend(page)
+                found.extend(obj for obj in page if keep(obj))
         return found
 
     async def pages(

@@ -19,7 +19,7 @@ StatusT = TypeVar("StatusT", bound=StatusModel)
 KIND_BY_NAME: dict[str, Kind] = {k.kind: k for k in KINDS}
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Key:
     """Names one object of ours, for the work queue."""
 

@@ -23,6 +23,6 @@ async def observe(ctx: Context, key: Key) -> World | None:
         policy=resources.policy(obj) if obj is not None else None,
         environment_id=resources.environment(environment).id if environment is not None else None,
         snapshots=snapshots,
-        used=frozenset(e.snapshot for e in ctx.catalog.of_kind("Rollback", key.namespace) if not e.terminal),
+        used=frozenset(ctx.catalog.restored(key.namespace)),
         now=ctx.now(),
     )

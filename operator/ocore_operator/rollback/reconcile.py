@@ -44,6 +44,12 @@ def idle(obj: Object) -> bool:
     return terminal and naming.FINALIZER_ROLLBACK not in (meta.get("finalizers") or ())
 
 
+def under_way(obj: Object) -> bool:
+    """Whether the Rollback has the operation lock and has not ended. Reads raw JSON."""
+    status = obj.get("status") or {}
+    return status.get("startedAt") is not None and status.get("stage") != "Ended"
+
+
 def critical(obj: Object) -> bool:
     """Whether the Rollback has stopped the application, or is about to switch, and has not started it again. Reads raw JSON."""
     status = obj.get("status") or {}

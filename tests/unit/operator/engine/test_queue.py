@@ -106,6 +106,61 @@ def test_the_resync_comes_after_what_happened() -> None:
     assert order == [key(3), key(2), key(1)]
 
 
+def test_what_is_urgent_goes_first_and_has_workers_of_its_own() -> None:
+    """1,000 operations wait for an API server that does not answer: the rollback under way is reconciled at once, each time."""
+    order: list[Key] = []
+    stuck = asyncio.Event
+
+    async def main() -> None:
+        release = stuck()
+
+        async def handler(k: Key) -> None:
+            order.append(k)
+            if k != key(0):
+                await release.wait()
+
+        queue = WorkQueue(workers=2, timeout=5, urgent=lambda k: k == key(0))
+        task = asyncio.create_task(queue.run(handler))
+        for n in range(1, 1000):
+            queue.add(key(n))
+        queue.add(key(0), low=True)
+        await until(lambda: len(order) == 3)
+        assert order == [key(0), key(1), key(2)]
+        queue.add(key(0))
+        await until(lambda: len(order) == 4)
+        assert order[3] == key(0)
+        release.set()
+        await until(lambda: len(order) == 1001)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_a_key_that_becomes_urgent_moves_to_the_front() -> None:
+    urgent: set[Key] = set()
+
+    async def main() -> None:
+        order: list[Key] = []
+
+        async def handler(k: Key) -> None:
+            order.append(k)
+
+        queue = WorkQueue(workers=1, timeout=5, urgent=urgent.__contains__)
+        for n in range(5):
+            queue.add(key(n))
+        urgent.add(key(4))
+        queue.add(key(4))
+        assert len(queue) == 5
+        task = asyncio.create_task(queue.run(handler))
+        await until(lambda: len(order) == 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert order[0] == key(4)
+
+    asyncio.run(main())
+
+
 def test_an_error_is_retried_until_it_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "BACKOFF_BASE", 0.01)
     reconciles: Counter[Key] = Counter()

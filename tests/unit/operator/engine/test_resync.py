@@ -16,7 +16,7 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.watch import Watch
 from ocore_operator.errors import ApiError, Forbidden, Unavailable
-from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.catalog import Catalog, Work
 from ocore_operator.kube.client import SNAPSHOTS, Type
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
@@ -47,9 +47,10 @@ class Api:
 class Parts:
     """A Resync and what it works with."""
 
-    def __init__(self) -> None:
+    def __init__(self, resync_interval: float = 0.2) -> None:
         self.api = Api()
-        self.catalog = Catalog()
+        self.idle: set[str] = set()
+        self.catalog = Catalog(lambda _, obj: Work(idle=obj["metadata"]["namespace"] in self.idle))
         self.access = Access(("first", "second"))
         self.queue = WorkQueue(workers=1, timeout=1)
         self.added: list[str] = []
@@ -58,7 +59,7 @@ class Parts:
 
         class Fake:
             kube = api
-            settings = Settings(resync_interval=0.2)
+            settings = Settings(resync_interval=resync_interval)
 
         Fake.catalog = catalog  # type: ignore[attr-defined]
 
@@ -121,6 +122,45 @@ def test_only_the_broken_namespace_is_tried_again_before_the_interval() -> None:
         parts = Parts()
         parts.api.errors["first"] = REFUSED
         await parts.until(lambda: parts.api.lists.count("first") > 5)
+        assert parts.api.lists.count("second") == 1
+
+    asyncio.run(main())
+
+
+def test_an_object_whose_timer_was_lost_is_queued_without_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync_module, "CHECK", 0.05)
+
+    async def main() -> None:
+        parts = Parts(resync_interval=60)
+        await parts.until(lambda: parts.added.count("first") >= 3 and parts.added.count("second") >= 3)
+        assert sorted(parts.api.lists) == ["first", "second"]
+
+    asyncio.run(main())
+
+
+def test_one_that_is_scheduled_or_idle_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync_module, "CHECK", 0.05)
+
+    async def main() -> None:
+        parts = Parts(resync_interval=60)
+        parts.idle.add("second")
+        parts.queue.add_after(Key("Snapshot", "first", "before"), 30)
+        task = asyncio.create_task(parts.resync.run())
+        await asyncio.sleep(0.3)
+        task.cancel()
+        assert parts.added == ["first"], "as it was listed"
+
+    asyncio.run(main())
+
+
+def test_a_namespace_whose_watch_has_ended_is_listed_before_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Role may be gone, or the namespace itself."""
+    monkeypatch.setattr(resync_module, "CHECK", 0.05)
+
+    async def main() -> None:
+        parts = Parts(resync_interval=60)
+        await parts.access.report("first", "watch", "it ended")
+        await parts.until(lambda: parts.api.lists.count("first") > 3)
         assert parts.api.lists.count("second") == 1
 
     asyncio.run(main())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.catalog import Catalog, Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.reconcile import idle
 from support.operator.objects import UID, at, environment_object, obj, snapshot_object
@@ -205,3 +205,51 @@ def test_the_other_indexes_never_drift(steps: list[tuple[int, str, str, bool]]) 
     assert {e.key for e in catalog.of_kind("Snapshot")} == set(there)
     assert set(catalog.forget("a")) == {k for k in there if k.namespace == "a"}
     assert list(catalog.of_kind("Snapshot", "a")) == []
+
+
+STATES: dict[str, Object] = {
+    "waits": {"phase": "Pending"},
+    "ended": {"phase": "Complete", "stage": "Ended", "conditions": [condition("Complete")]},
+    "cleans": {"stage": "Ended", "residue": "Pending", "completedAt": at(5), "conditions": [condition("Complete")]},
+}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["Snapshot", "Rollback"]),
+            st.integers(0, 3),
+            st.sampled_from(["", "x", "y"]),
+            st.sampled_from([*STATES, "removed"]),
+        )
+    )
+)
+def test_what_is_known_of_operations_never_drifts(steps: list[tuple[str, int, str, str]]) -> None:
+    """Which ones wait, clean up, are busy or urgent: the same as a look at everything."""
+    catalog = Catalog(lambda _, o: Work(idle=o["status"] is STATES["ended"], urgent=o["status"] is STATES["cleans"]))
+    there: dict[Key, tuple[str, str]] = {}
+    for version, (kind, number, environment, state) in enumerate(steps):
+        known = key(f"{kind.lower()}{number}", kind)
+        if state == "removed":
+            catalog.remove(known)
+            there.pop(known, None)
+            continue
+        spec = {"environmentRef": {"name": environment}} if environment else {}
+        meta = {"uid": known.name, "resourceVersion": str(version + 1)}
+        catalog.put(kind, obj(kind, known.name, spec, STATES[state], **meta))
+        there[known] = (environment, state)
+    for environment in ("x", "y"):
+        waiting = {k for k, found in there.items() if found == (environment, "waits")}
+        assert {e.key for e in catalog.operations("shop", environment)} == waiting
+        cleaning = {k for k, found in there.items() if found == (environment, "cleans") and k.kind == "Rollback"}
+        assert {e.key for e in catalog.cleanups("shop", environment)} == cleaning
+    assert {e.key for e in catalog.busy()} == {k for k, (_, state) in there.items() if state != "ended"}
+    assert {k for k in there if catalog.is_urgent(k)} == {k for k, (_, state) in there.items() if state == "cleans"}
+
+
+def test_the_snapshots_that_rollbacks_use() -> None:
+    catalog = Catalog()
+    for name, state in (("r1", "waits"), ("r2", "ended")):
+        catalog.put("Rollback", obj("Rollback", name, {"snapshotRef": {"name": f"of-{name}"}}, STATES[state], uid=name))
+    assert list(catalog.restored("shop")) == ["of-r1"]
+    assert list(catalog.restored("other")) == []
