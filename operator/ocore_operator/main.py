@@ -63,10 +63,13 @@ class Operator:
         kube = Kube(self._transport, settings.namespaces, self._lease.guard)
         self._reconcilers = reconcilers()
         catalog = Catalog(judge(self._reconcilers))
-        queue = self._queue = WorkQueue(
-            workers=settings.workers, timeout=settings.reconcile_timeout, urgent=catalog.is_urgent
-        )
         metrics = self._metrics = Metrics()
+        queue = self._queue = WorkQueue(
+            workers=settings.workers,
+            timeout=settings.reconcile_timeout,
+            urgent=catalog.is_urgent,
+            waited=metrics.waited,
+        )
         self._ctx = Context(
             settings=settings,
             kube=kube,
@@ -179,6 +182,7 @@ class Operator:
         self._spawn("lease", self._lease.keep())
         self._spawn("queue", self._queue.run(self._reconcile))
         self._spawn("resync", self._resync.run())
+        self._spawn("measurement of the event loop's lag", self._metrics.measure_lag())
         kopf_in_thread = partial(self._kopf, Dispatch(self._ctx, self._queue, self._reconcilers), loop)
         for namespace in self._access.namespaces:
             self._spawn(f"watch of {title(namespace)}", Watch(namespace, kopf_in_thread, self._access).run())

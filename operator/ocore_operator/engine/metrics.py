@@ -1,5 +1,6 @@
 """The metrics of /metrics. Gauges are computed from the catalog when they are scraped; docs/operator.md lists all names."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -17,6 +18,12 @@ from ocore_operator.kube.resources import Key
 
 #: Seconds: from the smallest environment to a whole night.
 BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
+
+
+#: Seconds that something may have waited in this process.
+SHORT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+#: Seconds between two measurements of the event loop's lag.
+LAG_PAUSE = 0.1
 
 
 class Metrics:
@@ -38,6 +45,32 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+
+        self._queued = Histogram(
+            "ocore_queue_seconds",
+            "Seconds that an object was queued before its reconcile; urgent: a Rollback under way, or an application is stopped.",
+            ("urgent",),
+            buckets=SHORT_BUCKETS,
+            registry=self.registry,
+        )
+        self._lag = Histogram(
+            "ocore_event_loop_lag_seconds",
+            "Seconds by which the event loop woke up too late, measured ten times a second.",
+            buckets=SHORT_BUCKETS,
+            registry=self.registry,
+        )
+
+    def waited(self, urgent: bool, seconds: float) -> None:
+        """Counts a reconcile: for how long its object was queued."""
+        self._queued.labels(str(urgent).lower()).observe(seconds)
+
+    async def measure_lag(self) -> None:
+        """Measures the event loop's lag until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_PAUSE
+            await asyncio.sleep(LAG_PAUSE)
+            self._lag.observe(max(loop.time() - due, 0))
 
     def ended(self, key: Key, reason: str, seconds: float | None) -> None:
         """Counts an operation that became terminal. `reason` empty: Complete. `seconds` None: it never started."""

@@ -67,11 +67,21 @@ class _Worker:
 class WorkQueue:
     """Keys to reconcile. All methods belong to the event loop's thread."""
 
-    def __init__(self, *, workers: int, timeout: float, urgent: Callable[[Key], bool] = lambda _: False) -> None:
-        """`timeout`: seconds after which one reconcile is cancelled and counted as an error. `urgent`: whether a key goes first."""
+    def __init__(
+        self,
+        *,
+        workers: int,
+        timeout: float,
+        urgent: Callable[[Key], bool] = lambda _: False,
+        waited: Callable[[bool, float], None] = lambda _, __: None,
+    ) -> None:
+        """`timeout`: seconds after which one reconcile is cancelled and counted as an error. `urgent`: whether a key goes first. `waited` is told of
+        each reconcile: whether it is urgent, and for how many seconds its key was queued."""
         self._timeout = timeout
         self._urgent = urgent
-        self._lanes: tuple[OrderedDict[Key, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
+        self._waited = waited
+        #: Key → since when it is queued (time.monotonic).
+        self._lanes: tuple[OrderedDict[Key, float], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
         self._lane_of: dict[Key, int] = {}
         self._active: set[Key] = set()
         self._again: set[Key] = set()
@@ -89,12 +99,11 @@ class WorkQueue:
             return
         lane = URGENT if self._urgent(key) else LOW if low else NORMAL
         known = self._lane_of.get(key)
-        if known is not None:
-            if known <= lane:
-                return
-            del self._lanes[known][key]
+        if known is not None and known <= lane:
+            return
+        since = self._lanes[known].pop(key) if known is not None else time.monotonic()
         self._lane_of[key] = lane
-        self._lanes[lane][key] = None
+        self._lanes[lane][key] = since
         self._wake_one(lane)
 
     def _wake_one(self, lane: int) -> None:
@@ -162,8 +171,9 @@ class WorkQueue:
         while True:
             for lane in worker.lanes:
                 if self._lanes[lane]:
-                    key, _ = self._lanes[lane].popitem(last=False)
+                    key, since = self._lanes[lane].popitem(last=False)
                     del self._lane_of[key]
+                    self._waited(lane == URGENT, time.monotonic() - since)
                     return key
             worker.wake = asyncio.get_running_loop().create_future()
             await worker.wake

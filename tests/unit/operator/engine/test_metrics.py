@@ -1,5 +1,8 @@
 """Metrics: what /metrics shows for the objects of the catalog."""
 
+import asyncio
+import time
+
 from prometheus_client import CollectorRegistry
 
 from ocore_operator.engine.metrics import FromCatalog, Metrics
@@ -55,3 +58,22 @@ def test_what_a_policy_does() -> None:
     assert values(policy("Suspended", "Suspended", None)) == (0, 1, 0)
     assert values(policy("PinLimitExceeded", "Active", at(60))) == (1, 0, 1)
     assert values() == (None, None, None)
+
+
+def test_a_blocked_event_loop_shows() -> None:
+    metrics = Metrics()
+
+    async def main() -> None:
+        task = asyncio.create_task(metrics.measure_lag())
+        await asyncio.sleep(0.05)
+        time.sleep(0.3)  # noqa: ASYNC251 - the fault
+        await asyncio.sleep(0.05)
+        task.cancel()
+
+    asyncio.run(main())
+
+    def slower(seconds: str) -> float:
+        count = metrics.registry.get_sample_value("ocore_event_loop_lag_seconds_count") or 0
+        return count - (metrics.registry.get_sample_value("ocore_event_loop_lag_seconds_bucket", {"le": seconds}) or 0)
+
+    assert slower("0.1") == 1

@@ -142,21 +142,30 @@ def test_a_key_that_becomes_urgent_moves_to_the_front() -> None:
 
     async def main() -> None:
         order: list[Key] = []
+        waited: list[tuple[bool, float]] = []
 
         async def handler(k: Key) -> None:
             order.append(k)
 
-        queue = WorkQueue(workers=1, timeout=5, urgent=urgent.__contains__)
+        queue = WorkQueue(
+            workers=1,
+            timeout=5,
+            urgent=urgent.__contains__,
+            waited=lambda first, seconds: waited.append((first, seconds)),
+        )
         for n in range(5):
             queue.add(key(n))
         urgent.add(key(4))
         queue.add(key(4))
         assert len(queue) == 5
+        await asyncio.sleep(0.05)
         task = asyncio.create_task(queue.run(handler))
         await until(lambda: len(order) == 5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert order[0] == key(4)
+        assert [first for first, _ in waited] == [True, False, False, False, False]
+        assert all(seconds >= 0.05 for _, seconds in waited), "since it was queued first"
 
     asyncio.run(main())
 
