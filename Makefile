@@ -119,6 +119,7 @@ bench: deps venv ## Figures compared with pg_dump, pg_restore, restic and rclone
 	bench/run python3 bench/filestore.py --runs 1 --files 300000 --tools ours --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/3.json
 	bench/run python3 bench/names.py --count 1000000 --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/5.json
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/cluster.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/4.json
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/scale.py --json $(BENCH_RESULTS)/6.json
 	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md
 
 ##@ Set-up

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from kubernetes import client
 
+from ocore_crds.kinds import KINDS
 from support.cluster.chart import CHART, Helm, HelmError, find, snapshot
 from support.cluster.cluster import GROUP as API
 from support.cluster.cluster import REPOSITORY, Cluster, Object, is_true
@@ -20,6 +21,8 @@ from support.crds.samples import SPECS, sample
 
 #: The release, its CRDs and its policies are the whole cluster's.
 pytestmark = pytest.mark.exclusive
+
+BY_KIND = {kind.kind: kind for kind in KINDS}
 
 #: An operator that never starts: what is compared must not be written in the meantime.
 VALUES: Object = {"operator": {"image": {"repository": "localhost/absent", "pullPolicy": "Never"}}}
@@ -50,7 +53,7 @@ def everything(namespace: str) -> list[Object]:
         {
             "apiVersion": API,
             "kind": kind,
-            "metadata": {"name": f"{kind.lower()}-{i}", "namespace": namespace},
+            "metadata": {"name": name_of(kind, i, spec), "namespace": namespace},
             "spec": spec,
         }
         for kind, specs in SPECS.items()
@@ -58,12 +61,17 @@ def everything(namespace: str) -> list[Object]:
     ]
 
 
+def name_of(kind: str, number: int, spec: Object) -> str:
+    """A policy has the name of its environment."""
+    return str(spec["environmentRef"]["name"]) if kind == "SnapshotPolicy" else f"{kind.lower()}-{number}"
+
+
 def create(cluster: Cluster, objects: list[Object]) -> dict[str, Object]:
     """Creates them with a complete status; name → as stored."""
     custom = client.CustomObjectsApi(cluster.api)
     schemas = served_schemas(cluster)
     for obj in objects:
-        meta, plural = obj["metadata"], f"{obj['kind'].lower()}s"
+        meta, plural = obj["metadata"], BY_KIND[obj["kind"]].plural
         custom.create_namespaced_custom_object(*API.split("/"), meta["namespace"], plural, obj)
         status = sample(schemas[obj["kind"]]["properties"]["status"])
         custom.patch_namespaced_custom_object_status(
@@ -86,7 +94,7 @@ def stored(cluster: Cluster, objects: list[Object]) -> dict[str, Object]:
 
 def served_schemas(cluster: Cluster) -> dict[str, Object]:
     """Kind → the schema that the server has now."""
-    kinds = {kind: f"{kind.lower()}s.ocore.dev" for kind in SPECS}
+    kinds = {kind: BY_KIND[kind].crd_name for kind in SPECS}
     return {kind: schema_of(cluster.get("CustomResourceDefinition", name) or {}) for kind, name in kinds.items()}
 
 
@@ -107,7 +115,7 @@ def previous_chart(folder: Path) -> Path:
     about = yaml.safe_load((chart / "Chart.yaml").read_text())
     (chart / "Chart.yaml").write_text(yaml.safe_dump(about | {"version": "0.0.1"}))
     for kind, field in NEW_FIELDS.items():
-        _without(chart / f"templates/crds/ocore.dev_{kind.lower()}s.yaml", field)
+        _without(chart / f"templates/crds/ocore.dev_{BY_KIND[kind].plural}.yaml", field)
     return chart
 
 
@@ -174,7 +182,7 @@ def test_uninstall_keeps_crds_and_objects_and_the_next_install_takes_them_over(
     before = create(crds, everything(namespace))
     helm.uninstall(RELEASE, NAMESPACE)
     for kind in SPECS:
-        assert crds.get("CustomResourceDefinition", f"{kind.lower()}s.ocore.dev")
+        assert crds.get("CustomResourceDefinition", BY_KIND[kind].crd_name)
     assert stored(crds, everything(namespace)) == before
     left = json.loads(
         crds.kubectl(
@@ -191,7 +199,7 @@ def test_crds_that_somebody_else_installed(helm: Helm, crds: Cluster) -> None:
     """As after `kubectl apply -f crds/`: Helm says whose they are, and --take-ownership (docs/install.md) takes them over."""
     for kind in SPECS:
         owned = {"meta.helm.sh/release-name": None, "meta.helm.sh/release-namespace": None}
-        crds.patch("CustomResourceDefinition", f"{kind.lower()}s.ocore.dev", None, {"metadata": {"annotations": owned}})
+        crds.patch("CustomResourceDefinition", BY_KIND[kind].crd_name, None, {"metadata": {"annotations": owned}})
     with pytest.raises(HelmError, match="invalid ownership metadata"):
         helm.install(RELEASE, NAMESPACE, VALUES)
     helm.uninstall(RELEASE, NAMESPACE)

@@ -9,8 +9,6 @@ import pytest
 from support.cluster.cluster import REPOSITORY
 
 TABLE = REPOSITORY / "docs/failure-modes.md"
-#: Known failures whose rows come with their fixes (issue 9). A number leaves this set with its row.
-MISSING = {36}
 
 
 def rows() -> dict[int, str]:
@@ -42,8 +40,7 @@ def marked_long(path: Path) -> set[str]:
 
 def test_every_row_is_there() -> None:
     numbers = sorted(rows())
-    assert numbers == [n for n in range(1, max(numbers) + 1) if n not in MISSING]
-    assert not MISSING & set(numbers), "a row is there: remove its number from MISSING"
+    assert numbers == list(range(1, max(numbers) + 1))
 
 
 @pytest.mark.parametrize("number", sorted(rows()))

@@ -114,14 +114,14 @@ def test_a_forged_pod_makes_no_work(dispatch: Dispatch, queue: Added, forged: Ob
     assert queue.keys == []
 
 
-def test_what_goes_to_the_main_event_loop_holds_no_object(dispatch: Dispatch) -> None:
+def test_row_36_what_goes_to_the_main_event_loop_holds_no_object(dispatch: Dispatch) -> None:
     """20,000 raw objects that waited there took 1.1 GB."""
     obj = snapshot_object(status={"phase": "Running", "progress": {"message": "m" * 5000}})
     news = pickle.dumps(dispatch.news("Snapshot", None, obj))
     assert len(news) < 1500
 
 
-def test_kopf_keeps_no_object_either(dispatch: Dispatch) -> None:
+def test_row_36_kopf_keeps_no_object_either(dispatch: Dispatch) -> None:
     configuration = kopf.OperatorSettings()
     configure(configuration)
     assert configuration.watching.chunk_size

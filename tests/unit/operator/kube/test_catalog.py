@@ -1,11 +1,13 @@
 """The catalog: duplicates, which operations wait, and never an older version than the known one."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocore_operator.engine.kinds import judge, reconcilers
 from ocore_operator.kube.catalog import Catalog, Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.reconcile import idle
@@ -253,3 +255,20 @@ def test_the_snapshots_that_rollbacks_use() -> None:
         catalog.put("Rollback", obj("Rollback", name, {"snapshotRef": {"name": f"of-{name}"}}, STATES[state], uid=name))
     assert list(catalog.restored("shop")) == ["of-r1"]
     assert list(catalog.restored("other")) == []
+
+
+def test_row_36_an_entry_is_small() -> None:
+    """20,000 must fit into the operator's memory."""
+    count = 1000
+    status = {"phase": "Complete", "conditions": [condition("Complete")], "completedAt": at(0), "keptBy": ["keepDaily"]}
+    made = [snap(n, status=status, environmentRef={"name": f"shop-{n % 20}"}, retention="Policy") for n in range(count)]
+    catalog = Catalog(judge(reconcilers()))
+    tracemalloc.start()
+    try:
+        for each in made:
+            catalog.put("Snapshot", each)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used / count < 2000
+    assert len(catalog.snapshots("shop", "shop-1")) == count / 20
