@@ -12,6 +12,7 @@ PYTHON ?= python3
 VENV := $(OCORE_CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 BIN := $(VENV)/bin
 WHEELS := $(OCORE_CACHE)/postgresql/wheels-$(shell sha256sum requirements/postgres.txt | cut -c1-12)
+PROMTOOL := $(OCORE_CACHE)/promtool/promtool
 PACKAGES := crds operator mover cli examples/demo tests bench
 # Debian packages of the tests: a PostgreSQL server, a browser, tools that check the format.
 TEST_DEBS := postgresql zstd tar chromium shellcheck
@@ -67,7 +68,7 @@ generate: venv ## Regenerate CRDs, field reference and failpoint list from the m
 	$(BIN)/python -m ocore_crds.generate
 
 ##@ Tests
-test-unit: venv postgresql-wheels ## Unit tests: real PostgreSQL and S3 servers on loopback, no cluster
+test-unit: venv postgresql-wheels promtool ## Unit tests: real PostgreSQL and S3 servers on loopback, no cluster
 	$(PYTEST) tests/unit -n $(UNIT_WORKERS) --dist loadfile
 
 MUTANTS ?=
@@ -137,6 +138,13 @@ $(WHEELS): | venv
 	    --implementation cp --python-version 3.11 --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 \
 	    --target $@.tmp -r requirements/postgres.txt && mv $@.tmp $@; }'
 
+promtool: $(PROMTOOL) ## promtool for the tests of the alerts, out of Debian's package `prometheus` (seconds)
+# Unpacked, not installed: the package's service would start on this machine.
+$(PROMTOOL):
+	mkdir -p $(@D) && cd $(@D) && flock lock sh -ec '[ ! -e promtool ] || exit 0; rm -rf new && mkdir new && cd new; \
+	  apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; \
+	  dpkg-deb -x prometheus_*.deb . && usr/bin/promtool --version >/dev/null && mv usr/bin/promtool .. && cd .. && rm -rf new'
+
 deps: ## Debian packages for the tests and the local cluster (root)
 	@missing=$$(for p in $(TEST_DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
@@ -152,4 +160,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels deps lock
+.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels promtool deps lock

@@ -14,8 +14,19 @@ from support.cluster.chart import CHART, FOREIGN, Helm, HelmError, environment, 
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
 
 PROMETHEUS: list[Object] = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+RUNBOOKS = "https://git.example.org/docs/runbooks"
+ALERTING: Object = {
+    "rules": {
+        "enabled": True,
+        "labels": {"release": "prometheus"},
+        "alertLabels": {"team": "a"},
+        "runbookUrl": RUNBOOKS,
+        "disabled": ["OcoreSnapshotNotVerified"],
+    },
+    "dashboard": {"enabled": True, "labels": {"team": "a"}, "annotations": {"grafana_folder": "Backup"}},
+}
 MONITORED: Object = {
-    "metrics": {"monitor": {"kind": "PodMonitor", "interval": "1m", "labels": {"team": "a"}}},
+    "metrics": {"monitor": {"kind": "PodMonitor", "interval": "1m", "labels": {"team": "a"}}, **ALERTING},
     "networkPolicy": {"metricsFrom": PROMETHEUS},
 }
 EVERYTHING: Object = {
@@ -152,6 +163,9 @@ def test_crds_are_kept(helm: Helm) -> None:
         ({"operator": {"image": {"digest": "abc"}}}, "/operator/image/digest"),
         ({"mover": {"majors": []}}, "/mover/majors"),
         ({"metrics": {"monitor": {"kind": "Probe"}}}, "/metrics/monitor/kind"),
+        ({"metrics": {"rules": {"runbookUrl": "docs"}}}, "/metrics/rules/runbookUrl"),
+        ({"metrics": {"rules": {"enabled": True, "disabled": ["OcoreNone"]}}}, "OcoreNone is not an alert"),
+        ({"metrics": {"dashboard": {"label": ""}}}, "/metrics/dashboard/label"),
         ({"admissionPolicies": {"projectLabel": "a b"}}, "/admissionPolicies/projectLabel"),
         ({"mover": {"serviceAccount": {"create": True}}}, "needs watchNamespaces"),
         (
@@ -231,12 +245,57 @@ def test_a_digest_goes_before_the_tag(helm: Helm) -> None:
 
 def test_monitors(helm: Helm) -> None:
     pods = find(helm.render(MONITORED), "PodMonitor")
-    assert pods["spec"]["podMetricsEndpoints"] == [{"port": "http", "path": "/metrics", "interval": "1m"}]
+    # Without honorLabels, the namespace of each Environment would become that of the operator.
+    endpoint = {"port": "http", "path": "/metrics", "interval": "1m", "honorLabels": True}
+    assert pods["spec"]["podMetricsEndpoints"] == [endpoint]
     assert pods["metadata"]["labels"]["team"] == "a"
     objects = helm.render(NAMESPACED)
     service, monitor = find(objects, "Service"), find(objects, "ServiceMonitor")
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    assert monitor["spec"]["endpoints"][0]["honorLabels"] is True
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+
+
+def _rules(objects: list[Object]) -> dict[str, Object]:
+    """Name of the alert → its rule."""
+    groups = find(objects, "PrometheusRule")["spec"]["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+def test_the_alerts_are_those_of_the_file(helm: Helm) -> None:
+    """tests/unit/chart tests the file; the release changes its labels, adds the links, and leaves out what it is told to."""
+    groups = yaml.safe_load((CHART / "files/alerts.yaml").read_text())["groups"]
+    file = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    plain = helm.render({"metrics": {"rules": {"enabled": True}}})
+    assert find(plain, "PrometheusRule")["spec"]["groups"] == groups
+    objects = helm.render(EVERYTHING)
+    assert find(objects, "PrometheusRule")["metadata"]["labels"]["release"] == "prometheus"
+    rules = _rules(objects)
+    assert set(file) - set(rules) == {"OcoreSnapshotNotVerified"}
+    for name, rule in rules.items():
+        assert (rule["expr"], rule["for"]) == (file[name]["expr"], file[name]["for"])
+        assert rule["labels"] == {**file[name]["labels"], "team": "a"}
+        assert rule["annotations"] == {**file[name]["annotations"], "runbook_url": f"{RUNBOOKS}/{name}.md"}
+
+
+def test_labels_of_alerts_replace_the_severity(helm: Helm) -> None:
+    values = {
+        "metrics": {"rules": {"enabled": True, "alertLabels": {"severity": "page"}, "runbookUrl": f"{RUNBOOKS}/"}}
+    }
+    for name, rule in _rules(helm.render(values)).items():
+        assert rule["labels"] == {"severity": "page"}
+        assert rule["annotations"]["runbook_url"] == f"{RUNBOOKS}/{name}.md"
+
+
+def test_the_dashboard_is_the_file(helm: Helm) -> None:
+    found = find(helm.render(EVERYTHING), "ConfigMap", "-dashboard")
+    assert json.loads(found["data"]["ocore-snapshots.json"]) == json.loads((CHART / "files/dashboard.json").read_text())
+    assert found["metadata"]["labels"].items() >= {"grafana_dashboard": "1", "team": "a"}.items()
+    assert found["metadata"]["annotations"] == {"grafana_folder": "Backup"}
+
+
+def test_alerts_and_dashboard_are_off_by_default(helm: Helm) -> None:
+    assert {"PrometheusRule", "ConfigMap"} & {o["kind"] for o in helm.render({})} == set()
 
 
 def test_only_named_peers_reach_the_operators_port(helm: Helm) -> None:

@@ -69,6 +69,6 @@ class Access:
             yield f"cannot {source} {title(namespace)}: {problem}"
 
     def readable(self) -> Iterable[tuple[str, bool]]:
-        """Each watched namespace (empty: the whole cluster), and whether it can be listed and watched."""
-        broken = {namespace for namespace, _ in self._problems}
+        """Each watched namespace (empty: the whole cluster), and whether it can be listed and watched. From any thread."""
+        broken = {namespace for namespace, _ in list(self._problems)}
         return ((n or "", n not in broken) for n in self.namespaces)

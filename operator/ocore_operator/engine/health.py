@@ -1,5 +1,6 @@
 """/healthz, /readyz and /metrics on one port."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from aiohttp import web
@@ -53,4 +54,5 @@ class HealthServer:
         return web.Response(status=200 if problem is None else 503, text="\n".join(lines))
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers=METRICS_TYPE)
+        # In a thread: the text of a thousand environments takes longer than the event loop may be blocked.
+        return web.Response(body=await asyncio.to_thread(generate_latest, self._registry), headers=METRICS_TYPE)

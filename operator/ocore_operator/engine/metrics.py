@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client import Counter as PromCounter
@@ -15,6 +17,7 @@ from ocore_operator import clock
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import Catalog, Entry
 from ocore_operator.kube.resources import Key
+from ocore_operator.policy.due import Due, due
 
 #: Seconds: from the smallest environment to a whole night.
 BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
@@ -79,8 +82,39 @@ class Metrics:
             self._seconds.labels(key.kind, "Failed" if reason else "Complete").observe(seconds)
 
 
+def _seconds(time: str) -> float:
+    """Seconds since the epoch; 0 for an empty text."""
+    return clock.parse(time).timestamp() if time else 0.0
+
+
+@dataclass
+class _Snapshots:
+    """Of one environment. Times as in the statuses, which sort as texts; empty: there is none."""
+
+    success: str = ""
+    failure: str = ""
+    verified: str = ""
+    unverified: str = ""
+    complete: int = 0
+    stored: int = 0
+
+    def add(self, e: Entry) -> None:
+        """Counts one Snapshot."""
+        if e.phase == "Failed":
+            self.failure = max(self.failure, e.completed)
+        if e.phase != "Complete":
+            return
+        self.complete += 1
+        self.stored += e.stored_bytes
+        self.success = max(self.success, e.completed)
+        if e.verified == "True":
+            self.verified = max(self.verified, e.completed)
+        elif e.verify_full and e.completed:
+            self.unverified = min(self.unverified or e.completed, e.completed)
+
+
 class FromCatalog(Collector):
-    """Gauges over all known objects."""
+    """Gauges over all known objects. May be collected in any thread."""
 
     def __init__(
         self,
@@ -89,6 +123,7 @@ class FromCatalog(Collector):
         waiting_jobs: Callable[[], int],
         leader: Callable[[], bool],
         readable: Callable[[], Iterable[tuple[str, bool]]],
+        now: Callable[[], datetime] = clock.now,
     ) -> None:
         """`readable`: each watched namespace, and whether it can be read."""
         self._catalog = catalog
@@ -96,11 +131,15 @@ class FromCatalog(Collector):
         self._waiting_jobs = waiting_jobs
         self._leader = leader
         self._readable = readable
+        self._now = now
+        self._due: dict[Key, Due] = {}
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
         yield self._phases()
         yield from self._snapshots()
+        yield from self._rollbacks()
+        yield from self._policies()
         yield from self._environments()
         yield self._namespaces()
         yield from self._queue_state()
@@ -112,7 +151,7 @@ class FromCatalog(Collector):
         counts = Counter(
             (e.key.kind, e.key.namespace, e.phase)
             for kind in ("Environment", "SnapshotStore", "Snapshot", "SnapshotPolicy", "Rollback")
-            for e in self._catalog.of_kind(kind)
+            for e in self._catalog.listed(kind)
         )
         for labels, count in sorted(counts.items()):
             family.add_metric(labels, count)
@@ -129,24 +168,52 @@ class FromCatalog(Collector):
             "Bytes in the store that the Complete Snapshots of an Environment use.",
             labels=("namespace", "environment"),
         )
-        newest = {(e.key.namespace, e.key.name): "" for e in self._catalog.of_kind("Environment")}
-        total: dict[tuple[str, str], int] = {}
-        for e in self._catalog.of_kind("Snapshot"):
-            if e.phase != "Complete":
-                continue
-            labels = (e.key.namespace, e.environment)
-            total[labels] = total.get(labels, 0) + e.stored_bytes
-            if e.completed:
-                newest[labels] = max(
-                    newest.get(labels, ""), e.completed
-                )  # RFC 3339 in UTC: the order of the text is that of time
-        for labels, completed in sorted(newest.items()):
-            last.add_metric(labels, clock.parse(completed).timestamp() if completed else 0.0)
-        for labels, count in sorted(total.items()):
-            stored.add_metric(labels, count)
-        yield last
-        yield stored
-        yield from self._policies()
+        failure = GaugeMetricFamily(
+            "ocore_snapshot_last_failure_timestamp_seconds",
+            "When the newest Failed Snapshot of an Environment ended, in seconds since the epoch; absent: there is none.",
+            labels=("namespace", "environment"),
+        )
+        verified = GaugeMetricFamily(
+            "ocore_snapshot_last_verified_timestamp_seconds",
+            "When the newest Verified Snapshot of an Environment was completed, in seconds since the epoch; absent: there is none.",
+            labels=("namespace", "environment"),
+        )
+        unverified = GaugeMetricFamily(
+            "ocore_snapshot_unverified_since_timestamp_seconds",
+            "When the oldest Complete Snapshot was completed that has spec.verify Full and was not read back; absent: there is none.",
+            labels=("namespace", "environment"),
+        )
+        found = {(e.key.namespace, e.key.name): _Snapshots() for e in self._catalog.listed("Environment")}
+        for e in self._catalog.listed("Snapshot"):
+            found.setdefault((e.key.namespace, e.environment), _Snapshots()).add(e)
+        # Most environments have none of these: what is absent makes a scrape of a thousand environments shorter.
+        rare = ((failure, "failure"), (verified, "verified"), (unverified, "unverified"))
+        for labels, snapshots in sorted(found.items()):
+            last.add_metric(labels, _seconds(snapshots.success))
+            for family, name in rare:
+                if getattr(snapshots, name):
+                    family.add_metric(labels, _seconds(getattr(snapshots, name)))
+            if snapshots.complete:
+                stored.add_metric(labels, snapshots.stored)
+        yield from (last, failure, verified, unverified, stored)
+
+    def _rollbacks(self) -> Iterable[Metric]:
+        families = {
+            phase: GaugeMetricFamily(
+                f"ocore_rollback_last_{word}_timestamp_seconds",
+                f"When the newest {phase} Rollback of an Environment ended, in seconds since the epoch; absent: there is none.",
+                labels=("namespace", "environment"),
+            )
+            for phase, word in (("Complete", "success"), ("Failed", "failure"))
+        }
+        newest: dict[tuple[str, tuple[str, str]], str] = {}
+        for e in self._catalog.listed("Rollback"):
+            if e.phase in families and e.completed:
+                place = e.phase, (e.key.namespace, self._catalog.environment_of(e))
+                newest[place] = max(newest.get(place, ""), e.completed)
+        for (phase, labels), completed in sorted(newest.items()):
+            families[phase].add_metric(labels, _seconds(completed))
+        yield from families.values()
 
     def _policies(self) -> Iterable[Metric]:
         """A SnapshotPolicy's row in the catalog; 1 where the statement is true."""
@@ -166,18 +233,60 @@ class FromCatalog(Collector):
                 "1 where a SnapshotPolicy schedules Snapshots and is not suspended.",
                 labels=("namespace", "name"),
             ),
+            "since": GaugeMetricFamily(
+                "ocore_policy_suspended_since_timestamp_seconds",
+                "Since when a SnapshotPolicy is suspended, in seconds since the epoch; absent: it is not.",
+                labels=("namespace", "name"),
+            ),
+            "kept": GaugeMetricFamily(
+                "ocore_policy_kept_snapshots",
+                "Complete Snapshots with spec.retention Policy.",
+                labels=("namespace", "name"),
+            ),
+            "pinned": GaugeMetricFamily(
+                "ocore_policy_pinned_snapshots",
+                "Pinned Snapshots of the environment.",
+                labels=("namespace", "name"),
+            ),
+            "due": GaugeMetricFamily(
+                "ocore_policy_success_due_timestamp_seconds",
+                "Begin of the newest slot whose spec.timeoutSeconds have passed: an older success is too old. Absent: no slot is due.",
+                labels=("namespace", "environment"),
+            ),
         }
-        for e in sorted(self._catalog.of_kind("SnapshotPolicy"), key=lambda e: e.key):
+        for e in sorted(self._catalog.listed("SnapshotPolicy"), key=lambda e: e.key):
             labels = (e.key.namespace, e.key.name)
             families["suspended"].add_metric(labels, float(e.phase == "Suspended"))
             families["pins"].add_metric(labels, float(e.ready_reason == c.PIN_LIMIT_EXCEEDED))
             families["scheduled"].add_metric(labels, float(e.scheduled))
+            if e.policy is None:
+                continue
+            families["kept"].add_metric(labels, e.policy.kept)
+            families["pinned"].add_metric(labels, e.policy.pinned)
+            if e.phase == "Suspended" and e.policy.scheduled_from:
+                families["since"].add_metric(labels, _seconds(e.policy.scheduled_from))
+        for key, found in self._success_due().items():
+            if found.begin is not None:
+                families["due"].add_metric((key.namespace, key.name), found.begin.timestamp())
         yield from families.values()
+
+    def _success_due(self) -> dict[Key, Due]:
+        """Policy → its newest slot that is due. Without an Environment no slot counts."""
+        known, now, found = self._due, self._now(), {}
+        for e in sorted(self._catalog.listed("SnapshotPolicy"), key=lambda e: e.key):
+            environment = self._catalog.get(Key("Environment", e.key.namespace, e.key.name))
+            if e.policy is None or environment is None:
+                continue
+            old = known.get(e.key)
+            holds = old is not None and old.holds(e.policy, environment.id, now)
+            found[e.key] = old if old is not None and holds else due(e.policy, environment.id, now)
+        self._due = found
+        return found
 
     def _environments(self) -> Iterable[Metric]:
         ready = GaugeMetricFamily(
             "ocore_ready",
-            "1 where the condition Ready is True, of Environments and SnapshotStores.",
+            "1 where the condition Ready is True, of Environments, SnapshotStores and SnapshotPolicies.",
             labels=("kind", "namespace", "name"),
         )
         rollback = GaugeMetricFamily(
@@ -187,15 +296,20 @@ class FromCatalog(Collector):
         )
 
         def entries(kind: str) -> list[Entry]:
-            return sorted(self._catalog.of_kind(kind), key=lambda e: e.key)
+            return sorted(self._catalog.listed(kind), key=lambda e: e.key)
 
-        for kind in ("Environment", "SnapshotStore"):
+        created = GaugeMetricFamily(
+            "ocore_environment_created_timestamp_seconds",
+            "When an Environment was created, in seconds since the epoch.",
+            labels=("namespace", "environment"),
+        )
+        for kind in ("Environment", "SnapshotStore", "SnapshotPolicy"):
             for e in entries(kind):
                 ready.add_metric((kind, e.key.namespace, e.key.name), float(e.ready == "True"))
         for e in entries("Environment"):
             rollback.add_metric((e.key.namespace, e.key.name), float(e.rollback_ready == "True"))
-        yield ready
-        yield rollback
+            created.add_metric((e.key.namespace, e.key.name), _seconds(e.created))
+        yield from (ready, rollback, created)
 
     def _namespaces(self) -> Metric:
         family = GaugeMetricFamily(
@@ -222,5 +336,6 @@ class FromCatalog(Collector):
                 "Reconciles that met a concurrent writer and read again.",
                 statistics.conflicts,
             ),
+            ("ocore_reconcile_seconds", "Seconds that all reconciles took.", statistics.seconds),
         ):
             yield CounterMetricFamily(name, text, value=value)

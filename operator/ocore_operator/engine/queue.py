@@ -48,6 +48,7 @@ class Statistics:
     reconciles: int = 0
     errors: int = 0
     conflicts: int = 0
+    seconds: float = 0.0
 
 
 #: The lanes, the first one first.
@@ -163,6 +164,7 @@ class WorkQueue:
             self._active.add(key)
             worker.key, worker.since = key, time.monotonic()
             await self._one(key, handler)
+            self.statistics.seconds += time.monotonic() - worker.since
             worker.key = None
             self._finish(key)
 

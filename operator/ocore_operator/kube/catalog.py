@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ocore_crds import conditions as c
 from ocore_crds.retention import Candidate, Verdict, candidate_of, told_of
+from ocore_crds.snapshotpolicy import DEFAULT_TIMEOUT_SECONDS
 from ocore_operator.kube.resources import Key, Object
 
 
@@ -58,6 +59,19 @@ Judge = Callable[[str, Object], Work]
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyFacts:
+    """What /metrics shows of a SnapshotPolicy."""
+
+    schedule: tuple[str, ...]  # none while it is suspended
+    time_zone: str
+    spread_minutes: int
+    timeout: int  # seconds
+    scheduled_from: str  # since when the schedule, or the suspension, is as it is now; empty: not observed yet
+    pinned: int
+    kept: int  # Complete Snapshots that its rules are about
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One object."""
 
@@ -85,6 +99,9 @@ class Entry:
     stored_bytes: int
     target: Target | None  # of an Environment
     retention: "Retention | None"  # of a Snapshot
+    verified: str  # status of a Snapshot's condition Verified
+    verify_full: bool  # a Snapshot that is to be read back
+    policy: PolicyFacts | None  # of a SnapshotPolicy
     cleanup_due: str  # when the cleanup of a terminal Rollback may begin; empty: none remains
 
     @property
@@ -127,6 +144,9 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         stored_bytes=int((status.get("sizes") or {}).get("storedBytes") or 0),
         target=_target(obj) if kind == "Environment" else None,
         retention=_retention(obj) if kind == "Snapshot" else None,
+        verified=_shared(by_type.get(c.VERIFIED, {}).get("status", "Unknown")),
+        verify_full=spec.get("verify") == "Full",
+        policy=_policy(obj) if kind == "SnapshotPolicy" else None,
         cleanup_due=_cleanup_due(obj) if kind == "Rollback" else "",
     )
 
@@ -144,6 +164,19 @@ def _retention(snapshot: Object) -> Retention:
         pinned=spec.get("pin") is not None,
         candidate=candidate_of(snapshot, used=()),
         told=told_of(snapshot),
+    )
+
+
+def _policy(policy: Object) -> PolicyFacts:
+    spec, status = policy.get("spec", {}), policy.get("status", {})
+    return PolicyFacts(
+        schedule=() if spec.get("suspend") else tuple(spec.get("schedule") or ()),
+        time_zone=spec.get("timeZone") or "Etc/UTC",
+        spread_minutes=int(spec.get("spreadMinutes") or 0),
+        timeout=int(spec.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
+        scheduled_from=status.get("scheduledFrom") or "",
+        pinned=int(status.get("pinned") or 0),
+        kept=int((status.get("kept") or {}).get("total") or 0),
     )
 
 
@@ -256,6 +289,10 @@ class Catalog:
         kinds = self._by_kind.get(kind, {})
         found: Iterable[dict[Key, Entry]] = kinds.values() if namespace is None else (kinds.get(namespace, {}),)
         return (e for entries in found for e in entries.values())
+
+    def listed(self, kind: str) -> list[Entry]:
+        """The same in all namespaces, from any thread: each `list` of a dictionary is one step that no other thread interrupts."""
+        return [e for entries in list(self._by_kind.get(kind, {}).values()) for e in list(entries.values())]
 
     def is_urgent(self, key: Key) -> bool:
         """Whether its reconciles go before those of the others."""

@@ -11,7 +11,7 @@ from .cluster import GROUP, REPOSITORY, Cluster, Object
 
 CHART = REPOSITORY / "charts/ocore-snapshots"
 #: Kinds of the Prometheus Operator, which the local cluster has not.
-FOREIGN = {"ServiceMonitor", "PodMonitor"}
+FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 
 
 class HelmError(AssertionError):

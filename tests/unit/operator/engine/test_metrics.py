@@ -1,24 +1,35 @@
 """Metrics: what /metrics shows for the objects of the catalog."""
 
 import asyncio
+import itertools
+import sys
+import threading
 import time
+from collections.abc import Callable
+from datetime import datetime
 
-from prometheus_client import CollectorRegistry
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from ocore_operator.engine.metrics import FromCatalog, Metrics
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
-from support.operator.objects import Object, at, environment_object, obj, snapshot_object
+from ocore_operator.policy import due as due_module
+from support.operator.objects import NOW, Object, at, environment_object, moment, obj, snapshot_object
 
 
-def registry(*objects: Object) -> CollectorRegistry:
+def registry(*objects: Object, seconds: float = 0) -> CollectorRegistry:
+    """Of these objects, so many seconds after NOW."""
     catalog = Catalog()
     for each in objects:
         catalog.put(each["kind"], each)
+    return registry_of(catalog, WorkQueue(workers=1, timeout=1), lambda: moment(seconds))
+
+
+def registry_of(catalog: Catalog, queue: WorkQueue, now: Callable[[], datetime]) -> CollectorRegistry:
     found = CollectorRegistry()
-    queue = WorkQueue(workers=1, timeout=1)
-    found.register(FromCatalog(catalog, queue, lambda: 0, lambda: True, lambda: [("", True)]))
+    found.register(FromCatalog(catalog, queue, lambda: 0, lambda: True, lambda: [("", True)], now))
     return found
 
 
@@ -77,3 +88,195 @@ def test_a_blocked_event_loop_shows() -> None:
         return count - (metrics.registry.get_sample_value("ocore_event_loop_lag_seconds_bucket", {"le": seconds}) or 0)
 
     assert slower("0.1") == 1
+
+
+def test_what_a_policy_keeps_and_since_when() -> None:
+    def of(phase: str) -> CollectorRegistry:
+        status = {"phase": phase, "scheduledFrom": at(-60), "pinned": 3, "kept": {"total": 12}}
+        return registry(obj("SnapshotPolicy", "shop", {"environmentRef": {"name": "shop"}}, status))
+
+    found, since = of("Suspended"), "ocore_policy_suspended_since_timestamp_seconds"
+    labels = {"namespace": "shop", "name": "shop"}
+    assert found.get_sample_value("ocore_policy_pinned_snapshots", labels) == 3
+    assert found.get_sample_value("ocore_policy_kept_snapshots", labels) == 12
+    assert found.get_sample_value(since, labels) == moment(-60).timestamp()
+    assert of("Active").get_sample_value(since, labels) is None
+
+
+def ended(name: str, seconds: float, phase: str = "Complete", verified: str = "Unknown", **spec: object) -> Object:
+    """A terminal Snapshot that ended so many seconds after NOW."""
+    conditions = [
+        {"type": "Failed" if phase == "Failed" else "Complete", "status": "True", "reason": "X"},
+        {"type": "Verified", "status": verified, "reason": "X"},
+    ]
+    status = {"phase": phase, "completedAt": at(seconds), "conditions": conditions}
+    return snapshot_object(spec, status, name=name, uid=f"uid-of-{name}")
+
+
+def relative(found: CollectorRegistry, name: str) -> float | None:
+    """The value in seconds after NOW; 0 stays 0."""
+    value = found.get_sample_value(name, {"namespace": "shop", "environment": "shop"})
+    return value - NOW.timestamp() if value else value
+
+
+def test_the_newest_failure_and_the_newest_verified_one() -> None:
+    names = ("success", "failure", "verified")
+
+    def values(*snapshots: Object) -> list[float | None]:
+        found = registry(environment_object(), *snapshots)
+        return [relative(found, f"ocore_snapshot_last_{n}_timestamp_seconds") for n in names]
+
+    assert values() == [0, None, None]
+    old = [ended("a", 10, verified="True"), ended("b", 20, verified="True"), ended("c", 30), ended("d", 5, "Failed")]
+    assert values(*old) == [30, 5, 20]
+    assert values(*old, ended("e", 40, "Failed")) == [30, 40, 20]
+    assert values(ended("f", 50, "Corrupt", "False")) == [0, None, None], "a corrupt one is no success"
+    assert values(snapshot_object(status={"phase": "Running"})) == [0, None, None]
+
+
+def test_the_oldest_snapshot_that_is_to_be_read_back() -> None:
+    name = "ocore_snapshot_unverified_since_timestamp_seconds"
+
+    def value(*snapshots: Object) -> float | None:
+        return relative(registry(environment_object(), *snapshots), name)
+
+    asked = [ended("a", 10, verify="Full"), ended("b", 20, verify="Full")]
+    assert value(*asked) == 10
+    assert value(ended("a", 10, verified="True", verify="Full"), asked[1]) == 20
+    assert value(ended("a", 10, verify="Checksums"), ended("b", 9)) is None
+    assert value(ended("a", 10, "Corrupt", "False", verify="Full")) is None, "this one was read back"
+
+
+def test_the_newest_rollbacks() -> None:
+    def rollback(name: str, seconds: float, phase: str) -> Object:
+        spec = {"snapshotRef": {"name": "before"}}
+        status = {"phase": phase, "completedAt": at(seconds), "environmentName": "shop"}
+        return obj("Rollback", name, spec, status, name=name, uid=f"uid-of-{name}")
+
+    def values(*rollbacks: Object) -> list[float | None]:
+        found = registry(environment_object(), *rollbacks)
+        return [relative(found, f"ocore_rollback_last_{n}_timestamp_seconds") for n in ("success", "failure")]
+
+    assert values() == [None, None]
+    assert values(rollback("a", 10, "Failed")) == [None, 10]
+    assert values(rollback("a", 10, "Restoring"), rollback("b", 10, "SwitchedBack")) == [None, None]
+    assert values(rollback("a", 10, "Complete"), rollback("b", 20, "Failed"), rollback("c", 5, "Failed")) == [10, 20]
+    assert values(rollback("a", 10, "Failed"), rollback("b", 20, "Complete")) == [20, 10]
+
+
+def test_when_an_environment_was_created_and_whether_a_policy_is_ready() -> None:
+    found = registry(environment_object(creationTimestamp=at(7)), policy("Scheduled", "Active", at(60)))
+    assert relative(found, "ocore_environment_created_timestamp_seconds") == 7
+    labels = {"kind": "SnapshotPolicy", "namespace": "shop", "name": "shop"}
+    assert found.get_sample_value("ocore_ready", labels) == 1
+    assert registry(policy_with_schedule(["61 * * * *"])).get_sample_value("ocore_ready", labels) == 0
+
+
+# --- when a success is due ---------------------------------------------------------------------------------------
+DUE = "ocore_policy_success_due_timestamp_seconds"
+HOUR = 3600.0
+
+
+def policy_with_schedule(schedule: list[str], *, since: float = -86400, **spec: object) -> Object:
+    """NOW is a Sunday, 12:00 UTC. The timeout is half an hour."""
+    full = {"environmentRef": {"name": "shop"}, "schedule": schedule, "timeoutSeconds": 1800, **spec}
+    return obj("SnapshotPolicy", "shop", full, {"scheduledFrom": at(since)})
+
+
+def due_after(seconds: float, *objects: Object) -> float | None:
+    return relative(registry(environment_object(), *objects, seconds=seconds), DUE)
+
+
+def test_a_slot_is_due_when_its_timeout_has_passed() -> None:
+    hourly = policy_with_schedule(["0 * * * *"])
+    assert due_after(1799, hourly) == -HOUR
+    assert due_after(1800, hourly) == 0
+    assert due_after(1800, policy_with_schedule(["0 * * * *"], timeoutSeconds=7200)) == -2 * HOUR
+
+
+def test_a_weekend_is_no_delay() -> None:
+    """The slot of Friday stays the one that is due until the timeout of Monday's has passed."""
+    workdays = policy_with_schedule(["0 2 * * 1-5"], since=-7 * 86400)
+    friday, monday = -2 * 86400 - 10 * HOUR, 14 * HOUR
+    assert due_after(0, workdays) == friday
+    assert due_after(monday + 1799, workdays) == friday
+    assert due_after(monday + 1800, workdays) == monday
+
+
+def test_slots_before_the_schedule_do_not_count() -> None:
+    assert due_after(1900, policy_with_schedule(["0 * * * *"], since=100)) is None
+    assert due_after(HOUR + 1900, policy_with_schedule(["0 * * * *"], since=100)) == HOUR
+
+
+def test_the_spread_counts() -> None:
+    spread = policy_with_schedule(["0 * * * *"], spreadMinutes=60)
+    offset = due_module.slots.spread(environment_object()["metadata"]["uid"], 60).total_seconds()
+    assert 0 < offset < HOUR
+    assert due_after(offset + 1799, spread) == offset - HOUR
+    assert due_after(offset + 1800, spread) == offset
+
+
+@pytest.mark.parametrize("what", ["suspended", "invalid", "no schedule", "no environment"])
+def test_nothing_is_due(what: str) -> None:
+    policies = {
+        "suspended": policy_with_schedule(["0 * * * *"], suspend=True),
+        "invalid": policy_with_schedule(["61 * * * *"]),
+        "no schedule": policy_with_schedule([]),
+        "no environment": policy_with_schedule(["0 * * * *"]),
+    }
+    objects = [policies[what], *([environment_object()] if what != "no environment" else [])]
+    assert registry(*objects, seconds=1900).get_sample_value(DUE, {"namespace": "shop", "environment": "shop"}) is None
+
+
+def test_cron_expressions_are_evaluated_once_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape must not evaluate the expressions of all policies again; a change of the policy is seen at once."""
+    clock, calls, catalog = [0.0], [], Catalog()
+    for each in (environment_object(), policy_with_schedule(["0 * * * *"])):
+        catalog.put(each["kind"], each)
+    real = due_module.due
+    monkeypatch.setattr("ocore_operator.engine.metrics.due", lambda *a: calls.append(1) or real(*a))
+    found = registry_of(catalog, WorkQueue(workers=1, timeout=1), lambda: moment(clock[0]))
+    for clock[0] in range(0, 3 * 3600, 30):
+        assert relative(found, DUE) == (clock[0] - 1800) // 3600 * 3600
+    assert len(calls) == 4
+    catalog.put("SnapshotPolicy", policy_with_schedule(["30 * * * *"]) | {"metadata": changed()})
+    assert relative(found, DUE) == 2 * HOUR - 1800
+    catalog.remove(Key("SnapshotPolicy", "shop", "shop"))
+    assert relative(found, DUE) is None
+
+
+def changed() -> Object:
+    metadata: Object = policy_with_schedule([])["metadata"] | {"resourceVersion": "101"}
+    return metadata
+
+
+def test_a_scrape_in_another_thread_survives_changes() -> None:
+    """/metrics is collected beside the event loop, which changes the catalog all the time."""
+    catalog, errors = Catalog(), []
+    for number in range(300):
+        catalog.put("Snapshot", ended(f"s{number}", number))
+    found = registry_of(catalog, WorkQueue(workers=1, timeout=1), lambda: NOW)
+
+    def scrape() -> None:
+        try:
+            generate_latest(found)
+            for _ in range(5000):
+                catalog.listed("Snapshot")
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread, interval = threading.Thread(target=scrape), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        for number in itertools.takewhile(lambda _: thread.is_alive(), itertools.count()):
+            grows = number // 100 % 2 == 0
+            for namespace in ("shop", f"n{number % 50}"):
+                if grows:
+                    catalog.put("Snapshot", snapshot_object(name=f"x{number % 100}", namespace=namespace))
+                else:
+                    catalog.remove(Key("Snapshot", namespace, f"x{number % 100}"))
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert errors == []

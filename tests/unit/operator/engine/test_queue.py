@@ -292,3 +292,23 @@ def test_backoff_grows_to_its_cap(failures: int, jitter: float) -> None:
     assert 0 < pause <= BACKOFF_CAP
     assert backoff(failures + 1, 0) >= backoff(failures, 0)
     assert backoff(failures, 0) * 2 >= backoff(failures, 1) - 1e-9
+
+
+def test_the_time_of_reconciles_is_summed_also_of_failed_ones() -> None:
+    ended: Counter[Key] = Counter()
+
+    async def handler(k: Key) -> None:
+        await asyncio.sleep(0.05)
+        ended[k] += 1
+        if ended[k] == 1:
+            raise RuntimeError("once")
+
+    async def work(queue: WorkQueue) -> None:
+        queue.add(key(1))
+        await until(lambda: ended[key(1)] == 2)
+        await until(lambda: not queue.scheduled(key(1)))
+        await asyncio.sleep(0.1)  # a worker that waits takes no time
+
+    statistics = run(work, handler).statistics
+    assert statistics.reconciles == 2
+    assert 0.1 <= statistics.seconds < 1
