@@ -175,6 +175,7 @@ def recorded(**changes: Any) -> e.Recorded:
     ("changes", "missing", "blocking", "optional", "unproven"),
     [
         ({}, (), (), (), ()),
+        ({"problem": "Of a status that is not terminal."}, (), (), (), ()),
         ({"steps": {"A": "Done"}}, ("B",), (), (), ()),
         ({"steps": {}}, ("A", "B"), (), (), ()),
         ({"steps": {"A": "Done", "B": "Running"}}, ("B",), (), (), ()),
