@@ -130,7 +130,7 @@ def of_snapshot(spec: SnapshotSpec, status: SnapshotStatus) -> RecoveryEvidence:
     """The evidence of a Snapshot, from its status. What spec asks for is required: `verify: Full`, `quiesce`."""
     evidence = status.evidence or EvidenceStatus()
     parts = _parts(status, evidence)
-    result, reason, problem = _outcome(status.phase, status.conditions, bad=("Corrupt",))
+    result, reason, problem = _outcome(status.phase, status.conditions)
     verified = c.find(status.conditions, c.VERIFIED)
     corrupt = status.phase == "Corrupt" or (verified is not None and verified.status == "False")
     required = [
@@ -252,7 +252,7 @@ def _proof_of_part(part: SnapshotPart, status: SnapshotStatus, evidence: Evidenc
 def of_rollback(status: RollbackStatus) -> RecoveryEvidence:
     """The evidence of a Rollback, from its status. Cleanup is not required: it runs after the undo window."""
     evidence = status.evidence or EvidenceStatus()
-    result, reason, problem = _outcome(status.phase, status.conditions, bad=("SwitchedBack",))
+    result, reason, problem = _outcome(status.phase, status.conditions)
     has_database = status.target is None or status.target.database_secret_name is not None
     has_filestore = status.target is None or status.target.claim_name is not None
     optional = {
@@ -264,6 +264,9 @@ def of_rollback(status: RollbackStatus) -> RecoveryEvidence:
     back = status.phase == "SwitchedBack" or status.switched_back_at is not None or Step.SWITCH_BACK.value in reported
     if result == "completed" and not status.switched_at:
         problem = "Nothing was done: a rollback of this name and specification had run before."
+    elif result == "completed" and status.phase == "SwitchedBack":
+        complete = c.find(status.conditions, c.COMPLETE)
+        problem = sentence(f"{reason}: {complete.message if complete is not None else ''}")
     elif result == "completed" and back:
         problem = "It was switched back and forward again by hand. The workloads were not checked after that."
     return derive(
@@ -343,11 +346,11 @@ def _places(status: RollbackStatus) -> dict[str, str]:
 # --- both -------------------------------------------------------------------------------------------------------------
 
 
-def _outcome(phase: str | None, found: Sequence[Condition], *, bad: Sequence[str]) -> tuple[Status, str, str]:
-    """Status, reason and, where it is not completed, the problem for people. `bad`: phases of an operation that was Complete once and is not
-    good any more."""
+def _outcome(phase: str | None, found: Sequence[Condition]) -> tuple[Status, str, str]:
+    """Status, reason and, where it is not completed, the problem for people. A corrupt Snapshot has failed, though it was Complete: nothing can
+    be restored from it. A Rollback that was switched back by hand did run, and stays completed."""
     ended = c.outcome(found)
-    if ended == "Complete" and phase not in bad:
+    if ended == "Complete" and phase != "Corrupt":
         complete = c.find(found, c.COMPLETE)
         return "completed", complete.reason if complete is not None else "", ""
     if ended is not None:

@@ -27,7 +27,9 @@ class RecoveryEvidence(StatusModel):
 
     operation: Literal["snapshot", "rollback"] = Field(description="What was done.")
     status: Literal["pending", "running", "completed", "failed"] = Field(
-        description="`failed` also for a Snapshot that was found to be corrupt, and for a Rollback that was switched back."
+        description=(
+            "`failed` also for a Snapshot that was found to be corrupt. A Rollback that was switched back by hand later stays `completed`."
+        )
     )
     reason: str = Field(
         default="", description="Reason of the condition that decides the status, for example Succeeded or DumpFailed."

@@ -539,7 +539,7 @@ def test_a_database_that_did_not_exist_leaves_no_previous_one() -> None:
 
 
 BACK_BY_HAND = (
-    condition(c.COMPLETE, reason=c.SWITCHED_BACK),
+    condition(c.COMPLETE, reason=c.SWITCHED_BACK, message="It was switched back by hand."),
     condition(c.READY, "False", c.SWITCHED_BACK),
     condition(c.STALLED, reason=c.SWITCHED_BACK, message="It was switched back by hand."),
 )
@@ -561,10 +561,10 @@ BACK_BY_HAND = (
             "failed", c.WORKLOAD_NOT_READY,
         ),
         # By hand.
-        ({"phase": "SwitchedBack", "position": "Old", "switchedBackAt": AT, "conditions": BACK_BY_HAND}, "failed", c.SWITCHED_BACK),
+        ({"phase": "SwitchedBack", "position": "Old", "switchedBackAt": AT, "conditions": BACK_BY_HAND}, "completed", c.SWITCHED_BACK),
         # The time alone says it, and so does the phase.
         ({"switchedBackAt": AT}, "completed", "Succeeded"),
-        ({"phase": "SwitchedBack", "conditions": BACK_BY_HAND}, "failed", c.SWITCHED_BACK),
+        ({"phase": "SwitchedBack", "conditions": BACK_BY_HAND}, "completed", c.SWITCHED_BACK),
         ({"steps": states(**ROLLED, SwitchBack="Done")}, "completed", "Succeeded"),
     ],
     ids=str,
@@ -576,6 +576,9 @@ def test_a_rollback_that_was_switched_back_is_never_green(changes: dict[str, Any
     assert (found.status, found.reason) == (status, reason)
     assert "SwitchBack" in found.blocking_steps
     assert found.optional_failed_steps == ()
+    assert ("SwitchedBack: It was switched back by hand." in found.why_not_green) == (
+        changes.get("phase") == "SwitchedBack"
+    )
     if changes.get("position") == "Old":
         assert found.artifact_paths["restoredDatabase"] == "shop_rb_11111111"
         assert "previousDatabase" not in found.artifact_paths

@@ -153,7 +153,8 @@ def test_switched_by_hand_it_never_gets_green_again() -> None:
 
     model.switch_by_hand()
     back = found_later("Old")
-    assert (back.status, back.reason) == ("failed", c.SWITCHED_BACK)
+    assert (back.status, back.reason) == ("completed", c.SWITCHED_BACK)
+    assert "was switched back by hand" in back.why_not_green[0]
     assert back.blocking_steps == ("SwitchBack",)
     model.switch_by_hand()
     forward = found_later("New")
