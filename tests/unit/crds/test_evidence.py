@@ -407,6 +407,8 @@ def test_a_quiesce_is_required_where_it_was_asked_for(
     found = of_snapshot(status, quiesce=True)
     consistent(found)
     assert found.required_steps[:2] == ("Prepare", "Quiesce")
+    runs = quiesce is not None and quiesce["stage"] == "Resume"
+    assert (found.progress.steps["Quiesce"] == "Running") == runs
     assert (found.missing_steps, found.blocking_steps) == (missing, blocking)
     assert of_snapshot(status).can_write_clean_success
     assert "Quiesce" not in of_snapshot(status).progress.steps
