@@ -13,7 +13,7 @@ from rich.text import Text
 from ocore_crds.base import API_VERSION, GROUP
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 
-from . import before_deployment, retention, tables
+from . import before_deployment, evidence, retention, tables
 from .errors import CliError
 from .objects import KubernetesObjects, Objects
 from .runs import run_of
@@ -158,6 +158,29 @@ def watch(
     kind, name = reference(operation, (SNAPSHOT, ROLLBACK))
     objects = KubernetesObjects(kubeconfig, context, namespace)
     wait_for_end(objects, kind, name, timeout, Console())
+
+
+@app.command(name="evidence")
+def show_evidence(
+    operation: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KIND/NAME", help="snapshot/NAME or rollback/NAME; also osnap/NAME, orb/NAME, KIND NAME."
+        ),
+    ],
+    output: Annotated[
+        evidence.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
+    ] = "text",
+    check: Annotated[bool, typer.Option("--check", help="Exit code 1 if it is no clean success.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show whether a snapshot or a rollback is a clean success: what was required, what is proven, what is missing."""
+    kind, name = reference(operation, (SNAPSHOT, ROLLBACK))
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    if not evidence.show(objects, Console(), kind, name, output) and check:
+        raise typer.Exit(1)
 
 
 Keep = typer.Option(min=0, max=1000, help="Try this value.")

@@ -21,8 +21,8 @@ from .runs import Run, amounts, duration, parse_time
 _PROGRESS_EVERY = 5.0
 #: Characters of a step's message. The end prints the whole failure.
 _STEP_MESSAGE = 120
-_MARKS = {"Pending": "·", "Done": "✓", "Skipped": "-", "Failed": "✗"}
-_COLOURS = {"Pending": "dim", "Running": "cyan", "Done": "green", "Skipped": "dim", "Failed": "bold red"}
+MARKS = {"Pending": "·", "Done": "✓", "Skipped": "-", "Failed": "✗"}
+COLOURS = {"Pending": "dim", "Running": "cyan", "Done": "green", "Skipped": "dim", "Failed": "bold red"}
 
 
 class Display(Protocol):
@@ -164,8 +164,8 @@ class LiveDisplay:
             progress = run.progress if run.progress is not None and run.progress.step == step.name else None
             note = amounts(progress) if running and progress is not None else _step_message(run, step)
             table.add_row(
-                self._spinner if running else Text(_MARKS[step.state], style=_COLOURS[step.state]),
-                Text(step.name, style=_COLOURS[step.state]),
+                self._spinner if running else Text(MARKS[step.state], style=COLOURS[step.state]),
+                Text(step.name, style=COLOURS[step.state]),
                 Text(duration(seconds) if seconds is not None else "", justify="right"),
                 Text(note, style="dim", overflow="ellipsis", no_wrap=True),
             )

@@ -31,6 +31,10 @@ def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None,
         console.print(Text.assemble((f"{kind.kind} {name} is Complete", "bold green"), took))
         if run.result():
             console.print(Text(f"  {run.result()}"), soft_wrap=True)
+        found = run.status.recovery_evidence
+        if found is not None and not found.can_write_clean_success:
+            text = f"  It is no clean success: kubectl ocore evidence {kind.singular}/{name} -n {objects.namespace} shows why."
+            console.print(Text(text, style="yellow"), soft_wrap=True)
         return
     console.print(Text.assemble((f"{kind.kind} {name} Failed", "bold red"), took))
     tables.print_problems(console, f"{kind.singular} {name}", run.problems())

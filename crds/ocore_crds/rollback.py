@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
+from .recovery_evidence import RecoveryEvidence
 from .rules import rule, validations
 from .snapshot import EvidenceStatus, Progress, SavedWorkload, StepStatus
 
@@ -210,6 +211,13 @@ class RollbackStatus(StatusModel):
     )
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."
+    )
+    recorded: bool | None = Field(
+        default=None, description="Whether the Environment's status.executedRollbacks had this rollback when it ended."
+    )
+    recovery_evidence: RecoveryEvidence | None = Field(
+        default=None,
+        description="Whether this is a clean success, and why. Derived from the other fields of the status.",
     )
     steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in order.")
     progress: Progress | None = Field(default=None, description="Progress of the running step.")

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .manifest import Evidence
+from .recovery_evidence import RecoveryEvidence
 from .rules import immutable, rule, validations
 
 
@@ -122,6 +123,10 @@ class QuiesceStatus(StatusModel):
     failure_message: str | None = Field(default=None, description="Why it failed, for people.")
 
 
+#: A part of an environment that a snapshot stores.
+SnapshotPart = Literal["Database", "Filestore", "Config"]
+
+
 class SnapshotSource(StatusModel):
     """The environment as the snapshot recorded it; never changed later."""
 
@@ -198,6 +203,10 @@ class SnapshotStatus(StatusModel):
     source: SnapshotSource | None = Field(
         default=None, description="The environment as the snapshot recorded it; never changed later."
     )
+    parts: tuple[SnapshotPart, ...] | None = Field(
+        default=None,
+        description="What had to be stored, by the Environment as it was at the start; of an adopted snapshot, by its manifest.",
+    )
     store_name: str | None = Field(default=None, description="SnapshotStore that holds it.")
     store_id: str | None = Field(default=None, description="Id of that store, as recorded in the store itself.")
     manifest_key: str | None = Field(default=None, description="Key of the manifest below the store's prefix.")
@@ -208,6 +217,10 @@ class SnapshotStatus(StatusModel):
     sizes: SnapshotSizes | None = Field(default=None, description="Bytes and files.")
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."
+    )
+    recovery_evidence: RecoveryEvidence | None = Field(
+        default=None,
+        description="Whether this is a clean success, and why. Derived from the other fields of the status.",
     )
     quiesce: QuiesceStatus | None = Field(default=None, description="Where spec.quiesce is set.")
     steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in order.")

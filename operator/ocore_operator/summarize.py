@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import structlog
 
 from ocore_crds import conditions as c
+from ocore_crds import evidence
 from ocore_crds.base import Model, StatusModel
 from ocore_crds.conditions import Condition
 from ocore_operator import clock
@@ -172,9 +173,16 @@ def applied(status: StatusModel) -> Object:
     return data
 
 
+def evidenced(obj: Resource[SpecT, StatusT], status: StatusT) -> StatusT:
+    """The status of a Snapshot or Rollback with its recoveryEvidence: at the one place that writes, so that it always fits the other fields."""
+    found = evidence.of(obj.spec, status)
+    return status if found is None else status.model_copy(update={"recovery_evidence": found})
+
+
 async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) -> Resource[SpecT, StatusT] | None:
     """Writes the status where it differs from what was read, with the Events and metrics of its transitions. Returns the object as written;
     None where it is gone. Raises Conflict: the queue retries with a new read."""
+    status = evidenced(obj, status)
     body = applied(status)
     if body == applied(obj.status):
         return obj

@@ -24,6 +24,17 @@ def uploads(site: Site) -> list[object]:
     return list(answer.get("Uploads", []))
 
 
+def clean(obj: Object) -> Object:
+    """The recoveryEvidence of an operation that is a clean success. Server-side apply owns it as one value."""
+    found: Object = obj["status"]["recoveryEvidence"]
+    assert found["canWriteCleanSuccess"], found["whyNotGreen"]
+    assert found["status"] == "completed"
+    assert found["missingEvidence"] == found["missingSteps"] == found["blockingSteps"] == []
+    managed = [f["fieldsV1"] for f in obj["metadata"]["managedFields"] if "f:recoveryEvidence" in str(f)]
+    assert [f["f:status"]["f:recoveryEvidence"] for f in managed] == [{}]
+    return found
+
+
 @pytest.mark.parametrize(
     ("major", "store", "layout"),
     [
@@ -66,6 +77,9 @@ def test_snapshot_completes_and_rolls_back(
         assert set(status["evidence"]["checksums"]) >= {"database", "filestore", "config", "manifest"}
         assert status["progress"]["percent"] == 100
         assert status["source"]["imageTag"] == "dev"
+        found = clean(obj)
+        assert found["requiredSteps"] == ["Prepare", "DumpDatabase", "CopyFilestore", "CaptureConfig", "Publish"]
+        assert found["artifactChecksums"] == status["evidence"]["checksums"]
 
         site.query("DELETE FROM ir_attachment RETURNING 1")
         site.http("/api/gc", b"", "POST")
@@ -81,6 +95,12 @@ def test_snapshot_completes_and_rolls_back(
         assert obj["status"]["refusedSeconds"] < 20
         previous = obj["status"]["previousDatabase"]
         assert site.databases() == sorted([site.database, previous])
+        found = clean(obj)
+        assert found["artifactChecksums"] == {"manifest": status["manifestSha256"]}
+        assert (found["artifactPaths"]["liveDatabase"], found["artifactPaths"]["previousDatabase"]) == (
+            site.database,
+            previous,
+        )
 
 
 def test_delete_policies_and_pin(cluster: Cluster, servers: Servers) -> None:

@@ -267,6 +267,8 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     # Also what was switched back is kept: users may have written to it.
     kept = status.position is not None and status.switched_at is not None
     fresh = ended(status, now, spec.undo_window_seconds if kept else None)
+    if new:
+        fresh = change(fresh, recorded=environment is not None and environment.executed)
     if fresh.phase == "Complete":
         text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
         if fresh.live_missing:

@@ -245,7 +245,7 @@ def switched_by_hand(status: RollbackStatus, position: Position, undo_window: in
         cleanup_attempt=0,
         cleanup_after=None,
         switched_at=status.switched_at or at,
-        switched_back_at=at if position == "Old" else None,
+        switched_back_at=at if position == "Old" else status.switched_back_at,
     )
     if status.phase != "Failed":
         return change(fresh, phase="SwitchedBack" if position == "Old" else "Complete")

@@ -1,14 +1,17 @@
 """Transitions of a Snapshot's status. Pure: each returns a new status."""
 
 from datetime import datetime
+from typing import get_args
 
 from ocore_crds import conditions as c
+from ocore_crds.evidence import ARTIFACT_OF_PART
 from ocore_crds.manifest import Evidence, Identity
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
 from ocore_crds.snapshot import (
     EvidenceStatus,
     Progress,
     QuiesceStatus,
+    SnapshotPart,
     SnapshotSizes,
     SnapshotSource,
     SnapshotStatus,
@@ -53,6 +56,7 @@ def started(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs,
             "attempt": 1 if snapshot.spec.id is None else 0,
             "job_name": None,
             "source": source,
+            "parts": _parts(environment),
             "store_name": job_inputs.store.meta.name,
             "store_id": job_inputs.store.status.store_id,
         }
@@ -122,6 +126,7 @@ def completed(
             "sizes": _sizes(result),
             "evidence": evidence,
             "source": _source(result.identity) if imported and result.identity else snapshot.status.source,
+            "parts": _parts_stored(result) if imported else snapshot.status.parts,
             "steps": _final_steps(snapshot, log, imported),
             "residue": "None" if clean else "Pending",
             "progress": _progress(result, stamp.now),
@@ -148,6 +153,18 @@ def stopped_for(quiesce: QuiesceStatus) -> str:
     since = quiesce.stopped_at or quiesce.entered_at
     seconds = clock.seconds_since(since, clock.parse(quiesce.resumed_at or quiesce.entered_at))
     return f"quiesce: {names} stopped at {since} for {seconds:.0f} s"
+
+
+def _parts(environment: Environment) -> tuple[SnapshotPart, ...]:
+    """What the Environment asks to store. Recorded at the start: a part that its spec loses before the Job is built is missing evidence."""
+    spec = environment.spec
+    wanted = {"Database": spec.database, "Filestore": spec.filestore, "Config": spec.config}
+    return tuple(part for part in get_args(SnapshotPart) if wanted[part] is not None)
+
+
+def _parts_stored(result: SnapshotResult) -> tuple[SnapshotPart, ...]:
+    """What the manifest of an adopted snapshot names: the Environment may store something else now."""
+    return tuple(part for part, artifact in ARTIFACT_OF_PART.items() if artifact in result.checksums)
 
 
 def _source(found: Identity) -> SnapshotSource:
@@ -223,8 +240,9 @@ def _final_steps(snapshot: Snapshot, log: LogState | None, imported: bool) -> tu
 
 
 def full_evidence(result: SnapshotResult, log: LogState | None) -> SnapshotResult:
-    """The result with the evidence that did not fit into the termination message, from the log's last line."""
-    if result.evidence != Evidence() or log is None or log.result is None:
+    """The result with the evidence and the paths that did not fit into the termination message, from the log's last line."""
+    whole = result.evidence != Evidence() and result.paths
+    if whole or log is None or log.result is None:
         return result
     payload = log.result.payload
     if isinstance(payload, SnapshotResult) and payload.manifest_sha256 == result.manifest_sha256:

@@ -14,7 +14,15 @@ VALIDATIONS = "x-kubernetes-validations"
 LIST_KEYS = "x-kubernetes-list-map-keys"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 #: Keywords that limit nothing by themselves.
-SILENT = {"description", "properties", "items", "additionalProperties", "anyOf", "x-kubernetes-list-type"}
+SILENT = {
+    "description",
+    "properties",
+    "items",
+    "additionalProperties",
+    "anyOf",
+    "x-kubernetes-list-type",
+    "x-kubernetes-map-type",
+}
 RULES = {
     "type", "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
     "required", "default", INT_OR_STRING, LIST_KEYS, VALIDATIONS,

@@ -1,6 +1,7 @@
 """Output and exit codes of the commands, over objects as the API server holds them."""
 
 import io
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -352,10 +353,10 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
 
 def run(*arguments: str) -> int:
     try:
-        app.app(list(arguments), standalone_mode=False, prog_name="kubectl ocore")
+        code = app.app(list(arguments), standalone_mode=False, prog_name="kubectl ocore")
     except typer.Exit as ended:
         return ended.exit_code
-    return 0
+    return int(code or 0)
 
 
 def test_snapshot_creates_one(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
@@ -569,3 +570,82 @@ def test_what_a_snapshot_warns_of_is_shown() -> None:
     out = console()
     app.wait_for_end(FakeObjects(snapshot=[done]), SNAPSHOT, "before", None, out)
     assert text(out).count(f"{warning}.") == 1
+
+
+PROVEN: Object = {
+    "operation": "snapshot",
+    "status": "completed",
+    "reason": "Succeeded",
+    "progress": {
+        "step": "Publish",
+        "done": 2,
+        "required": 2,
+        "steps": {"Prepare": "Done", "Publish": "Done", "Verify": "Failed"},
+    },
+    "requiredSteps": ["Prepare", "Publish"],
+    "optionalFailedSteps": ["Verify"],
+    "artifactChecksums": {"manifest": "ab" * 32},
+    "artifactPaths": {"manifest": "environments/e/snapshots/s/manifest.json"},
+    "remoteCopyState": "none",
+    "canWriteCleanSuccess": True,
+    "whyGreen": ["All 2 required steps are done."],
+}
+
+
+def test_evidence_shows_what_the_operator_recorded(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.states["snapshot"] = [{**DONE, "status": {**DONE["status"], "recoveryEvidence": PROVEN}}]
+    assert run("evidence", "osnap/before", "--check") == 0
+    out = capsys.readouterr().out
+    assert "Snapshot before: clean success (completed, Succeeded)" in out
+    assert "All 2 required steps are done." in out
+    assert "environments/e/snapshots/s/manifest.json" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["Publish", "✓", "Done", "yes"] in rows
+    assert ["Verify", "✗", "Failed", "no"] in rows
+    assert "Steps that failed and are not required: Verify" in out
+
+
+def test_evidence_as_json_has_every_field(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.states["snapshot"] = [{**DONE, "status": {**DONE["status"], "recoveryEvidence": PROVEN}}]
+    assert run("evidence", "snapshot", "before", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert PROVEN.items() <= found.items()
+    assert found["missingSteps"] == found["missingEvidence"] == found["blockingSteps"] == found["whyNotGreen"] == []
+
+
+@pytest.mark.parametrize("state", [DUMPING, BROKEN])
+def test_evidence_of_what_is_not_recorded_yet_is_derived(
+    cli: FakeObjects, capsys: pytest.CaptureFixture[str], state: Object
+) -> None:
+    """A new object, or one of an older operator."""
+    cli.states["snapshot"] = [state]
+    assert run("evidence", "osnap/before") == 0
+    out = capsys.readouterr().out
+    assert "Snapshot before: no clean success" in out
+    assert "Step Publish is not done (Pending)." in out
+    assert run("evidence", "osnap/before", "--check") == 1
+
+
+def test_evidence_of_a_rollback(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.states["rollback"] = [
+        {"metadata": {"name": "back"}, "spec": {"snapshotRef": {"name": "before"}}, "status": {"phase": "Restoring"}}
+    ]
+    assert run("evidence", "orb/back", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["operation"], found["status"], found["canWriteCleanSuccess"]) == ("rollback", "running", False)
+
+
+def test_evidence_of_what_does_not_exist(cli: FakeObjects) -> None:
+    with pytest.raises(CliError, match="rollback back does not exist in namespace shop"):
+        run("evidence", "orb/back")
+    with pytest.raises(typer.BadParameter, match="write snapshot/NAME"):
+        run("evidence", "oenv/shop")
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_wait_says_where_a_complete_operation_is_no_clean_success(clean: bool) -> None:
+    found = {**PROVEN, "canWriteCleanSuccess": clean}
+    done = {**DONE, "status": {**DONE["status"], "recoveryEvidence": found}}
+    out = console()
+    waiting.wait_for_end(FakeObjects(snapshot=[done]), SNAPSHOT, "before", None, out)
+    assert ("kubectl ocore evidence snapshot/before -n shop shows why" in text(out)) == (not clean)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from ocore_crds import conditions as c
+from ocore_crds.manifest import Evidence
 from ocore_crds.protocol import CleanupResult, Failure, Payload, RestoreResult, Signal, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
@@ -186,6 +187,8 @@ class Model:
         self.stale_starts = False
         self.switches = 0
         self.backs = 0
+        #: Files that were lost before the snapshot.
+        self.lost_files: tuple[str, ...] = ()
         #: The last time at which someone switched by hand.
         self.by_hand_at: float | None = None
         self.signalled_at: float | None = None
@@ -296,7 +299,10 @@ class Model:
         self._up()
         self.data.staged = True
         yield
-        job.payload = RestoreResult(restored_database="shop_rb_0a1b2c3d", live_missing=self.data.missing)
+        proven = Evidence(required=("attachments",), proven=("attachments: all files",), missing=self.lost_files)
+        job.payload = RestoreResult(
+            restored_database="shop_rb_0a1b2c3d", live_missing=self.data.missing, evidence=proven
+        )
 
     def _repair(self) -> None:
         """Finishes a switch that was stopped between two renames, and allows connections."""
