@@ -63,7 +63,7 @@ class Undoes:
 
     def undo(self, run: RollbackRun, to: str = "Old", *, store: str = "") -> Finished:
         with self.waiting(run, to, store=store) as job:
-            until(lambda: job.is_ready or job.process.poll() is not None)
+            until(lambda: job.is_ready or job.process.poll() is not None, 90)
             job.signal("Switch")
             return job.finish()
 
@@ -184,7 +184,7 @@ def test_killed_at_any_point(site_any: Site, tmp_path: Path, layout: str, to: st
     run = undoes.run()
     with undoes.waiting(run, to, failpoints=f"{at}=kill") as job:
         if failpoint != "ready":
-            until(lambda: job.is_ready)
+            until(lambda: job.is_ready, 60)
             job.signal("Switch")
         assert was_killed(job.finish())
     old, new = [*undoes.before, *undoes.later], [*undoes.before, *undoes.after]
@@ -246,7 +246,7 @@ def test_a_session_that_may_not_be_ended_refuses_it_before_anything(undoes: Undo
 
 def test_an_expired_signal_changes_nothing(undoes: Undoes) -> None:
     with undoes.waiting(undoes.run(), "Old") as job:
-        until(lambda: job.is_ready)
+        until(lambda: job.is_ready, 60)
         (undoes.files / "signal").write_text(json.dumps({"action": "Switch", "notAfter": 1.0}))
         answer = result(job.finish())
     assert (answer.position, answer.failure.reason if answer.failure else "") == ("New", "SwitchFailed")
