@@ -2,20 +2,9 @@
 
 import pytest
 
-from support.cluster.cluster import Cluster, Object, condition, is_true
+from support.cluster.cluster import Cluster, condition, is_true
 from support.cluster.promises import folders, holds_all_promises, marker, probe_for_marker, set_marker
 from support.cluster.site import Servers, Site, make_site
-
-GROUP = "ocore.dev/v1alpha1"
-
-
-def undo(site: Site, name: str, of: str, failpoints: str = "", **spec: object) -> str:
-    """Creates an undo of the Rollback."""
-    annotations = {"ocore.dev/failpoints": failpoints} if failpoints else {}
-    body: Object = {"undo": {"rollbackRef": {"name": of}}, "timeoutSeconds": 300, "readyTimeoutSeconds": 60, **spec}
-    metadata = {"name": name, "namespace": site.namespace, "annotations": annotations}
-    site.cluster.apply({"apiVersion": GROUP, "kind": "Rollback", "metadata": metadata, "spec": body})
-    return name
 
 
 def load(site: Site, seed: int) -> None:
@@ -58,7 +47,7 @@ def test_there_and_back_and_forth_again(cluster: Cluster, servers: Servers, layo
         load(site, 7)
         set_marker(site, 5)
 
-        obj = site.completed("Rollback", undo(site, "undo", "back", undoWindowSeconds=3600))
+        obj = site.completed("Rollback", site.undo("undo", "back", undoWindowSeconds=3600))
         status = obj["status"]
         assert marker(site) == 1
         files_fit(site)
@@ -67,9 +56,9 @@ def test_there_and_back_and_forth_again(cluster: Cluster, servers: Servers, layo
         assert is_true(obj, "PreviousRetained")
         assert 0 < status["refusedSeconds"] < 15
         undone_by(site, "back", "undo")
-        site.failed("Rollback", undo(site, "twice", "back"), "AlreadyUndone")
+        site.failed("Rollback", site.undo("twice", "back"), "AlreadyUndone")
 
-        obj = site.completed("Rollback", undo(site, "again", "undo", undoWindowSeconds=60))
+        obj = site.completed("Rollback", site.undo("again", "undo", undoWindowSeconds=60))
         assert marker(site) == 5
         files_fit(site)
         assert site.databases() == sorted([site.database, first["previousDatabase"]])
@@ -81,7 +70,7 @@ def test_there_and_back_and_forth_again(cluster: Cluster, servers: Servers, layo
             "Rollback", "again", site.namespace, lambda o: o["status"].get("residue") == "None", 240, "cleaned up"
         )
         assert marker(site) == 5
-        site.failed("Rollback", undo(site, "late", "again"), "UndoWindowOver")
+        site.failed("Rollback", site.undo("late", "again"), "UndoWindowOver")
         environment = site.cluster.get("Environment", site.environment, site.namespace)
         assert environment is not None
         assert [e["name"] for e in environment["status"]["executedRollbacks"]] == ["back", "undo", "again"]
@@ -98,15 +87,16 @@ def test_an_undo_that_is_not_ready_gives_back(cluster: Cluster, servers: Servers
         set_marker(site, 1)
         site.rollback("back", "base", undoWindowSeconds=3600)
         kept = site.completed("Rollback", "back")["status"]["previousDatabase"]
-        site.query("CREATE TABLE only_new AS SELECT 1 AS n; SELECT 1")
+        with site.connect() as connection:
+            connection.execute("CREATE TABLE only_new AS SELECT 1 AS n")
         probe_for_marker(site, "only_new")
-        obj = site.failed("Rollback", undo(site, "undo", "back", readyTimeoutSeconds=10), "SwitchedBack", 240)
+        obj = site.failed("Rollback", site.undo("undo", "back", readyTimeoutSeconds=10), "SwitchedBack", 240)
         assert (obj["status"]["position"], obj["status"]["residue"]) == ("Old", "None")
         assert marker(site) == 0
         assert site.databases() == sorted([site.database, kept])
         probe_for_marker(site, "ir_attachment")
         # It can be undone again; and when the first one is deleted, its database goes.
-        site.completed("Rollback", undo(site, "second", "back", undoWindowSeconds=3600))
+        site.completed("Rollback", site.undo("second", "back", undoWindowSeconds=3600))
         assert marker(site) == 1
         gone(site, "second", "undo", "back")
         assert site.databases() == [site.database]
@@ -126,7 +116,8 @@ def test_row_17_mover_killed_in_an_undo(cluster: Cluster, servers: Servers, fail
         site.rollback("back", "base", undoWindowSeconds=3600)
         site.completed("Rollback", "back")
         set_marker(site, 5)
-        obj = site.finished("Rollback", undo(site, "undo", "back", failpoints, undoWindowSeconds=3600), 240)
+        annotations = {"ocore.dev/failpoints": failpoints}
+        obj = site.finished("Rollback", site.undo("undo", "back", annotations=annotations, undoWindowSeconds=3600), 240)
         assert site.accepts_connections()
         assert marker(site) == (1 if is_true(obj, "Complete") else 5)
         files_fit(site)

@@ -174,7 +174,9 @@ KILLS = ("ready", "refused", "switch-sessions-ended", "renamed", "switch-filesto
 @pytest.mark.parametrize(
     ("layout", "failpoint"), [*(("Plain", failpoint) for failpoint in KILLS), ("Odoo", "refused"), ("Odoo", "renamed")]
 )
-def test_row_17_an_undo_killed_at_any_point(site_any: Site, tmp_path: Path, layout: str, to: str, failpoint: str) -> None:
+def test_row_17_an_undo_killed_at_any_point(
+    site_any: Site, tmp_path: Path, layout: str, to: str, failpoint: str
+) -> None:
     """`kill -9` and `inspect --repair`: old or new, and whole. Then the container starts again with a signal: new."""
     undoes = Undoes(site_any, tmp_path, layout)
     at = {"ready": "switch-ready", "refused": "switch-back-refused" if to == "Old" else "switch-refused",
