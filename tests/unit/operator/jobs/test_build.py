@@ -228,6 +228,9 @@ ADMINISTRATOR = {
     "restore": True,  # creates the copy
     "switch": True,  # renames
     "switch-back": True,
+    "switch-undo": True,
+    "switch-undo-back": True,
+    "cleanup-undo": True,
     "cleanup": True,  # drops
     "inspect-rollback": True,  # allows connections to a database that it may not own
 }
