@@ -12,18 +12,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import get_args
 
-import structlog
 from pydantic import ValidationError
 
 from ocore_crds import conditions, naming
 from ocore_crds.manifest import Evidence
 from ocore_crds.rollback_record import MarkedOutcome, RecordState, RollbackRecord, RollbackRun
 from ocore_mover.database.position import RollbackMark
-from ocore_mover.errors import Corrupt, MoverError, StoreError
+from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.report import now
 from ocore_mover.store.base import Store
-
-log = structlog.get_logger()
 
 _KEY = re.compile(r"(?P<uid>[^/]+)/(?P<attempt>[^/]+)/(?P<state>[^/]+)\.json")
 
@@ -35,19 +32,18 @@ class RollbackRecords:
         self._store = store
         self._run = run
 
-    def check(self, marks: Iterable[RollbackMark], *, needs_store: bool = True) -> None:
+    def check(self, marks: Iterable[RollbackMark]) -> None:
         """Returns where no earlier Rollback of this name and spec ran; `marks` are the live database's.
 
-        Raises MoverError AlreadyExecuted, SwitchedBack or OutcomeUnknown otherwise, and StoreError where the store cannot be read; without
-        `needs_store` the marks alone decide then.
+        Raises MoverError AlreadyExecuted, SwitchedBack or OutcomeUnknown otherwise, and StoreError where the store cannot be read.
         """
-        try:
-            found = self._earlier()
-        except StoreError as error:
-            if needs_store:
-                raise
-            log.warning("the records of earlier runs were not read", store=self._store.url, error=error.message)
-            found = {}
+        self._check(marks, self._earlier())
+
+    def check_marks(self, marks: Iterable[RollbackMark]) -> None:
+        """The same without the store."""
+        self._check(marks, {})
+
+    def _check(self, marks: Iterable[RollbackMark], found: Mapping[tuple[str, str], set[str]]) -> None:
         # The database decides where it can: its comment was written in the transaction of the renames.
         ended = {mark.outcome for mark in marks if self._is_earlier(mark)}
         if not ended:

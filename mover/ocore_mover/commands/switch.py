@@ -21,7 +21,8 @@ from ocore_crds.protocol import Failure, Signal, Step, SwitchResult
 from ocore_crds.rollback_record import RecordState
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher
-from ocore_mover.errors import Cancelled, MoverError
+from ocore_mover.database.position import RollbackMark
+from ocore_mover.errors import Cancelled, MoverError, StoreError
 from ocore_mover.rollback_records import RollbackRecords
 
 log = structlog.get_logger()
@@ -31,6 +32,8 @@ _POLL = 0.05
 _FINAL = (conditions.SESSIONS_REMAIN, conditions.REPLICATION_ACTIVE, conditions.MISSING_GRANTS)
 #: Seconds at the end for outcomes that are still being written. The application waits for the end of this process.
 _OUTCOME_SECONDS = 10.0
+#: Seconds that an undo waits for the store. It must work when the store does not.
+_STORE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,12 @@ class _Outcomes:
         """
         if self._records is None:
             return
-        if self._undoes:
-            self._try(self._records, "started")
-        else:
+        if not self._undoes:
             self._records.write("started")
         self._started = True
+        if self._undoes:
+            self.write("started")
+            self._writers[-1].join(_STORE_SECONDS)
 
     def write(self, state: RecordState) -> None:
         """Begins to write an outcome."""
@@ -173,7 +177,7 @@ def _by_signal(
         options.ready_file.unlink(missing_ok=True)  # an earlier container of this pod may have left it
     now = switcher.repair()
     if options.undo_to is not None and options.records is not None:
-        options.records.check(switcher.marks(), needs_store=False)  # a rollback's restore has done this
+        check_runs_once(options.records, switcher.marks())  # a rollback's restore has done this
     switcher.prepare()
     outcomes.start()
     if options.ready_file is not None:
@@ -201,6 +205,31 @@ def _by_signal(
         return _not_switched(switcher, options, error, outcomes)
     outcomes.write("switched")
     return now
+
+
+def check_runs_once(records: RollbackRecords, marks: tuple[RollbackMark, ...]) -> None:
+    """Of an undo, which has no restore. Raises MoverError as :meth:`RollbackRecords.check`, but where the store does not answer the marks alone
+    decide."""
+    found: list[MoverError] = []
+    answered = threading.Event()
+
+    def read() -> None:
+        try:
+            records.check(marks)
+        except StoreError as error:
+            log.warning("the records of earlier runs were not read", error=error.message)
+            return
+        except MoverError as error:
+            found.append(error)
+        answered.set()
+
+    reader = threading.Thread(target=read, name="record", daemon=True)
+    reader.start()
+    reader.join(_STORE_SECONDS)
+    if not answered.is_set():
+        records.check_marks(marks)
+    elif found:
+        raise found[0]
 
 
 def _not_switched(switcher: Switcher, options: SwitchOptions, error: MoverError, outcomes: _Outcomes) -> SwitchResult:

@@ -1,17 +1,23 @@
 """An undo by the waiting Job, its reversal, and the undo of an undo: database and filestore, for both layouts, on a real PostgreSQL."""
 
 import json
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from ocore_crds.protocol import SwitchResult
 from ocore_crds.rollback_record import RollbackRun
+from ocore_mover.commands import switch
 from ocore_mover.database import position
 from ocore_mover.database.connect import connect_maintenance
+from ocore_mover.database.position import RollbackMark
+from ocore_mover.errors import MoverError, StoreError
+from ocore_mover.rollback_records import RollbackRecords
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, start, was_killed
 from support.mover.records import option, run_of, states
@@ -272,3 +278,35 @@ def test_replication_is_checked_in_the_direction_of_the_undo(undoes: Undoes) -> 
         assert result(undoes.at_once(run, "Old", "--back")).position == "New"
     finally:
         server.execute(f"SELECT pg_drop_replication_slot('{slot}')")
+
+
+class Store:
+    """A store that hangs, or fails at once."""
+
+    url = "s3://nowhere"
+
+    def __init__(self, released: threading.Event | None) -> None:
+        self._released = released
+
+    def list(self, prefix: str) -> list[object]:
+        if self._released is not None:
+            self._released.wait(30)
+        raise StoreError("StoreUnreachable", "no answer")
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_store_that_does_not_answer_delays_an_undo_for_seconds(
+    monkeypatch: pytest.MonkeyPatch, *, hangs: bool
+) -> None:
+    """The marks of the live database decide then."""
+    monkeypatch.setattr(switch, "_STORE_SECONDS", 0.3)
+    released = threading.Event()
+    run = run_of(str(uuid.uuid4()), ENVIRONMENT)
+    records = RollbackRecords(cast(Any, Store(released if hangs else None)), run)
+    switch.check_runs_once(records, ())
+    mark = RollbackMark(run.name, run.spec_hash, str(uuid.uuid4()), ENVIRONMENT, "Switched")
+    try:
+        with pytest.raises(MoverError, match="has run before"):
+            switch.check_runs_once(records, (mark,))
+    finally:
+        released.set()
