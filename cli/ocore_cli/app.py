@@ -142,6 +142,40 @@ def rollback(
 
 
 @app.command()
+def undo(
+    rollback: Annotated[
+        str,
+        typer.Argument(help="Finished rollback inside its undo window: NAME or orb/NAME. It may be an undo itself."),
+    ],
+    name: Name = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    undo_window: Annotated[
+        int | None, typer.Option("--undo-window", min=0, help="Seconds that what is live now is kept.")
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Undo a rollback in seconds: what was live before it becomes live again. What is live now is kept for the undo's own window."""
+    rollback = named(rollback, ROLLBACK)
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    found = objects.get(ROLLBACK, rollback)
+    if found is None:
+        raise CliError(
+            f"rollback {rollback} does not exist in namespace {objects.namespace}. List all: kubectl get orb -A"
+        )
+    source = run_of(ROLLBACK, found)
+    refusal = source.not_undoable(datetime.now(UTC))
+    if refusal:
+        raise CliError(f"rollback {rollback} {refusal}")
+    spec: dict[str, Any] = {"undo": {"rollbackRef": {"name": rollback}}, "requestedBy": _requester()}
+    if undo_window is not None:
+        spec["undoWindowSeconds"] = undo_window
+    create_and_wait(objects, ROLLBACK, name or _timed(f"undo-{rollback}"), spec, wait=wait, timeout=timeout)
+
+
+@app.command()
 def watch(
     operation: Annotated[
         list[str],

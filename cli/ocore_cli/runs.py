@@ -47,6 +47,20 @@ class Run:
         verified = conditions.find(self.status.conditions, conditions.VERIFIED)
         return self.outcome == "Complete" and (verified is None or verified.reason != conditions.CORRUPT)
 
+    def not_undoable(self, now: datetime) -> str:
+        """Why a Rollback cannot be undone, as far as its own status shows; empty where it can. The operator knows more, and decides."""
+        status = self.status
+        if not isinstance(status, RollbackStatus) or self.outcome is None:
+            return f"is {self.phase}, not finished: to stop it, delete it"
+        if status.undone_by is not None:
+            return f"was undone by {status.undone_by} already: to go forth again, undo {status.undone_by}"
+        until = parse_time(status.undo_until)
+        if status.switched_at is None or until is None:
+            return "has nothing to undo: it keeps no previous database"
+        if status.residue != "Pending" or until <= now:
+            return f"cannot be undone any more: its undo window ended at {status.undo_until}"
+        return ""
+
     @property
     def progress(self) -> Progress | None:
         """Progress of the running step; None if nothing was reported."""
@@ -186,7 +200,12 @@ def _snapshot_result(status: SnapshotStatus) -> str:
 
 def _rollback_result(status: RollbackStatus) -> str:
     parts = []
-    if status.position is not None:
+    if status.undo is not None and status.position is not None:
+        done = (
+            "is undone" if status.position == "New" else "is not undone: the environment runs on what it ran on before"
+        )
+        parts.append(f"rollback {status.undo.rollback_name} {done}")
+    elif status.position is not None:
         parts.append(
             "the environment runs on the snapshot"
             if status.position == "New"
@@ -204,6 +223,8 @@ def _rollback_result(status: RollbackStatus) -> str:
         of_that = " of that" if down else ""
         parts.append(f"the database refused connections for {span(status.refused_seconds)}{of_that}")
     kept = status.previous_database if status.position == "New" else status.restored_database
-    if status.undo_until and kept:
+    if status.undone_by is not None:
+        parts.append(f"undone by rollback {status.undone_by}")
+    elif status.undo_until and kept:
         parts.append(f"{kept} is kept until {status.undo_until}")
     return ", ".join(parts)

@@ -265,6 +265,9 @@ class ExecutedRollback(StatusModel):
     spec_hash: str = Field(description="Hash of its spec.")
     id: str = Field(description="Its status.id.")
     completed_at: Timestamp = Field(description="When it ended.")
+    undoes: str | None = Field(
+        default=None, description="Of an undo: status.id of the Rollback that restored the databases which it switched."
+    )
 
 
 class ReplicationSlot(StatusModel):
@@ -352,6 +355,21 @@ class ProofStatus(StatusModel):
     message: str = Field(default="", description="Where it failed: the cause, with the server's message.")
 
 
+class UndoneRollback(StatusModel):
+    """To which undo the database and folders belong that a Rollback has kept. Written before the undo switches."""
+
+    id: str = Field(description="status.id of the Rollback that is undone.")
+    by_name: str = Field(description="Name of the Rollback that undoes it.")
+    by_id: str = Field(description="Its status.id.")
+    state: Literal["Running", "Undone", "Returned"] = Field(
+        description="`Running`, `Undone`: they belong to the undo. `Returned`: it did not switch, or was switched back; they belong to the Rollback again."
+    )
+    keep_until: Timestamp | None = Field(
+        default=None,
+        description="Returned after a switch back: they are kept until then at least, because users may have written to them.",
+    )
+
+
 class EnvironmentStatus(StatusModel):
     """Observed state."""
 
@@ -372,3 +390,6 @@ class EnvironmentStatus(StatusModel):
         default=None, description="The operation that has the operation lock of the environment."
     )
     executed_rollbacks: tuple[ExecutedRollback, ...] = Field(default=(), description="The last 50 Rollbacks that ran.")
+    undone_rollbacks: tuple[UndoneRollback, ...] = Field(
+        default=(), description="The last 50 Rollbacks that were undone."
+    )

@@ -58,9 +58,11 @@ REGISTRY: dict[str, str] = {
     "operator-rollback-restored": "the restore succeeded, the status does not show it yet",
     "operator-rollback-replicas-saved": "the replicas are saved, nothing is scaled yet",
     "operator-rollback-scaled-down": "the workloads are at zero, the switch Job has no signal yet",
+    "operator-undo-taken-over": "the Environment names the undo as owner of what was kept, the switch Job has no signal yet",
     "operator-rollback-signalled": "the switch Job has its signal, its answer is not seen yet",
     "operator-rollback-switched": "the switch is done, the workloads are not scaled up yet",
     "operator-rollback-resumed": "the workloads are scaled up, their health is not known yet",
+    "operator-undo-settled": "the Environment has the outcome of the undo, the Rollback is not terminal yet",
     "operator-rollback-cleanup": "the undo window is over, the cleanup Job is not created yet",
 }
 

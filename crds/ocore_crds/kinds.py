@@ -122,6 +122,7 @@ ROLLBACK = Kind(
     status=RollbackStatus,
     columns=(
         Column("Snapshot", ".spec.snapshotRef.name"),
+        Column("Undoes", ".spec.undo.rollbackRef.name", wide=True),
         Column("Environment", ".status.environmentName"),
         Column("Phase", ".status.phase"),
         Column("Step", ".status.progress.step"),

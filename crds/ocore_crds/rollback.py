@@ -8,15 +8,29 @@ from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
 from .recovery_evidence import RecoveryEvidence
-from .rules import rule, validations
+from .rules import exactly_one, rule, validations
 from .snapshot import EvidenceStatus, Progress, SavedWorkload, StepStatus
 
 
+class UndoSpec(Model):
+    """The Rollback to undo."""
+
+    rollback_ref: LocalRef = Field(
+        description="A finished Rollback whose undo window is not over; the previous database becomes live again. It may be an undo itself."
+    )
+
+
 class RollbackSpec(Model):
-    """What to return to. Fixed at creation."""
+    """What to return to: a snapshot, or what a Rollback has replaced. Fixed at creation."""
 
     id: Uuid | None = Field(default=None, description="Identity in the REST API; the default is metadata.uid.")
-    snapshot_ref: LocalRef = Field(description="Complete Snapshot to return to; its Environment is the target.")
+    snapshot_ref: LocalRef | None = Field(
+        default=None, description="Complete Snapshot to return to; its Environment is the target."
+    )
+    undo: UndoSpec | None = Field(
+        default=None,
+        description="Instead of snapshotRef: undo a Rollback. What is live now is then kept for the undo's own undoWindowSeconds.",
+    )
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     undo_window_seconds: Annotated[int, Field(ge=0, le=2592000)] = Field(
         default=86400,
@@ -44,7 +58,10 @@ class RollbackSpec(Model):
     )
 
     model_config = ConfigDict(
-        json_schema_extra=validations(rule("self == oldSelf", "a Rollback cannot be changed; create a new one"))
+        json_schema_extra=validations(
+            rule("self == oldSelf", "a Rollback cannot be changed; create a new one"),
+            exactly_one("snapshotRef", "undo"),
+        )
     )
 
 
@@ -96,6 +113,22 @@ class RollbackTarget(StatusModel):
             return None
         base = current or Filestore(claim_name=self.claim_name, path=self.path, layout=self.layout)
         return base.model_copy(update={"claim_name": self.claim_name, "path": self.path, "layout": self.layout})
+
+
+class UndoStatus(StatusModel):
+    """What an undo undoes, frozen at its start: it needs neither the other Rollback nor the Snapshot after that."""
+
+    rollback_name: str = Field(description="Name of the Rollback that is undone.")
+    rollback_id: str = Field(description="Its status.id.")
+    names_id: str = Field(
+        description="status.id of the Rollback that restored the databases. Their names, and those of the folders, have its first eight digits."
+    )
+    to: Literal["Old", "New"] = Field(
+        description="The position of that Rollback which this one reaches: `Old`, the data from before it; `New`, its snapshot."
+    )
+    workloads: tuple[SavedWorkload, ...] = Field(
+        default=(), description="Replicas from before the Rollback that is undone; they are set again."
+    )
 
 
 #: The current stage, finer than `phase`. Written before the stage's first effect, so that a restarted operator
@@ -201,6 +234,11 @@ class RollbackStatus(StatusModel):
     )
     failure_reason: str | None = Field(default=None, description="Reason of the failure.")
     failure_message: Sentence | None = Field(default=None, description="Message of the failure: cause and remedy.")
+    undo: UndoStatus | None = Field(default=None, description="Of an undo: what it undoes.")
+    undone_by: str | None = Field(
+        default=None,
+        description="Rollback that has undone this one. It has taken over the database and folders that were kept.",
+    )
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
         description="Whether leftovers (databases, folders) of this rollback exist. `Unknown`: they could not be removed.",

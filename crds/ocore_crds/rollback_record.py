@@ -29,6 +29,9 @@ class RollbackRun(Model):
     uid: Uuid = Field(description="metadata.uid: differs for a Rollback that was created again.")
     rollback_id: Uuid = Field(description="status.id of the Rollback.")
     environment_id: Uuid = Field(description="status.id of the Environment.")
+    undoes: Uuid | None = Field(
+        default=None, description="Of an undo: status.id of the Rollback that restored the databases which it switches."
+    )
     snapshot_id: Uuid = Field(description="status.id of the Snapshot.")
     manifest_sha256: str = Field(default="", description="SHA-256 of the snapshot's manifest.")
     attempt: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] = Field(

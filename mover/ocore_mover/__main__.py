@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -260,6 +261,12 @@ def switch(
     wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the signal.")] = 600.0,
     now: Annotated[bool, typer.Option("--now", help="Switch at once, without a signal.")] = False,
     back: Annotated[bool, typer.Option("--back", help="With --now: switch to the previous database.")] = False,
+    undo_to: Annotated[
+        Literal["Old", "New"] | None,
+        typer.Option(
+            help="Undo the rollback (Old) or its undo (New): the position to reach. --back then reverses this."
+        ),
+    ] = None,
     record: Record = "",
     allow_replication_loss: AllowReplicationLoss = False,
 ) -> None:
@@ -269,19 +276,20 @@ def switch(
         raise typer.BadParameter("give either --now or --signal-file")
     if back and not now:
         raise typer.BadParameter("--back needs --now: a switch that waits for its signal switches forward only")
-    rollback = _run_of(record, environment_id, rollback_id)
-    store = where.open() if rollback is not None and not now else None
+    rollback = _run_of(record, environment_id, rollback_id, undo=undo_to is not None)
+    store = where.open() if rollback is not None and not now and undo_to is None else None
 
     def body(runtime: Runtime) -> SwitchResult:
         records: RollbackRecords | None = None
         if rollback is not None and store is not None:
             records = RollbackRecords(store, rollback)
-        elif rollback is not None and back and where.store:
+        elif rollback is not None and (back or undo_to is not None) and where.store:
             records = _optional_records(where, rollback)
         target_ = _rollback_target(
             target, environment_id, rollback_id, rollback, allow_replication_loss=allow_replication_loss
         )
-        options = SwitchOptions(signal_file, ready_file, wait, back, records)
+        target_ = replace(target_, undo_to=undo_to)
+        options = SwitchOptions(signal_file, ready_file, wait, back, records, undo_to)
         return switch_command.switch(runtime, Switcher(target_, runtime.token), options)
 
     _exit(body, common, grace=_SWITCH_GRACE)
@@ -403,15 +411,15 @@ def _optional_records(where: OptionalStoreOptions, rollback: RollbackRun) -> Rol
         return None
 
 
-def _run_of(text: str, environment_id: str, rollback_id: str) -> RollbackRun | None:
-    """Parses the option, whose ids must match; None without it."""
+def _run_of(text: str, environment_id: str, rollback_id: str, *, undo: bool = False) -> RollbackRun | None:
+    """Parses the option, whose ids must match; None without it. An undo names the rollback whose databases it switches in ``undoes``."""
     if not text:
         return None
     try:
         found = RollbackRun.model_validate_json(text)
     except ValidationError as error:
         raise typer.BadParameter(f"not a valid record: {error}", param_hint="--record") from error
-    if (found.environment_id, found.rollback_id) != (environment_id, rollback_id):
+    if (found.environment_id, found.undoes if undo else found.rollback_id) != (environment_id, rollback_id):
         raise typer.BadParameter("its ids differ from --environment-id and --rollback-id", param_hint="--record")
     return found
 

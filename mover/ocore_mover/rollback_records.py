@@ -37,7 +37,13 @@ class RollbackRecords:
 
         Raises MoverError AlreadyExecuted, SwitchedBack or OutcomeUnknown otherwise, and StoreError where the store cannot be read.
         """
-        found = self._earlier()
+        self._check(marks, self._earlier())
+
+    def check_marks(self, marks: Iterable[RollbackMark]) -> None:
+        """The same without the store."""
+        self._check(marks, {})
+
+    def _check(self, marks: Iterable[RollbackMark], found: Mapping[tuple[str, str], set[str]]) -> None:
         # The database decides where it can: its comment was written in the transaction of the renames.
         ended = {mark.outcome for mark in marks if self._is_earlier(mark)}
         if not ended:

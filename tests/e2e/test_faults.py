@@ -17,6 +17,7 @@ from support.cluster.promises import (
     fresh,
     holds_all_promises,
     is_no_snapshot,
+    marker,
     old_or_new,
     probe_for_marker,
     roll_back,
@@ -69,6 +70,7 @@ OPERATOR_ROLLBACK_POINTS = (
     "operator-rollback-resumed",
     "operator-rollback-cleanup",
 )
+OPERATOR_UNDO_POINTS = ("operator-undo-taken-over", "operator-undo-settled")
 
 
 def test_every_failpoint_is_driven() -> None:
@@ -85,6 +87,7 @@ def test_every_failpoint_is_driven() -> None:
         *OPERATOR_SNAPSHOT_POINTS,
         *OPERATOR_QUIESCE_POINTS,
         *OPERATOR_ROLLBACK_POINTS,
+        *OPERATOR_UNDO_POINTS,
     ]
     assert sorted(driven) == sorted(REGISTRY)
 
@@ -261,6 +264,21 @@ def test_row_01_operator_killed_in_a_rollback(site: Site, operator: Operator, po
         old_or_new(site, obj)
         assert is_true(obj, "Complete"), obj["status"]
         holds_all_promises(site)
+
+
+@pytest.mark.parametrize("point", OPERATOR_UNDO_POINTS)
+def test_row_01_operator_killed_in_an_undo(site: Site, operator: Operator, point: str) -> None:
+    """Between the entry in the Environment and its own status: what is kept has one owner afterwards, and is dropped by it."""
+    set_marker(site, 9)
+    back, undo = fresh("back"), fresh(point)
+    site.rollback(back, "base", undoWindowSeconds=3600)
+    site.completed("Rollback", back)
+    with operator_killed(operator, point):
+        site.undo(undo, back, annotations=armed(point), undoWindowSeconds=0)
+        site.completed("Rollback", undo, 150)
+    assert marker(site) == 9
+    site.cluster.wait("Rollback", back, site.namespace, lambda o: o["status"].get("undoneBy") == undo, 60, "undone")
+    holds_all_promises(site)
 
 
 def test_operator_runs_in_its_namespace(cluster: Cluster, operator: Operator) -> None:

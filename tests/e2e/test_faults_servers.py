@@ -34,7 +34,9 @@ HELD = 8
 SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-", "operator-snapshot-"))]
 BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
 DELETION_POINTS = ["delete-manifest-gone"]
-ROLLBACK_POINTS = [n for n in REGISTRY if n not in {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS}]
+#: The operator's own death there is in test_faults.py.
+UNDO_POINTS = [n for n in REGISTRY if n.startswith("operator-undo-")]
+ROLLBACK_POINTS = [n for n in REGISTRY if n not in {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_POINTS}]
 PLAIN_POINTS = {"switch-filestore-moved"}
 
 

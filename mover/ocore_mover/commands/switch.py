@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import structlog
 from pydantic import ValidationError
@@ -21,7 +21,8 @@ from ocore_crds.protocol import Failure, Signal, Step, SwitchResult
 from ocore_crds.rollback_record import RecordState
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher
-from ocore_mover.errors import Cancelled, MoverError
+from ocore_mover.database.position import RollbackMark
+from ocore_mover.errors import Cancelled, MoverError, StoreError
 from ocore_mover.rollback_records import RollbackRecords
 
 log = structlog.get_logger()
@@ -31,6 +32,8 @@ _POLL = 0.05
 _FINAL = (conditions.SESSIONS_REMAIN, conditions.REPLICATION_ACTIVE, conditions.MISSING_GRANTS)
 #: Seconds at the end for outcomes that are still being written. The application waits for the end of this process.
 _OUTCOME_SECONDS = 10.0
+#: Seconds that an undo waits for the store. It must work when the store does not.
+_STORE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,14 @@ class SwitchOptions:
     signal_file: Path | None  # None: switch at once
     ready_file: Path | None
     wait: float  # seconds for the signal
-    back: bool  # at once, to the previous database
+    back: bool  # at once, against the goal: to the database from before
     records: RollbackRecords | None = None  # None: from a shell, without a record
+    undo_to: Literal["Old", "New"] | None = None  # the position that an undo wants; None: not an undo
+
+    @property
+    def goal(self) -> Literal["Old", "New"]:
+        """The position to reach, unless `back`."""
+        return self.undo_to or "New"
 
 
 def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
@@ -53,7 +62,7 @@ def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> Swit
     try:
         if options.signal_file is None:
             return _at_once(runtime, switcher, options)
-        with _Outcomes(switcher, options.records) as outcomes:
+        with _Outcomes(switcher, options.records, options) as outcomes:
             return _by_signal(runtime, switcher, options, options.signal_file, outcomes)
     finally:
         switcher.close()
@@ -62,20 +71,23 @@ def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> Swit
 def _at_once(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
     switcher.repair()
     if options.back:
-        with _Outcomes(switcher, options.records, back=True) as outcomes:
-            now = _back(runtime, switcher)
+        with _Outcomes(switcher, options.records, options) as outcomes:
+            now = _against_goal(runtime, switcher, options)
             outcomes.write("switched-back")
             return now
     switcher.prepare()
-    return _forward(runtime, switcher)
+    return _to_goal(runtime, switcher, options)
 
 
-def _forward(runtime: Runtime, switcher: Switcher) -> SwitchResult:
-    return _reported(runtime, Step.SWITCH, switcher.forward)
+def _to_goal(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
+    return _reported(runtime, Step.SWITCH, switcher.forward if options.goal == "New" else switcher.back)
 
 
-def _back(runtime: Runtime, switcher: Switcher) -> SwitchResult:
-    return _reported(runtime, Step.SWITCH_BACK, switcher.back)
+def _against_goal(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
+    if options.goal == "New":
+        return _reported(runtime, Step.SWITCH_BACK, switcher.back)
+    switcher.prepare_forward()
+    return _reported(runtime, Step.SWITCH_BACK, switcher.forward)
 
 
 def _reported(runtime: Runtime, step: Step, change: Callable[[], SwitchResult]) -> SwitchResult:
@@ -98,18 +110,27 @@ class _Outcomes:
     the live database.
     """
 
-    def __init__(self, switcher: Switcher, records: RollbackRecords | None, *, back: bool = False) -> None:
-        """`back`: the switch that is reversed has written `started`."""
+    def __init__(self, switcher: Switcher, records: RollbackRecords | None, options: SwitchOptions) -> None:
+        """With `options.back` the switch that is reversed has written `started`."""
         self._switcher = switcher
         self._records = records
-        self._started = self._back = back
+        self._goal, self._undoes = options.goal, options.undo_to is not None
+        self._started = self._back = options.back
         self._writers: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Writes `started`. Raises MoverError where the store does not confirm it: then there must be no switch."""
-        if self._records is not None:
+        """Writes `started`. Raises MoverError where the store does not confirm it: then there must be no switch.
+
+        An undo does not depend on the store: without the kept database it cannot run again, whatever the record says.
+        """
+        if self._records is None:
+            return
+        if not self._undoes:
             self._records.write("started")
-            self._started = True
+        self._started = True
+        if self._undoes:
+            self.write("started")
+            self._writers[-1].join(_STORE_SECONDS)
 
     def write(self, state: RecordState) -> None:
         """Begins to write an outcome."""
@@ -135,15 +156,15 @@ class _Outcomes:
     ) -> None:
         """Waits for the writes. A Job that is stopped before its switch writes that it has not switched: its container is not started again."""
         cancelled = isinstance(error, Cancelled) and error.reason == conditions.CANCELLED
-        if cancelled and not self._back and self._is_old():
+        if cancelled and not self._back and self._is_unswitched():
             self.write("not-switched")
         until = time.monotonic() + _OUTCOME_SECONDS
         for writer in self._writers:
             writer.join(max(until - time.monotonic(), 0))
 
-    def _is_old(self) -> bool:
+    def _is_unswitched(self) -> bool:
         try:
-            return self._switcher.read_position().position == "Old"
+            return self._switcher.read_position().position != self._goal
         except MoverError as error:
             log.warning("position not read", reason=error.reason, error=error.message)
             return False
@@ -155,6 +176,8 @@ def _by_signal(
     if options.ready_file is not None:
         options.ready_file.unlink(missing_ok=True)  # an earlier container of this pod may have left it
     now = switcher.repair()
+    if options.undo_to is not None and options.records is not None:
+        check_runs_once(options.records, switcher.marks())  # a rollback's restore has done this
     switcher.prepare()
     outcomes.start()
     if options.ready_file is not None:
@@ -167,28 +190,53 @@ def _by_signal(
             raise _no_signal(options.wait)
         runtime.token.sleep(_POLL)
     log.info("signal", action=signal.action, position=now.position)
-    if now.position == "New":
+    if now.position == options.goal:
         # An earlier container switched, and its report may be lost.
         runtime.reporter.step(Step.SWITCH, "Done", json.dumps(now.wire(), separators=(",", ":")))
         outcomes.write("switched")
         return now
     if is_expired(signal):
-        return _not_switched(switcher, _expired(signal), outcomes)
+        return _not_switched(switcher, options, _expired(signal), outcomes)
     try:
-        now = _forward(runtime, switcher)
+        now = _to_goal(runtime, switcher, options)
     except MoverError as error:
         if error.reason not in _FINAL:
             raise  # the restarted container tries again while its signal is valid
-        return _not_switched(switcher, error, outcomes)
+        return _not_switched(switcher, options, error, outcomes)
     outcomes.write("switched")
     return now
 
 
-def _not_switched(switcher: Switcher, error: MoverError, outcomes: _Outcomes) -> SwitchResult:
+def check_runs_once(records: RollbackRecords, marks: tuple[RollbackMark, ...]) -> None:
+    """Of an undo, which has no restore. Raises MoverError as :meth:`RollbackRecords.check`, but where the store does not answer the marks alone
+    decide."""
+    found: list[MoverError] = []
+    answered = threading.Event()
+
+    def read() -> None:
+        try:
+            records.check(marks)
+        except StoreError as error:
+            log.warning("the records of earlier runs were not read", error=error.message)
+            return
+        except MoverError as error:
+            found.append(error)
+        answered.set()
+
+    reader = threading.Thread(target=read, name="record", daemon=True)
+    reader.start()
+    reader.join(_STORE_SECONDS)
+    if not answered.is_set():
+        records.check_marks(marks)
+    elif found:
+        raise found[0]
+
+
+def _not_switched(switcher: Switcher, options: SwitchOptions, error: MoverError, outcomes: _Outcomes) -> SwitchResult:
     """The answer of a Job that will not switch any more: with it the Job ends, and the operator starts the application at once. Raises `error` where
     the environment is not as it was before."""
     found = switcher.read_position()
-    if found.position != "Old" or not found.accepting_connections:
+    if found.position == options.goal or not found.accepting_connections:
         raise error
     outcomes.write("not-switched")
     failure = Failure(reason=error.reason, message=error.message, retryable=error.retryable)

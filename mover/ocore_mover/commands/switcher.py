@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
@@ -12,7 +13,7 @@ from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server
 from ocore_mover.database.dump.export import copy_names, live_names
-from ocore_mover.database.position import Position
+from ocore_mover.database.position import Position, RollbackMark
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -37,6 +38,13 @@ class RollbackTarget:
     rollback_id: str
     run: RollbackRun | None = None  # for the comment of the database that becomes live
     allow_replication_loss: bool = False
+    #: The position that an undo of this rollback wants; None: not an undo.
+    undo_to: Literal["Old", "New"] | None = None
+
+    @property
+    def goal(self) -> Literal["Old", "New"]:
+        """The position that the run wants."""
+        return self.undo_to or "New"
 
 
 class Switcher:
@@ -48,8 +56,15 @@ class Switcher:
         self._folders = folders
         self._rollback_id = rollback_id
         self._token = token
+        self._goal, self._undoes = target.goal, target.undo_to is not None
         self._database = (
-            DatabaseSwitch(server, rollback_id, target.run, allow_replication_loss=target.allow_replication_loss)
+            DatabaseSwitch(
+                server,
+                rollback_id,
+                target.run,
+                allow_replication_loss=target.allow_replication_loss,
+                goal=target.goal,
+            )
             if server is not None
             else None
         )
@@ -96,17 +111,54 @@ class Switcher:
                 raise
         return SwitchResult(position="New", superseded=True, live_database=self._database.names.live)
 
+    def marks(self) -> tuple[RollbackMark, ...]:
+        """What the live database remembers of the rollbacks that renamed it."""
+        live = self._database.read().live if self._database is not None else None
+        return live.mark.rollbacks if live is not None else ()
+
     def prepare(self) -> None:
         """Checks that a switch can work, and reads the attachment names of the restored database (seconds for many).
 
         Raises MoverError SwitchFailed where the restored copy is missing or incomplete, SessionsRemain where sessions that cannot be ended prevent the
-        switch, ReplicationActive and MissingGrants as :func:`ocore_mover.database.replication.check`.
+        switch, ReplicationActive and MissingGrants as :func:`ocore_mover.database.replication.check`; of an undo PreviousGone where nothing is kept.
         """
+        if self._undoes:
+            self._check_kept()
+        if self._goal == "Old":
+            self._prepare_back()
+        else:
+            self.prepare_forward()
+
+    def _check_kept(self) -> None:
+        if self._database is not None:
+            self._database.check_kept()
+        if self._plain is not None and switch.position(self._plain, self._rollback_id) == "Nothing":
+            raise MoverError(
+                conditions.PREVIOUS_GONE,
+                f"nothing to undo to: the folder that rollback {self._rollback_id} kept does not exist any more, and nothing was changed; create a "
+                "Rollback to a snapshot instead",
+            )
+        if self._hold is not None and not self._hold.exists:
+            raise MoverError(
+                conditions.PREVIOUS_GONE,
+                f"the hold set of rollback {self._rollback_id} does not exist any more, so files may be missing, and nothing was changed; create a "
+                "Rollback to a snapshot instead",
+            )
+
+    def _prepare_back(self) -> None:
+        """Of an undo that switches back. The kept files are relinked by the hold set, without their names."""
+        if self._database is not None and self._database.read().position == "New":
+            self._database.check_sessions()
+            self._database.check_replication()
+
+    def prepare_forward(self) -> None:
+        """The part of :meth:`prepare` for a switch to the restored database."""
         if self._database is None or self._server is None:
             return
         now = self._database.check_ready()
         if now.position == "Old":
             self._database.check_sessions()
+        if now.position == "Old" and self._goal == "New":
             self._database.check_replication()
         if now.position == "Old" and self._plain is not None:
             self._check_staged(self._plain)
@@ -139,7 +191,8 @@ class Switcher:
         now = self._database.read()
         if now.position == "New":
             return self.repair()
-        self._database.check_replication()  # before any session is ended: one may have been added since the restore
+        if self._goal == "New":
+            self._database.check_replication()  # before any session is ended: one may have been added since the restore
         if self._hold is not None and self._server is not None:
             self._previous_names = self._spool_live(self._hold, self._server if now.live is not None else None)
             self._hold.extend(_listed(self._previous_names))
@@ -153,6 +206,8 @@ class Switcher:
             return self._switch_folders(back=True)
         if self._database.read().position == "Old":
             return self.repair()
+        if self._goal == "Old":
+            self._database.check_replication()  # as in :meth:`forward`
         self._switched_back_names = self._names_to_keep()
         self._keep_switched_back_files()
         outcome = self._database.switch_back(self._give_back_files, self._folders_back)

@@ -168,7 +168,8 @@ def _of_rollback(settings: Settings, job_inputs: JobInputs, owner: Rollback, att
     """A command on the environment's database and filestore."""
     environment = _environment(job_inputs)
     parts = database(environment.spec) + administrator(environment.spec) + claim(environment.spec)
-    parts += identity(environment_id=environment.id, rollback_id=owner.id)
+    undo = owner.status.undo
+    parts += identity(environment_id=environment.id, rollback_id=undo.names_id if undo is not None else owner.id)
     return parts + Parts(args=_deadline(deadline), failpoints=failpoints.for_job(settings, owner.meta, attempt))
 
 
@@ -229,6 +230,33 @@ def switch(
     return job(settings, job_inputs, command)
 
 
+def _undo_to(owner: Rollback) -> Parts:
+    """The position that an undo wants."""
+    undo = owner.status.undo
+    return Parts(args=("--undo-to", undo.to) if undo is not None else ())
+
+
+def undo(
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Rollback,
+    run: RollbackRun,
+    *,
+    store_of_record: Store | None,
+    attempt: int,
+    wait: float,
+    deadline: float,
+) -> Object:
+    """As :func:`switch`, for an undo, which does not depend on the store: it must work when nothing else does."""
+    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
+    parts += optional_store(store_of_record) + _record(run) + _replication_loss(owner) + _undo_to(owner)
+    parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
+    command = JobRequest(
+        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
+    )
+    return job(settings, job_inputs, command)
+
+
 def switch_back(
     settings: Settings,
     job_inputs: JobInputs,
@@ -241,7 +269,7 @@ def switch_back(
 ) -> Object:
     """Name ``switch-<uid>-<attempt>``: switches back at once. A store that is missing does not prevent it: then the outcome is only in the database."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run) + _replication_loss(owner)
-    parts += optional_store(store_of_record) + Parts(args=("--back", "--now"))
+    parts += optional_store(store_of_record) + _undo_to(owner) + Parts(args=("--back", "--now"))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
     )
@@ -290,5 +318,6 @@ __all__ = [
     "snapshot",
     "switch",
     "switch_back",
+    "undo",
     "verify",
 ]

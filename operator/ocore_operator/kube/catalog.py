@@ -90,6 +90,7 @@ class Entry:
     waits_for_lock: bool
     environment: str  # of a Snapshot, and of a Rollback once it is known
     snapshot: str  # that a Rollback names
+    undoes: str  # the Rollback that an undo names
     store: str  # that an Environment names
     ready: str  # status of the condition Ready
     ready_reason: str
@@ -135,6 +136,7 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         waits_for_lock=is_true(c.RECONCILING) and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
         environment=_shared(spec.get("environmentRef", {}).get("name") or status.get("environmentName") or ""),
         snapshot=spec.get("snapshotRef", {}).get("name") or "",
+        undoes=((spec.get("undo") or {}).get("rollbackRef") or {}).get("name") or "",
         store=_shared(spec.get("storeRef", {}).get("name") or status.get("storeName") or ""),
         ready=_shared(by_type.get(c.READY, {}).get("status", "Unknown")),
         ready_reason=_shared(by_type.get(c.READY, {}).get("reason", "")),
@@ -326,6 +328,9 @@ class Catalog:
 
     def environment_of(self, entry_: Entry) -> str:
         """Name of the Environment of a Snapshot or Rollback; empty where it is unknown."""
+        if entry_.undoes and not entry_.environment:
+            undone = self.get(Key("Rollback", entry_.key.namespace, entry_.undoes))
+            return undone.environment if undone is not None else ""
         if entry_.environment or not entry_.snapshot:
             return entry_.environment
         snapshot = self.get(Key("Snapshot", entry_.key.namespace, entry_.snapshot))

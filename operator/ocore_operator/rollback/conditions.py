@@ -5,7 +5,7 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.protocol import ROLLBACK_STEPS, Step
 from ocore_crds.quantity import span
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.rollback import RollbackStatus, UndoStatus
 from ocore_crds.snapshot import Progress
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Stalled
@@ -50,10 +50,10 @@ def summarized(
         done = summarize.complete(status, _complete_reason(status), _complete_message(status), stamp)
         return _retained(done, stamp)
     if status.phase == "SwitchedBack":
-        message = _switched_back_message(status)
-        done = summarize.complete(status, c.SWITCHED_BACK, message, stamp)
+        reason, message = _switched_back_reason(status), _switched_back_message(status)
+        done = summarize.complete(status, reason, message, stamp)
         # It stays Complete: it did run. Stalled and not Ready: the environment is not what the Rollback asks for.
-        done = summarize.outcome(done, Stalled(c.SWITCHED_BACK, message), stamp)
+        done = summarize.outcome(done, Stalled(reason, message), stamp)
         return _retained(done.model_copy(update={"phase": status.phase}), stamp)
     if status.phase == "Failed":
         end = Failed(status.failure_reason or c.INTERNAL_ERROR, status.failure_message or "")
@@ -76,10 +76,19 @@ def _complete_reason(status: RollbackStatus) -> str:
 def _complete_message(status: RollbackStatus) -> str:
     if not status.switched_at:
         return "A rollback of this name and specification has run before. Nothing was done. To run it again, use another name."
+    if status.undo is not None:
+        return " ".join((_undo_message(status.undo, status), *_downtime(status)))
     created = ""
     if status.live_missing:
         created = f" Database {status.live_database} did not exist and was created from it."
     return " ".join((f"The environment runs on snapshot {status.snapshot_name}.{created}", *_downtime(status)))
+
+
+def _undo_message(undo: UndoStatus, status: RollbackStatus) -> str:
+    what = (
+        "the data from before it" if undo.to == "Old" else f"snapshot {status.snapshot_name} and what was written since"
+    )
+    return f"Rollback {undo.rollback_name} is undone: the environment runs on {what}."
 
 
 def _downtime(status: RollbackStatus) -> tuple[str, ...]:
@@ -94,7 +103,21 @@ def _downtime(status: RollbackStatus) -> tuple[str, ...]:
     return (text, f"For {refused} of that time the database refused connections.") if refused else (text,)
 
 
+def _switched_back_reason(status: RollbackStatus) -> str:
+    return c.UNDONE if status.undone_by is not None else c.SWITCHED_BACK
+
+
 def _switched_back_message(status: RollbackStatus) -> str:
+    if status.undone_by is not None:
+        return (
+            f"Rollback {status.undone_by} has undone it. The environment runs on what it ran on before. To go forth again, undo {status.undone_by} "
+            "within its undo window."
+        )
+    if status.undo is not None:
+        return (
+            f"Rollback {status.undo.rollback_name} was undone, and was switched back by hand before {status.switched_back_at}. "
+            "Create a new Rollback under another name to undo it again."
+        )
     return (
         f"The environment was rolled back to snapshot {status.snapshot_name}, and was switched back by hand before {status.switched_back_at}. "
         "It runs on its previous data. Create a new Rollback under another name to roll back again."
@@ -105,6 +128,12 @@ def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
     """PreviousRetained, or SwitchedBackRetained after a switch back: whether the database and folders that are not live are kept."""
     if status.switched_at is None or status.position is None:
         return status
+    if status.undone_by is not None:
+        status = summarize.without(status, c.SWITCHED_BACK_RETAINED)
+        message = f"Rollback {status.undone_by} has taken over what was kept."
+        return summarize.with_condition(status, c.PREVIOUS_RETAINED, "False", c.UNDONE, message, stamp)
+    if status.undo is not None and status.position == "Old" and status.phase == "Failed":
+        return status  # it belongs to the other Rollback again
     if status.position == "New" and status.live_missing:
         message = f"Database {status.live_database} did not exist before the rollback: there is no previous one to go back to."
         return summarize.with_condition(status, c.PREVIOUS_RETAINED, "False", c.NO_PREVIOUS, message, stamp)

@@ -1,10 +1,12 @@
 """Carries out what the plan of a rollback decided. Every effect is idempotent, and raises Conflict where its object changed since it was read."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.rollback import RollbackTarget
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
@@ -14,9 +16,9 @@ from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Store
-from ocore_operator.rollback.executed import remembered, run_of
+from ocore_operator.rollback.executed import entry_about, remembered, run_of, with_undo
 from ocore_operator.rollback.memory import Memory
-from ocore_operator.rollback.observe import Observed, environment_name, lock_view
+from ocore_operator.rollback.observe import Observed, lock_view
 from ocore_operator.rollback.plan_switch import finish_seconds
 from ocore_operator.rollback.world import (
     AcquireLock,
@@ -28,8 +30,10 @@ from ocore_operator.rollback.world import (
     RemoveFinalizer,
     SendSignal,
     SetReplicas,
+    SettleUndo,
     StartJob,
     StopJob,
+    TakeOver,
 )
 from ocore_operator.workloads import scale
 
@@ -55,6 +59,10 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             _ask_probe(ctx, observed)
         case RecordExecuted():
             await _record_executed(ctx, observed)
+        case TakeOver():
+            await _write_undo(ctx, observed, None)
+        case SettleUndo():
+            await _write_undo(ctx, observed, effect)
         case SetReplicas():
             await _set_replicas(ctx, observed.rollback, effect)
         case SendSignal(job=job):
@@ -79,7 +87,7 @@ async def _set_finalizer(ctx: Context, rollback: Rollback, *, present: bool) -> 
 async def _release_lock(ctx: Context, observed: Observed) -> None:
     """Releases only the lock that was observed: this rollback may have released and acquired it again since, for another cleanup attempt."""
     rollback = observed.rollback
-    name, namespace = environment_name(rollback, observed.snapshot), rollback.meta.namespace
+    name, namespace = observed.world.environment_name, rollback.meta.namespace
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
     if obj is None or lock_view(resources.environment(obj), rollback).since != observed.world.lock.since:
         return
@@ -94,8 +102,33 @@ def _ask_probe(ctx: Context, observed: Observed) -> None:
 
 async def _record_executed(ctx: Context, observed: Observed) -> None:
     environment = _environment(observed)
-    entries = [e.wire() for e in remembered(environment, observed.rollback, clock.text(ctx.now()))]
-    await ctx.kube.apply_status(environment, {"executedRollbacks": entries}, MANAGER_EXECUTED)
+    entries = remembered(environment, observed.rollback, clock.text(ctx.now()))
+    await _write_history(ctx, environment, entries, environment.status.undone_rollbacks)
+
+
+async def _write_undo(ctx: Context, observed: Observed, end: SettleUndo | None) -> None:
+    """The undo's entry in status.undoneRollbacks: taken over, or (`end`) how it ended. Raises Conflict where the Environment has changed."""
+    environment, rollback = _environment(observed), observed.rollback
+    undo = rollback.status.undo
+    known = entry_about(environment, undo.rollback_id) if undo is not None else None
+    if end is not None and (known is None or known.by_id != rollback.id):
+        return
+    if end is None:
+        entries = with_undo(environment, rollback, "Running")
+    else:
+        entries = with_undo(environment, rollback, end.state, end.keep_until)
+    await _write_history(ctx, environment, environment.status.executed_rollbacks, entries)
+
+
+async def _write_history(
+    ctx: Context,
+    environment: Environment,
+    executed: Sequence[ExecutedRollback],
+    undone: Sequence[UndoneRollback],
+) -> None:
+    """Both lists of the field manager: it would drop the one that it leaves out."""
+    lists = {"executedRollbacks": [e.wire() for e in executed], "undoneRollbacks": [e.wire() for e in undone]}
+    await ctx.kube.apply_status(environment, lists, MANAGER_EXECUTED)
 
 
 async def _set_replicas(ctx: Context, rollback: Rollback, effect: SetReplicas) -> None:
@@ -131,7 +164,8 @@ async def _start_job(ctx: Context, observed: Observed, memory: Memory, effect: S
 
 async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
     settings, owner, attempt = ctx.settings, observed.rollback, effect.attempt
-    job_inputs = await _job_inputs(ctx, observed, needs_store=effect.command in ("restore", "switch"))
+    undo = owner.status.undo
+    job_inputs = await _job_inputs(ctx, observed, needs_store=effect.command in ("restore", "switch") and undo is None)
     left = max(_seconds_left(owner, ctx.now()), LEAST_DEADLINE)
     match effect.command:
         case "restore":
@@ -146,6 +180,17 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
         case "switch":
             wait = left + signals.SIGNAL_SECONDS
             deadline = wait + finish_seconds(owner.spec, 0)
+            if undo is not None:
+                return build.undo(
+                    settings,
+                    job_inputs,
+                    owner,
+                    run_of(owner),
+                    store_of_record=await _store_of_record(ctx, observed),
+                    attempt=attempt,
+                    wait=wait,
+                    deadline=deadline,
+                )
             with_store = await _with_store_of_snapshot(ctx, observed, job_inputs)
             return build.switch(
                 settings, with_store, owner, run_of(owner), attempt=attempt, wait=wait, deadline=deadline
@@ -166,11 +211,21 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
             return build.inspect_rollback(settings, job_inputs, owner, repair=False, attempt=attempt)
         case "cleanup-restored":
             return build.cleanup(
-                settings, job_inputs, owner, what="restored", attempt=attempt, deadline=CLEANUP_DEADLINE
+                settings,
+                job_inputs,
+                owner,
+                what="previous" if undo is not None and undo.to == "Old" else "restored",
+                attempt=attempt,
+                deadline=CLEANUP_DEADLINE,
             )
         case "cleanup-previous":
             return build.cleanup(
-                settings, job_inputs, owner, what="previous", attempt=attempt, deadline=CLEANUP_DEADLINE
+                settings,
+                job_inputs,
+                owner,
+                what="restored" if undo is not None and undo.to == "Old" else "previous",
+                attempt=attempt,
+                deadline=CLEANUP_DEADLINE,
             )
 
 
@@ -221,8 +276,10 @@ async def _store(ctx: Context, namespace: str, name: str, *, needed: bool) -> St
 
 
 async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
-    """The store that has the rollback's record: the snapshot's; None where it is missing."""
+    """The store that has the rollback's record: the snapshot's, for an undo the Environment's; None where it is missing."""
     name = observed.snapshot.status.store_name if observed.snapshot is not None else None
+    if observed.rollback.spec.undo is not None:
+        name = _environment(observed).spec.store_ref.name
     try:
         return await inputs.load_store(ctx, observed.rollback.meta.namespace, name) if name is not None else None
     except Stalled:
@@ -232,7 +289,7 @@ async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
 async def _with_store_of_snapshot(ctx: Context, observed: Observed, job_inputs: JobInputs) -> JobInputs:
     """With the store that the snapshot was written to, which the Environment may not name any more."""
     if observed.snapshot is None:
-        text = f"Snapshot {observed.rollback.spec.snapshot_ref.name} was deleted before it was restored."
+        text = f"Snapshot {observed.rollback.status.snapshot_name} was deleted before it was restored."
         raise Stalled(c.SNAPSHOT_NOT_FOUND, text)
     name = observed.snapshot.status.store_name
     if name is None or name == job_inputs.store.meta.name:

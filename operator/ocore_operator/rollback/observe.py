@@ -7,13 +7,14 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import get_args
+from typing import Literal, get_args
 
 from ocore_crds import conditions as c
 from ocore_crds import quantity
+from ocore_crds.environment import UndoneRollback
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
-from ocore_crds.protocol import ROLLBACK_STEPS, Failure, RestoreResult, Step
+from ocore_crds.protocol import ROLLBACK_STEPS, Failure, RestoreResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_crds.snapshot import StepStatus
 from ocore_operator import clock, operation_lock
@@ -38,10 +39,20 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import signal
-from ocore_operator.rollback.executed import executed
+from ocore_operator.rollback.executed import entry_about, executed, later
 from ocore_operator.rollback.memory import Memory
+from ocore_operator.rollback.plan_undo import as_seen_by
 from ocore_operator.rollback.transitions import change
-from ocore_operator.rollback.world import EnvironmentView, JobKind, JobView, OperationLock, SnapshotView, World
+from ocore_operator.rollback.world import (
+    EnvironmentView,
+    JobKind,
+    JobView,
+    OperationLock,
+    SnapshotView,
+    TakenOver,
+    UndoneView,
+    World,
+)
 from ocore_operator.workloads import scale, turns
 from ocore_operator.workloads.view import Kind, peer_of
 
@@ -60,7 +71,7 @@ class Observed:
     status: RollbackStatus
     world: World
     environment: Environment | None
-    snapshot: Snapshot | None
+    snapshot: Snapshot | None  # None for an undo
 
 
 async def observe(ctx: Context, first: Rollback, memory: Memory) -> Observed | None:
@@ -85,7 +96,7 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
 
 async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | None:
     namespace = known.meta.namespace
-    (snapshot, environment), seen = await asyncio.gather(_sources(ctx, known), control.observe(ctx, known))
+    (snapshot, undone, environment), seen = await asyncio.gather(_sources(ctx, known), control.observe(ctx, known))
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
     views, jobs, before, users, config = await asyncio.gather(
@@ -104,7 +115,10 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         created=clock.parse(rollback.meta.created),
         environment=environment_view(environment, rollback) if environment is not None else None,
         snapshot=snapshot_view(snapshot) if snapshot is not None else None,
-        environment_name=environment_name(rollback, snapshot),
+        environment_name=environment_name(rollback, snapshot, undone),
+        undone=await _undone(ctx, rollback, undone, environment),
+        undo_state=undo_state(environment, rollback),
+        taken_over=await _taken_over(ctx, rollback, environment),
         executed_before=before,
         duplicate_of=f"{elder.key.namespace}/{elder.key.name}" if elder is not None else "",
         deleting=rollback.meta.deleted is not None,
@@ -127,20 +141,73 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     return Observed(rollback, _with_steps_of_log(ctx, rollback, world), world, environment, snapshot)
 
 
-async def _sources(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None, Environment | None]:
-    namespace = rollback.meta.namespace
-    obj = await ctx.kube.get(SNAPSHOTS, namespace, rollback.spec.snapshot_ref.name)
-    snapshot = resources.snapshot(obj) if obj is not None else None
-    name = environment_name(rollback, snapshot)
+async def _sources(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None, Rollback | None, Environment | None]:
+    """The Snapshot, or the Rollback that is undone, and the Environment. An undo needs the other Rollback only until it has started."""
+    namespace, spec = rollback.meta.namespace, rollback.spec
+    snapshot: Snapshot | None = None
+    undone: Rollback | None = None
+    if spec.snapshot_ref is not None:
+        obj = await ctx.kube.get(SNAPSHOTS, namespace, spec.snapshot_ref.name)
+        snapshot = resources.snapshot(obj) if obj is not None else None
+    if spec.undo is not None and not rollback.status.environment_name:
+        obj = await ctx.kube.get(ROLLBACKS, namespace, spec.undo.rollback_ref.name)
+        undone = resources.rollback(obj) if obj is not None else None
+    name = environment_name(rollback, snapshot, undone)
     found = await ctx.kube.get(ENVIRONMENTS, namespace, name) if name else None
-    return snapshot, resources.environment(found) if found is not None else None
+    return snapshot, undone, resources.environment(found) if found is not None else None
 
 
-def environment_name(rollback: Rollback, snapshot: Snapshot | None) -> str:
+def environment_name(rollback: Rollback, snapshot: Snapshot | None, undone: Rollback | None) -> str:
     """The Environment's name; empty where it is unknown."""
     if rollback.status.environment_name:
         return rollback.status.environment_name
+    if undone is not None:
+        return undone.status.environment_name or ""
     return snapshot.spec.environment_ref.name if snapshot is not None else ""
+
+
+# --- undos ----------------------------------------------------------------------------------------------------------------------
+
+
+async def _undone(
+    ctx: Context, rollback: Rollback, undone: Rollback | None, environment: Environment | None
+) -> UndoneView | None:
+    if undone is None or rollback.spec.undo is None:
+        return None
+    taken = await _owner_of(ctx, undone, environment)
+    return UndoneView(
+        name=undone.meta.name,
+        id=undone.id,
+        status=undone.status,
+        deleting=undone.meta.deleted is not None,
+        taken_by=taken.by_name if taken is not None and taken.state != "Returned" else "",
+        later=later(environment, undone) if environment is not None else "",
+    )
+
+
+async def _taken_over(ctx: Context, rollback: Rollback, environment: Environment | None) -> TakenOver | None:
+    """An undo of this rollback, once it is finished."""
+    if rollback.status.stage != "Ended":
+        return None
+    entry = await _owner_of(ctx, rollback, environment)
+    return TakenOver(entry.state, entry.by_name, entry.keep_until) if entry is not None else None
+
+
+async def _owner_of(ctx: Context, undone: Rollback, environment: Environment | None) -> UndoneRollback | None:
+    """The entry about undos of this rollback; None also for one that runs by its entry, but does not exist any more (its finalizer was removed by hand):
+    the rollback then owns what it kept again, and finds out by the databases' names what happened."""
+    entry = entry_about(environment, undone.id)
+    if entry is None or entry.state != "Running":
+        return entry
+    obj = await ctx.kube.get(ROLLBACKS, undone.meta.namespace, entry.by_name)
+    return entry if obj is not None and resources.rollback(obj).id == entry.by_id else None
+
+
+def undo_state(environment: Environment | None, rollback: Rollback) -> Literal["Running", "Undone", "Returned"] | None:
+    """See World.undo_state. Pure."""
+    undo = rollback.status.undo
+    entry = entry_about(environment, undo.rollback_id) if undo is not None else None
+    return entry.state if entry is not None and entry.by_id == rollback.id else None
 
 
 def _targets(rollback: Rollback, environment: Environment | None) -> list[tuple[Kind, str]]:
@@ -303,10 +370,13 @@ async def _job(
     if view is None:
         return None
     namespace = rollback.meta.namespace
+    if isinstance(view.payload, SwitchResult):
+        view = replace(view, payload=as_seen_by(rollback.status, view.payload))
     if isinstance(view.payload, RestoreResult) and view.payload.evidence == Evidence():
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
     if kind == "switch" and pod is not None and not view.ended and rollback.status.stage in ANSWERING:
-        return replace(view, answer=await signal.answer(ctx, namespace, pod["metadata"]["name"]))
+        answer = await signal.answer(ctx, namespace, pod["metadata"]["name"])
+        return replace(view, answer=as_seen_by(rollback.status, answer) if answer is not None else None)
     return view
 
 

@@ -17,7 +17,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, Rol
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_switch
+from ocore_operator.rollback import plan_switch, plan_undo
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
 from ocore_operator.rollback.transitions import (
@@ -190,6 +190,8 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     job = world.job("switch", status.switch_attempt)
     if job is None:
         return _refused(status, world, now) or Do(StartJob("switch", status.switch_attempt))
+    if job.ended and job.failure is not None and job.failure.reason in RAN_BEFORE:  # of an undo: it restores nothing
+        return _ran_before(status, job.failure, now)
     if job.ended:
         next_attempt = change(status, switch_attempt=status.switch_attempt + 1, workloads=())
         return _retry_or_abort(status, next_attempt, job, now)
@@ -251,6 +253,9 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         return abort(status, reason, message, now)
     blocked = _blocks_the_signal(world, job)
     if blocked is None:
+        taking = plan_undo.take_over(status, world)
+        if taking is not None:
+            return taking
         finish = plan_switch.finish_seconds(spec, world.grace_seconds())
         switching = signalling(status, now, signals.SIGNAL_SECONDS, finish)
         return Record(switching, failpoint="operator-rollback-scaled-down")

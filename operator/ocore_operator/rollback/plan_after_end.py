@@ -19,12 +19,14 @@ from ocore_crds.protocol import CleanupResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
+from ocore_operator.rollback import plan_undo
 from ocore_operator.rollback.plan_switch import stop_jobs
 from ocore_operator.rollback.transitions import (
     change,
     cleaned,
     elapsed,
     enter,
+    given_back,
     stamp,
     step,
     switched_by_hand,
@@ -72,6 +74,9 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     leftover = _running_jobs(status, world, now)
     if leftover is not None:
         return leftover
+    taken = plan_undo.settle(status, spec, world, now) or plan_undo.while_taken_over(status, world, now)
+    if taken is not None:
+        return taken
     if status.residue == "Pending":
         due = _due(status, world, now)
         if due <= 0:
@@ -224,8 +229,8 @@ def _position_known(
     """The inspection has succeeded. The next cleanup is the one for this position."""
     text = f"{status.failure_message} A later inspection found the position {result.position}."
     known = change(status, position=result.position, failure_message=text, cleanup_attempt=0, cleanup_after=None)
-    if result.position == "Old" and status.switched_at is None:
-        return Record(known, (Note("Normal", "Inspected", text),))
+    if result.position == "Old" and (status.switched_at is None or status.undo is not None):
+        return Record(given_back(known), (Note("Normal", "Inspected", text),))
     until = stamp(now + timedelta(seconds=spec.undo_window_seconds))
     if result.position == "Old":
         back = change(known, undo_until=until, switched_back_at=status.switched_back_at or stamp(now))

@@ -3,7 +3,6 @@
 GitOps applies a Rollback together with the objects that it names, in no order. So a missing object may still appear for a minute.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from ocore_crds import conditions as c
@@ -11,8 +10,10 @@ from ocore_crds.quantity import human
 from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
+from ocore_operator.rollback import plan_undo
+from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings
-from ocore_operator.rollback.transitions import already_executed, change, failing, start
+from ocore_operator.rollback.transitions import already_executed, change, failing, start, start_undo
 from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
@@ -21,6 +22,7 @@ from ocore_operator.rollback.world import (
     EnvironmentView,
     Record,
     SnapshotView,
+    UndoneView,
     Wait,
     World,
 )
@@ -34,15 +36,6 @@ PROBE_SECONDS = 180
 SPACE_FACTOR = 1.5
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a rollback may not start. `patience`: it may pass within APPEAR_SECONDS."""
-
-    reason: str
-    message: str
-    patience: bool = False
-
-
 def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Checks, takes the operation lock, checks what another operation may have changed, then starts."""
     if world.executed_before:
@@ -50,7 +43,11 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         return Record(already_executed(status, now), (Note("Normal", c.ALREADY_EXECUTED, text),))
     if world.deleting:
         return _refuse(status, Refusal(c.CANCELLED, "The Rollback was deleted before it started."), now)
-    refusal = _expired(spec, now) or _duplicate(world) or _named(spec, world) or _fits(world)
+    refusal = _expired(spec, now) or _duplicate(world)
+    if spec.undo is not None:
+        refusal = refusal or plan_undo.refusal(spec, world, now) or _workloads(world)
+    else:
+        refusal = refusal or _named(spec, world) or _fits(world)
     if refusal is not None and refusal.patience and _queued(status, now) < APPEAR_SECONDS:
         return Wait(2, _waiting_reason(refusal), refusal.message)
     if refusal is not None:
@@ -64,6 +61,8 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
 
 def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     environment, snapshot = world.environment, world.snapshot
+    if environment is not None and world.undone is not None:
+        return _start_undo(status, spec, environment, world.undone, now)
     if environment is None or snapshot is None:  # pragma: no cover - _named refuses these
         raise AssertionError("_named is checked before the operation lock is taken")
     since = world.lock.since or world.created
@@ -80,6 +79,17 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
         found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
     notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
     return Record(change(start(status, spec, environment, snapshot, now), warnings=found), notes)
+
+
+def _start_undo(
+    status: RollbackStatus, spec: RollbackSpec, environment: EnvironmentView, undone: UndoneView, now: datetime
+) -> Action:
+    """Without a probe: an undo restores nothing, and its switch Job checks sessions, rights and replication before the workloads are stopped."""
+    if environment.not_ready_reason == c.DUPLICATE_TARGET:
+        return _refuse(status, Refusal(c.DUPLICATE_TARGET, environment.not_ready_message), now)
+    text = f"Undoing Rollback {undone.name} of environment {environment.name}."
+    fresh = start_undo(status, spec, environment, undone, now)
+    return Record(fresh, (Note("Normal", "Started", text),))
 
 
 def _probe(
@@ -129,9 +139,8 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
     """Snapshot and Environment exist, and the Snapshot is restorable."""
     snapshot, environment = world.snapshot, world.environment
     if snapshot is None:
-        text = (
-            f"There is no Snapshot {spec.snapshot_ref.name} in this namespace. Correct snapshotRef in a new Rollback."
-        )
+        name = spec.snapshot_ref.name if spec.snapshot_ref is not None else ""
+        text = f"There is no Snapshot {name} in this namespace. Correct snapshotRef in a new Rollback."
         return Refusal(c.SNAPSHOT_NOT_FOUND, text, patience=True)
     if not snapshot.complete:
         text = f"Snapshot {snapshot.name} is not Complete, so it cannot be restored. Choose one that is Complete."
@@ -162,11 +171,13 @@ def _fits(world: World) -> Refusal | None:
             f"{environment.id}. If it is the same environment, created again, set its spec.id to the first."
         )
         return Refusal(c.OTHER_ENVIRONMENT, text)
+    return _workloads(world)
+
+
+def _workloads(world: World) -> Refusal | None:
     missing = [w for w in world.workloads if not w.exists]
     if missing:
-        text = (
-            f"{labels(missing)} of environment {environment.name} does not exist. Create it or correct spec.workloads."
-        )
+        text = f"{labels(missing)} of environment {world.environment_name} does not exist. Create it or correct spec.workloads."
         return Refusal(c.WORKLOAD_NOT_FOUND, text, patience=True)
     return None
 

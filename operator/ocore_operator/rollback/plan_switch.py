@@ -15,6 +15,7 @@ from ocore_crds.text import sentence
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
+from ocore_operator.rollback import plan_undo
 from ocore_operator.rollback.transitions import (
     change,
     elapsed,
@@ -81,7 +82,9 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     job = world.job("switch", status.switch_attempt)
     result = _answer(job)
     if result is not None and result.position == "New":
-        text = "The environment runs on the snapshot."
+        text = (
+            "The environment runs on the snapshot." if status.undo is None else "The environment runs on what was kept."
+        )
         if result.refused_seconds is not None:
             text += f" The database refused connections for {span(result.refused_seconds)}."
         note = Note("Normal", "Switched", text)
@@ -264,13 +267,20 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         and not timed_out(status, world, now, FINISH_SECONDS)
     ):
         return Do(RecordExecuted())
+    settle = plan_undo.settle(status, spec, world, now)
+    if settle is not None and not timed_out(status, world, now, FINISH_SECONDS):
+        return settle
     # Also what was switched back is kept: users may have written to it.
-    kept = status.position is not None and status.switched_at is not None
+    kept = status.position is not None and status.switched_at is not None and not (status.undo and not new)
     fresh = ended(status, now, spec.undo_window_seconds if kept else None)
     if new:
         fresh = change(fresh, recorded=environment is not None and environment.executed)
     if fresh.phase == "Complete":
         text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
+        if fresh.undo is not None:
+            text = (
+                f"Rollback {fresh.undo.rollback_name} is undone. What was live before is kept until {fresh.undo_until}."
+            )
         if fresh.live_missing:
             text = (
                 f"Rolled back. Database {fresh.live_database} did not exist and was created; there is no previous one."
@@ -384,6 +394,9 @@ def _pause(job: JobView, elapsed_seconds: float, now: datetime) -> Wait | None:
 
 
 def _wanted(status: RollbackStatus, world: World) -> tuple[tuple[WorkloadView, int], ...]:
-    """The saved workloads as they are now, with their saved replicas."""
+    """The saved workloads as they are now, with their saved replicas. After an undo: those from before the undone Rollback; but a workload that ran
+    before the undo is not left stopped."""
     saved = {(w.kind, w.name): w.replicas for w in status.workloads}
+    if status.undo is not None and status.position == "New":
+        saved |= {key: n for w in status.undo.workloads if (key := (w.kind, w.name)) in saved and (n := w.replicas) > 0}
     return tuple((w, saved[w.kind, w.name]) for w in world.workloads if (w.kind, w.name) in saved)

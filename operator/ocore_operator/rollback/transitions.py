@@ -17,10 +17,10 @@ from typing import Any, Literal
 from ocore_crds import conditions as c
 from ocore_crds.naming import previous_database, restored_database
 from ocore_crds.protocol import ROLLBACK_STEPS, RestoreResult, Step, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus
+from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
 from ocore_crds.snapshot import EvidenceStatus, StepStatus
 from ocore_operator.clock import parse
-from ocore_operator.rollback.world import EnvironmentView, SnapshotView, World
+from ocore_operator.rollback.world import EnvironmentView, SnapshotView, UndoneView, World
 from ocore_operator.workloads.view import WorkloadView, saved
 
 #: Seconds between two reconciles after which the operator counts as having been down. Longer than its longest back-off; shorter than any limit of
@@ -127,6 +127,45 @@ def start(
     return step(step(fresh, Step.PREFLIGHT, "Done", now), Step.RESTORE_DATABASE, "Running", now)
 
 
+def start_undo(
+    status: RollbackStatus, spec: RollbackSpec, environment: EnvironmentView, view: UndoneView, now: datetime
+) -> RollbackStatus:
+    """The preflight of an undo has passed. Nothing of it exists until it takes over what the other Rollback has kept."""
+    other = view.status
+    names_id = other.undo.names_id if other.undo is not None else view.id
+    # By the other Rollback's position; where it goes back itself, its New is the Old of the first one.
+    flipped = other.undo is not None and other.undo.to == "Old"
+    to: Position = "Old" if (other.position == "New") != flipped else "New"
+    live = other.live_database
+    beside, previous = (restored_database(live, names_id), previous_database(live, names_id)) if live else (None, None)
+    fresh = enter(
+        status,
+        "Prepare",
+        now,
+        started_at=stamp(now),
+        deadline=stamp(now + timedelta(seconds=spec.timeout_seconds)),
+        environment_name=environment.name,
+        environment_id=environment.id,
+        snapshot_name=other.snapshot_name,
+        snapshot_id=other.snapshot_id,
+        manifest_sha256=other.manifest_sha256,
+        target=other.target,
+        live_database=live,
+        restored_database=previous if to == "Old" else beside,
+        previous_database=beside if to == "Old" else previous,
+        switch_attempt=1,
+        position="Old",
+        residue="None",
+        undo=UndoStatus(
+            rollback_name=view.name, rollback_id=view.id, names_id=names_id, to=to, workloads=other.workloads
+        ),
+    )
+    fresh = step(fresh, Step.PREFLIGHT, "Done", now)
+    for which in (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK):
+        fresh = step(fresh, which, "Skipped", now)
+    return fresh
+
+
 def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> RollbackStatus:
     """The snapshot is restored beside the live environment and checked."""
     evidence = EvidenceStatus.of(result.evidence, {}, {})
@@ -154,6 +193,7 @@ def signalling(status: RollbackStatus, now: datetime, seconds: float, finish_sec
         now,
         signal_deadline=stamp(now + timedelta(seconds=seconds)),
         deadline=stamp(now + timedelta(seconds=finish_seconds)),
+        residue="Pending",  # of an undo: it has taken over what is kept
     )
     return step(step(fresh, Step.QUIESCE, "Done", now), Step.SWITCH, "Running", now)
 
@@ -269,6 +309,7 @@ def failing(status: RollbackStatus, reason: str, message: str, now: datetime) ->
 def ended(status: RollbackStatus, now: datetime, undo_window: int | None) -> RollbackStatus:
     """Terminal. `undo_window`: seconds for which the previous database, or the one that was switched back, is kept; None where there is none."""
     at = stamp(now)
+    status = given_back(status)
     undo_until = stamp(now + timedelta(seconds=undo_window)) if undo_window is not None else None
     failed = status.failure_reason is not None
     fresh = enter(
@@ -285,9 +326,34 @@ def ended(status: RollbackStatus, now: datetime, undo_window: int | None) -> Rol
     return fresh
 
 
+def given_back(status: RollbackStatus) -> RollbackStatus:
+    """An undo that ended on what was live before it owns nothing: what is kept belongs to the other Rollback again."""
+    if status.undo is None or status.position != "Old":
+        return status
+    return change(status, residue="None", undo_until=None)
+
+
+def undone(status: RollbackStatus, by: str) -> RollbackStatus:
+    """A finished Rollback that was undone: the environment runs on the other one of its two databases, and nothing that is kept is its own."""
+    position: Position = "Old" if status.position == "New" else "New"
+    fresh = change(
+        status, undone_by=by, position=position, residue="None", cleanup_after=None, position_read_began=None
+    )
+    if status.phase != "Failed":
+        return change(fresh, phase="SwitchedBack" if position == "Old" else "Complete")
+    runs_on = "the snapshot" if position == "New" else "its previous data"
+    text = f"{status.failure_message} It was undone by Rollback {by} later: the environment runs on {runs_on}."
+    return change(fresh, failure_message=text)
+
+
+def returned(status: RollbackStatus, keep_until: str) -> RollbackStatus:
+    """An undo of it was switched back. What it made live for a while is kept longer, because users may have written to it."""
+    return change(status, undo_until=keep_until)
+
+
 def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
     """A rollback that has run before was created again, for example by GitOps. Nothing was changed, so nothing remains to clean up."""
-    fresh = enter(change(status, **_UNTOUCHED), "Ended", now, phase="Complete", completed_at=stamp(now))
+    fresh = enter(change(status, **_UNTOUCHED, workloads=()), "Ended", now, phase="Complete", completed_at=stamp(now))
     for which in ROLLBACK_STEPS:
         fresh = step(fresh, which, "Skipped", now)
     return fresh

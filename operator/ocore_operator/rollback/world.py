@@ -119,6 +119,29 @@ class SnapshotView:
 
 
 @dataclass(frozen=True)
+class UndoneView:
+    """The Rollback that an undo names."""
+
+    name: str
+    id: str
+    status: RollbackStatus
+    deleting: bool = False
+    #: Name of another undo that owns what it kept; empty where none does.
+    taken_by: str = ""
+    #: Name of a rollback that ran after it and is in effect; empty where none is.
+    later: str = ""
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """The Environment's entry about this rollback in status.undoneRollbacks."""
+
+    state: Literal["Running", "Undone", "Returned"]
+    by: str
+    keep_until: str | None = None
+
+
+@dataclass(frozen=True)
 class OperationLock:
     """Which operation has locked the environment."""
 
@@ -135,6 +158,12 @@ class World:
     environment: EnvironmentView | None
     snapshot: SnapshotView | None
     environment_name: str = ""
+    #: Of an undo, at the stage Preflight.
+    undone: UndoneView | None = None
+    #: Of an undo: the state of its own entry in the Environment's status.undoneRollbacks; None where it has none.
+    undo_state: Literal["Running", "Undone", "Returned"] | None = None
+    #: An undo of this rollback.
+    taken_over: TakenOver | None = None
     #: An Environment remembers that a rollback of this name and spec has run.
     executed_before: bool = False
     deleting: bool = False
@@ -266,6 +295,19 @@ class RecordExecuted:
     """Adds the rollback to the Environment's status.executedRollbacks."""
 
 
+@dataclass(frozen=True)
+class TakeOver:
+    """Enters the undo in the Environment's status.undoneRollbacks as the owner of what the undone Rollback has kept."""
+
+
+@dataclass(frozen=True)
+class SettleUndo:
+    """Enters there how the undo ended. `keep_until`: see the field."""
+
+    state: Literal["Undone", "Returned"]
+    keep_until: str | None = None
+
+
 Effect = (
     AddFinalizer
     | RemoveFinalizer
@@ -277,6 +319,8 @@ Effect = (
     | SetReplicas
     | SendSignal
     | RecordExecuted
+    | TakeOver
+    | SettleUndo
 )
 
 

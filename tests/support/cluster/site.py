@@ -412,6 +412,13 @@ class Site:
         )
         return name
 
+    def undo(self, name: str, of: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> str:
+        """Creates a Rollback that undoes the Rollback `of`."""
+        body: Object = {"undo": {"rollbackRef": {"name": of}}, "timeoutSeconds": 300, "readyTimeoutSeconds": 60, **spec}
+        metadata = {"name": name, "namespace": self.namespace, "annotations": annotations or {}}
+        self.cluster.apply({"apiVersion": GROUP, "kind": "Rollback", "metadata": metadata, "spec": body})
+        return name
+
     def finished(self, kind: str, name: str, timeout: float = 180) -> Object:
         """The Snapshot or Rollback in its terminal state."""
         return self.cluster.wait(

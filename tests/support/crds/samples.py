@@ -110,6 +110,7 @@ ROLLBACK: Object = {
     "readyTimeoutSeconds": 300,
     "allowReplicationLoss": True,
 }
+UNDO: Object = {"undo": {"rollbackRef": {"name": "back"}}, "undoWindowSeconds": 3600}
 #: The CA in a ConfigMap.
 TLS_ENVIRONMENT: Object = changed(
     {"spec": ENVIRONMENT}, {"spec.database.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}}}
@@ -120,7 +121,7 @@ SPECS: dict[str, tuple[Object, ...]] = {
     "SnapshotStore": (S3_STORE, CLAIM_STORE),
     "Snapshot": (SNAPSHOT,),
     "SnapshotPolicy": (SNAPSHOT_POLICY,),
-    "Rollback": (ROLLBACK,),
+    "Rollback": (ROLLBACK, UNDO),
 }
 #: Kind → a spec with nothing that may be left out.
 MINIMAL: dict[str, tuple[Object, ...]] = {
@@ -165,7 +166,7 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
     ),
     "Snapshot": ({"environmentRef": {"name": "shop"}, "pin": {}},),
     "SnapshotPolicy": ({"environmentRef": {"name": "sample"}},),
-    "Rollback": ({"snapshotRef": {"name": "shop-1"}},),
+    "Rollback": ({"snapshotRef": {"name": "shop-1"}}, {"undo": {"rollbackRef": {"name": "back"}}}),
 }
 _TLS = "spec.database.tls"
 #: What must change along with an enum's value (None: the default), or another rule refuses it.
@@ -432,7 +433,11 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                     {"spec.allowReplicationLoss": False},
                 ),
                 update=True,
-            )
+            ),
+            "give exactly one of snapshotRef, undo": Cel(
+                ({}, {"spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"]}),
+                ({"spec.snapshotRef": REMOVED}, {"spec.undo": UNDO["undo"]}),
+            ),
         },
     },
 }

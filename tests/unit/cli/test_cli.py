@@ -393,6 +393,75 @@ def test_rollback_to_what_is_not_complete_is_refused(cli: FakeObjects) -> None:
     assert cli.created == []
 
 
+def finished_rollback(**status: Any) -> Object:
+    return {
+        "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-60)},
+        "spec": {"snapshotRef": {"name": "before"}},
+        "status": {
+            "phase": "Complete",
+            "conditions": [condition("Complete", reason="Succeeded")],
+            "position": "New",
+            "residue": "Pending",
+            "previousDatabase": "shop_prev_1",
+            "switchedAt": at(-30),
+            "undoUntil": at(60),
+            **status,
+        },
+    }
+
+
+def test_undo_creates_one_and_waits(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = finished_rollback(
+        position="New",
+        restoredDatabase="shop_prev_1",
+        previousDatabase="shop_rb_1",
+        undo={"rollbackName": "back", "rollbackId": "x", "namesId": "x", "to": "Old"},
+    )
+    cli.states["rollback"] = [finished_rollback(), ended]
+    assert run("undo", "orb/back", "--wait", "--undo-window", "60") == 0
+    kind, body = cli.created[0]
+    assert kind is ROLLBACK
+    assert body["metadata"]["name"].startswith("undo-back-")
+    ROLLBACK.spec.model_validate(body["spec"])
+    assert body["spec"]["undo"] == {"rollbackRef": {"name": "back"}}
+    assert (body["spec"]["undoWindowSeconds"], "snapshotRef" in body["spec"]) == (60, False)
+    said = capsys.readouterr().out
+    assert "rollback back is undone" in said
+    assert "shop_rb_1 is kept until" in said
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (None, "does not exist in namespace shop"),
+        (
+            {"conditions": [condition("Reconciling")], "phase": "Resuming"},
+            "is Resuming, not finished: to stop it, delete it",
+        ),
+        ({"undoneBy": "u1", "residue": "None"}, "was undone by u1 already: to go forth again, undo u1"),
+        ({"switchedAt": None}, "has nothing to undo"),
+        ({"undoUntil": None}, "has nothing to undo"),
+        ({"residue": "None"}, "its undo window ended at"),
+        ({"undoUntil": at(-1)}, "its undo window ended at"),
+    ],
+)
+def test_what_cannot_be_undone_is_refused(cli: FakeObjects, state: Object | None, says: str) -> None:
+    cli.states["rollback"] = [finished_rollback(**state) if state is not None else None]
+    with pytest.raises(CliError, match=says):
+        run("undo", "back")
+    assert cli.created == []
+
+
+def test_an_undo_that_did_not_switch_and_a_rollback_that_was_undone() -> None:
+    undo = {"rollbackName": "back", "rollbackId": "x", "namesId": "x", "to": "Old"}
+    failed = finished_rollback(position="Old", undo=undo, undoUntil=None, residue="None")
+    assert run_of(ROLLBACK, failed).result().startswith("rollback back is not undone")
+    undone = finished_rollback(
+        phase="SwitchedBack", position="Old", undoneBy="u1", restoredDatabase="shop_rb_1", residue="None"
+    )
+    assert run_of(ROLLBACK, undone).result() == "the environment runs on its previous data, undone by rollback u1"
+
+
 def test_snapshot_of_an_unknown_environment_is_refused(cli: FakeObjects) -> None:
     cli.states["environment"] = [None]
     with pytest.raises(CliError, match="environment nowhere does not exist in namespace shop"):

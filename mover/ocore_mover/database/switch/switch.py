@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import psycopg
 import structlog
@@ -56,8 +57,11 @@ class DatabaseSwitch:
         run: RollbackRun | None = None,
         *,
         allow_replication_loss: bool = False,
+        goal: Literal["Old", "New"] = "New",
     ) -> None:
+        """`goal`: the position that `run` wants. An undo wants the one that another run left."""
         self.names = Names(server.live, rollback_id)
+        self._goal = goal
         self._rollback_run = run
         self._allow_replication_loss = allow_replication_loss
         self._server = server
@@ -130,6 +134,18 @@ class DatabaseSwitch:
             f"database {self.names.live} was {happened} by someone else after {self.names.restored} was restored, and nothing was changed; "
             "create a new Rollback",
         )
+
+    def check_kept(self) -> None:
+        """Raises MoverError PreviousGone where no database is kept beside the live one: someone dropped or renamed it."""
+        now = self.read()
+        kept, name = (
+            (now.restored, self.names.restored) if now.position == "Old" else (now.previous, self.names.previous)
+        )
+        if now.live is None or kept is None:
+            raise MoverError(
+                conditions.PREVIOUS_GONE,
+                f"nothing to undo to: database {name} does not exist any more, and nothing was changed; create a Rollback to a snapshot instead",
+            )
 
     def check_sessions(self) -> None:
         """Raises MoverError SessionsRemain where a session that cannot be ended, or a prepared transaction, uses the live database."""
@@ -231,7 +247,7 @@ class DatabaseSwitch:
         failpoints.hit(direction.refused)
         sessions.end_all(connection, both)
         failpoints.hit("switch-sessions-ended")
-        if direction.goal == "New":  # from here on no session can add one
+        if direction.goal == self._goal:  # from here on no session can add one
             replication.check(connection, direction.out[0], allowed=self._allow_replication_loss)
         prepare()
         self._rename(direction)
@@ -261,7 +277,7 @@ class DatabaseSwitch:
                 mark = replace(into.mark, creates=None)
                 if self._rollback_run is not None:
                     latest = RollbackMark.of(
-                        self._rollback_run, "Switched" if direction.goal == "New" else "SwitchedBack"
+                        self._rollback_run, "Switched" if direction.goal == self._goal else "SwitchedBack"
                     )
                     mark = mark.remembering(out.mark if out is not None else Mark(), latest)
                 if mark != into.mark:  # before the handover: a comment needs the owner's rights

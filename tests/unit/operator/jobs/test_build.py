@@ -24,6 +24,8 @@ from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity
 from support.operator.objects import OTHER_UID, SETTINGS, environment, environment_object, obj, snapshot, started, store
 
+#: Of the first rollback: its digits are in the names of the databases.
+NAMES_ID = "77777777-2222-4333-8444-555555555555"
 TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
 
 
@@ -46,11 +48,22 @@ def rollback(*, allow_replication_loss: bool = False) -> resources.Rollback:
     return resources.rollback(obj("Rollback", "back", spec, status))
 
 
+def undo(to: str) -> resources.Rollback:
+    """An undo of `rollback()`."""
+    status = {
+        "snapshotId": OTHER_UID,
+        "environmentId": environment().id,
+        "undo": {"rollbackName": "back", "rollbackId": OTHER_UID, "namesId": NAMES_ID, "to": to},
+    }
+    return resources.rollback(obj("Rollback", "undo", {"undo": {"rollbackRef": {"name": "back"}}}, status))
+
+
 def all_jobs(
     place: JobInputs, settings: Settings = SETTINGS, *, allow_replication_loss: bool = False
 ) -> dict[str, Object]:
     """One of each kind."""
     snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
+    other = undo("Old")
     return {
         "probe": build.probe(settings, place, attempt="abcdef01"),
         "prove": build.prove(settings, place, attempt="abcdef01"),
@@ -65,6 +78,13 @@ def all_jobs(
         "switch-back": build.switch_back(
             settings, place, back, run_of(back), store_of_record=place.store, attempt=2, deadline=600
         ),
+        "switch-undo": build.undo(
+            settings, place, other, run_of(other), store_of_record=place.store, attempt=1, wait=300, deadline=600
+        ),
+        "switch-undo-back": build.switch_back(
+            settings, place, other, run_of(other), store_of_record=place.store, attempt=2, deadline=600
+        ),
+        "cleanup-undo": build.cleanup(settings, place, other, what="restored", attempt=1, deadline=600),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
         "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
     }
@@ -208,6 +228,9 @@ ADMINISTRATOR = {
     "restore": True,  # creates the copy
     "switch": True,  # renames
     "switch-back": True,
+    "switch-undo": True,
+    "switch-undo-back": True,
+    "cleanup-undo": True,
     "cleanup": True,  # drops
     "inspect-rollback": True,  # allows connections to a database that it may not own
 }
@@ -264,6 +287,23 @@ def test_row_32_the_switch_writes_to_the_store_and_a_switch_back_does_not_need_i
     back = all_jobs(job_inputs(store=CLAIM_STORE))["switch-back"]
     assert "--store" not in container_of(back)["args"]
     assert "store" not in {v["name"] for v in pod_of(back)["volumes"]}
+
+
+def test_the_jobs_of_an_undo_use_the_names_of_the_first_rollback() -> None:
+    jobs = all_jobs(job_inputs())
+    for name in ("switch-undo", "switch-undo-back", "cleanup-undo"):
+        args = container_of(jobs[name])["args"]
+        assert args[args.index("--rollback-id") + 1] == NAMES_ID
+    for name in ("switch-undo", "switch-undo-back"):
+        args = container_of(jobs[name])["args"]
+        assert args[args.index("--undo-to") + 1] == "Old"
+        assert record_of(jobs[name])["undoes"] == NAMES_ID
+        assert record_of(jobs[name])["name"] == "undo"
+        assert ("--signal-file" in args, "--back" in args) == (name == "switch-undo", name != "switch-undo")
+    # It does not depend on the store: a Secret that is missing does not keep its pod from starting, and neither does a claim.
+    volumes = {v["name"]: v for v in pod_of(all_jobs(job_inputs(store=FULL_S3))["switch-undo"])["volumes"]}
+    assert volumes["s3"]["secret"]["optional"] is True
+    assert "--store" not in container_of(all_jobs(job_inputs(store=CLAIM_STORE))["switch-undo"])["args"]
 
 
 @pytest.mark.parametrize("allowed", [True, False])

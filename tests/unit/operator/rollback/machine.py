@@ -73,10 +73,11 @@ class RollbackMachine(RuleBasedStateMachine):
 
     #: Faults always begin at this stage, where it is given.
     focus = ""
+    model_type = Model
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
+        self.model = self.model_type()
         self.operator = Operator(self.model)
         self.kept: tuple[Seen, world.Action] | None = None
         self.idle_until = 0.0  # the last time at which no operator had reconciled for a while
@@ -102,7 +103,7 @@ class RollbackMachine(RuleBasedStateMachine):
         missing: bool,
     ) -> None:
         """Faults begin at any stage: those far from the start would hardly be met otherwise."""
-        self.model = Model(
+        self.model = self.model_type(
             replicas=replicas,
             new_is_healthy=healthy[0],
             old_is_healthy=healthy[1],
