@@ -14,7 +14,7 @@ from .conditions import Condition
 from .protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS, Step
 from .quantity import human
 from .recovery_evidence import EvidenceProgress, RecoveryEvidence
-from .rollback import RollbackSpec, RollbackStatus
+from .rollback import RollbackSpec, RollbackStatus, UndoSpec
 from .snapshot import EvidenceStatus, SnapshotPart, SnapshotSizes, SnapshotSpec, SnapshotStatus, StepStatus
 from .text import sentence, shortened
 
@@ -108,7 +108,7 @@ def of(spec: Model, status: StatusModel) -> RecoveryEvidence | None:
     if isinstance(spec, SnapshotSpec) and isinstance(status, SnapshotStatus):
         return of_snapshot(spec, status)
     if isinstance(spec, RollbackSpec) and isinstance(status, RollbackStatus):
-        return of_rollback(status)
+        return of_rollback(spec, status)
     return None
 
 
@@ -249,8 +249,8 @@ def _proof_of_part(part: SnapshotPart, status: SnapshotStatus, evidence: Evidenc
 # --- a Rollback -------------------------------------------------------------------------------------------------------
 
 
-def of_rollback(status: RollbackStatus) -> RecoveryEvidence:
-    """The evidence of a Rollback, from its status. Cleanup is not required: it runs after the undo window."""
+def of_rollback(spec: RollbackSpec, status: RollbackStatus) -> RecoveryEvidence:
+    """The evidence of a Rollback, from its status. Cleanup is not required: it runs after the undo window. An undo restores nothing: it renames."""
     evidence = status.evidence or EvidenceStatus()
     result, reason, problem = _outcome(status.phase, status.conditions)
     has_database = status.target is None or status.target.database_secret_name is not None
@@ -259,6 +259,7 @@ def of_rollback(status: RollbackStatus) -> RecoveryEvidence:
         Step.CLEANUP,
         *(() if has_database else (Step.RESTORE_DATABASE,)),
         *(() if has_filestore else (Step.RESTORE_FILESTORE,)),
+        *((Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK) if spec.undo is not None else ()),
     }
     reported = {s.name: s.state for s in status.steps}
     back = status.phase == "SwitchedBack" or status.switched_back_at is not None or Step.SWITCH_BACK.value in reported
@@ -279,7 +280,7 @@ def of_rollback(status: RollbackStatus) -> RecoveryEvidence:
             required=[step.value for step in ROLLBACK_STEPS if step not in optional],
             blocking=(Step.SWITCH_BACK.value,) if back else (),
             failed=(Step.CLEANUP.value,) if status.residue == "Unknown" else (),
-            proofs=_proofs_of_rollback(status, evidence, has_database=has_database),
+            proofs=_proofs_of_rollback(spec, status, evidence, has_database=has_database),
             checksums={"manifest": status.manifest_sha256} if status.manifest_sha256 else {},
             paths=_places(status),
         )
@@ -292,21 +293,17 @@ def _in_order(steps: Iterable[StepStatus]) -> dict[str, str]:
     return {name: reported[name] for name in order if name in reported}
 
 
-def _proofs_of_rollback(status: RollbackStatus, evidence: EvidenceStatus, *, has_database: bool) -> tuple[Proof, ...]:
+def _proofs_of_rollback(
+    spec: RollbackSpec, status: RollbackStatus, evidence: EvidenceStatus, *, has_database: bool
+) -> tuple[Proof, ...]:
     switch = {"switch: position New": status.position == "New", "switch: time": status.switched_at is not None}
     if has_database:
         switch["switch: live database"] = status.live_database is not None
     previous = status.previous_database is not None or bool(status.live_missing) or not has_database
+    runs_on = "what was kept" if spec.undo is not None else "the snapshot"
     return (
-        Proof(
-            f"Snapshot {status.snapshot_name} was restored from the manifest whose SHA-256 is recorded.",
-            {
-                "snapshot: id": status.snapshot_id is not None,
-                "snapshot: SHA-256 of its manifest": status.manifest_sha256 is not None,
-            },
-        ),
-        Proof("The restored copy was checked before the switch.", {"restore: what was proven": bool(evidence.proven)}),
-        Proof(f"The environment has run on the snapshot since {status.switched_at}.", switch),
+        *(_proofs_of_undo(spec.undo, status) if spec.undo is not None else _proofs_of_restore(status, evidence)),
+        Proof(f"The environment has run on {runs_on} since {status.switched_at}.", switch),
         Proof(_way_back(status), {"switch: previous database": previous}),
         Proof(
             f"The workloads were ready at {status.ready_at}.",
@@ -314,6 +311,27 @@ def _proofs_of_rollback(status: RollbackStatus, evidence: EvidenceStatus, *, has
         ),
         Proof("The Environment remembers that it ran.", {"record: in status.executedRollbacks": bool(status.recorded)}),
         *_lost(evidence.missing),
+    )
+
+
+def _proofs_of_restore(status: RollbackStatus, evidence: EvidenceStatus) -> tuple[Proof, ...]:
+    manifest = {
+        "snapshot: id": status.snapshot_id is not None,
+        "snapshot: SHA-256 of its manifest": status.manifest_sha256 is not None,
+    }
+    return (
+        Proof(f"Snapshot {status.snapshot_name} was restored from the manifest whose SHA-256 is recorded.", manifest),
+        Proof("The restored copy was checked before the switch.", {"restore: what was proven": bool(evidence.proven)}),
+    )
+
+
+def _proofs_of_undo(undo: UndoSpec, status: RollbackStatus) -> tuple[Proof, ...]:
+    name = undo.rollback_ref.name
+    return (
+        Proof(
+            f"Rollback {name} is undone: what it had kept is live again.",
+            {"undo: id of the Rollback": status.undo is not None},
+        ),
     )
 
 

@@ -126,7 +126,8 @@ def of_snapshot(status: Mapping[str, Any], **spec: Any) -> RecoveryEvidence:
 
 
 def of_rollback(status: Mapping[str, Any]) -> RecoveryEvidence:
-    return e.of_rollback(RollbackStatus.model_validate(dict(status)))
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}})
+    return e.of_rollback(spec, RollbackStatus.model_validate(dict(status)))
 
 
 def consistent(found: RecoveryEvidence) -> None:

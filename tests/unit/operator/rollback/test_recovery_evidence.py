@@ -20,6 +20,7 @@ from ocore_operator.rollback.plan_after_end import READ_POSITION_SECONDS
 from .machine import Operator, RollbackMachine
 from .model import ROLLBACK_ID, Model
 from .test_parts import rollback
+from .undo_model import UndoModel
 
 
 def evidence_of(model: Model, status: RollbackStatus | None = None) -> RecoveryEvidence:
@@ -27,7 +28,8 @@ def evidence_of(model: Model, status: RollbackStatus | None = None) -> RecoveryE
     shown = summarized(
         status or model.status, generation=1, deleting=model.deleting, reason="", message="", now=model.now()
     )
-    body = json.loads(json.dumps(summarize.applied(summarize.evidenced(rollback(), shown))))
+    asked = replace(rollback(), spec=model.spec)
+    body = json.loads(json.dumps(summarize.applied(summarize.evidenced(asked, shown))))
     found = RollbackStatus.model_validate(body).recovery_evidence
     assert found is not None
     return found
@@ -41,6 +43,24 @@ def run(model: Model, *, until: str = "Ended") -> RecoveryEvidence:
         if not operator.act(*operator.decide()):
             model.advance(1, 2)
     raise AssertionError(model.status)
+
+
+def test_an_undo_is_green_without_a_restore() -> None:
+    model = UndoModel()
+    model.undone_runs = True
+    found = run(model)
+    assert found.can_write_clean_success, found.why_not_green
+    assert found.required_steps == ("Preflight", "Quiesce", "Switch", "Resume", "HealthCheck")
+    assert "Rollback r1 is undone: what it had kept is live again." in found.why_green
+    undone = evidence_of(model, model.undone)
+    assert not undone.can_write_clean_success, "the environment does not run on its snapshot any more"
+
+
+def test_an_undo_that_has_not_switched_is_not_green() -> None:
+    model = UndoModel()
+    found = run(model, until="Drain")
+    assert "Switch" in found.missing_steps
+    assert "RestoreDatabase" not in found.missing_steps
 
 
 def test_from_its_creation_to_green() -> None:
