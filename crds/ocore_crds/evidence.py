@@ -281,7 +281,8 @@ def of_rollback(spec: RollbackSpec, status: RollbackStatus) -> RecoveryEvidence:
             blocking=(Step.SWITCH_BACK.value,) if back else (),
             failed=(Step.CLEANUP.value,) if status.residue == "Unknown" else (),
             proofs=_proofs_of_rollback(spec, status, evidence, has_database=has_database),
-            checksums={"manifest": status.manifest_sha256} if status.manifest_sha256 else {},
+            # An undo restores no manifest: what it returns to is older, or has changed since.
+            checksums={"manifest": status.manifest_sha256} if status.manifest_sha256 and spec.undo is None else {},
             paths=_places(status),
         )
     )

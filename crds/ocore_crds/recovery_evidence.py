@@ -50,7 +50,7 @@ class RecoveryEvidence(StatusModel):
     )
     artifact_checksums: dict[str, str] = Field(
         default_factory=dict,
-        description="Artifact → SHA-256. Of a Snapshot: manifest, database, filestore, config. Of a Rollback: the manifest that was restored.",
+        description="Artifact → SHA-256. Of a Snapshot: manifest, database, filestore, config. Of a Rollback: the manifest that was restored; none of an undo.",
     )
     artifact_paths: dict[str, str] = Field(
         default_factory=dict,

@@ -125,9 +125,9 @@ def of_snapshot(status: Mapping[str, Any], **spec: Any) -> RecoveryEvidence:
     return e.of_snapshot(parsed, SnapshotStatus.model_validate(dict(status)))
 
 
-def of_rollback(status: Mapping[str, Any]) -> RecoveryEvidence:
-    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}})
-    return e.of_rollback(spec, RollbackStatus.model_validate(dict(status)))
+def of_rollback(status: Mapping[str, Any], **spec: Any) -> RecoveryEvidence:
+    parsed = RollbackSpec.model_validate(spec or {"snapshotRef": {"name": "s1"}})
+    return e.of_rollback(parsed, RollbackStatus.model_validate(dict(status)))
 
 
 def consistent(found: RecoveryEvidence) -> None:
@@ -585,6 +585,55 @@ def test_a_rollback_that_was_switched_back_is_never_green(changes: dict[str, Any
     if changes.get("position") == "Old":
         assert found.artifact_paths["restoredDatabase"] == "shop_rb_11111111"
         assert "previousDatabase" not in found.artifact_paths
+
+
+UNDO = {"rollbackRef": {"name": "back"}}
+UNDONE = without(
+    ROLLBACK,
+    "evidence",
+    undo={"rollbackName": "back", "rollbackId": UID, "namesId": UID, "to": "Old"},
+    steps=states(**{**ROLLED, "RestoreDatabase": "Skipped", "RestoreFilestore": "Skipped", "Check": "Skipped"}),
+)
+
+
+def test_an_undo_restores_nothing_and_is_green_by_its_switch() -> None:
+    found = of_rollback(UNDONE, undo=UNDO)
+    consistent(found)
+    assert found.can_write_clean_success, found.why_not_green
+    assert found.required_steps == ("Preflight", "Quiesce", "Switch", "Resume", "HealthCheck")
+    # The manifest of the snapshot that the other Rollback restored says nothing of what runs now.
+    assert found.artifact_checksums == {}
+    assert not of_rollback(UNDONE).can_write_clean_success
+
+
+@pytest.mark.parametrize(
+    ("status", "missing"),
+    [
+        (without(UNDONE, "undo"), ("undo: id of the Rollback",)),
+        (without(UNDONE, position="Old"), ("switch: position New",)),
+        (without(UNDONE, "previousDatabase"), ("switch: previous database",)),
+        (without(UNDONE, "readyAt"), ("workloads: time when ready",)),
+        (without(UNDONE, "recorded"), ("record: in status.executedRollbacks",)),
+    ],
+    ids=str,
+)
+def test_each_fact_of_an_undo_is_needed(status: dict[str, Any], missing: tuple[str, ...]) -> None:
+    found = of_rollback(status, undo=UNDO)
+    consistent(found)
+    assert (found.missing_evidence, found.missing_steps, found.blocking_steps) == (missing, (), ())
+
+
+def test_a_rollback_that_was_undone_is_completed_and_not_green() -> None:
+    said = (
+        condition(c.COMPLETE, reason=c.UNDONE, message="Rollback undo-1 has undone it."),
+        condition(c.READY, "False", c.UNDONE),
+    )
+    found = of_rollback(
+        {**ROLLBACK, "phase": "SwitchedBack", "position": "Old", "undoneBy": "undo-1", "conditions": said}
+    )
+    consistent(found)
+    assert (found.status, found.reason, found.blocking_steps) == ("completed", c.UNDONE, ("SwitchBack",))
+    assert found.why_not_green[0] == "Undone: Rollback undo-1 has undone it."
 
 
 def test_a_rollback_that_did_nothing_proves_nothing() -> None:
