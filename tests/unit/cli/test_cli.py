@@ -404,7 +404,7 @@ def finished_rollback(**status: Any) -> Object:
             "residue": "Pending",
             "previousDatabase": "shop_prev_1",
             "switchedAt": at(-30),
-            "undoUntil": at(60),
+            "undoUntil": at(86400),
             **status,
         },
     }

@@ -119,7 +119,7 @@ def test_no_answer_is_not_ready_at_the_start() -> None:
 
 def test_only_the_broken_namespace_is_tried_again_before_the_interval() -> None:
     async def main() -> None:
-        parts = Parts()
+        parts = Parts(resync_interval=60)
         parts.api.errors["first"] = REFUSED
         await parts.until(lambda: parts.api.lists.count("first") > 5)
         assert parts.api.lists.count("second") == 1
