@@ -43,8 +43,14 @@ class Verdict:
     """Why a Snapshot is kept, and until when. No rule: it is deleted."""
 
     rules: tuple[str, ...] = ()
-    #: When the last rule lets it go. None: no rule has an end that can be known now.
-    until: datetime | None = None
+    #: When each of the rules lets it go. None: its end cannot be known now.
+    ends: tuple[datetime | None, ...] = ()
+
+    @property
+    def until(self) -> datetime | None:
+        """When the last rule lets it go. None: that cannot be known now."""
+        known = [e for e in self.ends if e is not None]
+        return max(known) if known and len(known) == len(self.ends) else None
 
     @property
     def expired(self) -> bool:
@@ -62,8 +68,7 @@ class _Found:
         self.ends.append(end)
 
     def verdict(self) -> Verdict:
-        known = [e for e in self.ends if e is not None]
-        return Verdict(tuple(self.rules), max(known) if known and len(known) == len(self.ends) else None)
+        return Verdict(tuple(self.rules), tuple(self.ends))
 
 
 #: Rule → the local start of the bucket of a moment, and of the bucket `count` later.
@@ -182,18 +187,26 @@ def _failed(
 
 
 def without_policy(found: Verdict, told: Verdict | None, now: datetime) -> Verdict:
-    """The verdict by the defaults, where the environment has no policy. `told`: what the Snapshot's status says.
+    """The verdict where the environment has no policy. `found`: by the defaults; `told`: what the Snapshot's status says, None: nothing.
 
     A policy that is deleted, by a person or because a GitOps tool pruned it, must not let the defaults erase in a moment what it has kept for years.
-    So what a rule of its own keeps stays for as long as was told, and no end comes nearer.
+    So each rule of its own continues to keep the Snapshot until the end that was told, also a Snapshot that has no end because it is the newest one.
+    What holds for a moment only (`latest`, `pinned`) is not remembered.
     """
-    if told is None or (found.until is None and not found.expired):
+    if told is None:
         return found
-    own = any(rule == FOREVER or rule.startswith("keep") for rule in told.rules)
-    if told.until is None:
-        return told if own else found
-    longer = found.until is None or told.until > found.until
-    return told if told.until > now and (own or longer) else found
+    ends = dict(zip(found.rules, found.ends, strict=True))
+    for rule, end in zip(told.rules, told.ends, strict=True):
+        if end is None and _is_own(rule):
+            ends[rule] = None
+        elif end is not None and end > now and (_is_own(rule) or rule == DAYS):
+            ends[rule] = max(end, ends.get(rule) or end)
+    return Verdict(tuple(ends), tuple(ends.values()))
+
+
+def _is_own(rule: str) -> bool:
+    """Whether a policy has set the rule: the defaults do not have it."""
+    return rule == FOREVER or rule.startswith("keep")
 
 
 def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate | None:
@@ -214,10 +227,34 @@ def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate
     )
 
 
+#: The fields of a Snapshot's status that hold its verdict.
+STATUS_FIELDS = ("keptBy", "expiresAt", "ruleEnds")
+
+
+def status_of(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as the fields of a Snapshot's status, with whole seconds."""
+    ends = {r: _text(e) for r, e in zip(verdict.rules, verdict.ends, strict=True) if e is not None}
+    status: dict[str, Any] = {"keptBy": list(verdict.rules)}
+    if verdict.until is not None:
+        status["expiresAt"] = _text(verdict.until)
+    if ends and len(verdict.rules) > 1:  # for one rule, expiresAt is its end
+        status["ruleEnds"] = ends
+    return status
+
+
 def told_of(snapshot: Mapping[str, Any]) -> Verdict | None:
     """The verdict in a Snapshot's status; None: nothing yet."""
     status = snapshot.get("status") or {}
-    if status.get("keptBy") is None:
+    rules = status.get("keptBy")
+    if rules is None:
         return None
-    expires = status.get("expiresAt")
-    return Verdict(tuple(status["keptBy"]), datetime.fromisoformat(expires.replace("Z", "+00:00")) if expires else None)
+    ends, last = status.get("ruleEnds") or {}, status.get("expiresAt")
+    return Verdict(tuple(rules), tuple(_time(ends.get(r) or last) for r in rules))
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None

@@ -237,3 +237,10 @@ class SnapshotStatus(StatusModel):
         default=None,
         description="When the last of these rules lets it go, if no newer snapshot takes its place before. Absent where that cannot be known yet.",
     )
+    rule_ends: dict[str, Timestamp] | None = Field(
+        default=None,
+        description=(
+            "Rule → when it lets the snapshot go, where several rules keep it. A rule whose end cannot be known yet is absent. If the policy is deleted, "
+            "each rule holds until then."
+        ),
+    )

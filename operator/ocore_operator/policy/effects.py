@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import structlog
 
 from ocore_crds import conditions as c
+from ocore_crds import retention
 from ocore_crds.base import API_VERSION
 from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
@@ -14,7 +15,6 @@ from ocore_operator.errors import AlreadyExists
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_RETENTION, SNAPSHOTS
 from ocore_operator.kube.resources import Key, Object, Snapshot
-from ocore_operator.policy.plan import expiry
 from ocore_operator.policy.world import Action, Create, Delete, Explain, Idle, Record, World
 from ocore_operator.reconcile_loop import Note, Requeue
 
@@ -80,10 +80,7 @@ async def _explain(ctx: Context, key: Key, verdict: Verdict) -> None:
     snapshot = await _read(ctx, key)
     if snapshot is None:
         return
-    status: Object = {"keptBy": list(verdict.rules)}
-    if verdict.until is not None:
-        status["expiresAt"] = expiry(verdict)
-    written = await ctx.kube.apply_status(snapshot, status, MANAGER_RETENTION)
+    written = await ctx.kube.apply_status(snapshot, retention.status_of(verdict), MANAGER_RETENTION)
     if written is not None:
         ctx.catalog.put("Snapshot", written)
 

@@ -146,12 +146,7 @@ def _retention(world: World, verdicts: Mapping[str, Verdict]) -> Action | None:
 
 def _is_told(entry: Entry, verdict: Verdict) -> bool:
     told = _told(entry)
-    return told is not None and (told.rules, expiry(told)) == (verdict.rules, expiry(verdict))
-
-
-def expiry(verdict: Verdict) -> str:
-    """As the status has it; empty where it is not known."""
-    return clock.text(verdict.until) if verdict.until is not None else ""
+    return told is not None and retention.status_of(told) == retention.status_of(verdict)
 
 
 def _protector(entries: tuple[Entry, ...], verdicts: Mapping[str, Verdict]) -> Key | None:

@@ -29,6 +29,15 @@ def hourly(count: int, end: datetime = NOW) -> list[Candidate]:
     return [complete(f"h{n}", end - timedelta(hours=n)) for n in range(count)]
 
 
+def in_days(days: float) -> datetime:
+    return NOW + timedelta(days=days)
+
+
+def verdict(**ends: datetime | None) -> Verdict:
+    """Rule → its end."""
+    return Verdict(tuple(ends), tuple(ends.values()))
+
+
 def kept(found: dict[str, Verdict]) -> set[str]:
     return {name for name, verdict in found.items() if not verdict.expired}
 
@@ -77,8 +86,8 @@ def test_row_14_the_newest_complete_and_the_newest_verified_stay() -> None:
         complete("newest", NOW - timedelta(days=800)),
     ]
     found = retention.verdicts(old, rules(retention_days=1), ZULU, NOW)
-    assert found["newest"] == Verdict(("latest",), None)
-    assert found["verified"] == Verdict(("latestVerified",), None)
+    assert found["newest"] == verdict(latest=None)
+    assert found["verified"] == verdict(latestVerified=None)
     assert found["older"].expired
 
 
@@ -105,9 +114,7 @@ def test_row_14_failed_ones_do_not_count() -> None:
     after = [*every, complete("again", NOW)]
     assert retention.verdicts(after, rules(keep_last=1), ZULU, NOW)["recent"].expired
     young = Candidate("young", NOW - timedelta(days=6), complete=False)
-    assert retention.verdicts([*after, young], rules(keep_last=1), ZULU, NOW)["young"] == Verdict(
-        ("failed",), NOW + timedelta(days=1)
-    )
+    assert retention.verdicts([*after, young], rules(keep_last=1), ZULU, NOW)["young"] == verdict(failed=in_days(1))
 
 
 def test_until_is_the_end_of_the_last_rule() -> None:
@@ -117,7 +124,8 @@ def test_until_is_the_end_of_the_last_rule() -> None:
         ZULU,
         NOW,
     )
-    assert found["before"] == Verdict(("retentionDays", "keepDaily"), NOW + timedelta(days=4))
+    assert found["before"].rules == ("retentionDays", "keepDaily")
+    assert found["before"].until == in_days(4)
     assert found["now"].until is None, "the newest one has no end"
     assert set(found["now"].rules) == {"latest", "retentionDays", "keepDaily", "keepMonthly"}
 
@@ -137,8 +145,9 @@ def test_the_end_that_was_told_is_kept() -> None:
 # --- without a policy ------------------------------------------------------------------------------------------
 
 
-DEFAULT = Verdict(("retentionDays",), NOW + timedelta(days=10))
-GONE = Verdict()
+DEFAULT = verdict(retentionDays=in_days(10))
+GONE = verdict()
+NEWEST = verdict(latest=None, retentionDays=in_days(10))
 
 
 @pytest.mark.parametrize(
@@ -147,28 +156,65 @@ GONE = Verdict()
         (DEFAULT, None, DEFAULT),
         (GONE, None, GONE),
         # What a rule of the deleted policy kept stays as was told.
-        (
-            GONE,
-            Verdict(("keepYearly",), NOW + timedelta(days=300)),
-            Verdict(("keepYearly",), NOW + timedelta(days=300)),
-        ),
-        (GONE, Verdict(("keepLast",), None), Verdict(("keepLast",), None)),
-        (GONE, Verdict(("forever",), None), Verdict(("forever",), None)),
-        (GONE, Verdict(("keepYearly",), NOW - timedelta(days=1)), GONE),
+        (GONE, verdict(keepYearly=in_days(300)), verdict(keepYearly=in_days(300))),
+        (GONE, verdict(keepLast=None), verdict(keepLast=None)),
+        (GONE, verdict(forever=None), verdict(forever=None)),
+        (GONE, verdict(keepYearly=in_days(-1)), GONE),
+        (DEFAULT, verdict(keepYearly=in_days(300)), verdict(retentionDays=in_days(10), keepYearly=in_days(300))),
         # No end comes nearer.
+        (DEFAULT, verdict(retentionDays=in_days(99)), verdict(retentionDays=in_days(99))),
+        (GONE, verdict(retentionDays=in_days(99)), verdict(retentionDays=in_days(99))),
+        (DEFAULT, verdict(retentionDays=in_days(1)), DEFAULT),
+        # The newest one has no end; each of its other rules keeps its own.
+        (
+            NEWEST,
+            verdict(latest=None, keepYearly=in_days(300)),
+            verdict(latest=None, retentionDays=in_days(10), keepYearly=in_days(300)),
+        ),
         (
             DEFAULT,
-            Verdict(("retentionDays",), NOW + timedelta(days=99)),
-            Verdict(("retentionDays",), NOW + timedelta(days=99)),
+            verdict(latest=None, keepYearly=in_days(300)),
+            verdict(retentionDays=in_days(10), keepYearly=in_days(300)),
         ),
-        (DEFAULT, Verdict(("retentionDays",), NOW + timedelta(days=1)), DEFAULT),
-        # The newest one was told no end; it gets the default's once another one is the newest.
-        (DEFAULT, Verdict(("latest", "retentionDays"), None), DEFAULT),
-        (Verdict(("latest",), None), Verdict(("keepDaily",), NOW - timedelta(1)), Verdict(("latest",), None)),
+        (
+            GONE,
+            verdict(latest=None, retentionDays=in_days(99), keepDaily=in_days(-1)),
+            verdict(retentionDays=in_days(99)),
+        ),
+        (GONE, verdict(latest=None, keepDaily=in_days(5), forever=None), verdict(keepDaily=in_days(5), forever=None)),
+        # What holds for one moment only is not remembered.
+        (GONE, verdict(latest=None, latestVerified=None, pinned=None, inUse=None), GONE),
+        (GONE, verdict(failed=in_days(3)), GONE),
+        (verdict(latest=None), verdict(keepDaily=in_days(-1)), verdict(latest=None)),
     ],
 )
 def test_a_deleted_policy_erases_nothing_at_once(found: Verdict, told: Verdict | None, expected: Verdict) -> None:
     assert retention.without_policy(found, told, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({}, None),
+        ({"keptBy": []}, GONE),
+        (
+            {"keptBy": ["keepYearly"], "expiresAt": "2030-01-01T00:00:00Z"},
+            verdict(keepYearly=datetime(2030, 1, 1, tzinfo=UTC)),
+        ),
+        ({"keptBy": ["latest", "keepLast"]}, verdict(latest=None, keepLast=None)),
+        (
+            {"keptBy": ["latest", "keepYearly"], "ruleEnds": {"keepYearly": "2030-01-01T00:00:00Z"}},
+            verdict(latest=None, keepYearly=datetime(2030, 1, 1, tzinfo=UTC)),
+        ),
+    ],
+)
+def test_what_the_status_says(status: dict[str, object], expected: Verdict | None) -> None:
+    assert retention.told_of({"status": status}) == expected
+
+
+def test_what_is_written_into_the_status_is_read_back() -> None:
+    for each in (GONE, DEFAULT, NEWEST, verdict(latest=None), verdict(keepDaily=in_days(3), keepYearly=in_days(300))):
+        assert retention.told_of({"status": retention.status_of(each)}) == each
 
 
 # --- months of days --------------------------------------------------------------------------------------------
@@ -192,6 +238,29 @@ any_rules = st.builds(
 @given(any_rules, st.permutations(hourly(60)))
 def test_the_order_of_the_candidates_does_not_matter(given: Retention, order: list[Candidate]) -> None:
     assert retention.verdicts(order, given, BERLIN, NOW) == retention.verdicts(hourly(60), given, BERLIN, NOW)
+
+
+@given(any_rules, st.lists(st.tuples(st.integers(1, 400), st.booleans()), max_size=8))
+@settings(deadline=None)
+def test_no_end_that_a_policy_has_set_comes_nearer(given: Retention, later: list[tuple[int, bool]]) -> None:
+    """The policy is deleted, more Snapshots are taken or not, and the verdicts of each day are what the next day reads."""
+    there = {c.name: c for c in hourly(60)[::7]}
+    set_by_policy = {
+        name: v for name, v in retention.verdicts(there.values(), given, BERLIN, NOW).items() if not v.expired
+    }
+    there = {name: c for name, c in there.items() if name in set_by_policy}
+    told, now = dict(set_by_policy), NOW
+    for number, (days, new) in enumerate(later):
+        now += timedelta(days=days)
+        if new:
+            there[f"new{number}"] = complete(f"new{number}", now)
+        found = retention.verdicts(there.values(), Retention(), ZULU, now)
+        told = {name: retention.without_policy(v, told.get(name), now) for name, v in found.items()}
+        there = {name: c for name, c in there.items() if not told[name].expired}
+        for name, v in set_by_policy.items():
+            lasting = any(e is None and r in ("keepLast", "forever") for r, e in zip(v.rules, v.ends, strict=True))
+            if lasting or any(e is not None and e > now for e in v.ends):
+                assert name in there, f"{v} is deleted at {now}"
 
 
 class Months(RuleBasedStateMachine):

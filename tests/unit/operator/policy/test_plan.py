@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds import retention
 from ocore_operator import clock
 from ocore_operator.kube import catalog, resources
 from ocore_operator.kube.catalog import Entry
@@ -84,10 +85,9 @@ class Bench:
             case Explain(verdicts=verdicts):
                 for key, verdict in verdicts:
                     told = self.snapshots[key.name]["status"]
-                    told["keptBy"] = list(verdict.rules)
-                    told.pop("expiresAt", None)
-                    if verdict.until is not None:
-                        told["expiresAt"] = clock.text(verdict.until)
+                    for field in retention.STATUS_FIELDS:
+                        told.pop(field, None)
+                    told |= retention.status_of(verdict)
             case Delete(keys=keys, stay=stay):
                 for key in keys:
                     assert key != stay
@@ -318,6 +318,25 @@ def test_a_policy_that_git_prunes_takes_nothing_along() -> None:
     bench.run(at(minutes=2))
     bench.run(at(days=20))
     assert bench.deleted == []
+
+
+def test_the_newest_snapshot_remembers_the_rules_of_a_deleted_policy() -> None:
+    """As the newest one it has no end. Once a newer one exists, its end is the one that the deleted policy's rules had set, not the default's 30 days."""
+    bench = Bench({"keepYearly": 3, "keepDaily": 2}, complete("newest", at()))
+    bench.run(at(minutes=1))
+    told = bench.snapshots["newest"]["status"]
+    assert told["keptBy"] == ["latest", "keepDaily", "keepYearly"]
+    assert "expiresAt" not in told
+    bench.object = None
+    bench.run(at(minutes=2))
+    bench.snapshots["newer"] = complete("newer", at(days=1))
+    for day in range(2, 900, 7):
+        bench.run(at(days=day))
+        assert "newest" in bench.snapshots, f"deleted on day {day}"
+    told = bench.snapshots["newest"]["status"]
+    assert (told["keptBy"], told["expiresAt"]) == (["keepYearly"], "2029-01-01T00:00:00Z")
+    bench.run(datetime(2029, 1, 1, 0, 1, tzinfo=UTC))
+    assert bench.deleted == ["newest"]
 
 
 def test_a_deleted_policy_does_nothing_more() -> None:
