@@ -110,6 +110,13 @@ class Settings(BaseSettings):
         description="Seconds in which data in a store must be deleted; after that it stays there and an Event names it.",
     )
 
+    rollback_history_limit: Annotated[int, Field(ge=0, le=100000)] = Field(
+        default=1000,
+        description=(
+            "Finished Rollbacks of an environment that stay listed; 0: all. Those that are needed or were applied from a file are never removed."
+        ),
+    )
+
     # --- one replica ----------------------------------------------------------------------------------------
     namespace: str = Field(default="default", description="The operator's own namespace; the Lease is there.")
     lease_name: str = Field(default="ocore-operator", description="Name of the Lease that guards against two.")

@@ -327,6 +327,7 @@ IN_A_NAMESPACE = {
     **{kind: {"get", "list", "watch", "patch"} for kind in OURS},
     **{f"{kind}/status": {"patch"} for kind in OURS},
     "snapshots": {"get", "list", "watch", "patch", "create", "delete"},
+    "rollbacks": {"get", "list", "watch", "patch", "delete"},
     "jobs": {"create", "get", "list", "watch", "delete"},
     "pods": {"get", "list", "watch", "patch"},
     "pods/log": {"get"},

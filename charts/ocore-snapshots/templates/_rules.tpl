@@ -7,6 +7,9 @@
   resources: [snapshots]
   verbs: [create, delete] # a SnapshotPolicy takes snapshots, and retention deletes them
 - apiGroups: [ocore.dev]
+  resources: [rollbacks]
+  verbs: [delete] # the history limit
+- apiGroups: [ocore.dev]
   resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status]
   verbs: [patch]
 - apiGroups: [batch]

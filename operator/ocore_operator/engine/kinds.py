@@ -73,6 +73,7 @@ def reconcilers() -> Reconcilers:
             rollback.idle,
             critical=rollback.critical,
             urgent=rollback.under_way,
+            concerns=policy.of_rollback,
         ),
     )
     return {row.type.kind: row for row in rows}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ocore_crds import conditions as c
+from ocore_crds.history import Finished, finished_of
 from ocore_crds.retention import Candidate, Verdict, candidate_of, told_of
 from ocore_crds.snapshotpolicy import DEFAULT_TIMEOUT_SECONDS
 from ocore_operator.kube.resources import Key, Object
@@ -104,6 +105,7 @@ class Entry:
     verify_full: bool  # a Snapshot that is to be read back
     policy: PolicyFacts | None  # of a SnapshotPolicy
     cleanup_due: str  # when the cleanup of a terminal Rollback may begin; empty: none remains
+    finished: Finished | None  # of a terminal Rollback: its place in the history
 
     @property
     def age_order(self) -> tuple[str, str]:
@@ -150,6 +152,7 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         verify_full=spec.get("verify") == "Full",
         policy=_policy(obj) if kind == "SnapshotPolicy" else None,
         cleanup_due=_cleanup_due(obj) if kind == "Rollback" else "",
+        finished=finished_of(obj) if kind == "Rollback" else None,
     )
 
 
@@ -221,6 +224,7 @@ class Catalog:
             Place, dict[Key, Entry]
         ] = {}  # operations that are not terminal, by environment; "": it is unknown
         self._cleanups: dict[Place, dict[Key, Entry]] = {}  # terminal Rollbacks whose cleanup remains, by environment
+        self._finished: dict[Place, dict[Key, Entry]] = {}  # terminal Rollbacks, by environment
         self._busy: dict[Key, Entry] = {}  # not idle
 
     # --- fed ------------------------------------------------------------------------------------------------
@@ -280,6 +284,8 @@ class Catalog:
             yield self._open, place
         if e.cleanup_due:
             yield self._cleanups, place
+        if e.finished is not None:
+            yield self._finished, place
 
     # --- asked ----------------------------------------------------------------------------------------------
     def get(self, key: Key) -> Entry | None:
@@ -347,6 +353,10 @@ class Catalog:
         """Names of the Snapshots that Rollbacks use which are not terminal."""
         rollbacks = (e for e in self._busy.values() if e.key.kind == "Rollback" and not e.terminal)
         return (e.snapshot for e in rollbacks if e.key.namespace == namespace)
+
+    def finished(self, namespace: str, environment: str) -> Iterator[Finished]:
+        """The terminal Rollbacks of an environment: their places in the history."""
+        return (e.finished for e in self._finished.get((namespace, environment), {}).values() if e.finished is not None)
 
     def cleanups(self, namespace: str, environment: str) -> list[Entry]:
         """Terminal Rollbacks of an environment whose cleanup remains, due or not; oldest first."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds import retention
+from ocore_crds import history, retention
 from ocore_crds.base import API_VERSION
 from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
@@ -13,9 +13,9 @@ from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import AlreadyExists
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import MANAGER_RETENTION, SNAPSHOTS
+from ocore_operator.kube.client import MANAGER_RETENTION, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Key, Object, Snapshot
-from ocore_operator.policy.world import Action, Create, Delete, Explain, Idle, Record, World
+from ocore_operator.policy.world import Action, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
 from ocore_operator.reconcile_loop import Note, Requeue
 
 _log = structlog.get_logger()
@@ -34,6 +34,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return Requeue(0.0)
         case Delete():
             return await _delete(ctx, action)
+        case DeleteRollbacks(keys=keys):
+            return await _delete_rollbacks(ctx, keys)
         case Idle(seconds=seconds):
             return Requeue(seconds)
 
@@ -107,6 +109,28 @@ async def _delete(ctx: Context, action: Delete) -> Requeue | None:
             ctx.catalog.remove(key, meta.uid)
         else:
             ctx.catalog.put("Snapshot", deleted)
+    return Requeue(0.0)
+
+
+async def _delete_rollbacks(ctx: Context, keys: Iterable[Key]) -> Requeue:
+    """Each one is read again: one that has changed, or that a tool has taken over, stays."""
+    for key in keys:
+        obj = await ctx.kube.get(ROLLBACKS, key.namespace, key.name)
+        if obj is None:
+            ctx.catalog.remove(key)
+            continue
+        ctx.catalog.put("Rollback", obj)
+        finished = history.finished_of(obj)
+        if finished is None or not finished.removable:
+            continue
+        rollback = resources.rollback(obj)
+        uid, version = rollback.meta.uid, rollback.meta.resource_version
+        if not await ctx.kube.delete(ROLLBACKS, key.namespace, key.name, uid=uid, resource_version=version):
+            continue
+        limit = ctx.settings.rollback_history_limit
+        _log.info("the history limit removes a Rollback", namespace=key.namespace, name=key.name, limit=limit)
+        ctx.events.record(rollback, "Normal", "HistoryLimit", f"Removed: {limit} newer Rollbacks are listed.")
+        ctx.catalog.remove(key, uid)
     return Requeue(0.0)
 
 

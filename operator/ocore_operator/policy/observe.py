@@ -8,14 +8,15 @@ from ocore_operator.policy.world import World
 
 
 async def observe(ctx: Context, key: Key) -> World | None:
-    """None where there is neither a policy nor a Snapshot that the defaults are about."""
+    """None where there is neither a policy nor an object that the defaults are about."""
     obj = await ctx.kube.get(POLICIES, key.namespace, key.name)
     if obj is None:
         ctx.catalog.remove(key)
     else:
         ctx.catalog.put(key.kind, obj)
     snapshots = tuple(ctx.catalog.snapshots(key.namespace, key.name))
-    if obj is None and not any(e.retention is not None and e.retention.by_policy for e in snapshots):
+    finished = tuple(ctx.catalog.finished(key.namespace, key.name))
+    if obj is None and not finished and not any(e.retention is not None and e.retention.by_policy for e in snapshots):
         return None
     environment = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
     return World(
@@ -24,5 +25,7 @@ async def observe(ctx: Context, key: Key) -> World | None:
         environment_id=resources.environment(environment).id if environment is not None else None,
         snapshots=snapshots,
         used=frozenset(ctx.catalog.restored(key.namespace)),
+        rollbacks=finished,
+        history_limit=ctx.settings.rollback_history_limit,
         now=ctx.now(),
     )

@@ -1,6 +1,7 @@
 """The plan of a SnapshotPolicy: a pure function from what is observed to the next single action.
 
-Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then explanations, then deletions.
+Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then explanations, then deletions of Snapshots, then
+of Rollbacks.
 """
 
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from ocore_crds import retention
+from ocore_crds import history, retention
 from ocore_crds.retention import Candidate, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_operator import clock
@@ -16,7 +17,7 @@ from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Key, Policy
 from ocore_operator.policy import slots, transitions
 from ocore_operator.policy.slots import Schedule, ScheduleError
-from ocore_operator.policy.world import Action, Create, Delete, Explain, Idle, Record, World
+from ocore_operator.policy.world import Action, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.summarize import Stamp
 
@@ -41,7 +42,7 @@ def decide(world: World) -> Action:
     if action is not None:
         return action
     verdicts = _verdicts(world, schedule.zone)
-    return _retention(world, verdicts) or _end(world, schedule, verdicts)
+    return _retention(world, verdicts) or _history(world) or _end(world, schedule, verdicts)
 
 
 def _schedule(world: World) -> Schedule:
@@ -55,7 +56,7 @@ def _without_schedule(world: World, message: str) -> Action:
     policy = world.policy
     if policy is None:
         raise ValueError(f"{world.key}: the defaults have no valid schedule: {message}")
-    return _record(policy, transitions.invalid(policy, message, world.now)) or Idle(None)
+    return _record(policy, transitions.invalid(policy, message, world.now)) or _history(world) or Idle(None)
 
 
 # --- slots -----------------------------------------------------------------------------------------------------
@@ -152,6 +153,14 @@ def _is_told(entry: Entry, verdict: Verdict) -> bool:
 def _protector(entries: tuple[Entry, ...], verdicts: Mapping[str, Verdict]) -> Key | None:
     """The newest Complete Snapshot that the rules are about: it must be there before another one goes."""
     return next((e.key for e in entries if retention.LATEST in verdicts.get(e.key.name, Verdict()).rules), None)
+
+
+def _history(world: World) -> Action | None:
+    """Removes Rollbacks beyond the history limit. Not without the Environment, which remembers what ran."""
+    if world.environment_id is None:
+        return None
+    names = history.beyond(world.rollbacks, world.history_limit, world.now)
+    return DeleteRollbacks(tuple(Key("Rollback", world.key.namespace, n) for n in names[:BATCH])) if names else None
 
 
 # --- the end of a reconcile ------------------------------------------------------------------------------------

@@ -26,6 +26,14 @@ def of_snapshot(snapshot: Object) -> Key | None:
     return Key("SnapshotPolicy", snapshot["metadata"]["namespace"], spec["environmentRef"]["name"])
 
 
+def of_rollback(rollback: Object) -> Key | None:
+    """The policy that the end of this Rollback concerns: it also applies the history limit. None: it runs, or its environment is not known."""
+    status = rollback.get("status") or {}
+    if not c.is_terminal(status.get("conditions") or ()) or not status.get("environmentName"):
+        return None
+    return Key("SnapshotPolicy", rollback["metadata"]["namespace"], status["environmentName"])
+
+
 def of_environment(environment: Object) -> Key | None:
     """The policy of an Environment, which need not exist."""
     return Key("SnapshotPolicy", environment["metadata"]["namespace"], environment["metadata"]["name"])

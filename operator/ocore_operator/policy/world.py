@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from ocore_crds.history import Finished
 from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator.kube.catalog import Entry
@@ -22,6 +23,9 @@ class World:
     snapshots: tuple[Entry, ...]
     #: Names of Snapshots that a Rollback which is not terminal uses.
     used: frozenset[str]
+    #: The terminal Rollbacks of the environment, and how many of them stay; 0: all.
+    rollbacks: tuple[Finished, ...]
+    history_limit: int
     now: datetime
 
     @property
@@ -68,10 +72,17 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class DeleteRollbacks:
+    """Delete finished Rollbacks beyond the history limit, unless they have changed."""
+
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
 class Idle:
     """Nothing to do for so many seconds (None: until something changes)."""
 
     seconds: float | None
 
 
-Action = Record | Create | Explain | Delete | Idle
+Action = Record | Create | Explain | Delete | DeleteRollbacks | Idle

@@ -45,6 +45,10 @@ class ApiServer:
         """The object as it is now."""
         return as_sent(self._objects[type_.path(namespace, name)])
 
+    def paths(self) -> list[str]:
+        """The paths of all objects."""
+        return list(self._objects)
+
     def writes(self) -> list[tuple[str, str]]:
         """The requests that are not reads."""
         return [request for request in self.requests if request[0] != "GET"]
@@ -68,7 +72,8 @@ class ApiServer:
             case "GET" | "DELETE" | "PATCH" if path not in self._objects:
                 raise ApiError(404, "NotFound", path)
             case "DELETE":
-                self._check(path, "uid", (body or {}).get("preconditions", {}).get("uid"))
+                for name, wanted in (body or {}).get("preconditions", {}).items():
+                    self._check(path, name, wanted)
                 return self._objects.pop(path)
             case "PATCH":
                 if content_type == APPLY_PATCH:

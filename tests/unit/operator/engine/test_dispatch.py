@@ -14,7 +14,7 @@ from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
-from support.operator.objects import OTHER_UID, controller, environment_object, job, pod, snapshot_object
+from support.operator.objects import OTHER_UID, controller, environment_object, job, obj, pod, snapshot_object
 
 OWNER = Key("Snapshot", "shop", "before")
 WAITING = Key("Snapshot", "shop", "waiting")
@@ -138,11 +138,17 @@ def test_row_36_kopf_keeps_no_object_either(dispatch: Dispatch) -> None:
 
 
 POLICY = Key("SnapshotPolicy", "shop", "shop")
+
+
+def rollback_object(status: Object) -> Object:
+    return obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status)
+
+
 ENDED = {"phase": "Complete", "conditions": [{"type": "Complete", "status": "True", "reason": "Succeeded"}]}
 
 
 @pytest.mark.parametrize(
-    ("kind", "type_", "obj", "woken"),
+    ("kind", "type_", "object_", "woken"),
     [
         ("Snapshot", "MODIFIED", snapshot_object(status=ENDED), True),
         ("Snapshot", "DELETED", snapshot_object(status=ENDED), True),
@@ -150,10 +156,13 @@ ENDED = {"phase": "Complete", "conditions": [{"type": "Complete", "status": "Tru
         ("Snapshot", "MODIFIED", snapshot_object(status={"phase": "Running"}), False),  # each second
         ("Snapshot", None, snapshot_object(status=ENDED), False),  # listed: the policy is listed as well
         ("Environment", None, environment_object(), True),  # it may have no policy
+        ("Rollback", "MODIFIED", rollback_object(ENDED | {"environmentName": "shop"}), True),
+        ("Rollback", "MODIFIED", rollback_object({"phase": "Restoring", "environmentName": "shop"}), False),
+        ("Rollback", "MODIFIED", rollback_object(ENDED), False),  # its environment is not known
     ],
 )
 def test_who_wakes_the_policy(
-    dispatch: Dispatch, queue: Added, kind: str, type_: str | None, obj: Object, woken: bool
+    dispatch: Dispatch, queue: Added, kind: str, type_: str | None, object_: Object, woken: bool
 ) -> None:
-    dispatch.changed(dispatch.news(kind, type_, obj))
+    dispatch.changed(dispatch.news(kind, type_, object_))
     assert (POLICY in queue.keys) == woken

@@ -7,12 +7,13 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds import retention
+from ocore_crds.history import Finished
 from ocore_operator import clock
 from ocore_operator.kube import catalog, resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import plan, transitions
-from ocore_operator.policy.world import Action, Create, Delete, Explain, Idle, Record, World
+from ocore_operator.policy.world import Action, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
 from support.operator.objects import obj
 
 CREATED = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -52,6 +53,8 @@ class Bench:
         self.snapshots = {s["metadata"]["name"]: s for s in snapshots}
         self.environment: str | None = "11111111-2222-4333-8444-555555555555"
         self.used: frozenset[str] = frozenset()
+        self.rollbacks: dict[str, Finished] = {}
+        self.limit = 1000
         self.created: list[str] = []
         self.deleted: list[str] = []
         self.notes: list[str] = []
@@ -61,7 +64,8 @@ class Bench:
 
     def world(self, now: datetime) -> World:
         parsed = resources.policy(self.object) if self.object is not None else None
-        return World(Key("SnapshotPolicy", "shop", "shop"), parsed, self.environment, self.entries(), self.used, now)
+        key, rollbacks = Key("SnapshotPolicy", "shop", "shop"), tuple(self.rollbacks.values())
+        return World(key, parsed, self.environment, self.entries(), self.used, rollbacks, self.limit, now)
 
     def run(self, now: datetime) -> float | None:
         """Until nothing is left to be done; the pause."""
@@ -93,6 +97,11 @@ class Bench:
                     assert key != stay
                     self.deleted.append(key.name)
                     del self.snapshots[key.name]
+            case DeleteRollbacks(keys=keys):
+                for key in keys:
+                    assert key.kind == "Rollback"
+                    self.deleted.append(key.name)
+                    del self.rollbacks[key.name]
 
     def record(self, status: transitions.SnapshotPolicyStatus) -> None:
         assert self.object is not None
@@ -337,6 +346,36 @@ def test_the_newest_snapshot_remembers_the_rules_of_a_deleted_policy() -> None:
     assert (told["keptBy"], told["expiresAt"]) == (["keepYearly"], "2029-01-01T00:00:00Z")
     bench.run(datetime(2029, 1, 1, 0, 1, tzinfo=UTC))
     assert bench.deleted == ["newest"]
+
+
+def finished(count: int) -> dict[str, Finished]:
+    """Rollbacks that may be removed, the newest first."""
+    names = [f"r{n:02}" for n in range(count)]
+    return {name: Finished(name, clock.text(at(days=-n)), True, True) for n, name in enumerate(names)}
+
+
+@pytest.mark.parametrize("policy", [True, False])
+def test_rollbacks_beyond_the_limit_are_removed(policy: bool) -> None:
+    bench = Bench(policy=policy)
+    bench.rollbacks, bench.limit = finished(60), 5
+    bench.run(at(minutes=1))
+    assert sorted(bench.rollbacks) == ["r00", "r01", "r02", "r03", "r04"]
+    assert bench.deleted[:2] == ["r59", "r58"]
+
+
+def test_a_schedule_that_cannot_be_used_does_not_stop_the_history_limit() -> None:
+    bench = Bench({"schedule": ["0 25 * * *"]})
+    bench.rollbacks, bench.limit = finished(3), 2
+    assert bench.run(at(minutes=1)) is None
+    assert bench.deleted == ["r02"]
+
+
+def test_without_its_environment_no_rollback_is_removed() -> None:
+    """The Environment remembers which Rollbacks ran."""
+    bench = Bench(policy=False)
+    bench.environment, bench.rollbacks, bench.limit = None, finished(3), 1
+    bench.run(at(minutes=1))
+    assert bench.deleted == []
 
 
 def test_a_deleted_policy_does_nothing_more() -> None:

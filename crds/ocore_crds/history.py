@@ -1,0 +1,85 @@
+"""Which finished Rollbacks of an environment stay listed. Pure.
+
+The newest ones up to the limit stay, and the newest one that switched, because the environment runs on its snapshot. Older ones are removed when
+nothing depends on the object any more. One that was applied from a file is never removed: it would be applied again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from . import conditions, naming
+
+#: Annotations and labels of objects that a tool applies, or begin of their names: kubectl, Argo CD, Flux, Helm, kapp, Fleet, Config Sync.
+APPLIED_BY = (
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "argocd.argoproj.io/",
+    "app.kubernetes.io/instance",
+    "kustomize.toolkit.fluxcd.io/",
+    "helm.toolkit.fluxcd.io/",
+    "meta.helm.sh/",
+    "kapp.k14s.io/",
+    "objectset.rio.cattle.io/",
+    "configmanagement.gke.io/",
+)
+#: Reasons of a Rollback that did nothing because an earlier one of its name and spec had run. So something creates it again.
+CREATED_AGAIN = (conditions.ALREADY_EXECUTED, conditions.SWITCHED_BACK, conditions.OUTCOME_UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A terminal Rollback that is not being deleted."""
+
+    name: str
+    time: str  # when it became terminal
+    switched: bool  # the environment ran on its snapshot, at least for a while
+    removable: bool  # apart from its place and its undo window
+    undo_until: str = ""  # end of the undo window; empty: there was none
+
+
+def finished_of(rollback: Mapping[str, Any]) -> Finished | None:
+    """From a Rollback as the API server has it; None: it is not terminal, or is being deleted."""
+    meta, status = rollback["metadata"], rollback.get("status") or {}
+    if "deletionTimestamp" in meta or not conditions.is_terminal(status.get("conditions") or ()):
+        return None
+    return Finished(
+        name=meta["name"],
+        time=status.get("completedAt") or meta["creationTimestamp"],
+        switched=bool(status.get("switchedAt")),
+        removable=_nothing_depends_on(meta, status) and not applied(meta),
+        undo_until=status.get("undoUntil") or "",
+    )
+
+
+def _nothing_depends_on(meta: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether no cleanup remains, and the store has the evidence.
+
+    The restore Job stores the evidence before it reports it, and the switch Job stores `started` before it can switch. So a Rollback that switched and
+    has its evidence in the status has both in the store.
+    """
+    if naming.FINALIZER_ROLLBACK in (meta.get("finalizers") or ()) or status.get("residue") != "None":
+        return False
+    if status.get("switchedAt"):
+        return bool(status.get("evidence"))
+    reasons = {x.get("reason") for x in status.get("conditions") or () if x["status"] == "True"}
+    return not reasons.intersection(CREATED_AGAIN)
+
+
+def applied(meta: Mapping[str, Any]) -> bool:
+    """Whether a tool or a person applied the object from a file, and so may apply it again. `meta`: its whole metadata."""
+    names = (*(meta.get("annotations") or ()), *(meta.get("labels") or ()))
+    if any(name.startswith(APPLIED_BY) for name in names):
+        return True
+    return any(f.get("operation") == "Apply" and not f.get("subresource") for f in meta.get("managedFields") or ())
+
+
+def beyond(finished: Iterable[Finished], limit: int, now: datetime) -> list[str]:
+    """Names of the Rollbacks of one environment to remove, oldest first. `limit`: how many stay; 0: all."""
+    newest_first = sorted(finished, key=lambda f: (f.time, f.name), reverse=True)
+    if limit == 0:
+        return []
+    runs_on = next((f.name for f in newest_first if f.switched), None)
+    moment = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    old = (f for f in newest_first[limit:] if f.removable and f.name != runs_on and f.undo_until <= moment)
+    return [f.name for f in old][::-1]
