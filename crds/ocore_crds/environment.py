@@ -370,6 +370,13 @@ class UndoneRollback(StatusModel):
     )
 
 
+class PinCount(StatusModel):
+    """Pins of an environment without a SnapshotPolicy."""
+
+    pinned: int = Field(description="Pinned snapshots of the environment.")
+    limit: int = Field(description="How many may be pinned: the default of `maxPinned`.")
+
+
 class EnvironmentStatus(StatusModel):
     """Observed state."""
 
@@ -392,4 +399,8 @@ class EnvironmentStatus(StatusModel):
     executed_rollbacks: tuple[ExecutedRollback, ...] = Field(default=(), description="The last 50 Rollbacks that ran.")
     undone_rollbacks: tuple[UndoneRollback, ...] = Field(
         default=(), description="The last 50 Rollbacks that were undone."
+    )
+    pins: PinCount | None = Field(
+        default=None,
+        description="Pinned snapshots and their limit while the environment has no SnapshotPolicy. Absent with a policy, and where none is pinned.",
     )

@@ -7,6 +7,7 @@ this):
 - ``ocore-operator-progress``: ``status.progress`` while a Job's log reports it, in ``jobs/log.py``
 - ``ocore-operator-hold``: ``Environment.status.operation``, the operation lock, in ``operation_lock.py``
 - ``ocore-operator-executed``: ``Environment.status.executedRollbacks`` and ``undoneRollbacks``, in ``rollback/effects.py``
+- ``ocore-operator-pins``: ``Environment.status.pins``, in ``policy/effects.py``
 - ``ocore-operator-retention``: ``Snapshot.status.keptBy``, ``expiresAt`` and ``ruleEnds``, in ``policy/effects.py``
 """
 
@@ -29,7 +30,7 @@ SpecT = TypeVar("SpecT", bound=Model)
 StatusT = TypeVar("StatusT", bound=StatusModel)
 
 #: Fields of other field managers: never part of what the main manager applies.
-OWNED_ELSEWHERE = ("operation", "executedRollbacks", "undoneRollbacks", "keptBy", "expiresAt", "ruleEnds")
+OWNED_ELSEWHERE = ("operation", "executedRollbacks", "undoneRollbacks", "pins", "keptBy", "expiresAt", "ruleEnds")
 #: Applied by the main manager only once no log reports it any more: at the end, so that 100 % and Complete appear together and no late report
 #: overwrites them; for a Rollback from the end of its restore.
 PROGRESS = "progress"

@@ -148,6 +148,56 @@ def test_other_environments_and_a_limit_of_0_are_free(crds: Cluster, limited: st
     wait_for("no limit", lambda: "patched" in pin(crds, limited, "free", "--dry-run=server"), 10)
 
 
+@pytest.fixture
+def unlimited(crds: Cluster, pins: str) -> str:
+    """A namespace with an Environment that has no SnapshotPolicy, and says that one of one allowed Snapshot is pinned."""
+    crds.apply(
+        {
+            "apiVersion": API,
+            "kind": "Environment",
+            "metadata": {"name": "shop", "namespace": pins},
+            "spec": {
+                "projectId": "6a1c3a52-6f3e-4bb0-9a55-0c7f3a1b2c3d",
+                "type": "staging",
+                "storeRef": {"name": "store"},
+                "filestore": {"claimName": "files", "path": "data", "layout": "Plain"},
+            },
+        }
+    )
+    count_pins(crds, pins, {"pinned": 1, "limit": 1})
+    crds.apply(snapshot(pins, "free", None))
+    wait_for("the policy", lambda: "default limit" in pin(crds, pins, "free", "--dry-run=server"), 30)
+    return pins
+
+
+def count_pins(cluster: Cluster, namespace: str, pins: dict[str, int] | None) -> None:
+    """As the operator reports it, while there is no SnapshotPolicy."""
+    patch = json.dumps({"status": {"pins": pins}})
+    cluster.kubectl("-n", namespace, "patch", "oenv", "shop", "--subresource=status", "--type=merge", "-p", patch)
+
+
+def test_without_a_policy_the_default_limit_of_pins_holds(crds: Cluster, unlimited: str) -> None:
+    said = pin(crds, unlimited, "free")
+    assert "1 snapshots of environment shop are pinned, and the default limit is 1" in said
+    assert "create a SnapshotPolicy" in said
+    with pytest.raises(ApiException, match="default limit"):
+        crds.apply(snapshot(unlimited, "new", {}))
+    other = snapshot(unlimited, "other", {})
+    other["spec"]["environmentRef"]["name"] = "another"
+    crds.apply(other)
+    count_pins(crds, unlimited, {"pinned": 0, "limit": 1})
+    assert "patched" in pin(crds, unlimited, "free")
+    count_pins(crds, unlimited, {"pinned": 5, "limit": 1})
+    crds.patch("Snapshot", "free", unlimited, {"spec": {"pin": {"label": "another"}}})
+    crds.patch("Snapshot", "free", unlimited, {"spec": {"pin": None}})
+
+
+def test_without_a_policy_and_without_pins_the_first_pin_is_accepted(crds: Cluster, unlimited: str) -> None:
+    """And where a policy has taken over: the operator removes the field then."""
+    count_pins(crds, unlimited, None)
+    assert "patched" in pin(crds, unlimited, "free")
+
+
 def test_other_namespaces_are_not_the_business_of_a_namespaced_release(crds: Cluster, pins: str) -> None:
     other = crds.namespace("policy-other")
     crds.apply(snapshot(other, "elsewhere", {}))

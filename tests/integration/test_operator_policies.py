@@ -1,5 +1,6 @@
 """SnapshotPolicies with the real API server, kubelet and Jobs: a folder on a claim into a store on a claim, every minute."""
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.test_chart_policies import Policy as AdmissionPolicies
 from integration.test_operator_snapshots import FAST, IMAGE, PROJECT, stored
 from support.cluster.cluster import GROUP, Cluster, Object, is_true, wait_for
 from support.cluster.site import claim
@@ -143,3 +145,43 @@ def test_row_23_the_schedule_continues_after_the_api_server_was_away(
     finally:
         operator.stop()
         proxy.close()
+
+
+@pytest.mark.timeout(300)
+def test_the_default_limit_of_pins_holds_without_a_policy(crds: Cluster, tmp_path: Path) -> None:
+    """The operator counts, the API server refuses; a policy takes over, and hands back when it is deleted."""
+    namespace = crds.namespace("pins")
+    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+    try:
+        with AdmissionPolicies(crds, {}, namespace):
+            crds.apply(environment(namespace, "shop", "files"))  # its store does not exist: no Job runs
+            crds.apply(*(pinned(namespace, f"s{n}") for n in range(10)))
+            full = {"pinned": 10, "limit": 10}
+            crds.wait("Environment", "shop", namespace, lambda o: o["status"].get("pins") == full, 30, "counted")
+            wait_for("the 11th pin is refused", lambda: "the default limit is 10" in accepted(crds, namespace), 30)
+
+            crds.apply(policy(namespace, "shop", maxPinned=11))
+            wait_for("the policy allows it", lambda: "created" in accepted(crds, namespace), 30)
+            crds.patch("SnapshotPolicy", "shop", namespace, {"spec": {"maxPinned": 10}})
+            wait_for("and refuses it", lambda: "maxPinned of its SnapshotPolicy is 10" in accepted(crds, namespace), 30)
+
+            crds.delete("SnapshotPolicy", "shop", namespace)
+            wait_for("the default holds again", lambda: "the default limit is 10" in accepted(crds, namespace), 30)
+    finally:
+        operator.stop()
+        crds.delete("Namespace", namespace)
+
+
+def pinned(namespace: str, name: str) -> Object:
+    return {
+        "apiVersion": GROUP,
+        "kind": "Snapshot",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"environmentRef": {"name": "shop"}, "pin": {"label": "audit"}},
+    }
+
+
+def accepted(cluster: Cluster, namespace: str) -> str:
+    """What the API server would say to one more pinned Snapshot."""
+    text = json.dumps(pinned(namespace, "one-more"))
+    return cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=text, check=False)

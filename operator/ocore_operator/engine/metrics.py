@@ -225,7 +225,7 @@ class FromCatalog(Collector):
             ),
             "pins": GaugeMetricFamily(
                 "ocore_policy_pin_limit_exceeded",
-                "1 while more Snapshots are pinned than a SnapshotPolicy allows.",
+                "1 while more Snapshots are pinned than a SnapshotPolicy allows, or the default limit of an Environment without one.",
                 labels=("namespace", "name"),
             ),
             "scheduled": GaugeMetricFamily(
@@ -268,6 +268,10 @@ class FromCatalog(Collector):
         for key, found in self._success_due().items():
             if found.begin is not None:
                 families["due"].add_metric((key.namespace, key.name), found.begin.timestamp())
+        for e in sorted(self._catalog.listed("Environment"), key=lambda e: e.key):
+            has_policy = self._catalog.get(Key("SnapshotPolicy", e.key.namespace, e.key.name)) is not None
+            if e.pins is not None and not has_policy:
+                families["pins"].add_metric((e.key.namespace, e.key.name), float(e.pins[0] > e.pins[1]))
         yield from families.values()
 
     def _success_due(self) -> dict[Key, Due]:

@@ -106,6 +106,7 @@ class Entry:
     policy: PolicyFacts | None  # of a SnapshotPolicy
     cleanup_due: str  # when the cleanup of a terminal Rollback may begin; empty: none remains
     finished: Finished | None  # of a terminal Rollback: its place in the history
+    pins: tuple[int, int] | None  # of an Environment without a policy that has pins: how many, and their limit
 
     @property
     def age_order(self) -> tuple[str, str]:
@@ -153,6 +154,7 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         policy=_policy(obj) if kind == "SnapshotPolicy" else None,
         cleanup_due=_cleanup_due(obj) if kind == "Rollback" else "",
         finished=finished_of(obj) if kind == "Rollback" else None,
+        pins=_pins(status) if kind == "Environment" else None,
     )
 
 
@@ -183,6 +185,11 @@ def _policy(policy: Object) -> PolicyFacts:
         pinned=int(status.get("pinned") or 0),
         kept=int((status.get("kept") or {}).get("total") or 0),
     )
+
+
+def _pins(status: Object) -> tuple[int, int] | None:
+    pins = status.get("pins")
+    return (pins["pinned"], pins["limit"]) if pins else None
 
 
 def _target(environment: Object) -> Target:

@@ -17,6 +17,7 @@ MANAGER = "ocore-operator"  # owns the status, except for the fields of the othe
 MANAGER_PROGRESS = "ocore-operator-progress"  # owns status.progress while an operation runs
 MANAGER_LOCK = "ocore-operator-hold"  # owns Environment.status.operation
 MANAGER_EXECUTED = "ocore-operator-executed"  # owns Environment.status.executedRollbacks
+MANAGER_PINS = "ocore-operator-pins"  # owns Environment.status.pins
 MANAGER_RETENTION = "ocore-operator-retention"  # owns Snapshot.status.keptBy, expiresAt and ruleEnds
 
 

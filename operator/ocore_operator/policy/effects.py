@@ -7,15 +7,16 @@ import structlog
 from ocore_crds import conditions as c
 from ocore_crds import history, retention
 from ocore_crds.base import API_VERSION
+from ocore_crds.environment import PinCount
 from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import AlreadyExists
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import MANAGER_RETENTION, ROLLBACKS, SNAPSHOTS
+from ocore_operator.kube.client import ENVIRONMENTS, MANAGER_PINS, MANAGER_RETENTION, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Key, Object, Snapshot
-from ocore_operator.policy.world import Action, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
+from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
 from ocore_operator.reconcile_loop import Note, Requeue
 
 _log = structlog.get_logger()
@@ -28,6 +29,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return await _record(ctx, world, status, notes)
         case Create():
             return await _create(ctx, world, action)
+        case CountPins(pins=pins):
+            return await _count_pins(ctx, world.key, pins)
         case Explain(verdicts=verdicts):
             for key, verdict in verdicts:
                 await _explain(ctx, key, verdict)
@@ -76,6 +79,24 @@ def scheduled_snapshot(world: World, name: str) -> Object:
             "timeoutSeconds": world.spec.timeout_seconds,
         },
     }
+
+
+async def _count_pins(ctx: Context, key: Key, pins: PinCount | None) -> Requeue | None:
+    """Pins that were set at the same moment may exceed the limit: all of them stay, and an Event reports it."""
+    obj = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
+    if obj is None:
+        return None
+    environment = resources.environment(obj)
+    body: Object = {"pins": pins.wire()} if pins is not None else {}
+    written = await ctx.kube.apply_status(environment, body, MANAGER_PINS)
+    if written is None:
+        return None
+    ctx.catalog.put("Environment", written)
+    before = environment.status.pins
+    if pins is not None and pins.pinned > pins.limit and (before is None or before.pinned <= before.limit):
+        text = f"{pins.pinned} snapshots are pinned, and the default limit is {pins.limit}. All of them stay; unpin some, or set maxPinned in a SnapshotPolicy."
+        ctx.events.record(environment, "Warning", c.PIN_LIMIT_EXCEEDED, text)
+    return None
 
 
 async def _explain(ctx: Context, key: Key, verdict: Verdict) -> None:

@@ -14,15 +14,19 @@ async def observe(ctx: Context, key: Key) -> World | None:
         ctx.catalog.remove(key)
     else:
         ctx.catalog.put(key.kind, obj)
+    known = ctx.catalog.get(Key("Environment", key.namespace, key.name))
     snapshots = tuple(ctx.catalog.snapshots(key.namespace, key.name))
     finished = tuple(ctx.catalog.finished(key.namespace, key.name))
-    if obj is None and not finished and not any(e.retention is not None and e.retention.by_policy for e in snapshots):
+    concerned = any(e.retention is not None and (e.retention.by_policy or e.retention.pinned) for e in snapshots)
+    if obj is None and not concerned and not finished and (known is None or known.pins is None):
         return None
-    environment = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
+    found = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
+    environment = resources.environment(found) if found is not None else None
     return World(
         key=key,
         policy=resources.policy(obj) if obj is not None else None,
-        environment_id=resources.environment(environment).id if environment is not None else None,
+        environment_id=environment.id if environment is not None else None,
+        pins=environment.status.pins if environment is not None else None,
         snapshots=snapshots,
         used=frozenset(ctx.catalog.restored(key.namespace)),
         rollbacks=finished,

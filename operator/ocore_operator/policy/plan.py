@@ -1,6 +1,6 @@
 """The plan of a SnapshotPolicy: a pure function from what is observed to the next single action.
 
-Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then explanations, then deletions of Snapshots, then
+Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then pins, explanations, then deletions of Snapshots, then
 of Rollbacks.
 """
 
@@ -10,6 +10,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from ocore_crds import history, retention
+from ocore_crds.environment import PinCount
 from ocore_crds.retention import Candidate, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_operator import clock
@@ -17,7 +18,7 @@ from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Key, Policy
 from ocore_operator.policy import slots, transitions
 from ocore_operator.policy.slots import Schedule, ScheduleError
-from ocore_operator.policy.world import Action, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
+from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.summarize import Stamp
 
@@ -39,6 +40,7 @@ def decide(world: World) -> Action:
     except ScheduleError as error:
         return _without_schedule(world, str(error))
     action = _slot(world, schedule)
+    action = action or _pins(world)
     if action is not None:
         return action
     verdicts = _verdicts(world, schedule.zone)
@@ -56,7 +58,8 @@ def _without_schedule(world: World, message: str) -> Action:
     policy = world.policy
     if policy is None:
         raise ValueError(f"{world.key}: the defaults have no valid schedule: {message}")
-    return _record(policy, transitions.invalid(policy, message, world.now)) or _history(world) or Idle(None)
+    record = _record(policy, transitions.invalid(policy, message, world.now))
+    return record or _pins(world) or _history(world) or Idle(None)
 
 
 # --- slots -----------------------------------------------------------------------------------------------------
@@ -107,6 +110,18 @@ def _unfinished(world: World) -> Entry | None:
         ),
         None,
     )
+
+
+# --- pins ------------------------------------------------------------------------------------------------------
+
+
+def _pins(world: World) -> Action | None:
+    """Without a policy the default limit holds, and admission finds the number of pins in the Environment. With one it is in the policy."""
+    if world.environment_id is None:
+        return None
+    count = transitions.pinned(world.snapshots) if world.policy is None else 0
+    wanted = PinCount(pinned=count, limit=world.spec.max_pinned) if count else None
+    return CountPins(wanted) if wanted != world.pins else None
 
 
 # --- retention -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from ocore_crds.environment import PinCount
 from ocore_crds.history import Finished
 from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
@@ -20,6 +21,8 @@ class World:
     policy: Policy | None
     #: The Environment's id; None: it does not exist.
     environment_id: str | None
+    #: What the Environment's status says about pins.
+    pins: PinCount | None
     snapshots: tuple[Entry, ...]
     #: Names of Snapshots that a Rollback which is not terminal uses.
     used: frozenset[str]
@@ -72,6 +75,13 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class CountPins:
+    """Write the pins of an environment without a policy into the Environment's status, where admission reads them. None: the field goes."""
+
+    pins: PinCount | None
+
+
+@dataclass(frozen=True)
 class DeleteRollbacks:
     """Delete finished Rollbacks beyond the history limit, unless they have changed."""
 
@@ -85,4 +95,4 @@ class Idle:
     seconds: float | None
 
 
-Action = Record | Create | Explain | Delete | DeleteRollbacks | Idle
+Action = Record | Create | CountPins | Explain | Delete | DeleteRollbacks | Idle

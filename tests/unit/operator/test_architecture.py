@@ -12,6 +12,7 @@ WRITERS = {
     "MANAGER_PROGRESS": {"jobs/log.py"},
     "MANAGER_LOCK": {"operation_lock.py"},
     "MANAGER_EXECUTED": {"rollback/effects.py"},
+    "MANAGER_PINS": {"policy/effects.py"},
     "MANAGER_RETENTION": {"policy/effects.py"},
 }
 #: Modules that read the environment: the settings; and, in crds, the failpoints of tests.

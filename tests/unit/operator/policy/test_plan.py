@@ -7,13 +7,14 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds import retention
+from ocore_crds.environment import PinCount
 from ocore_crds.history import Finished
 from ocore_operator import clock
 from ocore_operator.kube import catalog, resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import plan, transitions
-from ocore_operator.policy.world import Action, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
+from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
 from support.operator.objects import obj
 
 CREATED = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -53,6 +54,7 @@ class Bench:
         self.snapshots = {s["metadata"]["name"]: s for s in snapshots}
         self.environment: str | None = "11111111-2222-4333-8444-555555555555"
         self.used: frozenset[str] = frozenset()
+        self.pins: PinCount | None = None
         self.rollbacks: dict[str, Finished] = {}
         self.limit = 1000
         self.created: list[str] = []
@@ -65,7 +67,7 @@ class Bench:
     def world(self, now: datetime) -> World:
         parsed = resources.policy(self.object) if self.object is not None else None
         key, rollbacks = Key("SnapshotPolicy", "shop", "shop"), tuple(self.rollbacks.values())
-        return World(key, parsed, self.environment, self.entries(), self.used, rollbacks, self.limit, now)
+        return World(key, parsed, self.environment, self.pins, self.entries(), self.used, rollbacks, self.limit, now)
 
     def run(self, now: datetime) -> float | None:
         """Until nothing is left to be done; the pause."""
@@ -97,6 +99,8 @@ class Bench:
                     assert key != stay
                     self.deleted.append(key.name)
                     del self.snapshots[key.name]
+            case CountPins(pins=pins):
+                self.pins = pins
             case DeleteRollbacks(keys=keys):
                 for key in keys:
                     assert key.kind == "Rollback"
@@ -307,6 +311,34 @@ def test_more_pins_than_allowed_are_said_and_honoured() -> None:
     assert bench.condition("Ready")["reason"] == c.PIN_LIMIT_EXCEEDED
     assert bench.condition("Ready")["status"] == "True"
     assert bench.deleted == []
+
+
+def test_without_a_policy_the_pins_are_counted_in_the_environment() -> None:
+    """Also those that do not end, and those that people and Git made."""
+    bench = Bench(
+        None, complete("a", at(), pin={}, retention="Keep"), snapshot("b", at(), "Running", pin={}), policy=False
+    )
+    bench.run(at(minutes=1))
+    assert bench.pins == PinCount(pinned=2, limit=10)
+    for name in "ab":
+        bench.snapshots[name]["spec"].pop("pin")
+    bench.run(at(minutes=2))
+    assert bench.pins is None
+
+
+@pytest.mark.parametrize("spec", [{}, {"schedule": ["0 25 * * *"]}])
+def test_with_a_policy_its_own_limit_holds(spec: Object) -> None:
+    bench = Bench(spec, complete("a", at(), pin={}))
+    bench.pins = PinCount(pinned=1, limit=10)  # from before the policy
+    bench.run(at(minutes=1))
+    assert bench.pins is None
+
+
+def test_an_environment_that_does_not_exist_counts_no_pins() -> None:
+    bench = Bench(None, complete("a", at(), pin={}), policy=False)
+    bench.environment = None
+    bench.run(at(minutes=1))
+    assert bench.pins is None
 
 
 def test_the_defaults_hold_without_a_policy() -> None:
