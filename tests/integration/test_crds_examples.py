@@ -14,6 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from ocore_crds.kinds import KINDS
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique, wait_for
 from support.operator.statuses import ALL, Sample
+from support.other_tools import CRDS, load
 
 EXAMPLES = REPOSITORY / "examples"
 FILES = [
@@ -63,6 +64,58 @@ def test_the_folder_for_gitops_builds(crds: Cluster, namespace: str) -> None:
     assert {obj["metadata"]["namespace"] for obj in built} == {"shop"}
     for obj in built:
         take(crds, namespace, obj)
+
+
+# --- Argo CD and Flux, by their own schemas (tests/schemas) ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def others(crds: Cluster) -> Iterator[set[tuple[str, str]]]:
+    """The CRDs of Argo CD and Flux, for the time of these tests; apiVersion and kind of each."""
+    found = [load(name)["crd"] for name in CRDS]
+    kinds = {(f"{c['spec']['group']}/{c['spec']['versions'][0]['name']}", c["spec"]["names"]["kind"]) for c in found}
+    try:
+        crds.apply(*found)
+        for name in CRDS:
+            crds.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+        crds.dynamic.resources.invalidate_cache()
+        yield kinds
+    finally:
+        for name in CRDS:
+            crds.delete("CustomResourceDefinition", name)
+
+
+def of_others(kinds: set[tuple[str, str]]) -> list[tuple[Path, Object]]:
+    paths = sorted(p for p in EXAMPLES.rglob("*.yaml") if "templates" not in p.parts)
+    return [(p, d) for p in paths for d in documents(p) if (d.get("apiVersion"), d.get("kind")) in kinds]
+
+
+def test_argo_cd_and_flux_take_their_examples(crds: Cluster, namespace: str, others: set[tuple[str, str]]) -> None:
+    found = of_others(others)
+    assert {(d["apiVersion"], d["kind"]) for _, d in found} == others
+    assert {p.name for p, _ in found} >= {"flux.yaml", "application.yaml", "kustomization.yaml"}
+    for _, obj in found:
+        take(crds, namespace, obj)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("Kustomization", {"interval": "10 minutes"}),
+        ("Kustomization", {"wait": "yes"}),
+        ("Kustomization", {"dependOn": []}),
+        ("Application", {"project": None}),
+        ("Application", {"syncPolicy": {"automated": {"prune": True, "heal": True}}}),
+        ("GitRepository", {"url": "git.example.org/shop"}),
+    ],
+)
+def test_their_schemas_refuse_mistakes(
+    crds: Cluster, namespace: str, others: set[tuple[str, str]], kind: str, change: Object
+) -> None:
+    obj = next(d for _, d in of_others(others) if d["kind"] == kind)
+    spec = {k: v for k, v in (obj["spec"] | change).items() if v is not None}
+    with pytest.raises(ApiException):
+        take(crds, namespace, obj | {"spec": spec})
 
 
 def test_the_kinds_of_others_are_named_rightly() -> None:
