@@ -50,6 +50,7 @@ SCHEDULED = "Scheduled"  # a SnapshotPolicy waits for its next slot
 SUSPENDED = "Suspended"
 NO_SCHEDULE = "NoSchedule"  # a SnapshotPolicy without a schedule: retention only
 SCHEDULE_INVALID = "ScheduleInvalid"  # a cron expression or a time zone
+RETAINED_BY_STORE = "RetainedByStore"  # Object Lock keeps the data of a Snapshot that is being deleted
 PIN_LIMIT_EXCEEDED = "PinLimitExceeded"  # pins that were set at the same moment; all of them hold
 ENVIRONMENT_NOT_FOUND = "EnvironmentNotFound"
 STORE_NOT_FOUND = "StoreNotFound"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from .base import Model, Sentence
+from .base import Model, Sentence, Timestamp
 from .environment import Replication
 from .manifest import Evidence, Identity
 from .text import shortened_bytes
@@ -268,12 +268,27 @@ class VerifyResult(_Line):
     evidence: Evidence = Evidence()
 
 
+class KeptVersions(_Line):
+    """Versions of deleted objects that an S3 store does not give up. The objects themselves are hidden."""
+
+    versions: int | None = Field(default=None, description="How many. None: the credentials may not list them.")
+    bytes: int = 0
+    until: Timestamp | None = Field(default=None, description="When the last retention (Object Lock) ends.")
+    legal_hold: bool = Field(default=False, description="A legal hold keeps some of them, until a person removes it.")
+
+    @property
+    def locked(self) -> bool:
+        """Whether Object Lock keeps them. False: the credentials may not delete versions."""
+        return self.legal_hold or self.until is not None
+
+
 class DeleteResult(_Line):
     """Of ``delete``."""
 
     kind: Literal["delete"] = "delete"
     objects: int = 0
     uploads_aborted: int = 0
+    kept: KeptVersions | None = Field(default=None, description="None: nothing is left.")
 
 
 class CleanupResult(_Line):

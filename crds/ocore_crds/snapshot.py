@@ -181,6 +181,20 @@ class EvidenceStatus(StatusModel):
         )
 
 
+class KeptInStore(StatusModel):
+    """Versions of deleted objects that the store does not give up (Object Lock)."""
+
+    versions: int = Field(description="How many.")
+    bytes: int = Field(description="Their bytes.")
+    until: Timestamp | None = Field(
+        default=None, description="When the last retention ends. The deletion is tried again then."
+    )
+    legal_hold: bool = Field(
+        default=False, description="A legal hold keeps some of them until a person removes it. Tried again every hour."
+    )
+    checked_at: Timestamp = Field(description="When the store refused to delete them.")
+
+
 class SnapshotStatus(StatusModel):
     """Observed state."""
 
@@ -243,4 +257,7 @@ class SnapshotStatus(StatusModel):
             "Rule → when it lets the snapshot go, where several rules keep it. A rule whose end cannot be known yet is absent. If the policy is deleted, "
             "each rule holds until then."
         ),
+    )
+    kept_in_store: KeptInStore | None = Field(
+        default=None, description="While it is being deleted: what the store keeps, and until when."
     )

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from ocore_crds.manifest import StoredObject
-from ocore_crds.protocol import Step
+from ocore_crds.protocol import KeptVersions, Step
 from ocore_mover.deadline import Token
 from ocore_mover.report import Counter, Reporter
 from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Writer
@@ -102,6 +102,9 @@ class GuardedStore:
 
     def delete(self, keys: Iterable[str]) -> int:
         return self._store.delete(keys)
+
+    def purge(self, prefix: str) -> KeptVersions | None:
+        return self._store.purge(prefix)
 
     def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
         return self._store.abort_uploads(prefix, spare=spare)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ocore_crds import naming
 from ocore_crds.protocol import DeleteResult
 from ocore_mover import manifests
 from ocore_mover.commands.runtime import Runtime
@@ -22,6 +23,7 @@ def delete(
     """Removes a snapshot, or with `attempts_only` only the objects that no manifest names.
 
     With `claim` it also removes the folders that the snapshot's attempts froze there. Objects that no longer exist are not an error.
+    In a bucket with versioning the objects are hidden first, then their versions are removed; the result reports what the store keeps.
     """
     guarded = runtime.guarded(store)
     if claim is not None:
@@ -30,4 +32,5 @@ def delete(
         objects, uploads = manifests.delete_leftovers(guarded, environment_id, snapshot_id, keep_attempt=keep_attempt)
     else:
         objects, uploads = manifests.delete_snapshot(guarded, environment_id, snapshot_id)
-    return DeleteResult(objects=objects, uploads_aborted=uploads)
+    kept = guarded.purge(naming.snapshot_prefix(environment_id, snapshot_id))
+    return DeleteResult(objects=objects, uploads_aborted=uploads, kept=kept)

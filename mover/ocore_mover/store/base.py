@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from ocore_crds.manifest import StoredObject
+from ocore_crds.protocol import KeptVersions
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,12 @@ class Store(Protocol):
         """Aborts unfinished multipart uploads (folders: removes temporary files) below the prefix; returns their number.
 
         Keeps those below `spare` if it is not empty.
+        """
+
+    def purge(self, prefix: str) -> KeptVersions | None:
+        """Removes what a deletion left below the prefix: with versioning, every version and delete marker of the objects that are deleted.
+
+        Objects that exist, and older versions of them, are not touched. Returns what the store keeps; None: nothing. Folders have no versions.
         """
 
     def guarantees(self, key: str) -> Guarantees:

@@ -15,6 +15,7 @@ from typing import Self
 
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
+from ocore_crds.protocol import KeptVersions
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
@@ -238,6 +239,10 @@ class FolderStore:
                     self.drop_empty(path.parent)
                 count += 1
         return count
+
+    def purge(self, prefix: str) -> KeptVersions | None:
+        """Nothing: a file has no versions."""
+        return None
 
     def drop_empty(self, folder: Path) -> None:
         """Removes folders that are empty, up to the root."""

@@ -5,11 +5,15 @@ import re
 import secrets
 import uuid
 
+import structlog
+
 from ocore_crds import conditions
 from ocore_crds.naming import STORE_ID_KEY
 from ocore_crds.protocol import StoreProbeResult
 from ocore_mover.errors import StoreError
 from ocore_mover.store.base import Guarantees, Store
+
+log = structlog.get_logger()
 
 FORMAT = "ocore-store"
 #: Prefix of test objects; never part of a snapshot.
@@ -26,6 +30,7 @@ def probe_store(store: Store) -> StoreProbeResult:
         identifier = known or _create_id(store)
         found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
         _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+        _purge(store)
     except StoreError as error:
         raise _encryption_refused(store, error) or error from error
     return StoreProbeResult(
@@ -44,6 +49,14 @@ def _encryption_refused(store: Store, error: StoreError) -> StoreError | None:
         conditions.STORE_NOT_WRITABLE,
         f"{error.message} Reading works. spec.s3.serverSideEncryption is set: if the server does not support it, leave it out.",
     )
+
+
+def _purge(store: Store) -> None:
+    """With versioning, the test objects of each probe would stay as versions. The store is ready whether they can be removed or not."""
+    try:
+        store.purge(PROBE_PREFIX)
+    except StoreError as error:
+        log.warning("versions of test objects not removed", error=error.message)
 
 
 def _try(store: Store, key: str) -> None:

@@ -13,12 +13,14 @@ from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
+from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.base import Guarantees, ObjectInfo
 from ocore_mover.store.keys import checked
 from ocore_mover.store.s3_client import DIGEST_CODES, code_of, connect, status_of, translated
 from ocore_mover.store.s3_options import S3Options
 from ocore_mover.store.s3_reader import NOT_FOUND, Absent, download, pause
+from ocore_mover.store.s3_versions import purge
 from ocore_mover.store.s3_writer import PartPool, S3Writer
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class S3Store:
         self._prefix = f"{prefix}/" if prefix else ""
         self._lock = threading.Lock()
         self._server_checks: bool | None = None
+        self._marked = False  # a deletion has left a delete marker
 
     @property
     def url(self) -> str:
@@ -304,8 +307,9 @@ class S3Store:
     def _delete_batch(self, full_keys: Sequence[str]) -> int:
         with translated(f"delete {full_keys[0]}", self.url):
             try:
+                # Not quiet: the answer shows whether the bucket has versioning, without another right.
                 answer = self.client.delete_objects(
-                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in full_keys], "Quiet": True}
+                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in full_keys]}
                 )
             except ClientError as error:
                 if code_of(error) not in _NOT_IMPLEMENTED:
@@ -317,7 +321,12 @@ class S3Store:
             for failed in answer.get("Errors", ()):
                 if failed.get("Code") not in NOT_FOUND:
                     raise ClientError({"Error": dict(failed)}, "DeleteObjects")  # type: ignore[typeddict-item]
+            self._marked = self._marked or any(d.get("DeleteMarker") for d in answer.get("Deleted", ()))
         return len(full_keys)
+
+    def purge(self, prefix: str) -> KeptVersions | None:
+        """See s3_versions.py."""
+        return purge(self, self._prefix + prefix, marked=self._marked)
 
     def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
         """Aborts unfinished multipart uploads below the prefix."""

@@ -1,12 +1,14 @@
 """The plan of a Snapshot that is terminal or is being deleted: leftovers, reading back, deletion of its data. Pure.
 
-Every path of a deletion ends in bounded time, except for a pin, which only a person sets and removes.
+Every path of a deletion ends in bounded time, except for a pin and a legal hold, which only a person sets and removes, and for a retention (Object
+Lock), which ends when the store says.
 """
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.protocol import DeleteResult, Failure, VerifyResult
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
+from ocore_crds.quantity import human
+from ocore_crds.snapshot import KeptInStore, SnapshotStatus
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.outcome import (
@@ -45,6 +47,13 @@ DELETE_PAUSE = 30.0
 STOP_WITHIN = 60.0
 #: Seconds between two checks whether a Job has stopped.
 STOP_PAUSE = 1.0
+#: Seconds after the end of a retention until the deletion is tried again; and between two attempts at least, whatever the store's clock says.
+AFTER_RETENTION = 5.0
+RETENTION_PAUSE = 60.0
+#: Seconds between two attempts while a legal hold keeps data.
+LEGAL_HOLD_PAUSE = 3600.0
+#: Longest pause before a retention ends, in seconds: timers of years are not needed.
+LONGEST_PAUSE = 86400.0
 #: Reasons of Reconciling while the data is being deleted: its transition time is when that began.
 REMOVING = (c.DELETING, c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT)
 
@@ -93,8 +102,12 @@ def _delete_data(world: World, *, attempts_only: bool) -> StartDelete | Outcome 
         return world.refusal
     number, state = latest(world, "delete", "left" if attempts_only else "")
     match state:
-        case Succeeded(payload=DeleteResult()):
+        case Succeeded(payload=DeleteResult(kept=None)):
             return None
+        case Succeeded(payload=DeleteResult(kept=kept), finished=ended) if kept is not None:
+            left = _seconds_until_retry(kept, ended or clock.text(world.now), world)
+            if left > 0:
+                return Waiting(c.RETAINED_BY_STORE if kept.locked else c.DELETING, _kept_text(kept), left)
         case Starting() | Running():
             return Waiting(c.DELETING, "A Job deletes data from the store.", POLL)
         case JobFailed(failure=failure, finished=ended):
@@ -103,6 +116,29 @@ def _delete_data(world: World, *, attempts_only: bool) -> StartDelete | Outcome 
             if left > 0:
                 return Waiting(c.DELETING, f"Data could not be deleted from the store: {failure.message}", left)
     return StartDelete(number + 1, attempts_only)
+
+
+def _seconds_until_retry(kept: KeptVersions | KeptInStore, checked: str, world: World) -> float:
+    """Seconds until the store may give up what it keeps; 0 or less: now. `checked`: when it refused."""
+    if isinstance(kept, KeptVersions) and not kept.locked:
+        pause = DELETE_PAUSE
+    else:
+        pause = LEGAL_HOLD_PAUSE if kept.legal_hold else RETENTION_PAUSE
+    due = clock.after(clock.parse(checked), pause)
+    if kept.until is not None:
+        due = max(due, clock.after(clock.parse(kept.until), AFTER_RETENTION))
+    return (due - world.now).total_seconds()
+
+
+def _kept_text(kept: KeptVersions | KeptInStore) -> str:
+    what = "older versions"
+    if kept.versions is not None:
+        what = f"{kept.versions} version{'s' if kept.versions != 1 else ''} ({human(kept.bytes)})"
+    if isinstance(kept, KeptVersions) and not kept.locked:
+        return f"The bucket has versioning, and {what} of the deleted objects remain. Allow the credentials to list and delete versions."
+    why = [f"their retention until {kept.until}"] if kept.until is not None else []
+    why += ["a legal hold, until it is removed"] if kept.legal_hold else []
+    return f"The store keeps {what} of the deleted objects because of {' and '.join(why)} (Object Lock)."
 
 
 # --- leftovers -------------------------------------------------------------------------------------------------
@@ -126,7 +162,8 @@ def _residue(world: World) -> Action:
         ended.last_transition_time if ended is not None else snapshot.meta.created, world.now
     )
     if since_end < world.settings.cleanup_timeout:
-        return Idle(step.after if isinstance(step, Waiting) else DELETE_PAUSE)
+        pause = step.after if isinstance(step, Waiting) else DELETE_PAUSE
+        return Idle(min(pause, world.settings.cleanup_timeout - since_end))
     note = Note("Warning", "ResidueLeft", f"{location(snapshot)} may hold leftovers: {step.message}")
     return Record(_with_residue(snapshot, "Unknown"), (note,))
 
@@ -224,10 +261,46 @@ def _remove(world: World) -> Action:
         return LetGo(_retained(snapshot, "deletionPolicy Retain"))
     if not _has_data(snapshot):
         return LetGo()
+    return _retained_by_store(world) or _delete(world)
+
+
+def _delete(world: World) -> Action:
     step = _delete_data(world, attempts_only=False)
     if step is None:
         return LetGo()
-    return step if isinstance(step, StartDelete) else _blocked(world, step)
+    if isinstance(step, StartDelete):
+        return step
+    if step.reason != c.RETAINED_BY_STORE:
+        return _blocked(world, step)
+    _, state = latest(world, "delete")
+    if not isinstance(state, Succeeded) or not isinstance(state.payload, DeleteResult) or state.payload.kept is None:
+        raise ValueError(f"{world.snapshot.key}: no Job has found what the store keeps")
+    kept = state.payload.kept
+    found = KeptInStore(
+        versions=kept.versions or 0,
+        bytes=kept.bytes,
+        until=kept.until,
+        legal_hold=kept.legal_hold,
+        checked_at=state.finished or clock.text(world.now),
+    )
+    return Record(world.snapshot.status.model_copy(update={"kept_in_store": found}))
+
+
+def _retained_by_store(world: World) -> Action | None:
+    """Waits until the retention ends that the store has reported, without a Job; None: nothing is known, or it is time to try again.
+
+    The object stays: it reports until when the data is kept, and nothing else would delete it then.
+    """
+    snapshot, kept = world.snapshot, world.snapshot.status.kept_in_store
+    if kept is None:
+        return None
+    if snapshot.spec.deletion_policy == "Retain":
+        return LetGo(_retained(snapshot, f"deletionPolicy Retain. {_kept_text(kept)}"))
+    left = _seconds_until_retry(kept, kept.checked_at, world)
+    if left <= 0:
+        return None
+    text = f"{_kept_text(kept)} The deletion continues then. To remove the object before that, set spec.deletionPolicy to Retain."
+    return Idle(min(left, LONGEST_PAUSE), _deleting(world, Waiting(c.RETAINED_BY_STORE, text, left)))
 
 
 def _blocked(world: World, end: Outcome) -> Action:
@@ -251,7 +324,9 @@ def _retained(snapshot: Snapshot, why: str) -> Note:
 def _deleting(world: World, end: Outcome) -> SnapshotStatus:
     """Beside Complete or Failed, which stay: what the deletion waits for."""
     stamp, status = Stamp.of(world.snapshot.meta, world.now), world.snapshot.status
-    if end.reason in (c.PINNED, c.IN_USE):
+    if end.reason == c.RETAINED_BY_STORE:
+        status = summarize.with_condition(status, c.READY, "False", c.RETAINED_BY_STORE, end.message, stamp)
+    if end.reason in (c.PINNED, c.IN_USE, c.RETAINED_BY_STORE):
         status = summarize.without(status, c.RECONCILING)
         return summarize.with_condition(status, c.STALLED, "True", end.reason, end.message, stamp)
     if not c.is_true(status.conditions, c.FAILED):

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import DeleteResult, Failure, Payload, Result, VerifyResult
+from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, Payload, Result, VerifyResult
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_after_end import STOP_WITHIN
 from ocore_operator.snapshot.world import (
+    Action,
     Cascade,
     GiveUp,
     Idle,
@@ -232,6 +233,153 @@ def test_the_time_of_a_pin_does_not_count_as_trying() -> None:
     decision = decide(world(snap, seconds=10 * TIMEOUT, refusal=Stalled(c.STORE_NOT_FOUND, "none")))
     assert isinstance(decision, Idle)
     assert decision.seconds == 30.0
+
+
+# --- versioning and Object Lock ----------------------------------------------------------------------------------------
+
+
+def kept_of(**fields: Any) -> DeleteResult:
+    return DeleteResult(objects=3, kept=KeptVersions(**fields))
+
+
+def following(snap: Snapshot, decision: Action) -> Snapshot:
+    """The Snapshot after the status of a decision was written."""
+    assert isinstance(decision, Record | Idle)
+    assert decision.status is not None
+    return snap.with_status(decision.status)
+
+
+def reason_of(snap: Snapshot, type_: str) -> tuple[str, str]:
+    found = c.find(snap.status.conditions, type_)
+    assert found is not None
+    return found.status, found.reason
+
+
+def test_data_that_a_retention_keeps_is_reported_and_deleted_when_it_ends() -> None:
+    deleting = condition("Reconciling", c.DELETING, since=100)
+    snap = terminal("Complete", deleting, deleted=True, spec={"deletionPolicy": "Delete"})
+    done = {name("delete", 1): said(kept_of(versions=2, bytes=2048, until=at(5000)))}
+    snap = following(snap, decide(world(snap, done)))
+    kept = snap.status.kept_in_store
+    assert kept is not None
+    assert (kept.versions, kept.bytes, kept.until, kept.legal_hold) == (2, 2048, at(5000), False)
+    waits = decide(world(snap, done))
+    assert isinstance(waits, Idle)
+    assert waits.seconds == pytest.approx(5000 + 5 - 101)
+    snap = following(snap, waits)
+    assert reason_of(snap, c.STALLED) == ("True", c.RETAINED_BY_STORE)
+    assert reason_of(snap, c.READY) == ("False", c.RETAINED_BY_STORE)
+    assert c.find(snap.status.conditions, c.RECONCILING) is None
+    stalled = c.find(snap.status.conditions, c.STALLED)
+    assert stalled is not None
+    assert "2 versions (2.0 KiB)" in stalled.message
+    assert f"retention until {at(5000)}" in stalled.message
+    # Long after the Job and its result are gone, and longer than any deletion may take: it still waits, and starts no Job.
+    late = decide(world(snap, {}, seconds=5004))
+    assert isinstance(late, Idle)
+    assert late.seconds == pytest.approx(1)
+    assert decide(world(snap, {}, seconds=5006)) == StartDelete(1, attempts_only=False)
+    assert decide(world(snap, done, seconds=5006)) == StartDelete(2, attempts_only=False), "the first Job still exists"
+    runs = decide(world(snap, {name("delete", 1): RUNNING}, seconds=5006 + 10 * TIMEOUT))
+    assert isinstance(runs, Idle), "the time of the retention does not count as trying"
+    assert decide(world(snap, {name("delete", 1): said(REMOVED)}, seconds=5006)) == LetGo()
+
+
+def test_a_store_whose_clock_is_late_is_not_asked_all_the_time() -> None:
+    """The retention has ended by our clock, and the store still refuses."""
+    snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
+    done = {name("delete", 1): said(kept_of(versions=1, until=at(90)))}
+    snap = following(snap, decide(world(snap, done)))
+    for found in ({}, done):
+        waits = decide(world(snap, found, seconds=101))
+        assert isinstance(waits, Idle)
+        assert waits.seconds is not None
+        assert waits.seconds > 15
+
+
+def test_a_retention_that_was_extended_is_waited_for_again() -> None:
+    snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
+    snap = following(snap, decide(world(snap, {name("delete", 1): said(kept_of(versions=1, until=at(200)))})))
+    again = {name("delete", 1): said(kept_of(versions=1, until=at(9000)))}
+    snap = following(snap, decide(world(snap, again, seconds=300)))
+    waits = decide(world(snap, {}, seconds=300))
+    assert isinstance(waits, Idle)
+    assert waits.seconds == pytest.approx(9005 - 300)
+
+
+def test_a_legal_hold_is_looked_at_every_hour() -> None:
+    snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
+    snap = following(snap, decide(world(snap, {name("delete", 1): said(kept_of(versions=1, legal_hold=True))})))
+    waits = decide(world(snap, {}, seconds=1000))
+    assert isinstance(waits, Idle)
+    assert waits.status is not None
+    stalled = c.find(waits.status.conditions, c.STALLED)
+    assert stalled is not None
+    assert "legal hold" in stalled.message
+    assert decide(world(snap, {}, seconds=101 + 3600)) == StartDelete(1, attempts_only=False)
+
+
+def test_a_retention_of_years_needs_no_timer_of_years() -> None:
+    snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
+    snap = following(snap, decide(world(snap, {name("delete", 1): said(kept_of(versions=1, until=at(10**8)))})))
+    waits = decide(world(snap, {}, seconds=1000))
+    assert isinstance(waits, Idle)
+    assert waits.seconds == 86400
+
+
+def test_the_object_may_go_before_its_data() -> None:
+    """A person sets Retain: the Event says until when the data is kept. A cascade does not wait either."""
+    snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
+    snap = following(snap, decide(world(snap, {name("delete", 1): said(kept_of(versions=1, until=at(5000)))})))
+    gone = decide(world(snap, {}, cascade=Cascade.NAMESPACE))
+    assert isinstance(gone, LetGo)
+    freed = replace(snap, spec=snap.spec.model_copy(update={"deletion_policy": "Retain"}))
+    gone = decide(world(freed, {}))
+    assert isinstance(gone, LetGo)
+    assert gone.note is not None
+    assert (gone.note.type, gone.note.reason) == ("Normal", "DataRetained")
+    failed = replace(freed, status=freed.status.model_copy(update={"conditions": terminal("Failed").status.conditions}))
+    gone = decide(world(failed, {}))
+    assert isinstance(gone, LetGo)
+    assert gone.note is not None
+    assert at(5000) in gone.note.message
+
+
+def test_versions_that_the_credentials_may_not_delete_are_left_with_a_warning() -> None:
+    deleting = condition("Reconciling", c.DELETING, since=100)
+    snap = terminal("Complete", deleting, deleted=True, spec={"deletionPolicy": "Delete"})
+    done = {name("delete", 1): said(kept_of(versions=3, bytes=10))}
+    early = decide(world(snap, done, seconds=70))
+    assert isinstance(early, Idle)
+    assert early.status is not None
+    assert early.status.kept_in_store is None
+    reconciling = c.find(early.status.conditions, c.RECONCILING)
+    assert reconciling is not None
+    assert "3 versions (10 B) of the deleted objects remain" in reconciling.message
+    assert decide(world(snap, done, seconds=200)) == StartDelete(2, attempts_only=False), (
+        "the rights may be granted by now"
+    )
+    ended_late = said(kept_of())
+    late = world(snap, {name("delete", 1): ended_late}, seconds=101 + TIMEOUT)
+    pods = late.seen.pods[name("delete", 1)]
+    pods[0]["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = at(100 + TIMEOUT)
+    left = decide(late)
+    assert isinstance(left, LetGo)
+    assert left.note is not None
+    assert (left.note.type, left.note.reason) == ("Warning", "DataLeft")
+    assert "The bucket has versioning, and older versions of the deleted objects remain" in left.note.message
+
+
+def test_leftovers_that_a_retention_keeps_are_named_in_bounded_time() -> None:
+    snap = terminal("Failed", residue="Pending")
+    done = {name("delete", 1): said(kept_of(versions=1, until=at(10**7)))}
+    early = decide(world(snap, done, seconds=100))
+    assert isinstance(early, Idle)
+    assert early.seconds == pytest.approx(TIMEOUT - 100)
+    late = decide(world(snap, done, seconds=TIMEOUT))
+    assert isinstance(late, Record)
+    assert late.status.residue == "Unknown"
+    assert at(10**7) in late.notes[0].message
 
 
 def test_a_running_snapshot_is_cancelled_first() -> None:

@@ -1,0 +1,154 @@
+"""Versions of deleted objects in a bucket with versioning: removed where the store allows it, else counted, with the time when it will.
+
+A deletion in such a bucket writes a delete marker and keeps every byte. A marker is removed after the versions that it hides: a deleted manifest must
+not come back because its data is locked.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botocore.exceptions import ClientError
+
+from ocore_crds.protocol import KeptVersions
+from ocore_mover.store.s3_client import code_of, status_of, translated
+from ocore_mover.store.s3_reader import NOT_FOUND
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BATCH = 1000
+#: Versions whose lock is read. All objects of a snapshot are written with the bucket's default retention, so the newest ones are locked longest. A
+#: longer lock of an older one is found by the next deletion.
+LOCKS_READ = 20
+_NO_SUCH_REQUEST = {"NotImplemented", "MethodNotAllowed", "501", "405"}
+
+
+class Bucket(Protocol):
+    """What is used of an S3Store."""
+
+    bucket: str
+
+    @property
+    def url(self) -> str:
+        """For messages."""
+
+    @property
+    def client(self) -> "S3Client":
+        """The client."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of an object, or a delete marker."""
+
+    key: str
+    id: str
+    size: int
+    modified: datetime
+    marker: bool
+    newest: bool
+
+
+def purge(store: Bucket, full_prefix: str, *, marked: bool) -> KeptVersions | None:
+    """Removes the versions, then the markers, of every key below the prefix whose newest version is a delete marker. Returns what stays.
+
+    `marked`: a deletion of this process has left markers, so the bucket has versioning. Raises StoreError where the store does not answer.
+    """
+    with translated(f"list the versions of {full_prefix}", store.url):
+        try:
+            found = list(_versions(store, full_prefix))
+        except ClientError as error:
+            if not _unsupported(error):
+                raise
+            return KeptVersions() if marked or _has_versioning(store) else None
+    hidden = {v.key for v in found if v.marker and v.newest}
+    data = [v for v in found if v.key in hidden and not v.marker]
+    with translated(f"delete the versions of {full_prefix}", store.url):
+        refused = _delete(store, data)
+        locked_keys = {v.key for v in refused}
+        stuck = _delete(store, [v for v in found if v.marker and v.key in hidden - locked_keys])
+        return _kept(store, refused) if refused else KeptVersions(versions=len(stuck)) if stuck else None
+
+
+def _versions(store: Bucket, full_prefix: str) -> Iterator[Version]:
+    pages = store.client.get_paginator("list_object_versions").paginate(Bucket=store.bucket, Prefix=full_prefix)
+    for page in pages:
+        for kind in ("Versions", "DeleteMarkers"):
+            entries: Sequence[Any] = page.get(kind, ())  # type: ignore[assignment]
+            for each in entries:
+                yield Version(
+                    each["Key"],
+                    each["VersionId"],
+                    each.get("Size", 0),
+                    each["LastModified"],
+                    marker=kind == "DeleteMarkers",
+                    newest=bool(each.get("IsLatest")),
+                )
+
+
+def _has_versioning(store: Bucket) -> bool:
+    """False also where the credentials may not read that: then nothing speaks for versioning."""
+    try:
+        return "Status" in store.client.get_bucket_versioning(Bucket=store.bucket)
+    except ClientError as error:
+        if _unsupported(error):
+            return False
+        raise
+
+
+def _unsupported(error: ClientError) -> bool:
+    """Whether the credentials or the server do not allow the request, whatever the bucket holds. Servers without versioning answer in many ways."""
+    return status_of(error) in (400, 401, 403, 405, 501) or code_of(error) in _NO_SUCH_REQUEST
+
+
+def _delete(store: Bucket, versions: Sequence[Version]) -> list[Version]:
+    """Returns those that the store refuses to delete."""
+    refused: list[Version] = []
+    for start in range(0, len(versions), BATCH):
+        batch = {(v.key, v.id): v for v in versions[start : start + BATCH]}
+        objects: list[Any] = [{"Key": key, "VersionId": id_} for key, id_ in batch]
+        try:
+            answer = store.client.delete_objects(Bucket=store.bucket, Delete={"Objects": objects, "Quiet": True})
+        except ClientError as error:
+            if not _unsupported(error):
+                raise
+            refused.extend(batch.values())
+            continue
+        for failed in answer.get("Errors", ()):
+            code = failed.get("Code", "")
+            if code in NOT_FOUND or code == "NoSuchVersion":
+                continue
+            if code not in ("AccessDenied", "ObjectLocked", "InvalidRequest"):
+                raise ClientError({"Error": dict(failed)}, "DeleteObjects")  # type: ignore[typeddict-item]
+            refused.append(batch[failed["Key"], failed.get("VersionId", "null")])
+    return refused
+
+
+def _kept(store: Bucket, refused: Sequence[Version]) -> KeptVersions:
+    newest = sorted(refused, key=lambda v: v.modified, reverse=True)[:LOCKS_READ]
+    locks = [_lock(store, v) for v in newest]
+    now = datetime.now(UTC)
+    ends = [until for until, _ in locks if until is not None and until > now]
+    return KeptVersions(
+        versions=len(refused),
+        bytes=sum(v.size for v in refused),
+        until=_text(max(ends)) if ends else None,
+        legal_hold=any(hold for _, hold in locks),
+    )
+
+
+def _lock(store: Bucket, version: Version) -> tuple[datetime | None, bool]:
+    """The end of its retention, and whether it has a legal hold. Nothing where the credentials may not read that."""
+    try:
+        head = store.client.head_object(Bucket=store.bucket, Key=version.key, VersionId=version.id)
+    except ClientError as error:
+        if status_of(error) in (403, 404, 405):
+            return None, False
+        raise
+    return head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockLegalHoldStatus") == "ON"
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
