@@ -8,10 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ocore_crds import failpoints, naming
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_versions
 from ocore_mover.store.probe import PROBE_PREFIX, probe_store
+from support.mover.beside import Finished, call
 from support.mover.faulty_http import Faults, FaultyProxy, Request
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import SeaweedFS
@@ -302,3 +304,57 @@ def test_two_probes_at_once_do_not_disturb_each_other(versioned: Store) -> None:
     for thread in threads:
         thread.join(60)
     assert errors == []
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+ENVIRONMENT, SNAPSHOT = "6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01", "33333333-3333-4333-8333-333333333333"
+BELOW = naming.snapshot_prefix(ENVIRONMENT, SNAPSHOT)
+
+
+def run_delete(seaweed: SeaweedFS, bucket: str, prefix: str, *more: str) -> Finished:
+    return call(
+        "delete", "--store", f"s3://{bucket}/{prefix}", "--s3-endpoint", seaweed.endpoint,
+        "--s3-credentials", str(seaweed.credentials()), "--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT, *more,
+    )  # fmt: skip
+
+
+def fill(store: Store) -> None:
+    for key in ("a1/database/toc.dat", "a1/filestore/pack", "manifest.json"):
+        put(store, BELOW + key, b"12345")
+
+
+def test_a_deletion_that_was_killed_leaves_no_version(
+    seaweed: SeaweedFS, versioned: Store, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(versioned)
+    monkeypatch.setenv(failpoints.ENVIRONMENT_VARIABLE, "delete-manifest-gone=error")
+    monkeypatch.setattr(failpoints, "_fired", set())
+    assert run_delete(seaweed, VERSIONED, prefix).code != 0
+    assert versioned.head(naming.manifest_key(ENVIRONMENT, SNAPSHOT)) is None
+    monkeypatch.delenv(failpoints.ENVIRONMENT_VARIABLE)
+    done = run_delete(seaweed, VERSIONED, prefix)
+    assert done.code == 0
+    assert done.result["payload"].get("kept") is None
+    assert left(client, VERSIONED, prefix) == []
+
+
+def test_leftovers_go_with_their_versions_and_the_running_attempt_stays(
+    seaweed: SeaweedFS, versioned: Store, client: Any, prefix: str
+) -> None:
+    for attempt in ("a1", "a2"):
+        put(versioned, f"{BELOW}{attempt}/x", b"12345")
+    assert run_delete(seaweed, VERSIONED, prefix, "--attempts-only", "--keep-attempt", "a2").code == 0
+    assert left(client, VERSIONED, prefix) == [(f"{BELOW}a2/x", False)]
+
+
+def test_the_result_says_until_when_the_store_keeps_the_data(
+    seaweed: SeaweedFS, locked: Store, client: Any, prefix: str
+) -> None:
+    fill(locked)
+    until = soon(600)
+    lock(client, prefix, BELOW + "a1/filestore/pack", until)
+    done = run_delete(seaweed, LOCKED, prefix)
+    assert done.code == 0
+    assert done.result["payload"]["kept"] == {"versions": 1, "bytes": 5, "until": text(until), "legalHold": False}
+    assert list(locked.list("")) == []
