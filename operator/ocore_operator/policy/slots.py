@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -24,6 +24,8 @@ NAMED = {
     "@hourly": "0 * * * *",
 }
 _MINUTE = timedelta(minutes=1)
+#: Longer than any change of the clocks, and the hours that exist twice.
+_CHANGE = timedelta(hours=3)
 #: Times of an expression that are looked at around a moment: a jump of the clock moves some of them to its other side.
 _NEAR = 6
 
@@ -58,7 +60,18 @@ class Schedule:
         start = limit.replace(second=0, microsecond=0) + (_MINUTE if reverse else timedelta())
         times = CronSim(expression, start.astimezone(self.zone), reverse=reverse)
         found = [t.astimezone(UTC) for t in islice(times, _NEAR)]
+        if reverse:
+            found += self._since_change(expression, limit)
         return [t for t in found if (t <= limit if reverse else t > limit)]
+
+    def _since_change(self, expression: str, limit: datetime) -> list[datetime]:
+        """Slots of the hours before the limit where the clocks are changed near it. Backwards, cronsim finds a time that exists twice only once its
+        second hour has come."""
+        begin = limit - _CHANGE
+        if begin.astimezone(self.zone).utcoffset() == (limit + _CHANGE).astimezone(self.zone).utcoffset():
+            return []
+        times = (t.astimezone(UTC) for t in CronSim(expression, begin.astimezone(self.zone)))
+        return list(takewhile(lambda t: t <= limit, times))
 
 
 def parse(expressions: Sequence[str], time_zone: str, offset: timedelta = timedelta()) -> Schedule:

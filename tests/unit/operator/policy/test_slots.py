@@ -74,6 +74,15 @@ def test_the_offset_moves_the_begin_and_not_the_slot() -> None:
     assert schedule.begin(slot) == slot + timedelta(minutes=17)
 
 
+def test_row_07_a_time_that_exists_twice_runs_the_first_time() -> None:
+    """At once, not an hour later. In New York 01:59 comes twice on the 1st of November 2026."""
+    schedule = slots.parse(["59 1 1 * *"], "America/New_York")
+    first = datetime(2026, 11, 1, 5, 59, tzinfo=UTC)
+    assert schedule.last(first - timedelta(seconds=1)) == datetime(2026, 10, 1, 5, 59, tzinfo=UTC)
+    for later in (timedelta(), timedelta(minutes=30), timedelta(hours=1), timedelta(hours=9)):
+        assert schedule.last(first + later) == first
+
+
 @given(
     st.sampled_from(["@hourly", "17 3 * * *", "30 2 * * *", "*/7 * * * *", "5 0 * * 1-5", "0 2,3 * * *", "59 1 1 * *"]),
     st.sampled_from([BERLIN, "America/New_York", "Australia/Lord_Howe", "Etc/UTC", "Asia/Kathmandu"]),
