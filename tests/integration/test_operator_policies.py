@@ -185,3 +185,59 @@ def accepted(cluster: Cluster, namespace: str) -> str:
     """What the API server would say to one more pinned Snapshot."""
     text = json.dumps(pinned(namespace, "one-more"))
     return cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=text, check=False)
+
+
+@pytest.mark.timeout(300)
+def test_the_history_limit_removes_what_was_created_and_keeps_what_was_applied(crds: Cluster, tmp_path: Path) -> None:
+    """By the metadata that the API server itself writes: kubectl create, kubectl apply, and server-side apply."""
+    namespace = crds.namespace("history")
+    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST, rollback_history_limit=2)
+    try:
+        crds.apply(environment(namespace, "shop", "files"))
+        names = [f"created-{n}" for n in range(4)]
+        for command, name in (*(("create", n) for n in names), ("apply", "client"), ("apply --server-side", "server")):
+            text = json.dumps(finished_rollback(namespace, name))
+            assert name in crds.kubectl(*command.split(), "-f", "-", stdin=text)
+        for minute, name in enumerate(("client", "server", *names)):
+            status = json.dumps({"status": ended_at(f"2026-01-01T00:{minute:02}:00Z")})
+            where = ("-n", namespace, "patch", "orb", name, "--subresource=status", "--type=merge", "-p", status)
+            crds.kubectl(*where)
+        operator.start()
+        kept = ["client", "created-2", "created-3", "server"]
+
+        def left() -> list[str]:
+            return sorted(o["metadata"]["name"] for o in crds.objects("Rollback", namespace))
+
+        wait_for("the oldest are removed", lambda: left() == kept, 60)
+        time.sleep(8)  # and nothing else, in more than one reconcile
+        assert left() == kept
+    finally:
+        operator.stop()
+        crds.delete("Namespace", namespace)
+
+
+def finished_rollback(namespace: str, name: str) -> Object:
+    return {
+        "apiVersion": GROUP,
+        "kind": "Rollback",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"snapshotRef": {"name": "old"}},
+    }
+
+
+def ended_at(moment: str) -> Object:
+    """The status of a rollback that ran, and whose cleanup is done."""
+    return {
+        "observedGeneration": 1,
+        "stage": "Ended",
+        "phase": "Complete",
+        "environmentName": "shop",
+        "completedAt": moment,
+        "switchedAt": moment,
+        "undoUntil": moment,
+        "residue": "None",
+        "evidence": {"required": ["checks"], "proven": ["checks"]},
+        "conditions": [
+            {"type": "Complete", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": moment}
+        ],
+    }
