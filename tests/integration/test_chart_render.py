@@ -99,7 +99,7 @@ class TestRendered:
             resource = crds.dynamic.resources.get(api_version=obj["apiVersion"], kind=obj["kind"])
             resource.server_side_apply(
                 body=obj, name=obj["metadata"]["name"], namespace=obj["metadata"].get("namespace"),
-                field_manager="helm", dry_run="All", field_validation="Strict", force_conflicts=True,
+                field_manager="helm", dry_run="All", query_params=[("fieldValidation", "Strict")], force_conflicts=True,
             )  # fmt: skip
 
     def test_the_pod_is_restricted(self, cluster: Cluster, helm: Helm, namespace: str, values: Object) -> None:

@@ -39,7 +39,9 @@ def take(cluster: Cluster, namespace: str, obj: Object) -> Object:
     """Created as a dry run; unknown fields are errors."""
     obj = obj | {"metadata": obj["metadata"] | {"namespace": namespace}}
     resource = cluster.dynamic.resources.get(api_version=obj["apiVersion"], kind=obj["kind"])
-    created = resource.create(body=obj, namespace=namespace, dry_run="All", field_validation="Strict")
+    # Not `field_validation=`: the dynamic client leaves out what it does not know.
+    strict = [("fieldValidation", "Strict")]
+    created = resource.create(body=obj, namespace=namespace, dry_run="All", query_params=strict)
     return dict(created.to_dict())
 
 
