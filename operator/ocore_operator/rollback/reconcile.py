@@ -24,7 +24,7 @@ from ocore_operator.rollback.effects import carry_out
 from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.observe import Observed, observe
 from ocore_operator.rollback.plan import decide
-from ocore_operator.rollback.world import Action, Do, Idle, Record, StopJob, Wait
+from ocore_operator.rollback.world import Action, Do, Idle, Record, SettleUndo, StopJob, TakeOver, Wait
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 60
@@ -73,7 +73,7 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
         return (memory.idle_until - now).total_seconds() if memory.idle_until is not None else None
     memory.reconciled(now)
     return await reconcile_loop.run(
-        str(key), _Observer(ctx, memory, rollback), partial(_decide, ctx), partial(_carry_out, ctx, memory),
+        str(key), _Observer(ctx, memory, rollback), partial(_decide, ctx), partial(_carry_out, ctx, memories, memory),
         max_actions=MAX_ACTIONS,
     )  # fmt: skip
 
@@ -102,7 +102,9 @@ def _decide(ctx: Context, observed: Observed) -> Action:
     return action
 
 
-async def _carry_out(ctx: Context, memory: Memory, observed: Observed, action: Action) -> Requeue | None:
+async def _carry_out(
+    ctx: Context, memories: Memories, memory: Memory, observed: Observed, action: Action
+) -> Requeue | None:
     match action:
         case Record():
             await _record(ctx, observed, action)
@@ -110,6 +112,8 @@ async def _carry_out(ctx: Context, memory: Memory, observed: Observed, action: A
             wait = await _do(ctx, observed, memory, action)
             if wait is not None:
                 return await _wait(ctx, observed, wait)
+            if isinstance(action.effect, (TakeOver, SettleUndo)):
+                _wake_undone(ctx, memories, observed.rollback)
         case Wait():
             return await _wait(ctx, observed, action)
         case Idle():
@@ -141,6 +145,15 @@ async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> W
     if isinstance(action.effect, StopJob):
         return Wait(1.0, c.RUNNING, f"Waiting until Job {action.effect.job.name} and its pods are gone.")
     return None
+
+
+def _wake_undone(ctx: Context, memories: Memories, undo: Rollback) -> None:
+    """The Rollback that is undone is idle, and its own object did not change."""
+    if undo.status.undo is None:
+        return
+    key = Key("Rollback", undo.meta.namespace, undo.status.undo.rollback_name)
+    memories.forget(key)
+    ctx.queue.add(key)
 
 
 async def _wait(ctx: Context, observed: Observed, action: Wait) -> Requeue:

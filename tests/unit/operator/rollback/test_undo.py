@@ -16,8 +16,9 @@ from ocore_operator.errors import Conflict
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS
-from ocore_operator.rollback import effects, executed, observe, plan, plan_undo
-from ocore_operator.rollback.memory import Memory
+from ocore_operator.kube.resources import Key
+from ocore_operator.rollback import effects, executed, observe, plan, plan_undo, reconcile
+from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.transitions import change, stamp, start_undo
 from ocore_operator.rollback.world import (
     AcquireLock,
@@ -491,3 +492,20 @@ def test_start_undo_needs_no_database() -> None:
     other = UndoneView(name="r1", id=UNDONE_ID, status=finished(live_database=None))
     status = start_undo(RollbackStatus(id=UNDO_ID), SPEC, seen.environment, other, START)
     assert (status.live_database, status.restored_database, status.previous_database) == (None, None, None)
+
+
+def test_the_undone_rollback_is_woken() -> None:
+    """It is idle for up to half an hour, and its own object does not change."""
+    api = ApiServer()
+    api.put(ENVIRONMENTS, environment_object())
+    ctx, mine, memories = context(api), undo_of(begun()), Memories()
+    queued: list[Key] = []
+    ctx.queue = SimpleNamespace(add=queued.append)
+    key = Key("Rollback", "ns", "r1")
+    memories.of(key, UNDONE_ID).set_idle("1", None)
+    for effect in (TakeOver(), SettleUndo("Undone")):
+        asyncio.run(reconcile._carry_out(ctx, memories, Memory(), observed(api, mine), Do(effect)))
+        assert queued == [key]
+        assert not memories.of(key, UNDONE_ID).is_idle("1", START)
+        queued.clear()
+        memories.of(key, UNDONE_ID).set_idle("1", None)
