@@ -36,11 +36,12 @@ demo: venv ## A snapshot and a rollback of a running application on a local clus
 demo-clean: ## Remove the demo application and the operator from the local cluster
 	examples/demo/run --clean
 
-check: ## Formatting, lint, types, layers, generated files and unit tests: what needs no cluster
+check: ## Formatting, lint, types, layers, generated files and unit tests: what needs neither cluster nor server
 	$(MAKE) deps lint test-unit
 
-test: ## Everything that CI runs: `make check`, the demo, integration and end-to-end tests
+test: ## Everything that CI runs: `make check`, tests with servers, the demo, integration and end-to-end tests
 	$(MAKE) check
+	$(MAKE) test-servers
 	$(MAKE) test-mutants
 	$(MAKE) test-cluster
 
@@ -68,8 +69,11 @@ generate: venv ## Regenerate CRDs, field reference and failpoint list from the m
 	$(BIN)/python -m ocore_crds.generate
 
 ##@ Tests
-test-unit: venv postgresql-wheels promtool ## Unit tests: real PostgreSQL and S3 servers on loopback, no cluster
-	$(PYTEST) tests/unit -n $(UNIT_WORKERS) --dist loadfile
+test-unit: venv promtool ## Unit tests that need no server
+	$(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
+
+test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 servers on loopback
+	$(PYTEST) tests/unit -m servers -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 MUTANTS ?=
 test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
@@ -160,4 +164,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels promtool deps lock
+.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels promtool deps lock

@@ -10,6 +10,12 @@ from hypothesis import settings
 
 from support.cluster.shared import Shared
 
+#: Fixtures that start a PostgreSQL or S3 server, and the values of parameters that ask for one of them.
+SERVER_FIXTURES = {
+    *("server", "server15", "server17", "server_any", "servers"),
+    *("seaweed", "s3_store", "s3"),
+}
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 #: No deadline for one example: how long it takes says how busy the machine is.
@@ -23,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "servers: a unit test with a real PostgreSQL or S3 server (make test-servers)")
     config.addinivalue_line("markers", "long: takes minutes; runs with --long (make test-all)")
     config.addinivalue_line(
         "markers", "exclusive: harms or counts what other tests of the cluster use; runs with no other test beside it"
@@ -30,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if _needs_a_server(item):
+            item.add_marker("servers")
     if config.getoption("--long"):
         return
     kept = [i for i in items if i.get_closest_marker("long") is None]
@@ -37,6 +47,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def _needs_a_server(item: pytest.Item) -> bool:
+    """Whether a unit test uses a PostgreSQL or S3 server, also where a parameter of it chooses the store."""
+    parameters = getattr(item, "callspec", None)
+    chosen = parameters.params.values() if parameters is not None else ()
+    names = {*getattr(item, "fixturenames", ()), *(v for v in chosen if isinstance(v, str))}
+    return "unit" in item.path.parts and bool(names & SERVER_FIXTURES)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -156,7 +156,7 @@ FIXED = {
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
     *("plugin", "previousDatabase", "projectId", "publications", "reason", "requestedBy", "restoredDatabase"),
     *("schemaFingerprint", "serverIdentity", "slotName"),
-    *("serverVersion", "snapshotId", "snapshotName", "startedAt", "storeId", "time", "trigger", "user"),
+    *("serverVersion", "snapshotId", "snapshotName", "startedAt", "storeId", "time", "trigger", "until", "user"),
 }
 
 

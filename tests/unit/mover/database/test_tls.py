@@ -27,6 +27,8 @@ from support.mover.site import Site, drop_all, make_site
 
 from .test_round_trip import PREFIX
 
+pytestmark = pytest.mark.servers
+
 
 @dataclass(frozen=True)
 class Place:

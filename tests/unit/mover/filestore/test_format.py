@@ -20,6 +20,8 @@ from support.mover.site import drop_all, make_site, server15, server17  # noqa: 
 
 from .conftest import ENVIRONMENT, Site, some_bytes
 
+pytestmark = pytest.mark.servers
+
 REPOSITORY = Path(__file__).resolve().parents[4]
 SNAPSHOT = "55555555-5555-4555-8555-555555555555"
 

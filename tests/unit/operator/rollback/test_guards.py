@@ -108,6 +108,18 @@ def test_an_inspection_never_runs_beside_a_switch(*, ended: bool) -> None:
     assert decide(found, world(jobs=(gone,)), 10) == Do(StartJob("inspect", 1))
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["runs", "its pod runs"])
+def test_a_switch_back_never_runs_beside_an_earlier_switch(*, ended: bool) -> None:
+    """Two writers: the model finds it by luck only, after two minutes."""
+    found = change(status("BackJob"), switch_attempt=2)
+    earlier = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1, uid="u")
+    assert decide(found, world(jobs=(earlier,)), 10) == Do(StopJob(earlier))
+    stopping = replace(earlier, stopping=True)
+    assert isinstance(decide(found, world(jobs=(stopping,)), 10), Wait)
+    gone = JobView("switch", 1, "rollback-switch-1", ended=True)
+    assert decide(found, world(jobs=(gone,)), 10) == Do(StartJob("switch-back", 2))
+
+
 def test_a_signal_that_comes_too_late_is_not_sent() -> None:
     """The Job would read it after it has expired: then one side takes it for given and the other one for expired."""
     found = status("Switch", signal_deadline=stamp(at(30)))

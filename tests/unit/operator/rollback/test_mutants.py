@@ -68,7 +68,6 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         '    writers = world.live("switch")\n',
         "    writers = ()\n",
     ),
-    ("BackJob", "two writers: switches back twice at once", plan_switch, "    if earlier:\n", "    if False:\n"),
     (
         "Switch",
         "scales up while the switch Job's pod mounts the claim",

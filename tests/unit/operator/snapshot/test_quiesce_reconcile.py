@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -63,11 +63,18 @@ class Api:
         found = self.objects.get((type_.plural, name))
         return copy.deepcopy(found)
 
-    async def list(self, type_: Type, namespace: str, labels: str = "", fields: str = "") -> list[Object]:
+    async def list(
+        self,
+        type_: Type,
+        namespace: str,
+        labels: str = "",
+        fields: str = "",
+        keep: Callable[[Object], bool] = lambda _: True,
+    ) -> list[Object]:
         self.calls.append(f"list {type_.plural}")
         if type_ is PODS and "app=" in labels:
             return [{"metadata": {"name": f"odoo-{n}"}, "status": {"phase": "Running"}} for n in range(self.replicas)]
-        return [copy.deepcopy(o) for (plural, _), o in self.objects.items() if plural == type_.plural]
+        return [copy.deepcopy(o) for (plural, _), o in self.objects.items() if plural == type_.plural and keep(o)]
 
     async def apply_status(self, resource: Any, body: Object, manager: str = "") -> Object | None:
         found = self.objects[resource.kind.plural, resource.meta.name]
