@@ -13,14 +13,15 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.jobs.outcome import finished
 from ocore_operator.jobs.ownership import owner_of_job, owner_of_pod
 from ocore_operator.kube.catalog import Entry
+from ocore_operator.kube.client import PAGE
 from ocore_operator.kube.resources import Key, Object
 
 #: Label selector of our Jobs and pods.
 OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
 #: Seconds after which a watch is opened again, so that a connection that is dead on one side is noticed.
 SERVER_TIMEOUT = 50
-#: Objects in one page of kopf's first list, and seconds for which it keeps an object that did not change: it has as many in memory as come in that time.
-PAGE, KEPT = 250, 0.1
+#: Seconds for which kopf keeps an object that did not change: it has as many in memory as come in that time.
+KEPT = 0.1
 #: Seconds without any event or bookmark after which a watch is opened again.
 INACTIVITY = 60.0
 #: Seconds between kopf's attempts at a request, before its watches end and watch.py starts them again. kopf's own list takes 88 s: a namespace that
