@@ -1,4 +1,4 @@
-"""Figures that need a cluster: a snapshot's latency, a rollback's length and downtime, memory of mover and operator.
+"""Figures that need a cluster: a snapshot's latency, a rollback's length, downtime of a rollback and its undo, memory of mover and operator.
 
 Run by `make bench` in the node's network. Both sides of a comparison run in the same cluster, alternating, at least three times; medians.
 """
@@ -174,28 +174,34 @@ def plain_restore(site: Site) -> float:
 
 
 def rollback(cluster: Cluster, servers: Servers, runs: int, megabytes: int) -> tuple[list[Figure], list[float]]:
-    """A whole rollback, and its downtime; both less what the application itself takes to stop and start."""
-    whole, peer, down, own = [], [], [], []
+    """A whole rollback, its downtime and that of its undo; all less what the application itself takes to stop and start."""
+    whole, peer, down, undone, own = [], [], [], [], []
     with make_site(cluster, servers) as site:
         fill(site, megabytes)
-        site.completed("Snapshot", site.snapshot("base", timeoutSeconds=1800), 900)
+        site.completed("Snapshot", site.snapshot("base", timeoutSeconds=3600), 1800)
         for run in range(runs):
             peer.append(plain_restore(site))
             own.append(own_stop_and_start(site))
             with Downtime(site) as downtime:
-                name = site.rollback(f"run-{run}", "base", undoWindowSeconds=0, timeoutSeconds=1800)
-                status = site.completed("Rollback", name, 900)["status"]
+                name = site.rollback(f"run-{run}", "base", undoWindowSeconds=3600, timeoutSeconds=3600)
+                status = site.completed("Rollback", name, 1800)["status"]
             down.append(downtime.seconds)
             whole.append(span(status["startedAt"], status["completedAt"]) - own[-1])
-            wait_for("cleaned up", lambda: site.databases() == [site.database], 120)
-    net = [d - o for d, o in zip(down, own, strict=True)]
+            with Downtime(site) as downtime:
+                undo = site.undo(f"undo-{run}", name)
+                site.completed("Rollback", undo)
+            undone.append(downtime.seconds)
+            for done in (undo, name):
+                cluster.delete("Rollback", done, site.namespace)
+                cluster.wait_gone("Rollback", done, site.namespace, 120)
+    net, net_undo = ([d - o for d, o in zip(each, own, strict=True)] for each in (down, undone))
     most = ROLLBACK_RATIO * statistics.median(peer) + ROLLBACK_JOBS_SECONDS
     wanted = f"{ROLLBACK_RATIO} times the peer's, and {ROLLBACK_JOBS_SECONDS} s"
-    name = f"Rollback of {megabytes} MB"
-    started = f"Downtime, {megabytes} MB, less the application's own {statistics.median(own):.1f} s"
+    less = f"less the application's own {statistics.median(own):.1f} s"
     return [
-        Figure(name, "s", whole, wanted, most, peer, "pg_restore -j2, ANALYZE"),
-        limit(started, net, DOWNTIME_SECONDS, "s"),
+        Figure(f"Rollback of {megabytes} MB", "s", whole, wanted, most, peer, "pg_restore -j2, ANALYZE"),
+        limit(f"Downtime of a rollback, {megabytes} MB, {less}", net, DOWNTIME_SECONDS, "s"),
+        limit(f"Downtime of its undo, {megabytes} MB, {less}", net_undo, DOWNTIME_SECONDS, "s"),
     ], net
 
 

@@ -1,4 +1,4 @@
-"""The soak: random snapshots, rollbacks, deletions and kills under load; after each, the promises of the README.
+"""The soak: random snapshots, rollbacks, undos, deletions and kills under load; after each, the promises of the README.
 
 Bounded by ``--seconds``, and replayable: what is drawn depends on ``--seed`` only, so the same seed does the same things in the same
 order (what a kill hits depends on the machine). In the cluster's network, with the operator's chart installed or not::
@@ -36,13 +36,14 @@ KEPT = 5
 TIMEOUT, GRACE = 240, 60
 LOAD_SECONDS = 6
 
-Action = Literal["snapshot", "rollback", "delete"]
+Action = Literal["snapshot", "rollback", "undo", "delete"]
 Victim = Literal["none", "mover", "pod", "operator", "postgres", "kubelet"]
-ACTIONS: tuple[Action, ...] = ("snapshot", "rollback", "delete")
+ACTIONS: tuple[Action, ...] = ("snapshot", "rollback", "undo", "delete")
 VICTIMS: tuple[Victim, ...] = ("none", "mover", "pod", "operator", "postgres", "kubelet")
 _PREFIXES: dict[Action, tuple[str, ...]] = {
     "snapshot": ("snapshot-", "after-", "operator-snapshot-"),
     "rollback": ("restore-", "switch-", "cleanup-", "operator-rollback-"),
+    "undo": ("switch-", "cleanup-", "operator-undo-", "operator-rollback-"),
     "delete": ("delete-",),
 }
 
@@ -55,8 +56,11 @@ _SERVER = frozenset(
 EXPLAINED: dict[tuple[Action, Victim], frozenset[str]] = {
     ("rollback", "mover"): _MOVER,
     ("rollback", "pod"): _MOVER,
+    ("undo", "mover"): _MOVER,
+    ("undo", "pod"): _MOVER,
     ("snapshot", "postgres"): _SERVER,
     ("rollback", "postgres"): _SERVER,
+    ("undo", "postgres"): _SERVER,
 }
 
 
@@ -89,7 +93,7 @@ def plan(seed: int) -> Iterator[Step]:
         number += 1
         yield Step(
             number=number,
-            action=chance.choices(ACTIONS, (4, 4, 1))[0],
+            action=chance.choices(ACTIONS, (4, 3, 2, 1))[0],
             pick=chance.random(),
             victim=chance.choices(VICTIMS, (3, 3, 1, 1, 1, 1))[0],
             point=chance.random(),
@@ -143,6 +147,8 @@ class Soak:
                     return self._snapshot(step)
                 case "rollback":
                     return self._rollback(step)
+                case "undo":
+                    return self._undo(step)
                 case "delete":
                     return self._delete(step)
         finally:
@@ -192,6 +198,30 @@ class Soak:
         found = marker(self.site)
         assert found == expected, f"{obj['status'].get('phase')}, but the live data is that of step {found}"
         return "Complete" if new else self._failed(obj, "rollback", step.victim)
+
+    def _undo(self, step: Step) -> str:
+        """A rollback without a kill, and its undo with one. What both keep is dropped when they are deleted."""
+        set_marker(self.site, step.number)
+        snapshot = self._picked(step)
+        back, undo = fresh("soak"), fresh("undo")
+        self.site.rollback(back, snapshot, undoWindowSeconds=3600, timeoutSeconds=TIMEOUT)
+        obj = terminal_in_time(self.site, "Rollback", back)
+        assert is_true(obj, "Complete"), obj["status"]
+        self.site.undo(
+            undo, back, annotations=self._armed(step, "undo"), undoWindowSeconds=3600, timeoutSeconds=TIMEOUT
+        )
+        self._strike(step, "Rollback", undo)
+        obj = terminal_in_time(self.site, "Rollback", undo)
+        wait_for("live database accepts connections", self.site.accepts_connections, 60)
+        undone = is_true(obj, "Complete")
+        expected = step.number if undone else self._snapshots[snapshot]
+        found = marker(self.site)
+        assert found == expected, f"{obj['status'].get('phase')}, but the live data is that of step {found}"
+        assert len(self.site.databases()) == 2, f"one database is kept in the undo window: {self.site.databases()}"
+        for name in (undo, back):
+            self.site.cluster.delete("Rollback", name, self.site.namespace)
+            self.site.cluster.wait_gone("Rollback", name, self.site.namespace, TIMEOUT + GRACE)
+        return "Complete" if undone else self._failed(obj, "undo", step.victim)
 
     def _delete(self, step: Step) -> str:
         name = self._picked(step)

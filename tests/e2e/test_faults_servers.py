@@ -19,6 +19,7 @@ from support.cluster.promises import (
     fresh,
     holds_all_promises,
     is_no_snapshot,
+    marker,
     old_or_new,
     probe_for_marker,
     set_marker,
@@ -34,9 +35,10 @@ HELD = 8
 SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-", "operator-snapshot-"))]
 BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
 DELETION_POINTS = ["delete-manifest-gone"]
-#: The operator's own death there is in test_faults.py.
-UNDO_POINTS = [n for n in REGISTRY if n.startswith("operator-undo-")]
-ROLLBACK_POINTS = [n for n in REGISTRY if n not in {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_POINTS}]
+UNDO_ONLY = [n for n in REGISTRY if n.startswith("operator-undo-")]
+ROLLBACK_POINTS = [n for n in REGISTRY if n not in {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_ONLY}]
+#: An undo renames as a switch back does.
+UNDO_POINTS = [*UNDO_ONLY, *BACK_POINTS, "switch-ready", "switch-sessions-ended", "switch-done"]
 PLAIN_POINTS = {"switch-filestore-moved"}
 
 
@@ -149,6 +151,24 @@ def test_row_17_killed_in_a_rollback(site: Site, victim: str, point: str) -> Non
     obj = terminal_in_time(site, "Rollback", name)
     wait_for("live database accepts connections", site.accepts_connections, 60)
     old_or_new(site, obj)
+    holds_all_promises(site, timeout=180)
+
+
+@each(UNDO_POINTS)
+def test_row_17_killed_in_an_undo(site: Site, victim: str, point: str) -> None:
+    set_marker(site, 3)
+    back, undo = fresh("back"), fresh(point)
+    site.rollback(back, "base", undoWindowSeconds=3600)
+    site.completed("Rollback", back)
+    site.undo(undo, back, annotations=armed(point), undoWindowSeconds=3600)
+    strike(site, victim, point, undo)
+    obj = terminal_in_time(site, "Rollback", undo)
+    wait_for("live database accepts connections", site.accepts_connections, 60)
+    assert marker(site) == (3 if is_true(obj, "Complete") else 0), obj["status"]
+    assert len(site.databases()) == 2
+    for name in (undo, back):
+        site.cluster.delete("Rollback", name, site.namespace)
+        site.cluster.wait_gone("Rollback", name, site.namespace, 180)
     holds_all_promises(site, timeout=180)
 
 
