@@ -4,6 +4,7 @@ The lock is safe against any number of writers: server-side apply with the resou
 comes from the catalog. It decides which one goes first, never whether two run at once.
 """
 
+import random
 from dataclasses import replace
 
 import structlog
@@ -18,8 +19,8 @@ from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.client import ENVIRONMENTS, MANAGER_LOCK, OURS
 from ocore_operator.kube.resources import Environment, Meta, Resource, Rollback, Snapshot
 
-#: Seconds until an operation that waits tries again; it is queued when the holder releases the lock.
-PAUSE = 10.0
+#: Seconds until an operation that waits tries again, at most. A release queues it at once; this covers a holder that was removed without one.
+PAUSE = 40.0
 #: Seconds for which a due cleanup goes before every other operation: one whose attempts cannot even begin must not block the environment.
 #: Longer than one attempt of a cleanup (rollback/plan_after_end.py).
 CLEANUP_FIRST_SECONDS = 900.0
@@ -27,6 +28,11 @@ CLEANUP_FIRST_SECONDS = 900.0
 UNSEEN_AFTER = 60.0
 
 _log = structlog.get_logger()
+
+
+def _pause() -> float:
+    """Seconds, spread: operations that began to wait together do not all try again at the same time."""
+    return PAUSE * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
 def is_held_by(environment: Environment, owner: Snapshot | Rollback) -> bool:
@@ -39,20 +45,11 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
     """Returns the Environment once `owner` holds its lock, also where it held it before. Raises Waiting(WaitingForOperation) with the name of
     the holder, or of an operation that goes first: a Rollback whose cleanup is due, then the oldest (creationTimestamp, then uid). Raises Conflict
     where the Environment changed since it was read."""
+    wait = await blocked(ctx, environment, owner)
+    if wait is not None:
+        raise wait
     if is_held_by(environment, owner):
         return environment
-    operation = environment.status.operation
-    if operation is not None and not await stale(ctx, environment):
-        raise Waiting(
-            c.WAITING_FOR_OPERATION,
-            f"{operation.kind} {operation.name} holds the operation lock of Environment {environment.meta.name} since {operation.since}.",
-            PAUSE,
-        )
-    first, why = goes_first(ctx, environment, owner)
-    if first is not None:
-        ctx.queue.add(first.key)
-        text = f"{first.key.kind} {first.key.name} also waits for Environment {environment.meta.name} {why}."
-        raise Waiting(c.WAITING_FOR_OPERATION, text, PAUSE)
     mine = Operation(
         kind="Snapshot" if owner.kind.kind == "Snapshot" else "Rollback",
         name=owner.meta.name,
@@ -67,6 +64,26 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
         by=str(owner.key),
     )
     return held
+
+
+async def blocked(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Waiting | None:
+    """For what `owner` waits, with the reason WaitingForOperation; None where it holds the lock or may acquire it. The operation that goes first is
+    queued."""
+    if is_held_by(environment, owner):
+        return None
+    operation = environment.status.operation
+    if operation is not None and not await stale(ctx, environment):
+        return Waiting(
+            c.WAITING_FOR_OPERATION,
+            f"{operation.kind} {operation.name} holds the operation lock of Environment {environment.meta.name} since {operation.since}.",
+            _pause(),
+        )
+    first, why = goes_first(ctx, environment, owner)
+    if first is None:
+        return None
+    ctx.queue.add(first.key)
+    text = f"{first.key.kind} {first.key.name} also waits for Environment {environment.meta.name} {why}."
+    return Waiting(c.WAITING_FOR_OPERATION, text, _pause())
 
 
 async def release(ctx: Context, namespace: str, environment_name: str, owner: Snapshot | Rollback) -> None:

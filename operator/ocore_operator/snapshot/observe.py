@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_operator import operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import control, inputs, signals
@@ -14,7 +15,7 @@ from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.snapshot import freeze_signal
 from ocore_operator.snapshot.cascade import cascade_of
-from ocore_operator.snapshot.world import Cascade, World
+from ocore_operator.snapshot.world import Cascade, World, is_ready
 from ocore_operator.workloads import scale, turns
 from ocore_operator.workloads.view import Kind, peer_of
 
@@ -142,6 +143,10 @@ async def _before_start(ctx: Context, world: World) -> World:
     if obj is None:
         return world
     environment = resources.environment(obj)
+    if is_ready(environment):  # thousands may wait: what they need to begin is read when it is their turn
+        blocked = await operation_lock.blocked(ctx, environment, snapshot)
+        if blocked is not None:
+            return replace(world, environment=environment, blocked=blocked)
     try:
         loaded = await inputs.load(ctx, environment)
     except Stalled as end:

@@ -12,7 +12,7 @@ from ocore_operator import clock
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.kube.resources import Environment
 from ocore_operator.snapshot import plan_after_end, plan_attempts, plan_quiesce, transitions
-from ocore_operator.snapshot.world import Action, AddFinalizer, Begin, GiveUp, Record, Wait, World
+from ocore_operator.snapshot.world import Action, AddFinalizer, Begin, GiveUp, Record, Wait, World, is_current, is_ready
 
 #: Longest pause, in seconds, while an object that the Environment names does not exist.
 MISSING_PAUSE = 5.0
@@ -64,6 +64,8 @@ def _before_start(world: World) -> Action:
     if snapshot.spec.quiesce and not world.environment.spec.workloads:
         message = f"quiesce needs workloads, and Environment {world.environment.meta.name} has none. Set its spec.workloads, or take a Snapshot without quiesce."
         return GiveUp(Failure(reason=c.QUIESCE_FAILED, message=message), stored=False)
+    if world.blocked is not None:
+        return _refused(world, world.blocked)
     return _not_ready(world, world.environment) or Begin()
 
 
@@ -77,12 +79,11 @@ def _missing(world: World, reason: str, waiting: str, failed: str) -> Action:
 
 def _not_ready(world: World, environment: Environment) -> Action | None:
     """None where the Environment is ready. Fails only on a probe that began after the Snapshot was created."""
-    ready = c.find(environment.status.conditions, c.READY)
-    current = environment.status.observed_generation == environment.meta.generation
-    if ready is not None and ready.status == "True" and current:
+    if is_ready(environment):
         return None
+    ready = c.find(environment.status.conditions, c.READY)
     created, name = world.snapshot.meta.created, environment.meta.name
-    if ready is None or not current:
+    if ready is None or not is_current(environment):
         message = f"Environment {name} has not been probed yet."
     else:
         message = f"Environment {name} is not ready: {ready.message}"

@@ -7,7 +7,7 @@ from enum import Enum
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, FreezeSignal, SnapshotResult
 from ocore_crds.snapshot import SnapshotStatus
-from ocore_operator.errors import Outcome, Stalled
+from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Environment, Key, Snapshot
@@ -42,6 +42,8 @@ class World:
     environment: Environment | None = None
     inputs: JobInputs | None = None
     missing: Stalled | None = None
+    #: Before the start, where the Environment is ready: the operation that goes first. `inputs` are not read then.
+    blocked: Waiting | None = None
     #: While it is being deleted.
     cascade: Cascade = Cascade.NO
     #: Name of a Rollback that restores the Snapshot and has not ended.
@@ -64,6 +66,17 @@ class World:
     def terminal(self) -> bool:
         """Whether the Snapshot is Complete or Failed."""
         return c.is_terminal(self.snapshot.status.conditions)
+
+
+def is_current(environment: Environment) -> bool:
+    """Whether its conditions describe its spec as it is now."""
+    return environment.status.observed_generation == environment.meta.generation
+
+
+def is_ready(environment: Environment) -> bool:
+    """Whether a snapshot would work."""
+    ready = c.find(environment.status.conditions, c.READY)
+    return ready is not None and ready.status == "True" and is_current(environment)
 
 
 # --- actions -----------------------------------------------------------------------------------------------------------
