@@ -242,6 +242,17 @@ def status_of(verdict: Verdict) -> dict[str, Any]:
     return status
 
 
+def beyond(snapshot: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a verdict in the Snapshot's status that `wanted` lacks, as a merge patch of the status which removes them. Another client
+    wrote them: server-side apply removes only what its own manager wrote."""
+    status = snapshot.get("status") or {}
+    patch: dict[str, Any] = {f: None for f in STATUS_FIELDS if f in status and f not in wanted}
+    rules = [r for r in status.get("ruleEnds") or {} if r not in wanted.get("ruleEnds", ())]
+    if rules and "ruleEnds" not in patch:
+        patch["ruleEnds"] = dict.fromkeys(rules)
+    return patch
+
+
 def told_of(snapshot: Mapping[str, Any]) -> Verdict | None:
     """The verdict in a Snapshot's status; None: nothing yet."""
     status = snapshot.get("status") or {}

@@ -180,6 +180,13 @@ class Kube:
         query = {"fieldManager": manager, "force": "true"}
         return await self._or_none("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
 
+    async def drop_status_fields(self, type_: Type, obj: Object, fields: Object) -> Object | None:
+        """Removes `fields` (a merge patch of the status with null for each) that another manager owns: a server-side apply cannot. Raises
+        Conflict where the object changed since it was read. None where it is gone."""
+        meta = obj["metadata"]
+        patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": fields}
+        return await self.merge_patch(type_, meta["namespace"], meta["name"], patch, subresource="status")
+
     async def set_finalizers(self, obj: Meta, type_: Type, finalizers: Sequence[str]) -> Object | None:
         """Replaces the list. Raises Conflict where the object changed since it was read. None where it is gone."""
         patch = {"metadata": {"resourceVersion": obj.resource_version, "finalizers": list(finalizers)}}

@@ -103,7 +103,11 @@ async def _explain(ctx: Context, key: Key, verdict: Verdict) -> None:
     snapshot = await _read(ctx, key)
     if snapshot is None:
         return
-    written = await ctx.kube.apply_status(snapshot, retention.status_of(verdict), MANAGER_RETENTION)
+    wanted = retention.status_of(verdict)
+    written = await ctx.kube.apply_status(snapshot, wanted, MANAGER_RETENTION)
+    foreign = retention.beyond(written, wanted) if written is not None else {}
+    if written is not None and foreign:
+        written = await ctx.kube.drop_status_fields(SNAPSHOTS, written, foreign)
     if written is not None:
         ctx.catalog.put("Snapshot", written)
 

@@ -331,3 +331,12 @@ class Months(RuleBasedStateMachine):
 
 Months.TestCase.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
 TestMonths = Months.TestCase
+
+
+def test_fields_of_another_client_are_removed() -> None:
+    wanted = {"keptBy": ["keepDaily", "keepLast"], "ruleEnds": {"keepDaily": "2026-01-01T00:00:00Z"}}
+    foreign = {"keptBy": [], "expiresAt": "x", "ruleEnds": {"keepDaily": "y", "keepLast": "x"}, "phase": "Complete"}
+    assert retention.beyond({"status": foreign}, wanted) == {"expiresAt": None, "ruleEnds": {"keepLast": None}}
+    assert retention.beyond({"status": foreign}, {"keptBy": ["pin"]}) == {"expiresAt": None, "ruleEnds": None}
+    assert retention.beyond({"status": wanted}, wanted) == {}
+    assert retention.beyond({}, wanted) == {}

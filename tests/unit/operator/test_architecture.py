@@ -53,13 +53,20 @@ def test_every_field_manager_has_one_module_that_writes_with_it(operator: Path) 
 
 
 def test_no_other_way_to_write_a_status(operator: Path) -> None:
-    """`merge_patch` with a subresource is for `scale` only, in the client itself."""
+    """`merge_patch` with a subresource is for `scale`, and to remove what another client wrote; both in the client itself."""
     for path, tree in modules(operator):
         for node in ast.walk(tree):
             if isinstance(node, ast.keyword) and node.arg == "subresource" and isinstance(node.value, ast.Constant):
-                assert (path, node.value.value) == ("kube/client.py", "scale")
+                assert (path, node.value.value) in {("kube/client.py", "scale"), ("kube/client.py", "status")}
             if isinstance(node, ast.Constant) and node.value == "status" and path != "kube/client.py":
                 assert not _is_path_argument(tree, node), f"{path}:{node.lineno} builds a path to a status"
+
+
+def test_one_module_removes_what_another_client_wrote(operator: Path) -> None:
+    calls = {
+        p for p, tree in modules(operator) for n in ast.walk(tree) if getattr(n, "attr", "") == "drop_status_fields"
+    }
+    assert calls == {"policy/effects.py"}
 
 
 def _is_path_argument(tree: ast.Module, constant: ast.Constant) -> bool:

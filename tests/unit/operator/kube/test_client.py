@@ -42,6 +42,9 @@ WRITES: dict[str, Callable[[Kube, ApiServer], Awaitable[Any]]] = {
     "apply_status": lambda kube, s: kube.apply_status(
         resources.environment(s.read(ENVIRONMENTS, NAMESPACE, "shop")), {}, MANAGER_LOCK
     ),
+    "drop_status_fields": lambda kube, s: kube.drop_status_fields(
+        ENVIRONMENTS, s.read(ENVIRONMENTS, NAMESPACE, "shop"), {"operation": None}
+    ),
     "set_finalizers": lambda kube, s: kube.set_finalizers(seen(s, JOBS, "job"), JOBS, ["x"]),
     "set_scale": lambda kube, _: kube.set_scale(DEPLOYMENTS, NAMESPACE, "app", 0),
     "annotate": lambda kube, _: kube.annotate(PODS, NAMESPACE, "pod", {"a": "b"}),
@@ -102,6 +105,9 @@ def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(ser
         server.put(type_, {"metadata": {**plain(name)["metadata"], "uid": "another"}})
     kube = server.client()
     writes: dict[str, Callable[[], Awaitable[Any]]] = {
+        "drop_status_fields": lambda kube, s: kube.drop_status_fields(
+            ENVIRONMENTS, s.read(ENVIRONMENTS, NAMESPACE, "shop"), {"operation": None}
+        ),
         "set_finalizers": lambda: kube.set_finalizers(before[JOBS], JOBS, []),
         "set_scale": lambda: kube.set_scale(
             DEPLOYMENTS, NAMESPACE, "app", 0, resource_version=before[DEPLOYMENTS].resource_version
