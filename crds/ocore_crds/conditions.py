@@ -63,6 +63,14 @@ STORE_ID_CONFLICT = "StoreIdConflict"
 SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
 SNAPSHOT_NOT_COMPLETE = "SnapshotNotComplete"
 OTHER_PROJECT = "OtherProject"
+ACCESS_NOT_GRANTED = (
+    "AccessNotGranted"  # a Snapshot in another namespace does not exist, or its Environment does not allow the rollback
+)
+NAMESPACE_NOT_WATCHED = "NamespaceNotWatched"  # the namespace of a Rollback's Snapshot
+NEUTRALIZE_MISSING = "NeutralizeMissing"  # production data would go into an environment that is not production
+OTHER_STORE = "OtherStore"  # a Rollback's source store is not the store of its Snapshot
+STORE_READ_ONLY = "StoreReadOnly"  # a SnapshotStore with access ReadOnly is to be written
+SERVICE_ACCOUNT_CONFLICT = "ServiceAccountConflict"  # a Job's two stores have different service accounts
 OTHER_ENVIRONMENT = "OtherEnvironment"
 ENVIRONMENT_CHANGED = "EnvironmentChanged"  # its connection or claim, during a rollback
 OTHER_VERSION = "OtherVersion"  # the snapshot was taken with another image, commit or configuration

@@ -171,10 +171,14 @@ class StoreProbeResult(_Line):
 
     kind: Literal["probe-store"] = "probe-store"
     store_id: str
-    checksums: Literal["Server", "ReadBack"] = Field(
-        description="`Server`: the store refuses bytes that do not match their SHA-256. `ReadBack`: it does not; every object is read back."
+    checksums: Literal["Server", "ReadBack"] | None = Field(
+        default=None,
+        description=(
+            "`Server`: the store refuses bytes that do not match their SHA-256. `ReadBack`: it does not; every object is read back. Absent: the store "
+            "was probed without writing."
+        ),
     )
-    conditional_writes: bool = Field(description="Whether the store honours If-None-Match on a write.")
+    conditional_writes: bool = Field(default=False, description="Whether the store honours If-None-Match on a write.")
     warnings: tuple[str, ...] = ()
 
 

@@ -29,6 +29,7 @@ from ocore_mover.commands.options import (
     RollbackId,
     Scratch,
     SnapshotId,
+    SourceStoreOptions,
     StoreOptions,
     TargetOptions,
     expand,
@@ -114,9 +115,10 @@ def prove(
 @app.command("probe-store", epilog=_example("probe-store --store file:///var/snapshots"))
 @expand
 def probe_store(where: StoreOptions, common: CommonOptions) -> None:
-    """Check a store and write its id where it has none. Run this first for a new store."""
+    """Check a store and write its id where it has none. Run this first for a new store. With --store-read-only it writes nothing."""
     store = where.open()
-    _exit(lambda r: probe_store_command.probe_store(r, store), common)
+    probe = probe_store_command.read_store if where.store_read_only else probe_store_command.probe_store
+    _exit(lambda r: probe(r, store), common)
 
 
 @app.command("snapshot", epilog=_example(f"snapshot --store file:///var/snapshots {_SITE} {_SNAPSHOT} --scratch /tmp"))
@@ -203,6 +205,7 @@ def verify(
 @expand
 def restore(
     where: StoreOptions,
+    source: SourceStoreOptions,
     target: TargetOptions,
     common: CommonOptions,
     environment_id: EnvironmentId,
@@ -210,6 +213,16 @@ def restore(
     rollback_id: RollbackId,
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the dump's own folder below it is used
     manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
+    source_environment_id: Annotated[
+        str | None,
+        typer.Option(
+            callback=uuid,
+            help="Environment that the snapshot was taken of, where it is another one. Its database's name, owner and grants are not used.",
+        ),
+    ] = None,
+    project_id: Annotated[
+        str | None, typer.Option(callback=uuid, help="Expected project of the snapshot, in its manifest.")
+    ] = None,
     record: Record = "",
     allow_replication_loss: AllowReplicationLoss = False,
     jobs: Jobs = 2,
@@ -217,6 +230,7 @@ def restore(
     """Restore a snapshot beside the live environment and check it. The live environment does not change."""
     target.check()
     store = where.open()
+    reading = source.open()
     rollback = _run_of(record, environment_id, rollback_id)
     _exit(
         lambda r: RestoreRun(
@@ -234,6 +248,9 @@ def restore(
                 jobs=jobs,
                 run=rollback,
                 allow_replication_loss=allow_replication_loss,
+                source=reading,
+                source_environment_id=source_environment_id,
+                project_id=project_id,
             ),
         ).run(),
         common,

@@ -66,6 +66,16 @@ def of_verification(manifest: Manifest, bytes_read: int) -> Evidence:
     )
 
 
+def with_source(found: Evidence, manifest: Manifest, store: Store) -> Evidence:
+    """Evidence of a restored copy of another environment."""
+    identity = manifest.identity
+    line = (
+        f"source: environment {identity.environment_name} (id {identity.environment_id}) of project {identity.project_id}, read from {store.url}; the "
+        "manifest has the SHA-256 of the Snapshot"
+    )
+    return found.model_copy(update={"proven": (line, *found.proven)})
+
+
 def of_restore(
     manifest: Manifest, checked: Checked | None, restored: Restored | None, named: int, warnings: Iterable[str]
 ) -> Evidence:

@@ -18,6 +18,7 @@ from ocore_mover.database.credentials import load
 from ocore_mover.database.tls import TlsOptions
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.store import S3Options, Store, open_store
+from ocore_mover.store.read_only import ReadOnlyStore
 
 
 def uuid(value: str | None) -> str | None:
@@ -88,8 +89,16 @@ class StoreOptions:
         ),
     ] = False
 
+    store_read_only: Annotated[
+        bool, typer.Option("--store-read-only", help="Never write to the store, whatever the credentials allow.")
+    ] = False
+
     def open(self) -> Store:
         """Opens the store. Raises typer.BadParameter where an option is not valid."""
+        found = self._open()
+        return ReadOnlyStore(found) if self.store_read_only else found
+
+    def _open(self) -> Store:
         if self.s3_sse not in (None, "AES256", "aws:kms"):
             raise typer.BadParameter(f"{self.s3_sse!r} is neither AES256 nor aws:kms", param_hint="--s3-sse")
         try:
@@ -121,6 +130,54 @@ class OptionalStoreOptions(StoreOptions):
         if not self.store:
             raise typer.BadParameter("give --store", param_hint="--store")
         return super().open()
+
+
+@dataclass(frozen=True)
+class SourceStoreOptions:
+    """The store that a snapshot is read from, where the rollback's record goes into another one. Nothing is written to it."""
+
+    source_store: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Read the snapshot from this store; --store then has only the record.",
+            rich_help_panel="Source store",
+        ),
+    ] = ""
+    source_s3_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="As --s3-endpoint.", rich_help_panel="Source store")
+    ] = None
+    source_s3_region: Annotated[str, typer.Option(help="As --s3-region.", rich_help_panel="Source store")] = "us-east-1"
+    source_s3_credentials: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="As --s3-credentials.", rich_help_panel="Source store")
+    ] = None
+    source_s3_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="As --s3-ca.", rich_help_panel="Source store")
+    ] = None
+    source_s3_path_style: Annotated[bool, typer.Option(help="As --s3-path-style.", rich_help_panel="Source store")] = (
+        True
+    )
+    source_s3_instance_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--source-s3-instance-metadata", help="As --s3-instance-metadata.", rich_help_panel="Source store"
+        ),
+    ] = False
+
+    def open(self) -> Store | None:
+        """Opens the store; None where none is given. Raises typer.BadParameter where an option is not valid."""
+        if not self.source_store:
+            return None
+        return StoreOptions(
+            store=self.source_store,
+            s3_endpoint=self.source_s3_endpoint,
+            s3_region=self.source_s3_region,
+            s3_credentials=self.source_s3_credentials,
+            s3_ca=self.source_s3_ca,
+            s3_path_style=self.source_s3_path_style,
+            s3_instance_metadata=self.source_s3_instance_metadata,
+            store_read_only=True,
+        ).open()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ocore_mover.database.connect import Server, connect_maintenance, translatin
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.dump.export import copy_names, live_names
 from ocore_mover.database.position import Names
-from ocore_mover.database.restore import check, create, scratch
+from ocore_mover.database.restore import check, create, extensions, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
@@ -50,6 +50,14 @@ class RestoreOptions:
     jobs: int
     run: RollbackRun | None = None  # None: from a shell, without a record
     allow_replication_loss: bool = False
+    source: Store | None = None  # where the snapshot is, if not in the store of the record
+    source_environment_id: str | None = None  # that the snapshot was taken of, if not this one
+    project_id: str | None = None  # that the snapshot must belong to; None: any
+
+    @property
+    def other_environment(self) -> bool:
+        """Whether the snapshot is of another environment: its database's name, owner and grants are not those of this one."""
+        return self.source_environment_id not in (None, self.environment_id)
 
 
 class RestoreRun:
@@ -57,11 +65,11 @@ class RestoreRun:
 
     def __init__(self, runtime: Runtime, store: Store, options: RestoreOptions) -> None:
         self._runtime = runtime
-        self._store = runtime.guarded(store)
+        self._store = runtime.guarded(options.source if options.source is not None else store)
         self._options = options
         self._names = Names(options.server.live, options.rollback_id) if options.server is not None else None
         self._live_missing = False
-        self._records = RollbackRecords(self._store, options.run) if options.run is not None else None
+        self._records = RollbackRecords(runtime.guarded(store), options.run) if options.run is not None else None
         self._hold = (
             HoldSet(options.folders, options.rollback_id)
             if options.folders is not None and options.layout == "Odoo"
@@ -123,10 +131,15 @@ class RestoreRun:
 
     def _preflight(self) -> Manifest:
         options = self._options
-        stored = manifests.read(
-            self._store, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
-        )
+        source = options.source_environment_id or options.environment_id
+        stored = manifests.read(self._store, source, options.snapshot_id, sha256=options.manifest_sha256)
         manifest = stored.manifest
+        if options.project_id not in (None, manifest.identity.project_id):
+            raise MoverError(
+                conditions.OTHER_PROJECT,
+                f"the snapshot's manifest has project {manifest.identity.project_id}, the environment {options.project_id}; a rollback stays within "
+                "a project",
+            )
         _same_parts("database", manifest.database is not None, options.server is not None)
         _same_parts("filestore", manifest.filestore is not None, options.folders is not None)
         if manifest.filestore is not None and manifest.filestore.layout != options.layout:
@@ -137,11 +150,22 @@ class RestoreRun:
         if self._names is not None:
             self._names.check_length()
         manifests.check_objects(self._store, manifest)
+        self._check_extensions(manifest)
         if manifest.config is not None:
             # Nothing else in a rollback reads it, and a snapshot with any corrupt byte is refused.
             for _ in self._store.read(manifest.config.archive):
                 pass
         return manifest
+
+    def _check_extensions(self, manifest: Manifest) -> None:
+        """Raises MoverError MissingGrants where the server does not have an extension, before hours of work."""
+        if manifest.database is None or self._options.server is None:
+            return
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, "reading the available extensions"),
+            connect_maintenance(self._options.server, application=check.APPLICATION) as connection,
+        ):
+            extensions.check_available(connection, manifest.database)
 
     def _remove_restored(self) -> None:
         """Removes the restored database, the staged folder and the hold set of this rollback.
@@ -198,6 +222,7 @@ class RestoreRun:
                 counter=self._runtime.counter(Step.RESTORE_DATABASE),
                 token=self._runtime.token,
                 jobs=self._options.jobs,
+                other_environment=self._options.other_environment,
             )
             load = self._as_step(Step.RESTORE_DATABASE, restore.run)
         if manifest.filestore is not None and self._options.folders is not None:
@@ -242,13 +267,16 @@ class RestoreRun:
             ):
                 create.mark_checked(connection, names)
         warnings = (*announced, *(database.warnings if database is not None else ()))
+        proven = evidence.of_restore(manifest, checked, files, named, warnings)
+        if self._options.other_environment:
+            proven = evidence.with_source(proven, manifest, self._store)
         return RestoreResult(
             restored_database=database.name if database is not None else "",
             live_missing=database is not None and database.live_missing,
             database_bytes=database.size_bytes if database is not None else 0,
             files_added=files.files_added if files is not None else 0,
             bytes_added=files.bytes_added if files is not None else 0,
-            evidence=evidence.of_restore(manifest, checked, files, named, warnings),
+            evidence=proven,
         )
 
     def _check_attachments(self, server: Server, access: CopyAccess, artifact: FilestoreArtifact, hold: HoldSet) -> int:

@@ -41,6 +41,17 @@ def probe_store(store: Store) -> StoreProbeResult:
     )
 
 
+def read_store(store: Store) -> StoreProbeResult:
+    """As :func:`probe_store`, without writing: reads the id and lists. Raises StoreError, also where the store has no id yet."""
+    identifier = store_id(store)
+    if all(found.key != STORE_ID_KEY for found in store.list(STORE_ID_KEY)):
+        raise StoreError(
+            conditions.STORE_NOT_READY,
+            f"{store.url} does not list {STORE_ID_KEY}, which exists. Allow the credentials to list the bucket below the prefix.",
+        )
+    return StoreProbeResult(store_id=identifier)
+
+
 def _encryption_refused(store: Store, error: StoreError) -> StoreError | None:
     """The failure of a server that reads, but answers every encrypted write with an internal error: it does not support encryption."""
     if not store.encrypted or not re.search(r"\b(InternalError|NotImplemented|501)\b", error.message):

@@ -1,7 +1,8 @@
-"""Policies and user mappings of roles that do not exist any more.
+"""Policies and user mappings of roles that do not exist any more, or of another environment.
 
 They apply to their roles only, so without the role they have no effect: they are left out, with a warning. A policy of several roles is
-restored for those that exist.
+restored for those that exist. Of another environment's dump, a policy of its owner is restored for the owner here, and no user mapping is restored: it
+has that environment's credentials.
 """
 
 import re
@@ -13,6 +14,7 @@ from psycopg import sql
 
 from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection
+from ocore_mover.database.restore.other_owner import Owners
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\s;".,()]+)'
 #: As pg_dump writes them (dumpPolicy, dumpUserMappings).
@@ -25,32 +27,38 @@ _MAPPING = re.compile(rf"CREATE USER MAPPING FOR ({_NAME}) SERVER .*", re.DOTALL
 
 @dataclass(frozen=True)
 class Reduced:
-    """An entry that names roles which do not exist."""
+    """An entry that is not restored as it is."""
 
     entry: toc.Entry
-    absent: tuple[str, ...]
+    absent: tuple[str, ...]  # roles that do not exist
     definition: bytes  # for the roles that exist; empty where none does
 
 
-def find(maintenance: Connection, contents: toc.TableOfContents) -> list[Reduced]:
-    """The entries of a dump that name roles which do not exist."""
+def find(maintenance: Connection, contents: toc.TableOfContents, owners: Owners | None = None) -> list[Reduced]:
+    """The entries of a dump that name roles which do not exist. `owners`: of another environment's dump; also those that name its owner, and user
+    mappings."""
     codec = toc.codec(contents.encoding)
     named: list[tuple[toc.Entry, re.Match[str], list[str]]] = []
+    found: list[Reduced] = []
     for entry in contents:
+        if owners is not None and entry.description == "USER MAPPING":
+            found.append(Reduced(entry, (), b""))
+            continue
         pattern = {"POLICY": _POLICY, "USER MAPPING": _MAPPING}.get(entry.description)
         match = pattern.fullmatch(entry.definition.decode(codec, "surrogateescape").strip()) if pattern else None
         if match is not None:
             roles = re.findall(_NAME, match[2] if entry.description == "POLICY" else match[1])
+            if owners is not None:
+                roles = [owners.named(role) for role in roles]
             named.append((entry, match, [role for role in roles if role.lower() != "public"]))
     wanted = sorted({_unquoted(role) for _, _, roles in named for role in roles})
     existing = {
         row[0] for row in maintenance.execute("SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s)", [wanted])
     }
-    found: list[Reduced] = []
     for entry, match, roles in named:
         absent = tuple(_unquoted(role) for role in roles if _unquoted(role) not in existing)
         kept = [role for role in roles if _unquoted(role) in existing]
-        if absent:
+        if absent or (owners is not None and kept):
             text = f"{match[1]} TO {', '.join(kept)}{match[3]}" if kept else ""
             found.append(Reduced(entry, absent, text.encode(codec, "surrogateescape")))
     return found
@@ -63,6 +71,9 @@ def create(session: Connection, reduced: Sequence[Reduced], encoding: str) -> li
         session.execute(sql.SQL("SET client_encoding = {}").format(sql.Literal(encoding)))
     for item in reduced:
         roles = ", ".join(item.absent)
+        if not item.absent and not item.definition:
+            warnings.append(f"{item.entry.name} was left out: it has credentials of the source environment")
+            continue
         try:
             if item.definition:
                 session.execute(item.definition)
@@ -70,6 +81,8 @@ def create(session: Connection, reduced: Sequence[Reduced], encoding: str) -> li
             if isinstance(error, psycopg.OperationalError):
                 raise
             warnings.append(f"{item.entry.name} was not restored: {error.diag.message_primary or error}")
+            continue
+        if not item.absent:
             continue
         state = "was restored without them" if item.definition else "was left out"
         warnings.append(f"{item.entry.name} is for roles that do not exist ({roles}) and {state}")

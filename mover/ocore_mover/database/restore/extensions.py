@@ -37,6 +37,18 @@ def read(contents: toc.TableOfContents) -> Iterator[Extension]:
         yield Extension(entry.tag, _unquoted(match[2] or ""))
 
 
+def check_available(connection: Connection, artifact: DatabaseArtifact) -> None:
+    """Raises MoverError MissingGrants where the server does not have the files of an extension."""
+    known = connection.execute("SELECT name::text FROM pg_available_extensions").fetchall()
+    lacking = sorted(set(artifact.extensions) - {row[0] for row in known})
+    if lacking:
+        raise MoverError(
+            conditions.MISSING_GRANTS,
+            f"the server does not have the files of extension {', '.join(lacking)}, which the snapshot's database has: install its package on the "
+            "server",
+        )
+
+
 def create(
     connection: Connection, owner: str, extensions: Iterable[Extension], artifact: DatabaseArtifact
 ) -> tuple[set[str], list[str]]:

@@ -49,6 +49,28 @@ def rights(connection: Connection, server: Server, artifact: DatabaseArtifact) -
     return Rights(owner, artifact.connection_limit, tuple(dict.fromkeys(found))), warnings
 
 
+def rights_of_copy(server: Server, artifact: DatabaseArtifact) -> tuple[Rights, list[str]]:
+    """The same for a snapshot of another environment, and warnings. The database belongs to the application's role. Of the grants only those to PUBLIC
+    are kept: roles of the other environment get nothing here, and what it did not open stays closed."""
+    owner = server.app.user
+    kept = tuple(g for g in artifact.grants or () if not g.role)
+    others = sorted({g.role for g in artifact.grants or () if g.role and g.role != artifact.owner})
+    warnings = [f"rights of roles on the source database are not granted: {', '.join(others)}"] if others else []
+    if artifact.grants is None:
+        warnings.append(OLDER_MANIFEST)
+    own = tuple(Grant(owner, privilege, False) for privilege in ("CREATE", "CONNECT", "TEMPORARY"))
+    public = tuple(Grant(None, g.privilege, False) for g in kept)
+    return Rights(owner, artifact.connection_limit, (*public, *own)), warnings
+
+
+def settings_of_copy(artifact: DatabaseArtifact, owner: str) -> DatabaseArtifact:
+    """The artifact with the settings of the dumped database's owner as those of this owner."""
+    settings = tuple(
+        s.model_copy(update={"role": owner}) if s.role and s.role == artifact.owner else s for s in artifact.settings
+    )
+    return artifact.model_copy(update={"settings": settings})
+
+
 def _owner(connection: Connection, server: Server, artifact: DatabaseArtifact) -> tuple[str, list[str]]:
     """The snapshot's owner where the application's role has its rights and we may give them; else the application's role."""
     application = server.app.user

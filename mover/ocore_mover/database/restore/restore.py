@@ -32,6 +32,7 @@ from ocore_mover.database.restore import (
     grants,
     lending,
     missing,
+    other_owner,
     owners,
     publications,
     search_path,
@@ -76,6 +77,8 @@ class DatabaseRestore:
     counter: Counter
     token: Token
     jobs: int
+    #: The dump is of another environment: name, owner and grants of its database are not those of this one.
+    other_environment: bool = False
 
     def run(self) -> RestoredDatabase:
         """Restores into the copy, which is closed before and after. A copy of an earlier attempt is dropped first.
@@ -102,8 +105,11 @@ class DatabaseRestore:
         with translating(conditions.RESTORE_FAILED, "reading the rights on the live database"):
             if now.live is not None:
                 return read_rights(maintenance, self.names.live), []
-            missing.check_name(self.server, self.artifact)
-            found, warnings = missing.rights(maintenance, self.server, self.artifact)
+            if self.other_environment:
+                found, warnings = missing.rights_of_copy(self.server, self.artifact)
+            else:
+                missing.check_name(self.server, self.artifact)
+                found, warnings = missing.rights(maintenance, self.server, self.artifact)
         text = f"database {self.names.live} did not exist: it is created from the snapshot, and there is no previous database to go back to"
         return found, [text, *warnings]
 
@@ -135,23 +141,29 @@ class DatabaseRestore:
             if now.live is not None:
                 settings = list(read_settings(maintenance, self.names.live))
             else:
-                settings, left_out = missing.settings(maintenance, self.names, self.artifact, owner)
+                source = missing.settings_of_copy(self.artifact, owner) if self.other_environment else self.artifact
+                settings, left_out = missing.settings(maintenance, self.names, source, owner)
                 warnings += left_out
             warnings += create.copy_settings(maintenance, self.names, settings)
-            reduced = absent_roles.find(maintenance, contents)
+            renamed = self._owners(contents, owner)
+            reduced = absent_roles.find(maintenance, contents, renamed)
         with copy_access.opened(self.server, self.names, owner, self.token, jobs=self.jobs) as access:
             with self._as_actor(warnings) as copy:
                 apart = frozenset(item.entry.dump_id for item in reduced)
                 warnings += self._extensions_and_load(maintenance, program, contents, access, copy, apart)
             failpoints.hit("restore-database-loaded")
             tables = analyze(access, self.token, jobs=self.jobs)
-            warnings += self._apply_rights(contents, access, reduced, live_exists=now.live is not None)
+            warnings += self._apply_rights(contents, access, reduced, renamed, live_exists=now.live is not None)
         with translating(conditions.RESTORE_FAILED, "reading the live database's subscriptions"):
             warnings += _subscriptions(maintenance, self.names.live)
             row = maintenance.execute("SELECT pg_database_size(%s)", [self.names.restored]).fetchone()
         return RestoredDatabase(
             self.names.restored, owner, int(row[0]) if row else 0, tables, tuple(warnings), now.live is None
         )
+
+    def _owners(self, contents: toc.TableOfContents, owner: str) -> other_owner.Owners | None:
+        """Of a dump of another environment; None for one of this environment."""
+        return other_owner.Owners(contents.owner, owner) if self.other_environment else None
 
     @contextmanager
     def _as_actor(self, warnings: list[str]) -> Iterator[Connection]:
@@ -246,12 +258,18 @@ class DatabaseRestore:
         contents: toc.TableOfContents,
         access: CopyAccess,
         reduced: Sequence[absent_roles.Reduced],
+        renamed: other_owner.Owners | None,
         *,
         live_exists: bool,
     ) -> list[str]:
         """What pg_restore leaves out: policies, publications, owners, grants and the comments that only an owner of the database may set."""
         encoding = contents.encoding
         warnings: list[str] = []
+
+        def granted() -> Iterator[toc.Entry]:
+            found = grants.entries(contents)
+            return other_owner.in_grants(found, renamed, encoding) if renamed is not None else found
+
         with (
             translating(conditions.RESTORE_FAILED, "applying owners and grants"),
             self._as_actor(warnings) as copy,
@@ -265,16 +283,10 @@ class DatabaseRestore:
             warnings += owners.give(copy, live, contents, access.owner)
             others = grants.Targets(copy, contents.owner or access.owner, access.owner)
             closed = self.server.admin is not None
-            own = (
-                entry
-                for entry in grants.entries(contents)
-                if others.find(entry) is None or (entry.is_lenient and not closed)
-            )
+            own = (entry for entry in granted() if others.find(entry) is None or (entry.is_lenient and not closed))
             with access.connect(application=APPLICATION, token=self.token) as session:
                 warnings += grants.apply_as_application(session, access.owner, own, encoding)
-            theirs = (
-                (entry, target) for entry in grants.entries(contents) if (target := others.find(entry)) is not None
-            )
+            theirs = ((entry, target) for entry in granted() if (target := others.find(entry)) is not None)
             warnings += grants.apply_as_administrator(copy, theirs, encoding)
             if closed:
                 lenient = (entry for entry in contents if entry.is_lenient)

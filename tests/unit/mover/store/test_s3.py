@@ -17,7 +17,7 @@ from ocore_crds import conditions
 from ocore_mover import redact
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_writer
-from ocore_mover.store.probe import probe_store
+from ocore_mover.store.probe import probe_store, read_store
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import OPEN_BUCKET, SeaweedFS
@@ -201,6 +201,18 @@ def test_keys_that_may_only_read(seaweed: SeaweedFS, s3: Store) -> None:
     reason, message = reason_of(reader)
     assert reason == conditions.STORE_ACCESS_DENIED
     assert "write" in message
+
+
+def test_a_probe_that_only_reads(seaweed: SeaweedFS, s3: Store) -> None:
+    """With keys that may only read: the id is the one that the writer gave the store."""
+    folder = seaweed.credentials(seaweed.reader_key, seaweed.reader_secret)
+    reader = store_with(seaweed, s3.url, credentials=folder)
+    with pytest.raises(StoreError) as error:
+        read_store(reader)
+    assert error.value.reason == conditions.STORE_NOT_READY  # no id yet, and it writes none
+    known = probe_store(s3).store_id
+    found = read_store(reader)
+    assert (found.store_id, found.checksums) == (known, None)
 
 
 def test_no_such_bucket(seaweed: SeaweedFS) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import ObjectInfo, Store, open_store
+from ocore_mover.store.base import Store as StoreProtocol
 from ocore_mover.store.probe import probe_store, store_id
+from ocore_mover.store.read_only import ReadOnlyStore
 from ocore_mover.store.s3_writer import part_size
 
 MIB = 1024 * 1024
@@ -190,3 +193,32 @@ def test_pieces_make_no_difference(folder: Store, pieces: list[bytes]) -> None:
     data = b"".join(pieces)
     assert (stored.size, stored.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert folder.get("pieces") == data
+
+
+def test_a_read_only_store_is_never_written(store: Store) -> None:
+    """Whatever the keys allow."""
+    stored = put(store, "a/object", b"x")
+    closed = ReadOnlyStore(store)
+    writes: list[Callable[[], object]] = [
+        lambda: closed.writer("b"),
+        lambda: closed.adopt("a/object", stored),
+        lambda: closed.put_if_absent("b", b"y"),
+        lambda: closed.delete(["a/object"]),
+        lambda: closed.abort_uploads("a/"),
+        lambda: closed.purge("a/"),
+        lambda: closed.guarantees("b"),
+        lambda: probe_store(closed),
+    ]
+    for write in writes:
+        with pytest.raises(StoreError) as error:
+            write()
+        assert error.value.reason == conditions.STORE_READ_ONLY
+    assert [found.key for found in store.list("")] == ["a/object"]
+    assert list(closed.read(stored)) == list(closed.read_range(stored, 0, 1)) == [b"x"]
+    assert (closed.get("a/object"), closed.url) == (b"x", store.url)
+    assert closed.head("a/object") == store.head("a/object")
+    assert list(closed.list("a/")) == list(store.list("a/"))
+    # Every other method of a store is one that writes, and is tried above.
+    tried = {"writer", "adopt", "put_if_absent", "delete", "abort_uploads", "purge", "guarantees"}
+    reads = {"get", "read", "read_range", "head", "list", "url", "local_root", "encrypted"}
+    assert {name for name in vars(StoreProtocol) if not name.startswith("_")} == tried | reads
