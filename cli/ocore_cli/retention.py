@@ -23,7 +23,7 @@ def show(objects: Objects, console: Console, environment: str, given: Mapping[st
     policy = objects.get(SNAPSHOT_POLICY, environment)
     spec = _spec(policy, environment, given)
     snapshots = _snapshots(objects, environment)
-    used = {o["spec"].get("snapshotRef", {}).get("name", "") for o in objects.list(ROLLBACK) if not _terminal(o)}
+    used = {_used_by(o) for o in objects.list(ROLLBACK) if not _terminal(o)}
     candidates = [c for c in (candidate_of(o, used) for o in snapshots) if c is not None]
     found = verdicts(candidates, spec, _zone(spec.time_zone), now)
     if policy is None and not given:
@@ -55,6 +55,12 @@ def _zone(name: str) -> ZoneInfo:
 
 def _snapshots(objects: Objects, environment: str) -> list[Object]:
     return [o for o in objects.list(SNAPSHOT) if o["spec"]["environmentRef"]["name"] == environment]
+
+
+def _used_by(rollback: Object) -> str:
+    """Name of the Snapshot that a Rollback of this namespace uses here; empty where it uses none, or one of another namespace."""
+    ref = rollback["spec"].get("snapshotRef") or {}
+    return str(ref.get("name", "")) if ref.get("namespace") in (None, rollback["metadata"].get("namespace")) else ""
 
 
 def _terminal(obj: Object) -> bool:

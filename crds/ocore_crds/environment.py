@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import CpuQuantity, KeyRef, LocalRef, Model, ObjectName, Quantity, RelativePath, StatusModel, Timestamp, Uuid
+from .base import (
+    CpuQuantity,
+    KeyRef,
+    LocalRef,
+    Model,
+    NamespaceName,
+    ObjectName,
+    Quantity,
+    RelativePath,
+    StatusModel,
+    Timestamp,
+    Uuid,
+)
 from .conditions import Conditions
 from .rules import exactly_one, immutable, rule, validations
 
@@ -215,6 +227,12 @@ class Jobs(Model):
     )
 
 
+class RollbackGrant(Model):
+    """A namespace whose Rollbacks may restore Snapshots of this Environment."""
+
+    namespace: NamespaceName = Field(description="Name of the namespace.")
+
+
 class EnvironmentSpec(Model):
     """What is snapshotted."""
 
@@ -232,6 +250,14 @@ class EnvironmentSpec(Model):
         default=(),
         description="Stopped for a switchover and started again. The first one's image is recorded in each snapshot.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
+    )
+    allow_rollback_to: Annotated[tuple[RollbackGrant, ...], Field(max_length=64)] = Field(
+        default=(),
+        description=(
+            "Other namespaces that may restore Snapshots of this Environment into their own Environments of the same project. "
+            "A Rollback in this namespace needs no entry."
+        ),
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["namespace"]},
     )
     scratch: Scratch = Field(default=Scratch(), description="Temporary space for dumps.")
     jobs: Jobs = Field(default=Jobs(), description="How the Jobs run.")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from . import failpoints
-from .base import NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
+from .base import NAME_PATTERN, NAMESPACE_PATTERN, TIME_PATTERN, UUID_PATTERN
 from .kinds import Kind
 from .schema import CATEGORY, INT_OR_STRING, VALIDATIONS, Field, Schema, fields, object_schema, walk
 
@@ -12,6 +12,7 @@ from .schema import CATEGORY, INT_OR_STRING, VALIDATIONS, Field, Schema, fields,
 _DESCRIBED = {
     UUID_PATTERN: "a UUID in lower case",
     NAME_PATTERN: "the name of an object",
+    NAMESPACE_PATTERN: "the name of a namespace",
     TIME_PATTERN: "RFC 3339 in UTC: `2026-01-31T23:59:59Z`",
 }
 NOTICE = "<!-- Made by `make generate` from the models in crds/ocore_crds; do not edit. -->\n"

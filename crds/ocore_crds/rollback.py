@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
+from .base import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
 from .recovery_evidence import RecoveryEvidence
@@ -20,12 +20,37 @@ class UndoSpec(Model):
     )
 
 
+class SnapshotRef(Model):
+    """A Snapshot, perhaps in another namespace."""
+
+    name: ObjectName = Field(description="Name of the Snapshot.")
+    namespace: NamespaceName | None = Field(
+        default=None,
+        description=(
+            "Its namespace; the default is the namespace of this resource. Another one needs targetEnvironmentRef, and allowRollbackTo of the "
+            "Environment that the Snapshot was taken of."
+        ),
+    )
+
+
 class RollbackSpec(Model):
     """What to return to: a snapshot, or what a Rollback has replaced. Fixed at creation."""
 
     id: Uuid | None = Field(default=None, description="Identity in the REST API; the default is metadata.uid.")
-    snapshot_ref: LocalRef | None = Field(
-        default=None, description="Complete Snapshot to return to; its Environment is the target."
+    snapshot_ref: SnapshotRef | None = Field(default=None, description="Complete Snapshot to restore.")
+    target_environment_ref: LocalRef | None = Field(
+        default=None,
+        description=(
+            "Environment that is replaced by the Snapshot, in the namespace of this resource; the default is the one that the Snapshot was taken "
+            "of. It must have the projectId of the Snapshot."
+        ),
+    )
+    source_store_ref: LocalRef | None = Field(
+        default=None,
+        description=(
+            "SnapshotStore in the namespace of this resource that the Snapshot is read from: the same store as the Snapshot's, by its id. Default: the "
+            "Snapshot's own SnapshotStore; for a Snapshot in another namespace the storeRef of the target Environment."
+        ),
     )
     undo: UndoSpec | None = Field(
         default=None,
@@ -61,6 +86,14 @@ class RollbackSpec(Model):
         json_schema_extra=validations(
             rule("self == oldSelf", "a Rollback cannot be changed; create a new one"),
             exactly_one("snapshotRef", "undo"),
+            rule(
+                "has(self.snapshotRef) || !has(self.targetEnvironmentRef)", "targetEnvironmentRef goes with snapshotRef"
+            ),
+            rule("has(self.snapshotRef) || !has(self.sourceStoreRef)", "sourceStoreRef goes with snapshotRef"),
+            rule(
+                "!has(self.snapshotRef) || !has(self.snapshotRef.namespace) || has(self.targetEnvironmentRef)",
+                "snapshotRef.namespace needs targetEnvironmentRef",
+            ),
         )
     )
 
@@ -182,6 +215,21 @@ class RollbackStatus(StatusModel):
     environment_id: str | None = Field(default=None, description="Its status.id.")
     snapshot_name: str | None = Field(default=None, description="Snapshot that is restored.")
     snapshot_id: str | None = Field(default=None, description="Its status.id.")
+    snapshot_namespace: str | None = Field(
+        default=None,
+        description="Its namespace, where that is another one. Written before the rollback waits or starts: from then on the Snapshot is not deleted.",
+    )
+    source_environment_name: str | None = Field(
+        default=None, description="Environment that the Snapshot was taken of, as the Snapshot recorded it."
+    )
+    source_environment_id: str | None = Field(
+        default=None, description="Its status.id. Another one than environmentId: the environment becomes a copy."
+    )
+    source_environment_type: str | None = Field(default=None, description="Its type when the Snapshot was taken.")
+    source_store_name: str | None = Field(
+        default=None,
+        description="SnapshotStore that the Snapshot is read from, where that is not the one with the record of the rollback.",
+    )
     manifest_sha256: str | None = Field(
         default=None, description="SHA-256 of the manifest that is restored; a different manifest is refused."
     )

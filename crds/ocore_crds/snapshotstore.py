@@ -82,6 +82,13 @@ class SnapshotStoreSpec(Model):
 
     s3: S3 | None = Field(default=None, description="A bucket.")
     claim: Claim | None = Field(default=None, description="A volume claim.")
+    access: Literal["ReadWrite", "ReadOnly"] = Field(
+        default="ReadWrite",
+        description=(
+            "`ReadOnly`: nothing is ever written to it or deleted from it, and its keys may be read-only. It can only be the sourceStoreRef of a "
+            "Rollback."
+        ),
+    )
     service_account_name: ObjectName | None = Field(
         default=None, description="Service account of the Jobs that use this store, for workload identity."
     )
@@ -118,7 +125,7 @@ class SnapshotStoreStatus(StatusModel):
     url: str | None = Field(default=None, description="`s3://bucket/prefix` or `claim://name/path`.")
     checksums: Literal["Server", "ReadBack"] | None = Field(
         default=None,
-        description="What checks the SHA-256 of written data: the store itself, or a read after each write.",
+        description="What checks the SHA-256 of written data: the store itself, or a read after each write. Absent with access ReadOnly.",
     )
     probed_generation: int | None = Field(default=None, description="metadata.generation that was probed.")
     last_probe_time: Timestamp | None = Field(default=None, description="When the last probe ended.")

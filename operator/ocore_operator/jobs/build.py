@@ -24,8 +24,10 @@ from ocore_operator.jobs.parts import (
     database,
     identity,
     optional_store,
+    options,
     scratch,
     signal,
+    source_store,
     store,
 )
 from ocore_operator.jobs.shape import JobRequest, job, job_name
@@ -201,6 +203,9 @@ def restore(
         + scratch(environment.spec)
     )
     parts += identity(snapshot_id=status.snapshot_id or "") + _record(run) + _replication_loss(owner)
+    parts += source_store(job_inputs.source)
+    if status.source_environment_id not in (None, status.environment_id):
+        parts += options(source_environment_id=status.source_environment_id, project_id=environment.spec.project_id)
     parts += Parts(
         args=("--manifest-sha256", status.manifest_sha256 or "", "--jobs", str(environment.spec.jobs.parallelism))
     )

@@ -36,6 +36,8 @@ class JobInputs:
     store: Store
     traits: PodTraits
     environment: Environment | None = None
+    #: The store that a restore reads from, where `store` has only the record of the rollback.
+    source: Store | None = None
     #: Name of the node that a claim binds the pod to.
     node: str | None = None
     server_major: int = 0

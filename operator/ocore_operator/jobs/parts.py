@@ -21,6 +21,9 @@ S3_CREDENTIALS = "/secrets/s3"
 S3_CA = "/secrets/s3-ca"
 CLAIM = "/claim"
 STORE = "/store"
+SOURCE_S3_CREDENTIALS = "/secrets/source-s3"
+SOURCE_S3_CA = "/secrets/source-s3-ca"
+SOURCE_STORE = "/source-store"
 CONFIG = "/config"
 SCRATCH = "/scratch"
 SIGNAL = "/signal"
@@ -60,8 +63,8 @@ def _secret(name: str, path: str, secret: str, *, optional: bool = False) -> Par
     return _mounted(name, path, {"secret": source}, read_only=True)
 
 
-def _claim(name: str, path: str, claim_name: str) -> Parts:
-    return _mounted(name, path, {"persistentVolumeClaim": {"claimName": claim_name}})
+def _claim(name: str, path: str, claim_name: str, *, read_only: bool = False) -> Parts:
+    return _mounted(name, path, {"persistentVolumeClaim": {"claimName": claim_name}}, read_only=read_only)
 
 
 def options(**values: Any) -> Parts:
@@ -152,12 +155,12 @@ def scratch(spec: EnvironmentSpec) -> Parts:
     return _mounted("scratch", SCRATCH, source) + options(scratch=SCRATCH)
 
 
-def store_url(found: Store) -> str:
+def store_url(found: Store, mount: str = STORE) -> str:
     """The store's URL inside a Job."""
     if found.spec.s3 is not None:
         return f"s3://{found.spec.s3.bucket}/{found.spec.s3.prefix}".rstrip("/")
     path = found.spec.claim.path if found.spec.claim is not None else ""
-    return f"file://{STORE}/{path}".rstrip("/")
+    return f"file://{mount}/{path}".rstrip("/")
 
 
 def public_url(found: Store) -> str:
@@ -168,11 +171,36 @@ def public_url(found: Store) -> str:
 
 
 def store(found: Store) -> Parts:
-    """The store with its credentials and certificates, or its claim."""
-    parts = options(store=store_url(found))
+    """The store with its credentials and certificates, or its claim. With access ReadOnly the mover refuses to write to it."""
+    read_only = found.spec.access == "ReadOnly"
+    parts = options(store=store_url(found)) + Parts(args=("--store-read-only",) if read_only else ())
     if found.spec.claim is not None:
-        return parts + _claim("store", STORE, found.spec.claim.claim_name)
+        return parts + _claim("store", STORE, found.spec.claim.claim_name, read_only=read_only)
     return parts + _s3(found.spec.s3) if found.spec.s3 is not None else parts
+
+
+def source_store(found: Store | None) -> Parts:
+    """The store that a restore only reads from, with what it needs; nothing where there is none."""
+    if found is None:
+        return Parts()
+    parts = options(source_store=store_url(found, SOURCE_STORE))
+    if found.spec.claim is not None:
+        return parts + _claim("source-store", SOURCE_STORE, found.spec.claim.claim_name, read_only=True)
+    s3 = found.spec.s3
+    if s3 is None:
+        return parts
+    parts += options(source_s3_endpoint=s3.endpoint, source_s3_region=s3.region)
+    parts += Parts(args=("--source-s3-path-style" if s3.path_style else "--no-source-s3-path-style",))
+    if s3.instance_metadata:
+        parts += Parts(args=("--source-s3-instance-metadata",))
+    if s3.credentials_secret_ref is not None:
+        parts += _secret("source-s3", SOURCE_S3_CREDENTIALS, s3.credentials_secret_ref.name)
+        parts += options(source_s3_credentials=SOURCE_S3_CREDENTIALS)
+    if s3.ca_bundle is not None:
+        source = {"name": s3.ca_bundle.name, "items": [{"key": s3.ca_bundle.key, "path": "ca.crt"}]}
+        parts += _mounted("source-s3-ca", SOURCE_S3_CA, {"configMap": source}, read_only=True)
+        parts += options(source_s3_ca=f"{SOURCE_S3_CA}/ca.crt")
+    return parts
 
 
 def optional_store(found: Store | None) -> Parts:

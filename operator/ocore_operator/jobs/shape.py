@@ -108,7 +108,9 @@ def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Obje
         "containers": [_container(settings, job_inputs, request)],
         "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, job_inputs) for v in request.parts.volumes)],
     }
-    account = job_inputs.store.spec.service_account_name or settings.job_service_account
+    stores = [s for s in (job_inputs.store, job_inputs.source) if s is not None]
+    accounts = [s.spec.service_account_name for s in stores if s.spec.service_account_name]
+    account = accounts[0] if accounts else settings.job_service_account
     if account:
         pod["serviceAccountName"] = account
     if traits.tolerations:

@@ -90,7 +90,8 @@ class Entry:
     refused: bool  # because of its id
     waits_for_lock: bool
     environment: str  # of a Snapshot, and of a Rollback once it is known
-    snapshot: str  # that a Rollback names
+    snapshot: str  # that a Rollback names, in its own namespace
+    restores: Place | None  # namespace and name of the Snapshot that a Rollback uses; None: none, or it may not
     undoes: str  # the Rollback that an undo names
     store: str  # that an Environment names
     ready: str  # status of the condition Ready
@@ -137,8 +138,14 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         started=status.get("startedAt") or meta["creationTimestamp"],
         refused=any(is_true(t) and by_type[t].get("reason") == c.DUPLICATE_ID for t in (c.STALLED, c.FAILED)),
         waits_for_lock=is_true(c.RECONCILING) and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
-        environment=_shared(spec.get("environmentRef", {}).get("name") or status.get("environmentName") or ""),
-        snapshot=spec.get("snapshotRef", {}).get("name") or "",
+        environment=_shared(
+            spec.get("environmentRef", {}).get("name")
+            or spec.get("targetEnvironmentRef", {}).get("name")
+            or status.get("environmentName")
+            or ""
+        ),
+        snapshot=_local_snapshot(obj),
+        restores=snapshot_used_by(obj) if kind == "Rollback" else None,
         undoes=((spec.get("undo") or {}).get("rollbackRef") or {}).get("name") or "",
         store=_shared(spec.get("storeRef", {}).get("name") or status.get("storeName") or ""),
         ready=_shared(by_type.get(c.READY, {}).get("status", "Unknown")),
@@ -156,6 +163,29 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         finished=finished_of(obj) if kind == "Rollback" else None,
         pins=_pins(status) if kind == "Environment" else None,
     )
+
+
+def _local_snapshot(obj: Object) -> str:
+    """Name of the Snapshot that a Rollback names in its own namespace; empty where it names none there."""
+    ref = obj.get("spec", {}).get("snapshotRef") or {}
+    local = ref.get("namespace") in (None, obj["metadata"]["namespace"])
+    return (ref.get("name") or "") if local else ""
+
+
+def snapshot_used_by(rollback: Object) -> Place | None:
+    """Namespace and name of the Snapshot that a Rollback uses: it is not deleted while the Rollback runs. A Snapshot of another namespace counts only
+    once the operator has found the grant and entered it in the status, which a tenant cannot write: else anyone could prevent deletions there."""
+    namespace, status = rollback["metadata"]["namespace"], rollback.get("status") or {}
+    name = _local_snapshot(rollback)
+    if name:
+        return _shared(namespace), name
+    if (
+        (rollback.get("spec") or {}).get("snapshotRef")
+        and status.get("snapshotNamespace")
+        and status.get("snapshotName")
+    ):
+        return _shared(status["snapshotNamespace"]), str(status["snapshotName"])
+    return None
 
 
 def _shared(text: str) -> str:
@@ -357,9 +387,10 @@ class Catalog:
         return sorted((e for e in found if not e.deleting), key=lambda e: e.age_order)
 
     def restored(self, namespace: str) -> Iterator[str]:
-        """Names of the Snapshots that Rollbacks use which are not terminal."""
+        """Names of the namespace's Snapshots that Rollbacks of any namespace use which are not terminal."""
         rollbacks = (e for e in self._busy.values() if e.key.kind == "Rollback" and not e.terminal)
-        return (e.snapshot for e in rollbacks if e.key.namespace == namespace)
+        used = (e.restores for e in rollbacks if e.restores is not None)
+        return (name for where, name in used if where == namespace)
 
     def finished(self, namespace: str, environment: str) -> Iterator[Finished]:
         """The terminal Rollbacks of an environment: their places in the history."""

@@ -36,6 +36,7 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         c.WAITING_FOR_JOB_SLOT,
         c.STORE_NOT_FOUND,
         c.STORE_NOT_READY,
+        c.STORE_READ_ONLY,
         c.CLAIM_NOT_FOUND,
         c.CLAIM_IN_USE,
         c.CONFIG_NOT_FOUND,
@@ -213,7 +214,13 @@ def _verdict(status: EnvironmentStatus) -> tuple[object, ...]:
 
 
 def need_store(store: Store) -> None:
-    """Raises StoreNotReady: Stalled where a person must change the store, Waiting where that may pass. Pure."""
+    """Raises Stalled(StoreReadOnly), or StoreNotReady: Stalled where a person must change the store, Waiting where that may pass. Pure."""
+    if store.spec.access == "ReadOnly":
+        raise Stalled(
+            c.STORE_READ_ONLY,
+            f"SnapshotStore {store.meta.name} has access ReadOnly, and snapshots are written to storeRef. Name one with access ReadWrite. A ReadOnly store "
+            "can be the sourceStoreRef of a Rollback.",
+        )
     ready, stalled = (c.find(store.status.conditions, t) for t in (c.READY, c.STALLED))
     if ready is not None and ready.status == "True":
         return

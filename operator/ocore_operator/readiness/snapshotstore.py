@@ -30,7 +30,7 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
 
     resource = STORES
     before_probe = (c.PROBING, c.WAITING_FOR_JOB_SLOT, c.CLAIM_NOT_FOUND, c.CLAIM_IN_USE, c.CONFIG_NOT_FOUND)
-    does = "A probe Job writes to the store and reads from it."
+    does = "A probe Job checks the store."
     result = StoreProbeResult
 
     def parse(self, obj: Object) -> Store:
@@ -113,12 +113,18 @@ def found(store: Store, result: StoreProbeResult, began: str, stamp: Stamp) -> S
     status = status.model_copy(
         update={"store_id": result.store_id, "checksums": result.checksums, "warnings": result.warnings[:MAX_WARNINGS]}
     )
-    how = "checks the SHA-256 of what is written" if result.checksums == "Server" else "is read back after each write"
-    message = f"The store can be written and {how}."
+    message = _message(result)
     if store.spec.s3 is not None and (store.spec.s3.endpoint or "").startswith("http://"):
         message += f" Warning: {UNENCRYPTED}"
         status = status.model_copy(update={"warnings": (UNENCRYPTED, *status.warnings)[:MAX_WARNINGS]})
     return _with_phase(summarize.ready(status, c.SUCCEEDED, message, stamp))
+
+
+def _message(result: StoreProbeResult) -> str:
+    if result.checksums is None:
+        return "The store can be read. Nothing is written to it (access ReadOnly)."
+    how = "checks the SHA-256 of what is written" if result.checksums == "Server" else "is read back after each write"
+    return f"The store can be written and {how}."
 
 
 def probe_failed(

@@ -20,6 +20,7 @@ from ocore_operator.rollback.executed import entry_about, remembered, run_of, wi
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, lock_view
 from ocore_operator.rollback.plan_switch import finish_seconds
+from ocore_operator.rollback.source import reads_elsewhere
 from ocore_operator.rollback.world import (
     AcquireLock,
     AddFinalizer,
@@ -171,7 +172,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
         case "restore":
             return build.restore(
                 settings,
-                await _with_store_of_snapshot(ctx, observed, job_inputs),
+                await _with_stores_of_restore(ctx, observed, job_inputs),
                 owner,
                 run_of(owner),
                 attempt=attempt,
@@ -276,9 +277,9 @@ async def _store(ctx: Context, namespace: str, name: str, *, needed: bool) -> St
 
 
 async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
-    """The store that has the rollback's record: the snapshot's, for an undo the Environment's; None where it is missing."""
+    """The store that has the rollback's record: the snapshot's, for an undo or another source the Environment's; None where it is missing."""
     name = observed.snapshot.status.store_name if observed.snapshot is not None else None
-    if observed.rollback.spec.undo is not None:
+    if observed.rollback.spec.undo is not None or reads_elsewhere(observed.rollback.status):
         name = _environment(observed).spec.store_ref.name
     try:
         return await inputs.load_store(ctx, observed.rollback.meta.namespace, name) if name is not None else None
@@ -287,7 +288,10 @@ async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
 
 
 async def _with_store_of_snapshot(ctx: Context, observed: Observed, job_inputs: JobInputs) -> JobInputs:
-    """With the store that the snapshot was written to, which the Environment may not name any more."""
+    """With the store that the snapshot was written to, which the Environment may not name any more. The record is there, too, but for a rollback that
+    reads from elsewhere."""
+    if reads_elsewhere(observed.rollback.status):
+        return job_inputs
     if observed.snapshot is None:
         text = f"Snapshot {observed.rollback.status.snapshot_name} was deleted before it was restored."
         raise Stalled(c.SNAPSHOT_NOT_FOUND, text)
@@ -295,8 +299,21 @@ async def _with_store_of_snapshot(ctx: Context, observed: Observed, job_inputs: 
     if name is None or name == job_inputs.store.meta.name:
         return job_inputs
     store = await inputs.load_store(ctx, job_inputs.namespace, name)
+    return replace(job_inputs, store=store, node=await _node(ctx, job_inputs, store))
+
+
+async def _with_stores_of_restore(ctx: Context, observed: Observed, job_inputs: JobInputs) -> JobInputs:
+    """With the store of the record, and the one that the snapshot is read from where that is another one."""
+    name = observed.rollback.status.source_store_name
+    if name is None:
+        return await _with_store_of_snapshot(ctx, observed, job_inputs)
+    source = await inputs.load_store(ctx, job_inputs.namespace, name)
+    return replace(job_inputs, source=source, node=await _node(ctx, job_inputs, job_inputs.store, source))
+
+
+async def _node(ctx: Context, job_inputs: JobInputs, *stores: Store) -> str | None:
+    """The node on which the filestore and these stores can be mounted."""
     filestore = job_inputs.environment.spec.filestore if job_inputs.environment is not None else None
     claims = [filestore.claim_name] if filestore is not None else []
-    if store.spec.claim is not None:
-        claims.append(store.spec.claim.claim_name)
-    return replace(job_inputs, store=store, node=await inputs.node_of(ctx, job_inputs.namespace, claims))
+    claims += [store.spec.claim.claim_name for store in stores if store.spec.claim is not None]
+    return await inputs.node_of(ctx, job_inputs.namespace, claims)

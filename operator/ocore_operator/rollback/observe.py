@@ -36,9 +36,9 @@ from ocore_operator.jobs.outcome import (
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
+from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
-from ocore_operator.rollback import signal
+from ocore_operator.rollback import observe_source, signal
 from ocore_operator.rollback.executed import entry_about, executed, later
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_undo import as_seen_by
@@ -49,6 +49,7 @@ from ocore_operator.rollback.world import (
     JobView,
     OperationLock,
     SnapshotView,
+    SourceView,
     TakenOver,
     UndoneView,
     World,
@@ -96,7 +97,9 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
 
 async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | None:
     namespace = known.meta.namespace
-    (snapshot, undone, environment), seen = await asyncio.gather(_sources(ctx, known), control.observe(ctx, known))
+    (snapshot, source, undone, environment), seen = await asyncio.gather(
+        _sources(ctx, known), control.observe(ctx, known)
+    )
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
     views, jobs, before, users, config = await asyncio.gather(
@@ -116,6 +119,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         environment=environment_view(environment, rollback) if environment is not None else None,
         snapshot=snapshot_view(snapshot) if snapshot is not None else None,
         environment_name=environment_name(rollback, snapshot, undone),
+        source=source,
         undone=await _undone(ctx, rollback, undone, environment),
         undo_state=undo_state(environment, rollback),
         taken_over=await _taken_over(ctx, rollback, environment),
@@ -136,31 +140,37 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         refusal=memory.refusal,
         watched_since=memory.watched_since,
     )
+    if world.environment is not None and environment is not None and source.store is not None:
+        account = await observe_source.account_of(ctx, environment)
+        world = replace(world, environment=replace(world.environment, store_account=account))
     if environment is not None and world.lock.since is not None:
         world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(world.lock.since))
     return Observed(rollback, _with_steps_of_log(ctx, rollback, world), world, environment, snapshot)
 
 
-async def _sources(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None, Rollback | None, Environment | None]:
-    """The Snapshot, or the Rollback that is undone, and the Environment. An undo needs the other Rollback only until it has started."""
+async def _sources(
+    ctx: Context, rollback: Rollback
+) -> tuple[Snapshot | None, SourceView, Rollback | None, Environment | None]:
+    """The Snapshot and where it comes from, or the Rollback that is undone, and the Environment. An undo needs the other Rollback only until it has started."""
     namespace, spec = rollback.meta.namespace, rollback.spec
-    snapshot: Snapshot | None = None
     undone: Rollback | None = None
-    if spec.snapshot_ref is not None:
-        obj = await ctx.kube.get(SNAPSHOTS, namespace, spec.snapshot_ref.name)
-        snapshot = resources.snapshot(obj) if obj is not None else None
+    snapshot, source = await observe_source.snapshot_of(ctx, rollback)
     if spec.undo is not None and not rollback.status.environment_name:
         obj = await ctx.kube.get(ROLLBACKS, namespace, spec.undo.rollback_ref.name)
         undone = resources.rollback(obj) if obj is not None else None
     name = environment_name(rollback, snapshot, undone)
     found = await ctx.kube.get(ENVIRONMENTS, namespace, name) if name else None
-    return snapshot, undone, resources.environment(found) if found is not None else None
+    environment = resources.environment(found) if found is not None else None
+    store = await observe_source.store_of(ctx, rollback, snapshot, environment)
+    return snapshot, replace(source, store=store), undone, environment
 
 
 def environment_name(rollback: Rollback, snapshot: Snapshot | None, undone: Rollback | None) -> str:
     """The Environment's name; empty where it is unknown."""
     if rollback.status.environment_name:
         return rollback.status.environment_name
+    if rollback.spec.target_environment_ref is not None:
+        return rollback.spec.target_environment_ref.name
     if undone is not None:
         return undone.status.environment_name or ""
     return snapshot.spec.environment_ref.name if snapshot is not None else ""
@@ -287,6 +297,8 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         name=environment.meta.name,
         id=status.id,
         project_id=spec.project_id,
+        type=spec.type,
+        store_name=spec.store_ref.name,
         workloads=tuple((w.kind, w.name) for w in spec.workloads),
         has_database=database is not None,
         capacity=quantity.parse(database.capacity) if database is not None and database.capacity is not None else None,
@@ -320,8 +332,12 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
         complete=c.is_true(status.conditions, c.COMPLETE),
         failed=c.is_true(status.conditions, c.FAILED),
         broken=verified.message if verified is not None and verified.status == "False" else "",
+        deleting=snapshot.meta.deleted is not None,
+        environment_name=source.environment_name if source is not None else "",
+        environment_type=source.environment_type if source is not None else "",
         environment_id=source.environment_id if source is not None else "",
         project_id=source.project_id if source is not None else "",
+        store_id=status.store_id or "",
         manifest_sha256=status.manifest_sha256 or "",
         server_major=status.server_major or 0,
         database_bytes=sizes.database_bytes if sizes is not None else 0,

@@ -17,7 +17,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, Rol
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_switch, plan_undo
+from ocore_operator.rollback import plan_switch, plan_undo, source
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
 from ocore_operator.rollback.transitions import (
@@ -141,6 +141,9 @@ def _changes(old: RollbackTarget, new: RollbackTarget) -> str:
 
 def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     job = world.job("restore", status.attempt)
+    if job is None and world.snapshot is None and world.source.namespace:
+        text = source.not_granted(world.source.namespace, status.snapshot_name or "", world.source.into)
+        return abort(status, c.ACCESS_NOT_GRANTED, text, now)
     if job is None:
         return _refused(status, world, now) or Do(StartJob("restore", status.attempt))
     if not job.ended:

@@ -10,7 +10,7 @@ from ocore_crds.quantity import human
 from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_undo
+from ocore_operator.rollback import plan_undo, source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings
 from ocore_operator.rollback.transitions import already_executed, change, failing, start, start_undo
@@ -47,11 +47,13 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     if spec.undo is not None:
         refusal = refusal or plan_undo.refusal(spec, world, now) or _workloads(world)
     else:
-        refusal = refusal or _named(spec, world) or _fits(world)
+        refusal = refusal or source.unreachable(spec, world) or _named(spec, world) or _fits(spec, world)
     if refusal is not None and refusal.patience and _queued(status, now) < APPEAR_SECONDS:
         return Wait(2, _waiting_reason(refusal), refusal.message)
     if refusal is not None:
         return _refuse(status, refusal, now)
+    if world.snapshot is not None and source.unclaimed(status, world):
+        return Record(change(status, **source.claim(world, world.snapshot)))
     if world.lock.state == "Other":
         return Wait(15, c.WAITING_FOR_OPERATION, f"Waiting for {world.lock.holder}, which has locked the environment.")
     if world.lock.state == "Free":
@@ -78,7 +80,8 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if environment.proof_failed:
         found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
     notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
-    return Record(change(start(status, spec, environment, snapshot, now), warnings=found), notes)
+    fresh = change(start(status, spec, environment, snapshot, now), **source.recorded(world, snapshot, environment))
+    return Record(change(fresh, warnings=found), notes)
 
 
 def _start_undo(
@@ -115,7 +118,7 @@ def _queued(status: RollbackStatus, now: datetime) -> float:
 
 
 def _waiting_reason(refusal: Refusal) -> str:
-    snapshot = refusal.reason in (c.SNAPSHOT_NOT_FOUND, c.SNAPSHOT_NOT_COMPLETE)
+    snapshot = refusal.reason in (c.SNAPSHOT_NOT_FOUND, c.SNAPSHOT_NOT_COMPLETE, c.ACCESS_NOT_GRANTED)
     return c.WAITING_FOR_SNAPSHOT if snapshot else c.WAITING_FOR_ENVIRONMENT
 
 
@@ -150,11 +153,13 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
         return Refusal(c.VERIFICATION_FAILED, text)
     if environment is None or environment.id is None:
         text = f"Environment {world.environment_name}, of which snapshot {snapshot.name} was taken, does not exist. Create it."
+        if spec.target_environment_ref is not None:
+            text = f"Environment {world.environment_name}, the target, does not exist in this namespace. Create it, or correct targetEnvironmentRef."
         return Refusal(c.ENVIRONMENT_NOT_FOUND, text, patience=True)
     return None
 
 
-def _fits(world: World) -> Refusal | None:
+def _fits(spec: RollbackSpec, world: World) -> Refusal | None:
     """Snapshot and Environment belong together, and the workloads exist."""
     snapshot, environment = world.snapshot, world.environment
     if snapshot is None or environment is None:  # pragma: no cover - _named refuses these
@@ -165,13 +170,7 @@ def _fits(world: World) -> Refusal | None:
             f"{environment.project_id}. A rollback stays within a project."
         )
         return Refusal(c.OTHER_PROJECT, text)
-    if snapshot.environment_id != environment.id:
-        text = (
-            f"Snapshot {snapshot.name} was taken of the environment with id {snapshot.environment_id}; {environment.name} has id "
-            f"{environment.id}. If it is the same environment, created again, set its spec.id to the first."
-        )
-        return Refusal(c.OTHER_ENVIRONMENT, text)
-    return _workloads(world)
+    return source.misfit(spec, world, snapshot, environment) or _workloads(world)
 
 
 def _workloads(world: World) -> Refusal | None:

@@ -17,9 +17,15 @@ def warnings(world: World) -> tuple[PreflightWarning, ...]:
     found: list[PreflightWarning] = []
     if world.snapshot is not None:
         found.extend(_version(world.snapshot, world.workloads[0]) if world.workloads else ())
-        found.extend(_config(world.snapshot, world))
+        found.extend(_config(world.snapshot, world) if _in_place(world) else ())
     found.extend(warning for workload in world.workloads for warning in _availability(workload))
     return tuple(found)
+
+
+def _in_place(world: World) -> bool:
+    """Whether the Snapshot is of the Environment itself: another one has a configuration of its own."""
+    environment, snapshot = world.environment, world.snapshot
+    return environment is not None and snapshot is not None and snapshot.environment_id == environment.id
 
 
 def _version(snapshot: SnapshotView, workload: WorkloadView) -> Iterator[PreflightWarning]:

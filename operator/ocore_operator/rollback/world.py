@@ -74,6 +74,10 @@ class EnvironmentView:
     name: str
     id: str | None
     project_id: str
+    type: str = ""
+    #: Its SnapshotStore, and that one's service account (read where the Snapshot comes from another store).
+    store_name: str = ""
+    store_account: str = ""
     workloads: tuple[tuple[str, str], ...] = ()
     has_database: bool = True
     #: `database.capacity` in bytes.
@@ -107,8 +111,13 @@ class SnapshotView:
     failed: bool
     #: Message of its condition Verified where that is False; empty where it is not.
     broken: str = ""
+    deleting: bool = False
+    #: The environment that it was taken of, as it recorded it.
+    environment_name: str = ""
+    environment_type: str = ""
     environment_id: str = ""
     project_id: str = ""
+    store_id: str = ""
     manifest_sha256: str = ""
     server_major: int = 0
     database_bytes: int = 0
@@ -116,6 +125,31 @@ class SnapshotView:
     image: str = ""
     commit: str = ""
     config_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class StoreView:
+    """The SnapshotStore that a Snapshot is read from."""
+
+    name: str
+    exists: bool = True
+    #: Why it is not ready; empty where it is.
+    problem: str = ""
+    id: str = ""
+    account: str = ""
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """Where the Snapshot comes from."""
+
+    #: Its namespace where that is another one, and the Rollback's own.
+    namespace: str = ""
+    into: str = ""
+    #: The operator watches and can read that namespace.
+    watched: bool = True
+    #: None for an ordinary rollback in place.
+    store: StoreView | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +192,7 @@ class World:
     environment: EnvironmentView | None
     snapshot: SnapshotView | None
     environment_name: str = ""
+    source: SourceView = SourceView()
     #: Of an undo, at the stage Preflight.
     undone: UndoneView | None = None
     #: Of an undo: the state of its own entry in the Environment's status.undoneRollbacks; None where it has none.

@@ -6,11 +6,12 @@ from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import Stalled
+from ocore_operator.errors import UNREADABLE, ApiError, Stalled
 from ocore_operator.jobs import control, inputs, signals
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import snapshot_used_by
 from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.snapshot import freeze_signal
@@ -126,12 +127,26 @@ async def _targets(ctx: Context, snapshot: Snapshot) -> list[tuple[Kind, str]]:
 
 
 async def _used_by(ctx: Context, snapshot: Snapshot) -> str:
-    """Name of a Rollback that restores the Snapshot and is not terminal; empty where there is none."""
-    for obj in await ctx.kube.list(ROLLBACKS, snapshot.meta.namespace):
-        named = obj["spec"].get("snapshotRef", {}).get("name") == snapshot.meta.name
-        if named and not c.is_terminal(obj.get("status", {}).get("conditions") or ()):
-            return str(obj["metadata"]["name"])
+    """Name of a Rollback that restores the Snapshot and is not terminal, in any watched namespace; empty where there is none."""
+    namespace, place = snapshot.meta.namespace, (snapshot.meta.namespace, snapshot.meta.name)
+    for other in dict.fromkeys((namespace, *ctx.settings.namespaces)) if ctx.settings.namespaces else (None,):
+        try:
+            found = await ctx.kube.list(ROLLBACKS, other, keep=lambda obj: _uses(obj, place))
+        except ApiError as error:
+            if other in (None, namespace) or error.status not in UNREADABLE:
+                raise
+            # Its Role is gone: that must not stop this namespace. What was known of it counts.
+            known = (e for e in ctx.catalog.of_kind("Rollback", other) if e.restores == place and not e.terminal)
+            found = [{"metadata": {"namespace": e.key.namespace, "name": e.key.name}} for e in known]
+        for obj in found:
+            meta = obj["metadata"]
+            return str(meta["name"]) if meta["namespace"] == namespace else f"{meta['namespace']}/{meta['name']}"
     return ""
+
+
+def _uses(rollback: Object, place: tuple[str, str]) -> bool:
+    terminal = c.is_terminal(rollback.get("status", {}).get("conditions") or ())
+    return not terminal and snapshot_used_by(rollback) == place
 
 
 async def _before_start(ctx: Context, world: World) -> World:

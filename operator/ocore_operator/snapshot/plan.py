@@ -99,7 +99,7 @@ def _not_ready(world: World, environment: Environment) -> Action | None:
 
 def _probed_at(world: World, environment: Environment, reason: str) -> str | None:
     """Start of the probe that found this reason (RFC 3339); None where there was none."""
-    if reason in (c.DUPLICATE_ID, c.DUPLICATE_TARGET):  # found without a probe, and no probe follows
+    if reason in (c.DUPLICATE_ID, c.DUPLICATE_TARGET, c.STORE_READ_ONLY):  # found without a probe, and no probe follows
         return clock.text(world.now)
     if reason == c.STORE_NOT_READY:
         return world.inputs.store.status.last_probe_time if world.inputs is not None else None

@@ -24,6 +24,9 @@ PROJECT = "11111111-2222-3333-4444-555555555555"
 ADMIN_PASSWORD = "only-for-tests-admin"
 S3_ACCESS_KEY = "ocore-test"
 S3_SECRET_KEY = "only-for-tests-secret"
+#: Keys that may read and list.
+S3_READER_KEY = "ocore-reader"
+S3_READER_SECRET = "only-for-tests-reader"
 #: Seconds for a connection to PostgreSQL: a machine whose processors are all busy needs more than a few.
 CONNECT_SECONDS = 15
 
@@ -165,7 +168,12 @@ class Servers:
                     "name": "ocore",
                     "credentials": [{"accessKey": S3_ACCESS_KEY, "secretKey": S3_SECRET_KEY}],
                     "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-                }
+                },
+                {
+                    "name": "reader",
+                    "credentials": [{"accessKey": S3_READER_KEY, "secretKey": S3_READER_SECRET}],
+                    "actions": ["Read", "List"],
+                },
             ]
         }
         self.cluster.apply(

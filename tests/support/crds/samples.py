@@ -38,6 +38,7 @@ ENVIRONMENT: Object = {
         "consistency": "Strict",
     },
     "config": {"configMapRef": {"name": "shop-conf"}},
+    "allowRollbackTo": [{"namespace": "shop-staging"}],
     "workloads": [{"kind": "Deployment", "name": "shop"}, {"kind": "StatefulSet", "name": "shop-cron"}],
     "scratch": {"size": "20Gi", "storageClassName": "fast"},
     "jobs": {
@@ -64,6 +65,7 @@ S3_STORE: Object = {
         "credentialsSecretRef": {"name": "s3-keys"},
         "instanceMetadata": False,
     },
+    "access": "ReadOnly",
     "serviceAccountName": "mover",
     "maxConcurrentJobs": 4,
 }
@@ -102,7 +104,9 @@ SNAPSHOT_POLICY: Object = {
 }
 ROLLBACK: Object = {
     "id": UUID,
-    "snapshotRef": {"name": "shop-1"},
+    "snapshotRef": {"name": "shop-1", "namespace": "production"},
+    "targetEnvironmentRef": {"name": "shop"},
+    "sourceStoreRef": {"name": "production-read"},
     "requestedBy": "ann@example.org",
     "undoWindowSeconds": 3600,
     "notAfter": TIME,
@@ -204,6 +208,7 @@ _PATHS = Pattern(
 )
 PATTERNS: dict[str, Pattern] = {
     base.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
+    base.NAMESPACE_PATTERN: Pattern(("a", "a-b", "0"), ("A", "-a", "a-", "a.b", "a/b", "a\n")),
     base.NAME_PATTERN: Pattern(("a", "a-b.c", "0"), ("A", "-a", "a-", "a_b", "a/b", "a\n")),
     base.TIME_PATTERN: Pattern(
         (TIME, "2026-01-31T23:59:59.123456Z"),
@@ -278,6 +283,12 @@ def _immutable(field: str) -> str:
 
 
 _NEW_CLAIM = {"spec.s3": REMOVED, "spec.claim": CLAIM_STORE["claim"]}
+_AS_UNDO: Object = {
+    "spec.snapshotRef": REMOVED,
+    "spec.targetEnvironmentRef": REMOVED,
+    "spec.sourceStoreRef": REMOVED,
+    "spec.undo": UNDO["undo"],
+}
 _NAME: dict[str, Cel] = {
     "name too long: choose one of at most 200 characters": Cel(
         ({"metadata.name": "a" * 200},), ({"metadata.name": "a" * 201}, {"metadata.name": "a" * 253})
@@ -427,6 +438,9 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 ({}, {"metadata.labels": {"a": "b"}}),
                 (
                     {"spec.snapshotRef.name": "other"},
+                    {"spec.snapshotRef.namespace": "other"},
+                    {"spec.targetEnvironmentRef.name": "other"},
+                    {"spec.sourceStoreRef": REMOVED},
                     {"spec.notAfter": REMOVED},
                     {"spec.undoWindowSeconds": 0},
                     {"spec.requestedBy": ""},
@@ -435,8 +449,22 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 update=True,
             ),
             "give exactly one of snapshotRef, undo": Cel(
-                ({}, {"spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"]}),
-                ({"spec.snapshotRef": REMOVED}, {"spec.undo": UNDO["undo"]}),
+                ({}, _AS_UNDO),
+                (
+                    {**_AS_UNDO, "spec.undo": REMOVED},
+                    {"spec.undo": UNDO["undo"]},
+                ),
+            ),
+            "targetEnvironmentRef goes with snapshotRef": Cel(
+                ({}, _AS_UNDO), ({**_AS_UNDO, "spec.targetEnvironmentRef": {"name": "shop"}},)
+            ),
+            "sourceStoreRef goes with snapshotRef": Cel(
+                ({}, {"spec.sourceStoreRef": REMOVED}, _AS_UNDO),
+                ({**_AS_UNDO, "spec.sourceStoreRef": {"name": "production-read"}},),
+            ),
+            "snapshotRef.namespace needs targetEnvironmentRef": Cel(
+                ({}, {"spec.snapshotRef.namespace": REMOVED, "spec.targetEnvironmentRef": REMOVED}),
+                ({"spec.targetEnvironmentRef": REMOVED},),
             ),
         },
     },

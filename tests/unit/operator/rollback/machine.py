@@ -90,6 +90,7 @@ class RollbackMachine(RuleBasedStateMachine):
         reached=st.sampled_from(REACHED),
         sidecars=st.sampled_from([False, False, True]),
         missing=st.sampled_from([False, False, True]),
+        other=st.sampled_from([False, False, True]),
     )
     def begin(
         self,
@@ -101,6 +102,7 @@ class RollbackMachine(RuleBasedStateMachine):
         *,
         sidecars: bool,
         missing: bool,
+        other: bool,
     ) -> None:
         """Faults begin at any stage: those far from the start would hardly be met otherwise."""
         self.model = self.model_type(
@@ -111,6 +113,7 @@ class RollbackMachine(RuleBasedStateMachine):
             timeout=timeout,
             sidecars=sidecars,
             missing=missing,
+            other=other,
         )
         self.operator = Operator(self.model)
         for _ in range(600):
@@ -280,6 +283,12 @@ class RollbackMachine(RuleBasedStateMachine):
         """Aborts before the switch, is ignored after it."""
         self.disturb()
         self.model.claim = "other" if self.model.claim == "files" else "files"
+
+    @precondition(lambda self: self.model.other)
+    @rule(revoked=st.booleans())
+    def source_changes_its_grant(self, revoked: bool) -> None:
+        """Or its namespace is deleted. From the switch on, nothing there matters."""
+        self.model.revoked = revoked
 
     @precondition(lambda self: self.model.holder is None and self.model.environment)
     @rule()

@@ -17,12 +17,14 @@ from ocore_crds.protocol import CleanupResult, Failure, Payload, RestoreResult, 
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
+from ocore_operator.rollback.observe_source import READING
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
 from ocore_operator.workloads.view import WorkloadView
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLBACK_ID = "0a1b2c3d-0000-4000-8000-000000000001"
 ENVIRONMENT_ID = "e0000000-0000-4000-8000-000000000001"
+OTHER_ENVIRONMENT_ID = "e0000000-0000-4000-8000-000000000002"
 PROJECT_ID = "d0000000-0000-4000-8000-000000000001"
 #: Seconds that an ended Job is kept.
 JOB_TTL = 120
@@ -146,11 +148,17 @@ class Model:
         timeout: int = 1200,
         sidecars: bool = False,
         missing: bool = False,
+        other: bool = False,
     ) -> None:
         self.time = 0.0
+        #: The Snapshot is one of another environment, in another namespace.
+        self.other = other
+        #: That namespace grants nothing any more, or is gone.
+        self.revoked = False
         self.spec = RollbackSpec.model_validate(
             {
-                "snapshotRef": {"name": "s1"},
+                "snapshotRef": {"name": "s1", **({"namespace": "prod"} if other else {})},
+                **({"targetEnvironmentRef": {"name": "shop"}} if other else {}),
                 "undoWindowSeconds": undo_window,
                 "timeoutSeconds": timeout,
                 "readyTimeoutSeconds": 60,
@@ -477,6 +485,7 @@ class Model:
             workloads=tuple(("Deployment", w.name) for w in self.workloads),
             capacity=10**12,
             probed_at=probed,
+            type="staging",
             server_major=17,
             database_name="shop",
             used_bytes=10**9,
@@ -489,12 +498,18 @@ class Model:
             id="50000000-0000-4000-8000-000000000001",
             complete=True,
             failed=False,
-            environment_id=ENVIRONMENT_ID,
+            environment_id=OTHER_ENVIRONMENT_ID if self.other else ENVIRONMENT_ID,
+            environment_type="staging",
             project_id=PROJECT_ID,
+            store_id="store-1",
             manifest_sha256="a" * 64,
             server_major=17,
             database_bytes=10**9,
         )
+        source = v.SourceView()
+        if self.other:
+            source = v.SourceView(namespace="prod", into="stage", store=v.StoreView("reader", id="store-1"))
+        read = not self.other or (not self.revoked and self.status.stage in READING)
         lock = v.OperationLock("Free")
         if self.holder is not None:
             mine = self.holder == "ours"
@@ -505,7 +520,8 @@ class Model:
         return v.World(
             created=at,
             environment=environment if self.environment else None,
-            snapshot=snapshot,
+            snapshot=snapshot if read else None,
+            source=source,
             environment_name="shop",
             deleting=self.deleting,
             finalizer=self.finalizer,

@@ -68,6 +68,7 @@ class UndoModel(Model):
         timeout: int = 1200,
         sidecars: bool = False,
         missing: bool = False,
+        other: bool = False,
     ) -> None:
         super().__init__(
             replicas=replicas,

@@ -1,0 +1,78 @@
+"""Reads the Snapshot of a rollback, in this namespace or in another one, and the store that it is read from."""
+
+import structlog
+
+from ocore_crds import conditions as c
+from ocore_operator.context import Context
+from ocore_operator.errors import Forbidden
+from ocore_operator.kube import resources
+from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS, STORES
+from ocore_operator.kube.resources import Environment, Rollback, Snapshot
+from ocore_operator.rollback.source import granted, other_namespace, store_name
+from ocore_operator.rollback.world import SourceView, StoreView
+
+#: Stages in which a Snapshot of another namespace is read. Later nothing of that namespace matters: it may be gone.
+READING = (None, "Preflight", "Restore")
+
+_log = structlog.get_logger()
+
+
+async def snapshot_of(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None, SourceView]:
+    """The Snapshot, and what is known of where it comes from. None: it does not exist, or may not be used."""
+    ref, namespace = rollback.spec.snapshot_ref, rollback.meta.namespace
+    if ref is None:
+        return None, SourceView()
+    other = other_namespace(rollback)
+    if not other:
+        obj = await ctx.kube.get(SNAPSHOTS, namespace, ref.name)
+        return resources.snapshot(obj) if obj is not None else None, SourceView()
+    view = SourceView(namespace=other, into=namespace)
+    if rollback.status.stage not in READING:
+        return None, view
+    if ctx.settings.namespaces and other not in ctx.settings.namespaces:
+        return None, SourceView(namespace=other, into=namespace, watched=False)
+    try:
+        snapshot = await _granted(ctx, other, ref.name, namespace)
+    except Forbidden as error:
+        _log.warning("namespace of a Snapshot not readable", rollback=str(rollback.key), error=str(error))
+        return None, SourceView(namespace=other, into=namespace, watched=False)
+    return snapshot, view
+
+
+async def _granted(ctx: Context, namespace: str, name: str, into: str) -> Snapshot | None:
+    obj = await ctx.kube.get(SNAPSHOTS, namespace, name)
+    snapshot = resources.snapshot(obj) if obj is not None else None
+    environment: Environment | None = None
+    if snapshot is not None:
+        found = await ctx.kube.get(ENVIRONMENTS, namespace, snapshot.spec.environment_ref.name)
+        environment = resources.environment(found) if found is not None else None
+    return snapshot if granted(snapshot, environment, into) else None
+
+
+async def store_of(
+    ctx: Context, rollback: Rollback, snapshot: Snapshot | None, environment: Environment | None
+) -> StoreView | None:
+    """The store that the Snapshot is read from, at the stage Preflight; None for an ordinary rollback in place."""
+    if rollback.status.stage not in (None, "Preflight") or snapshot is None or environment is None:
+        return None
+    name = store_name(rollback, snapshot, environment)
+    if name is None:
+        return None
+    obj = await ctx.kube.get(STORES, rollback.meta.namespace, name)
+    if obj is None:
+        return StoreView(name, exists=False)
+    store = resources.store(obj)
+    ready = c.find(store.status.conditions, c.READY)
+    problem = ""
+    if ready is None or ready.status != "True" or store.status.observed_generation != store.meta.generation:
+        problem = ready.message if ready is not None and ready.status != "True" else "it has not been probed yet."
+        ctx.queue.add(store.key)
+    return StoreView(
+        name, problem=problem, id=store.status.store_id or "", account=store.spec.service_account_name or ""
+    )
+
+
+async def account_of(ctx: Context, environment: Environment) -> str:
+    """The service account of the Environment's own store; empty where it has none, or does not exist."""
+    obj = await ctx.kube.get(STORES, environment.meta.namespace, environment.spec.store_ref.name)
+    return (resources.store(obj).spec.service_account_name or "") if obj is not None else ""
