@@ -228,7 +228,7 @@ class RollbackStatus(StatusModel):
     source_environment_type: str | None = Field(default=None, description="Its type when the Snapshot was taken.")
     source_store_name: str | None = Field(
         default=None,
-        description="SnapshotStore that the Snapshot is read from, where that is not the one with the record of the rollback.",
+        description="SnapshotStore that the Snapshot is read from; the record of the rollback is in the Environment's own. Absent: both are in the Snapshot's.",
     )
     manifest_sha256: str | None = Field(
         default=None, description="SHA-256 of the manifest that is restored; a different manifest is refused."

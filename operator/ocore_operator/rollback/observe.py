@@ -298,7 +298,6 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         id=status.id,
         project_id=spec.project_id,
         type=spec.type,
-        store_name=spec.store_ref.name,
         workloads=tuple((w.kind, w.name) for w in spec.workloads),
         has_database=database is not None,
         capacity=quantity.parse(database.capacity) if database is not None and database.capacity is not None else None,

@@ -80,7 +80,7 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if environment.proof_failed:
         found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
     notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
-    fresh = change(start(status, spec, environment, snapshot, now), **source.recorded(world, snapshot, environment))
+    fresh = change(start(status, spec, environment, snapshot, now), **source.recorded(world, snapshot))
     return Record(change(fresh, warnings=found), notes)
 
 

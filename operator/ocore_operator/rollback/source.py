@@ -129,7 +129,7 @@ def claim(world: World, snapshot: SnapshotView) -> dict[str, Any]:
     return {"snapshot_namespace": world.source.namespace or None, "snapshot_name": snapshot.name}
 
 
-def recorded(world: World, snapshot: SnapshotView, environment: EnvironmentView) -> dict[str, Any]:
+def recorded(world: World, snapshot: SnapshotView) -> dict[str, Any]:
     """What the status says from the start on."""
     store = world.source.store
     return {
@@ -137,7 +137,7 @@ def recorded(world: World, snapshot: SnapshotView, environment: EnvironmentView)
         "source_environment_name": snapshot.environment_name or None,
         "source_environment_id": snapshot.environment_id or None,
         "source_environment_type": snapshot.environment_type or None,
-        "source_store_name": store.name if store is not None and store.name != environment.store_name else None,
+        "source_store_name": store.name if store is not None else None,
     }
 
 

@@ -75,8 +75,7 @@ class EnvironmentView:
     id: str | None
     project_id: str
     type: str = ""
-    #: Its SnapshotStore, and that one's service account (read where the Snapshot comes from another store).
-    store_name: str = ""
+    #: Service account of its SnapshotStore; read where the Snapshot comes from a store that is named.
     store_account: str = ""
     workloads: tuple[tuple[str, str], ...] = ()
     has_database: bool = True

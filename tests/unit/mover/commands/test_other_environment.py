@@ -223,3 +223,22 @@ def test_a_user_mapping_stays_behind(site_any: Site, server_any: Server, tmp_pat
     assert site.copy_sql("SELECT count(*) FROM pg_user_mapping", superuser=True) == [(0,)]
     assert site.copy_sql("SELECT srvname FROM pg_foreign_server", superuser=True) == [("bank",)]
     drop_all(site)
+
+
+def test_a_read_only_store_stays_as_it_is(into_any: Into, tmp_path: Path) -> None:
+    """Whatever the rights of the folder allow."""
+    source = into_any.source
+    before = sorted(source.store.rglob("*"))
+    done = call("delete", *source.which, "--store-read-only")
+    assert done.code == 1, "deleted"
+    assert done.reason == "StoreReadOnly"
+    again = [*source.arguments("snapshot"), "--store-read-only"]
+    again[again.index("--snapshot-id") + 1] = str(uuid.uuid4())
+    assert call(*again).reason == "StoreReadOnly"
+    probed = ok(call("probe-store", *source.where, "--store-read-only"))
+    assert probed["storeId"] == ok(call("probe-store", *source.where))["storeId"]
+    assert sorted(source.store.rglob("*")) == before
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert call("probe-store", "--store", empty.as_uri(), "--store-read-only").reason == "StoreNotReady"
+    assert list(empty.iterdir()) == []
