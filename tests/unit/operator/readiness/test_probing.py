@@ -313,6 +313,18 @@ def test_a_store_that_was_never_probed_is_waited_for() -> None:
         need_store(store())
 
 
+def test_a_store_that_is_only_read() -> None:
+    """Ready, by its id alone. An Environment cannot write to it, however ready it is."""
+    spec = {"s3": {"bucket": "snapshots", "endpoint": "https://s3"}, "access": "ReadOnly"}
+    status = snapshotstore.found(store(spec), StoreProbeResult(store_id=UID), at(1), Stamp(at(3), 1))
+    assert (status.store_id, status.phase, status.checksums) == (UID, "Ready", None)
+    assert "Nothing is written to it" in condition(status, c.READY).message
+    with pytest.raises(Stalled, match="sourceStoreRef") as end:
+        need_store(store(spec, status.wire()))
+    assert end.value.reason == c.STORE_READ_ONLY
+    need_store(store({**spec, "access": "ReadWrite"}, status.wire()))
+
+
 def test_requests_are_remembered_until_the_object_is_gone() -> None:
     requests = ProbeRequests()
     key = environment().key
