@@ -291,7 +291,7 @@ HOSTILE: dict[str, Any] = {
 }
 
 
-def test_row_cross_a_tenant_without_a_grant_learns_nothing() -> None:
+def test_a_tenant_without_a_grant_learns_nothing() -> None:
     """Whether the Snapshot exists or not: the same message, after the same time, with the same fields in the status."""
     seen = set()
     for prepare in HOSTILE.values():
