@@ -392,6 +392,11 @@ class Catalog:
         used = (e.restores for e in rollbacks if e.restores is not None)
         return (name for where, name in used if where == namespace)
 
+    def users(self, namespace: str, snapshot: str) -> Iterator[Entry]:
+        """The Rollbacks of any namespace that use this Snapshot and are not terminal."""
+        place = (namespace, snapshot)
+        return (e for e in self._busy.values() if e.restores == place and not e.terminal)
+
     def finished(self, namespace: str, environment: str) -> Iterator[Finished]:
         """The terminal Rollbacks of an environment: their places in the history."""
         return (e.finished for e in self._finished.get((namespace, environment), {}).values() if e.finished is not None)

@@ -127,21 +127,32 @@ async def _targets(ctx: Context, snapshot: Snapshot) -> list[tuple[Kind, str]]:
 
 
 async def _used_by(ctx: Context, snapshot: Snapshot) -> str:
-    """Name of a Rollback that restores the Snapshot and is not terminal, in any watched namespace; empty where there is none."""
+    """Name of a Rollback that restores the Snapshot and is not terminal, in this namespace or in another one; empty where there is none.
+
+    Lists are read where a Rollback may be: in this namespace, and in those that the Environment allows. Where a grant was removed since, or a
+    Role is gone, what the catalog knows counts.
+    """
     namespace, place = snapshot.meta.namespace, (snapshot.meta.namespace, snapshot.meta.name)
-    for other in dict.fromkeys((namespace, *ctx.settings.namespaces)) if ctx.settings.namespaces else (None,):
+    known = {e.key.namespace: e.key.name for e in ctx.catalog.users(*place)}
+    for other in dict.fromkeys((namespace, *known, *await _allowed(ctx, snapshot))):
         try:
             found = await ctx.kube.list(ROLLBACKS, other, keep=lambda obj: _uses(obj, place))
         except ApiError as error:
-            if other in (None, namespace) or error.status not in UNREADABLE:
+            if other == namespace or error.status not in UNREADABLE:
                 raise
-            # Its Role is gone: that must not stop this namespace. What was known of it counts.
-            known = (e for e in ctx.catalog.of_kind("Rollback", other) if e.restores == place and not e.terminal)
-            found = [{"metadata": {"namespace": e.key.namespace, "name": e.key.name}} for e in known]
-        for obj in found:
-            meta = obj["metadata"]
-            return str(meta["name"]) if meta["namespace"] == namespace else f"{meta['namespace']}/{meta['name']}"
+            found = [{"metadata": {"name": known[other]}}] if other in known else []
+        if found:
+            name = str(found[0]["metadata"]["name"])
+            return name if other == namespace else f"{other}/{name}"
     return ""
+
+
+async def _allowed(ctx: Context, snapshot: Snapshot) -> list[str]:
+    """The watched namespaces that may restore Snapshots of this one's Environment."""
+    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
+    grants = resources.environment(obj).spec.allow_rollback_to if obj is not None else ()
+    watched = ctx.settings.namespaces
+    return [g.namespace for g in grants if not watched or g.namespace in watched]
 
 
 def _uses(rollback: Object, place: tuple[str, str]) -> bool:

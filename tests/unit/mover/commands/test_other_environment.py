@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.mover.application import Application
-from support.mover.beside import Finished, call
+from support.mover.beside import Finished, call, was_killed
 from support.mover.postgres_majors import Server, create_role, write_secret
 from support.mover.records import option, run_of, states
 from support.mover.site import Site, drop_all, make_site
@@ -36,9 +36,12 @@ class Into(Desk):
         return [STAGING if part == ENVIRONMENT else part for part in super().target]
 
     def restored(self, *more: str) -> Finished:
-        reading = ["--source-store", self.source.store.as_uri(), "--source-environment-id", ENVIRONMENT]
+        return self.run("restore", *self.reading, *option(self.run_), *more)
+
+    @property
+    def reading(self) -> list[str]:
         self.snapshot_id = self.source.snapshot_id
-        return self.run("restore", *reading, *option(self.run_), *more)
+        return ["--source-store", self.source.store.as_uri(), "--source-environment-id", ENVIRONMENT]
 
 
 @pytest.fixture
@@ -242,3 +245,38 @@ def test_a_read_only_store_stays_as_it_is(into_any: Into, tmp_path: Path) -> Non
     empty.mkdir()
     assert call("probe-store", "--store", empty.as_uri(), "--store-read-only").reason == "StoreNotReady"
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize(
+    "failpoint",
+    ["restore-database-created", "restore-database-loaded", "restore-checked", "switch-refused", "switch-renamed"],
+)
+def test_killed_at_any_step(into_any: Into, failpoint: str, *, exists: bool) -> None:
+    """The target is old or new, and a whole one; the source is as it was."""
+    production, site = Application(into_any.source.site, into_any.source.claim), into_any.site
+    before, files = properties(production.site.server, production.site.live), files_of(production)
+    staging = Application(site, into_any.claim, generator=random.Random(2))  # noqa: S311 - no secret
+    staging.write_many(4)
+    if not exists:
+        site.server.execute(f'DROP DATABASE "{site.live}" WITH (FORCE)')
+    old = {site.live} if exists else set()
+    if failpoint.startswith("restore"):
+        died = into_any.die("restore", f"{failpoint}=kill", *into_any.reading, *option(into_any.run_))
+        assert was_killed(died)
+        assert ok(into_any.run("inspect", "--repair"))["position"] == "Old"
+        ok(into_any.run("cleanup", "--what", "restored"))
+        assert (site.databases(), into_any.own_folders()) == (old, set())
+        assert not exists or site.sql("SELECT count(*) FROM ir_attachment") == [(4,)]
+    ok(into_any.restored())
+    if failpoint.startswith("switch"):
+        assert was_killed(into_any.die("switch", f"{failpoint}=kill", "--now", *option(into_any.run_)))
+        found = ok(into_any.run("inspect", "--repair"))
+        assert found["position"] == ("New" if failpoint == "switch-renamed" else "Old")
+        assert found["acceptingConnections"] is True
+    if failpoint != "switch-renamed":
+        ok(into_any.run("switch", "--now", *option(into_any.run_)))
+    assert site.sql("SELECT count(*) FROM ir_attachment") == [(10,)]
+    assert site.accepts_connections()
+    assert staging.missing() == []
+    assert (properties(production.site.server, production.site.live), files_of(production)) == (before, files)

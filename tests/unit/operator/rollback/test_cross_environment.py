@@ -451,15 +451,24 @@ class Listing(ApiServer):
 
     async def request(self, method: str, path: str, **options: Any) -> Object:
         if method == "GET" and path.endswith("/rollbacks"):
+            self.requests.append((method, path))
             prefix = path if "/namespaces/" in path else "/apis/ocore.dev/v1alpha1/namespaces/"
             found = [o for p, o in self._objects.items() if p.startswith(prefix) and "/rollbacks/" in p]
             return {"items": found, "metadata": {}}
         return await super().request(method, path, **options)
 
 
+def with_grant(*namespaces: str) -> Listing:
+    api = Listing()
+    granted = {"allowRollbackTo": [{"namespace": n} for n in namespaces]}
+    api.put(ENVIRONMENTS, objects.environment_object(granted, {}, namespace="prod"))
+    return api
+
+
 @pytest.mark.parametrize("namespaces", [(), ("prod", "stage", "evil")])
-def test_the_finalizer_looks_into_every_watched_namespace(namespaces: tuple[str, ...]) -> None:
-    api, catalog = Listing(), Catalog()
+def test_the_finalizer_looks_where_a_rollback_may_be(namespaces: tuple[str, ...]) -> None:
+    """Without the catalog: it may be a moment old."""
+    api, catalog = with_grant("evil", "stage"), Catalog()
     assert users_of(api, namespaces=namespaces, catalog=catalog) == ""
     api.put(ROLLBACKS, user("evil", {}, {"name": "before", "namespace": "prod"}))
     assert users_of(api, namespaces=namespaces, catalog=catalog) == ""
@@ -470,9 +479,32 @@ def test_the_finalizer_looks_into_every_watched_namespace(namespaces: tuple[str,
     assert users_of(api, namespaces=namespaces, catalog=catalog) == ""
 
 
+def test_a_grant_that_was_removed_since_does_not_end_the_protection() -> None:
+    api, catalog = with_grant(), Catalog()
+    runs = user("stage", CLAIMS, {"name": "before", "namespace": "prod"})
+    catalog.put("Rollback", api.put(ROLLBACKS, runs))
+    assert users_of(api, namespaces=(), catalog=catalog) == "stage/in-stage"
+    # The catalog only says where to look.
+    api.put(ROLLBACKS, {**runs, "status": {**CLAIMS, "conditions": COMPLETE}})
+    assert users_of(api, namespaces=(), catalog=catalog) == ""
+
+
+def test_a_deletion_without_grants_asks_about_its_own_namespace_only() -> None:
+    """Retention deletes thousands."""
+    api = with_grant()
+    assert users_of(api, namespaces=("prod", "stage"), catalog=Catalog()) == ""
+    assert [path for _, path in api.requests if path.endswith("rollbacks")] == [
+        "/apis/ocore.dev/v1alpha1/namespaces/prod/rollbacks"
+    ]
+    # Those that are granted, but not watched, have no Rollback of this operator.
+    api = with_grant("elsewhere")
+    assert users_of(api, namespaces=("prod",), catalog=Catalog()) == ""
+    assert not any("/elsewhere/" in path for _, path in api.requests)
+
+
 def test_a_namespace_whose_role_is_gone_does_not_stop_the_others() -> None:
     """What was known of it counts; nothing else can be found out."""
-    api, catalog = Listing(), Catalog()
+    api, catalog = with_grant("stage"), Catalog()
     watched = ("prod", "stage")
     assert users_of(api, namespaces=watched, catalog=catalog, gone="stage") == ""
     catalog.put("Rollback", user("stage", CLAIMS, {"name": "before", "namespace": "prod"}))
