@@ -103,6 +103,10 @@ class DatabaseArtifact(_Part):
             "`zstd -d --rm *.zst` on the files first."
         )
     )
+    table_rows: dict[str, int] | None = Field(
+        default=None,
+        description="`schema.table` → rows in the dump, counted while it was stored. Absent: the writer was a version that did not count.",
+    )
     raw_bytes: int = Field(description="Bytes that pg_restore needs on disk (the files, decompressed where external).")
     files: tuple[StoredObject, ...]
 

@@ -26,6 +26,7 @@ from ocore_mover.database.dump.drain import Drain
 from ocore_mover.database.dump.export import Exported
 from ocore_mover.database.dump.follow import Adoption, CompressedUpload, Sink, Upload
 from ocore_mover.database.dump.progress import DumpProgress
+from ocore_mover.database.dump.rows import RowCounts
 from ocore_mover.database.programs import Program, Running, ended, find, interrupted, passfile
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -106,7 +107,12 @@ def dump(
     """
     plan = choose_plan(properties, store, prefix, scratch, jobs, schema_only=schema_only)
 
+    rows = RowCounts(compressed=not plan.external)
+
     def sink(name: str) -> Sink:
+        return rows.counted(name, storing(name))
+
+    def storing(name: str) -> Sink:
         key = prefix + FOLDER + name
         if plan.in_place:
             return Adoption(store, key)
@@ -119,7 +125,8 @@ def dump(
         drain = Drain(plan.folder, sink, punch=not plan.in_place)
         _run(plan, server, exported, properties, drain, counter, token)
         _check_whole(plan, drain)
-    return _artifact(plan, properties, drain)
+        table_rows = None if schema_only else rows.by_table(toc.TableOfContents(plan.folder))
+    return _artifact(plan, properties, drain, table_rows)
 
 
 @contextmanager
@@ -220,7 +227,9 @@ def _check_whole(plan: Plan, drain: Drain) -> None:
         )
 
 
-def _artifact(plan: Plan, properties: DatabaseProperties, drain: Drain) -> DatabaseArtifact:
+def _artifact(
+    plan: Plan, properties: DatabaseProperties, drain: Drain, table_rows: dict[str, int] | None
+) -> DatabaseArtifact:
     files: list[StoredObject] = [drain.stored[name] for name in sorted(drain.stored)]
     return DatabaseArtifact(
         name=properties.name,
@@ -248,6 +257,7 @@ def _artifact(plan: Plan, properties: DatabaseProperties, drain: Drain) -> Datab
         extension_schemas=properties.extension_schemas,
         immutable_functions=properties.immutable_functions,
         compression="external-zstd" if plan.external else "pg_dump",
+        table_rows=table_rows,
         raw_bytes=drain.raw_bytes,
         files=tuple(files),
     )
