@@ -303,6 +303,44 @@ class CleanupResult(_Line):
     folders_removed: tuple[str, ...] = ()
 
 
+class TableRows(_Line):
+    """One of the largest tables, as ``preview`` found it."""
+
+    name: str = Field(description="Schema and name.")
+    now: int | None = Field(
+        default=None, description="Estimated rows of the live table; None: never analyzed, or it does not exist."
+    )
+    then: int | None = Field(default=None, description="Rows counted in the dump; None: not counted, or not in it.")
+    exists: bool = Field(default=True, description="Whether the live database has it.")
+
+
+class PreviewResult(_Line):
+    """Of ``preview``: what a restore would read and write. Each part that could not be read is None, with a message in `unread`."""
+
+    kind: Literal["preview"] = "preview"
+    consistent_at: str = ""
+    server_version_now: str = ""
+    server_version_then: str = ""
+    database_missing: bool = Field(default=False, description="The server has no database of that name.")
+    database_bytes_now: int | None = None
+    database_bytes_then: int | None = None
+    rows_counted: bool | None = Field(default=None, description="Whether the snapshot has counted rows; None: unknown.")
+    tables: tuple[TableRows, ...] = ()
+    table_count: int = Field(
+        default=0, description="Number of `tables`: a termination message may have no room for them."
+    )
+    files_then: int | None = None
+    file_bytes_then: int | None = None
+    files_to_move: int | None = None
+    bytes_to_move: int | None = None
+    filestore_free_bytes: int | None = None
+    filestore_needed_bytes: int | None = Field(default=None, description="The files, and what must stay free.")
+    refusals: tuple[Finding, ...] = Field(
+        default=(), description="What a restore would refuse before it touches anything."
+    )
+    unread: tuple[Sentence, ...] = ()
+
+
 Payload = Annotated[
     ProbeResult
     | ProofResult
@@ -312,7 +350,8 @@ Payload = Annotated[
     | SwitchResult
     | VerifyResult
     | DeleteResult
-    | CleanupResult,
+    | CleanupResult
+    | PreviewResult,
     Field(discriminator="kind"),
 ]
 
@@ -327,10 +366,10 @@ class Result(_Line):
     time: str
 
     def termination_message(self) -> str:
-        """The result as JSON of at most 4 KiB. Warnings, paths, evidence and the ends of long messages are dropped first."""
+        """The result as JSON of at most 4 KiB. Warnings, paths, evidence, tables and the ends of long messages are dropped first."""
         data = self.wire()
         payload = data.get("payload") or {}
-        for victim in ("", "warnings", "paths", "replicationEnded", "evidence"):
+        for victim in ("", "warnings", "paths", "replicationEnded", "evidence", "tables"):
             payload.pop(victim, None)
             text = json.dumps(data, separators=(",", ":"))
             if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
@@ -339,7 +378,9 @@ class Result(_Line):
         for key in replication:
             replication[key] = replication[key][:3]
         # Long messages: each as long as all of them together allow.
-        findings = [f for key in ("blocking", "creatable", "rollback", "findings") for f in payload.get(key, ())]
+        findings = [
+            f for key in ("blocking", "creatable", "rollback", "findings", "refusals") for f in payload.get(key, ())
+        ]
         messages = [f for f in (data.get("failure"), payload.get("failure"), *findings) if f]
         whole = [f["message"] for f in messages]
         for limit in _MESSAGE_LIMITS:

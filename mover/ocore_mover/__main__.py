@@ -35,6 +35,7 @@ from ocore_mover.commands.options import (
     expand,
     uuid,
 )
+from ocore_mover.commands.preview import PreviewOptions, PreviewRun
 from ocore_mover.commands.prove import ProofRun, ProveOptions
 from ocore_mover.commands.restore import RestoreOptions, RestoreRun
 from ocore_mover.commands.runtime import GRACE, Runtime, run
@@ -192,6 +193,36 @@ def verify(
     store = where.open()
     _exit(
         lambda r: verify_command.verify(r, store, environment_id, snapshot_id, sha256=manifest_sha256, jobs=jobs),
+        common,
+    )
+
+
+@app.command("preview", epilog=_example(f"preview --store file:///var/snapshots {_SITE} {_SNAPSHOT}"))
+@expand
+def preview(
+    where: StoreOptions,
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
+) -> None:
+    """Report what a rollback would do: rows, files to move, space, what would refuse it. Changes nothing."""
+    target.check()
+    store = where.open()
+    _exit(
+        lambda r: PreviewRun(
+            r,
+            store,
+            PreviewOptions(
+                environment_id=environment_id,
+                snapshot_id=snapshot_id,
+                manifest_sha256=manifest_sha256,
+                server=target.server(),
+                folders=target.folders(environment_id),
+                layout=target.layout,
+            ),
+        ).run(),
         common,
     )
 

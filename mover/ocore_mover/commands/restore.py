@@ -33,6 +33,8 @@ from ocore_mover.rollback_records import RollbackRecords
 from ocore_mover.store.base import Store
 
 T = TypeVar("T")
+#: Of names that are made only to be measured.
+_ANY_ID = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True)
@@ -134,38 +136,15 @@ class RestoreRun:
         source = options.source_environment_id or options.environment_id
         stored = manifests.read(self._store, source, options.snapshot_id, sha256=options.manifest_sha256)
         manifest = stored.manifest
-        if options.project_id not in (None, manifest.identity.project_id):
-            raise MoverError(
-                conditions.OTHER_PROJECT,
-                f"the snapshot's manifest has project {manifest.identity.project_id}, the environment {options.project_id}; a rollback stays within "
-                "a project",
-            )
-        _same_parts("database", manifest.database is not None, options.server is not None)
-        _same_parts("filestore", manifest.filestore is not None, options.folders is not None)
-        if manifest.filestore is not None and manifest.filestore.layout != options.layout:
-            raise MoverError(
-                conditions.FILESTORE_LAYOUT_UNSUPPORTED,
-                f"the snapshot's filestore has layout {manifest.filestore.layout}, the environment's {options.layout}; set the environment's layout to that of the snapshot",
-            )
-        if self._names is not None:
-            self._names.check_length()
-        manifests.check_objects(self._store, manifest)
-        self._check_extensions(manifest)
+        for check_ in checks(
+            self._store, manifest, options.server, options.folders, options.layout, project_id=options.project_id
+        ):
+            check_()
         if manifest.config is not None:
             # Nothing else in a rollback reads it, and a snapshot with any corrupt byte is refused.
             for _ in self._store.read(manifest.config.archive):
                 pass
         return manifest
-
-    def _check_extensions(self, manifest: Manifest) -> None:
-        """Raises MoverError MissingGrants where the server does not have an extension, before hours of work."""
-        if manifest.database is None or self._options.server is None:
-            return
-        with (
-            translating(conditions.DATABASE_UNREACHABLE, "reading the available extensions"),
-            connect_maintenance(self._options.server, application=check.APPLICATION) as connection,
-        ):
-            extensions.check_available(connection, manifest.database)
 
     def _remove_restored(self) -> None:
         """Removes the restored database, the staged folder and the hold set of this rollback.
@@ -306,6 +285,56 @@ class RestoreRun:
                 )
             _relink(hold, files)
             return len(files) + found
+
+
+def checks(
+    store: Store,
+    manifest: Manifest,
+    server: Server | None,
+    folders: ClaimFolders | None,
+    layout: str,
+    *,
+    project_id: str | None = None,
+) -> tuple[Callable[[], None], ...]:
+    """What must hold before anything is restored: each raises MoverError where it does not. A preview runs them all. `project_id`: that the snapshot
+    must belong to; None: any."""
+
+    def same_project() -> None:
+        if project_id not in (None, manifest.identity.project_id):
+            raise MoverError(
+                conditions.OTHER_PROJECT,
+                f"the snapshot's manifest has project {manifest.identity.project_id}, the environment {project_id}; a rollback stays within a project",
+            )
+
+    def same_layout() -> None:
+        if manifest.filestore is not None and folders is not None and manifest.filestore.layout != layout:
+            raise MoverError(
+                conditions.FILESTORE_LAYOUT_UNSUPPORTED,
+                f"the snapshot's filestore has layout {manifest.filestore.layout}, the environment's {layout}; set the environment's layout to that of the snapshot",
+            )
+
+    def short_name() -> None:
+        if server is not None:
+            Names(server.live, _ANY_ID).check_length()
+
+    def known_extensions() -> None:
+        if manifest.database is None or server is None:
+            return
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, "reading the available extensions"),
+            connect_maintenance(server, application=check.APPLICATION) as connection,
+        ):
+            extensions.check_available(connection, manifest.database)
+
+    return (
+        same_project,
+        lambda: _same_parts("database", manifest.database is not None, server is not None),
+        lambda: _same_parts("filestore", manifest.filestore is not None, folders is not None),
+        same_layout,
+        short_name,
+        lambda: manifests.check_objects(store, manifest),
+        known_extensions,
+    )
 
 
 def _same_parts(part: str, snapshot_has: bool, environment_has: bool) -> None:

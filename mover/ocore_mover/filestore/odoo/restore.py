@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import structlog
 
@@ -73,6 +74,51 @@ def add_missing(
     return run.result()
 
 
+@dataclass(frozen=True)
+class Missing:
+    """The snapshot's files that the filestore lacks, or has in another size; and its volume."""
+
+    files: int
+    size: int
+    reserve: int  # bytes that must stay free
+    free: int
+
+    @property
+    def needed(self) -> int:
+        """Bytes that must be free; 0 where nothing is missing."""
+        return self.size + self.reserve if self.size else 0
+
+    def refusal(self) -> MoverError | None:
+        """NoSpace where the volume has too little."""
+        if self.needed <= self.free:
+            return None
+        return MoverError(
+            conditions.NO_SPACE,
+            f"the filestore's volume has {self.free} bytes free. The snapshot's files need {self.size}, and {self.reserve} must stay free for "
+            "the application. Enlarge the volume.",
+        )
+
+
+def missing(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Missing:
+    """Compares names and sizes of the snapshot's index with the filestore; reads no file. Raises Corrupt, StoreError, and OSError."""
+    with folders.opened(folders.filestore) as root:
+        files, size = _missing(store, artifact, root)
+        volume = os.fstatvfs(root)
+    free, total = volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize
+    return Missing(files, size, min(int(total * RESERVE), MAX_RESERVE), free)
+
+
+def _missing(store: Store, artifact: FilestoreArtifact, root: int) -> tuple[int, int]:
+    if not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root)):
+        return artifact.file_count, artifact.size_bytes
+    files = size = 0
+    for entry in entries(store, artifact, parse_odoo):
+        if _size_of(entry.name, root) != entry.size:
+            files += 1
+            size += entry.size
+    return files, size
+
+
 class _Adding:
     """What the workers share."""
 
@@ -91,22 +137,9 @@ class _Adding:
 
     def check_space(self) -> None:
         """Compares the missing bytes with the volume's free space. Raises MoverError NoSpace."""
-        with self._folders.opened(self._folders.filestore) as root:
-            missing, volume = self._missing_bytes(root), os.fstatvfs(root)
-        free, total = volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize
-        reserve = min(int(total * RESERVE), MAX_RESERVE)
-        if missing and missing + reserve > free:
-            raise MoverError(
-                conditions.NO_SPACE,
-                f"the filestore's volume has {free} bytes free. The snapshot's files need {missing}, and {reserve} must stay free for "
-                "the application. Enlarge the volume.",
-            )
-
-    def _missing_bytes(self, root: int) -> int:
-        if not any(ODOO_FOLDER.fullmatch(name) for name in names_in(root)):
-            return self._artifact.size_bytes
-        found = entries(self._store, self._artifact, parse_odoo)
-        return sum(entry.size for entry in found if _size_of(entry.name, root) != entry.size)
+        refusal = missing(self._store, self._artifact, self._folders).refusal()
+        if refusal is not None:
+            raise refusal
 
     # --- the workers -----------------------------------------------------------------------------------------
 

@@ -68,14 +68,26 @@ def stage_plain(
 
 
 def _check_space(artifact: FilestoreArtifact, stage: int) -> None:
-    volume = os.fstatvfs(stage)
-    free = volume.f_bavail * volume.f_frsize
-    if artifact.size_bytes > free:
-        raise MoverError(
-            conditions.NO_SPACE,
-            f"the filestore's volume has {free} bytes free. Restoring the snapshot beside the live folder needs "
-            f"{artifact.size_bytes}. Enlarge the volume.",
-        )
+    refused = refusal(artifact, free_bytes(stage))
+    if refused is not None:
+        raise refused
+
+
+def free_bytes(folder: int) -> int:
+    """Bytes that are free on the volume of an open folder."""
+    volume = os.fstatvfs(folder)
+    return volume.f_bavail * volume.f_frsize
+
+
+def refusal(artifact: FilestoreArtifact, free: int) -> MoverError | None:
+    """NoSpace where the snapshot's files do not fit beside the live folder."""
+    if artifact.size_bytes <= free:
+        return None
+    return MoverError(
+        conditions.NO_SPACE,
+        f"the filestore's volume has {free} bytes free. Restoring the snapshot beside the live folder needs "
+        f"{artifact.size_bytes}. Enlarge the volume.",
+    )
 
 
 class _Staging:

@@ -11,7 +11,19 @@ from support.mover.beside import ENVIRONMENT, call, finish, start
 from support.mover.postgres_majors import Role, write_secret
 from support.mover.site import Site
 
-COMMANDS = ("probe", "prove", "probe-store", "snapshot", "verify", "restore", "switch", "delete", "cleanup", "inspect")
+COMMANDS = (
+    "probe",
+    "prove",
+    "probe-store",
+    "snapshot",
+    "verify",
+    "preview",
+    "restore",
+    "switch",
+    "delete",
+    "cleanup",
+    "inspect",
+)
 UUID = "0b0f4b5e-58f4-4d0e-8a53-2b1f3f3f7c02"
 
 

@@ -54,6 +54,8 @@ class Desk:
             case "restore":
                 own = [*self.where, *self.target, "--snapshot-id", self.snapshot_id, "--scratch", str(self.scratch),
                        "--rollback-id", self.site.rollback_id]  # fmt: skip
+            case "preview":
+                own = [*self.where, *self.target, "--snapshot-id", self.snapshot_id]
             case "probe":
                 own = self.target
             case "verify" | "delete":

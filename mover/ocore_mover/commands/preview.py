@@ -1,0 +1,211 @@
+"""``preview``: reads what a rollback would do, and changes nothing: no database, no file, no object."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from ocore_crds import conditions
+from ocore_crds.manifest import FilestoreArtifact, Manifest
+from ocore_crds.preview import TABLES
+from ocore_crds.protocol import Finding, PreviewResult, TableRows
+from ocore_mover import manifests
+from ocore_mover.commands import restore
+from ocore_mover.commands.runtime import Runtime, as_failure
+from ocore_mover.database import tables
+from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts
+from ocore_mover.database.dump.rows import largest
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore.facts import is_missing
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.odoo.restore import missing
+from ocore_mover.filestore.plain import restore as plain
+from ocore_mover.store.base import Store
+
+APPLICATION = "ocore-preview"
+#: Seconds to retry connecting: a person waits for the report.
+PATIENCE = 2.0
+#: Of each statement. None of them reads or locks a table.
+STATEMENT_TIMEOUT = "10s"
+
+
+@dataclass(frozen=True)
+class PreviewOptions:
+    """The snapshot, and the environment that a rollback would change."""
+
+    environment_id: str
+    snapshot_id: str
+    manifest_sha256: str | None
+    server: Server | None
+    folders: ClaimFolders | None
+    layout: str
+
+
+@dataclass
+class _Report:
+    """What was found so far."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    refusals: list[Finding] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def refused(self, error: MoverError) -> None:
+        """A rollback would fail with this."""
+        self.refusals.append(Finding(reason=error.reason, message=error.message))
+
+    @contextmanager
+    def part(self, what: str) -> Iterator[None]:
+        """A part of the report: where it cannot be read, the others are read all the same."""
+        try:
+            yield
+        except (MoverError, psycopg.Error, OSError) as error:
+            self.unread.append(f"{what}: {as_failure(error).message}")
+
+
+class PreviewRun:
+    """One run of the command."""
+
+    def __init__(self, runtime: Runtime, store: Store, options: PreviewOptions) -> None:
+        self._runtime = runtime
+        self._store = runtime.guarded(store)
+        self._options = options
+        self._report = _Report()
+
+    def run(self) -> PreviewResult:
+        """The report. Raises nothing but what cancels the command: a part that cannot be read is None, and `unread` says why."""
+        manifest = self._manifest()
+        self._runtime.both(lambda: self._database(manifest), lambda: self._filestore(manifest))
+        self._runtime.token.check()
+        found = self._report
+        shown = found.values.get("tables", ())
+        return PreviewResult(
+            **{**found.values, "table_count": len(shown)}, refusals=tuple(found.refusals), unread=tuple(found.unread)
+        )
+
+    # --- the store ------------------------------------------------------------------------------------------------
+
+    def _manifest(self) -> Manifest | None:
+        options, report = self._options, self._report
+        try:
+            stored = manifests.read(
+                self._store, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
+            )
+        except MoverError as error:
+            report.unread.append(f"the snapshot's manifest: {error.message}")
+            report.refused(error)
+            return None
+        manifest = stored.manifest
+        for check in restore.checks(self._store, manifest, options.server, options.folders, options.layout):
+            self._checked(check)
+        report.values["consistent_at"] = manifest.consistent_at
+        if manifest.database is not None:
+            report.values |= {
+                "server_version_then": manifest.database.server_version,
+                "database_bytes_then": manifest.database.size_bytes,
+                "rows_counted": manifest.database.table_rows is not None,
+            }
+        if manifest.filestore is not None:
+            report.values |= {
+                "files_then": manifest.filestore.file_count,
+                "file_bytes_then": manifest.filestore.size_bytes,
+            }
+        return manifest
+
+    def _checked(self, check: Callable[[], None]) -> None:
+        self._runtime.token.check()
+        try:
+            check()
+        except MoverError as error:
+            self._report.refused(error)
+
+    # --- the database -----------------------------------------------------------------------------------------------
+
+    def _database(self, manifest: Manifest | None) -> None:
+        server = self._options.server
+        if server is None:
+            return
+        counted = manifest.database.table_rows if manifest is not None and manifest.database is not None else None
+        counted = counted or {}
+        names = largest(counted, TABLES)
+        live: list[tables.LiveTable] = []
+        with self._report.part("the live database"):
+            live = self._live(server, names)
+        rows = {t.name: t.rows for t in live}
+        read = "database_bytes_now" in self._report.values
+        known = [
+            TableRows(name=name, now=rows.get(name), then=counted.get(name), exists=name in rows or not read)
+            for name in dict.fromkeys((*rows, *names))
+        ]
+        known.sort(key=lambda t: (-max(t.now or 0, t.then or 0), t.name))
+        self._report.values["tables"] = tuple(known[:TABLES])
+
+    def _live(self, server: Server, names: list[str]) -> list[tables.LiveTable]:
+        values = self._report.values
+        try:
+            connection = connect(server.app, application=APPLICATION, token=self._runtime.token, patience=PATIENCE)
+        except MoverError as error:
+            if error.reason != conditions.DATABASE_NOT_FOUND:
+                raise
+            with connect_maintenance(server, application=APPLICATION, token=self._runtime.token) as other:
+                values["server_version_now"] = _version(other)
+            values |= {"database_missing": True, "database_bytes_now": 0}
+            return []
+        with connection:
+            set_timeouts(connection, statement=STATEMENT_TIMEOUT, lock=STATEMENT_TIMEOUT)
+            values["server_version_now"] = _version(connection)
+            row = connection.execute("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())").fetchone()
+            values["database_bytes_now"] = int(row[0]) if row is not None else 0
+            return tables.largest(connection, TABLES, names)
+
+    # --- the filestore ------------------------------------------------------------------------------------------------
+
+    def _filestore(self, manifest: Manifest | None) -> None:
+        folders, artifact = self._options.folders, manifest.filestore if manifest is not None else None
+        if folders is None or artifact is None or artifact.layout != self._options.layout:
+            return
+        with self._report.part("the filestore"):
+            if is_missing(folders):
+                self._missing_folder(folders, artifact)
+            elif artifact.layout == "Odoo":
+                self._odoo(folders, artifact)
+            else:
+                self._plain(folders, artifact)
+
+    def _odoo(self, folders: ClaimFolders, artifact: FilestoreArtifact) -> None:
+        found = missing(self._store, artifact, folders)
+        self._report.values |= {
+            "files_to_move": found.files,
+            "bytes_to_move": found.size,
+            "filestore_free_bytes": found.free,
+            "filestore_needed_bytes": found.needed,
+        }
+        refusal = found.refusal()
+        if refusal is not None:
+            self._report.refused(refusal)
+
+    def _plain(self, folders: ClaimFolders, artifact: FilestoreArtifact) -> None:
+        with folders.opened(folders.filestore) as root:
+            self._all(artifact, plain.free_bytes(root))
+
+    def _missing_folder(self, folders: ClaimFolders, artifact: FilestoreArtifact) -> None:
+        """A rollback creates it, where the live database does not exist either; else the probe reports it."""
+        with folders.opened(folders.claim) as root:
+            self._all(artifact, plain.free_bytes(root))
+
+    def _all(self, artifact: FilestoreArtifact, free: int) -> None:
+        self._report.values |= {
+            "files_to_move": artifact.file_count,
+            "bytes_to_move": artifact.size_bytes,
+            "filestore_free_bytes": free,
+            "filestore_needed_bytes": artifact.size_bytes,
+        }
+        refusal = plain.refusal(artifact, free)
+        if refusal is not None:
+            self._report.refused(refusal)
+
+
+def _version(connection: Connection) -> str:
+    row = connection.execute("SELECT pg_catalog.current_setting('server_version')").fetchone()
+    return str(row[0]).split()[0] if row is not None else ""
