@@ -25,6 +25,9 @@ LAST_SNAPSHOT_SUCCEEDED = (
 ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
 PREVIOUS_RETAINED = "PreviousRetained"  # Rollback: true while the previous database is kept for undo
 SWITCHED_BACK_RETAINED = "SwitchedBackRetained"  # Rollback: true while the database that was switched back is kept
+PREVIEWED = (
+    "Previewed"  # normal-true, terminal: a Rollback with dryRun has its report; it never ran, so it is not Complete
+)
 PREFLIGHT_WARNINGS = "PreflightWarnings"  # abnormal-true, Rollback: found before it started, and blocks nothing
 
 # --- reasons ---------------------------------------------------------------------------------------------
@@ -39,8 +42,11 @@ PROBING = "Probing"  # a probe Job is running
 VERIFYING = "Verifying"  # a Complete snapshot is being read back
 DELETING = "Deleting"  # its data in the store is being removed
 SUCCEEDED = "Succeeded"
+PREVIEW_INCOMPLETE = "PreviewIncomplete"  # a preview could not read everything
 ALREADY_EXECUTED = "AlreadyExecuted"
 RETAINED = "Retained"
+WOULD_RUN = "WouldRun"  # a preview found nothing that would refuse the rollback
+WOULD_BE_REFUSED = "WouldBeRefused"  # a preview found what would refuse the rollback
 UNDO_WINDOW_OVER = "UndoWindowOver"
 NO_PREVIOUS = "NoPrevious"  # a rollback created the live database: there was none before
 NOT_READ = "NotRead"
@@ -224,7 +230,11 @@ def set_condition(
     return tuple(sorted([c for c in conditions if c.type != type_] + [new], key=lambda c: c.type))
 
 
-def outcome(conditions: Iterable[Condition | Mapping[str, Any]]) -> Literal["Complete", "Failed"] | None:
+#: How a Snapshot or Rollback ended. `Previewed`: a Rollback with dryRun, which never ran.
+End = Literal["Complete", "Failed", "Previewed"]
+
+
+def outcome(conditions: Iterable[Condition | Mapping[str, Any]]) -> End | None:
     """How a Snapshot or Rollback with these conditions ended; None while it is not terminal.
 
     Takes parsed conditions and raw JSON alike: a resync asks it of thousands of objects that it does not parse.
@@ -238,6 +248,8 @@ def outcome(conditions: Iterable[Condition | Mapping[str, Any]]) -> Literal["Com
     }
     if COMPLETE in true:
         return "Complete"
+    if PREVIEWED in true:
+        return "Previewed"
     return "Failed" if FAILED in true else None
 
 

@@ -104,10 +104,10 @@ def derive(recorded: Recorded) -> RecoveryEvidence:
 
 
 def of(spec: Model, status: StatusModel) -> RecoveryEvidence | None:
-    """The evidence of a Snapshot or Rollback; None for any other kind."""
+    """The evidence of a Snapshot or Rollback; None for any other kind, and for a preview: it proves nothing."""
     if isinstance(spec, SnapshotSpec) and isinstance(status, SnapshotStatus):
         return of_snapshot(spec, status)
-    if isinstance(spec, RollbackSpec) and isinstance(status, RollbackStatus):
+    if isinstance(spec, RollbackSpec) and isinstance(status, RollbackStatus) and not spec.dry_run:
         return of_rollback(spec, status)
     return None
 

@@ -35,6 +35,7 @@ class Finished:
     time: str  # when it became terminal
     switched: bool  # the environment ran on its snapshot, at least for a while
     removable: bool  # apart from its place and its undo window
+    preview: bool = False  # with dryRun: it never ran
     undo_until: str = ""  # end of the undo window; empty: there was none
 
 
@@ -48,6 +49,7 @@ def finished_of(rollback: Mapping[str, Any]) -> Finished | None:
         time=status.get("completedAt") or meta["creationTimestamp"],
         switched=bool(status.get("switchedAt")),
         removable=_nothing_depends_on(meta, status) and not applied(meta),
+        preview=bool((rollback.get("spec") or {}).get("dryRun")),
         undo_until=status.get("undoUntil") or "",
     )
 
@@ -75,7 +77,15 @@ def applied(meta: Mapping[str, Any]) -> bool:
 
 
 def beyond(finished: Iterable[Finished], limit: int, now: datetime) -> list[str]:
-    """Names of the Rollbacks of one environment to remove, oldest first. `limit`: how many stay; 0: all."""
+    """Names of the Rollbacks of one environment to remove, oldest first. `limit`: how many stay; 0: all. It holds for previews apart from the
+    others: looking does not push out what ran."""
+    listed = tuple(finished)
+    previews, ran = [f for f in listed if f.preview], [f for f in listed if not f.preview]
+    names = {*_beyond(previews, limit, now), *_beyond(ran, limit, now)}
+    return [f.name for f in sorted(listed, key=lambda f: (f.time, f.name)) if f.name in names]
+
+
+def _beyond(finished: Iterable[Finished], limit: int, now: datetime) -> list[str]:
     newest_first = sorted(finished, key=lambda f: (f.time, f.name), reverse=True)
     if limit == 0:
         return []

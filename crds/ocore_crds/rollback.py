@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from .base import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
+from .preview import Preview
 from .recovery_evidence import RecoveryEvidence
 from .rules import exactly_one, rule, validations
 from .snapshot import EvidenceStatus, Progress, SavedWorkload, StepStatus
@@ -81,6 +82,13 @@ class RollbackSpec(Model):
             "refused (ReplicationActive)."
         ),
     )
+    dry_run: bool = Field(
+        default=False,
+        description=(
+            "Preview: check everything that a rollback checks first, report in status.preview what it would do and what would refuse it, and "
+            "change nothing."
+        ),
+    )
 
     model_config = ConfigDict(
         json_schema_extra=validations(
@@ -93,6 +101,14 @@ class RollbackSpec(Model):
             rule(
                 "!has(self.snapshotRef) || !has(self.snapshotRef.namespace) || has(self.targetEnvironmentRef)",
                 "snapshotRef.namespace needs targetEnvironmentRef",
+            ),
+            rule(
+                "!self.dryRun || has(self.snapshotRef)",
+                "dryRun needs snapshotRef: an undo restores nothing, so it has no preview",
+            ),
+            rule(
+                "!self.dryRun || !has(self.id)",
+                "a preview has no id: the id belongs to the rollback that runs; remove id or dryRun",
             ),
         )
     )
@@ -167,6 +183,7 @@ class UndoStatus(StatusModel):
 #: The current stage, finer than `phase`. Written before the stage's first effect, so that a restarted operator
 #: knows what may already have happened. operator/ocore_operator/rollback/plan.py has the transitions, docs/rollback.md the meaning.
 RollbackStage = Literal[
+    "Preview",
     "Preflight",
     "Restore",
     "Prepare",
@@ -193,11 +210,25 @@ class RollbackStatus(StatusModel):
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: (
-        Literal["Pending", "Restoring", "Switching", "Resuming", "SwitchingBack", "Complete", "Failed", "SwitchedBack"]
+        Literal[
+            "Pending",
+            "Restoring",
+            "Switching",
+            "Resuming",
+            "SwitchingBack",
+            "Complete",
+            "Failed",
+            "SwitchedBack",
+            "Previewing",
+            "Previewed",
+        ]
         | None
     ) = Field(
         default=None,
-        description="Summary of the conditions. `SwitchedBack`: it was Complete, and was switched back by hand later.",
+        description=(
+            "Summary of the conditions. `SwitchedBack`: it was Complete, and was switched back by hand later. `Previewed`: with dryRun; nothing was "
+            "changed."
+        ),
     )
     conditions: Conditions = ()
     stage: RollbackStage | None = Field(default=None, description="The current stage, finer than phase.")
@@ -295,6 +326,7 @@ class RollbackStatus(StatusModel):
         default=(),
         description="What the preflight found that blocks nothing: another image, a workload that is not ready.",
     )
+    preview: Preview | None = Field(default=None, description="With dryRun: what a rollback would do.")
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."
     )

@@ -103,6 +103,17 @@ def complete(status: StatusT, reason: str, message: str, stamp: Stamp) -> Status
     return _ended(status, "Complete", stamp.now)
 
 
+def previewed(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
+    """Previewed=True and Ready=True; never Complete: it did not run. Ready, because a preview does nothing but report."""
+    return _set(
+        status,
+        stamp,
+        (c.PREVIEWED, "True", reason, message),
+        (c.READY, "True", reason, message),
+        drop=(c.RECONCILING, c.STALLED, c.FAILED, c.COMPLETE),
+    )
+
+
 def ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Ready=True; Reconciling and Stalled absent."""
     return _set(status, stamp, (c.READY, "True", reason, message), drop=(c.RECONCILING, c.STALLED))
@@ -234,6 +245,8 @@ def _event(condition: Condition, was: Condition | None) -> Literal["Normal", "Wa
 
 def _count(ctx: Context, obj: Resource[SpecT, StatusT]) -> None:
     status: Any = obj.status
+    if c.outcome(status.conditions) == "Previewed":
+        return  # it did not run
     failed = c.find(status.conditions, c.FAILED)
     seconds: float | None = None
     if status.started_at and status.completed_at:

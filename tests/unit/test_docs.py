@@ -32,7 +32,7 @@ BANNED_WORD = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
 #: Values of the group's constants in conditions.py that are condition types, not reasons.
 TYPES = {
     *("Ready", "Reconciling", "Stalled", "Complete", "Failed", "Verified", "RollbackReady"),
-    *("PreviousRetained", "SwitchedBackRetained", "PreflightWarnings", "LastSnapshotSucceeded"),
+    *("PreviousRetained", "SwitchedBackRetained", "PreflightWarnings", "LastSnapshotSucceeded", "Previewed"),
 }
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)

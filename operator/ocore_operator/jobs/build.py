@@ -25,6 +25,7 @@ from ocore_operator.jobs.parts import (
     identity,
     optional_store,
     options,
+    read_only,
     scratch,
     signal,
     source_store,
@@ -297,6 +298,20 @@ def cleanup(
     )
 
 
+def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot: Snapshot, *, attempt: int) -> Object:
+    """Name ``preview-<uid>-<attempt>``: reads what a rollback to the Snapshot would do. It cannot write to a claim: all are mounted read-only."""
+    environment, source = _environment(job_inputs), snapshot.status.source
+    parts = database(environment.spec) + claim(environment.spec) + store(job_inputs.store)
+    # Where the manifest is: below the id of the environment that the snapshot was taken of.
+    of = source.environment_id if source is not None else environment.id
+    parts += identity(environment_id=of, snapshot_id=snapshot.id)
+    parts += Parts(args=("--manifest-sha256", snapshot.status.manifest_sha256 or "", *_deadline(SHORT)))
+    command = JobRequest(
+        owner=owner, name="preview", attempt=attempt, parts=read_only(parts), deadline=_short(settings)
+    )
+    return job(settings, job_inputs, command)
+
+
 def inspect_rollback(
     settings: Settings, job_inputs: JobInputs, owner: Rollback, *, repair: bool, attempt: int
 ) -> Object:
@@ -316,6 +331,7 @@ __all__ = [
     "inspect_rollback",
     "inspect_snapshot",
     "job_name",
+    "preview",
     "probe",
     "probe_store",
     "prove",

@@ -1,6 +1,6 @@
 """Limits how many Jobs run at once: in all, per namespace and per store.
 
-There are classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify), `light` (probe, probe-store, inspect), `proof`
+There are classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify), `light` (probe, probe-store, inspect, preview), `proof`
 (prove) and `deletion` (delete) have a pool each. `free` (switch, cleanup) never waits: its environment may be stopped, and there is at most one operation per
 environment. In a pool the namespaces take turns, and in a namespace the Job that has waited longest goes first.
 
@@ -33,6 +33,7 @@ CLASSES: dict[str, Class] = {
     "probe-store": "light",
     "prove": "proof",
     "inspect": "light",
+    "preview": "light",
     "delete": "deletion",
     "switch": "free",
     "cleanup": "free",

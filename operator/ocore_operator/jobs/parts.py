@@ -3,7 +3,7 @@
 Secrets are mounted as files, never arguments or variables.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocore_crds import naming
@@ -87,6 +87,11 @@ def database(spec: EnvironmentSpec) -> Parts:
         return Parts()
     parts = _secret("database", DATABASE, spec.database.secret_ref.name) + options(database=DATABASE)
     return parts + _tls(spec.database.tls) if spec.database.tls is not None else parts
+
+
+def read_only(parts: Parts) -> Parts:
+    """The parts with every volume mounted read-only."""
+    return replace(parts, mounts=tuple({**mount, "readOnly": True} for mount in parts.mounts))
 
 
 def administrator(spec: EnvironmentSpec) -> Parts:

@@ -92,6 +92,7 @@ class Entry:
     environment: str  # of a Snapshot, and of a Rollback once it is known
     snapshot: str  # that a Rollback names, in its own namespace
     restores: Place | None  # namespace and name of the Snapshot that a Rollback uses; None: none, or it may not
+    preview: bool  # a Rollback with dryRun: it is no operation on its environment
     undoes: str  # the Rollback that an undo names
     store: str  # that an Environment names
     ready: str  # status of the condition Ready
@@ -146,6 +147,7 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         ),
         snapshot=_local_snapshot(obj),
         restores=snapshot_used_by(obj) if kind == "Rollback" else None,
+        preview=bool(spec.get("dryRun")),
         undoes=((spec.get("undo") or {}).get("rollbackRef") or {}).get("name") or "",
         store=_shared(spec.get("storeRef", {}).get("name") or status.get("storeName") or ""),
         ready=_shared(by_type.get(c.READY, {}).get("status", "Unknown")),
@@ -174,7 +176,10 @@ def _local_snapshot(obj: Object) -> str:
 
 def snapshot_used_by(rollback: Object) -> Place | None:
     """Namespace and name of the Snapshot that a Rollback uses: it is not deleted while the Rollback runs. A Snapshot of another namespace counts only
-    once the operator has found the grant and entered it in the status, which a tenant cannot write: else anyone could prevent deletions there."""
+    once the operator has found the grant and entered it in the status, which a tenant cannot write: else anyone could prevent deletions there. A preview
+    restores nothing."""
+    if rollback["spec"].get("dryRun"):
+        return None
     namespace, status = rollback["metadata"]["namespace"], rollback.get("status") or {}
     name = _local_snapshot(rollback)
     if name:
@@ -317,7 +322,7 @@ class Catalog:
         place = (e.key.namespace, e.environment)
         if e.key.kind == "Snapshot":
             yield self._snapshots, place
-        if e.key.kind in OPERATIONS and not e.terminal:
+        if e.key.kind in OPERATIONS and not e.terminal and not e.preview:
             yield self._open, place
         if e.cleanup_due:
             yield self._cleanups, place

@@ -10,6 +10,7 @@ from ocore_crds.snapshot import Progress
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs.percent import percent
+from ocore_operator.rollback import plan_preview
 from ocore_operator.summarize import Stamp
 
 #: Stages in which a deletion does not abort a rollback: it finishes first.
@@ -17,6 +18,7 @@ UNSTOPPABLE = ("Switch", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop
 
 #: What the operator does at a stage.
 _STAGES: dict[str, str] = {
+    "Preview": "Reading what a rollback would do; nothing is changed.",
     "Preflight": "Checking that the rollback can work.",
     "Restore": "Restoring the snapshot beside the live environment.",
     "Prepare": "Preparing the switch; the environment is running.",
@@ -43,6 +45,10 @@ def summarized(
         messages = "\n".join(w.message for w in status.warnings)
         status = summarize.with_condition(
             status, c.PREFLIGHT_WARNINGS, "True", status.warnings[0].reason, messages, stamp
+        )
+    if status.preview is not None:
+        return summarize.previewed(
+            status, plan_preview.reason(status.preview), plan_preview.summary(status.preview), stamp
         )
     if status.phase in ("Complete", "SwitchedBack"):
         status = status.model_copy(update={"progress": _final_progress(status, stamp.now)})

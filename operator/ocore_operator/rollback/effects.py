@@ -15,12 +15,12 @@ from ocore_operator.jobs import build, control, inputs, signals
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
-from ocore_operator.kube.resources import Environment, Object, Rollback, Store
+from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store
 from ocore_operator.rollback.executed import entry_about, remembered, run_of, with_undo
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, lock_view
 from ocore_operator.rollback.plan_switch import finish_seconds
-from ocore_operator.rollback.source import reads_elsewhere
+from ocore_operator.rollback.source import reads_elsewhere, store_name
 from ocore_operator.rollback.world import (
     AcquireLock,
     AddFinalizer,
@@ -56,8 +56,8 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             await operation_lock.acquire(ctx, _environment(observed), observed.rollback)
         case ReleaseLock():
             await _release_lock(ctx, observed)
-        case AskProbe():
-            _ask_probe(ctx, observed)
+        case AskProbe(since=since):
+            _ask_probe(ctx, observed, since)
         case RecordExecuted():
             await _record_executed(ctx, observed)
         case TakeOver():
@@ -95,9 +95,9 @@ async def _release_lock(ctx: Context, observed: Observed) -> None:
     await operation_lock.release(ctx, namespace, name, rollback)
 
 
-def _ask_probe(ctx: Context, observed: Observed) -> None:
+def _ask_probe(ctx: Context, observed: Observed, since: datetime | None) -> None:
     key = _environment(observed).key
-    ctx.probes.ask(key, clock.text(observed.world.lock.since or ctx.now()))
+    ctx.probes.ask(key, clock.text(since or observed.world.lock.since or ctx.now()))
     ctx.queue.add(key)
 
 
@@ -137,6 +137,13 @@ async def _set_replicas(ctx: Context, rollback: Rollback, effect: SetReplicas) -
         await scale.set_replicas(ctx, rollback.meta.namespace, workload, replicas)
 
 
+def _snapshot(observed: Observed) -> Snapshot:
+    if observed.snapshot is None:
+        name = observed.rollback.status.snapshot_name
+        raise Stalled(c.SNAPSHOT_NOT_FOUND, f"Snapshot {name} was deleted before it was restored.")
+    return observed.snapshot
+
+
 def _environment(observed: Observed) -> Environment:
     if observed.environment is None:
         raise Stalled(
@@ -166,7 +173,9 @@ async def _start_job(ctx: Context, observed: Observed, memory: Memory, effect: S
 async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
     settings, owner, attempt = ctx.settings, observed.rollback, effect.attempt
     undo = owner.status.undo
-    job_inputs = await _job_inputs(ctx, observed, needs_store=effect.command in ("restore", "switch") and undo is None)
+    job_inputs = await _job_inputs(
+        ctx, observed, needs_store=effect.command in ("restore", "switch", "preview") and undo is None
+    )
     left = max(_seconds_left(owner, ctx.now()), LEAST_DEADLINE)
     match effect.command:
         case "restore":
@@ -196,6 +205,9 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
             return build.switch(
                 settings, with_store, owner, run_of(owner), attempt=attempt, wait=wait, deadline=deadline
             )
+        case "preview":
+            with_store = await _with_store_of_preview(ctx, observed, job_inputs)
+            return build.preview(settings, with_store, owner, _snapshot(observed), attempt=attempt)
         case "switch-back":
             return build.switch_back(
                 settings,
@@ -292,12 +304,18 @@ async def _with_store_of_snapshot(ctx: Context, observed: Observed, job_inputs: 
     reads from elsewhere."""
     if reads_elsewhere(observed.rollback.status):
         return job_inputs
-    if observed.snapshot is None:
-        text = f"Snapshot {observed.rollback.status.snapshot_name} was deleted before it was restored."
-        raise Stalled(c.SNAPSHOT_NOT_FOUND, text)
-    name = observed.snapshot.status.store_name
+    name = _snapshot(observed).status.store_name
     if name is None or name == job_inputs.store.meta.name:
         return job_inputs
+    store = await inputs.load_store(ctx, job_inputs.namespace, name)
+    return replace(job_inputs, store=store, node=await _node(ctx, job_inputs, store))
+
+
+async def _with_store_of_preview(ctx: Context, observed: Observed, job_inputs: JobInputs) -> JobInputs:
+    """With the store that a rollback would read the snapshot from."""
+    name = store_name(observed.rollback, _snapshot(observed), _environment(observed))
+    if name is None:
+        return await _with_store_of_snapshot(ctx, observed, job_inputs)
     store = await inputs.load_store(ctx, job_inputs.namespace, name)
     return replace(job_inputs, store=store, node=await _node(ctx, job_inputs, store))
 

@@ -7,14 +7,14 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.environment import UndoneRollback
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
-from ocore_crds.protocol import ROLLBACK_STEPS, Failure, RestoreResult, Step, SwitchResult
+from ocore_crds.protocol import ROLLBACK_STEPS, Failure, PreviewResult, RestoreResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_crds.snapshot import StepStatus
 from ocore_operator import clock, operation_lock
@@ -38,7 +38,7 @@ from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
-from ocore_operator.rollback import observe_source, signal
+from ocore_operator.rollback import observe_source, plan_preview, preview_facts, signal
 from ocore_operator.rollback.executed import entry_about, executed, later
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_undo import as_seen_by
@@ -59,6 +59,10 @@ from ocore_operator.workloads.view import Kind, peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch",)
+#: Stages at which the objects are compared that a rollback depends on.
+CHECKING = ("Preview", "Preflight")
+PayloadT = TypeVar("PayloadT", RestoreResult, PreviewResult)
+
 #: Steps that the restore Job's log reports.
 RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
@@ -90,7 +94,7 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
     return (
         status.environment_name,
         status.workloads,
-        status.stage in (*ANSWERING, "Preflight"),
+        status.stage in (*ANSWERING, *CHECKING),
         status.stage in ("Prepare", "Resume"),
     )
 
@@ -102,12 +106,13 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     )
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
-    views, jobs, before, users, config = await asyncio.gather(
+    views, jobs, before, users, config, facts = await asyncio.gather(
         scale.observe(ctx, namespace, targets),
         _jobs(ctx, known, seen),
         _executed_before(ctx, known, environment),
         _claim_users(ctx, known),
         _config(ctx, known, environment),
+        preview_facts.read(ctx, known, environment, snapshot),
     )
     obj = await ctx.kube.get(ROLLBACKS, namespace, known.meta.name)
     if obj is None or obj["metadata"]["uid"] != known.meta.uid:
@@ -139,12 +144,14 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         refusal_reason=memory.refusal_reason,
         refusal=memory.refusal,
         watched_since=memory.watched_since,
+        preview=facts,
     )
     if world.environment is not None and environment is not None and source.store is not None:
         account = await observe_source.account_of(ctx, environment)
         world = replace(world, environment=replace(world.environment, store_account=account))
-    if environment is not None and world.lock.since is not None:
-        world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(world.lock.since))
+    asked_since = plan_preview.since(rollback.status, world.created) if rollback.spec.dry_run else world.lock.since
+    if environment is not None and asked_since is not None:
+        world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since))
     return Observed(rollback, _with_steps_of_log(ctx, rollback, world), world, environment, snapshot)
 
 
@@ -257,8 +264,10 @@ def claim_users(pods: Iterable[Object], claim: str, uid: str) -> tuple[str, ...]
 async def _executed_before(ctx: Context, rollback: Rollback, environment: Environment | None) -> bool:
     """Whether an Environment remembers a rollback of this name and spec. Where the Snapshot, which names the Environment, does not exist, all are
     asked."""
-    if rollback.status.stage not in (None, "Preflight"):
+    if rollback.status.stage not in (None, *CHECKING):
         return False
+    # A preview never ran. It asks whether the rollback that it is about has.
+    rollback = replace(rollback, spec=rollback.spec.model_copy(update={"dry_run": False}))
     if environment is not None:
         return executed(environment, rollback)
     listed = await ctx.kube.list(ENVIRONMENTS, rollback.meta.namespace)
@@ -267,7 +276,7 @@ async def _executed_before(ctx: Context, rollback: Rollback, environment: Enviro
 
 async def _config(ctx: Context, rollback: Rollback, environment: Environment | None) -> tuple[str, str]:
     """Name and digest of the Environment's ConfigMap, which the preflight compares with the snapshot's; empty where there is none."""
-    if rollback.status.stage != "Preflight" or environment is None or environment.spec.config is None:
+    if rollback.status.stage not in CHECKING or environment is None or environment.spec.config is None:
         return "", ""
     name = environment.spec.config.config_map_ref.name
     return name, config_digest(await ctx.kube.get(CONFIG_MAPS, rollback.meta.namespace, name))
@@ -389,20 +398,22 @@ async def _job(
         view = replace(view, payload=as_seen_by(rollback.status, view.payload))
     if isinstance(view.payload, RestoreResult) and view.payload.evidence == Evidence():
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
+    if isinstance(view.payload, PreviewResult) and len(view.payload.tables) < view.payload.table_count:
+        return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
     if kind == "switch" and pod is not None and not view.ended and rollback.status.stage in ANSWERING:
         answer = await signal.answer(ctx, namespace, pod["metadata"]["name"])
         return replace(view, answer=as_seen_by(rollback.status, answer) if answer is not None else None)
     return view
 
 
-async def _whole(ctx: Context, seen: Observation, namespace: str, name: str, result: RestoreResult) -> RestoreResult:
-    """The result with its evidence, from the log's last line: the termination message has no room for it."""
+async def _whole(ctx: Context, seen: Observation, namespace: str, name: str, result: PayloadT) -> PayloadT:
+    """The result with all its parts, from the log's last line: the termination message has no room for them."""
     pods = seen.pods.get(name, ())
     if not pods:
         return result
     log = await ctx.followers.whole(namespace, pods[-1]["metadata"]["name"])
     payload = log.result.payload if log.result is not None else None
-    return payload if isinstance(payload, RestoreResult) else result
+    return payload if isinstance(payload, type(result)) else result
 
 
 def newest_acting(seen: Observation, name: str) -> Object | None:

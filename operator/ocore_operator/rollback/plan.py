@@ -17,7 +17,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, Rol
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_switch, plan_undo, source
+from ocore_operator.rollback import plan_preview, plan_switch, plan_undo, source
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
 from ocore_operator.rollback.transitions import (
@@ -70,6 +70,8 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
     if world.namespace_terminating:
         # No Job can be created in the namespace any more, and all our objects are deleted with it: do not block that (velero#3701).
         return Do(RemoveFinalizer()) if world.finalizer else Idle()
+    if spec.dry_run:
+        return plan_preview.decide(status, spec, world, rollback_id, now)
     if status.stage is None:
         return Record(begin(status, rollback_id, now))
     if status.stage == "Ended":
@@ -291,6 +293,7 @@ def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     return Record(enter(status, "Resume" if status.workloads else "Finish", now))
 
 
+#: All but Preview and Ended.
 _STAGES: dict[RollbackStage, Callable[[RollbackStatus, RollbackSpec, World, datetime], Action]] = {
     "Preflight": preflight,
     "Restore": _restore,

@@ -3,9 +3,11 @@
 GitOps applies a Rollback together with the objects that it names, in no order. So a missing object may still appear for a minute.
 """
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ocore_crds import conditions as c
+from ocore_crds.preview import NEVER
 from ocore_crds.quantity import human
 from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
@@ -43,11 +45,7 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         return Record(already_executed(status, now), (Note("Normal", c.ALREADY_EXECUTED, text),))
     if world.deleting:
         return _refuse(status, Refusal(c.CANCELLED, "The Rollback was deleted before it started."), now)
-    refusal = _expired(spec, now) or _duplicate(world)
-    if spec.undo is not None:
-        refusal = refusal or plan_undo.refusal(spec, world, now) or _workloads(world)
-    else:
-        refusal = refusal or source.unreachable(spec, world) or _named(spec, world) or _fits(spec, world)
+    refusal = _first(_of_names(spec, world, now))
     if refusal is not None and refusal.patience and _queued(status, now) < APPEAR_SECONDS:
         return Wait(2, _waiting_reason(refusal), refusal.message)
     if refusal is not None:
@@ -61,24 +59,82 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     return _locked(status, spec, world, now)
 
 
+def refusals(spec: RollbackSpec, world: World, now: datetime, *, probed: bool | None) -> tuple[Refusal, ...]:
+    """Everything that :func:`preflight` would refuse the rollback for, the first one first. A preview lists it. `probed`: the Environment shows what a
+    probe has found just now; False: none ended in time; None: none was waited for."""
+    environment, snapshot = world.environment, world.snapshot
+    found: list[Refusal | None] = []
+    if world.executed_before:
+        text = (
+            "A rollback of this name and specification has run before, so this one would do nothing. Use another name."
+        )
+        found.append(Refusal(c.ALREADY_EXECUTED, text))
+    found.extend(_of_names(spec, world, now))
+    if environment is not None and environment.not_ready_reason == c.DUPLICATE_TARGET:
+        found.append(_duplicate_target(environment))
+    elif environment is not None and snapshot is not None and probed:
+        found.extend(_of_probe(spec, environment, snapshot))
+    elif environment is not None and probed is False:
+        found.append(_unprobed(environment))
+    return tuple(refusal for refusal in found if refusal is not None)
+
+
+def _of_names(spec: RollbackSpec, world: World, now: datetime) -> Iterator[Refusal | None]:
+    """Checks of the objects, before the operation lock, in their order. A new check belongs here or into :func:`_of_probe`, so that a preview lists it."""
+    yield _expired(spec, now)
+    yield _duplicate(world)
+    if spec.undo is not None:
+        yield plan_undo.refusal(spec, world, now)
+    else:
+        yield source.unreachable(spec, world)
+        yield _named(spec, world)
+        yield _existing(spec, world)
+        yield _project(world)
+        yield from _source(spec, world)
+    yield _workloads(world)
+
+
+def _of_probe(spec: RollbackSpec, environment: EnvironmentView, snapshot: SnapshotView) -> Iterator[Refusal | None]:
+    """Checks of what a probe under the operation lock has found."""
+    yield _ready(environment, spec)
+    yield _versions(environment, snapshot)
+    yield _space(environment, snapshot)
+
+
+def _first(found: Iterable[Refusal | None]) -> Refusal | None:
+    return next((refusal for refusal in found if refusal is not None), None)
+
+
+def found_warnings(world: World) -> tuple[PreflightWarning, ...]:
+    """What blocks nothing."""
+    environment = world.environment
+    found = warnings(world)
+    if environment is not None and environment.proof_failed:
+        found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
+    return found
+
+
+def is_probed(environment: EnvironmentView, since: datetime) -> bool:
+    """Whether a probe that began at `since` or later has ended."""
+    return environment.probed_at is not None and environment.probed_at >= since
+
+
 def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     environment, snapshot = world.environment, world.snapshot
     if environment is not None and world.undone is not None:
         return _start_undo(status, spec, environment, world.undone, now)
-    if environment is None or snapshot is None:  # pragma: no cover - _named refuses these
-        raise AssertionError("_named is checked before the operation lock is taken")
+    if environment is None or snapshot is None:  # pragma: no cover - _of_names refuses these
+        raise AssertionError("_of_names is checked before the operation lock is taken")
     since = world.lock.since or world.created
     if environment.not_ready_reason == c.DUPLICATE_TARGET:  # it is not probed
-        return _refuse(status, Refusal(c.DUPLICATE_TARGET, environment.not_ready_message), now)
-    if environment.probed_at is None or environment.probed_at < since:
+        return _refuse(status, _duplicate_target(environment), now)
+    if not is_probed(environment, since):
         return _probe(status, environment, world, since, now)
-    refusal = _ready(environment, spec) or _versions(environment, snapshot) or _space(environment, snapshot)
+    refusal = _first(_of_probe(spec, environment, snapshot))
     if refusal is not None:
         return _refuse(status, refusal, now)
     text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
-    found = warnings(world)
-    if environment.proof_failed:
-        found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
+    found = found_warnings(world)
     notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
     fresh = change(start(status, spec, environment, snapshot, now), **source.recorded(world, snapshot))
     return Record(change(fresh, warnings=found), notes)
@@ -89,7 +145,7 @@ def _start_undo(
 ) -> Action:
     """Without a probe: an undo restores nothing, and its switch Job checks sessions, rights and replication before the workloads are stopped."""
     if environment.not_ready_reason == c.DUPLICATE_TARGET:
-        return _refuse(status, Refusal(c.DUPLICATE_TARGET, environment.not_ready_message), now)
+        return _refuse(status, _duplicate_target(environment), now)
     text = f"Undoing Rollback {undone.name} of environment {environment.name}."
     fresh = start_undo(status, spec, environment, undone, now)
     return Record(fresh, (Note("Normal", "Started", text),))
@@ -99,12 +155,20 @@ def _probe(
     status: RollbackStatus, environment: EnvironmentView, world: World, since: datetime, now: datetime
 ) -> Action:
     if (now - max(since, world.watched_since or since)).total_seconds() > PROBE_SECONDS:
-        why = environment.not_ready_message or "see the Jobs with the label ocore.dev/command=probe"
-        message = f"No probe of environment {environment.name} ended within {PROBE_SECONDS} s: {why}"
-        return _refuse(status, Refusal(c.ENVIRONMENT_NOT_READY, message), now)
+        return _refuse(status, _unprobed(environment), now)
     if not world.probe_asked:
         return Do(AskProbe())
     return Wait(2, c.WAITING_FOR_ENVIRONMENT, f"Waiting for a probe of environment {environment.name}.")
+
+
+def _unprobed(environment: EnvironmentView) -> Refusal:
+    why = environment.not_ready_message or "see the Jobs with the label ocore.dev/command=probe"
+    message = f"No probe of environment {environment.name} ended within {PROBE_SECONDS} s: {why}"
+    return Refusal(c.ENVIRONMENT_NOT_READY, message)
+
+
+def _duplicate_target(environment: EnvironmentView) -> Refusal:
+    return Refusal(c.DUPLICATE_TARGET, environment.not_ready_message)
 
 
 def _refuse(status: RollbackStatus, refusal: Refusal, now: datetime) -> Record:
@@ -125,6 +189,8 @@ def _waiting_reason(refusal: Refusal) -> str:
 def _expired(spec: RollbackSpec, now: datetime) -> Refusal | None:
     if spec.not_after is None or now <= parse(spec.not_after):
         return None
+    if spec.dry_run and spec.not_after == NEVER:  # it is for operators that do not know dryRun
+        return None
     return Refusal(c.EXPIRED, f"notAfter ({spec.not_after}) has passed. Create a new Rollback if you still want it.")
 
 
@@ -139,8 +205,10 @@ def _duplicate(world: World) -> Refusal | None:
 
 
 def _named(spec: RollbackSpec, world: World) -> Refusal | None:
-    """Snapshot and Environment exist, and the Snapshot is restorable."""
-    snapshot, environment = world.snapshot, world.environment
+    """The Snapshot exists and is restorable."""
+    snapshot = world.snapshot
+    if snapshot is None and world.source.namespace:
+        return None  # source.unreachable reports it
     if snapshot is None:
         name = spec.snapshot_ref.name if spec.snapshot_ref is not None else ""
         text = f"There is no Snapshot {name} in this namespace. Correct snapshotRef in a new Rollback."
@@ -151,7 +219,13 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
     if snapshot.broken:
         text = f"Snapshot {snapshot.name} is damaged: {snapshot.broken} Choose another one."
         return Refusal(c.VERIFICATION_FAILED, text)
-    if environment is None or environment.id is None:
+    return None
+
+
+def _existing(spec: RollbackSpec, world: World) -> Refusal | None:
+    """The Environment of the Snapshot exists."""
+    snapshot, environment = world.snapshot, world.environment
+    if snapshot is not None and (environment is None or environment.id is None):
         text = f"Environment {world.environment_name}, of which snapshot {snapshot.name} was taken, does not exist. Create it."
         if spec.target_environment_ref is not None:
             text = f"Environment {world.environment_name}, the target, does not exist in this namespace. Create it, or correct targetEnvironmentRef."
@@ -159,10 +233,10 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
     return None
 
 
-def _fits(spec: RollbackSpec, world: World) -> Refusal | None:
-    """Snapshot and Environment belong together, and the workloads exist."""
+def _project(world: World) -> Refusal | None:
+    """Snapshot and Environment are of one project."""
     snapshot, environment = world.snapshot, world.environment
-    if snapshot is None or environment is None:  # pragma: no cover - _named refuses these
+    if snapshot is None or environment is None or not snapshot.complete:  # what it was taken of is not known yet
         return None
     if snapshot.project_id != environment.project_id:
         text = (
@@ -170,7 +244,14 @@ def _fits(spec: RollbackSpec, world: World) -> Refusal | None:
             f"{environment.project_id}. A rollback stays within a project."
         )
         return Refusal(c.OTHER_PROJECT, text)
-    return source.misfit(spec, world, snapshot, environment) or _workloads(world)
+    return None
+
+
+def _source(spec: RollbackSpec, world: World) -> Iterator[Refusal | None]:
+    """The Snapshot may be restored into this Environment, and can be read."""
+    snapshot, environment = world.snapshot, world.environment
+    if snapshot is not None and environment is not None and environment.id is not None and snapshot.complete:
+        yield from source.misfits(spec, world, snapshot, environment)
 
 
 def _workloads(world: World) -> Refusal | None:
@@ -221,7 +302,7 @@ def _space(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal | No
             "Set spec.database.capacity of the Environment, for example 100Gi."
         )
         return Refusal(c.CAPACITY_UNKNOWN, text)
-    wanted = int(snapshot.database_bytes * SPACE_FACTOR)
+    wanted = space_wanted(snapshot)
     total = environment.used_bytes + wanted
     if total <= environment.capacity:
         return None
@@ -231,3 +312,8 @@ def _space(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal | No
         f"{human(environment.capacity)} (spec.database.capacity). Free or add at least {human(total - environment.capacity)}."
     )
     return Refusal(c.INSUFFICIENT_CAPACITY, text)
+
+
+def space_wanted(snapshot: SnapshotView) -> int:
+    """Bytes for the restored copy and for building its indexes."""
+    return int(snapshot.database_bytes * SPACE_FACTOR)

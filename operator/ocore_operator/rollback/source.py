@@ -4,6 +4,7 @@ Who may restore what (docs/decisions/0019): the projects are equal always. A Sna
 taken of. The answer to a namespace without a grant does not depend on what exists in the other one.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from ocore_crds import conditions as c
@@ -75,16 +76,20 @@ def not_granted(namespace: str, name: str, into: str) -> str:
     )
 
 
-def misfit(spec: RollbackSpec, world: World, snapshot: SnapshotView, environment: EnvironmentView) -> Refusal | None:
-    """Why a Snapshot of the same project does not fit the target; None where it does."""
+def misfits(
+    spec: RollbackSpec, world: World, snapshot: SnapshotView, environment: EnvironmentView
+) -> Iterator[Refusal | None]:
+    """Why a Snapshot of the same project does not fit the target."""
     if snapshot.environment_id != environment.id and spec.target_environment_ref is None:
         text = (
             f"Snapshot {snapshot.name} was taken of the environment with id {snapshot.environment_id}; {environment.name} has id "
             f"{environment.id}. If it is the same environment, created again, set its spec.id to the first. To restore into another "
             "environment, set targetEnvironmentRef."
         )
-        return Refusal(c.OTHER_ENVIRONMENT, text)
-    return neutralizing.refusal(snapshot, environment) or _store(world.source.store, snapshot, environment)
+        yield Refusal(c.OTHER_ENVIRONMENT, text)
+        return
+    yield neutralizing.refusal(snapshot, environment)
+    yield _store(world.source.store, snapshot, environment)
 
 
 def _store(store: StoreView | None, snapshot: SnapshotView, environment: EnvironmentView) -> Refusal | None:

@@ -11,13 +11,14 @@ from typing import Literal
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_operator.reconcile_loop import Note
+from ocore_operator.rollback.prediction import PastRollback, SnapshotRates
 from ocore_operator.workloads.view import Peer, WorkloadView
 
-JobKind = Literal["restore", "switch", "inspect", "cleanup"]
+JobKind = Literal["restore", "switch", "inspect", "cleanup", "preview"]
 #: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch. `inspect` also repairs an interrupted
 #: switch; `inspect-only` changes nothing.
 JobCommand = Literal[
-    "restore", "switch", "switch-back", "inspect", "inspect-only", "cleanup-restored", "cleanup-previous"
+    "restore", "switch", "switch-back", "inspect", "inspect-only", "cleanup-restored", "cleanup-previous", "preview"
 ]
 
 
@@ -166,6 +167,22 @@ class UndoneView:
 
 
 @dataclass(frozen=True)
+class PreviewFacts:
+    """What only a preview reads."""
+
+    #: Rollback of the environment that is between the stop of its workloads and its end; empty: none.
+    switching: str = ""
+    consistent_at: str = ""
+    server_version_then: str = ""
+    server_version_now: str = ""
+    #: Scratch that the restore needs, and spec.scratch.size; 0: unknown.
+    restore_bytes: int = 0
+    scratch_bytes: int | None = None
+    rates: SnapshotRates = field(default_factory=SnapshotRates)
+    past: tuple[PastRollback, ...] = ()
+
+
+@dataclass(frozen=True)
 class TakenOver:
     """The Environment's entry about this rollback in status.undoneRollbacks."""
 
@@ -222,6 +239,8 @@ class World:
     refusal: str = ""
     #: A probe was requested and has not ended yet.
     probe_asked: bool = False
+    #: With dryRun.
+    preview: PreviewFacts | None = None
     #: Since when this operator has reconciled the rollback without a longer gap. Stage timers count from here: an operator that was down for an
     #: hour must try before it gives up.
     watched_since: datetime | None = None
@@ -276,7 +295,9 @@ class ReleaseLock:
 
 @dataclass(frozen=True)
 class AskProbe:
-    """Requests a new probe of the Environment."""
+    """Requests a new probe of the Environment, which begins at `since` or later; None: since the operation lock was taken."""
+
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -297,6 +318,7 @@ class StartJob:
             "inspect-only": "inspect",
             "cleanup-restored": "cleanup",
             "cleanup-previous": "cleanup",
+            "preview": "preview",
         }
         return kinds[self.command]
 

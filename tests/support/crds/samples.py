@@ -115,6 +115,7 @@ ROLLBACK: Object = {
     "allowReplicationLoss": True,
 }
 UNDO: Object = {"undo": {"rollbackRef": {"name": "back"}}, "undoWindowSeconds": 3600}
+PREVIEW: Object = {"snapshotRef": {"name": "shop-1"}, "dryRun": True}
 #: The CA in a ConfigMap.
 TLS_ENVIRONMENT: Object = changed(
     {"spec": ENVIRONMENT}, {"spec.database.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}}}
@@ -125,7 +126,7 @@ SPECS: dict[str, tuple[Object, ...]] = {
     "SnapshotStore": (S3_STORE, CLAIM_STORE),
     "Snapshot": (SNAPSHOT,),
     "SnapshotPolicy": (SNAPSHOT_POLICY,),
-    "Rollback": (ROLLBACK, UNDO),
+    "Rollback": (ROLLBACK, UNDO, PREVIEW),
 }
 #: Kind → a spec with nothing that may be left out.
 MINIMAL: dict[str, tuple[Object, ...]] = {
@@ -465,6 +466,18 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             "snapshotRef.namespace needs targetEnvironmentRef": Cel(
                 ({}, {"spec.snapshotRef.namespace": REMOVED, "spec.targetEnvironmentRef": REMOVED}),
                 ({"spec.targetEnvironmentRef": REMOVED},),
+            ),
+            "dryRun needs snapshotRef: an undo restores nothing, so it has no preview": Cel(
+                (
+                    {},
+                    {"spec.dryRun": True, "spec.id": REMOVED},
+                    {"spec.dryRun": REMOVED, "spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"]},
+                ),
+                ({"spec.dryRun": True, "spec.id": REMOVED, "spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"]},),
+            ),
+            "a preview has no id: the id belongs to the rollback that runs; remove id or dryRun": Cel(
+                ({}, {"spec.dryRun": True, "spec.id": REMOVED}, {"spec.dryRun": False}),
+                ({"spec.dryRun": True},),
             ),
         },
     },

@@ -58,6 +58,9 @@ def samples(kind: str) -> list[Sample]:
     if kind in ("Snapshot", "Rollback"):
         complete = summarize.complete(running, "Succeeded", "", AT)
         failed = summarize.outcome(running, Failed("DumpFailed", "pg_dump: disk full"), AT)
+        if kind == "Rollback":
+            previewed = summarize.previewed(running, "WouldBeRefused", "Preview only: nothing was changed.", AT)
+            found.append(Sample("previewed", _object(kind, previewed), "Healthy", "Current"))
         return [
             *found,
             Sample("complete", _object(kind, complete), "Healthy", "Current", "Succeeded"),

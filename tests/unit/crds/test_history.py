@@ -103,6 +103,23 @@ def test_never_removed(each: Any) -> None:
     assert not removable(each)
 
 
+def preview(name: str, days: float) -> Any:
+    """A Rollback with dryRun, with its report."""
+    ended = [{"type": "Previewed", "status": "True", "reason": "WouldRun", "lastTransitionTime": time(days)}]
+    each = rollback(name, days, phase="Previewed", conditions=ended, switchedAt=None, undoUntil=None, evidence=None)
+    return {**each, "spec": {**each["spec"], "dryRun": True}}
+
+
+def test_previews_push_out_no_rollback_that_ran_and_are_limited_themselves() -> None:
+    objects = [rollback("ran1", -9), rollback("ran2", -8), *(preview(f"look{i}", -5 + i) for i in range(4))]
+    finished = [f for f in map(history.finished_of, objects) if f is not None]
+    assert [f.name for f in finished if f.preview] == ["look0", "look1", "look2", "look3"]
+    assert history.beyond(finished, 2, NOW) == ["look0", "look1"]
+    # The newest one that switched stays, however many previews are newer.
+    assert history.beyond(finished, 1, NOW) == ["ran1", "look0", "look1", "look2"]
+    assert history.beyond(finished, 0, NOW) == []
+
+
 def test_a_running_one_does_not_count() -> None:
     assert history.finished_of(rollback(conditions=[])) is None
     assert history.finished_of(rollback(meta={"deletionTimestamp": time(0)})) is None

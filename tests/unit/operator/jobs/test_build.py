@@ -86,6 +86,7 @@ def all_jobs(
         ),
         "cleanup-undo": build.cleanup(settings, place, other, what="restored", attempt=1, deadline=600),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
+        "preview": build.preview(settings, place, back, snap, attempt=1),
         "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
     }
 
@@ -220,6 +221,7 @@ ADMINISTRATOR = {
     "probe": True,  # checks the administrator's rights
     "prove": True,  # creates the scratch database, as a restore creates the copy
     "probe-store": False,
+    "preview": False,  # reads as the application
     "snapshot": False,
     "verify": False,
     "delete": False,
@@ -304,6 +306,21 @@ def test_the_jobs_of_an_undo_use_the_names_of_the_first_rollback() -> None:
     volumes = {v["name"]: v for v in pod_of(all_jobs(job_inputs(store=FULL_S3))["switch-undo"])["volumes"]}
     assert volumes["s3"]["secret"]["optional"] is True
     assert "--store" not in container_of(all_jobs(job_inputs(store=CLAIM_STORE))["switch-undo"])["args"]
+
+
+def test_a_preview_reads_the_manifest_of_the_environment_that_the_snapshot_was_taken_of() -> None:
+    other = {**started()["source"], "environmentId": OTHER_UID}
+    job = build.preview(SETTINGS, job_inputs(), rollback(), snapshot(status=started(source=other)), attempt=1)
+    args = container_of(job)["args"]
+    assert args[args.index("--environment-id") + 1] == OTHER_UID
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_preview_can_write_nowhere(site: str) -> None:
+    job = all_jobs(SITES[site])["preview"]
+    writable = {m["mountPath"] for m in container_of(job)["volumeMounts"] if not m.get("readOnly")}
+    assert writable == {"/tmp"}
+    assert "--record" not in container_of(job)["args"]
 
 
 @pytest.mark.parametrize("allowed", [True, False])

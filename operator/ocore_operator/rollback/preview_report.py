@@ -1,0 +1,138 @@
+"""The report of a preview, from what the operator and the Job have read. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ocore_crds.preview import (
+    TABLES,
+    Preview,
+    PreviewDatabase,
+    PreviewFiles,
+    PreviewRefusal,
+    PreviewSpace,
+    PreviewTable,
+    PreviewVersion,
+)
+from ocore_crds.protocol import PreviewResult
+from ocore_operator.clock import parse
+from ocore_operator.rollback import plan_preflight
+from ocore_operator.rollback.plan_undo import Refusal
+from ocore_operator.rollback.prediction import predict
+from ocore_operator.rollback.transitions import stamp
+from ocore_operator.rollback.world import EnvironmentView, PreviewFacts, SnapshotView, World
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the report is made of."""
+
+    snapshot: SnapshotView
+    environment: EnvironmentView
+    facts: PreviewFacts
+    result: PreviewResult
+
+
+def report(
+    world: World, result: PreviewResult | None, refusals: Iterable[Refusal], unread: tuple[str, ...], now: datetime
+) -> Preview:
+    """`result`: what the Job has read; None: nothing. `refusals`: found by the operator; those of the Job are added."""
+    found = [(r.reason, r.message) for r in refusals]
+    known = result if result is not None else PreviewResult()
+    found += [(r.reason, r.message) for r in known.refusals]
+    facts = world.preview or PreviewFacts()
+    point = known.consistent_at or facts.consistent_at
+    unread = (*unread, *known.unread)
+    preview = Preview(
+        created_at=stamp(now),
+        would_run=not found and not unread,
+        refusals=tuple(PreviewRefusal(reason=reason, message=text) for reason, text in dict.fromkeys(found)),
+        unread=unread,
+        waits_for=f"{world.lock.holder} has locked the environment: a rollback waits for it" if world.lock.state == "Other" else "",
+        point_in_time=point or None,
+        lost_minutes=round((now - parse(point)).total_seconds() / 60, 1) if point else None,
+    )  # fmt: skip
+    if world.snapshot is None or world.environment is None:
+        return preview
+    read = _Read(world.snapshot, world.environment, facts, known)
+    return preview.model_copy(
+        update={
+            "database": _database(read),
+            "files": _files(read),
+            "version": _version(read, world),
+            "space": tuple(_space(read)),
+            "prediction": predict(facts.past, facts.rates, known.bytes_to_move),
+        }
+    )
+
+
+def _database(read: _Read) -> PreviewDatabase | None:
+    result, facts = read.result, read.facts
+    if not read.environment.has_database:
+        return None
+    return PreviewDatabase(
+        exists_now=not result.database_missing,
+        bytes_now=result.database_bytes_now,
+        bytes_in_snapshot=result.database_bytes_then or read.snapshot.database_bytes or None,
+        server_version_now=result.server_version_now or facts.server_version_now,
+        server_version_in_snapshot=result.server_version_then or facts.server_version_then,
+        rows_counted=result.rows_counted,
+        tables=tuple(
+            PreviewTable(
+                name=t.name, rows_now_estimated=t.now, rows_in_snapshot_counted=t.then, exists_now=t.exists
+            )
+            for t in result.tables[:TABLES]
+        ),
+    )  # fmt: skip
+
+
+def _files(read: _Read) -> PreviewFiles | None:
+    result, layout = read.result, read.environment.target.layout
+    if layout is None or result.files_to_move is None or result.bytes_to_move is None:
+        return None
+    return PreviewFiles(
+        layout=layout,
+        files_in_snapshot=result.files_then or 0,
+        bytes_in_snapshot=result.file_bytes_then or 0,
+        files_to_move=result.files_to_move,
+        bytes_to_move=result.bytes_to_move,
+    )
+
+
+def _version(read: _Read, world: World) -> PreviewVersion | None:
+    """Of the first workload, whose image the snapshot recorded: as the warnings compare it."""
+    if not world.workloads:
+        return None
+    first = world.workloads[0]
+    return PreviewVersion(
+        image_now=first.image,
+        image_in_snapshot=read.snapshot.image,
+        commit_now=first.commit,
+        commit_in_snapshot=read.snapshot.commit,
+    )
+
+
+def _space(read: _Read) -> Iterable[PreviewSpace]:
+    environment, result, facts = read.environment, read.result, read.facts
+    if environment.has_database and read.snapshot.database_bytes:
+        free = environment.capacity - environment.used_bytes if environment.capacity is not None else None
+        yield PreviewSpace(
+            volume="Database",
+            needed_bytes=plan_preflight.space_wanted(read.snapshot),
+            free_bytes=max(free, 0) if free is not None else None,
+            source="spec.database.capacity less what the server used at the last probe",
+        )
+    if result.filestore_needed_bytes is not None:
+        yield PreviewSpace(
+            volume="Filestore",
+            needed_bytes=result.filestore_needed_bytes,
+            free_bytes=result.filestore_free_bytes,
+            source="read from the volume; what must stay free for the application is included in what is needed",
+        )
+    if environment.has_database and facts.restore_bytes:
+        yield PreviewSpace(
+            volume="Scratch",
+            needed_bytes=facts.restore_bytes,
+            free_bytes=facts.scratch_bytes,
+            source="spec.scratch.size; an emptyDir also depends on what the node has free",
+        )

@@ -1,0 +1,114 @@
+"""Predictions: from earlier rollbacks, else from the snapshot, else none; always labelled."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocore_crds.rollback import RollbackStatus, UndoStatus
+from ocore_crds.snapshot import SavedWorkload
+from ocore_operator.rollback.prediction import (
+    FIXED_SECONDS,
+    LATEST,
+    RESTORE_PER_DUMP,
+    PastRollback,
+    SnapshotRates,
+    past_of,
+    predict,
+)
+
+GB = 10**9
+RATES = SnapshotRates(database_bytes=10 * GB, dump_seconds=40.0, filestore_bytes=GB, copy_seconds=10.0)
+
+
+def past(
+    restore: float = 106.0, down: float | None = 4.0, size: int | None = 10 * GB, ended: str = "2026-01-01"
+) -> PastRollback:
+    return PastRollback(f"{ended}T00:00:00Z", restore, down, size)
+
+
+def test_the_last_rollback_of_the_same_size() -> None:
+    found = predict([past()], RATES, None)
+    assert (found.duration_seconds, found.downtime_seconds) == (110.0, 4.0)
+    assert (found.duration_source, found.downtime_source, found.rollbacks) == ("Rollbacks", "Rollbacks", 1)
+
+
+def test_the_restore_grows_with_the_database_and_the_downtime_does_not() -> None:
+    found = predict([past(size=5 * GB)], RATES, None)
+    assert found.duration_seconds == FIXED_SECONDS + 2 * (106.0 - FIXED_SECONDS) + 4.0
+    assert found.downtime_seconds == 4.0
+
+
+def test_the_median_of_the_newest() -> None:
+    old = [past(restore=5000.0, ended="2025-01-01")] * 3
+    new = [
+        past(restore=r, down=d, ended=f"2026-01-0{i}")
+        for i, (r, d) in enumerate([(100, 1), (110, 2), (120, 3), (130, 4), (900, 90)], 1)
+    ]
+    found = predict([*old, *new], RATES, None)
+    assert (found.rollbacks, found.duration_seconds, found.downtime_seconds) == (LATEST, 123.0, 3.0)
+
+
+def test_unknown_sizes_are_not_scaled() -> None:
+    assert predict([past(size=None)], RATES, None).duration_seconds == 110.0
+    assert predict([past()], SnapshotRates(), None).duration_seconds == 110.0
+
+
+def test_rollbacks_that_stopped_nothing_have_no_downtime() -> None:
+    found = predict([past(down=None)], RATES, None)
+    assert (found.downtime_seconds, found.downtime_source, found.duration_seconds) == (None, "Unknown", 106.0)
+
+
+def test_without_one_the_snapshots_own_times() -> None:
+    found = predict([], RATES, 100)
+    assert (found.duration_seconds, found.duration_source) == (FIXED_SECONDS + 40.0 * RESTORE_PER_DUMP, "Snapshot")
+    assert (found.downtime_seconds, found.downtime_source) == (None, "Unknown")
+    assert "unknown" in found.explanation
+    # The files take longer than the database.
+    assert predict([], RATES, 50 * GB).duration_seconds == FIXED_SECONDS + 500.0
+
+
+def test_without_anything_nothing_is_invented() -> None:
+    found = predict([], SnapshotRates(), None)
+    assert (found.duration_seconds, found.downtime_seconds) == (None, None)
+    assert found.explanation
+
+
+@given(
+    st.lists(st.builds(PastRollback, st.just("2026-01-01T00:00:00Z"), st.floats(0, 1e6), st.none() | st.floats(0, 1e5), st.none() | st.integers(0, 10**13))),
+    st.builds(SnapshotRates, st.integers(0, 10**13), st.none() | st.floats(0, 1e6), st.integers(0, 10**13), st.none() | st.floats(0, 1e6)),
+    st.none() | st.integers(0, 10**13),
+)  # fmt: skip
+def test_whatever_was_recorded(history: list[PastRollback], rates: SnapshotRates, move: int | None) -> None:
+    found = predict(history, rates, move)
+    assert found.duration_seconds is None or found.duration_seconds >= 0
+    assert (found.duration_seconds is None) == (found.duration_source == "Unknown")
+    assert (found.downtime_seconds is None) == (found.downtime_source == "Unknown")
+
+
+RAN = RollbackStatus(
+    started_at="2026-01-01T00:00:00Z",
+    quiesced_at="2026-01-01T00:01:00Z",
+    switched_at="2026-01-01T00:01:02Z",
+    ready_at="2026-01-01T00:01:05Z",
+    workloads=(SavedWorkload(kind="Deployment", name="shop", replicas=1),),
+)
+
+
+def test_the_figures_of_a_finished_rollback() -> None:
+    assert past_of(RAN, 7) == PastRollback("2026-01-01T00:01:05Z", 60.0, 5.0, 7)
+    idle = RAN.model_copy(update={"workloads": (SavedWorkload(kind="Deployment", name="shop", replicas=0),)})
+    assert past_of(idle, 7) == PastRollback("2026-01-01T00:01:05Z", 60.0, None, 7)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"switched_at": None},
+        {"ready_at": None},
+        {"quiesced_at": None},
+        {"switched_back_at": "2026-01-01T00:02:00Z"},
+        {"undo": UndoStatus(rollback_name="r", rollback_id="i", names_id="i", to="Old")},
+    ],
+)
+def test_others_have_none(changes: dict[str, object]) -> None:
+    assert past_of(RAN.model_copy(update=changes), 7) is None
