@@ -13,10 +13,10 @@ from rich.text import Text
 from ocore_crds.base import API_VERSION, GROUP
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 
-from . import before_deployment, evidence, retention, tables
+from . import before_deployment, confirm, evidence, preview, retention, tables
 from .errors import CliError
 from .objects import KubernetesObjects, Objects
-from .runs import run_of
+from .runs import Run, run_of
 from .waiting import wait_for_end
 
 app = typer.Typer(
@@ -117,13 +117,50 @@ def rollback(
     undo_window: Annotated[
         int | None, typer.Option("--undo-window", min=0, help="Seconds that the previous database is kept.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Show no preview and ask no question: for scripts.")] = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Return an environment to a snapshot, or leave it unchanged."""
+    """Return an environment to a snapshot, or leave it unchanged. Shows a preview first and asks for the environment's name."""
     snapshot = named(snapshot, SNAPSHOT)
     objects = KubernetesObjects(kubeconfig, context, namespace)
+    source = _restorable(objects, snapshot)
+    spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}, "requestedBy": _requester()}
+    if undo_window is not None:
+        spec["undoWindowSeconds"] = undo_window
+    if not yes:
+        confirm.ask(objects, Console(), source.environment, spec)
+    create_and_wait(objects, ROLLBACK, name or _timed(f"back-to-{snapshot}"), spec, wait=wait, timeout=timeout)
+
+
+@app.command(name="preview")
+def show_preview(
+    snapshot: Annotated[str, typer.Argument(help="Complete snapshot to return to: NAME or osnap/NAME.")],
+    output: Annotated[
+        preview.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
+    ] = "text",
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Exit code 1 if the rollback would be refused, or not everything could be read."),
+    ] = False,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show what a rollback to a snapshot would do and what would refuse it. Changes nothing."""
+    snapshot = named(snapshot, SNAPSHOT)
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}, "requestedBy": _requester()}
+    report = preview.make(objects, Console(stderr=True), spec, timeout=timeout)
+    preview.show(Console(), report, output)
+    if check and not report.preview.would_run:
+        raise typer.Exit(1)
+
+
+def _restorable(objects: Objects, snapshot: str) -> Run:
+    """The Snapshot. Raises CliError where it cannot be restored."""
     found = objects.get(SNAPSHOT, snapshot)
     if found is None:
         raise CliError(
@@ -135,10 +172,7 @@ def rollback(
         raise CliError(f"snapshot {snapshot} is Corrupt: {why}")
     if source.outcome != "Complete":
         raise CliError(f"snapshot {snapshot} is {source.phase}, not Complete: it cannot be restored")
-    spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}, "requestedBy": _requester()}
-    if undo_window is not None:
-        spec["undoWindowSeconds"] = undo_window
-    create_and_wait(objects, ROLLBACK, name or _timed(f"back-to-{snapshot}"), spec, wait=wait, timeout=timeout)
+    return source
 
 
 @app.command()

@@ -37,7 +37,7 @@ def evidence_of(kind: Kind, obj: Object) -> RecoveryEvidence:
     recorded: RecoveryEvidence | None = getattr(status, "recovery_evidence", None)
     found = recorded or evidence.of(kind.spec.model_validate(obj["spec"], extra="ignore"), status)
     if found is None:
-        raise CliError(f"a {kind.kind} has no evidence")
+        raise CliError(f"a {kind.kind} with dryRun has no evidence: it is a preview and did nothing")
     return found
 
 

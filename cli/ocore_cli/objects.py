@@ -35,7 +35,11 @@ class Objects(Protocol):
         """All of the namespace, or of all namespaces."""
 
     def create(self, kind: Kind, body: Object) -> Object:
-        """Creates an object. Raises CliError with the API server's message if it is refused."""
+        """Creates an object and returns it as the API server has it. Raises CliError with the API server's message if it is refused: a field that it does
+        not know is an error."""
+
+    def delete(self, kind: Kind, name: str) -> None:
+        """Deletes the object; one that does not exist is deleted already."""
 
 
 class KubernetesObjects:
@@ -61,16 +65,23 @@ class KubernetesObjects:
 
     def create(self, kind: Kind, body: Object) -> Object:
         try:
-            return self._call("create_namespaced_custom_object", kind, body)
+            # An older CRD drops fields that it does not know: without dryRun, a preview would be a rollback.
+            return self._call("create_namespaced_custom_object", kind, body, field_validation="Strict")
         except _NotFoundError as error:
             raise CliError(
                 f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed (docs/install.md)"
             ) from error
 
-    def _call(self, method: str, kind: Kind, *arguments: Any) -> Object:
+    def delete(self, kind: Kind, name: str) -> None:
+        try:
+            self._call("delete_namespaced_custom_object", kind, name)
+        except _NotFoundError:
+            return
+
+    def _call(self, method: str, kind: Kind, *arguments: Any, **options: Any) -> Object:
         call = getattr(self._api, method)
         return _translated(
-            lambda: call(GROUP, VERSION, self.namespace, kind.plural, *arguments, _request_timeout=_TIMEOUT)
+            lambda: call(GROUP, VERSION, self.namespace, kind.plural, *arguments, _request_timeout=_TIMEOUT, **options)
         )
 
     def _cluster_wide(self, kind: Kind) -> Object:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from ocore_crds import conditions
 from ocore_crds.conditions import Condition
@@ -37,7 +37,7 @@ class Run:
         return self.status.phase or "Pending"
 
     @property
-    def outcome(self) -> Literal["Complete", "Failed"] | None:
+    def outcome(self) -> conditions.End | None:
         """How it ended; None while it is not terminal."""
         return conditions.outcome(self.status.conditions)
 
@@ -68,7 +68,9 @@ class Run:
 
     @property
     def steps(self) -> tuple[StepStatus, ...]:
-        """All steps in order; later ones are Pending."""
+        """All steps in order; later ones are Pending. A preview has none."""
+        if self.phase in ("Previewing", "Previewed"):
+            return ()
         known = {s.name: s for s in self.status.steps}
         order = ROLLBACK_STEPS if self.kind is ROLLBACK else SNAPSHOT_STEPS
         planned = [known.pop(s, StepStatus(name=s, state="Pending")) for s in order]

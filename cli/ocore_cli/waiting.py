@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds.kinds import Kind
+from ocore_crds.rollback import RollbackStatus
 
-from . import tables
+from . import preview, tables
 from .display import display_for
 from .errors import CliError
 from .follow import follow
@@ -26,6 +27,12 @@ def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None,
         return run_of(kind, obj) if obj is not None else None
 
     run = follow(read, display_for(console), timeout)
+    if isinstance(run.status, RollbackStatus) and run.status.preview is not None:
+        report = preview.Report(
+            run.environment, run.status.snapshot_name or "", run.status.preview, run.status.warnings
+        )
+        preview.show(console, report, "text")
+        return
     took = f" after {_seconds(run)}"
     if run.outcome == "Complete":
         console.print(Text.assemble((f"{kind.kind} {name} is Complete", "bold green"), took))

@@ -123,8 +123,9 @@ class Demo:
     def rollback(self) -> float:
         """Rolls back to the snapshot. Returns the downtime at the HTTP port in seconds."""
         asked = datetime.now(UTC).isoformat()
-        self.output.say(f"kubectl ocore rollback {self.snapshot_name} --name {self.rollback_name} --wait")
-        self._operate("rollback", self.snapshot_name, "--name", self.rollback_name, "--undo-window", str(_UNDO_SECONDS))
+        self.output.say(f"kubectl ocore rollback {self.snapshot_name} --name {self.rollback_name} --yes --wait")
+        undo = ("--undo-window", str(_UNDO_SECONDS))
+        self._operate("rollback", self.snapshot_name, "--name", self.rollback_name, "--yes", *undo)
         return wait_for_outage(self.output, self.kube, asked)
 
     def check(self, mark: Mark) -> None:

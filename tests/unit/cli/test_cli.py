@@ -78,6 +78,7 @@ class FakeObjects:
         self.states = states
         self.others: dict[str, list[Object]] = {}
         self.created: list[tuple[Kind, Object]] = []
+        self.deleted: list[tuple[Kind, str]] = []
 
     def get(self, kind: Kind, name: str) -> Object | None:
         queue = self.states.get(kind.singular, [None])
@@ -91,7 +92,11 @@ class FakeObjects:
 
     def create(self, kind: Kind, body: Object) -> Object:
         self.created.append((kind, body))
-        return body
+        name = body["metadata"].get("name") or body["metadata"]["generateName"] + "x7k2p"
+        return {**body, "metadata": {**body["metadata"], "name": name}}
+
+    def delete(self, kind: Kind, name: str) -> None:
+        self.deleted.append((kind, name))
 
 
 class Clock:
@@ -334,7 +339,7 @@ def test_wrong_references(words: list[str]) -> None:
 def test_short_names_are_accepted(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("watch", "osnap/before") == 0
     assert run("watch", "snapshot", "before") == 0
-    assert run("rollback", "osnap/before", "--name", "back") == 0
+    assert run("rollback", "osnap/before", "--yes", "--name", "back") == 0
     assert run("snapshot", "oenv/shop", "--name", "after") == 0
     made = [body["spec"] for _, body in cli.created]
     assert made[0]["snapshotRef"] == {"name": "before"}
@@ -374,7 +379,7 @@ def test_snapshot_creates_one(cli: FakeObjects, capsys: pytest.CaptureFixture[st
 def test_rollback_creates_one_and_waits(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     done = {**DONE, "spec": {}, "metadata": {**DONE["metadata"], "name": "back"}}
     cli.states["rollback"] = [done]
-    assert run("rollback", "before", "--wait", "--undo-window", "60") == 0
+    assert run("rollback", "before", "--yes", "--wait", "--undo-window", "60") == 0
     kind, body = cli.created[0]
     assert kind is ROLLBACK
     assert body["metadata"]["name"].startswith("back-to-before-")

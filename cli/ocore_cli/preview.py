@@ -1,0 +1,271 @@
+"""``kubectl ocore preview``: what a rollback would do, from a Rollback with dryRun, which is removed again."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ocore_crds import preview as model
+from ocore_crds.base import API_VERSION
+from ocore_crds.kinds import ROLLBACK
+from ocore_crds.preview import Preview
+from ocore_crds.quantity import human, span
+from ocore_crds.rollback import PreflightWarning, RollbackStatus
+
+from .errors import CliError
+from .follow import follow
+from .objects import Object, Objects
+from .runs import Run, run_of
+
+Output = Literal["text", "json"]
+#: Seconds for the operator to end the preview: a slow start of its Job, or a wait for an operation that is switching.
+TIMEOUT = 300
+#: Seconds for the answer beyond that.
+MARGIN = 15.0
+#: Seconds before the wait says what it waits for.
+QUIET = 3.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """A preview with what surrounds it."""
+
+    environment: str
+    snapshot: str
+    preview: Preview
+    warnings: tuple[PreflightWarning, ...]
+
+
+def make(objects: Objects, notes: Console, spec: dict[str, Any], *, timeout: float | None = None) -> Report:
+    """Creates the Rollback with dryRun, waits for its report and removes it. `notes`: for what the wait has to say.
+
+    Raises CliError where there is no report in time, or the API server does not know dryRun.
+    """
+    snapshot = spec["snapshotRef"]["name"]
+    seconds = int(max(60, min(timeout or TIMEOUT, 604800)))
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": ROLLBACK.kind,
+        "metadata": {"generateName": f"preview-{snapshot[:150]}-", "namespace": objects.namespace},
+        "spec": {**spec, "dryRun": True, "timeoutSeconds": seconds, "notAfter": model.NEVER},
+    }
+    created = objects.create(ROLLBACK, body)
+    name = created["metadata"]["name"]
+    try:
+        # An older CRD drops the field, and this would be a rollback.
+        if created["spec"].get("dryRun") is not True:
+            raise CliError(
+                "the cluster's CRD of Rollback has no dryRun: upgrade the chart (docs/install.md). The Rollback was deleted; its notAfter has passed, so no operator runs it"
+            )
+        status = _wait(objects, notes, name, timeout or TIMEOUT + MARGIN)
+    finally:
+        _remove(objects, notes, name)
+    if status.preview is None:
+        why = status.failure_reason or "no reason"
+        raise CliError(
+            f"the operator made no preview (phase {status.phase}, {why}), and nothing was changed: is it older than this program? Upgrade the chart"
+        )
+    return Report(status.environment_name or "", snapshot, status.preview, status.warnings)
+
+
+def _wait(objects: Objects, notes: Console, name: str, timeout: float) -> RollbackStatus:
+    def read() -> Run | None:
+        obj = objects.get(ROLLBACK, name)
+        return run_of(ROLLBACK, obj) if obj is not None else None
+
+    display = Quiet(notes)
+    try:
+        status = follow(read, display, timeout).status
+    except CliError as error:
+        waits = f": {display.waits.rstrip('.')}" if display.waits else ""
+        text = f"there was no preview within {timeout:.0f} s{waits}. It was removed, and nothing was changed. See kubectl ocore status and the operator's log"
+        raise CliError(text) from error
+    if not isinstance(status, RollbackStatus):  # pragma: no cover - it was read as a Rollback
+        raise TypeError(status)
+    return status
+
+
+def _remove(objects: Objects, notes: Console, name: str) -> None:
+    try:
+        objects.delete(ROLLBACK, name)
+    except CliError as error:
+        text = f"rollback/{name}, a preview, could not be deleted: {error}. It changes nothing; the history limit removes it."
+        notes.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+class Quiet:
+    """Shows what a wait is for once it has lasted longer than usual."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._began = clock()
+        self._shown = ""
+        #: What it waits for; empty: unknown.
+        self.waits = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(self, run: Run) -> None:
+        """Called for every observation."""
+        self.waits = waiting = run.waits_for()
+        if run.outcome is None and waiting != self._shown and self._clock() - self._began > QUIET:
+            self._shown = waiting
+            self.note(waiting)
+
+    def note(self, text: str) -> None:
+        """About the wait itself."""
+        self._console.print(Text(text, style="dim"), soft_wrap=True)
+
+
+# --- printing ------------------------------------------------------------------------------------------------------------------
+
+
+def show(console: Console, report: Report, output: Output) -> None:
+    """Prints the report. As JSON: every field of status.preview."""
+    if output == "json":
+        data: Object = {"environment": report.environment, "snapshot": report.snapshot, **report.preview.wire()}
+        data["warnings"] = [w.wire() for w in report.warnings]
+        console.print_json(json.dumps(data))
+        return
+    preview = report.preview
+    console.print(
+        Text.assemble(
+            ("Preview", "bold"),
+            f" of a rollback of {report.environment or 'an unknown environment'} to snapshot {report.snapshot}. Nothing was changed.",
+        ),
+        soft_wrap=True,
+    )
+    console.print("", _facts(preview), "")
+    if preview.database is not None and preview.database.tables:
+        console.print(_tables(preview.database), "")
+    for line, style in _verdict(report):
+        console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _facts(preview: Preview) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in (*_time(preview), *_database(preview), *_files(preview), *_version(preview), *_space(preview)):
+        table.add_row(name, Text(value))
+    for name, value in _prediction(preview):
+        table.add_row(name, Text(value))
+    return table
+
+
+def _time(preview: Preview) -> list[tuple[str, str]]:
+    if preview.point_in_time is None:
+        return [("Point in time", "unknown")]
+    lost = span(preview.lost_minutes * 60) if preview.lost_minutes is not None else "unknown"
+    return [("Point in time", preview.point_in_time), ("Work lost", f"{lost} (from the point in time until now)")]
+
+
+def _database(preview: Preview) -> list[tuple[str, str]]:
+    found = preview.database
+    if found is None:
+        return []
+    now = _bytes(found.bytes_now) if found.exists_now else "does not exist; the rollback creates it"
+    then = _bytes(found.bytes_in_snapshot)
+    versions = (
+        f"{found.server_version_now or 'unknown'} now, {found.server_version_in_snapshot or 'unknown'} in the snapshot"
+    )
+    return [("Database", f"{now} now, {then} in the snapshot"), ("PostgreSQL", versions)]
+
+
+def _files(preview: Preview) -> list[tuple[str, str]]:
+    found = preview.files
+    if found is None:
+        return []
+    text = f"{found.files_to_move} files, {human(found.bytes_to_move)}, of {found.files_in_snapshot} files, {human(found.bytes_in_snapshot)}"
+    return [("Files to move", text)]
+
+
+def _version(preview: Preview) -> list[tuple[str, str]]:
+    found = preview.version
+    if found is None:
+        return []
+    rows = []
+    for name, now, then in (
+        ("Image", found.image_now, found.image_in_snapshot),
+        ("Commit", found.commit_now, found.commit_in_snapshot),
+    ):
+        if now or then:
+            same = f"{now}, the same in the snapshot"
+            rows.append((name, same if now == then else f"{now or 'unknown'} now, {then or 'unknown'} in the snapshot"))
+    return rows
+
+
+def _space(preview: Preview) -> list[tuple[str, str]]:
+    rows = []
+    for found in preview.space:
+        short = found.free_bytes is not None and found.free_bytes < found.needed_bytes
+        text = f"{human(found.needed_bytes)} needed, {_bytes(found.free_bytes)} free{' (TOO LITTLE)' if short else ''}"
+        rows.append((f"Space: {found.volume.lower()}", text))
+    return rows
+
+
+def _prediction(preview: Preview) -> list[tuple[str, str]]:
+    found = preview.prediction
+    if found is None:
+        return []
+    return [
+        ("Duration", f"{_seconds(found.duration_seconds)} ({_source(found.duration_source, found.rollbacks)})"),
+        ("Downtime", f"{_seconds(found.downtime_seconds)} ({_source(found.downtime_source, found.rollbacks)})"),
+    ]
+
+
+def _source(source: model.RateSource, rollbacks: int) -> str:
+    if source == "Rollbacks":
+        return f"predicted from {rollbacks} earlier rollback{'s' if rollbacks != 1 else ''}"
+    return "estimated from the snapshot's own times" if source == "Snapshot" else "no earlier rollback is recorded"
+
+
+def _tables(database: model.PreviewDatabase) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("Largest tables", header_style="dim", overflow="fold")
+    table.add_column("Rows now (estimated)", header_style="dim", justify="right")
+    table.add_column("Rows in snapshot (counted)", header_style="dim", justify="right")
+    for found in database.tables:
+        now = "no such table" if not found.exists_now else _rows(found.rows_now_estimated, "unknown")
+        missing = (
+            "not counted" if database.rows_counted is False else "not in it" if database.rows_counted else "unknown"
+        )
+        table.add_row(Text(found.name), now, _rows(found.rows_in_snapshot_counted, missing))
+    return table
+
+
+def _verdict(report: Report) -> list[tuple[str, str]]:
+    preview = report.preview
+    lines = [(f"Warning: {w.message}", "yellow") for w in report.warnings]
+    lines += [(f"Not read: {text}", "yellow") for text in preview.unread]
+    if preview.waits_for:
+        lines.append((preview.waits_for, "yellow"))
+    lines += [(f"Would be refused, {r.reason}: {r.message}", "bold red") for r in preview.refusals]
+    if preview.would_run:
+        lines.append(("Nothing was found that would refuse the rollback.", "green"))
+    return lines
+
+
+def _rows(count: int | None, otherwise: str) -> str:
+    return f"{count:,}" if count is not None else otherwise
+
+
+def _bytes(count: int | None) -> str:
+    return human(count) if count is not None else "unknown"
+
+
+def _seconds(seconds: float | None) -> str:
+    return span(seconds) if seconds is not None else "unknown"

@@ -1,0 +1,204 @@
+"""A preview on a real cluster: it changes nothing, its numbers are right, and it lists everything that would refuse the rollback."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.cluster.cluster import REPOSITORY, Cluster, Object, condition, is_true
+from support.cluster.site import Servers, Site, make_site
+
+from .test_undo import load
+
+#: Of the Environment's status: what a probe and a proof renew, which come anyway.
+RENEWED = ("probe", "proof")
+
+
+def ocore(site: Site, *arguments: str, timeout: float = 120) -> tuple[int, str, str]:
+    """Exit code, output and error output of `kubectl ocore` in the site's namespace."""
+    env = {**os.environ, **site.cluster.env}
+    env["PATH"] = f"{REPOSITORY}/cli:{env['PATH']}"
+    done = subprocess.run(
+        ["kubectl", "ocore", *arguments, "-n", site.namespace],
+        env=env, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def previewed(site: Site, name: str, timeout: float = 120) -> Object:
+    """The Rollback once it has its report."""
+    obj = site.cluster.wait("Rollback", name, site.namespace, lambda o: is_true(o, "Previewed"), timeout, "previewed")
+    status: Object = obj["status"]
+    return status
+
+
+def everything(site: Site) -> dict[str, Any]:
+    """What a rollback could change: databases with their comments, sessions allowed, files, objects of the store, workloads, the Environment."""
+    with site.servers.admin(site.host) as connection:
+        databases = connection.execute(
+            "SELECT datname, datallowconn, datconnlimit, shobj_description(oid, 'pg_database') FROM pg_database"
+            " WHERE starts_with(datname, %s) AND NOT starts_with(datname, %s) ORDER BY 1",
+            [site.database, f"{site.database}_try_"],
+        ).fetchall()
+    code, files = site.in_shop(
+        "python3", "-c",
+        "import os;print(sorted((r, f, os.lstat(os.path.join(r, f)).st_mtime_ns, os.lstat(os.path.join(r, f)).st_nlink)"
+        " for r, _, fs in os.walk('/claim') for f in fs))",
+    )  # fmt: skip
+    assert code == 0, files
+    listed = site.servers.s3_client(site.endpoint).list_objects_v2(Bucket=site.bucket).get("Contents", [])
+    environment = site.cluster.get("Environment", site.environment, site.namespace)
+    shop = site.cluster.get("Deployment", "shop", site.namespace)
+    assert environment is not None
+    assert shop is not None
+    status = json.loads(json.dumps(environment["status"], default=str))
+    for field in RENEWED:
+        status.pop(field, None)
+    status["conditions"] = sorted((c["type"], c["status"]) for c in status["conditions"])  # the messages have sizes
+    return {
+        "databases": databases,
+        "files": files,
+        "objects": sorted((o["Key"], o["Size"], str(o["LastModified"])) for o in listed),
+        "workload": (shop["spec"]["replicas"], shop["metadata"]["generation"]),
+        "environment": status,
+    }
+
+
+def files(site: Site) -> dict[str, int]:
+    """Name below the filestore → size."""
+    script = (
+        "import json,os,sys;r=sys.argv[1];"
+        "print(json.dumps({os.path.relpath(os.path.join(d,f),r):os.path.getsize(os.path.join(d,f)) for d,_,fs in os.walk(r) for f in fs}))"
+    )
+    code, text = site.in_shop("python3", "-c", script, f"/claim/{site.path}")
+    assert code == 0, text
+    found: dict[str, int] = json.loads(text)
+    return found
+
+
+@pytest.mark.parametrize("major", [15, 17])
+def test_it_changes_nothing_and_its_numbers_are_right(cluster: Cluster, servers: Servers, major: int) -> None:
+    with make_site(cluster, servers, major=major) as site:
+        load(site, 5)
+        site.completed("Snapshot", site.snapshot("base"))
+        counted = site.query("SELECT count(*) FROM ir_attachment")[0][0]
+        named = {row[0] for row in site.query("SELECT DISTINCT store_fname FROM ir_attachment")}
+        stored = {name: size for name, size in files(site).items() if name in named}
+        load(site, 6)
+        site.query(
+            "DELETE FROM ir_attachment WHERE id IN (SELECT id FROM ir_attachment ORDER BY id LIMIT 3) RETURNING id"
+        )
+        with site.connect() as connection:
+            connection.execute("ANALYZE ir_attachment")
+        now = site.query("SELECT count(*) FROM ir_attachment")[0][0]
+        # Files that only the snapshot has: some are removed by hand, others perhaps by the application's garbage collection.
+        code, text = site.in_shop("rm", *(f"/claim/{site.path}/{name}" for name in sorted(stored)[:4]))
+        assert code == 0, text
+        left = files(site)
+        missing = [size for name, size in stored.items() if left.get(name) != size]
+        assert len(missing) >= 4
+        before = everything(site)
+
+        began = time.monotonic()
+        site.rollback("look", "base", dryRun=True)
+        status = previewed(site, "look")
+        seconds = time.monotonic() - began
+        assert everything(site) == before
+        print(f"preview of PostgreSQL {major}: {seconds:.1f} s")
+
+        preview = status["preview"]
+        assert (preview["wouldRun"], preview.get("refusals"), preview.get("unread")) == (True, [], []), preview
+        table = next(t for t in preview["database"]["tables"] if t["name"] == "public.ir_attachment")
+        assert (table["rowsInSnapshotCounted"], table["rowsNowEstimated"]) == (counted, now)
+        assert (preview["files"]["filesToMove"], preview["files"]["bytesToMove"]) == (len(missing), sum(missing))
+        assert preview["database"]["serverVersionNow"].startswith(f"{major}.")
+        assert preview["prediction"]["durationSource"] == "Snapshot"
+        assert 0 < preview["lostMinutes"] < 30
+        assert status["phase"] == "Previewed"
+        assert "Complete" not in {c["type"] for c in status["conditions"]}
+        assert status.get("recoveryEvidence") is None
+
+        # What was predicted is what a rollback does. It is no rollback that has run before: the same name and spec without dryRun runs.
+        site.cluster.delete("Rollback", "look", site.namespace)
+        site.cluster.wait_gone("Rollback", "look", site.namespace, 30)
+        site.rollback("look", "base", undoWindowSeconds=0)
+        real = site.completed("Rollback", "look")["status"]
+        assert (condition({"status": real}, "Complete") or {})["reason"] == "Succeeded"
+        assert site.query("SELECT count(*) FROM ir_attachment")[0][0] == counted
+
+        site.rollback("again", "base", dryRun=True)
+        preview = previewed(site, "again")["preview"]
+        assert (preview["prediction"]["durationSource"], preview["prediction"]["rollbacks"]) == ("Rollbacks", 1)
+        assert preview["prediction"]["downtimeSeconds"] > 0
+        assert preview["files"]["filesToMove"] == 0
+
+
+def test_everything_that_refuses_is_listed_and_the_rollback_fails_with_it(cluster: Cluster, servers: Servers) -> None:
+    with make_site(cluster, servers) as site:
+        site.completed("Snapshot", site.snapshot("base"))
+        with servers.admin(site.host) as connection:
+            connection.execute(f'ALTER ROLE "{site.role}" NOCREATEDB'.encode())
+        cluster.apply(site.environment_object(database={"secretRef": {"name": "database"}, "capacity": "1Mi"}))
+        site.rollback("look", "base", dryRun=True, notAfter="2026-01-01T00:00:00Z")
+        preview = previewed(site, "look")["preview"]
+        reasons = [r["reason"] for r in preview["refusals"]]
+        assert reasons == ["Expired", "MissingGrants", "InsufficientCapacity"], preview["refusals"]
+        assert preview["wouldRun"] is False
+        site.failed("Rollback", site.rollback("late", "base", notAfter="2026-01-01T00:00:00Z"), reasons[0])
+        site.failed("Rollback", site.rollback("back", "base"), reasons[1])
+        with servers.admin(site.host) as connection:
+            connection.execute(f'ALTER ROLE "{site.role}" CREATEDB'.encode())
+        site.failed("Rollback", site.rollback("back2", "base"), reasons[2])
+
+
+def test_layout_plain_and_a_store_on_a_claim(cluster: Cluster, servers: Servers) -> None:
+    """Both claims are mounted read-only."""
+    with make_site(cluster, servers, store="Claim", layout="Plain") as site:
+        load(site, 5)
+        site.completed("Snapshot", site.snapshot("base"))
+        site.rollback("look", "base", dryRun=True)
+        preview = previewed(site, "look")["preview"]
+        assert (preview["wouldRun"], preview.get("unread")) == (True, []), preview
+        files = preview["files"]
+        assert files["layout"] == "Plain"
+        assert files["filesToMove"] == files["filesInSnapshot"] > 0
+        assert preview["database"]["rowsCounted"] is True
+
+
+def test_it_runs_beside_a_snapshot_and_holds_no_lock(cluster: Cluster, servers: Servers) -> None:
+    with make_site(cluster, servers) as site:
+        load(site, 5)
+        site.completed("Snapshot", site.snapshot("base"))
+        site.snapshot("slow", annotations={"ocore.dev/failpoints": "after-manifest=sleep:20"})
+        cluster.wait("Snapshot", "slow", site.namespace, lambda o: o["status"].get("phase") == "Running", 60, "running")
+        site.rollback("look", "base", dryRun=True)
+        preview = previewed(site, "look", 30)["preview"]
+        assert preview["wouldRun"] is True
+        slow = cluster.get("Snapshot", "slow", site.namespace)
+        assert slow is not None
+        if not is_true(slow, "Complete"):
+            assert "Snapshot slow" in preview["waitsFor"]
+        site.completed("Snapshot", "slow")
+
+
+def test_kubectl_ocore_preview_and_rollback(cluster: Cluster, servers: Servers, tmp_path: Path) -> None:
+    with make_site(cluster, servers) as site:
+        load(site, 5)
+        site.completed("Snapshot", site.snapshot("base"))
+        code, out, err = ocore(site, "preview", "base", "-o", "json")
+        assert code == 0, err
+        assert json.loads(out)["wouldRun"] is True
+        code, out, err = ocore(site, "preview", "base")
+        assert code == 0, err
+        assert "Rows in snapshot (counted)" in out
+        assert cluster.resource("Rollback").get(namespace=site.namespace).to_dict()["items"] == []
+        # Without a terminal no question can be asked.
+        code, _, err = ocore(site, "rollback", "base")
+        assert (code, "--yes" in err) == (1, True)
+        assert cluster.resource("Rollback").get(namespace=site.namespace).to_dict()["items"] == []
+        code, out, err = ocore(site, "rollback", "base", "--yes", "--name", "back", "--wait", timeout=240)
+        assert code == 0, out + err
