@@ -73,7 +73,6 @@ ACCESS_NOT_GRANTED = (
     "AccessNotGranted"  # a Snapshot in another namespace does not exist, or its Environment does not allow the rollback
 )
 NAMESPACE_NOT_WATCHED = "NamespaceNotWatched"  # the namespace of a Rollback's Snapshot
-NEUTRALIZE_MISSING = "NeutralizeMissing"  # production data would go into an environment that is not production
 OTHER_STORE = "OtherStore"  # a Rollback's source store is not the store of its Snapshot
 STORE_READ_ONLY = "StoreReadOnly"  # a SnapshotStore with access ReadOnly is to be written
 SERVICE_ACCOUNT_CONFLICT = "ServiceAccountConflict"  # a Job's two stores have different service accounts
@@ -121,6 +120,13 @@ VERIFICATION_FAILED = "VerificationFailed"
 SWITCH_FAILED = "SwitchFailed"
 SESSIONS_REMAIN = "SessionsRemain"
 REPLICATION_ACTIVE = "ReplicationActive"  # a rollback would break logical replication of the live database
+NEUTRALIZED_SNAPSHOT = "NeutralizedSnapshot"  # a snapshot of a neutralised environment, into production
+NEUTRALIZES_PRODUCTION = "NeutralizesProduction"  # neutralize: Always, into production
+NOT_NEUTRALIZED = "NotNeutralized"  # the restored copy must be neutralised, and is not proven to be
+CANNOT_NEUTRALIZE = "CannotNeutralize"  # nothing can neutralise the copy: no database, no script, no image
+NEUTRALIZE_FAILED = "NeutralizeFailed"  # the scripts, or the command in the image
+ASSERTION_FAILED = "AssertionFailed"  # what must be off in a neutralised copy is on
+ISOLATION_UNPROVEN = "IsolationUnproven"  # the neutralising pod can reach more than PostgreSQL
 WORKLOAD_SCALED_UP = "WorkloadScaledUp"
 QUIESCE_FAILED = "QuiesceFailed"
 SWITCHED_BACK = "SwitchedBack"

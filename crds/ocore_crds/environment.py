@@ -18,6 +18,7 @@ from .base import (
     Uuid,
 )
 from .conditions import Conditions
+from .neutralize import Neutralize
 from .rules import exactly_one, immutable, rule, validations
 
 
@@ -261,6 +262,9 @@ class EnvironmentSpec(Model):
     )
     scratch: Scratch = Field(default=Scratch(), description="Temporary space for dumps.")
     jobs: Jobs = Field(default=Jobs(), description="How the Jobs run.")
+    neutralize: Neutralize | None = Field(
+        default=None, description="How a restored copy is neutralised. Without it: by the image of the snapshot."
+    )
 
     model_config = ConfigDict(
         json_schema_extra=validations(

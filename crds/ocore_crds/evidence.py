@@ -260,6 +260,7 @@ def of_rollback(spec: RollbackSpec, status: RollbackStatus) -> RecoveryEvidence:
         *(() if has_database else (Step.RESTORE_DATABASE,)),
         *(() if has_filestore else (Step.RESTORE_FILESTORE,)),
         *((Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK) if spec.undo is not None else ()),
+        *(() if status.neutralize is not None or spec.neutralize == "Always" else (Step.NEUTRALIZE,)),
     }
     reported = {s.name: s.state for s in status.steps}
     back = status.phase == "SwitchedBack" or status.switched_back_at is not None or Step.SWITCH_BACK.value in reported
@@ -303,7 +304,7 @@ def _proofs_of_rollback(
     previous = status.previous_database is not None or bool(status.live_missing) or not has_database
     runs_on = "what was kept" if spec.undo is not None else "the snapshot"
     return (
-        *(_proofs_of_undo(spec.undo, status) if spec.undo is not None else _proofs_of_restore(status, evidence)),
+        *(_proofs_of_undo(spec.undo, status) if spec.undo is not None else _proofs_of_restore(spec, status, evidence)),
         Proof(f"The environment has run on {runs_on} since {status.switched_at}.", switch),
         Proof(_way_back(status), {"switch: previous database": previous}),
         Proof(
@@ -315,15 +316,30 @@ def _proofs_of_rollback(
     )
 
 
-def _proofs_of_restore(status: RollbackStatus, evidence: EvidenceStatus) -> tuple[Proof, ...]:
+def _proofs_of_restore(spec: RollbackSpec, status: RollbackStatus, evidence: EvidenceStatus) -> tuple[Proof, ...]:
     manifest = {
         "snapshot: id": status.snapshot_id is not None,
         "snapshot: SHA-256 of its manifest": status.manifest_sha256 is not None,
     }
     return (
         Proof(f"Snapshot {status.snapshot_name} was restored from the manifest whose SHA-256 is recorded.", manifest),
+        *_proofs_of_neutralize(spec, status),
         Proof("The restored copy was checked before the switch.", {"restore: what was proven": bool(evidence.proven)}),
     )
+
+
+def _proofs_of_neutralize(spec: RollbackSpec, status: RollbackStatus) -> tuple[Proof, ...]:
+    plan = status.neutralize
+    if plan is None and spec.neutralize != "Always":
+        return ()
+    facts = {"neutralise: time of the proof": plan is not None and plan.proven_at is not None}
+    if plan is None:
+        return (Proof("", facts),)
+    identity = "It has its own database.uuid, database.secret and base URL." if plan.own_identity else ""
+    if not plan.required:
+        return (Proof(identity, facts),)
+    text = f"The copy was neutralised and asserted at {plan.proven_at}, before the switch."
+    return (Proof(f"{text} {identity}".strip(), facts),)
 
 
 def _proofs_of_undo(undo: UndoSpec, status: RollbackStatus) -> tuple[Proof, ...]:

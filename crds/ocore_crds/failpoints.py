@@ -34,6 +34,12 @@ REGISTRY: dict[str, str] = {
     "restore-database-loaded": "pg_restore has ended, settings and grants are not applied yet",
     "restore-files-added": "missing files were added, nothing is checked yet",
     "restore-checked": "everything is checked, the result is not reported yet",
+    # mover, neutralize
+    "neutralize-start": "the copy is restored and closed, nothing is neutralised yet",
+    "neutralize-opened": "the copy is open for a temporary role, nothing is neutralised yet",
+    "neutralize-applied": "the copy is neutralised, nothing is asserted yet",
+    "neutralize-asserted": "every assertion held, the copy is not marked yet",
+    "neutralize-marked": "the copy is marked as neutralised, the result is not reported yet",
     # mover, switch
     "switch-ready": "connected and waiting for the signal",
     "switch-refused": "the live database refuses connections, sessions are not ended yet",
@@ -56,6 +62,7 @@ REGISTRY: dict[str, str] = {
     "operator-snapshot-frozen": "quiesce: it is frozen, the workloads are not scaled up yet",
     "operator-snapshot-resumed": "quiesce: the workloads are scaled up, the status does not show it yet",
     "operator-rollback-restored": "the restore succeeded, the status does not show it yet",
+    "operator-rollback-neutralized": "the copy is neutralised, the status does not show it yet",
     "operator-rollback-replicas-saved": "the replicas are saved, nothing is scaled yet",
     "operator-rollback-scaled-down": "the workloads are at zero, the switch Job has no signal yet",
     "operator-undo-taken-over": "the Environment names the undo as owner of what was kept, the switch Job has no signal yet",

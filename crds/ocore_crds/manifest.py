@@ -97,6 +97,13 @@ class DatabaseArtifact(_Part):
             "after CREATE EXTENSION: the extension's script does not set it, and pg_dump does not keep it."
         ),
     )
+    neutralized: bool | None = Field(
+        default=None,
+        description=(
+            "Whether the database was neutralised: the parameter database.is_neutralized, or a rollback of ocore-snapshots had done it. "
+            "Absent: the writer was a version that did not read it."
+        ),
+    )
     compression: Literal["pg_dump", "external-zstd"] = Field(
         description=(
             "`pg_dump`: pg_restore reads the files as they are. `external-zstd`: pg_dump before 16 knows no zstd; run "

@@ -36,6 +36,7 @@ class Step(StrEnum):
     RESTORE_DATABASE = "RestoreDatabase"
     RESTORE_FILESTORE = "RestoreFilestore"
     CHECK = "Check"
+    NEUTRALIZE = "Neutralize"
     QUIESCE = "Quiesce"
     SWITCH = "Switch"
     RESUME = "Resume"
@@ -57,6 +58,7 @@ ROLLBACK_STEPS = (
     Step.RESTORE_DATABASE,
     Step.RESTORE_FILESTORE,
     Step.CHECK,
+    Step.NEUTRALIZE,
     Step.QUIESCE,
     Step.SWITCH,
     Step.RESUME,
@@ -200,6 +202,7 @@ class SnapshotResult(_Line):
     database_bytes: int = Field(default=0, description="Size of the live database.")
     database_stored_bytes: int = 0
     database_restore_bytes: int = Field(default=0, description="Scratch that a restore needs.")
+    neutralized: bool | None = Field(default=None, description="Whether the database was neutralised. None: unknown.")
     filestore_bytes: int = 0
     filestore_files: int = 0
     filestore_stored_bytes: int = 0
@@ -223,6 +226,14 @@ class RestoreResult(_Line):
     database_bytes: int = 0
     files_added: int = 0
     bytes_added: int = 0
+    evidence: Evidence = Evidence()
+
+
+class NeutralizeResult(_Line):
+    """Of ``neutralize``: the restored copy is neutralised, or has its own identity, and every assertion held."""
+
+    kind: Literal["neutralize"] = "neutralize"
+    neutralized: bool = Field(description="False: only its identity was changed.")
     evidence: Evidence = Evidence()
 
 
@@ -347,6 +358,7 @@ Payload = Annotated[
     | StoreProbeResult
     | SnapshotResult
     | RestoreResult
+    | NeutralizeResult
     | SwitchResult
     | VerifyResult
     | DeleteResult

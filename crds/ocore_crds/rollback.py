@@ -8,6 +8,7 @@ from .base import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusMo
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
 from .preview import Preview
+from .neutralize import NeutralizeStatus
 from .recovery_evidence import RecoveryEvidence
 from .rules import exactly_one, rule, validations
 from .snapshot import EvidenceStatus, Progress, SavedWorkload, StepStatus
@@ -89,6 +90,27 @@ class RollbackSpec(Model):
             "change nothing."
         ),
     )
+    neutralize: Literal["Auto", "Always", "Never"] = Field(
+        default="Auto",
+        description=(
+            "Whether the restored copy is neutralised before the switchover. `Auto`: if the snapshot is of a production environment and the "
+            "target is none. `Never` also keeps a copy of production as it is: it can send mail and charge customers."
+        ),
+    )
+    isolation: Literal["Require", "BestEffort"] = Field(
+        default="Require",
+        description=(
+            "Of the pod that runs the application's image to neutralise the copy. `Require`: it must fail to reach the test listeners, else the "
+            "rollback fails (IsolationUnproven). `BestEffort`: it runs all the same, with a warning."
+        ),
+    )
+    allow_neutralized_production: bool = Field(
+        default=False,
+        description=(
+            "Lets a production environment run on neutralised data: a snapshot of a neutralised environment, or `neutralize: Always`. "
+            "Mail, scheduled jobs and payments are then off in production."
+        ),
+    )
 
     model_config = ConfigDict(
         json_schema_extra=validations(
@@ -109,6 +131,10 @@ class RollbackSpec(Model):
             rule(
                 "!self.dryRun || !has(self.id)",
                 "a preview has no id: the id belongs to the rollback that runs; remove id or dryRun",
+            ),
+            rule(
+                "!has(self.undo) || self.neutralize == 'Auto'",
+                "an undo restores nothing, so neutralize does not apply to it",
             ),
         )
     )
@@ -186,6 +212,7 @@ RollbackStage = Literal[
     "Preview",
     "Preflight",
     "Restore",
+    "Neutralize",
     "Prepare",
     "Stop",
     "Drain",
@@ -265,6 +292,7 @@ class RollbackStatus(StatusModel):
         default=None, description="SHA-256 of the manifest that is restored; a different manifest is refused."
     )
     attempt: int = Field(default=0, description="Number of the last restore attempt, from 1.")
+    neutralize_attempt: int = Field(default=0, description="Number of the last neutralize Job, from 1.")
     switch_attempt: int = Field(default=0, description="Number of the last switch Job, from 1.")
     inspect_attempt: int = Field(default=0, description="Number of the last inspect Job, from 1.")
     cleanup_attempt: int = Field(default=0, description="Number of the last cleanup Job, from 1.")
@@ -329,6 +357,9 @@ class RollbackStatus(StatusModel):
     preview: Preview | None = Field(default=None, description="With dryRun: what a rollback would do.")
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."
+    )
+    neutralize: NeutralizeStatus | None = Field(
+        default=None, description="What the stage Neutralize has to do. Absent: nothing."
     )
     recorded: bool | None = Field(
         default=None, description="Whether the Environment's status.executedRollbacks had this rollback when it ended."

@@ -229,6 +229,10 @@ class SnapshotStatus(StatusModel):
     server_major: int | None = Field(default=None, description="Its major version.")
     client_version: str | None = Field(default=None, description="Version of pg_dump.")
     sizes: SnapshotSizes | None = Field(default=None, description="Bytes and files.")
+    neutralized: bool | None = Field(
+        default=None,
+        description="Whether the database was neutralised, for example by database.is_neutralized. Absent: unknown.",
+    )
     evidence: EvidenceStatus | None = Field(
         default=None, description="What was required, what was proven, what is missing."
     )

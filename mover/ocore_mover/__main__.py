@@ -20,6 +20,7 @@ from ocore_mover.commands import probe as probe_command
 from ocore_mover.commands import probe_store as probe_store_command
 from ocore_mover.commands import switch as switch_command
 from ocore_mover.commands import verify as verify_command
+from ocore_mover.commands.neutralize import NeutralizeOptions, NeutralizeRun
 from ocore_mover.commands.options import (
     AllowReplicationLoss,
     CommonOptions,
@@ -256,6 +257,10 @@ def restore(
     ] = None,
     record: Record = "",
     allow_replication_loss: AllowReplicationLoss = False,
+    neutralize: Annotated[
+        bool,
+        typer.Option("--neutralize", help="The copy must not become live before `neutralize` has marked it."),
+    ] = False,
     jobs: Jobs = 2,
 ) -> None:
     """Restore a snapshot beside the live environment and check it. The live environment does not change."""
@@ -282,10 +287,68 @@ def restore(
                 source=reading,
                 source_environment_id=source_environment_id,
                 project_id=project_id,
+                neutralize=neutralize,
             ),
         ).run(),
         common,
     )
+
+
+@app.command(
+    "neutralize", epilog=_example(f"neutralize --database ~/secret --admin ~/admin {_ROLLBACK} --sql ~/scripts")
+)
+@expand
+def neutralize(
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    rollback_id: RollbackId,
+    sql: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Scripts that neutralise the copy, in the order of their names."),
+    ] = None,
+    hand_over: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder through which another container of the pod gets credentials and runs its command.",
+        ),
+    ] = None,
+    assertions: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Queries that must return no row afterwards.")
+    ] = None,
+    own_identity: Annotated[
+        bool, typer.Option("--own-identity", help="Give the copy a new database.uuid, database.secret and URL.")
+    ] = False,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="With --own-identity: its web.base.url.")] = None,
+    isolation: Annotated[
+        Literal["Require", "BestEffort"],
+        typer.Option(help="With --hand-over. Require: the pod must not reach a test listener."),
+    ] = "Require",
+    listener: Annotated[
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="A test listener beside the API server.")
+    ] = None,
+) -> None:
+    """Neutralise the restored copy, check that it is, and mark it, so that `switch` accepts it. The live database does not change."""
+    server = target.server() if target.database is not None else None
+    if server is None:
+        raise typer.BadParameter("give --database", param_hint="--database")
+    if sql is not None and hand_over is not None:
+        raise typer.BadParameter("give either --sql or --hand-over")
+    options = NeutralizeOptions(
+        server=server,
+        rollback_id=rollback_id,
+        sql=sql,
+        hand_over=hand_over,
+        assertions=assertions,
+        own_identity=own_identity,
+        base_url=base_url,
+        isolation=isolation,
+        listeners=tuple(listener or ()),
+    )
+    if not options.neutralizes and not own_identity:
+        raise typer.BadParameter("give --sql, --hand-over or --own-identity")
+    _exit(lambda r: NeutralizeRun(r, options).run(), common)
 
 
 @app.command(
@@ -317,6 +380,9 @@ def switch(
     ] = None,
     record: Record = "",
     allow_replication_loss: AllowReplicationLoss = False,
+    neutralized: Annotated[
+        bool, typer.Option("--neutralized", help="Refuse a copy that is not marked as neutralised.")
+    ] = False,
 ) -> None:
     """Replace the live environment by the restored copy. Stop the application first: its sessions are ended."""
     target.check()
@@ -336,7 +402,7 @@ def switch(
         target_ = _rollback_target(
             target, environment_id, rollback_id, rollback, allow_replication_loss=allow_replication_loss
         )
-        target_ = replace(target_, undo_to=undo_to)
+        target_ = replace(target_, undo_to=undo_to, neutralized=neutralized)
         options = SwitchOptions(signal_file, ready_file, wait, back, records, undo_to)
         return switch_command.switch(runtime, Switcher(target_, runtime.token), options)
 

@@ -174,6 +174,7 @@ def result(stored: StoredManifest, *, read_back: bool = False) -> SnapshotResult
             "server_version": database.server_version,
             "server_major": database.server_major,
             "client_version": database.client_version,
+            "neutralized": database.neutralized,
             "database_bytes": database.size_bytes,
             "database_stored_bytes": sum(file.size for file in database.files),
             "database_restore_bytes": database.raw_bytes,

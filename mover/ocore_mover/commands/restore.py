@@ -52,6 +52,7 @@ class RestoreOptions:
     jobs: int
     run: RollbackRun | None = None  # None: from a shell, without a record
     allow_replication_loss: bool = False
+    neutralize: bool = False  # the copy must not become live before `neutralize` has marked it
     source: Store | None = None  # where the snapshot is, if not in the store of the record
     source_environment_id: str | None = None  # that the snapshot was taken of, if not this one
     project_id: str | None = None  # that the snapshot must belong to; None: any
@@ -202,6 +203,7 @@ class RestoreRun:
                 token=self._runtime.token,
                 jobs=self._options.jobs,
                 other_environment=self._options.other_environment,
+                neutralize=self._options.neutralize,
             )
             load = self._as_step(Step.RESTORE_DATABASE, restore.run)
         if manifest.filestore is not None and self._options.folders is not None:

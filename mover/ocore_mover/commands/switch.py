@@ -29,7 +29,12 @@ log = structlog.get_logger()
 
 _POLL = 0.05
 #: Reasons of a switch that has not happened, and that another try would give again: the application starts at once.
-_FINAL = (conditions.SESSIONS_REMAIN, conditions.REPLICATION_ACTIVE, conditions.MISSING_GRANTS)
+_FINAL = (
+    conditions.SESSIONS_REMAIN,
+    conditions.REPLICATION_ACTIVE,
+    conditions.MISSING_GRANTS,
+    conditions.NOT_NEUTRALIZED,
+)
 #: Seconds at the end for outcomes that are still being written. The application waits for the end of this process.
 _OUTCOME_SECONDS = 10.0
 #: Seconds that an undo waits for the store. It must work when the store does not.

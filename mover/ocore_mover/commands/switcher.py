@@ -40,6 +40,8 @@ class RollbackTarget:
     allow_replication_loss: bool = False
     #: The position that an undo of this rollback wants; None: not an undo.
     undo_to: Literal["Old", "New"] | None = None
+    #: Only a copy that is marked as neutralised may become live.
+    neutralized: bool = False
 
     @property
     def goal(self) -> Literal["Old", "New"]:
@@ -64,6 +66,7 @@ class Switcher:
                 target.run,
                 allow_replication_loss=target.allow_replication_loss,
                 goal=target.goal,
+                neutralized=target.neutralized,
             )
             if server is not None
             else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseSetting
 from ocore_mover.database.connect import Connection
+from ocore_mover.database.neutralize import odoo
 from ocore_mover.database.position import Mark
 from ocore_mover.database.rights import Rights, read_rights
 from ocore_mover.errors import MoverError
@@ -32,6 +33,7 @@ class DatabaseProperties:
     extensions: dict[str, str]
     extension_schemas: dict[str, str]
     immutable_functions: tuple[str, ...]
+    neutralized: bool
     table_bytes: dict[int, int]  # oid → bytes that COPY reads: the table with its TOAST, without indexes
 
 
@@ -82,6 +84,7 @@ def read(connection: Connection) -> DatabaseProperties:
         collation_version=collation,
         tablespace=tablespace,
         comment=Mark.parse(comment).comment,
+        neutralized=odoo.is_neutralized(connection, marked=Mark.parse(comment).neutralize == "neutralized"),
         rights=read_rights(connection, name),
         settings=read_settings(connection, name),
         extensions={extension: found for extension, found, _ in extensions},

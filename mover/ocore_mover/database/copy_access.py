@@ -166,6 +166,11 @@ def _create_role(maintenance: Connection, names: Names, role: str, password: str
         # RESET ROLE returns to this, not to the role that logged in.
         maintenance.execute(sql.SQL("ALTER ROLE {} SET role = {}").format(name, sql.Identifier(owner)))
         maintenance.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(names.restored), name))
+        if maintenance.execute("SELECT FROM pg_database WHERE datname = %s", [names.live]).rowcount:
+            # A program that connects to the wrong database finds itself without rights there.
+            maintenance.execute(
+                sql.SQL("ALTER ROLE {} IN DATABASE {} SET role = 'none'").format(name, sql.Identifier(names.live))
+            )
         if not is_superuser(maintenance):
             # To end its sessions and to drop what it owns.
             maintenance.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
@@ -230,6 +235,31 @@ def _drop_role(connection: Connection, role: str, owner: str = "") -> None:
         log.warning("the temporary role was not dropped", role=role, error=str(error))
         if owner:
             connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(owner), sql.Identifier(role)))
+
+
+def evict(server: Server, names: Names, owner: str, token: Token | None = None) -> None:
+    """Closes the copy, ends every session in it, and drops the temporary roles that killed attempts left. What they own in the copy is dropped, too.
+
+    Raises MoverError SessionsRemain.
+    """
+    prefix = f"{ROLE_PREFIX}{naming.short_id(names.rollback_id)}_"
+    with (
+        connect_maintenance(server, application=APPLICATION, token=token) as maintenance,
+        translating(conditions.NEUTRALIZE_FAILED, f"closing {names.restored}"),
+    ):
+        sessions.close(maintenance, names.restored)
+        sessions.end_all(maintenance, (names.restored,))
+        found = maintenance.execute("SELECT rolname::text FROM pg_roles WHERE starts_with(rolname::text, %s)", [prefix])
+        roles = [str(row[0]) for row in found.fetchall()]
+        if roles and server.admin is not None:
+            for role in roles:
+                _lock_out(maintenance, role)
+            sessions.allow(maintenance, names.restored, True)
+            for role in roles:
+                _empty_role(server, maintenance, names, role)
+            _close(server, maintenance, names)
+        for role in roles:
+            _drop_role(maintenance, role, owner)
 
 
 def drop_roles(connection: Connection, rollback_id: str, *, owner: str = "") -> None:

@@ -20,6 +20,11 @@ from ocore_mover.errors import MoverError
 CHECKED = "ocore.checked"
 #: Line of a copy that was restored while the live database did not exist: the rights that it gets when it becomes the live one.
 CREATES = "ocore.creates"
+#: Line of a copy whose data must be changed before the switch, or was: see Neutralization.
+NEUTRALIZE = "ocore.neutralize"
+#: Of a database. `pending`: it must not become live. `neutralized`: it was neutralised and every assertion held. `identity`: it only got an identity of its
+#: own. Empty: nothing was demanded.
+Neutralization = Literal["", "pending", "neutralized", "identity"]
 #: Number of rollbacks that a live database remembers.
 REMEMBERED = 50
 
@@ -62,6 +67,7 @@ class Mark:
     comment: str = ""  # the user's own part
     rollbacks: tuple[RollbackMark, ...] = ()  # the oldest first
     creates: Rights | None = None  # of a copy that creates the live database
+    neutralize: Neutralization = ""
 
     @classmethod
     def parse(cls, text: str | None) -> "Mark":
@@ -69,19 +75,23 @@ class Mark:
         rollback_id, checked, rest = "", False, []
         rollbacks: list[RollbackMark] = []
         creates: Rights | None = None
+        neutralize: Neutralization = ""
         for line in (text or "").splitlines():
             name, _, value = line.partition("=")
             if name == naming.DATABASE_MARKER:
                 rollback_id = value
             elif name == CHECKED:
                 checked = value == "true"
+            elif name == NEUTRALIZE:
+                # A value that we do not know is none that allows the switch.
+                neutralize = next((state for state in get_args(Neutralization) if state == value), "pending")
             elif name == CREATES:
                 creates = Rights.parse(value)
             elif name == naming.ROLLBACK_MARKER and (found := RollbackMark.parse(value)) is not None:
                 rollbacks.append(found)
             else:
                 rest.append(line)
-        return cls(rollback_id, checked, "\n".join(rest), tuple(rollbacks), creates)
+        return cls(rollback_id, checked, "\n".join(rest), tuple(rollbacks), creates, neutralize)
 
     def text(self) -> str:
         """The comment's text."""
@@ -90,6 +100,8 @@ class Mark:
             lines.append(f"{naming.DATABASE_MARKER}={self.rollback_id}")
         if self.checked:
             lines.append(f"{CHECKED}=true")
+        if self.neutralize:
+            lines.append(f"{NEUTRALIZE}={self.neutralize}")
         if self.creates is not None:
             lines.append(f"{CREATES}={self.creates.text()}")
         lines.extend(each.line() for each in self.rollbacks)

@@ -9,12 +9,15 @@ from typing import Literal
 
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
+from ocore_crds.neutralize import WRAPPER, Neutralize
 from ocore_crds.rollback_record import RollbackRun
 from ocore_operator.jobs import failpoints
-from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.inputs import JobInputs, resources_of
 from ocore_operator.jobs.parts import (
     ATTEMPT,
+    CONFIG,
     READY_FILE,
+    SHARED,
     SIGNAL_FILE,
     Parts,
     administrator,
@@ -31,7 +34,8 @@ from ocore_operator.jobs.parts import (
     source_store,
     store,
 )
-from ocore_operator.jobs.shape import JobRequest, job, job_name
+from ocore_operator.jobs.parts import neutralize as parts_of_neutralize
+from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store
 from ocore_operator.settings import Settings
 
@@ -207,12 +211,69 @@ def restore(
     parts += source_store(job_inputs.source)
     if status.source_environment_id not in (None, status.environment_id):
         parts += options(source_environment_id=status.source_environment_id, project_id=environment.spec.project_id)
+    if status.neutralize is not None:
+        parts += Parts(args=("--neutralize",))
     parts += Parts(
         args=("--manifest-sha256", status.manifest_sha256 or "", "--jobs", str(environment.spec.jobs.parallelism))
     )
     return job(
         settings, job_inputs, JobRequest(owner=owner, name="restore", attempt=attempt, parts=parts, deadline=deadline)
     )
+
+
+def neutralize(settings: Settings, job_inputs: JobInputs, owner: Rollback, *, attempt: int, deadline: float) -> Object:
+    """Name ``neutralize-<uid>-<attempt>``: neutralises the restored copy, as the rollback's status says. It mounts neither the claim nor the store.
+
+    Raises ValueError where the status says nothing.
+    """
+    environment, plan = _environment(job_inputs), owner.status.neutralize
+    if plan is None:
+        raise ValueError(f"Rollback {owner.meta.name} has nothing to neutralise")
+    found = environment.spec.neutralize or Neutralize()
+    parts = database(environment.spec) + administrator(environment.spec) + parts_of_neutralize(found, plan.method)
+    parts += identity(environment_id=environment.id, rollback_id=owner.id)
+    if plan.own_identity:
+        parts += Parts(args=("--own-identity",)) + options(base_url=found.base_url)
+    parts += options(isolation=owner.spec.isolation)
+    parts += Parts(args=_deadline(deadline), failpoints=failpoints.for_job(settings, owner.meta, attempt))
+    beside: Object | None = None
+    if plan.method == "Image":
+        beside, volumes = _application(environment, owner, found, plan.image)
+        parts += Parts(volumes=volumes)
+    command = JobRequest(owner=owner, name="neutralize", attempt=attempt, parts=parts, deadline=deadline, beside=beside)
+    return job(settings, replace(job_inputs, node=None), command)
+
+
+def _resources(environment: Environment) -> Object:
+    return resources_of(environment.spec.jobs) or DEFAULT_RESOURCES
+
+
+def _application(
+    environment: Environment, owner: Rollback, found: Neutralize, image: str
+) -> tuple[Object, tuple[Object, ...]]:
+    """The container with the application's image, and its volumes. It has none of our Secrets: the mover hands temporary credentials over."""
+    mounts: list[Object] = [
+        {"name": "shared", "mountPath": SHARED},
+        {"name": "application-tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod
+    ]
+    volumes: list[Object] = [{"name": "application-tmp", "emptyDir": {}}]
+    if environment.spec.config is not None:
+        volumes.append({"name": "config", "configMap": {"name": environment.spec.config.config_map_ref.name}})
+        mounts.append({"name": "config", "mountPath": CONFIG, "readOnly": True})
+    container: Object = {
+        "name": "application",
+        "image": image,
+        "command": ["/bin/sh", "-c", WRAPPER, SHARED],
+        "args": list(found.command),
+        "env": [
+            {"name": "PGDATABASE", "value": owner.status.restored_database or ""},
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108
+        ],
+        "resources": _resources(environment),
+        "volumeMounts": mounts,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    return container, tuple(volumes)
 
 
 def switch(
@@ -228,12 +289,18 @@ def switch(
     """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal, switches, and ends. Its pod is Running(ready=True) once it waits and the store has the
     record that the switch starts."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
-    parts += store(job_inputs.store) + _record(run) + _replication_loss(owner)
+    parts += store(job_inputs.store) + _record(run) + _replication_loss(owner) + _neutralized(owner)
     parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
     command = JobRequest(
         owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
     )
     return job(settings, job_inputs, command)
+
+
+def _neutralized(owner: Rollback) -> Parts:
+    """The switch refuses a copy that is not marked as neutralised, whatever the operator believes."""
+    plan = owner.status.neutralize
+    return Parts(args=("--neutralized",) if plan is not None and plan.required else ())
 
 
 def _undo_to(owner: Rollback) -> Parts:
@@ -331,6 +398,7 @@ __all__ = [
     "inspect_rollback",
     "inspect_snapshot",
     "job_name",
+    "neutralize",
     "preview",
     "probe",
     "probe_store",

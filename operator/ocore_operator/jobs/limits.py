@@ -28,6 +28,7 @@ Class = Literal["heavy", "light", "proof", "deletion", "free"]
 CLASSES: dict[str, Class] = {
     "snapshot": "heavy",
     "restore": "heavy",
+    "neutralize": "heavy",
     "verify": "heavy",
     "probe": "light",
     "probe-store": "light",

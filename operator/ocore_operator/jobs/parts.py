@@ -8,6 +8,7 @@ from typing import Any
 
 from ocore_crds import naming
 from ocore_crds.environment import EnvironmentSpec, Tls
+from ocore_crds.neutralize import Neutralize
 from ocore_crds.snapshotstore import S3
 from ocore_operator.kube.resources import Object, Store
 
@@ -28,6 +29,9 @@ CONFIG = "/config"
 SCRATCH = "/scratch"
 SIGNAL = "/signal"
 SIGNAL_FILE = f"{SIGNAL}/signal"
+SCRIPTS = "/scripts"
+ASSERTIONS = "/assertions"
+SHARED = "/neutralize"
 READY_FILE = "/tmp/ready"  # noqa: S108 - an emptyDir of the pod
 
 
@@ -143,6 +147,23 @@ def config(spec: EnvironmentSpec) -> Parts:
         return Parts()
     source = {"configMap": {"name": spec.config.config_map_ref.name}}
     return _mounted("config", CONFIG, source, read_only=True) + options(config=CONFIG)
+
+
+def neutralize(found: Neutralize, method: str | None) -> Parts:
+    """The scripts, or the folder that the mover shares with the application's container; and the environment's own assertions."""
+    parts = Parts()
+    if method == "Sql" and found.sql is not None:
+        source = {"configMap": {"name": found.sql.config_map_ref.name}}
+        parts += _mounted("scripts", SCRIPTS, source, read_only=True) + options(sql=SCRIPTS)
+    if method == "Image":
+        parts += _mounted("shared", SHARED, {"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}) + options(
+            hand_over=SHARED
+        )
+        parts += Parts(args=tuple(a for each in found.test_listeners for a in ("--listener", each)))
+    if method is not None and found.assertions is not None:
+        source = {"configMap": {"name": found.assertions.config_map_ref.name}}
+        parts += _mounted("assertions", ASSERTIONS, source, read_only=True) + options(assertions=ASSERTIONS)
+    return parts
 
 
 def scratch(spec: EnvironmentSpec) -> Parts:

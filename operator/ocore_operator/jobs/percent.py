@@ -16,6 +16,7 @@ WEIGHTS: dict[Step, int] = {
     Step.RESTORE_DATABASE: 50,
     Step.RESTORE_FILESTORE: 25,
     Step.CHECK: 5,
+    Step.NEUTRALIZE: 5,
     Step.QUIESCE: 4,
     Step.SWITCH: 3,
     Step.RESUME: 3,

@@ -32,6 +32,7 @@ class JobRequest:
     parts: Parts
     deadline: float  # seconds
     restarts: int = 0  # how often the kubelet restarts the container
+    beside: Object | None = None  # a second container, whose end does not matter
 
 
 def job_name(command: str, uid: str, attempt: int | str) -> str:
@@ -105,7 +106,7 @@ def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Obje
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE,
         "securityContext": _security(job_inputs),
-        "containers": [_container(settings, job_inputs, request)],
+        "containers": [_container(settings, job_inputs, request), *([request.beside] if request.beside else [])],
         "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, job_inputs) for v in request.parts.volumes)],
     }
     stores = [s for s in (job_inputs.store, job_inputs.source) if s is not None]

@@ -21,6 +21,7 @@ _STAGES: dict[str, str] = {
     "Preview": "Reading what a rollback would do; nothing is changed.",
     "Preflight": "Checking that the rollback can work.",
     "Restore": "Restoring the snapshot beside the live environment.",
+    "Neutralize": "Neutralising the restored copy; the environment is running.",
     "Prepare": "Preparing the switch; the environment is running.",
     "Stop": "Stopping the workloads.",
     "Drain": "Waiting until the workloads' pods are gone.",

@@ -187,6 +187,8 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 attempt=attempt,
                 deadline=left,
             )
+        case "neutralize":
+            return build.neutralize(settings, job_inputs, owner, attempt=attempt, deadline=left)
         case "switch":
             wait = left + signals.SIGNAL_SECONDS
             deadline = wait + finish_seconds(owner.spec, 0)

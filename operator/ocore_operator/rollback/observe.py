@@ -14,7 +14,15 @@ from ocore_crds import quantity
 from ocore_crds.environment import UndoneRollback
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
-from ocore_crds.protocol import ROLLBACK_STEPS, Failure, PreviewResult, RestoreResult, Step, SwitchResult
+from ocore_crds.protocol import (
+    ROLLBACK_STEPS,
+    Failure,
+    NeutralizeResult,
+    PreviewResult,
+    RestoreResult,
+    Step,
+    SwitchResult,
+)
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_crds.snapshot import StepStatus
 from ocore_operator import clock, operation_lock
@@ -61,7 +69,7 @@ from ocore_operator.workloads.view import Kind, peer_of
 ANSWERING = ("Switch",)
 #: Stages at which the objects are compared that a rollback depends on.
 CHECKING = ("Preview", "Preflight")
-PayloadT = TypeVar("PayloadT", RestoreResult, PreviewResult)
+PayloadT = TypeVar("PayloadT", RestoreResult, NeutralizeResult, PreviewResult)
 
 #: Steps that the restore Job's log reports.
 RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
@@ -324,6 +332,10 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         replication_rights=(
             probe.replication.missing_rights if probe is not None and probe.replication is not None else ()
         ),
+        type=spec.type,
+        neutralize_sql=spec.neutralize is not None and spec.neutralize.sql is not None,
+        neutralize_image=(spec.neutralize.image or "") if spec.neutralize is not None else "",
+        has_admin=database is not None and database.admin_secret_ref is not None,
         executed=any(e.id == rollback.id for e in status.executed_rollbacks),
         target=RollbackTarget.of(spec),
     )
@@ -344,6 +356,7 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
         environment_name=source.environment_name if source is not None else "",
         environment_type=source.environment_type if source is not None else "",
         environment_id=source.environment_id if source is not None else "",
+        neutralized=bool(status.neutralized),
         project_id=source.project_id if source is not None else "",
         store_id=status.store_id or "",
         manifest_sha256=status.manifest_sha256 or "",
@@ -396,7 +409,7 @@ async def _job(
     namespace = rollback.meta.namespace
     if isinstance(view.payload, SwitchResult):
         view = replace(view, payload=as_seen_by(rollback.status, view.payload))
-    if isinstance(view.payload, RestoreResult) and view.payload.evidence == Evidence():
+    if isinstance(view.payload, (RestoreResult, NeutralizeResult)) and view.payload.evidence == Evidence():
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
     if isinstance(view.payload, PreviewResult) and len(view.payload.tables) < view.payload.table_count:
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Failure, RestoreResult
+from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
@@ -27,6 +27,7 @@ from ocore_operator.rollback.transitions import (
     elapsed,
     enter,
     failing,
+    neutralized,
     refused_by_record,
     restored,
     save,
@@ -62,7 +63,7 @@ DRAIN_SECONDS = 120
 RAN_BEFORE = (c.ALREADY_EXECUTED, c.SWITCHED_BACK, c.OUTCOME_UNKNOWN)
 
 #: Stages in which the environment is as it was and the rollback can still be aborted.
-BEFORE_THE_SWITCH = ("Restore", "Prepare", "Stop", "Drain")
+BEFORE_THE_SWITCH = ("Restore", "Neutralize", "Prepare", "Stop", "Drain")
 
 
 def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id: str, now: datetime) -> Action:
@@ -188,6 +189,28 @@ def _refused(status: RollbackStatus, world: World, now: datetime) -> Record | No
     return abort(status, world.refusal_reason or c.JOB_REFUSED, text, now)
 
 
+# --- Neutralize ---------------------------------------------------------------------------------------------------------
+
+
+def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+    """The copy is neutralised and asserted by one Job. Without its result there is no switch; the switch Job checks the copy's mark as well."""
+    job = world.job("neutralize", status.neutralize_attempt)
+    if job is None:
+        return _refused(status, world, now) or Do(StartJob("neutralize", status.neutralize_attempt))
+    if not job.ended:
+        return Wait(2, c.RUNNING, job.problem or f"Job {job.name} neutralises the restored copy.")
+    result, plan = job.payload, status.neutralize
+    if isinstance(result, NeutralizeResult) and plan is not None:
+        if plan.required and not result.neutralized:
+            text = f"Job {job.name} did not neutralise the copy: operator and mover image have different versions."
+            return abort(status, c.NOT_NEUTRALIZED, text, now)
+        done = "neutralised and asserted" if plan.required else "given its own identity"
+        note = Note("Normal", "Neutralized", f"The restored copy is {done}.")
+        return Record(neutralized(status, result, now), (note,), failpoint="operator-rollback-neutralized")
+    next_attempt = change(status, neutralize_attempt=status.neutralize_attempt + 1)
+    return _retry_or_abort(status, next_attempt, job, now)
+
+
 # --- Prepare, Stop, Drain: the switch Job waits, the workloads stop ---------------------------------------------------
 
 
@@ -297,6 +320,7 @@ def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 _STAGES: dict[RollbackStage, Callable[[RollbackStatus, RollbackSpec, World, datetime], Action]] = {
     "Preflight": preflight,
     "Restore": _restore,
+    "Neutralize": _neutralize,
     "Prepare": _prepare,
     "Stop": _stop,
     "Drain": _drain,

@@ -12,7 +12,7 @@ from ocore_crds.quantity import human
 from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_undo, source
+from ocore_operator.rollback import neutralizing, plan_undo, source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings
 from ocore_operator.rollback.transitions import already_executed, change, failing, start, start_undo
@@ -105,10 +105,12 @@ def _first(found: Iterable[Refusal | None]) -> Refusal | None:
     return next((refusal for refusal in found if refusal is not None), None)
 
 
-def found_warnings(world: World) -> tuple[PreflightWarning, ...]:
+def found_warnings(spec: RollbackSpec, world: World) -> tuple[PreflightWarning, ...]:
     """What blocks nothing."""
-    environment = world.environment
+    environment, snapshot = world.environment, world.snapshot
     found = warnings(world)
+    if environment is not None and snapshot is not None:
+        found = (*neutralizing.warnings(spec, environment, snapshot), *found)
     if environment is not None and environment.proof_failed:
         found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
     return found
@@ -134,9 +136,10 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if refusal is not None:
         return _refuse(status, refusal, now)
     text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
-    found = found_warnings(world)
+    found = found_warnings(spec, world)
     notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
-    fresh = change(start(status, spec, environment, snapshot, now), **source.recorded(world, snapshot))
+    plan = neutralizing.planned(spec, environment, snapshot)
+    fresh = change(start(status, spec, environment, snapshot, now, plan), **source.recorded(world, snapshot))
     return Record(change(fresh, warnings=found), notes)
 
 

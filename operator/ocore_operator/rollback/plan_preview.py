@@ -131,7 +131,7 @@ def _end(
         snapshot_name=snapshot.name if snapshot is not None else None,
         snapshot_id=snapshot.id if snapshot is not None else None,
         manifest_sha256=(snapshot.manifest_sha256 or None) if snapshot is not None else None,
-        warnings=plan_preflight.found_warnings(world),
+        warnings=plan_preflight.found_warnings(spec, world),
         preview=preview,
     )
     return Record(fresh, (Note("Normal", reason(preview), summary(preview)),))

@@ -88,7 +88,7 @@ def misfits(
         )
         yield Refusal(c.OTHER_ENVIRONMENT, text)
         return
-    yield neutralizing.refusal(snapshot, environment)
+    yield neutralizing.refusal(spec, environment, snapshot)
     yield _store(world.source.store, snapshot, environment)
 
 

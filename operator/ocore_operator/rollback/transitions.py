@@ -2,7 +2,7 @@
 
 The stages in their order (docs/rollback.md describes them for users)::
 
-    Preflight → Restore → Prepare → Stop → Drain → Switch → Resume → HealthCheck → Finish → Ended (Complete)
+    Preflight → Restore → (Neutralize →) Prepare → Stop → Drain → Switch → Resume → HealthCheck → Finish → Ended (Complete)
                                                      │                    │
                                                   Inspect              BackStop → BackDrain → BackJob → Resume → HealthCheck → Finish → Ended (Failed)
     any before Switch → Abort → Resume → Finish → Ended (Failed)
@@ -15,8 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from ocore_crds import conditions as c
+from ocore_crds.manifest import Evidence
 from ocore_crds.naming import previous_database, restored_database
-from ocore_crds.protocol import ROLLBACK_STEPS, RestoreResult, Step, SwitchResult
+from ocore_crds.neutralize import NeutralizeStatus
+from ocore_crds.protocol import ROLLBACK_STEPS, NeutralizeResult, RestoreResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
 from ocore_crds.snapshot import EvidenceStatus, StepStatus
 from ocore_operator.clock import parse
@@ -100,7 +102,12 @@ def begin(status: RollbackStatus, rollback_id: str, now: datetime) -> RollbackSt
 
 
 def start(
-    status: RollbackStatus, spec: RollbackSpec, environment: EnvironmentView, snapshot: SnapshotView, now: datetime
+    status: RollbackStatus,
+    spec: RollbackSpec,
+    environment: EnvironmentView,
+    snapshot: SnapshotView,
+    now: datetime,
+    neutralize: NeutralizeStatus | None = None,
 ) -> RollbackStatus:
     """The preflight has passed. From here on databases or folders of the rollback may exist (`residue`)."""
     live = environment.database_name if environment.has_database else None
@@ -123,7 +130,10 @@ def start(
         attempt=1,
         position="Old",
         residue="Pending",
+        neutralize=neutralize,
     )
+    if neutralize is None:
+        fresh = step(fresh, Step.NEUTRALIZE, "Skipped", now)
     return step(step(fresh, Step.PREFLIGHT, "Done", now), Step.RESTORE_DATABASE, "Running", now)
 
 
@@ -164,7 +174,7 @@ def start_undo(
         ),
     )
     fresh = step(fresh, Step.PREFLIGHT, "Done", now)
-    for which in (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK):
+    for which in (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK, Step.NEUTRALIZE):
         fresh = step(fresh, which, "Skipped", now)
     return fresh
 
@@ -172,14 +182,36 @@ def start_undo(
 def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> RollbackStatus:
     """The snapshot is restored beside the live environment and checked."""
     evidence = EvidenceStatus.of(result.evidence, {}, {})
-    fresh = enter(status, "Prepare", now, evidence=evidence, switch_attempt=status.switch_attempt + 1)
+    if status.neutralize is not None:
+        fresh = enter(status, "Neutralize", now, evidence=evidence, neutralize_attempt=status.neutralize_attempt + 1)
+    else:
+        fresh = enter(status, "Prepare", now, evidence=evidence, switch_attempt=status.switch_attempt + 1)
     if result.live_missing:
         fresh = change(fresh, live_missing=True, previous_database=None)
     for which in (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK):
         known = next((s for s in fresh.steps if s.name == which), None)
         if known is None or known.state not in ("Done", "Skipped"):
             fresh = step(fresh, which, "Done", now)
-    return fresh
+    return step(fresh, Step.NEUTRALIZE, "Running", now) if status.neutralize is not None else fresh
+
+
+def neutralized(status: RollbackStatus, result: NeutralizeResult, now: datetime) -> RollbackStatus:
+    """The copy is neutralised, or has its own identity, and is marked so that the switch accepts it."""
+    plan = status.neutralize
+    done = plan.model_copy(update={"proven_at": stamp(now)}) if plan is not None else None
+    fresh = enter(status, "Prepare", now, neutralize=done, switch_attempt=status.switch_attempt + 1)
+    return step(_with_evidence(fresh, result.evidence), Step.NEUTRALIZE, "Done", now)
+
+
+def _with_evidence(status: RollbackStatus, found: Evidence) -> RollbackStatus:
+    """The status with what one more Job required and proved."""
+    evidence = status.evidence or EvidenceStatus()
+    both = {
+        "required": (*evidence.required, *found.required),
+        "proven": (*evidence.proven, *found.proven),
+        "missing": (*evidence.missing, *found.missing),
+    }
+    return _with_warnings(change(status, evidence=evidence.model_copy(update=both)), found.warnings)
 
 
 def save(status: RollbackStatus, workloads: tuple[WorkloadView, ...], now: datetime) -> RollbackStatus:

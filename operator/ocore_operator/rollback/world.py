@@ -14,11 +14,19 @@ from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.prediction import PastRollback, SnapshotRates
 from ocore_operator.workloads.view import Peer, WorkloadView
 
-JobKind = Literal["restore", "switch", "inspect", "cleanup", "preview"]
+JobKind = Literal["restore", "neutralize", "switch", "inspect", "cleanup", "preview"]
 #: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch. `inspect` also repairs an interrupted
 #: switch; `inspect-only` changes nothing.
 JobCommand = Literal[
-    "restore", "switch", "switch-back", "inspect", "inspect-only", "cleanup-restored", "cleanup-previous", "preview"
+    "restore",
+    "neutralize",
+    "switch",
+    "switch-back",
+    "inspect",
+    "inspect-only",
+    "cleanup-restored",
+    "cleanup-previous",
+    "preview",
 ]
 
 
@@ -75,7 +83,7 @@ class EnvironmentView:
     name: str
     id: str | None
     project_id: str
-    type: str = ""
+    type: str = "production"
     #: Service account of its SnapshotStore; read where the Snapshot comes from a store that is named.
     store_account: str = ""
     workloads: tuple[tuple[str, str], ...] = ()
@@ -97,6 +105,10 @@ class EnvironmentView:
     replication_rights: tuple[str, ...] = ()
     #: status.executedRollbacks has this rollback's id.
     executed: bool = False
+    #: It has scripts that neutralise; the image that does, where its spec names one; an administrator of the database.
+    neutralize_sql: bool = False
+    neutralize_image: str = ""
+    has_admin: bool = False
     #: The connection and the claim that its spec names now.
     target: RollbackTarget = field(default_factory=RollbackTarget)
 
@@ -114,8 +126,10 @@ class SnapshotView:
     deleting: bool = False
     #: The environment that it was taken of, as it recorded it.
     environment_name: str = ""
-    environment_type: str = ""
+    environment_type: str = ""  # empty: unknown
     environment_id: str = ""
+    #: Its database is neutralised.
+    neutralized: bool = False
     project_id: str = ""
     store_id: str = ""
     manifest_sha256: str = ""
@@ -312,6 +326,7 @@ class StartJob:
         """The Job's kind."""
         kinds: dict[JobCommand, JobKind] = {
             "restore": "restore",
+            "neutralize": "neutralize",
             "switch": "switch",
             "switch-back": "switch",
             "inspect": "inspect",

@@ -124,6 +124,7 @@ def completed(
             "server_major": result.server_major or None,
             "client_version": result.client_version or None,
             "sizes": _sizes(result),
+            "neutralized": result.neutralized,
             "evidence": evidence,
             "source": _source(result.identity) if imported and result.identity else snapshot.status.source,
             "parts": _parts_stored(result) if imported else snapshot.status.parts,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_crds import base, environment, snapshotstore
+from ocore_crds import base, environment, neutralize, snapshotstore
 from ocore_crds.schema import structural
 from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
 
@@ -51,6 +51,14 @@ ENVIRONMENT: Object = {
         "runAsGroup": 101,
         "fsGroup": 101,
         "tolerations": [{"key": "tier", "operator": "Equal", "value": "db", "effect": "NoSchedule"}],
+    },
+    "neutralize": {
+        "sql": {"configMapRef": {"name": "neutralise"}},
+        "command": ["odoo", "neutralize", "-d", "$(PGDATABASE)"],
+        "image": "registry.example.org/shop:1",
+        "testListeners": ["mail.example.org:25"],
+        "assertions": {"configMapRef": {"name": "assertions"}},
+        "baseUrl": "https://staging.example.org",
     },
 }
 S3_STORE: Object = {
@@ -113,6 +121,9 @@ ROLLBACK: Object = {
     "timeoutSeconds": 7200,
     "readyTimeoutSeconds": 300,
     "allowReplicationLoss": True,
+    "neutralize": "Auto",
+    "isolation": "Require",
+    "allowNeutralizedProduction": True,
 }
 UNDO: Object = {"undo": {"rollbackRef": {"name": "back"}}, "undoWindowSeconds": 3600}
 PREVIEW: Object = {"snapshotRef": {"name": "shop-1"}, "dryRun": True}
@@ -231,6 +242,17 @@ PATTERNS: dict[str, Pattern] = {
         ("http://s3", "https://s3.example.org:9000", "https://[::1]:9000/"),
         ("s3.example.org", "ftp://s3", "https://", "https://s3/path", "https://s3?x=1"),
         prefix="https://",
+    ),
+    _pattern(neutralize.Neutralize, "baseUrl"): Pattern(
+        ("https://staging.example.org", "http://localhost:8069"),
+        ("staging.example.org", "https://", "https://a b", "ftp://x"),
+        prefix="https://",
+    ),
+    str(structural(neutralize.Neutralize)["properties"]["testListeners"]["items"]["pattern"]): Pattern(
+        ("mail.example.org:25", "10.0.0.1:443", "a:1"),
+        ("mail.example.org", ":25", "mail:", "mail:x", "a b:25", "-a:25"),
+        fill="a",
+        suffix=":25",
     ),
     r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": Pattern(("A", "JobFailed"), ("", "1A", "Job Failed", "Job-Failed")),
 }
@@ -446,8 +468,14 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                     {"spec.undoWindowSeconds": 0},
                     {"spec.requestedBy": ""},
                     {"spec.allowReplicationLoss": False},
+                    {"spec.neutralize": "Never"},
+                    {"spec.isolation": "BestEffort"},
                 ),
                 update=True,
+            ),
+            "an undo restores nothing, so neutralize does not apply to it": Cel(
+                ({"spec.neutralize": "Always"}, {"spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"]}),
+                ({"spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"], "spec.neutralize": "Always"},),
             ),
             "give exactly one of snapshotRef, undo": Cel(
                 ({}, _AS_UNDO),

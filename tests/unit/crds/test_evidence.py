@@ -106,6 +106,7 @@ ROLLBACK: dict[str, Any] = {
     "residue": "Pending",
     "recorded": True,
     "evidence": {"proven": ["dump: 20 files", "attachments: all 1228 files"]},
+    "neutralize": {"required": True, "ownIdentity": True, "method": "Sql", "provenAt": AT},
 }
 
 
@@ -476,6 +477,8 @@ def test_a_complete_rollback_is_green() -> None:
         (without(ROLLBACK, "liveDatabase"), ("switch: live database",)),
         (without(ROLLBACK, "previousDatabase"), ("switch: previous database",)),
         (without(ROLLBACK, "readyAt"), ("workloads: time when ready",)),
+        (without(ROLLBACK, neutralize={"required": True, "ownIdentity": False}), ("neutralise: time of the proof",)),
+        (without(ROLLBACK, neutralize={"required": False, "ownIdentity": True}), ("neutralise: time of the proof",)),
         (without(ROLLBACK, "recorded"), ("record: in status.executedRollbacks",)),
         (without(ROLLBACK, recorded=False), ("record: in status.executedRollbacks",)),
         (
@@ -489,6 +492,16 @@ def test_each_fact_of_a_rollback_is_needed(status: dict[str, Any], missing: tupl
     found = of_rollback(status)
     consistent(found)
     assert (found.missing_evidence, found.missing_steps, found.blocking_steps) == (missing, (), ())
+
+
+def test_a_rollback_that_need_not_be_neutralised() -> None:
+    ordinary = without(ROLLBACK, "neutralize", steps=states(**{**ROLLED, "Neutralize": "Skipped"}))
+    found = of_rollback(ordinary)
+    assert found.can_write_clean_success, found.why_not_green
+    assert "Neutralize" not in found.required_steps
+    # But where it was asked for, its absence is no success.
+    asked = of_rollback(ordinary, snapshotRef={"name": "s1"}, neutralize="Always")
+    assert (asked.missing_steps, asked.missing_evidence) == (("Neutralize",), ("neutralise: time of the proof",))
 
 
 @pytest.mark.parametrize("step", [s.value for s in ROLLBACK_STEPS])
@@ -591,6 +604,7 @@ UNDO = {"rollbackRef": {"name": "back"}}
 UNDONE = without(
     ROLLBACK,
     "evidence",
+    "neutralize",
     undo={"rollbackName": "back", "rollbackId": UID, "namesId": UID, "to": "Old"},
     steps=states(**{**ROLLED, "RestoreDatabase": "Skipped", "RestoreFilestore": "Skipped", "Check": "Skipped"}),
 )

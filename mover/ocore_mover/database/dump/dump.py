@@ -246,6 +246,7 @@ def _artifact(
         collation_version=properties.collation_version,
         owner=properties.rights.owner,
         tablespace=properties.tablespace,
+        neutralized=properties.neutralized,
         connection_limit=properties.rights.connection_limit,
         comment=properties.comment,
         settings=properties.settings,

@@ -41,13 +41,21 @@ def drop(connection: Connection, database: str) -> None:
 
 
 def create(
-    connection: Connection, server: Server, names: Names, now: Position, artifact: DatabaseArtifact, rights: Rights
+    connection: Connection,
+    server: Server,
+    names: Names,
+    now: Position,
+    artifact: DatabaseArtifact,
+    rights: Rights,
+    *,
+    neutralize: bool = False,
 ) -> None:
     """Creates the empty copy, with the tablespace of the live database (where it does not exist, of the snapshot) and the snapshot's encoding and
     locale.
 
     It has our mark and refuses connections until :func:`~.copy_access.opened`. With an administrator it belongs to the administrator,
-    and the owner in `rights` may create objects in it; without one it belongs to that owner.
+    and the owner in `rights` may create objects in it; without one it belongs to that owner. `neutralize`: it must not become live before
+    ``neutralize`` has marked it.
     """
     name = sql.Identifier(names.restored)
     owner = rights.owner if server.admin is None else connection.info.user
@@ -55,6 +63,7 @@ def create(
         mark = Mark(names.rollback_id, False, now.live.mark.comment)
     else:
         mark = Mark(names.rollback_id, False, Mark.parse(artifact.comment).comment, creates=rights)
+    mark = replace(mark, neutralize="pending" if neutralize else ("neutralized" if artifact.neutralized else ""))
     set_timeouts(connection, statement=_CREATE_TIMEOUT, lock="60s")
     with translating(conditions.RESTORE_FAILED, f"creating database {names.restored}"):
         options = _options(

@@ -77,6 +77,7 @@ class DatabaseRestore:
     counter: Counter
     token: Token
     jobs: int
+    neutralize: bool = False  # the copy must not become live before it is neutralised
     #: The dump is of another environment: name, owner and grants of its database are not those of this one.
     other_environment: bool = False
 
@@ -96,7 +97,9 @@ class DatabaseRestore:
                 contents = toc.TableOfContents(folder)
                 with translating(conditions.RESTORE_FAILED, "reading the owners of the dump"):
                     owners.check(maintenance, contents, rights.owner)
-                create.create(maintenance, self.server, self.names, now, self.artifact, rights)
+                create.create(
+                    maintenance, self.server, self.names, now, self.artifact, rights, neutralize=self.neutralize
+                )
                 restored = self._load(maintenance, program, contents, rights.owner, now)
         return replace(restored, warnings=(*warnings, *restored.warnings))
 

@@ -58,8 +58,11 @@ class DatabaseSwitch:
         *,
         allow_replication_loss: bool = False,
         goal: Literal["Old", "New"] = "New",
+        neutralized: bool = False,
     ) -> None:
-        """`goal`: the position that `run` wants. An undo wants the one that another run left."""
+        """`goal`: the position that `run` wants. An undo wants the one that another run left. `neutralized`: only a copy that is marked as
+        neutralised may become live."""
+        self._neutralized = neutralized
         self.names = Names(server.live, rollback_id)
         self._goal = goal
         self._rollback_run = run
@@ -112,7 +115,7 @@ class DatabaseSwitch:
         """Returns the position.
 
         Raises MoverError SwitchFailed where the restored copy is missing or incomplete, or where the live database was dropped or created
-        since the restore.
+        since the restore; NotNeutralized.
         """
         now = self.read()
         if now.position == "New":
@@ -123,9 +126,20 @@ class DatabaseSwitch:
                 conditions.SWITCH_FAILED,
                 f"nothing to switch to: {self.names.restored} {state}; run `restore` for rollback {self.names.rollback_id} first",
             )
+        self._check_neutralized(now.restored.mark)
         if (now.live is None) != (now.restored.mark.creates is not None):
             raise self._not_as_restored(exists=now.live is not None)
         return now
+
+    def _check_neutralized(self, mark: Mark) -> None:
+        """The last guard: whatever ordered the switch, the copy itself says that it may become live."""
+        if mark.neutralize != "pending" and (mark.neutralize == "neutralized" or not self._neutralized):
+            return
+        raise MoverError(
+            conditions.NOT_NEUTRALIZED,
+            f"{self.names.restored} must not become live: it is not proven to be neutralised. Run `neutralize` for rollback "
+            f"{self.names.rollback_id} first",
+        )
 
     def _not_as_restored(self, *, exists: bool) -> MoverError:
         happened = "created" if exists else "dropped or renamed"
@@ -269,6 +283,8 @@ class DatabaseSwitch:
                 out, into = found.get(direction.out[0]), found[direction.into[0]]
                 if (out is None) != (into.mark.creates is not None):
                     raise self._not_as_restored(exists=out is not None)
+                if direction.goal == "New":
+                    self._check_neutralized(into.mark)
                 rights = into.mark.creates or read_rights(connection, direction.out[0])
                 for old, new in (direction.out, direction.into) if out is not None else (direction.into,):
                     connection.execute(

@@ -1,6 +1,7 @@
 """The Jobs: names, security, what they mount, and that the mover knows every argument."""
 
 import asyncio
+import itertools
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -48,6 +49,25 @@ def rollback(*, allow_replication_loss: bool = False) -> resources.Rollback:
     return resources.rollback(obj("Rollback", "back", spec, status))
 
 
+def neutralising(method: str | None, *, isolation: str = "Require") -> resources.Rollback:
+    """A rollback whose copy is neutralised."""
+    plan = {
+        "required": method is not None,
+        "ownIdentity": True,
+        "method": method,
+        "image": "registry/shop:1" if method == "Image" else "",
+    }
+    status = {
+        "snapshotId": OTHER_UID,
+        "environmentId": environment().id,
+        "restoredDatabase": "shop_rb_11111111",
+        "neutralize": plan,
+    }
+    return resources.rollback(
+        obj("Rollback", "back", {"snapshotRef": {"name": "before"}, "isolation": isolation}, status)
+    )
+
+
 def undo(to: str) -> resources.Rollback:
     """An undo of `rollback()`."""
     status = {
@@ -84,6 +104,9 @@ def all_jobs(
         "switch-undo-back": build.switch_back(
             settings, place, other, run_of(other), store_of_record=place.store, attempt=2, deadline=600
         ),
+        "neutralize-sql": build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
+        "neutralize-image": build.neutralize(settings, place, neutralising("Image"), attempt=1, deadline=600),
+        "neutralize-identity": build.neutralize(settings, place, neutralising(None), attempt=1, deadline=600),
         "cleanup-undo": build.cleanup(settings, place, other, what="restored", attempt=1, deadline=600),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
         "preview": build.preview(settings, place, back, snap, attempt=1),
@@ -178,7 +201,8 @@ def test_every_job_keeps_the_restricted_standard(where: str, name: str) -> None:
     assert job["spec"]["podReplacementPolicy"] == "Failed"
     assert job["spec"]["ttlSecondsAfterFinished"] == SETTINGS.job_ttl
     assert job["spec"]["activeDeadlineSeconds"] >= 1
-    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    mounted = {m["name"] for each in pod["containers"] for m in each["volumeMounts"]}
+    assert mounted == {v["name"] for v in pod["volumes"]}
     names = [v["name"] for v in pod["volumes"]]
     assert len(names) == len(set(names))
 
@@ -232,6 +256,9 @@ ADMINISTRATOR = {
     "switch-back": True,
     "switch-undo": True,
     "switch-undo-back": True,
+    "neutralize-sql": True,  # opens the copy for a temporary role, and marks it
+    "neutralize-image": True,
+    "neutralize-identity": True,
     "cleanup-undo": True,
     "cleanup": True,  # drops
     "inspect-rollback": True,  # allows connections to a database that it may not own
@@ -252,6 +279,67 @@ def test_only_jobs_that_change_databases_mount_the_administrators_secret() -> No
         assert seen == dict.fromkeys(seen, ADMINISTRATOR[name]), name
     for name, job in all_jobs(SITES["s3"]).items():
         assert "--admin" not in container_of(job)["args"], name
+
+
+NEUTRALIZE: Object = {
+    "sql": {"configMapRef": {"name": "scripts"}},
+    "assertions": {"configMapRef": {"name": "own-assertions"}},
+    "testListeners": ["mail.example.com:25", "10.0.0.9:443"],
+    "baseUrl": "https://staging.example.com",
+}
+
+
+def test_what_neutralises_is_passed() -> None:
+    place = job_inputs(environment=environment({"neutralize": NEUTRALIZE}))
+    jobs = all_jobs(place)
+    args = container_of(jobs["neutralize-sql"])["args"]
+    assert [args[args.index(name) + 1] for name in ("--sql", "--assertions", "--base-url", "--isolation")] == [
+        "/scripts", "/assertions", "https://staging.example.com", "Require",
+    ]  # fmt: skip
+    assert "--own-identity" in args
+    assert "--hand-over" not in args
+    volumes = {v["name"]: v for v in pod_of(jobs["neutralize-sql"])["volumes"]}
+    assert volumes["scripts"]["configMap"]["name"] == "scripts"
+    assert volumes["assertions"]["configMap"]["name"] == "own-assertions"
+    image = container_of(jobs["neutralize-image"])["args"]
+    assert image[image.index("--hand-over") + 1] == "/neutralize"
+    assert [b for a, b in itertools.pairwise(image) if a == "--listener"] == NEUTRALIZE["testListeners"]
+    assert "--sql" not in image
+    # Only its identity is changed: nothing is asserted.
+    identity_only = container_of(jobs["neutralize-identity"])["args"]
+    assert {"--sql", "--hand-over", "--assertions"}.isdisjoint(identity_only)
+
+
+def test_the_applications_container_has_no_secret_of_ours() -> None:
+    """Foreign code: no Secret, no claim, no token, and the restricted standard."""
+    job = all_jobs(SITES["admin"])["neutralize-image"]
+    pod = pod_of(job)
+    assert [c["name"] for c in pod["containers"]] == ["mover", "application"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["restartPolicy"] == "Never"
+    application = pod["containers"][1]
+    assert application["image"] == "registry/shop:1"
+    mounted = {m["name"] for m in application["volumeMounts"]}
+    kinds = {kind for v in pod["volumes"] if v["name"] in mounted for kind in v if kind != "name"}
+    assert kinds <= {"emptyDir", "configMap"}
+    assert mounted == {"shared", "application-tmp", "config"}
+    assert application["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert application["securityContext"]["allowPrivilegeEscalation"] is False
+    assert application["args"] == ["odoo", "neutralize", "-d", "$(PGDATABASE)"]
+    assert {"name": "PGDATABASE", "value": "shop_rb_11111111"} in application["env"]
+    assert job["spec"]["template"]["metadata"]["labels"]["ocore.dev/command"] == "neutralize"  # for a NetworkPolicy
+
+
+def test_a_copy_that_must_be_neutralised_says_so_from_its_first_moment() -> None:
+    for method, required in (("Sql", True), (None, False)):
+        back = neutralising(method)
+        restore = build.restore(SETTINGS, job_inputs(), back, run_of(back), attempt=1, deadline=600)
+        switch = build.switch(SETTINGS, job_inputs(), back, run_of(back), attempt=1, wait=300, deadline=600)
+        assert "--neutralize" in container_of(restore)["args"]
+        assert ("--neutralized" in container_of(switch)["args"]) == required
+    ordinary = all_jobs(job_inputs())
+    assert "--neutralize" not in container_of(ordinary["restore"])["args"]
+    assert "--neutralized" not in container_of(ordinary["switch"])["args"]
 
 
 def test_only_a_switch_is_started_again() -> None:

@@ -91,6 +91,7 @@ class RollbackMachine(RuleBasedStateMachine):
         sidecars=st.sampled_from([False, False, True]),
         missing=st.sampled_from([False, False, True]),
         other=st.sampled_from([False, False, True]),
+        neutralize=st.booleans(),
     )
     def begin(
         self,
@@ -103,6 +104,7 @@ class RollbackMachine(RuleBasedStateMachine):
         sidecars: bool,
         missing: bool,
         other: bool,
+        neutralize: bool,
     ) -> None:
         """Faults begin at any stage: those far from the start would hardly be met otherwise."""
         self.model = self.model_type(
@@ -114,6 +116,7 @@ class RollbackMachine(RuleBasedStateMachine):
             sidecars=sidecars,
             missing=missing,
             other=other,
+            neutralize=neutralize,
         )
         self.operator = Operator(self.model)
         for _ in range(600):

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.manifest import Evidence
-from ocore_crds.protocol import CleanupResult, Failure, Payload, RestoreResult, Signal, SwitchResult
+from ocore_crds.protocol import CleanupResult, Failure, NeutralizeResult, Payload, RestoreResult, Signal, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
@@ -46,6 +46,7 @@ class Data:
     accepting: bool = True
     folder: Content = "old"
     staged: bool = False
+    neutralized: bool = False  # the restored one
     kept_folder: bool = False
 
     @property
@@ -149,6 +150,7 @@ class Model:
         sidecars: bool = False,
         missing: bool = False,
         other: bool = False,
+        neutralize: bool = False,
     ) -> None:
         self.time = 0.0
         #: The Snapshot is one of another environment, in another namespace.
@@ -164,6 +166,8 @@ class Model:
                 "readyTimeoutSeconds": 60,
             }
         )
+        #: The snapshot is of production and the environment is staging now.
+        self.neutralize = neutralize
         self.healthy: dict[Content, bool] = {"old": old_is_healthy and not missing, "new": new_is_healthy}
         self.status = RollbackStatus()
         self.version = 1
@@ -286,6 +290,7 @@ class Model:
     def _program(self, command: v.JobCommand, job: SimJob) -> Iterator[None]:
         programs = {
             "restore": self._restore,
+            "neutralize": self._neutralize,
             "switch": self._switch,
             "switch-back": self._switch_back,
             "inspect": self._inspect,
@@ -299,7 +304,7 @@ class Model:
         self._up()
         if self.data.position == "New" or self.data.previous:
             raise Refused("the environment runs on this rollback already")
-        self.data.restored = self.data.staged = False
+        self.data.restored = self.data.staged = self.data.neutralized = False
         yield
         self._up()
         self.data.restored = True
@@ -311,6 +316,20 @@ class Model:
         job.payload = RestoreResult(
             restored_database="shop_rb_0a1b2c3d", live_missing=self.data.missing, evidence=proven
         )
+
+    def _neutralize(self, job: SimJob) -> Iterator[None]:
+        """Scripts, then assertions, then the mark."""
+        self._up()
+        if self.data.position == "New" or not self.data.restored:
+            raise Refused("nothing is restored")
+        self.data.neutralized = False
+        yield
+        self._up()
+        yield
+        self._up()
+        self.data.neutralized = True
+        yield
+        job.payload = NeutralizeResult(neutralized=True, evidence=Evidence(proven=("neutralised: all is off",)))
 
     def _repair(self) -> None:
         """Finishes a switch that was stopped between two renames, and allows connections."""
@@ -330,6 +349,7 @@ class Model:
     def _rename(self, to: Content) -> None:
         if to == "new":
             assert self.data.restored, "switched to nothing"
+            assert self.data.neutralized or not self.neutralize, "a copy became live that is not neutralised"
             assert not self.data.accepting, "switched while connections are allowed"
             assert self.status.position == "Old", "switched though the status says New"
             self.switches += 1
@@ -372,6 +392,7 @@ class Model:
         self._up()
         if self.data.position == "Old" and not self.data.restored:
             raise Refused("nothing is restored")
+        assert self.data.neutralized or not self.neutralize, "the switch is prepared before the copy is neutralised"
         self._repair()
         patience = self.time + 20
         while self.session and self.data.position == "Old":
@@ -491,6 +512,8 @@ class Model:
             used_bytes=10**9,
             rollback_ready=True,
             executed=self.executed,
+            type="staging" if self.neutralize else "production",
+            neutralize_sql=True,
             target=RollbackTarget(database_secret_name="db", claim_name=self.claim, path="shop", layout="Plain"),
         )
         snapshot = v.SnapshotView(
@@ -542,7 +565,12 @@ class Model:
 
     @staticmethod
     def _as_it_runs(job: SimJob) -> v.JobView:
-        kinds: dict[str, v.JobKind] = {"restore": "restore", "inspect": "inspect", "inspect-only": "inspect"}
+        kinds: dict[str, v.JobKind] = {
+            "restore": "restore",
+            "neutralize": "neutralize",
+            "inspect": "inspect",
+            "inspect-only": "inspect",
+        }
         kind = kinds.get(job.command, "switch" if job.command.startswith("switch") else "cleanup")
         return v.JobView(
             kind=kind,

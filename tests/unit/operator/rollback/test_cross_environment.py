@@ -91,8 +91,8 @@ def both(*changes: Any) -> Any:
         (from_(watched=False), c.NAMESPACE_NOT_WATCHED, "watchNamespaces"),
         (snapshot(deleting=True), c.SNAPSHOT_NOT_FOUND, "is being deleted"),
         (snapshot(project_id="other"), c.OTHER_PROJECT, "stays within a project"),
-        (snapshot(environment_type="production"), c.NEUTRALIZE_MISSING, "neutralised"),
-        (snapshot(environment_type=""), c.NEUTRALIZE_MISSING, "unknown"),
+        (snapshot(environment_type="production"), c.CANNOT_NEUTRALIZE, "must be neutralised"),
+        (snapshot(environment_type=""), c.CANNOT_NEUTRALIZE, "must be neutralised"),
         (from_store(id="store-2"), c.OTHER_STORE, "has the id store-2"),
         (from_store(id=""), c.OTHER_STORE, "sourceStoreRef"),
         (snapshot(store_id=""), c.OTHER_STORE, "unknown"),
@@ -194,26 +194,6 @@ def test_from_the_beginning_to_the_end_though_the_source_is_gone() -> None:
             j.command == "restore" for j in model.jobs.values()
         )
     assert (model.status.phase, model.status.residue) == ("Complete", "None")
-
-
-@pytest.mark.parametrize(
-    ("taken_of", "into_", "same", "refused"),
-    [
-        ("production", "staging", False, True),
-        ("production", "development", False, True),
-        ("", "staging", False, True),
-        ("anything", "staging", False, True),
-        ("production", "production", False, False),
-        ("staging", "development", False, False),
-        ("development", "production", False, False),
-        ("production", "staging", True, False),
-    ],
-)
-def test_who_needs_neutralising(taken_of: str, into_: str, *, same: bool, refused: bool) -> None:
-    taken = v.SnapshotView("s", "1", complete=True, failed=False, environment_id="e1", environment_type=taken_of)
-    target = v.EnvironmentView("t", "e1" if same else "e2", PROJECT, type=into_)
-    found = neutralizing.refusal(taken, target)
-    assert (found.reason if found is not None else "") == (c.NEUTRALIZE_MISSING if refused else "")
 
 
 # --- what is read -----------------------------------------------------------------------------------------------------------------

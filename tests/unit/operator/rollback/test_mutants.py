@@ -55,6 +55,13 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "replicas=0)",
     ),
     (
+        "Restore",
+        "prepares the switch to a copy that is not neutralised",
+        transitions,
+        "    if status.neutralize is not None:\n        fresh = enter(",
+        "    if False:\n        fresh = enter(",
+    ),
+    (
         "Resume",
         "an operator that was away gives up before it has tried",
         transitions,

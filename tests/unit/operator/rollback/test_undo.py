@@ -163,6 +163,7 @@ def test_it_goes_to_the_other_position_of_the_first_rollback(position: Any, undo
     assert (status.position, status.residue, status.stage) == ("Old", "None", "Prepare")
     assert {s.name: s.state for s in status.steps if s.state != "Pending"} == {
         "Preflight": "Done", "RestoreDatabase": "Skipped", "RestoreFilestore": "Skipped", "Check": "Skipped",
+        "Neutralize": "Skipped",
     }  # fmt: skip
     done = SwitchResult(position=to, restored_database=beside, previous_database="")  # type: ignore[arg-type]
     seen_by_it = plan_undo.as_seen_by(status, done)

@@ -69,6 +69,7 @@ class UndoModel(Model):
         sidecars: bool = False,
         missing: bool = False,
         other: bool = False,
+        neutralize: bool = False,
     ) -> None:
         super().__init__(
             replicas=replicas,

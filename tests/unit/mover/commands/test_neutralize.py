@@ -1,0 +1,410 @@
+"""A restored copy on a real PostgreSQL: neutralised by scripts or by a command, asserted, marked; and never live before that."""
+
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ocore_crds.neutralize import WRAPPER
+from ocore_mover.database.neutralize import isolation
+from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
+from support.mover.beside import Finished, finish, start, was_killed
+from support.mover.odoo_schema import NEUTRALISE, TABLES
+from support.mover.rollback import Intruder, Shell, superuser_secret
+from support.mover.site import Site
+
+
+@dataclass
+class Copy:
+    """A copy of a production database that must be neutralised, and what neutralises it."""
+
+    shell: Shell
+    folder: Path
+
+    @property
+    def site(self) -> Site:
+        return self.shell.site
+
+    def scripts(self, name: str, **texts: str) -> Path:
+        """A folder as the kubelet mounts a ConfigMap."""
+        folder = self.folder / name
+        (folder / "..data").mkdir(parents=True, exist_ok=True)
+        for key, text in texts.items():
+            (folder / "..data" / f"{key}.sql").write_text(text)
+            link = folder / f"{key}.sql"
+            link.unlink(missing_ok=True)
+            link.symlink_to(f"..data/{key}.sql")
+        return folder
+
+    def neutralise(self, text: str = NEUTRALISE, *more: str) -> Finished:
+        return self.shell.run("neutralize", "--sql", str(self.scripts("sql", a=text)), *more)
+
+    def live(self, query: str) -> object:
+        rows = self.site.sql(query)
+        return rows[0][0] if rows else None
+
+    def is_old(self) -> None:
+        """The live database is as it was, and nothing can connect to the copy."""
+        assert self.live("SELECT active FROM ir_mail_server WHERE smtp_host = 'mail.example.com'") is True
+        assert self.site.names.restored in self.site.databases()
+        done = self.shell.run("switch", "--now")
+        assert done.reason == "NotNeutralized", done.stdout
+        assert self.live("SELECT active FROM ir_mail_server WHERE smtp_host = 'mail.example.com'") is True
+        assert self.site.accepts_connections()
+        closed = self.site.server.execute(
+            f"SELECT datallowconn FROM pg_database WHERE datname = '{self.site.names.restored}'"
+        )
+        assert closed == [(False,)]
+        assert self.roles() == []
+
+    def roles(self) -> list[tuple[object, ...]]:
+        return self.site.server.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ocore\\_rb\\_%'")
+
+
+def restored(shell: Shell, folder: Path, tables: str = TABLES) -> Copy:
+    shell.site.sql(tables)
+    shell.ok("snapshot")
+    shell.ok("restore", "--neutralize")
+    return Copy(shell, folder)
+
+
+@pytest.fixture
+def copy(site_any: Site, tmp_path: Path) -> Copy:
+    """With an administrator."""
+    return restored(Shell(site_any, tmp_path, superuser_secret(site_any, tmp_path)), tmp_path)
+
+
+def test_neutralised_by_scripts(copy: Copy) -> None:
+    copy.is_old()
+    assert copy.shell.run("switch", "--now", "--neutralized").reason == "NotNeutralized"
+    with Intruder(copy.site, listed=False) as intruder:
+        done = copy.neutralise()
+    assert done.code == 0, done.stdout
+    assert intruder.rounds > 0
+    assert intruder.entered <= {copy.site.live}
+    payload = done.result["payload"]
+    assert payload["neutralized"] is True
+    proven = " ".join(payload["evidence"]["proven"])
+    for table in (
+        "ir_mail_server",
+        "fetchmail_server",
+        "ir_cron",
+        "payment_provider",
+        "iap_account",
+        "account_online_link",
+        "delivery_carrier",
+    ):
+        assert f"public.{table}" in proven
+    assert "database.is_neutralized" in proven
+    assert copy.live("SELECT value FROM ir_config_parameter WHERE key = 'database.is_neutralized'") is None
+    copy.shell.ok("switch", "--now", "--neutralized")
+    assert copy.live("SELECT value FROM ir_config_parameter WHERE key = 'database.is_neutralized'") == "true"
+    # In place it keeps its identity.
+    assert copy.live("SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'") == "uuid-of-production"
+    assert copy.roles() == []
+    # Back, and forth again: the copy may become live again.
+    copy.shell.ok("switch", "--now", "--back")
+    copy.shell.ok("switch", "--now", "--neutralized")
+
+
+def test_without_an_administrator(site_any: Site, tmp_path: Path) -> None:
+    copy = restored(Shell(site_any, tmp_path), tmp_path)
+    with Intruder(site_any, listed=True) as intruder:
+        assert copy.neutralise().code == 0
+    assert intruder.entered <= {site_any.live}
+    copy.shell.ok("switch", "--now", "--neutralized")
+    assert copy.shell.run("neutralize", "--hand-over", str(tmp_path)).reason == "CannotNeutralize"
+
+
+#: What the scripts leave on → what the message names.
+LEFT_ON = {
+    "UPDATE ir_mail_server SET active = true": "mail of production",
+    "UPDATE fetchmail_server SET active = true": "inbox of production",
+    "UPDATE ir_cron SET active = true": "ir_cron, for example id 2",
+    "UPDATE payment_provider SET state = 'enabled' WHERE code = 'stripe'": "payment_provider",
+    "UPDATE iap_account SET account_token = 'token-of-production'": "iap_account",
+    "UPDATE account_online_link SET client_id = 'bank-of-production'": "account_online_link",
+    "UPDATE delivery_carrier SET prod_environment = true": "delivery_carrier",
+    "DELETE FROM ir_config_parameter WHERE key = 'database.is_neutralized'": "database.is_neutralized is not set",
+    "UPDATE ir_config_parameter SET value = 'false' WHERE key = 'database.is_neutralized'": "database.is_neutralized is not set",
+    "ALTER TABLE ir_mail_server SET SCHEMA other; UPDATE other.ir_mail_server SET active = true": "other.ir_mail_server",
+}
+
+
+def test_every_built_in_assertion(copy: Copy) -> None:
+    """One at a time, in one copy: each is enough to refuse it."""
+    for left_on, says in LEFT_ON.items():
+        done = copy.neutralise(f"{NEUTRALISE}; CREATE SCHEMA IF NOT EXISTS other; {left_on}")
+        assert (done.reason, says in done.message) == ("AssertionFailed", True), (left_on, done.stdout)
+        assert "token-of-production" not in done.stdout
+        assert "bank-of-production" not in done.stdout
+    copy.is_old()
+    # And the same copy, repaired.
+    copy.site.copy_sql("ALTER TABLE other.ir_mail_server SET SCHEMA public", superuser=True)
+    done = copy.neutralise()
+    assert done.code == 0, done.message
+    # A failure afterwards takes the mark back.
+    assert copy.neutralise("UPDATE ir_cron SET active = true").reason == "AssertionFailed"
+    copy.is_old()
+
+
+def test_own_assertions(copy: Copy) -> None:
+    cases = {
+        "SELECT 1 AS n, 'hunter2' AS password FROM ir_mail_server": "n=1, password=…",
+        "SELECT 1 WHERE false; SELECT name FROM ir_mail_server": "name=",
+        "UPDATE ir_mail_server SET active = true RETURNING id": "read-only",
+        "-- nothing": "has no query",
+        "SELECT * FROM no_such_table": "no_such_table",
+    }
+    for text, says in cases.items():
+        done = copy.neutralise(NEUTRALISE, "--assertions", str(copy.scripts("own", check=text)))
+        assert (done.reason, says in done.message) == ("AssertionFailed", True), (text, done.stdout)
+        assert "hunter2" not in done.stdout
+    copy.is_old()
+    good = copy.scripts("own", check="SELECT 1 FROM ir_mail_server WHERE name = '%s no % one'; SELECT 2 WHERE false")
+    done = copy.neutralise(NEUTRALISE, "--assertions", str(good))
+    assert "2 queries of check.sql returned no row" in " ".join(done.result["payload"]["evidence"]["proven"])
+
+
+def test_a_schema_that_is_not_odoos(site_any: Site, tmp_path: Path) -> None:
+    """Without any assertion nothing is proven. With one, the mark says that a later snapshot is of neutralised data."""
+    copy = restored(
+        Shell(site_any, tmp_path, superuser_secret(site_any, tmp_path)),
+        tmp_path,
+        "CREATE TABLE customer AS SELECT 'a@example.com' AS mail",
+    )
+    off = "UPDATE customer SET mail = 'no-one@invalid'"
+    done = copy.neutralise("SELECT 1")
+    assert (done.reason, "nothing was checked" in done.message) == ("AssertionFailed", True)
+    own = copy.scripts("own", check="SELECT 1 FROM customer WHERE mail NOT LIKE '%@invalid'")
+    assert copy.neutralise("SELECT 1", "--assertions", str(own)).reason == "AssertionFailed"
+    assert copy.neutralise(off, "--assertions", str(own)).code == 0
+    copy.shell.ok("switch", "--now", "--neutralized")
+    later = Shell(site_any, tmp_path, copy.shell.admin)
+    assert later.ok("snapshot").result["payload"]["neutralized"] is True
+
+
+def test_a_snapshot_says_whether_it_is_neutralised(copy: Copy) -> None:
+    before = Shell(copy.site, copy.folder)
+    assert before.ok("snapshot").result["payload"]["neutralized"] is False
+    copy.neutralise()
+    copy.shell.ok("switch", "--now", "--neutralized")
+    after = Shell(copy.site, copy.folder)
+    assert after.ok("snapshot").result["payload"]["neutralized"] is True
+    # Someone makes it a production database by hand: Odoo's flag counts, not our mark.
+    copy.site.sql("DELETE FROM ir_config_parameter WHERE key = 'database.is_neutralized'")
+    assert Shell(copy.site, copy.folder).ok("snapshot").result["payload"]["neutralized"] is False
+
+
+def test_own_identity(copy: Copy) -> None:
+    def values() -> dict[object, object]:
+        return dict(copy.site.sql("SELECT key, value FROM ir_config_parameter"))
+
+    done = copy.neutralise(NEUTRALISE, "--own-identity", "--base-url", "https://staging.example.com")
+    assert done.code == 0, done.stdout
+    copy.shell.ok("switch", "--now", "--neutralized")
+    found = values()
+    assert found["web.base.url"] == "https://staging.example.com"
+    assert found["web.base.url.freeze"] == "True"
+    assert found["database.uuid"] != "uuid-of-production"
+    assert found["database.secret"] not in ("secret-of-production", found["database.uuid"])
+
+
+def test_identity_only(copy: Copy) -> None:
+    """A copy that need not be neutralised: it may become live, but not where a neutralised one is demanded."""
+    assert copy.shell.ok("neutralize", "--own-identity").result["payload"]["neutralized"] is False
+    assert copy.shell.run("switch", "--now", "--neutralized").reason == "NotNeutralized"
+    copy.shell.ok("switch", "--now")
+    found = dict(copy.site.sql("SELECT key, value FROM ir_config_parameter"))
+    assert (found["web.base.url"], "web.base.url.freeze" in found) == ("http://localhost:8069", False)
+    assert copy.live("SELECT active FROM ir_mail_server") is True
+
+
+def test_a_trigger_that_keeps_the_identity(site_any: Site, tmp_path: Path) -> None:
+    shell = Shell(site_any, tmp_path, superuser_secret(site_any, tmp_path))
+    keeps = """
+        CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
+        CREATE TRIGGER keep BEFORE UPDATE ON ir_config_parameter FOR EACH ROW EXECUTE FUNCTION keep();
+    """
+    copy = restored(shell, tmp_path, TABLES + keeps)
+    done = copy.neutralise(NEUTRALISE, "--own-identity")
+    assert (done.reason, "did not take its new value" in done.message) == ("AssertionFailed", True)
+
+
+def test_scripts_that_fail(copy: Copy) -> None:
+    done = copy.neutralise("UPDATE no_such_table SET a = 1")
+    assert (done.reason, "script a.sql" in done.message) == ("NeutralizeFailed", True)
+    empty = copy.folder / "empty"
+    empty.mkdir()
+    assert copy.shell.run("neutralize", "--sql", str(empty)).reason == "NeutralizeFailed"
+    copy.is_old()
+
+
+def test_scripts_have_the_owners_rights_only(copy: Copy) -> None:
+    for text in ("RESET ROLE", "SET ROLE NONE", "SELECT 1"):
+        done = copy.neutralise(f"{text}; CREATE ROLE intruder SUPERUSER")
+        assert done.code == 1, text
+    done = copy.neutralise(
+        f"SET SESSION AUTHORIZATION {copy.site.server.execute('SELECT current_user')[0][0]}; {NEUTRALISE}"
+    )
+    assert done.code == 1
+    copy.is_old()
+
+
+@pytest.mark.parametrize(
+    "point", ["neutralize-start", "neutralize-opened", "neutralize-applied", "neutralize-asserted"]
+)
+def test_killed_anywhere(copy: Copy, point: str) -> None:
+    """The copy must not become live; the next attempt removes what the killed one left, and succeeds."""
+    arguments = [
+        "neutralize", *copy.shell.options(), "--rollback-id", copy.site.rollback_id, "--sql", str(copy.scripts("sql", a=NEUTRALISE)),
+    ]  # fmt: skip
+    assert was_killed(finish(start(copy.site, *arguments, failpoints=f"{point}=kill")))
+    with Intruder(copy.site, listed=False) as intruder:
+        assert copy.shell.run("switch", "--now").reason == "NotNeutralized"
+    assert intruder.entered <= {copy.site.live}
+    assert copy.neutralise().code == 0
+    assert copy.roles() == []
+    copy.shell.ok("switch", "--now", "--neutralized")
+
+
+def test_killed_after_the_mark(copy: Copy) -> None:
+    """Its result is lost, and it is repeated."""
+    arguments = [
+        "neutralize", *copy.shell.options(), "--rollback-id", copy.site.rollback_id, "--sql", str(copy.scripts("sql", a=NEUTRALISE)),
+    ]  # fmt: skip
+    assert was_killed(finish(start(copy.site, *arguments, failpoints="neutralize-marked=kill")))
+    assert copy.neutralise().code == 0
+    copy.shell.ok("switch", "--now", "--neutralized")
+
+
+def test_a_new_restore_must_be_neutralised_again(copy: Copy) -> None:
+    assert copy.neutralise().code == 0
+    copy.shell.ok("restore", "--neutralize")
+    copy.is_old()
+    # Also where nothing was demanded: a switch that demands it is refused.
+    copy.shell.ok("restore")
+    assert copy.shell.run("switch", "--now", "--neutralized").reason == "NotNeutralized"
+    copy.shell.ok("switch", "--now")
+
+
+def test_postgresql_killed_while_it_is_neutralised(copy: Copy) -> None:
+    """Its sessions end; the copy stays closed, and the next attempt succeeds."""
+    slow = f"{NEUTRALISE}; SELECT pg_sleep(60)"
+    arguments = [
+        "neutralize", *copy.shell.options(), "--rollback-id", copy.site.rollback_id, "--sql", str(copy.scripts("sql", a=slow)),
+    ]  # fmt: skip
+    process = start(copy.site, *arguments)
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+    until = threading.Event()
+    for _ in range(200):
+        if copy.site.server.execute(sleeping)[0][0]:
+            break
+        until.wait(0.1)
+    copy.site.server.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+    )
+    done = finish(process)
+    assert done.result["failure"]["retryable"] is True, done.stdout
+    copy.is_old()
+    assert copy.neutralise().code == 0
+
+
+# --- by the application's image ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def container(folder: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """The application's container: the wrapper that the operator starts in it."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", WRAPPER, str(folder), *command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def handed_over(copy: Copy, *command: str, more: tuple[str, ...] = ()) -> tuple[Finished, int]:
+    folder = copy.folder / "shared"
+    folder.mkdir(exist_ok=True)
+    for left in folder.iterdir():
+        left.unlink()
+    with container(folder, *command) as process:
+        done = copy.shell.run("neutralize", "--hand-over", str(folder), *more)
+        code = process.wait(30)
+    assert not (folder / "pgpass").exists()
+    return done, code
+
+
+def psql(copy: Copy, text: str, database: str = "") -> tuple[str, ...]:
+    where = ("-d", database) if database else ()
+    return str(copy.site.server.bin / "psql"), "-X", "-v", "ON_ERROR_STOP=1", *where, "-c", text
+
+
+BEST_EFFORT = ("--isolation", "BestEffort")
+
+
+def test_neutralised_by_a_command(copy: Copy) -> None:
+    done, code = handed_over(copy, *psql(copy, NEUTRALISE), more=BEST_EFFORT)
+    assert (done.code, code) == (0, 0), done.stdout
+    assert any("IsolationUnproven" in w for w in done.result["payload"]["evidence"]["warnings"])
+    assert copy.roles() == []
+    copy.shell.ok("switch", "--now", "--neutralized")
+
+
+def test_a_command_that_fails(copy: Copy) -> None:
+    done, code = handed_over(copy, *psql(copy, "UPDATE no_such_table SET a = 1"), more=BEST_EFFORT)
+    assert (done.reason, "no_such_table" in done.message, code) == ("NeutralizeFailed", True, 1)
+    done, _ = handed_over(copy, "/no/such/program", more=BEST_EFFORT)
+    assert done.reason == "NeutralizeFailed"
+    done, _ = handed_over(copy, *psql(copy, "SELECT 1"), more=BEST_EFFORT)
+    assert done.reason == "AssertionFailed"
+    copy.is_old()
+
+
+def test_a_command_in_the_wrong_database(copy: Copy) -> None:
+    """It may connect to the live database by a wrong name, but has no rights there."""
+    done, _ = handed_over(
+        copy, *psql(copy, "UPDATE ir_mail_server SET active = false", copy.site.live), more=BEST_EFFORT
+    )
+    assert (done.reason, "permission denied" in done.message) == ("NeutralizeFailed", True), done.stdout
+    copy.is_old()
+
+
+def test_the_command_is_not_started_where_isolation_is_unproven(copy: Copy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        folder = copy.folder / "shared"
+        folder.mkdir()
+        # Not its usual patience: nothing closes the port.
+        with pytest.raises(MoverError) as raised:
+            isolation.prove(isolation.listeners([address]), Token(), patience=0)
+        assert raised.value.reason == "IsolationUnproven"
+        assert address in raised.value.message
+
+
+def test_no_listener_proves_nothing(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    done, code = handed_over(copy, *psql(copy, NEUTRALISE))
+    assert (done.reason, code) == ("IsolationUnproven", 1)
+    copy.is_old()
+
+
+def test_a_refused_connection_is_no_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packet arrived: only nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert isolation.reached([("127.0.0.1", port)]) == [f"127.0.0.1:{port}"]
+    assert isolation.reached([("no-such-host.invalid", 443)]) == []
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    assert isolation.listeners(["mail.example.com:25"]) == [("mail.example.com", 25), ("10.0.0.1", 443)]
