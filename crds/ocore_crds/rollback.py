@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field
 from .base import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
-from .preview import Preview
 from .neutralize import NeutralizeStatus
+from .preview import Preview
 from .recovery_evidence import RecoveryEvidence
 from .rules import exactly_one, rule, validations
 from .snapshot import EvidenceStatus, Progress, SavedWorkload, StepStatus

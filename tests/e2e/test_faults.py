@@ -12,6 +12,7 @@ import pytest
 from ocore_crds.failpoints import REGISTRY
 from support.cluster.cluster import Cluster, condition, is_true, wait_for
 from support.cluster.deaths import Deaths
+from support.cluster.neutralising import ALWAYS, is_neutralised, neutralising
 from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import (
     fresh,
@@ -45,6 +46,13 @@ RESTORE_POINTS = (
     "restore-files-added",
     "restore-checked",
 )
+NEUTRALIZE_POINTS = (
+    "neutralize-start",
+    "neutralize-opened",
+    "neutralize-applied",
+    "neutralize-asserted",
+    "neutralize-marked",
+)
 SWITCH_POINTS = ("switch-ready", "switch-refused", "switch-sessions-ended", "switch-renamed", "switch-done")
 PLAIN_SWITCH_POINTS = ("switch-filestore-moved",)
 SWITCH_BACK_POINTS = ("switch-back-refused", "switch-back-renamed")
@@ -70,6 +78,7 @@ OPERATOR_ROLLBACK_POINTS = (
     "operator-rollback-resumed",
     "operator-rollback-cleanup",
 )
+OPERATOR_NEUTRALIZE_POINTS = ("operator-rollback-neutralized",)
 OPERATOR_UNDO_POINTS = ("operator-undo-taken-over", "operator-undo-settled")
 
 
@@ -80,6 +89,8 @@ def test_every_failpoint_is_driven() -> None:
         *QUIESCE_POINTS,
         *DELETION_POINTS,
         *RESTORE_POINTS,
+        *NEUTRALIZE_POINTS,
+        *OPERATOR_NEUTRALIZE_POINTS,
         *SWITCH_POINTS,
         *PLAIN_SWITCH_POINTS,
         *SWITCH_BACK_POINTS,
@@ -181,6 +192,20 @@ def test_row_17_mover_killed_in_a_restore(site: Site, point: str) -> None:
     holds_all_promises(site)
 
 
+@pytest.mark.parametrize("point", NEUTRALIZE_POINTS)
+def test_row_17_mover_killed_while_a_copy_is_neutralised(site: Site, point: str) -> None:
+    """The next attempt neutralises the copy; it is never live before that."""
+    set_marker(site, 5)
+    with neutralising(site), Deaths(site.cluster, site.namespace) as deaths:
+        obj = roll_back(site, fresh(point), f"{point}=kill@1", **ALWAYS)
+        deaths.fired(obj)
+    assert is_true(obj, "Complete"), obj["status"]
+    assert obj["status"]["neutralizeAttempt"] == 2
+    old_or_new(site, obj)
+    is_neutralised(site)
+    holds_all_promises(site)
+
+
 def killed_in_a_switch(site: Site, point: str) -> None:
     """Old or new, and said so."""
     set_marker(site, 6)
@@ -264,6 +289,17 @@ def test_row_01_operator_killed_in_a_rollback(site: Site, operator: Operator, po
         old_or_new(site, obj)
         assert is_true(obj, "Complete"), obj["status"]
         holds_all_promises(site)
+
+
+@pytest.mark.parametrize("point", OPERATOR_NEUTRALIZE_POINTS)
+def test_row_01_operator_killed_while_a_copy_is_neutralised(site: Site, operator: Operator, point: str) -> None:
+    set_marker(site, 8)
+    with neutralising(site), operator_killed(operator, point):
+        obj = roll_back(site, fresh(point), f"{point}=kill@1", **ALWAYS)
+        old_or_new(site, obj)
+        assert is_true(obj, "Complete"), obj["status"]
+    is_neutralised(site)
+    holds_all_promises(site)
 
 
 @pytest.mark.parametrize("point", OPERATOR_UNDO_POINTS)

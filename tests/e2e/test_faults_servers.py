@@ -14,6 +14,7 @@ from ocore_crds.failpoints import REGISTRY
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, is_true, wait_for
+from support.cluster.neutralising import ALWAYS, acting, is_neutralised, neutralising
 from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import (
     fresh,
@@ -36,7 +37,9 @@ SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-", "
 BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
 DELETION_POINTS = ["delete-manifest-gone"]
 UNDO_ONLY = [n for n in REGISTRY if n.startswith("operator-undo-")]
-ROLLBACK_POINTS = [n for n in REGISTRY if n not in {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_ONLY}]
+NEUTRALIZE_POINTS = [n for n in REGISTRY if n.startswith(("neutralize-", "operator-rollback-neutralized"))]
+OTHER_POINTS = {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_ONLY, *NEUTRALIZE_POINTS}
+ROLLBACK_POINTS = [n for n in REGISTRY if n not in OTHER_POINTS]
 #: An undo renames as a switch back does.
 UNDO_POINTS = [*UNDO_ONLY, *BACK_POINTS, "switch-ready", "switch-sessions-ended", "switch-done"]
 PLAIN_POINTS = {"switch-filestore-moved"}
@@ -151,6 +154,23 @@ def test_row_17_killed_in_a_rollback(site: Site, victim: str, point: str) -> Non
     obj = terminal_in_time(site, "Rollback", name)
     wait_for("live database accepts connections", site.accepts_connections, 60)
     old_or_new(site, obj)
+    holds_all_promises(site, timeout=180)
+
+
+@each(NEUTRALIZE_POINTS)
+def test_row_17_killed_while_a_copy_is_neutralised(site: Site, victim: str, point: str) -> None:
+    """Old and as it was, or new and neutralised."""
+    set_marker(site, 3)
+    with neutralising(site):
+        name = site.rollback(fresh(point), "base", annotations=armed(point), undoWindowSeconds=0, **ALWAYS)
+        strike(site, victim, point, name)
+        obj = terminal_in_time(site, "Rollback", name)
+        wait_for("live database accepts connections", site.accepts_connections, 60)
+        old_or_new(site, obj)
+        if is_true(obj, "Complete"):
+            is_neutralised(site)
+        else:
+            assert len(acting(site)) == 3
     holds_all_promises(site, timeout=180)
 
 

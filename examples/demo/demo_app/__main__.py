@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from .database import connect, connect_within, create_schema
+from .database import connect, connect_within, create_schema, neutralize
 from .filestore import CHECKLIST, Filestore
 from .settings import Settings, SettingsError
 from .shop import GarbageCollectionBusyError, collect_garbage
@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "load":
             return _load(options)
+        if options.command == "neutralize":
+            return _neutralize(options)
         settings = _settings(options)
         return int(_COMMANDS[options.command](settings, options))
     except (SettingsError, ValueError) as error:
@@ -103,6 +105,15 @@ def _damage(settings: Settings, _options: argparse.Namespace) -> int:
     return 0
 
 
+def _neutralize(options: argparse.Namespace) -> int:
+    """Needs the database only."""
+    settings = Settings(filestore=Path(), database=options.database, dbname=options.dbname)
+    with connect(settings) as connection:
+        neutralize(connection)
+        print(f"demo_app: database {connection.info.dbname} is neutralised", flush=True)
+    return 0
+
+
 def _load(options: argparse.Namespace) -> int:
     from .load import PROBE_TIMEOUT, Load, LoadPlan
     from .targets import DirectTarget, HttpTarget, Target
@@ -160,6 +171,12 @@ def _parser() -> argparse.ArgumentParser:
     gc = commands.add_parser("gc", parents=[where], help="collect garbage, as Odoo does")
     gc.add_argument("--all", action="store_true", help="check every file, not only those on the checklist")
     commands.add_parser("damage", parents=[where], help="delete most orders and many files: what a rollback repairs")
+
+    off = commands.add_parser(
+        "neutralize", help="turn off mail, jobs and payments in a copy; finds it by libpq's PG* variables"
+    )
+    off.add_argument("--database", type=Path, metavar="FOLDER", help="mounted Secret")
+    off.add_argument("--dbname", help="another database of the same server")
 
     load = commands.add_parser("load", parents=[where], help="place and delete orders, collect garbage; JSON lines")
     load.add_argument("--url", help="the web process; without it the database and filestore are written to directly")

@@ -15,7 +15,7 @@ from .settings import CONNECT_TIMEOUT, Settings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-#: The columns of Odoo's own tables that matter for its attachments, and a business table beside them.
+#: The columns of Odoo's own tables that matter for its attachments and for what acts on the world, and a business table beside them.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS ir_config_parameter (
   id serial PRIMARY KEY,
@@ -43,8 +43,37 @@ CREATE TABLE IF NOT EXISTS ir_attachment (
   checksum varchar(40),
   create_date timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')
 );
+CREATE TABLE IF NOT EXISTS ir_mail_server (
+  id serial PRIMARY KEY,
+  name varchar NOT NULL UNIQUE,
+  smtp_host varchar NOT NULL,
+  active boolean NOT NULL DEFAULT true
+);
+CREATE TABLE IF NOT EXISTS ir_cron (
+  id serial PRIMARY KEY,
+  cron_name varchar NOT NULL UNIQUE,
+  active boolean NOT NULL DEFAULT true
+);
+CREATE TABLE IF NOT EXISTS payment_provider (
+  id serial PRIMARY KEY,
+  code varchar NOT NULL UNIQUE,
+  state varchar NOT NULL CHECK (state IN ('disabled', 'enabled', 'test'))
+);
 CREATE INDEX IF NOT EXISTS ir_attachment_store_fname_index ON ir_attachment (store_fname);
 CREATE INDEX IF NOT EXISTS ir_attachment_res_idx ON ir_attachment (res_model, res_id);
+"""
+#: What a copy of the shop must not do: send mail, run jobs, charge cards. Rows that exist stay as they are: a copy may be neutralised.
+_ACTING = """
+INSERT INTO ir_mail_server (name, smtp_host) VALUES ('shop', 'mail.shop.example') ON CONFLICT (name) DO NOTHING;
+INSERT INTO ir_cron (cron_name) VALUES ('send invoices') ON CONFLICT (cron_name) DO NOTHING;
+INSERT INTO payment_provider (code, state) VALUES ('card', 'enabled') ON CONFLICT (code) DO NOTHING;
+"""
+_NEUTRAL = """
+UPDATE ir_mail_server SET active = false WHERE active;
+UPDATE ir_cron SET active = false WHERE active;
+UPDATE payment_provider SET state = 'disabled' WHERE state = 'enabled';
+INSERT INTO ir_config_parameter (key, value) VALUES ('database.is_neutralized', 'true')
+ON CONFLICT (key) DO UPDATE SET value = 'true';
 """
 #: Any number will do: two processes that start at once must not both create the tables.
 _SCHEMA_LOCK = 0x0C04E
@@ -87,6 +116,13 @@ def create_schema(connection: Connection) -> None:
                 "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",
                 [key, value],
             )
+        connection.execute(_ACTING)
+
+
+def neutralize(connection: Connection) -> None:
+    """Turns off what acts on the world, as `odoo neutralize` does."""
+    with connection.transaction():
+        connection.execute(_NEUTRAL)
 
 
 class PoolTimeoutError(psycopg.OperationalError):

@@ -332,7 +332,6 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         replication_rights=(
             probe.replication.missing_rights if probe is not None and probe.replication is not None else ()
         ),
-        type=spec.type,
         neutralize_sql=spec.neutralize is not None and spec.neutralize.sql is not None,
         neutralize_image=(spec.neutralize.image or "") if spec.neutralize is not None else "",
         has_admin=database is not None and database.admin_secret_ref is not None,

@@ -86,5 +86,15 @@ class PodNetwork:
             f"nft 'add rule inet faults in ip saddr {self._address} tcp dport {among} drop'"
         )
 
+    def allow_only(self, port: int) -> None:
+        """From now on the pod reaches that port of the address, and names, and nothing else. What it sends elsewhere gets no answer."""
+        self._inside(
+            "nft add table inet faults && "
+            "nft 'add chain inet faults out { type filter hook output priority 0; policy drop; }' && "
+            "nft 'add rule inet faults out oif lo accept' && "
+            f"nft 'add rule inet faults out ip daddr {self._address} tcp dport {port} accept' && "
+            "nft 'add rule inet faults out udp dport 53 accept'"
+        )
+
     def _inside(self, command: str) -> str:
         return run(f'nsenter -t {self._pid} -n bash -c "$1"', command)

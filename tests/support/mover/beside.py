@@ -50,6 +50,7 @@ class Finished:
 
     @property
     def reason(self) -> str:
+        assert self.code == 1, f"it has not failed: {self.stdout}"
         return str(self.result["failure"]["reason"])
 
     @property

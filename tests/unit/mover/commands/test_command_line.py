@@ -19,6 +19,7 @@ COMMANDS = (
     "verify",
     "preview",
     "restore",
+    "neutralize",
     "switch",
     "delete",
     "cleanup",

@@ -17,7 +17,7 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from support.mover.beside import Finished, finish, start, was_killed
 from support.mover.odoo_schema import NEUTRALISE, TABLES
-from support.mover.rollback import Intruder, Shell, superuser_secret
+from support.mover.rollback import Intruder, Shell, admin_secret, superuser_secret
 from support.mover.site import Site
 
 
@@ -112,6 +112,17 @@ def test_neutralised_by_scripts(copy: Copy) -> None:
     # Back, and forth again: the copy may become live again.
     copy.shell.ok("switch", "--now", "--back")
     copy.shell.ok("switch", "--now", "--neutralized")
+
+
+def test_an_administrator_that_is_no_superuser(site: Site, tmp_path: Path) -> None:
+    """On both majors: memberships differ since PostgreSQL 16."""
+    copy = restored(Shell(site, tmp_path, admin_secret(site, tmp_path)), tmp_path)
+    done, code = handed_over(copy, *psql(copy, NEUTRALISE), more=BEST_EFFORT)
+    assert (done.code, code) == (0, 0), done.stdout
+    assert copy.neutralise(NEUTRALISE, "--own-identity").code == 0
+    assert copy.roles() == []
+    copy.shell.ok("switch", "--now", "--neutralized")
+    assert copy.live("SELECT value FROM ir_config_parameter WHERE key = 'database.is_neutralized'") == "true"
 
 
 def test_without_an_administrator(site_any: Site, tmp_path: Path) -> None:

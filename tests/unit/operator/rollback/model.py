@@ -349,7 +349,9 @@ class Model:
     def _rename(self, to: Content) -> None:
         if to == "new":
             assert self.data.restored, "switched to nothing"
-            assert self.data.neutralized or not self.neutralize, "a copy became live that is not neutralised"
+            assert self.data.neutralized or not (self.neutralize or self.other), (
+                "a copy became live that is not neutralised"
+            )
             assert not self.data.accepting, "switched while connections are allowed"
             assert self.status.position == "Old", "switched though the status says New"
             self.switches += 1
@@ -392,7 +394,9 @@ class Model:
         self._up()
         if self.data.position == "Old" and not self.data.restored:
             raise Refused("nothing is restored")
-        assert self.data.neutralized or not self.neutralize, "the switch is prepared before the copy is neutralised"
+        assert self.data.neutralized or not (self.neutralize or self.other), (
+            "the switch is prepared before the copy is neutralised"
+        )
         self._repair()
         patience = self.time + 20
         while self.session and self.data.position == "Old":
@@ -512,7 +516,6 @@ class Model:
             used_bytes=10**9,
             rollback_ready=True,
             executed=self.executed,
-            type="staging" if self.neutralize else "production",
             neutralize_sql=True,
             target=RollbackTarget(database_secret_name="db", claim_name=self.claim, path="shop", layout="Plain"),
         )
@@ -522,7 +525,7 @@ class Model:
             complete=True,
             failed=False,
             environment_id=OTHER_ENVIRONMENT_ID if self.other else ENVIRONMENT_ID,
-            environment_type="staging",
+            environment_type="production" if self.neutralize else "staging",
             project_id=PROJECT_ID,
             store_id="store-1",
             manifest_sha256="a" * 64,

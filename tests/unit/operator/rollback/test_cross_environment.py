@@ -16,7 +16,7 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog, snapshot_used_by
 from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES, Kube
 from ocore_operator.kube.resources import Key, Object
-from ocore_operator.rollback import effects, neutralizing, observe, observe_source, plan, source
+from ocore_operator.rollback import effects, observe, observe_source, plan, source
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.executed import executed, run_of, spec_hash
 from ocore_operator.rollback.transitions import change, start_undo
