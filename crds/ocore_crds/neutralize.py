@@ -10,11 +10,13 @@ from .base import LocalRef, Model, StatusModel, Timestamp
 DEFAULT_COMMAND = ("odoo", "neutralize", "-d", "$(PGDATABASE)")
 
 #: Of the container with the application's image, for ``/bin/sh -c``. $0 is the folder that it shares with the mover, the rest is the command. It waits until the
-#: mover has opened the copy (``ready``), and ends when the mover has ended (``abort``).
+#: mover has opened the copy (``ready``; 15 minutes, should the mover be killed), and ends when the mover has ended (``abort``).
 WRAPPER = """
 touch "$0/started"
+waited=0
 until [ -e "$0/ready" ]; do
-  if [ -e "$0/abort" ]; then exit 1; fi
+  if [ -e "$0/abort" ] || [ "$waited" -ge 4500 ]; then exit 1; fi
+  waited=$((waited + 1))
   sleep 0.2
 done
 . "$0/env"

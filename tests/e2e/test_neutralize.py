@@ -110,6 +110,8 @@ def with_image(site: Site) -> Iterator[Site]:
     change(site, {"command": command, "image": DEMO_IMAGE}, database=database)
     yield site
     change(site, None, database={"adminSecretRef": None})
+    with site.servers.admin(site.host) as connection:
+        connection.execute(f'DROP ROLE "{site.role}_neutral"')
 
 
 @contextmanager

@@ -73,6 +73,8 @@ class JobView:
     @property
     def holds(self) -> bool:
         """Whether a pod of it mounts the filestore's claim, or may do so again: the Job replaces a pod that was evicted."""
+        if self.kind == "neutralize":  # it mounts none; its second container may outlive the mover
+            return False
         return self.mounts > 0 or not (self.closed or self.payload is not None)
 
 

@@ -234,6 +234,13 @@ def test_a_failure_that_may_pass_is_tried_again() -> None:
     assert isinstance(action.effect, v.StopJob)
 
 
+def test_its_pod_does_not_delay_the_start_of_the_workloads() -> None:
+    """It mounts no claim, and its second container may outlive a mover that was killed."""
+    lingering = v.JobView(kind="neutralize", attempt=1, name="n", ended=True, mounts=1)
+    assert not lingering.holds
+    assert replace(lingering, kind="restore").holds
+
+
 def test_a_result_that_proves_too_little() -> None:
     """Of an older mover image, or one that was asked for the identity only."""
     model, _ = at_neutralize()
