@@ -69,7 +69,7 @@ from ocore_operator.workloads.view import Kind, peer_of
 ANSWERING = ("Switch",)
 #: Stages at which the objects are compared that a rollback depends on.
 CHECKING = ("Preview", "Preflight")
-PayloadT = TypeVar("PayloadT", RestoreResult, NeutralizeResult, PreviewResult)
+PayloadT = TypeVar("PayloadT", bound=RestoreResult | NeutralizeResult | PreviewResult)
 
 #: Steps that the restore Job's log reports.
 RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)

@@ -510,7 +510,7 @@ class Model:
             workloads=tuple(("Deployment", w.name) for w in self.workloads),
             capacity=10**12,
             probed_at=probed,
-            type="staging",
+            type="staging" if self.neutralize else "production",
             server_major=17,
             database_name="shop",
             used_bytes=10**9,
@@ -525,7 +525,7 @@ class Model:
             complete=True,
             failed=False,
             environment_id=OTHER_ENVIRONMENT_ID if self.other else ENVIRONMENT_ID,
-            environment_type="production" if self.neutralize else "staging",
+            environment_type="production",
             project_id=PROJECT_ID,
             store_id="store-1",
             manifest_sha256="a" * 64,
@@ -700,11 +700,13 @@ class Model:
         assert len(writers) <= 1 or self.stale_starts, f"two writers: {writers}"
 
     def _check_released(self) -> None:
-        """In the moment a workload is scaled up: on another node it could not attach a claim that a pod of ours still mounts."""
+        """In the moment a workload is scaled up: on another node it could not attach a claim that a pod of ours still mounts. One that neutralises mounts none."""
         mounting = [
             j.name
             for j in self.jobs.values()
-            if j.mounted and (j.stopping_since is None or self.time - j.stopping_since <= STOP_JOBS_SECONDS)
+            if j.mounted
+            and j.command != "neutralize"
+            and (j.stopping_since is None or self.time - j.stopping_since <= STOP_JOBS_SECONDS)
         ]
         assert not mounting or self.stale_starts, f"scaled up while {mounting} mount the claim"
 

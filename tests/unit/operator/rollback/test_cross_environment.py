@@ -91,8 +91,8 @@ def both(*changes: Any) -> Any:
         (from_(watched=False), c.NAMESPACE_NOT_WATCHED, "watchNamespaces"),
         (snapshot(deleting=True), c.SNAPSHOT_NOT_FOUND, "is being deleted"),
         (snapshot(project_id="other"), c.OTHER_PROJECT, "stays within a project"),
-        (snapshot(environment_type="production"), c.CANNOT_NEUTRALIZE, "must be neutralised"),
-        (snapshot(environment_type=""), c.CANNOT_NEUTRALIZE, "must be neutralised"),
+        (both(into(type="staging", neutralize_sql=False), snapshot(environment_type="production")), c.CANNOT_NEUTRALIZE, "must be neutralised"),
+        (both(into(type="staging", neutralize_sql=False), snapshot(environment_type="")), c.CANNOT_NEUTRALIZE, "must be neutralised"),
         (from_store(id="store-2"), c.OTHER_STORE, "has the id store-2"),
         (from_store(id=""), c.OTHER_STORE, "sourceStoreRef"),
         (snapshot(store_id=""), c.OTHER_STORE, "unknown"),
@@ -142,7 +142,7 @@ def test_what_the_status_says_from_the_start_on() -> None:
     status = status_of(decided(lambda w: w))
     assert (status.stage, status.environment_id) == ("Restore", ENVIRONMENT_ID)
     assert (status.snapshot_namespace, status.snapshot_name) == ("prod", "s1")
-    assert (status.source_environment_id, status.source_environment_type) == (OTHER_ENVIRONMENT_ID, "staging")
+    assert (status.source_environment_id, status.source_environment_type) == (OTHER_ENVIRONMENT_ID, "production")
     assert (status.source_store_name, status.live_database) == ("reader", "shop")
     assert source.is_copy(status)
     assert source.reads_elsewhere(status)
