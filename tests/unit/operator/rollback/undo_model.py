@@ -117,16 +117,19 @@ class UndoModel(Model):
         super()._rename(to)  # type: ignore[arg-type]
 
     def _cleanup_restored(self, job: SimJob) -> Iterator[None]:
-        kept = self.data.restored
-        for _ in super()._cleanup_restored(job):
-            yield
-        self._dropped_by_undo(kept and not self.data.restored)
+        return self._counted(super()._cleanup_restored(job))
 
     def _cleanup_previous(self, job: SimJob) -> Iterator[None]:
-        kept = self.data.previous
-        for _ in super()._cleanup_previous(job):
+        return self._counted(super()._cleanup_previous(job))
+
+    def _counted(self, program: Iterator[None]) -> Iterator[None]:
+        """Counts a drop in the step that drops. A program may be killed after it; its next run then finds nothing to drop."""
+        kept = self.data.restored or self.data.previous
+        for _ in program:
+            self._dropped_by_undo(kept and not (self.data.restored or self.data.previous))
             yield
-        self._dropped_by_undo(kept and not self.data.previous)
+            kept = self.data.restored or self.data.previous
+        self._dropped_by_undo(kept and not (self.data.restored or self.data.previous))
 
     def _dropped_by_undo(self, dropped: bool) -> None:
         assert not dropped or self._owns() or self.stale_starts, (
