@@ -44,7 +44,6 @@ from ocore_operator.rollback.world import (
     ReleaseLock,
     RemoveFinalizer,
     StartJob,
-    StopJob,
     Wait,
     World,
 )
@@ -93,10 +92,12 @@ def _running_jobs(status: RollbackStatus, world: World, now: datetime) -> Action
     """Waits for the end of Jobs that may still change something. Until then no cleanup begins and the lock is kept."""
     since = elapsed(status, world, now)
     live = world.live("restore", "switch")
+    if status.position is None and not _begun(status):
+        live += world.live("inspect")  # that of the stage Inspect: it repairs, as the next one does
     if not live or since > JOB_END_SECONDS + JOB_GONE_SECONDS:
         return None
-    if since > JOB_END_SECONDS and not live[0].stopping:
-        return Do(StopJob(live[0]))
+    if since > JOB_END_SECONDS:
+        return stop_jobs(live)
     return Wait(1, c.RUNNING, f"Waiting for the end of Job {live[0].name}.")
 
 
@@ -163,7 +164,7 @@ def _command(status: RollbackStatus) -> JobCommand:
 def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     command = _command(status)
     job = world.job(*_job_of(status, command))
-    begun = status.cleanup_attempt > 0 and status.cleanup_after is None
+    begun = _begun(status)
     reading = begun and status.position_read_began is not None
     if begun and job is not None and not reading:
         return _result(status, spec, job, world, now)
@@ -187,6 +188,11 @@ def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
 def _job_of(status: RollbackStatus, command: JobCommand) -> tuple[JobKind, int]:
     """Kind and number of the Job of the current attempt."""
     return ("inspect", status.inspect_attempt) if command == "inspect" else ("cleanup", status.cleanup_attempt)
+
+
+def _begun(status: RollbackStatus) -> bool:
+    """Whether an attempt runs."""
+    return status.cleanup_attempt > 0 and status.cleanup_after is None
 
 
 def _begin_attempt(status: RollbackStatus, now: datetime) -> RollbackStatus:

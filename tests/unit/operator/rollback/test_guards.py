@@ -108,6 +108,35 @@ def test_an_inspection_never_runs_beside_a_switch(*, ended: bool) -> None:
     assert decide(found, world(jobs=(gone,)), 10) == Do(StartJob("inspect", 1))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"cleanup_attempt": 1, "cleanup_after": stamp(at(20))}],
+    ids=["of the stage Inspect", "of an earlier attempt"],
+)
+def test_an_inspection_after_the_end_never_runs_beside_an_earlier_one(changes: dict[str, Any]) -> None:
+    """Two writers: both repair. The earlier one has 30 s to end, then it is stopped, and its pod is waited for 2 minutes."""
+    found = change(status("Ended"), residue="Pending", inspect_attempt=1, **changes)
+    earlier = JobView("inspect", 1, "rollback-inspect-1", pods=1, uid="u")
+    assert isinstance(decide(found, world(jobs=(earlier,)), 30), Wait)
+    assert decide(found, world(jobs=(earlier,)), 31) == Do(StopJob(earlier))
+    stopping = replace(earlier, stopping=True)
+    assert isinstance(decide(found, world(jobs=(stopping,)), 150), Wait)
+    for jobs, seconds in (((), 31), ((stopping,), 151)):
+        begun = decide(found, world(jobs=jobs), seconds)
+        assert isinstance(begun, Record)
+        assert begun.status.inspect_attempt == 2
+    own = JobView("inspect", 2, "rollback-inspect-2", pods=1, uid="v")
+    assert isinstance(decide(begun.status, world(jobs=(own,)), 151 + 31), Wait)
+
+
+def test_every_job_that_outlives_the_end_is_stopped() -> None:
+    """Also where the pod of the first one stays."""
+    found = change(status("Ended"), residue="Pending", inspect_attempt=1)
+    switch = JobView("switch", 1, "rollback-switch-1", pods=1, uid="u", stopping=True)
+    inspection = JobView("inspect", 1, "rollback-inspect-1", pods=1, uid="v")
+    assert decide(found, world(jobs=(switch, inspection)), 31) == Do(StopJob(inspection))
+
+
 @pytest.mark.parametrize("ended", [False, True], ids=["runs", "its pod runs"])
 def test_a_switch_back_never_runs_beside_an_earlier_switch(*, ended: bool) -> None:
     """Two writers: the model finds it by luck only, after two minutes."""
