@@ -4,7 +4,7 @@ import getpass
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -44,6 +44,7 @@ Timeout = Annotated[
         help="Most seconds to wait; the default is the operation's own deadline (status.deadline) and 90 s.",
     ),
 ]
+RestoreImage = Literal["Never", "Always", "WaitForGit"]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the new object; the default contains the time.")]
 
 
@@ -118,6 +119,16 @@ def rollback(
         int | None, typer.Option("--undo-window", min=0, help="Seconds that the previous database is kept.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Show no preview and ask no question: for scripts.")] = False,
+    safety_snapshot: Annotated[
+        bool, typer.Option("--safety-snapshot", help="Also take a snapshot of the environment before it is switched.")
+    ] = False,
+    restore_image: Annotated[
+        RestoreImage | None,
+        typer.Option(
+            "--restore-image",
+            help="Whether the workloads get the snapshot's image: Never (default), Always, or WaitForGit.",
+        ),
+    ] = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -127,6 +138,10 @@ def rollback(
     objects = KubernetesObjects(kubeconfig, context, namespace)
     source = _restorable(objects, snapshot)
     spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}, "requestedBy": _requester()}
+    if safety_snapshot:
+        spec["createSafetySnapshot"] = True
+    if restore_image is not None:
+        spec["restoreImage"] = restore_image
     if undo_window is not None:
         spec["undoWindowSeconds"] = undo_window
     if not yes:

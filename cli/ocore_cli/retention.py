@@ -11,7 +11,16 @@ from rich.text import Text
 from ocore_crds import conditions
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY
 from ocore_crds.quantity import human
-from ocore_crds.retention import Candidate, Verdict, candidate_of, told_of, verdicts, without_policy
+from ocore_crds.retention import (
+    Candidate,
+    Verdict,
+    candidate_of,
+    kept_for,
+    safety_of,
+    told_of,
+    verdicts,
+    without_policy,
+)
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec
 
 from .errors import CliError
@@ -23,8 +32,10 @@ def show(objects: Objects, console: Console, environment: str, given: Mapping[st
     policy = objects.get(SNAPSHOT_POLICY, environment)
     spec = _spec(policy, environment, given)
     snapshots = _snapshots(objects, environment)
-    used = {_used_by(o) for o in objects.list(ROLLBACK) if not _terminal(o)}
-    candidates = [c for c in (candidate_of(o, used) for o in snapshots) if c is not None]
+    rollbacks = objects.list(ROLLBACK)
+    used = {_used_by(o) for o in rollbacks if not _terminal(o)}
+    safeties = [s for s in map(safety_of, rollbacks) if s is not None]
+    candidates = [kept_for(c, safeties) for c in (candidate_of(o, used) for o in snapshots) if c is not None]
     found = verdicts(candidates, spec, _zone(spec.time_zone), now)
     if policy is None and not given:
         told = {o["metadata"]["name"]: told_of(o) for o in snapshots}

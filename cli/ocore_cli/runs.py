@@ -72,6 +72,8 @@ class Run:
         if self.phase in ("Previewing", "Previewed"):
             return ()
         known = {s.name: s for s in self.status.steps}
+        if self.kind is ROLLBACK and known:
+            return self.status.steps  # with those that its spec asks for, in order
         order = ROLLBACK_STEPS if self.kind is ROLLBACK else SNAPSHOT_STEPS
         planned = [known.pop(s, StepStatus(name=s, state="Pending")) for s in order]
         return (*planned, *known.values())
@@ -225,6 +227,8 @@ def _rollback_result(status: RollbackStatus) -> str:
         of_that = " of that" if down else ""
         parts.append(f"the database refused connections for {span(status.refused_seconds)}{of_that}")
     kept = status.previous_database if status.position == "New" else status.restored_database
+    if status.safety_snapshot_at is not None:
+        parts.append(f"safety snapshot {status.safety_snapshot_name} shows {status.safety_snapshot_at}")
     if status.undone_by is not None:
         parts.append(f"undone by rollback {status.undone_by}")
     elif status.undo_until and kept:

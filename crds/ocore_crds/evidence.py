@@ -11,7 +11,7 @@ from typing import Literal
 from . import conditions as c
 from .base import Model, StatusModel
 from .conditions import Condition
-from .protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS, Step
+from .protocol import ASKED_STEPS, ROLLBACK_STEPS, SNAPSHOT_STEPS, Step
 from .quantity import human
 from .recovery_evidence import EvidenceProgress, RecoveryEvidence
 from .rollback import RollbackSpec, RollbackStatus, UndoSpec
@@ -278,7 +278,7 @@ def of_rollback(spec: RollbackSpec, status: RollbackStatus) -> RecoveryEvidence:
             reason=reason,
             problem=problem,
             steps=_in_order(status.steps),
-            required=[step.value for step in ROLLBACK_STEPS if step not in optional],
+            required=[step.value for step in rollback_steps(spec) if step not in optional],
             blocking=(Step.SWITCH_BACK.value,) if back else (),
             failed=(Step.CLEANUP.value,) if status.residue == "Unknown" else (),
             proofs=_proofs_of_rollback(spec, status, evidence, has_database=has_database),
@@ -289,9 +289,22 @@ def of_rollback(spec: RollbackSpec, status: RollbackStatus) -> RecoveryEvidence:
     )
 
 
+def rollback_steps(spec: RollbackSpec | None) -> list[Step]:
+    """The steps of a rollback in their order, with those that its spec asks for; None: with all."""
+    asked = {
+        Step.SAFETY_SNAPSHOT: spec is None or spec.create_safety_snapshot,
+        Step.RESTORE_IMAGE: spec is None or spec.restore_image != "Never",
+    }
+    order = list(ROLLBACK_STEPS)
+    for step, before in ASKED_STEPS.items():
+        if asked[step]:
+            order.insert(order.index(before) + 1, step)
+    return order
+
+
 def _in_order(steps: Iterable[StepStatus]) -> dict[str, str]:
     reported: dict[str, str] = {s.name: s.state for s in steps}
-    order = [*(s.value for s in ROLLBACK_STEPS[:-1]), Step.SWITCH_BACK.value, Step.CLEANUP.value]
+    order = [*(s.value for s in rollback_steps(None)[:-1]), Step.SWITCH_BACK.value, Step.CLEANUP.value]
     return {name: reported[name] for name in order if name in reported}
 
 
@@ -305,6 +318,7 @@ def _proofs_of_rollback(
     runs_on = "what was kept" if spec.undo is not None else "the snapshot"
     return (
         *(_proofs_of_undo(spec.undo, status) if spec.undo is not None else _proofs_of_restore(spec, status, evidence)),
+        *_proofs_of_asked(spec, status),
         Proof(f"The environment has run on {runs_on} since {status.switched_at}.", switch),
         Proof(_way_back(status), {"switch: previous database": previous}),
         Proof(
@@ -340,6 +354,23 @@ def _proofs_of_neutralize(spec: RollbackSpec, status: RollbackStatus) -> tuple[P
         return (Proof(identity, facts),)
     text = f"The copy was neutralised and asserted at {plan.proven_at}, before the switch."
     return (Proof(f"{text} {identity}".strip(), facts),)
+
+
+def _proofs_of_asked(spec: RollbackSpec, status: RollbackStatus) -> tuple[Proof, ...]:
+    """Of createSafetySnapshot and restoreImage."""
+    found = []
+    if spec.create_safety_snapshot:
+        saved = {
+            "safety snapshot: id": status.safety_snapshot_id is not None,
+            "safety snapshot: point in time": status.safety_snapshot_at is not None,
+        }
+        text = f"Snapshot {status.safety_snapshot_name} saved the environment before the switch; it shows {status.safety_snapshot_at}."
+        found.append(Proof(text, saved))
+    if spec.restore_image != "Never":
+        reference = status.image.reference if status.image is not None else ""
+        text = f"The workloads were ready with the image that the snapshot has recorded, {reference}."
+        found.append(Proof(text, {"image: reference": bool(reference)}))
+    return tuple(found)
 
 
 def _proofs_of_undo(undo: UndoSpec, status: RollbackStatus) -> tuple[Proof, ...]:

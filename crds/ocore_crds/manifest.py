@@ -40,6 +40,7 @@ class Identity(_Part):
     deployment_id: str = ""
     image: str = ""
     image_tag: str = ""
+    image_digest: str = ""
     commit_sha: str = ""
     config_sha256: str = ""
 

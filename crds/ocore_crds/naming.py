@@ -10,6 +10,8 @@ MOVER_CONTAINER = "mover"
 LABEL_KIND = f"{GROUP}/kind"  # Environment, SnapshotStore, Snapshot or Rollback: the kind of the Job's owner
 LABEL_UID = f"{GROUP}/uid"  # metadata.uid of that object
 LABEL_COMMAND = f"{GROUP}/command"  # probe, snapshot, restore, switch …
+#: On a safety snapshot: the uid of the Rollback that it belongs to.
+ANNOTATION_ROLLBACK_UID = f"{GROUP}/rollback-uid"
 LABEL_STORE = f"{GROUP}/store"  # name of the SnapshotStore, for the limit of Jobs per store
 ANNOTATION_OWNER_NAME = f"{GROUP}/name"  # the owner's name, which may be too long for a label
 
@@ -36,6 +38,12 @@ MAX_DATABASE_NAME_BYTES = MAX_IDENTIFIER_BYTES - len("_prev_") - 8
 def short_id(uuid: str) -> str:
     """Eight hexadecimal digits of a UUID, for database and folder names."""
     return uuid.replace("-", "")[:8]
+
+
+def safety_snapshot(rollback_name: str, rollback_uid: str) -> str:
+    """Name of a rollback's safety snapshot. By the uid, so that a Rollback that is created again under its name has another one."""
+    suffix = f"-safety-{short_id(rollback_uid)}"
+    return rollback_name[: 253 - len(suffix)].rstrip("-.") + suffix
 
 
 def restored_database(live: str, rollback_id: str) -> str:

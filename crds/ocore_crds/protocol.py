@@ -33,12 +33,14 @@ class Step(StrEnum):
     PUBLISH = "Publish"
     VERIFY = "Verify"
     PREFLIGHT = "Preflight"
+    SAFETY_SNAPSHOT = "SafetySnapshot"
     RESTORE_DATABASE = "RestoreDatabase"
     RESTORE_FILESTORE = "RestoreFilestore"
     CHECK = "Check"
     NEUTRALIZE = "Neutralize"
     QUIESCE = "Quiesce"
     SWITCH = "Switch"
+    RESTORE_IMAGE = "RestoreImage"
     RESUME = "Resume"
     HEALTH_CHECK = "HealthCheck"
     SWITCH_BACK = "SwitchBack"
@@ -65,6 +67,8 @@ ROLLBACK_STEPS = (
     Step.HEALTH_CHECK,
     Step.CLEANUP,
 )
+#: Steps that a Rollback has only where its spec asks for them, each with the step that it comes after.
+ASKED_STEPS = {Step.SAFETY_SNAPSHOT: Step.PREFLIGHT, Step.RESTORE_IMAGE: Step.SWITCH}
 
 
 class _Line(Model):

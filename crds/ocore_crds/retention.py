@@ -6,7 +6,7 @@ one that a Rollback uses.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -19,7 +19,8 @@ FAILED_FOR = timedelta(days=7)
 LATEST = "latest"  # the newest Complete one
 LATEST_VERIFIED = "latestVerified"
 PINNED = "pinned"
-IN_USE = "inUse"  # a Rollback that is not terminal names it
+IN_USE = "inUse"  # a Rollback that is not terminal names it, or has created it
+UNDO_WINDOW = "undoWindow"  # the safety snapshot of a Rollback whose undo window is open
 FAILED = "failed"  # within FAILED_FOR
 DAYS = "retentionDays"
 FOREVER = "forever"  # retentionDays: 0
@@ -36,6 +37,16 @@ class Candidate:
     verified: bool = False
     pinned: bool = False
     in_use: bool = False
+    #: Of a safety snapshot: when the undo window of its Rollback ends.
+    undo_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """That a Rollback protects its safety snapshot."""
+
+    name: str  # of the Snapshot
+    undo_until: datetime | None  # None: the Rollback runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,7 @@ def verdicts(candidates: Iterable[Candidate], rules: Retention, zone: tzinfo, no
     newest_first = sorted(candidates, key=lambda c: (c.time, c.name), reverse=True)
     complete = [c for c in newest_first if c.complete]
     found = {c.name: _Found() for c in newest_first}
-    _always(complete, newest_first, found)
+    _always(complete, newest_first, now, found)
     _by_age(complete, rules, now, found)
     _last(complete, rules, found)
     for rule in BUCKETS:
@@ -132,7 +143,9 @@ def _field(rule: str) -> str:
     return "keep_" + rule.removeprefix("keep").lower()
 
 
-def _always(complete: Sequence[Candidate], every: Sequence[Candidate], found: Mapping[str, _Found]) -> None:
+def _always(
+    complete: Sequence[Candidate], every: Sequence[Candidate], now: datetime, found: Mapping[str, _Found]
+) -> None:
     if complete:
         found[complete[0].name].add(LATEST, None)
     verified = next((c for c in complete if c.verified), None)
@@ -143,6 +156,8 @@ def _always(complete: Sequence[Candidate], every: Sequence[Candidate], found: Ma
             found[c.name].add(PINNED, None)
         if c.in_use:
             found[c.name].add(IN_USE, None)
+        if c.complete and c.undo_until is not None and c.undo_until > now:
+            found[c.name].add(UNDO_WINDOW, c.undo_until)
 
 
 def _by_age(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, _Found]) -> None:
@@ -207,6 +222,29 @@ def without_policy(found: Verdict, told: Verdict | None, now: datetime) -> Verdi
 def _is_own(rule: str) -> bool:
     """Whether a policy has set the rule: the defaults do not have it."""
     return rule == FOREVER or rule.startswith("keep")
+
+
+def safety_of(rollback: Mapping[str, Any]) -> Safety | None:
+    """The safety snapshot of a Rollback as the API server has it, while it protects that; None: it has none, or protects it no more.
+
+    A Rollback that was undone, or is being deleted, keeps nothing.
+    """
+    status = rollback.get("status") or {}
+    name, terminal = status.get("safetySnapshotName"), conditions.is_terminal(status.get("conditions") or ())
+    if not name or status.get("undoneBy") or (terminal and "deletionTimestamp" in rollback["metadata"]):
+        return None
+    if not terminal:
+        return Safety(name, None)
+    return Safety(name, _time(status["undoUntil"])) if status.get("undoUntil") else None
+
+
+def kept_for(candidate: Candidate, safeties: Iterable[Safety]) -> Candidate:
+    """The candidate with what the Rollbacks protect of it."""
+    for safety in safeties:
+        if safety.name == candidate.name:
+            running = safety.undo_until is None
+            return replace(candidate, in_use=candidate.in_use or running, undo_until=safety.undo_until)
+    return candidate
 
 
 def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate | None:

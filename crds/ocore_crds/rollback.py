@@ -75,6 +75,21 @@ class RollbackSpec(Model):
         default=300,
         description="If the workloads are not ready this many seconds after they were started, the rollback switches back.",
     )
+    create_safety_snapshot: bool = Field(
+        default=False,
+        description=(
+            "Takes a Snapshot of the environment while the restore is prepared. The rollback switches only once it is Complete, and ends with nothing "
+            "changed if it fails. Retention keeps it until undoUntil at least."
+        ),
+    )
+    restore_image: Literal["Never", "Always", "WaitForGit"] = Field(
+        default="Never",
+        description=(
+            "Whether the workloads get the image and commit that the snapshot has recorded. `Always`: the operator sets them while the workloads are "
+            "stopped, except where a GitOps tool owns the image: a warning then says what to change in Git. `WaitForGit`: the operator sets nothing and "
+            "waits, before it stops anything, until the workloads have the image."
+        ),
+    )
     allow_replication_loss: bool = Field(
         default=False,
         description=(
@@ -135,6 +150,14 @@ class RollbackSpec(Model):
             rule(
                 "!has(self.undo) || self.neutralize == 'Auto'",
                 "an undo restores nothing, so neutralize does not apply to it",
+            ),
+            rule(
+                "!has(self.undo) || !self.createSafetySnapshot",
+                "createSafetySnapshot needs snapshotRef; an undo keeps what is live now for its own undo window",
+            ),
+            rule(
+                "!has(self.undo) || self.restoreImage == 'Never'",
+                "restoreImage needs snapshotRef; an undo puts back the images that the undone rollback replaced",
             ),
         )
     )
@@ -206,6 +229,14 @@ class UndoStatus(StatusModel):
     )
 
 
+class ImageStatus(StatusModel):
+    """The image to restore, frozen at the start."""
+
+    mode: Literal["Always", "WaitForGit"] = Field(description="spec.restoreImage.")
+    reference: str = Field(description="The image that the snapshot has recorded, with its digest where that is known.")
+    commit_sha: str = Field(default="", description="The commit that the snapshot has recorded; empty: none.")
+
+
 #: The current stage, finer than `phase`. Written before the stage's first effect, so that a restarted operator
 #: knows what may already have happened. operator/ocore_operator/rollback/plan.py has the transitions, docs/rollback.md the meaning.
 RollbackStage = Literal[
@@ -213,6 +244,7 @@ RollbackStage = Literal[
     "Preflight",
     "Restore",
     "Neutralize",
+    "Await",
     "Prepare",
     "Stop",
     "Drain",
@@ -321,6 +353,16 @@ class RollbackStatus(StatusModel):
     )
     position_read_began: Timestamp | None = Field(
         default=None, description="Since when such a Job is running or wanted; null where none is."
+    )
+    safety_snapshot_name: str | None = Field(
+        default=None, description="Snapshot of the environment from before the switchover (createSafetySnapshot)."
+    )
+    safety_snapshot_id: str | None = Field(default=None, description="Its status.id.")
+    safety_snapshot_at: Timestamp | None = Field(
+        default=None, description="The point in time that it shows. Later writes are only in the previous database."
+    )
+    image: ImageStatus | None = Field(
+        default=None, description="With restoreImage: the image that the workloads get or must have."
     )
     workloads: tuple[SavedWorkload, ...] = Field(default=(), description="Replicas from before the quiesce.")
     quiesced_at: Timestamp | None = Field(default=None, description="When the workloads were scaled to zero.")

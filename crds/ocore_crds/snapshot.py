@@ -24,7 +24,13 @@ class SnapshotSpec(Model):
         default=None, description="Identity in manifests and in the REST API; the default is metadata.uid."
     )
     environment_ref: LocalRef = Field(description="Environment to take the snapshot of.")
-    trigger: Literal["Manual", "Scheduled", "Deployment"] = Field(default="Manual", description="What caused it.")
+    trigger: Literal["Manual", "Scheduled", "Deployment", "PreRollback"] = Field(
+        default="Manual",
+        description=(
+            "What caused it. `PreRollback`: a Rollback with createSafetySnapshot. The operator creates it; it runs under the operation lock of its "
+            "Rollback, and fails without one."
+        ),
+    )
     deployment_id: Uuid | None = Field(default=None, description="Deployment that caused it.")
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     timeout_seconds: Annotated[int, Field(ge=30, le=604800)] = Field(
@@ -91,12 +97,37 @@ class Progress(StatusModel):
     updated_at: Timestamp = Field(description="When this was written.")
 
 
+class SavedContainer(StatusModel):
+    """A container's image from before the change."""
+
+    name: str = Field(description="Name of the container.")
+    init: bool = Field(default=False, description="Whether it is an init container.")
+    image: str = Field(description="Its image from before the change.")
+
+
+class SavedImage(StatusModel):
+    """What restoreImage changes in a workload, as it was before. Recorded before the change."""
+
+    containers: tuple[SavedContainer, ...] = Field(
+        default=(), description="The containers that run the application's image."
+    )
+    template_commit: str | None = Field(
+        default=None, description="The commit annotation of the pod template; absent: it had none."
+    )
+    workload_commit: str | None = Field(
+        default=None, description="The commit annotation of the workload itself; absent: it had none."
+    )
+
+
 class SavedWorkload(StatusModel):
     """A workload's replicas from before the quiesce."""
 
     kind: Literal["Deployment", "StatefulSet"] = Field(description="Kind of the workload.")
     name: str = Field(description="Name of the workload.")
     replicas: int = Field(description="Its replicas from before the quiesce.")
+    image: SavedImage | None = Field(
+        default=None, description="Its images from before a rollback that restores them; absent where none is changed."
+    )
 
 
 #: The stage of a quiesce. Written before the stage's first effect, so that a restarted operator knows what may already have happened.
@@ -136,6 +167,10 @@ class SnapshotSource(StatusModel):
     project_id: str = Field(description="The environment's project.")
     image: str = Field(default="", description="Image of the first workload.")
     image_tag: str = Field(default="", description="Its tag.")
+    image_digest: str = Field(
+        default="",
+        description="Its digest (sha256:…), from the pods that ran it; empty where none ran, or where they ran different ones.",
+    )
     commit_sha: str = Field(
         default="",
         description="Commit that the image was built from, according to the workload's annotation ocore.dev/commit-sha.",

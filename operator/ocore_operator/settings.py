@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         description="Annotation of a workload or its pod template that holds the commit its image was built from.",
     )
 
+    restore_image: bool = Field(
+        default=True,
+        description="Whether a Rollback with restoreImage: Always may change the image of workloads. The chart grants the right with it.",
+    )
+
     # --- times ----------------------------------------------------------------------------------------------
     probe_interval: Seconds = Field(
         default=3600, description="Seconds between probes of an Environment or SnapshotStore that is ready."

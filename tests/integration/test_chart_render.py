@@ -332,8 +332,8 @@ IN_A_NAMESPACE = {
     "pods": {"get", "list", "watch", "patch"},
     "pods/log": {"get"},
     "events": {"create", "list"},
-    "deployments": {"get", "list", "watch"},
-    "statefulsets": {"get", "list", "watch"},
+    "deployments": {"get", "list", "watch", "patch"},
+    "statefulsets": {"get", "list", "watch", "patch"},
     "deployments/scale": {"get", "patch"},
     "statefulsets/scale": {"get", "patch"},
     "persistentvolumeclaims": {"get"},
@@ -368,6 +368,16 @@ def test_namespaced_permissions(helm: Helm) -> None:
     assert [b["metadata"]["namespace"] for b in bindings] == NAMESPACED["watchNamespaces"]
     account = {"kind": "ServiceAccount", "name": "ocore-ocore-snapshots", "namespace": "ocore-system"}
     assert all(b["subjects"] == [account] for b in bindings)
+
+
+def test_the_right_to_change_an_image_can_be_taken_away(helm: Helm) -> None:
+    """The operator then refuses restoreImage: Always."""
+    objects = helm.render({"settings": {"restoreImage": False}})
+    reads = {"get", "list", "watch"}
+    without = IN_A_NAMESPACE | {"deployments": reads, "statefulsets": reads}
+    assert granted(find(objects, "ClusterRole", "-operator")) == without | EVERYWHERE
+    assert environment(objects)["OCORE_RESTORE_IMAGE"] == "false"
+    assert environment(helm.render({}))["OCORE_RESTORE_IMAGE"] == "true"
 
 
 def test_only_our_own_crds(helm: Helm) -> None:

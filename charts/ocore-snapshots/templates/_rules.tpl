@@ -27,6 +27,11 @@
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch]
+{{- if .Values.settings.restoreImage }}
+- apiGroups: [apps]
+  resources: [deployments, statefulsets]
+  verbs: [patch] # a Rollback with restoreImage: Always sets the image that the snapshot has recorded
+{{- end }}
 - apiGroups: [apps]
   resources: [deployments/scale, statefulsets/scale]
   verbs: [get, patch]

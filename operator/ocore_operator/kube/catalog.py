@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ocore_crds import conditions as c
 from ocore_crds.history import Finished, finished_of
-from ocore_crds.retention import Candidate, Verdict, candidate_of, told_of
+from ocore_crds.retention import Candidate, Safety, Verdict, candidate_of, safety_of, told_of
 from ocore_crds.snapshotpolicy import DEFAULT_TIMEOUT_SECONDS
 from ocore_operator.kube.resources import Key, Object
 
@@ -92,6 +92,7 @@ class Entry:
     environment: str  # of a Snapshot, and of a Rollback once it is known
     snapshot: str  # that a Rollback names, in its own namespace
     restores: Place | None  # namespace and name of the Snapshot that a Rollback uses; None: none, or it may not
+    safety: Safety | None  # of a Rollback: the safety snapshot that it protects
     preview: bool  # a Rollback with dryRun: it is no operation on its environment
     undoes: str  # the Rollback that an undo names
     store: str  # that an Environment names
@@ -147,6 +148,7 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         ),
         snapshot=_local_snapshot(obj),
         restores=snapshot_used_by(obj) if kind == "Rollback" else None,
+        safety=safety_of(obj) if kind == "Rollback" else None,
         preview=bool(spec.get("dryRun")),
         undoes=((spec.get("undo") or {}).get("rollbackRef") or {}).get("name") or "",
         store=_shared(spec.get("storeRef", {}).get("name") or status.get("storeName") or ""),
@@ -401,6 +403,11 @@ class Catalog:
         """The Rollbacks of any namespace that use this Snapshot and are not terminal."""
         place = (namespace, snapshot)
         return (e for e in self._busy.values() if e.restores == place and not e.terminal)
+
+    def safeties(self, namespace: str) -> Iterator[Safety]:
+        """The safety snapshots that Rollbacks protect. A Rollback whose undo window is open is not idle."""
+        rollbacks = (e for e in self._busy.values() if e.key.kind == "Rollback" and e.key.namespace == namespace)
+        return (e.safety for e in rollbacks if e.safety is not None)
 
     def finished(self, namespace: str, environment: str) -> Iterator[Finished]:
         """The terminal Rollbacks of an environment: their places in the history."""

@@ -9,7 +9,7 @@ from ocore_crds.naming import MOVER_CONTAINER
 from ocore_operator import clock
 from ocore_operator.errors import ApiError, Conflict
 from ocore_operator.kube.resources import Meta, Object, Resource
-from ocore_operator.kube.transport import APPLY_PATCH, MERGE_PATCH, Transport
+from ocore_operator.kube.transport import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Transport
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
@@ -201,6 +201,15 @@ class Kube:
         if resource_version is not None:
             patch["metadata"] = {"resourceVersion": resource_version}
         return await self.merge_patch(type_, namespace, name, patch, subresource="scale") is not None
+
+    async def set_template(
+        self, type_: Type, namespace: str, name: str, patch: Object, *, resource_version: str
+    ) -> bool:
+        """Patches the pod template of a workload (strategic merge patch); False where the workload does not exist. Raises Conflict where it changed
+        since it was read, Forbidden and Invalid where the API server refuses."""
+        metadata = {**(patch.get("metadata") or {}), "resourceVersion": resource_version}
+        body = {**patch, "metadata": metadata}
+        return await self._patch(type_, namespace, name, body, STRATEGIC_PATCH, "") is not None
 
     async def annotate(
         self,

@@ -17,6 +17,7 @@ from ocore_operator.errors import AlreadyExists, ApiError, Conflict, Forbidden, 
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 #: Seconds of pause before each retry of a read that failed for a temporary reason.

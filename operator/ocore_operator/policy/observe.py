@@ -29,6 +29,7 @@ async def observe(ctx: Context, key: Key) -> World | None:
         pins=environment.status.pins if environment is not None else None,
         snapshots=snapshots,
         used=frozenset(ctx.catalog.restored(key.namespace)),
+        safeties=tuple(ctx.catalog.safeties(key.namespace)),
         rollbacks=finished,
         history_limit=ctx.settings.rollback_history_limit,
         now=ctx.now(),

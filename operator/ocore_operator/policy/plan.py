@@ -130,7 +130,7 @@ def _pins(world: World) -> Action | None:
 def candidates(world: World) -> list[Candidate]:
     """The Snapshots that the rules are about: terminal, with `retention: Policy`, and not being deleted."""
     return [
-        replace(e.retention.candidate, in_use=e.key.name in world.used)
+        retention.kept_for(replace(e.retention.candidate, in_use=e.key.name in world.used), world.safeties)
         for e in world.snapshots
         if e.retention is not None and e.retention.candidate is not None
     ]

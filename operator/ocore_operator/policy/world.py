@@ -5,7 +5,7 @@ from datetime import datetime
 
 from ocore_crds.environment import PinCount
 from ocore_crds.history import Finished
-from ocore_crds.retention import Verdict
+from ocore_crds.retention import Safety, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Key, Policy
@@ -26,6 +26,8 @@ class World:
     snapshots: tuple[Entry, ...]
     #: Names of Snapshots that a Rollback which is not terminal uses.
     used: frozenset[str]
+    #: Safety snapshots that Rollbacks protect.
+    safeties: tuple[Safety, ...]
     #: The terminal Rollbacks of the environment, and how many of them stay; 0: all.
     rollbacks: tuple[Finished, ...]
     history_limit: int

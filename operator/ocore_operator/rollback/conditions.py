@@ -22,6 +22,7 @@ _STAGES: dict[str, str] = {
     "Preflight": "Checking that the rollback can work.",
     "Restore": "Restoring the snapshot beside the live environment.",
     "Neutralize": "Neutralising the restored copy; the environment is running.",
+    "Await": "Waiting for what the switch needs.",
     "Prepare": "Preparing the switch; the environment is running.",
     "Stop": "Stopping the workloads.",
     "Drain": "Waiting until the workloads' pods are gone.",

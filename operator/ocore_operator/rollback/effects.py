@@ -10,26 +10,31 @@ from ocore_crds.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.rollback import RollbackTarget
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.errors import AlreadyExists, Failed, Forbidden, Invalid, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs, signals
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, WORKLOADS
-from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store
+from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, SNAPSHOTS, WORKLOADS
+from ocore_operator.kube.resources import Environment, Key, Object, Rollback, Snapshot, Store
 from ocore_operator.rollback.executed import entry_about, remembered, run_of, with_undo
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, lock_view
 from ocore_operator.rollback.plan_switch import finish_seconds
+from ocore_operator.rollback.safety import safety_snapshot
 from ocore_operator.rollback.source import reads_elsewhere, store_name
 from ocore_operator.rollback.world import (
     AcquireLock,
     AddFinalizer,
     AskProbe,
+    CancelSafetySnapshot,
+    CreateSafetySnapshot,
     Effect,
     RecordExecuted,
     ReleaseLock,
     RemoveFinalizer,
+    SafetyView,
     SendSignal,
+    SetImages,
     SetReplicas,
     SettleUndo,
     StartJob,
@@ -66,6 +71,12 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             await _write_undo(ctx, observed, effect)
         case SetReplicas():
             await _set_replicas(ctx, observed.rollback, effect)
+        case SetImages():
+            await _set_images(ctx, observed.rollback, memory, effect)
+        case CreateSafetySnapshot():
+            await _create_safety_snapshot(ctx, observed.rollback)
+        case CancelSafetySnapshot(snapshot=view):
+            await _cancel_safety_snapshot(ctx, observed.rollback, view)
         case SendSignal(job=job):
             namespace = observed.rollback.meta.namespace
             await signals.send(ctx, namespace, job.pod, job.pod_version, effect.signal, effect.repetition)
@@ -142,6 +153,38 @@ def _snapshot(observed: Observed) -> Snapshot:
         name = observed.rollback.status.snapshot_name
         raise Stalled(c.SNAPSHOT_NOT_FOUND, f"Snapshot {name} was deleted before it was restored.")
     return observed.snapshot
+
+
+async def _set_images(ctx: Context, rollback: Rollback, memory: Memory, effect: SetImages) -> None:
+    for workload, wanted in effect.changes:
+        try:
+            await scale.set_image(ctx, rollback.meta.namespace, workload, wanted)
+        except (Forbidden, Invalid) as error:
+            memory.refused(c.RESTORE_IMAGE_FAILED, error.message, ctx.now())
+            text = f"The image of {workload.label} cannot be changed: {error.message}. Correct the operator's rights, or what refuses it."
+            raise Stalled(c.RESTORE_IMAGE_FAILED, text) from error
+    memory.accepted()
+
+
+async def _create_safety_snapshot(ctx: Context, rollback: Rollback) -> None:
+    """Nothing happens where an object of that name exists: whose it is, the next decision sees."""
+    obj = safety_snapshot(rollback)
+    try:
+        created = await ctx.kube.create(SNAPSHOTS, obj)
+    except AlreadyExists:
+        return
+    except (Forbidden, Invalid) as error:
+        text = f"The safety snapshot cannot be created: {error.message}. Correct the operator's rights, or what refuses it."
+        raise Stalled(c.SAFETY_SNAPSHOT_FAILED, text) from error
+    ctx.catalog.put("Snapshot", created)
+    ctx.queue.add(Key("Snapshot", rollback.meta.namespace, obj["metadata"]["name"]))
+
+
+async def _cancel_safety_snapshot(ctx: Context, rollback: Rollback, view: SafetyView) -> None:
+    """Deletes it unless it has changed: it may be Complete now."""
+    namespace = rollback.meta.namespace
+    await ctx.kube.delete(SNAPSHOTS, namespace, view.name, uid=view.uid, resource_version=view.version)
+    ctx.queue.add(Key("Snapshot", namespace, view.name))
 
 
 def _environment(observed: Observed) -> Environment:

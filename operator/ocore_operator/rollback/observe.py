@@ -44,18 +44,20 @@ from ocore_operator.jobs.outcome import (
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS
+from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import observe_source, plan_preview, preview_facts, signal
 from ocore_operator.rollback.executed import entry_about, executed, later
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_undo import as_seen_by
+from ocore_operator.rollback.safety import safety_name, safety_view
 from ocore_operator.rollback.transitions import change
 from ocore_operator.rollback.world import (
     EnvironmentView,
     JobKind,
     JobView,
     OperationLock,
+    SafetyView,
     SnapshotView,
     SourceView,
     TakenOver,
@@ -71,6 +73,8 @@ ANSWERING = ("Switch",)
 CHECKING = ("Preview", "Preflight")
 PayloadT = TypeVar("PayloadT", bound=RestoreResult | NeutralizeResult | PreviewResult)
 
+#: Stages in which the safety snapshot is created, waited for or cancelled.
+SAVING = ("Restore", "Await", "Abort")
 #: Steps that the restore Job's log reports.
 RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
@@ -103,14 +107,15 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
         status.environment_name,
         status.workloads,
         status.stage in (*ANSWERING, *CHECKING),
+        status.stage in SAVING,
         status.stage in ("Prepare", "Resume"),
     )
 
 
 async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | None:
     namespace = known.meta.namespace
-    (snapshot, source, undone, environment), seen = await asyncio.gather(
-        _sources(ctx, known), control.observe(ctx, known)
+    (snapshot, source, undone, environment), seen, safety = await asyncio.gather(
+        _sources(ctx, known), control.observe(ctx, known), _safety(ctx, known)
     )
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
@@ -133,6 +138,9 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         snapshot=snapshot_view(snapshot) if snapshot is not None else None,
         environment_name=environment_name(rollback, snapshot, undone),
         source=source,
+        safety_name=safety_name(rollback),
+        safety=safety,
+        may_restore_image=ctx.settings.restore_image,
         undone=await _undone(ctx, rollback, undone, environment),
         undo_state=undo_state(environment, rollback),
         taken_over=await _taken_over(ctx, rollback, environment),
@@ -282,6 +290,15 @@ async def _executed_before(ctx: Context, rollback: Rollback, environment: Enviro
     return any(executed(resources.environment(obj), rollback) for obj in listed)
 
 
+async def _safety(ctx: Context, rollback: Rollback) -> SafetyView | None:
+    """See World.safety."""
+    name = safety_name(rollback)
+    if not name or rollback.status.stage not in SAVING:
+        return None
+    obj = await ctx.kube.get(SNAPSHOTS, rollback.meta.namespace, name)
+    return safety_view(obj, rollback) if obj is not None else None
+
+
 async def _config(ctx: Context, rollback: Rollback, environment: Environment | None) -> tuple[str, str]:
     """Name and digest of the Environment's ConfigMap, which the preflight compares with the snapshot's; empty where there is none."""
     if rollback.status.stage not in CHECKING or environment is None or environment.spec.config is None:
@@ -307,7 +324,7 @@ async def _terminating(ctx: Context, rollback: Rollback) -> bool:
 def environment_view(environment: Environment, rollback: Rollback) -> EnvironmentView:
     """The Environment as the plan sees it. Pure."""
     spec, status, generation = environment.spec, environment.status, environment.meta.generation
-    ready = c.find(status.conditions, c.ROLLBACK_READY)
+    ready, snapshot_ready = c.find(status.conditions, c.ROLLBACK_READY), c.find(status.conditions, c.READY)
     probe = status.probe if status.probe is not None and status.probe.generation == generation else None
     database = spec.database
     return EnvironmentView(
@@ -328,6 +345,11 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         and status.observed_generation == generation,
         not_ready_reason=ready.reason if ready is not None and ready.status != "True" else "",
         not_ready_message=ready.message if ready is not None and ready.status != "True" else "",
+        snapshot_ready=snapshot_ready is not None
+        and snapshot_ready.status == "True"
+        and status.observed_generation == generation,
+        snapshot_not_ready_reason=snapshot_ready.reason if snapshot_ready is not None else "",
+        snapshot_not_ready_message=snapshot_ready.message if snapshot_ready is not None else "",
         proof_failed=ready.message if ready is not None and ready.reason == c.PROOF_FAILED else "",
         replication_rights=(
             probe.replication.missing_rights if probe is not None and probe.replication is not None else ()
@@ -362,6 +384,7 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
         server_major=status.server_major or 0,
         database_bytes=sizes.database_bytes if sizes is not None else 0,
         image=source.image if source is not None else "",
+        image_digest=source.image_digest if source is not None else "",
         commit=source.commit_sha if source is not None else "",
         config_sha256=source.config_sha256 if source is not None else "",
     )

@@ -17,7 +17,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, Rol
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_preview, plan_switch, plan_undo, source
+from ocore_operator.rollback import plan_image, plan_preview, plan_safety, plan_switch, plan_undo, source
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
 from ocore_operator.rollback.transitions import (
@@ -63,7 +63,7 @@ DRAIN_SECONDS = 120
 RAN_BEFORE = (c.ALREADY_EXECUTED, c.SWITCHED_BACK, c.OUTCOME_UNKNOWN)
 
 #: Stages in which the environment is as it was and the rollback can still be aborted.
-BEFORE_THE_SWITCH = ("Restore", "Neutralize", "Prepare", "Stop", "Drain")
+BEFORE_THE_SWITCH = ("Restore", "Neutralize", "Await", "Prepare", "Stop", "Drain")
 
 
 def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id: str, now: datetime) -> Action:
@@ -74,13 +74,13 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
     if spec.dry_run:
         return plan_preview.decide(status, spec, world, rollback_id, now)
     if status.stage is None:
-        return Record(begin(status, rollback_id, now))
+        return Record(begin(status, spec, rollback_id, now))
     if status.stage == "Ended":
         return after_end(status, spec, world, now)
     if not world.finalizer and not world.deleting:
         return Do(AddFinalizer())
     if status.stage in BEFORE_THE_SWITCH:
-        interruption = _interruption(status, world, now)
+        interruption = _interruption(status, spec, world, now)
         if interruption is not None:
             return interruption
     return _STAGES[status.stage](status, spec, world, now)
@@ -91,7 +91,7 @@ def abort(status: RollbackStatus, reason: str, message: str, now: datetime) -> R
     return Record(failing(status, reason, message, now), (Note("Warning", reason, message),))
 
 
-def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action | None:
+def _interruption(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action | None:
     """What ends any stage before the switch; None where nothing does."""
     environment = world.environment
     if world.deleting:
@@ -100,7 +100,7 @@ def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action
     if status.deadline is not None and now >= parse(status.deadline):
         text = (
             f"Not switched by {status.deadline} (timeoutSeconds), at stage {status.stage}. The environment is as it was. "
-            "Increase timeoutSeconds in a new Rollback."
+            f"{_waited_for(status, spec, world, now)}Increase timeoutSeconds in a new Rollback."
         )
         return abort(status, c.DEADLINE_EXCEEDED, text, now)
     if environment is None:
@@ -124,6 +124,12 @@ def _interruption(status: RollbackStatus, world: World, now: datetime) -> Action
     return Do(AcquireLock()) if world.lock.state == "Free" else None
 
 
+def _waited_for(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> str:
+    """What the stage Await waited for, as a sentence; empty at another stage."""
+    waited = _await(status, spec, world, now) if status.stage == "Await" else None
+    return f"{waited.message} " if isinstance(waited, Wait) else ""
+
+
 _TARGET_FIELDS = {
     "database_secret_name": "spec.database.secretRef",
     "admin_secret_name": "spec.database.adminSecretRef",
@@ -143,6 +149,9 @@ def _changes(old: RollbackTarget, new: RollbackTarget) -> str:
 
 
 def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+    safety = plan_safety.advance(status, spec, world, now)
+    if safety is not None:
+        return safety
     job = world.job("restore", status.attempt)
     if job is None and world.snapshot is None and world.source.namespace:
         text = source.not_granted(world.source.namespace, status.snapshot_name or "", world.source.into)
@@ -153,9 +162,12 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return Wait(5, c.RUNNING, job.problem or f"Job {job.name} restores the snapshot beside the live environment.")
     if isinstance(job.payload, RestoreResult):
         note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
-        return Record(restored(status, job.payload, now), (note,), failpoint="operator-rollback-restored")
+        fresh = restored(status, job.payload, now)
+        if fresh.stage == "Prepare" and _must_await(fresh, spec):
+            fresh = enter(fresh, "Await", now)
+        return Record(fresh, (note,), failpoint="operator-rollback-restored")
     if job.failure is not None and job.failure.reason in RAN_BEFORE:
-        return _ran_before(status, job.failure, now)
+        return plan_safety.cancel(world) or _ran_before(status, job.failure, now)
     next_attempt = change(status, attempt=status.attempt + 1)
     return _retry_or_abort(status, next_attempt, job, now)
 
@@ -211,10 +223,31 @@ def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: d
     return _retry_or_abort(status, next_attempt, job, now)
 
 
+# --- Await: the safety snapshot is Complete, Git has the image --------------------------------------------------------
+
+
+def _must_await(status: RollbackStatus, spec: RollbackSpec) -> bool:
+    """Whether the switch Job may not start yet."""
+    return plan_safety.waits(spec, status) or plan_image.waits(spec, status)
+
+
+def _await(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+    safety = plan_safety.advance(status, spec, world, now)
+    if safety is not None:
+        return safety
+    if plan_safety.waits(spec, status):
+        return plan_safety.wait(world)
+    if plan_image.waits(spec, status):
+        return plan_image.await_git(status, world, now)
+    return Record(enter(status, "Prepare", now))
+
+
 # --- Prepare, Stop, Drain: the switch Job waits, the workloads stop ---------------------------------------------------
 
 
 def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+    if _must_await(status, spec):
+        return Record(enter(status, "Await", now))
     job = world.job("switch", status.switch_attempt)
     if job is None:
         return _refused(status, world, now) or Do(StartJob("switch", status.switch_attempt))
@@ -250,8 +283,12 @@ def _await_turn(status: RollbackStatus, world: World) -> Action | None:
 
 def _begin_stop(status: RollbackStatus, world: World, now: datetime) -> Record:
     names = labels(world.workloads) or "no workload"
-    note = Note("Normal", "Quiescing", f"Stopping {names} for the switch.")
-    return Record(save(status, world.workloads, now), (note,))
+    saved_ = plan_image.with_images(status, world.workloads)
+    notes = [Note("Normal", "Quiescing", f"Stopping {names} for the switch.")]
+    owned = plan_image.not_put_back(status, saved_)
+    if owned:
+        notes.append(Note("Warning", c.IMAGE_OWNED, owned))
+    return Record(save(status, saved_, now), tuple(notes))
 
 
 def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -308,11 +345,17 @@ def _blocks_the_signal(world: World, job: JobView) -> tuple[str, str] | None:
 
 
 def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Stops our Jobs before the application starts again. Every Job is deleted, however late it is; only the wait for their pods is limited."""
+    """Stops our Jobs before the application starts again. Every Job is deleted, however late it is; only the wait for their pods is limited. A safety
+    snapshot that is not Complete is cancelled."""
     live = world.live()
+    cancelling = plan_safety.cancel(world)
+    if isinstance(cancelling, Do) and not timed_out(status, world, now, plan_switch.STOP_JOBS_SECONDS):
+        return cancelling
     all_stopping = all(job.stopping for job in live)
     if live and not (all_stopping and timed_out(status, world, now, plan_switch.STOP_JOBS_SECONDS)):
         return plan_switch.stop_jobs(live)
+    if cancelling is not None and not timed_out(status, world, now, plan_switch.STOP_JOBS_SECONDS):
+        return cancelling
     return Record(enter(status, "Resume" if status.workloads else "Finish", now))
 
 
@@ -321,6 +364,7 @@ _STAGES: dict[RollbackStage, Callable[[RollbackStatus, RollbackSpec, World, date
     "Preflight": preflight,
     "Restore": _restore,
     "Neutralize": _neutralize,
+    "Await": _await,
     "Prepare": _prepare,
     "Stop": _stop,
     "Drain": _drain,

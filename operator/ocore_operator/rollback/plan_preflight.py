@@ -12,7 +12,7 @@ from ocore_crds.quantity import human
 from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import neutralizing, plan_undo, source
+from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings
 from ocore_operator.rollback.transitions import already_executed, change, failing, start, start_undo
@@ -73,7 +73,7 @@ def refusals(spec: RollbackSpec, world: World, now: datetime, *, probed: bool | 
     if environment is not None and environment.not_ready_reason == c.DUPLICATE_TARGET:
         found.append(_duplicate_target(environment))
     elif environment is not None and snapshot is not None and probed:
-        found.extend(_of_probe(spec, environment, snapshot))
+        found.extend(_of_probe(spec, world, environment, snapshot))
     elif environment is not None and probed is False:
         found.append(_unprobed(environment))
     return tuple(refusal for refusal in found if refusal is not None)
@@ -94,11 +94,15 @@ def _of_names(spec: RollbackSpec, world: World, now: datetime) -> Iterator[Refus
     yield _workloads(world)
 
 
-def _of_probe(spec: RollbackSpec, environment: EnvironmentView, snapshot: SnapshotView) -> Iterator[Refusal | None]:
+def _of_probe(
+    spec: RollbackSpec, world: World, environment: EnvironmentView, snapshot: SnapshotView
+) -> Iterator[Refusal | None]:
     """Checks of what a probe under the operation lock has found."""
     yield _ready(environment, spec)
     yield _versions(environment, snapshot)
     yield _space(environment, snapshot)
+    yield plan_safety.refusal(spec, environment)
+    yield plan_image.refusal(spec, snapshot, world)
 
 
 def _first(found: Iterable[Refusal | None]) -> Refusal | None:
@@ -108,10 +112,15 @@ def _first(found: Iterable[Refusal | None]) -> Refusal | None:
 def found_warnings(spec: RollbackSpec, world: World) -> tuple[PreflightWarning, ...]:
     """What blocks nothing."""
     environment, snapshot = world.environment, world.snapshot
-    found = warnings(world)
-    if environment is not None and snapshot is not None:
-        found = (*neutralizing.warnings(spec, environment, snapshot), *found)
-    if environment is not None and environment.proof_failed:
+    if environment is None or snapshot is None:
+        return warnings(world)
+    image = plan_image.wanted(spec, snapshot)
+    found = (
+        *neutralizing.warnings(spec, environment, snapshot),
+        *warnings(world, image),
+        *plan_image.warnings(image, world),
+    )
+    if environment.proof_failed:
         found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
     return found
 
@@ -132,7 +141,7 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
         return _refuse(status, _duplicate_target(environment), now)
     if not is_probed(environment, since):
         return _probe(status, environment, world, since, now)
-    refusal = _first(_of_probe(spec, environment, snapshot))
+    refusal = _first(_of_probe(spec, world, environment, snapshot))
     if refusal is not None:
         return _refuse(status, refusal, now)
     text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
@@ -140,7 +149,7 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
     plan = neutralizing.planned(spec, environment, snapshot)
     fresh = change(start(status, spec, environment, snapshot, now, plan), **source.recorded(world, snapshot))
-    return Record(change(fresh, warnings=found), notes)
+    return Record(change(fresh, warnings=found, image=plan_image.wanted(spec, snapshot)), notes)
 
 
 def _start_undo(
@@ -151,6 +160,9 @@ def _start_undo(
         return _refuse(status, _duplicate_target(environment), now)
     text = f"Undoing Rollback {undone.name} of environment {environment.name}."
     fresh = start_undo(status, spec, environment, undone, now)
+    if fresh.undo is not None:
+        workloads = plan_image.for_undo(undone.status)
+        fresh = change(fresh, undo=fresh.undo.model_copy(update={"workloads": workloads}))
     return Record(fresh, (Note("Normal", "Started", text),))
 
 

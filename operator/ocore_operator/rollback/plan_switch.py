@@ -15,7 +15,7 @@ from ocore_crds.text import sentence
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_undo
+from ocore_operator.rollback import plan_image, plan_undo
 from ocore_operator.rollback.transitions import (
     change,
     elapsed,
@@ -176,7 +176,11 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
 
 
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Sets the saved replicas again, whatever the outcome is, once no pod of ours mounts the filestore's claim."""
+    """Sets the saved replicas again, whatever the outcome is, once the images are set that belong to the data, and no pod of ours mounts the filestore's
+    claim."""
+    setting = plan_image.set_images(status, world, now)
+    if setting is not None:
+        return setting
     wrong = tuple((w, n) for w, n in _wanted(status, world) if w.exists and w.replicas != n)
     if wrong and not timed_out(status, world, now, RESUME_SECONDS):
         held = _claim_held(status, world, now)
@@ -218,7 +222,7 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     """Waits until every workload is ready; one that is not in time causes a switch back. After a switch back it is only reported."""
     not_ready = [(w, _needed(w, saved)) for w, saved in _wanted(status, world) if w.ready_replicas < _needed(w, saved)]
     if not not_ready:
-        return Record(healthy(status, now))
+        return Record(healthy(plan_image.checked(status, world, now), now))
     why = "; ".join(
         f"{w.label} has {w.ready_replicas} of {needed} replicas ready: {w.problem or 'no pod reports a reason'}"
         for w, needed in not_ready

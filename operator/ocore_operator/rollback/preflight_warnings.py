@@ -6,17 +6,18 @@ A rollback that fails for one of these is switched back after the workloads were
 from collections.abc import Iterator
 
 from ocore_crds import conditions as c
-from ocore_crds.rollback import PreflightWarning
+from ocore_crds.rollback import ImageStatus, PreflightWarning
 from ocore_crds.text import sentence
 from ocore_operator.rollback.world import SnapshotView, World
 from ocore_operator.workloads.view import WorkloadView
 
 
-def warnings(world: World) -> tuple[PreflightWarning, ...]:
-    """Of a world with a Snapshot and an Environment, at the start of the rollback."""
+def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightWarning, ...]:
+    """Of a world with a Snapshot and an Environment, at the start of the rollback. `image`: what restoreImage restores; another image is then no
+    surprise."""
     found: list[PreflightWarning] = []
     if world.snapshot is not None:
-        found.extend(_version(world.snapshot, world.workloads[0]) if world.workloads else ())
+        found.extend(_version(world.snapshot, world.workloads[0]) if world.workloads and image is None else ())
         found.extend(_config(world.snapshot, world) if _in_place(world) else ())
     found.extend(warning for workload in world.workloads for warning in _availability(workload))
     return tuple(found)
@@ -38,7 +39,7 @@ def _version(snapshot: SnapshotView, workload: WorkloadView) -> Iterator[Preflig
     now = _described(workload.image if image else "", workload.commit if commit else "")
     text = (
         f"Snapshot {snapshot.name} was taken with {then}; {workload.label} has {now}. Its application may not start on the snapshot's data, "
-        "and is then switched back. A rollback does not change the image: deploy the one of the snapshot first."
+        "and is then switched back. This rollback does not change the image: deploy the one of the snapshot first, or use restoreImage."
     )
     yield PreflightWarning(reason=c.OTHER_VERSION, message=text)
 

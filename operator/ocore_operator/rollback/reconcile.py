@@ -128,6 +128,9 @@ async def _record(ctx: Context, observed: Observed, action: Record) -> None:
     await _write(ctx, observed, action.status, "", "")
     for note in action.notes:
         ctx.events.record(rollback, note.type, note.reason, note.message)
+    name = action.status.safety_snapshot_name
+    if name is not None and name != rollback.status.safety_snapshot_name:
+        ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
     if action.status.stage != "Restore":
         ctx.followers.forget_owner(rollback.meta.namespace, build.job_name("restore", rollback.meta.uid, ""))
 

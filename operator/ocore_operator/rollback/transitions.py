@@ -15,15 +15,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from ocore_crds import conditions as c
+from ocore_crds.evidence import rollback_steps
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import previous_database, restored_database
 from ocore_crds.neutralize import NeutralizeStatus
-from ocore_crds.protocol import ROLLBACK_STEPS, NeutralizeResult, RestoreResult, Step, SwitchResult
+from ocore_crds.protocol import NeutralizeResult, RestoreResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
-from ocore_crds.snapshot import EvidenceStatus, StepStatus
+from ocore_crds.snapshot import EvidenceStatus, SavedWorkload, StepStatus
 from ocore_operator.clock import parse
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView, UndoneView, World
-from ocore_operator.workloads.view import WorkloadView, saved
 
 #: Seconds between two reconciles after which the operator counts as having been down. Longer than its longest back-off; shorter than any limit of
 #: a stage, so that the operator gives nothing up before it has tried.
@@ -39,6 +39,7 @@ StepState = Literal["Pending", "Running", "Done", "Skipped", "Failed"]
 _PHASES: dict[RollbackStage, str] = {
     "Preflight": "Pending",
     "Restore": "Restoring",
+    "Await": "Restoring",
     "Prepare": "Switching",
     "BackStop": "SwitchingBack",
 }
@@ -94,9 +95,14 @@ def enter(status: RollbackStatus, stage: RollbackStage, now: datetime, **changes
     return change(status, stage=stage, stage_since=stamp(now), **{"phase": phase, **changes})
 
 
-def begin(status: RollbackStatus, rollback_id: str, now: datetime) -> RollbackStatus:
+def state_of(status: RollbackStatus, which: Step) -> str | None:
+    """The state of a step; None where the rollback does not have it."""
+    return next((s.state for s in status.steps if s.name == which), None)
+
+
+def begin(status: RollbackStatus, spec: RollbackSpec, rollback_id: str, now: datetime) -> RollbackStatus:
     """The first status."""
-    steps = tuple(StepStatus(name=s, state="Pending") for s in ROLLBACK_STEPS)
+    steps = tuple(StepStatus(name=s, state="Pending") for s in rollback_steps(spec))
     fresh = enter(status, "Preflight", now, id=rollback_id, queued_at=status.queued_at or stamp(now), steps=steps)
     return step(fresh, Step.PREFLIGHT, "Running", now)
 
@@ -214,9 +220,21 @@ def _with_evidence(status: RollbackStatus, found: Evidence) -> RollbackStatus:
     return _with_warnings(change(status, evidence=evidence.model_copy(update=both)), found.warnings)
 
 
-def save(status: RollbackStatus, workloads: tuple[WorkloadView, ...], now: datetime) -> RollbackStatus:
-    """Saves the replicas. No workload is scaled before this is written."""
-    fresh = enter(status, "Stop", now, workloads=saved(workloads), quiesced_at=stamp(now))
+def saving(status: RollbackStatus, name: str, uid: str, now: datetime) -> RollbackStatus:
+    """The safety snapshot exists. It starts once this is written."""
+    fresh = change(status, safety_snapshot_name=name, safety_snapshot_id=uid)
+    return step(fresh, Step.SAFETY_SNAPSHOT, "Running", now)
+
+
+def saved_by(status: RollbackStatus, consistent_at: str, now: datetime) -> RollbackStatus:
+    """The safety snapshot is Complete."""
+    fresh = change(status, safety_snapshot_at=consistent_at or None)
+    return step(fresh, Step.SAFETY_SNAPSHOT, "Done", now)
+
+
+def save(status: RollbackStatus, workloads: tuple[SavedWorkload, ...], now: datetime) -> RollbackStatus:
+    """Saves the replicas, and the images that are replaced. No workload is changed before this is written."""
+    fresh = enter(status, "Stop", now, workloads=workloads, quiesced_at=stamp(now))
     return step(fresh, Step.QUIESCE, "Running", now)
 
 
@@ -260,6 +278,20 @@ def _with_warnings(status: RollbackStatus, warnings: Iterable[str]) -> RollbackS
         if more
         else status
     )
+
+
+def image_failed(status: RollbackStatus, message: str, now: datetime) -> RollbackStatus:
+    """The images could not be set in time, and nothing has started on the snapshot: the switch back begins."""
+    fresh = enter(
+        status,
+        "BackStop",
+        now,
+        failure_reason=c.RESTORE_IMAGE_FAILED,
+        failure_message=message,
+        signal_deadline=None,
+    )
+    fresh = step(fresh, Step.RESTORE_IMAGE, "Failed", now, message) if status.image is not None else fresh
+    return step(fresh, Step.SWITCH_BACK, "Running", now)
 
 
 def resumed(status: RollbackStatus, now: datetime) -> RollbackStatus:
@@ -389,8 +421,8 @@ def returned(status: RollbackStatus, keep_until: str) -> RollbackStatus:
 def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
     """A rollback that has run before was created again, for example by GitOps. Nothing was changed, so nothing remains to clean up."""
     fresh = enter(change(status, **_UNTOUCHED, workloads=()), "Ended", now, phase="Complete", completed_at=stamp(now))
-    for which in ROLLBACK_STEPS:
-        fresh = step(fresh, which, "Skipped", now)
+    for known in status.steps:
+        fresh = step(fresh, Step(known.name), "Skipped", now)
     return fresh
 
 

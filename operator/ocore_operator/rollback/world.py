@@ -12,6 +12,7 @@ from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.prediction import PastRollback, SnapshotRates
+from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.view import Peer, WorkloadView
 
 JobKind = Literal["restore", "neutralize", "switch", "inspect", "cleanup", "preview"]
@@ -101,6 +102,10 @@ class EnvironmentView:
     rollback_ready: bool = False
     not_ready_reason: str = ""
     not_ready_message: str = ""
+    #: The condition Ready, for a safety snapshot: its value, and reason and message where it is not True.
+    snapshot_ready: bool = False
+    snapshot_not_ready_reason: str = ""
+    snapshot_not_ready_message: str = ""
     #: Message of RollbackReady where only a proof is against it; empty where none is. It does not refuse the rollback.
     proof_failed: str = ""
     #: What the role that rolls back lacks to end logical replication.
@@ -139,6 +144,7 @@ class SnapshotView:
     database_bytes: int = 0
     #: What it was taken with; empty where unknown.
     image: str = ""
+    image_digest: str = ""
     commit: str = ""
     config_sha256: str = ""
 
@@ -166,6 +172,24 @@ class SourceView:
     watched: bool = True
     #: None for an ordinary rollback in place.
     store: StoreView | None = None
+
+
+@dataclass(frozen=True)
+class SafetyView:
+    """The Snapshot that has the name of this rollback's safety snapshot."""
+
+    name: str
+    uid: str
+    #: It is what this rollback creates: by its spec and the uid in its annotation. Another object may have the name.
+    ours: bool
+    complete: bool = False
+    failed: bool = False
+    deleting: bool = False
+    #: Precondition of its cancellation: its resourceVersion. One that became Complete since it was read is kept.
+    version: str = ""
+    #: What it waits for, or why it failed.
+    message: str = ""
+    consistent_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -225,6 +249,11 @@ class World:
     snapshot: SnapshotView | None
     environment_name: str = ""
     source: SourceView = SourceView()
+    #: With createSafetySnapshot: its name, and the object of that name until the switch; None where none exists.
+    safety_name: str = ""
+    safety: SafetyView | None = None
+    #: The operator may change the image of workloads.
+    may_restore_image: bool = True
     #: Of an undo, at the stage Preflight.
     undone: UndoneView | None = None
     #: Of an undo: the state of its own entry in the Environment's status.undoneRollbacks; None where it has none.
@@ -355,6 +384,25 @@ class SetReplicas:
 
 
 @dataclass(frozen=True)
+class SetImages:
+    """Sets images and commits of pod templates. A workload that changed since it was read is a conflict."""
+
+    changes: tuple[tuple[WorkloadView, TemplateChange], ...]
+
+
+@dataclass(frozen=True)
+class CreateSafetySnapshot:
+    """Creates the Snapshot. One of that name that exists already is a success: the next decision sees whose it is."""
+
+
+@dataclass(frozen=True)
+class CancelSafetySnapshot:
+    """Deletes the Snapshot, which has not ended: that stops its Job."""
+
+    snapshot: SafetyView
+
+
+@dataclass(frozen=True)
 class SendSignal:
     """Annotates the switch Job's pod."""
 
@@ -390,6 +438,9 @@ Effect = (
     | StartJob
     | StopJob
     | SetReplicas
+    | SetImages
+    | CreateSafetySnapshot
+    | CancelSafetySnapshot
     | SendSignal
     | RecordExecuted
     | TakeOver

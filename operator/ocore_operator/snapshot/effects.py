@@ -180,8 +180,11 @@ async def _set_replicas(ctx: Context, snapshot: Snapshot, action: SetReplicas) -
 async def _begin(ctx: Context, world: World) -> Requeue | None:
     if world.environment is None or world.inputs is None:
         raise ValueError(f"{world.snapshot.key}: the plan begins without an Environment")
-    await operation_lock.acquire(ctx, world.environment, world.snapshot)
-    status = transitions.started(world.snapshot, world.environment, world.inputs, ctx.now())
+    if world.snapshot.spec.trigger != "PreRollback":  # which runs under the lock of its Rollback
+        await operation_lock.acquire(ctx, world.environment, world.snapshot)
+    namespace, workloads = world.snapshot.meta.namespace, world.environment.spec.workloads[:1]
+    digest = "".join([await scale.running_digest(ctx, namespace, w.kind, w.name) for w in workloads])
+    status = transitions.started(world.snapshot, world.environment, world.inputs, ctx.now(), image_digest=digest)
     return await _record(ctx, world.snapshot, status)
 
 

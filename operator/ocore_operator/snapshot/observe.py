@@ -1,6 +1,7 @@
 """Reads what the plan of a Snapshot depends on. Only what the Snapshot's state needs is read."""
 
 from dataclasses import replace
+from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
@@ -13,7 +14,7 @@ from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import snapshot_used_by
 from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
-from ocore_operator.kube.resources import Key, Object, Snapshot
+from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from ocore_operator.snapshot import freeze_signal
 from ocore_operator.snapshot.cascade import cascade_of
 from ocore_operator.snapshot.world import Cascade, World, is_ready
@@ -127,16 +128,18 @@ async def _targets(ctx: Context, snapshot: Snapshot) -> list[tuple[Kind, str]]:
 
 
 async def _used_by(ctx: Context, snapshot: Snapshot) -> str:
-    """Name of a Rollback that restores the Snapshot and is not terminal, in this namespace or in another one; empty where there is none.
+    """Name of a Rollback that restores the Snapshot, or whose safety snapshot it is, and that is not terminal, in this namespace or in another one; empty
+    where there is none. A safety snapshot that is not Complete is deleted by its own Rollback.
 
     Lists are read where a Rollback may be: in this namespace, and in those that the Environment allows. Where a grant was removed since, or a
     Role is gone, what the catalog knows counts.
     """
+    safety = snapshot.meta.uid if c.is_true(snapshot.status.conditions, c.COMPLETE) else None
     namespace, place = snapshot.meta.namespace, (snapshot.meta.namespace, snapshot.meta.name)
     known = {e.key.namespace: e.key.name for e in ctx.catalog.users(*place)}
     for other in dict.fromkeys((namespace, *known, *await _allowed(ctx, snapshot))):
         try:
-            found = await ctx.kube.list(ROLLBACKS, other, keep=lambda obj: _uses(obj, place))
+            found = await ctx.kube.list(ROLLBACKS, other, keep=lambda obj: _uses(obj, place, safety))
         except ApiError as error:
             if other == namespace or error.status not in UNREADABLE:
                 raise
@@ -155,9 +158,11 @@ async def _allowed(ctx: Context, snapshot: Snapshot) -> list[str]:
     return [g.namespace for g in grants if not watched or g.namespace in watched]
 
 
-def _uses(rollback: Object, place: tuple[str, str]) -> bool:
-    terminal = c.is_terminal(rollback.get("status", {}).get("conditions") or ())
-    return not terminal and snapshot_used_by(rollback) == place
+def _uses(rollback: Object, place: tuple[str, str], safety: str | None) -> bool:
+    """`safety`: uid of the Snapshot where it may be a safety snapshot."""
+    status = rollback.get("status", {})
+    saved = safety is not None and status.get("safetySnapshotId") == safety
+    return not c.is_terminal(status.get("conditions") or ()) and (saved or snapshot_used_by(rollback) == place)
 
 
 async def _before_start(ctx: Context, world: World) -> World:
@@ -169,7 +174,9 @@ async def _before_start(ctx: Context, world: World) -> World:
     if obj is None:
         return world
     environment = resources.environment(obj)
-    if is_ready(environment):  # thousands may wait: what they need to begin is read when it is their turn
+    if snapshot.spec.trigger == "PreRollback":
+        world = replace(world, rollback=await _rollback(ctx, snapshot, environment))
+    elif is_ready(environment):  # thousands may wait: what they need to begin is read when it is their turn
         blocked = await operation_lock.blocked(ctx, environment, snapshot)
         if blocked is not None:
             return replace(world, environment=environment, blocked=blocked)
@@ -178,3 +185,20 @@ async def _before_start(ctx: Context, world: World) -> World:
     except Stalled as end:
         return replace(world, environment=environment, missing=end)
     return replace(world, environment=environment, inputs=loaded)
+
+
+async def _rollback(ctx: Context, snapshot: Snapshot, environment: Environment) -> Literal["Waits", "Creates"] | None:
+    """See World.rollback. By the uids that the Environment and the Rollback have in their status, which only the operator writes."""
+    operation = environment.status.operation
+    if operation is None or operation.kind != "Rollback":
+        return None
+    obj = await ctx.kube.get(ROLLBACKS, snapshot.meta.namespace, operation.name)
+    if obj is None or obj["metadata"]["uid"] != operation.uid or "deletionTimestamp" in obj["metadata"]:
+        return None
+    status = obj.get("status", {})
+    if status.get("stage") not in ("Restore", "Neutralize", "Await"):
+        return None
+    if status.get("safetySnapshotId") is None:
+        own = naming.safety_snapshot(operation.name, operation.uid) == snapshot.meta.name
+        return "Creates" if own else None
+    return "Waits" if status["safetySnapshotId"] == snapshot.meta.uid else None

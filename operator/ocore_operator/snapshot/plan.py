@@ -66,7 +66,20 @@ def _before_start(world: World) -> Action:
         return GiveUp(Failure(reason=c.QUIESCE_FAILED, message=message), stored=False)
     if world.blocked is not None:
         return _refused(world, world.blocked)
-    return _not_ready(world, world.environment) or Begin()
+    return _alone(world) or _not_ready(world, world.environment) or Begin()
+
+
+def _alone(world: World) -> Action | None:
+    """A safety snapshot runs under the operation lock of its Rollback, never without it. None: its Rollback waits for it, or it is no safety snapshot."""
+    snapshot = world.snapshot
+    if snapshot.spec.trigger != "PreRollback" or world.rollback == "Waits":
+        return None
+    if world.rollback == "Creates":
+        return Wait(
+            c.WAITING_FOR_OPERATION, "Waiting until the Rollback that created this Snapshot names it.", MISSING_PAUSE
+        )
+    text = "No Rollback that is being prepared has created this Snapshot, and trigger PreRollback is for the operator only. Use another trigger in a new Snapshot."
+    return _missing(world, c.ROLLBACK_NOT_FOUND, "Waiting for the Rollback that this Snapshot belongs to.", text)
 
 
 def _missing(world: World, reason: str, waiting: str, failed: str) -> Action:

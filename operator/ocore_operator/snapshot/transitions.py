@@ -33,7 +33,9 @@ def queued(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
     return status.model_copy(update={"id": snapshot.id, "phase": "Pending", "queued_at": clock.text(now)})
 
 
-def started(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs, now: datetime) -> SnapshotStatus:
+def started(
+    snapshot: Snapshot, environment: Environment, job_inputs: JobInputs, now: datetime, *, image_digest: str = ""
+) -> SnapshotStatus:
     """It holds the operation lock: what it sees is frozen, and the deadline is set."""
     status = summarize.running(snapshot.status, c.RUNNING, "The snapshot has started.", Stamp.of(snapshot.meta, now))
     source = SnapshotSource(
@@ -43,6 +45,7 @@ def started(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs,
         project_id=environment.spec.project_id,
         image=job_inputs.image,
         image_tag=image_tag(job_inputs.image),
+        image_digest=image_digest,
         commit_sha=job_inputs.commit,
         config_sha256=job_inputs.config_sha256,
         deployment_id=snapshot.spec.deployment_id or "",
@@ -82,6 +85,7 @@ def identity(snapshot: Snapshot) -> Identity:
             "deployment_id": source.deployment_id,
             "image": source.image,
             "image_tag": source.image_tag,
+            "image_digest": source.image_digest,
             "commit_sha": source.commit_sha,
             "config_sha256": source.config_sha256,
         }

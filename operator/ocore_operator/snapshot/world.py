@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, FreezeSignal, SnapshotResult
@@ -46,6 +47,9 @@ class World:
     blocked: Waiting | None = None
     #: While it is being deleted.
     cascade: Cascade = Cascade.NO
+    #: Of a safety snapshot, before its start: whether the Rollback that holds the operation lock waits for it (its status names it), or has just created
+    #: it; None: it does not.
+    rollback: Literal["Waits", "Creates"] | None = None
     #: Name of a Rollback that restores the Snapshot and has not ended.
     used_by: str = ""
     #: Where it quiesces: the workloads of its status, or of the Environment before they are announced.

@@ -1,4 +1,4 @@
-"""Reads the environment's workloads and sets their replicas, through the scale subresource only."""
+"""Reads the environment's workloads, sets their replicas through the scale subresource, and their images where a rollback restores them."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,8 @@ from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.jobs.trouble import container_trouble, pod_trouble
 from ocore_operator.kube.client import PODS, WORKLOADS
 from ocore_operator.kube.resources import Object
-from ocore_operator.workloads.view import Kind, WorkloadView
+from ocore_operator.workloads import images
+from ocore_operator.workloads.view import Commit, Kind, WorkloadView
 
 #: The default of terminationGracePeriodSeconds in Kubernetes.
 DEFAULT_GRACE = 30
@@ -31,7 +32,8 @@ async def _one(ctx: Context, namespace: str, kind: Kind, name: str) -> WorkloadV
         return WorkloadView(kind=kind, name=name, exists=False)
     # Pods are listed after the workload, so that they include every pod that the controller had created for the replicas that were read.
     pods = await ctx.kube.list(PODS, namespace, labels=selector(obj))
-    return view(kind, obj, pods, commit=commit_of(obj, ctx.settings.commit_annotation))
+    annotation = ctx.settings.commit_annotation
+    return view(kind, obj, pods, commit=commit_of(obj, annotation), commits=images.commits(obj, annotation))
 
 
 async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, replicas: int) -> bool:
@@ -39,6 +41,32 @@ async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, rep
     return await ctx.kube.set_scale(
         WORKLOADS[workload.kind], namespace, workload.name, replicas, resource_version=workload.version
     )
+
+
+async def set_image(ctx: Context, namespace: str, workload: WorkloadView, change: images.TemplateChange) -> bool:
+    """Changes images and commits of the pod template; False where the workload does not exist. Raises Conflict where it changed since it was read."""
+    return await ctx.kube.set_template(
+        WORKLOADS[workload.kind], namespace, workload.name, change.patch(), resource_version=workload.version
+    )
+
+
+async def running_digest(ctx: Context, namespace: str, kind: Kind, name: str) -> str:
+    """The digest of the image of the workload's first container, from its pods; empty where it is unknown."""
+    obj = await ctx.kube.get(WORKLOADS[kind], namespace, name)
+    if obj is None:
+        return ""
+    image = image_of(obj)
+    first = obj["spec"]["template"]["spec"]["containers"][0]["name"]
+    pods = await ctx.kube.list(PODS, namespace, labels=selector(obj))
+    return images.digest_of(image, _statuses(pods, first, image))
+
+
+def _statuses(pods: Iterable[Object], container: str, image: str) -> Iterable[Object]:
+    """The status of that container in the pods that run that image."""
+    for pod in pods:
+        runs = any(x["name"] == container and x.get("image") == image for x in pod["spec"]["containers"])
+        if runs and not pod_ended(pod):
+            yield from (x for x in pod.get("status", {}).get("containerStatuses") or () if x["name"] == container)
 
 
 def selector(obj: Object) -> str:
@@ -57,7 +85,9 @@ def selector(obj: Object) -> str:
     return ",".join(parts)
 
 
-def view(kind: Kind, obj: Object, pods: Iterable[Object], *, commit: str = "") -> WorkloadView:
+def view(
+    kind: Kind, obj: Object, pods: Iterable[Object], *, commit: str = "", commits: Commit | None = None
+) -> WorkloadView:
     """The workload as the plan sees it. Pure."""
     spec, status = obj["spec"], obj.get("status", {})
     left = [p for p in pods if not pod_ended(p)]
@@ -74,6 +104,8 @@ def view(kind: Kind, obj: Object, pods: Iterable[Object], *, commit: str = "") -
         problem=problem(status, left),
         image=image_of(obj),
         commit=commit,
+        containers=images.containers(obj),
+        commits=commits or Commit(),
         grace_seconds=int(template.get("terminationGracePeriodSeconds", DEFAULT_GRACE)),
         version=obj["metadata"]["resourceVersion"],
     )

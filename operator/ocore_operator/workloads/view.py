@@ -12,6 +12,26 @@ Kind = Literal["Deployment", "StatefulSet"]
 
 
 @dataclass(frozen=True)
+class ContainerView:
+    """A container of a workload's pod template."""
+
+    name: str
+    init: bool
+    image: str
+    #: The tool that sets its image again (images.owner); empty where none does.
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The commit annotation, by its name; None where it is absent."""
+
+    annotation: str = ""
+    template: str | None = None
+    workload: str | None = None
+
+
+@dataclass(frozen=True)
 class WorkloadView:
     """A workload of the environment."""
 
@@ -29,6 +49,9 @@ class WorkloadView:
     #: Of its first container, and of its annotation; empty where unknown.
     image: str = ""
     commit: str = ""
+    #: The containers of its pod template, and its commit annotations.
+    containers: tuple[ContainerView, ...] = ()
+    commits: Commit = Commit()
     #: The longest terminationGracePeriodSeconds of its pods.
     grace_seconds: int = 30
     #: Precondition of a write: its resourceVersion.

@@ -120,6 +120,8 @@ ROLLBACK: Object = {
     "notAfter": TIME,
     "timeoutSeconds": 7200,
     "readyTimeoutSeconds": 300,
+    "createSafetySnapshot": True,
+    "restoreImage": "Always",
     "allowReplicationLoss": True,
     "neutralize": "Auto",
     "isolation": "Require",
@@ -310,6 +312,8 @@ _AS_UNDO: Object = {
     "spec.snapshotRef": REMOVED,
     "spec.targetEnvironmentRef": REMOVED,
     "spec.sourceStoreRef": REMOVED,
+    "spec.createSafetySnapshot": REMOVED,
+    "spec.restoreImage": REMOVED,
     "spec.undo": UNDO["undo"],
 }
 _NAME: dict[str, Cel] = {
@@ -467,6 +471,8 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                     {"spec.notAfter": REMOVED},
                     {"spec.undoWindowSeconds": 0},
                     {"spec.requestedBy": ""},
+                    {"spec.createSafetySnapshot": False},
+                    {"spec.restoreImage": "WaitForGit"},
                     {"spec.allowReplicationLoss": False},
                     {"spec.neutralize": "Never"},
                     {"spec.isolation": "BestEffort"},
@@ -474,8 +480,8 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 update=True,
             ),
             "an undo restores nothing, so neutralize does not apply to it": Cel(
-                ({"spec.neutralize": "Always"}, {"spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"]}),
-                ({"spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"], "spec.neutralize": "Always"},),
+                ({"spec.neutralize": "Always"}, _AS_UNDO),
+                ({**_AS_UNDO, "spec.neutralize": "Always"},),
             ),
             "give exactly one of snapshotRef, undo": Cel(
                 ({}, _AS_UNDO),
@@ -499,13 +505,21 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 (
                     {},
                     {"spec.dryRun": True, "spec.id": REMOVED},
-                    {"spec.dryRun": REMOVED, "spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"]},
+                    {**_AS_UNDO, "spec.dryRun": REMOVED},
                 ),
-                ({"spec.dryRun": True, "spec.id": REMOVED, "spec.snapshotRef": REMOVED, "spec.undo": UNDO["undo"]},),
+                ({**_AS_UNDO, "spec.dryRun": True, "spec.id": REMOVED},),
             ),
             "a preview has no id: the id belongs to the rollback that runs; remove id or dryRun": Cel(
                 ({}, {"spec.dryRun": True, "spec.id": REMOVED}, {"spec.dryRun": False}),
                 ({"spec.dryRun": True},),
+            ),
+            "createSafetySnapshot needs snapshotRef; an undo keeps what is live now for its own undo window": Cel(
+                ({}, _AS_UNDO),
+                ({**_AS_UNDO, "spec.createSafetySnapshot": True},),
+            ),
+            "restoreImage needs snapshotRef; an undo puts back the images that the undone rollback replaced": Cel(
+                ({}, _AS_UNDO, {"spec.restoreImage": "WaitForGit"}),
+                ({**_AS_UNDO, "spec.restoreImage": "Always"}, {**_AS_UNDO, "spec.restoreImage": "WaitForGit"}),
             ),
         },
     },

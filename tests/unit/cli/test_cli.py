@@ -388,6 +388,15 @@ def test_rollback_creates_one_and_waits(cli: FakeObjects, capsys: pytest.Capture
     assert "is Complete" in capsys.readouterr().out
 
 
+def test_a_rollback_with_a_safety_snapshot_and_the_image(cli: FakeObjects) -> None:
+    assert run("rollback", "before", "--safety-snapshot", "--restore-image", "WaitForGit") == 0
+    spec = cli.created[0][1]["spec"]
+    assert (spec["createSafetySnapshot"], spec["restoreImage"]) == (True, "WaitForGit")
+    ROLLBACK.spec.model_validate(spec)
+    assert run("rollback", "before") == 0
+    assert cli.created[1][1]["spec"].keys() == {"snapshotRef", "requestedBy"}
+
+
 def test_rollback_to_what_is_not_complete_is_refused(cli: FakeObjects) -> None:
     cli.states["snapshot"] = [BROKEN]
     with pytest.raises(CliError, match="is Failed, not Complete"):
@@ -723,3 +732,16 @@ def test_a_wait_says_where_a_complete_operation_is_no_clean_success(clean: bool)
     out = console()
     waiting.wait_for_end(FakeObjects(snapshot=[done]), SNAPSHOT, "before", None, out)
     assert ("kubectl ocore evidence snapshot/before -n shop shows why" in text(out)) == (not clean)
+
+
+def test_a_safety_snapshot_is_shown_with_its_point_in_time() -> None:
+    obj = finished_rollback(safetySnapshotName="back-safety-1", safetySnapshotAt="2026-01-01T00:00:00Z")
+    found = run_of(ROLLBACK, obj)
+    assert "safety snapshot back-safety-1 shows 2026-01-01T00:00:00Z" in found.result()
+
+
+def test_the_steps_of_a_rollback_are_those_of_its_status() -> None:
+    """With those that its spec asks for, in their order."""
+    names = ("Preflight", "SafetySnapshot", "RestoreDatabase", "Switch", "RestoreImage", "Resume")
+    obj = finished_rollback(steps=[{"name": n, "state": "Done"} for n in names])
+    assert tuple(s.name for s in run_of(ROLLBACK, obj).steps) == names

@@ -96,3 +96,13 @@ def test_a_corrupt_one_is_not_the_last_good_one() -> None:
     lines = {line.split()[0]: line for line in said.splitlines() if line}
     assert "latest" in lines["good"]
     assert "latest" not in lines["corrupt"]
+
+
+def test_a_safety_snapshot_stays_until_its_undo_window_ends() -> None:
+    ended = [{"type": "Complete", "status": "True"}]
+    status = {"safetySnapshotName": "s3", "undoUntil": "2026-05-21T12:00:00Z", "conditions": ended}
+    rollback: Object = {"metadata": {"name": "r"}, "spec": {"snapshotRef": {"name": "s9"}}, "status": status}
+    said = shown(cluster(POLICY, *(snapshot(f"s{n}", n) for n in range(4)), rollbacks=(rollback,)))
+    (line,) = [line for line in said.splitlines() if line.startswith("s3")]
+    assert "undoWindow" in line
+    assert "2026-05-21 12:00" in line

@@ -837,3 +837,55 @@ def test_whatever_is_recorded(
     consistent(found)
     whole = all(steps.get(name) == "Done" for name in required)
     assert found.can_write_clean_success == (whole and not blocking and all(facts.values()) and status == "completed")
+
+
+# --- createSafetySnapshot and restoreImage --------------------------------------------------------------------------------------
+
+ASKED = {"snapshotRef": {"name": "s1"}, "createSafetySnapshot": True, "restoreImage": "Always"}
+WITH_ASKED: dict[str, Any] = {
+    **ROLLBACK,
+    "steps": states(**{**ROLLED, "SafetySnapshot": "Done", "RestoreImage": "Done"}),
+    "safetySnapshotName": "r1-safety-1",
+    "safetySnapshotId": UID,
+    "safetySnapshotAt": AT,
+    "image": {"mode": "Always", "reference": "shop:1@sha256:11"},
+}
+
+
+def test_what_a_rollback_is_asked_for_is_required_in_its_order() -> None:
+    found = of_rollback(WITH_ASKED, **ASKED)
+    consistent(found)
+    assert found.can_write_clean_success, found.why_not_green
+    names = list(found.required_steps)
+    assert names.index("SafetySnapshot") == names.index("Preflight") + 1
+    assert names.index("RestoreImage") == names.index("Switch") + 1
+    assert list(found.progress.steps) == [*names, "Cleanup"]
+    assert f"Snapshot r1-safety-1 saved the environment before the switch; it shows {AT}." in found.why_green
+    assert any("shop:1@sha256:11" in text for text in found.why_green)
+    plain = of_rollback(ROLLBACK)
+    assert not {"SafetySnapshot", "RestoreImage"} & {*plain.required_steps, *plain.progress.steps}
+
+
+@pytest.mark.parametrize("step", ["SafetySnapshot", "RestoreImage"])
+@pytest.mark.parametrize("state", ["Pending", "Running", "Skipped", "Failed"])
+def test_a_step_that_is_asked_for_and_not_done_is_no_clean_success(step: str, state: str) -> None:
+    """Also where a GitOps tool owns the image, and the step was left out."""
+    both = {**ROLLED, "SafetySnapshot": "Done", "RestoreImage": "Done", step: state}
+    found = of_rollback({**WITH_ASKED, "steps": states(**both)}, **ASKED)
+    consistent(found)
+    assert not found.can_write_clean_success
+    assert (step in found.blocking_steps, step in found.missing_steps) == (state == "Failed", state != "Failed")
+
+
+@pytest.mark.parametrize(
+    ("field", "fact"),
+    [
+        ("safetySnapshotId", "safety snapshot: id"),
+        ("safetySnapshotAt", "safety snapshot: point in time"),
+        ("image", "image: reference"),
+    ],
+)
+def test_each_fact_of_what_is_asked_for_is_needed(field: str, fact: str) -> None:
+    found = of_rollback(without(WITH_ASKED, field), **ASKED)
+    consistent(found)
+    assert found.missing_evidence == (fact,)

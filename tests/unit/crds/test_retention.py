@@ -1,6 +1,7 @@
 """Retention: what each rule keeps, what is always kept, and months of simulated days."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,7 +21,7 @@ def rules(**given: int) -> Retention:
     return Retention.model_validate(given)
 
 
-def complete(name: str, time: datetime, **more: bool) -> Candidate:
+def complete(name: str, time: datetime, **more: Any) -> Candidate:
     return Candidate(name, time, complete=True, **more)
 
 
@@ -340,3 +341,52 @@ def test_fields_of_another_client_are_removed() -> None:
     assert retention.beyond({"status": foreign}, {"keptBy": ["pin"]}) == {"expiresAt": None, "ruleEnds": None}
     assert retention.beyond({"status": wanted}, wanted) == {}
     assert retention.beyond({}, wanted) == {}
+
+
+# --- safety snapshots -----------------------------------------------------------------------------------------------------------
+
+
+def rollback(*, terminal: bool = True, deleting: bool = False, **status: Any) -> dict[str, Any]:
+    ended = [{"type": "Complete", "status": "True"}] if terminal else []
+    meta = {"name": "r", **({"deletionTimestamp": "2026-06-15T12:00:00Z"} if deleting else {})}
+    return {"metadata": meta, "status": {"safetySnapshotName": "s", "conditions": ended, **status}}
+
+
+UNTIL = "2026-06-16T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("obj", "expected"),
+    [
+        (rollback(undoUntil=UNTIL), retention.Safety("s", in_days(1))),
+        (rollback(terminal=False), retention.Safety("s", None)),
+        (rollback(terminal=False, deleting=True), retention.Safety("s", None)),  # it is aborted first
+        (rollback(), None),  # it failed before the switch: by the rules only
+        (rollback(undoUntil=UNTIL, undoneBy="u"), None),
+        (rollback(undoUntil=UNTIL, deleting=True), None),
+        (rollback(safetySnapshotName=None, undoUntil=UNTIL), None),
+        ({"metadata": {"name": "r"}}, None),
+    ],
+)
+def test_what_a_rollback_protects(obj: dict[str, Any], expected: retention.Safety | None) -> None:
+    assert retention.safety_of(obj) == expected
+
+
+def test_a_safety_snapshot_is_kept_until_the_undo_window_ends() -> None:
+    """Then by the rules. Its status says so: keptBy, expiresAt."""
+    old = complete("s", in_days(-40))
+    protected = retention.kept_for(old, [retention.Safety("other", None), retention.Safety("s", in_days(1))])
+    found = retention.verdicts([complete("new", NOW), protected], rules(), ZULU, NOW)["s"]
+    assert found == verdict(undoWindow=in_days(1))
+    assert retention.status_of(found) == {"keptBy": ["undoWindow"], "expiresAt": UNTIL}
+    assert retention.verdicts([complete("new", NOW), protected], rules(), ZULU, in_days(2))["s"].expired
+    assert retention.verdicts([complete("new", NOW), old], rules(), ZULU, NOW)["s"].expired
+    # A rule that keeps it longer says until when.
+    recent = retention.kept_for(complete("s", in_days(-1)), [retention.Safety("s", in_days(1))])
+    both = retention.verdicts([complete("new", NOW), recent], rules(retention_days=3), ZULU, NOW)["s"]
+    assert (both.rules, both.until) == (("undoWindow", "retentionDays"), in_days(2))
+
+
+def test_the_safety_snapshot_of_a_running_rollback_is_in_use() -> None:
+    running = retention.kept_for(complete("s", in_days(-40)), [retention.Safety("s", None)])
+    assert retention.verdicts([complete("new", NOW), running], rules(), ZULU, NOW)["s"] == verdict(inUse=None)

@@ -257,6 +257,22 @@ def test_the_snapshots_that_rollbacks_use() -> None:
     assert list(catalog.restored("other")) == []
 
 
+def test_the_safety_snapshots_that_rollbacks_protect() -> None:
+    """While it runs, and in its undo window. One that is idle protects nothing."""
+    catalog = Catalog(lambda _, o: Work(idle=o["metadata"]["name"] == "idle"))
+    ended = [{"type": "Complete", "status": "True"}]
+    until = "2026-03-02T12:00:00Z"
+    for name, status in (
+        ("runs", {"safetySnapshotName": "a"}),
+        ("window", {"safetySnapshotName": "b", "undoUntil": until, "conditions": ended}),
+        ("idle", {"safetySnapshotName": "c", "undoUntil": until, "conditions": ended}),
+        ("none", {}),
+    ):
+        catalog.put("Rollback", obj("Rollback", name, {"snapshotRef": {"name": "s"}}, status, uid=name))
+    assert {(s.name, s.undo_until is None) for s in catalog.safeties("shop")} == {("a", True), ("b", False)}
+    assert list(catalog.safeties("other")) == []
+
+
 def test_row_36_an_entry_is_small() -> None:
     """20,000 must fit into the operator's memory."""
     count = 1000

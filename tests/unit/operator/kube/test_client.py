@@ -47,6 +47,9 @@ WRITES: dict[str, Callable[[Kube, ApiServer], Awaitable[Any]]] = {
     ),
     "set_finalizers": lambda kube, s: kube.set_finalizers(seen(s, JOBS, "job"), JOBS, ["x"]),
     "set_scale": lambda kube, _: kube.set_scale(DEPLOYMENTS, NAMESPACE, "app", 0),
+    "set_template": lambda kube, s: kube.set_template(
+        DEPLOYMENTS, NAMESPACE, "app", {"spec": {}}, resource_version=seen(s, DEPLOYMENTS, "app").resource_version
+    ),
     "annotate": lambda kube, _: kube.annotate(PODS, NAMESPACE, "pod", {"a": "b"}),
 }
 
@@ -98,7 +101,7 @@ def test_a_status_that_was_decided_on_an_older_object_is_refused(server: ApiServ
     assert server.read(ENVIRONMENTS, NAMESPACE, "shop")["status"]["phase"] == "first"
 
 
-@pytest.mark.parametrize("write", ["set_finalizers", "set_scale", "annotate", "delete"])
+@pytest.mark.parametrize("write", ["set_finalizers", "set_scale", "set_template", "annotate", "delete"])
 def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(server: ApiServer, write: str) -> None:
     before = {type_: seen(server, type_, name) for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod"))}
     for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod")):
@@ -111,6 +114,9 @@ def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(ser
         "set_finalizers": lambda: kube.set_finalizers(before[JOBS], JOBS, []),
         "set_scale": lambda: kube.set_scale(
             DEPLOYMENTS, NAMESPACE, "app", 0, resource_version=before[DEPLOYMENTS].resource_version
+        ),
+        "set_template": lambda: kube.set_template(
+            DEPLOYMENTS, NAMESPACE, "app", {"spec": {}}, resource_version=before[DEPLOYMENTS].resource_version
         ),
         "annotate": lambda: kube.annotate(
             PODS, NAMESPACE, "pod", {"a": "b"}, resource_version=before[PODS].resource_version

@@ -54,6 +54,7 @@ class Bench:
         self.snapshots = {s["metadata"]["name"]: s for s in snapshots}
         self.environment: str | None = "11111111-2222-4333-8444-555555555555"
         self.used: frozenset[str] = frozenset()
+        self.safeties: tuple[retention.Safety, ...] = ()
         self.pins: PinCount | None = None
         self.rollbacks: dict[str, Finished] = {}
         self.limit = 1000
@@ -67,7 +68,18 @@ class Bench:
     def world(self, now: datetime) -> World:
         parsed = resources.policy(self.object) if self.object is not None else None
         key, rollbacks = Key("SnapshotPolicy", "shop", "shop"), tuple(self.rollbacks.values())
-        return World(key, parsed, self.environment, self.pins, self.entries(), self.used, rollbacks, self.limit, now)
+        return World(
+            key,
+            parsed,
+            self.environment,
+            self.pins,
+            self.entries(),
+            self.used,
+            self.safeties,
+            rollbacks,
+            self.limit,
+            now,
+        )
 
     def run(self, now: datetime) -> float | None:
         """Until nothing is left to be done; the pause."""
@@ -426,3 +438,17 @@ def test_a_complete_one_is_deleted_only_beside_the_newest() -> None:
             break
         bench.do(action, at(hours=2))
     assert action == Delete((Key("Snapshot", "shop", "a"),), Key("Snapshot", "shop", "b"))
+
+
+def test_a_safety_snapshot_is_kept_until_its_rollback_can_no_longer_be_undone() -> None:
+    """Also where the rules would delete it earlier; its status says why and until when."""
+    old = complete("s", at(days=-60), trigger="PreRollback")
+    bench = Bench({}, old, complete("new", at()))
+    bench.safeties = (retention.Safety("s", at(days=2)),)
+    bench.run(at(hours=1))
+    assert bench.deleted == []
+    assert bench.snapshots["s"]["status"]["keptBy"] == ["undoWindow"]
+    assert bench.snapshots["s"]["status"]["expiresAt"] == clock.text(at(days=2))
+    bench.safeties = ()
+    bench.run(at(days=2, hours=1))
+    assert bench.deleted == ["s"]

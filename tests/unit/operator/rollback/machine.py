@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -11,7 +13,7 @@ from ocore_operator.rollback import plan, world
 from ocore_operator.rollback.plan_switch import ANSWER_SECONDS, WATCHED_SECONDS
 from ocore_operator.rollback.transitions import LATE_SECONDS, WATCH_GAP_SECONDS
 
-from .model import ROLLBACK_ID, START, Model, Seen, SimConflict
+from .model import RECORDED, ROLLBACK_ID, START, Model, Seen, SimConflict
 
 #: Seconds after its deadline until a rollback must be terminal (docs/decisions/0004).
 PROMISED_SECONDS = 60
@@ -24,7 +26,19 @@ SETTLE_SECONDS = 8 * 600 + 15 * 2**8
 
 #: Where faults begin.
 REACHED = (
-    *("Preflight", "Restore", "Prepare", "Stop", "Drain", "Switch", "Switch", "Resume", "HealthCheck", "Finish"),
+    *(
+        "Preflight",
+        "Restore",
+        "Await",
+        "Prepare",
+        "Stop",
+        "Drain",
+        "Switch",
+        "Switch",
+        "Resume",
+        "HealthCheck",
+        "Finish",
+    ),
     *("BackStop", "BackDrain", "BackJob", "BackJob", "Ended"),
 )
 
@@ -52,7 +66,11 @@ class Operator:
                 self.model.write(seen, action)
             elif isinstance(action, world.Do):
                 self.model.do(seen, action.effect)
-                return not isinstance(action.effect, (world.AcquireLock, world.StartJob))
+                refused = isinstance(action.effect, world.SetImages) and self.model.images_refused
+                refused = refused or (
+                    isinstance(action.effect, world.CreateSafetySnapshot) and self.model.snapshot is None
+                )
+                return not refused and not isinstance(action.effect, (world.AcquireLock, world.StartJob))
         except SimConflict:
             return True
         return isinstance(action, world.Record)
@@ -92,6 +110,8 @@ class RollbackMachine(RuleBasedStateMachine):
         missing=st.sampled_from([False, False, True]),
         other=st.sampled_from([False, False, True]),
         neutralize=st.booleans(),
+        safety=st.sampled_from([False, False, True]),
+        restore_image=st.sampled_from(["Never", "Always", "Always", "WaitForGit"]),
     )
     def begin(
         self,
@@ -105,6 +125,8 @@ class RollbackMachine(RuleBasedStateMachine):
         missing: bool,
         other: bool,
         neutralize: bool,
+        safety: bool,
+        restore_image: Literal["Never", "Always", "WaitForGit"],
     ) -> None:
         """Faults begin at any stage: those far from the start would hardly be met otherwise."""
         self.model = self.model_type(
@@ -117,6 +139,8 @@ class RollbackMachine(RuleBasedStateMachine):
             missing=missing,
             other=other,
             neutralize=neutralize,
+            safety=safety,
+            restore_image=restore_image,
         )
         self.operator = Operator(self.model)
         for _ in range(600):
@@ -179,7 +203,7 @@ class RollbackMachine(RuleBasedStateMachine):
         self.disturb()
         for workload, replicas in zip(self.model.workloads, self.model.saved, strict=True):
             if workload.replicas != replicas:
-                workload.replicas, workload.extra = replicas, 0
+                workload.replicas, workload.extra, workload.started_by_others = replicas, 0, True
                 workload.version += 1
 
     @precondition(lambda self: self.model.status.stage == "HealthCheck")
@@ -304,6 +328,41 @@ class RollbackMachine(RuleBasedStateMachine):
     def the_other_operation_ends(self) -> None:
         self.model.holder = None
 
+    # --- the safety snapshot and the image ---------------------------------------------------------------------------------
+    @precondition(lambda self: self.model.snapshot is not None)
+    @rule(what=st.sampled_from(["fails", "deleted", "foreign"]))
+    def safety_snapshot_fails(self, what: str) -> None:
+        """It fails; a person deletes it; or it is another object with its name."""
+        self.disturb()
+        snapshot = self.model.snapshot
+        assert snapshot is not None
+        if what == "deleted":
+            kept = snapshot.state == "Complete" and self.model.status.stage != "Ended"
+            snapshot.deleted = self.model.time if not kept and snapshot.deleted is None else snapshot.deleted
+        elif what == "foreign" and snapshot.began is None:
+            snapshot.ours = False
+        else:
+            snapshot.fails = True
+
+    @rule(recorded=st.booleans())
+    def someone_deploys(self, recorded: bool) -> None:
+        """From Git or by hand: the image of the snapshot, or a newer one."""
+        self.disturb()
+        self.model.deploy(RECORDED if recorded else "registry/shop:3")
+
+    @rule(tool=st.sampled_from(["", "Flux"]))
+    def a_tool_owns_the_image(self, tool: str) -> None:
+        """Not once the workloads are stopped: the images that are changed are decided then."""
+        if self.model.status.stage in (None, "Preflight", "Restore", "Await", "Prepare"):
+            self.model.tool = tool
+
+    @rule(refused=st.booleans())
+    def images_are_refused(self, refused: bool) -> None:
+        """By an admission policy, or a right that is missing."""
+        self.disturb()
+        self.model.images_refused = refused
+        self.model.were_refused = self.model.were_refused or refused
+
     # --- two operators -----------------------------------------------------------------------------------------------------
     @precondition(lambda self: self.model.exists and self.kept is None)
     @rule()
@@ -343,6 +402,7 @@ class RollbackMachine(RuleBasedStateMachine):
         """All faults end, the operator runs: terminal in time, and no cleanup remains."""
         model = self.model
         model.server_up = model.quota = True
+        model.images_refused = False
         model.start_seconds = 0
         if model.holder == "snapshot other":
             model.holder = None

@@ -19,7 +19,8 @@ from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.observe_source import READING
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
-from ocore_operator.workloads.view import WorkloadView
+from ocore_operator.workloads.images import TemplateChange
+from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLBACK_ID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -33,6 +34,13 @@ START_DEADLINE = 180
 #: Seconds from the end of a Job's container until the kubelet has released its volumes.
 RELEASE = 1.0
 Content = Literal["old", "new"]
+#: The image that the snapshot has recorded, and the one that runs at the start.
+DIGEST = "sha256:" + "1" * 64
+RECORDED = f"registry/shop:1@{DIGEST}"
+RUNNING = "registry/shop:2"
+#: Seconds that a safety snapshot takes, and its cancellation.
+SNAPSHOT_SECONDS = 30
+CANCEL_SECONDS = 5
 
 
 @dataclass
@@ -78,6 +86,30 @@ class SimWorkload:
     pods: list[SimPod] = field(default_factory=list)
     #: Replicas that an autoscaler has added to the saved ones. They never become ready.
     extra: int = 0
+    #: Someone else has scaled it up.
+    started_by_others: bool = False
+    image: str = RUNNING
+    commit: str | None = "c2"
+    #: Someone else has set the image since the rollback began.
+    deployed: bool = False
+
+
+@dataclass
+class SimSnapshot:
+    """The object that has the name of the safety snapshot, with its own reconciles."""
+
+    uid: str
+    ours: bool = True
+    began: float | None = None
+    deleted: float | None = None
+    state: Literal["Running", "Complete", "Failed"] = "Running"
+    #: It will fail.
+    fails: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Its Job runs."""
+        return self.began is not None and self.state == "Running"
 
 
 @dataclass
@@ -107,6 +139,10 @@ class SimJob:
     payload: Payload | None = None
     failure: Failure | None = None
     ended_at: float = 0.0
+
+
+#: Stages in which the safety snapshot is read.
+SAVING = ("Restore", "Await", "Abort")
 
 
 class Infrastructure(Exception):
@@ -151,6 +187,8 @@ class Model:
         missing: bool = False,
         other: bool = False,
         neutralize: bool = False,
+        safety: bool = False,
+        restore_image: Literal["Never", "Always", "WaitForGit"] = "Never",
     ) -> None:
         self.time = 0.0
         #: The Snapshot is one of another environment, in another namespace.
@@ -164,6 +202,8 @@ class Model:
                 "undoWindowSeconds": undo_window,
                 "timeoutSeconds": timeout,
                 "readyTimeoutSeconds": 60,
+                "createSafetySnapshot": safety,
+                "restoreImage": restore_image if replicas and not other else "Never",
             }
         )
         #: The snapshot is of production and the environment is staging now.
@@ -184,6 +224,12 @@ class Model:
         self.data = Data(missing=missing)
         self.saved = replicas
         self.workloads = [SimWorkload(f"w{i}", n, pods=[SimPod() for _ in range(n)]) for i, n in enumerate(replicas)]
+        self.snapshot: SimSnapshot | None = None
+        self.snapshots = 0
+        #: A GitOps tool owns the images.
+        self.tool = ""
+        #: The API server refuses to change an image.
+        self.images_refused = self.were_refused = False
         self.jobs: dict[str, SimJob] = {}
         #: An injected container keeps the pods of ended Jobs running.
         self.sidecars = sidecars
@@ -231,7 +277,31 @@ class Model:
             self._settle_pods(workload)
         if self.asked and self.server_up:
             self.probed_at, self.asked = self.time, False
+        self._snapshot_goes_on()
         self.check()
+
+    def _snapshot_goes_on(self) -> None:
+        """It begins once its Rollback names it, as snapshot/observe.py does."""
+        found = self.snapshot
+        if found is None:
+            return
+        if found.deleted is not None and (found.began is None or self.time >= found.deleted + CANCEL_SECONDS):
+            self.snapshot = None
+        elif found.deleted is not None or found.state != "Running" or not found.ours:
+            return
+        elif found.began is None:
+            named = self.status.safety_snapshot_id == found.uid and self.status.stage in ("Restore", "Await")
+            if named and self.holder == "ours" and not self.deleting:
+                found.began = self.time
+        elif self.time >= found.began + SNAPSHOT_SECONDS:
+            found.state = "Failed" if found.fails or not self.server_up else "Complete"
+
+    def deploy(self, image: str) -> None:
+        """Someone else sets the image of every workload: a person, or a tool from Git."""
+        for workload in self.workloads:
+            if workload.image != image:
+                workload.image, workload.commit, workload.deployed = image, "c3", True
+                workload.version += 1
 
     def _settle_pods(self, workload: SimWorkload) -> None:
         workload.pods = [p for p in workload.pods if p.leaves_at is None or p.leaves_at > self.time]
@@ -353,6 +423,8 @@ class Model:
                 "a copy became live that is not neutralised"
             )
             assert not self.data.accepting, "switched while connections are allowed"
+            saved = self.status.safety_snapshot_at is not None
+            assert saved or not self.spec.create_safety_snapshot, "switched without a Complete safety snapshot"
             assert self.status.position == "Old", "switched though the status says New"
             self.switches += 1
             assert self.switches == 1, "switched twice"
@@ -515,6 +587,8 @@ class Model:
             database_name="shop",
             used_bytes=10**9,
             rollback_ready=True,
+            snapshot_ready=not self.data.missing,
+            snapshot_not_ready_reason=c.DATABASE_NOT_FOUND if self.data.missing else "",
             executed=self.executed,
             neutralize_sql=True,
             target=RollbackTarget(database_secret_name="db", claim_name=self.claim, path="shop", layout="Plain"),
@@ -531,6 +605,9 @@ class Model:
             manifest_sha256="a" * 64,
             server_major=17,
             database_bytes=10**9,
+            image="registry/shop:1" if self.spec.restore_image != "Never" else "",
+            image_digest=DIGEST,
+            commit="c1" if self.spec.restore_image != "Never" else "",
         )
         source = v.SourceView()
         if self.other:
@@ -557,6 +634,23 @@ class Model:
             refused_since=refused,
             refusal="quota",
             probe_asked=self.asked,
+            safety_name="r1-safety" if self.spec.create_safety_snapshot else "",
+            safety=self._safety_view() if self.status.stage in SAVING else None,
+        )
+
+    def _safety_view(self) -> v.SafetyView | None:
+        found = self.snapshot
+        if found is None or not self.spec.create_safety_snapshot:
+            return None
+        return v.SafetyView(
+            name="r1-safety",
+            uid=found.uid,
+            ours=found.ours,
+            complete=found.state == "Complete",
+            failed=found.state == "Failed",
+            deleting=found.deleted is not None,
+            message="it runs.",
+            consistent_at="2026-01-01T00:00:00Z" if found.state == "Complete" else "",
         )
 
     def _job_view(self, job: SimJob) -> v.JobView:
@@ -596,6 +690,14 @@ class Model:
 
     def _workload_view(self, workload: SimWorkload) -> WorkloadView:
         return WorkloadView(
+            image=workload.image,
+            commit=workload.commit or "",
+            containers=(
+                ContainerView("shop", init=False, image=workload.image, owner=self.tool),
+                ContainerView("migrate", init=True, image=workload.image, owner=self.tool),
+                ContainerView("proxy", init=False, image="registry/proxy:7", owner=self.tool),
+            ),
+            commits=Commit("commit", workload.commit, None),
             kind="Deployment",
             name=workload.name,
             replicas=workload.replicas,
@@ -620,7 +722,8 @@ class Model:
             assert environment.target == before.target, "switched in a changed environment"
         if action.status.stage == "BackStop" and before.stage != "BackStop":
             ready = [w.ready_replicas >= n for w, n in zip(seen.world.workloads, self.saved, strict=True)]
-            assert not all(ready), "switched back though every saved replica is ready"
+            by_image = action.status.failure_reason == c.RESTORE_IMAGE_FAILED
+            assert by_image or not all(ready), "switched back though every saved replica is ready"
         if action.status.stage == "Ended" and before.stage != "Ended":
             self._check_end()
 
@@ -635,6 +738,15 @@ class Model:
         elif isinstance(effect, v.SetReplicas):
             for view, replicas in effect.targets:
                 self._scale(seen, view.name, replicas)
+        elif isinstance(effect, v.SetImages):
+            for view, change in effect.changes:
+                self._set_image(seen, view.name, change)
+        elif isinstance(effect, v.CreateSafetySnapshot):
+            self._create_snapshot()
+        elif isinstance(effect, v.CancelSafetySnapshot):
+            found = self.snapshot
+            if found is not None and (found.uid, found.state) == (effect.snapshot.uid, "Running"):
+                found.deleted = found.deleted if found.deleted is not None else self.time
         elif isinstance(effect, v.SendSignal):
             job = self.jobs.get(effect.job.name)
             if job is None or job.version != seen.versions.get(job.name) or job.uid != seen.uids[job.name]:
@@ -687,6 +799,31 @@ class Model:
         workload.replicas, workload.extra = replicas, 0
         workload.version += 1
 
+    def _create_snapshot(self) -> None:
+        if self.snapshot is None and self.quota:
+            self.snapshots += 1
+            self.snapshot = SimSnapshot(uid=f"uid-{self.snapshots}")
+
+    def _set_image(self, seen: Seen, name: str, change: TemplateChange) -> None:
+        workload = next(w for w in self.workloads if w.name == name)
+        if workload.version != seen.versions[name]:
+            raise SimConflict
+        if self.images_refused:
+            return
+        images = {(x.name, x.init): x.image for x in change.containers}
+        assert set(images) == {("shop", False), ("migrate", True)}, images
+        (image,) = set(images.values())
+        assert not self.tool, "changed an image that a GitOps tool owns"
+        assert not workload.replicas or workload.started_by_others, "changed the image of a workload that runs"
+        recorded = next((w.image for w in self.status.workloads if w.name == name), None)
+        assert recorded is not None, "changed an image without recording it"
+        if self.status.position == "New":
+            before = {x.image for x in recorded.containers}
+            assert before == {workload.image}, f"replaced {workload.image}, but {before} is recorded"
+            assert recorded.template_commit == workload.commit
+        workload.image, workload.commit = image, change.commits.template
+        workload.version += 1
+
     # --- promises ------------------------------------------------------------------------------------------------------------
     def _writers(self) -> list[str]:
         """Jobs that run and may change something."""
@@ -724,15 +861,32 @@ class Model:
             assert self.executed or not self.environment, "the Environment does not remember that it ran"
             assert status.undo_until is not None
             assert self.healthy["new"] or not any(self.saved), "Complete though nothing is ready"
+            self._check_images()
         else:
             assert status.failure_reason
+            if status.position == "Old" and not self.were_refused:
+                self._check_images()
             not_stopping = [j.name for j in self.jobs.values() if j.alive and not j.ended and j.stopping_at is None]
             assert not not_stopping or self.stale_starts or status.position != "Old", (
                 f"aborted while {not_stopping} ran"
             )
 
+    def restored_image(self) -> tuple[str, str]:
+        """Image and commit on the new position."""
+        return (RECORDED, "c1") if self.spec.restore_image == "Always" else (RUNNING, "c2")
+
+    def _check_images(self) -> None:
+        """The workloads have the image that belongs to the data, unless someone else has set another one."""
+        for workload in self.workloads:
+            if not workload.deployed:
+                new = self.status.position == "New" and not self.tool
+                wanted = self.restored_image() if new else (RUNNING, "c2")
+                assert (workload.image, workload.commit) == wanted, f"{workload} at position {self.status.position}"
+
     def _check_release(self) -> None:
         assert self.status.stage == "Ended", "the operation lock was released before the end"
+        running = self.snapshot is not None and self.snapshot.runs
+        assert not running or self.stale_starts, "the operation lock was released while the safety snapshot runs"
         writers = self._writers()
         assert not writers or self.stale_starts, f"the operation lock was released while {writers} ran"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from ocore_operator.rollback import plan, plan_after_end, plan_switch, transitions
+from ocore_operator.rollback import plan, plan_after_end, plan_image, plan_safety, plan_switch, transitions
 from ocore_operator.workloads import view
 
 from .machine import RollbackMachine
@@ -60,6 +60,34 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         transitions,
         "    if status.neutralize is not None:\n        fresh = enter(",
         "    if False:\n        fresh = enter(",
+    ),
+    (
+        "Restore",
+        "switches before the safety snapshot is Complete",
+        plan_safety,
+        "return spec.create_safety_snapshot and not complete(status)",
+        "return False",
+    ),
+    (
+        "Await",
+        "an aborted rollback lets its safety snapshot run",
+        plan_safety,
+        "    if found is None or not found.ours or found.complete or found.failed:\n",
+        "    if True:\n",
+    ),
+    (
+        "Drain",
+        "an image that was deployed in between is replaced without a record",
+        plan_image,
+        "        if again is not None:\n",
+        "        if False:\n",
+    ),
+    (
+        "HealthCheck",
+        "the image is not put back after a switch back",
+        plan_image,
+        'if status.position == "New":\n        return goal\n',
+        "if True:\n        return goal\n",
     ),
     (
         "Resume",

@@ -181,6 +181,21 @@ def at_neutralize() -> tuple[Model, Operator]:
     raise AssertionError(model.status.stage)
 
 
+def test_a_safety_snapshot_that_is_not_complete_skips_nothing() -> None:
+    """It is waited for after the copy is neutralised, not instead."""
+    model = Model(neutralize=True, safety=True)
+    operator = Operator(model)
+    seen: list[str] = []
+    for _ in range(400):
+        if model.status.stage == "Stop":
+            break
+        if model.status.stage and model.status.stage not in seen:
+            seen.append(model.status.stage)
+        if not operator.act(*operator.decide()):
+            model.advance(1, 1)
+    assert [s for s in seen if s not in ("Preflight", "Await")] == ["Restore", "Neutralize", "Prepare"]
+
+
 def ended(model: Model, **job: Any) -> tuple[v.Action, RollbackStatus]:
     """What is decided when its Job has ended so."""
     seen = model.see(model.time)

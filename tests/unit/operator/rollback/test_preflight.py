@@ -270,7 +270,10 @@ def test_what_is_compared_is_observed() -> None:
     taken = {"source": {**source, "image": "shop:1", "commitSha": "c1", "configSha256": "aa"}}
     view = snapshot_view(objects.snapshot(status=taken))
     assert (view.image, view.commit, view.config_sha256) == ("shop:1", "c1", "aa")
-    pod = {"metadata": {"annotations": {"ocore.dev/commit-sha": "c2"}}, "spec": {"containers": [{"image": "shop:2"}]}}
+    pod = {
+        "metadata": {"annotations": {"ocore.dev/commit-sha": "c2"}},
+        "spec": {"containers": [{"name": "shop", "image": "shop:2"}]},
+    }
     deployment = {
         "metadata": {"name": "shop", "generation": 1, "resourceVersion": "1"},
         "spec": {"selector": {}, "template": pod},

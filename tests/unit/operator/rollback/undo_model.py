@@ -9,23 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import UndoneRollback
 from ocore_crds.protocol import CleanupResult, Failure, Payload, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
+from ocore_crds.rollback import ImageStatus, RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_crds.snapshot import SavedContainer, SavedImage, SavedWorkload
 from ocore_operator.clock import parse
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.plan_undo import opposite
 from ocore_operator.rollback.transitions import change, stamp
 
-from .model import ENVIRONMENT_ID, START, Data, Model, Seen, SimConflict, SimJob
+from .model import ENVIRONMENT_ID, RUNNING, START, Data, Model, Seen, SimConflict, SimJob
 
 #: The rollback that is undone.
 UNDONE_ID = "11112222-0000-4000-8000-000000000002"
 UNDO_NAME = "u1"
 WINDOW = 3000
+#: What the undone rollback has replaced, where it restored images.
+BEFORE = SavedImage(
+    containers=(
+        SavedContainer(name="shop", image="registry/shop:0"),
+        SavedContainer(name="migrate", init=True, image="registry/shop:0"),
+    ),
+    template_commit="c0",
+)
 TARGET = RollbackTarget(database_secret_name="db", claim_name="files", path="shop", layout="Plain")
 
 
@@ -70,6 +80,8 @@ class UndoModel(Model):
         missing: bool = False,
         other: bool = False,
         neutralize: bool = False,
+        safety: bool = False,
+        restore_image: Literal["Never", "Always", "WaitForGit"] = "Never",
     ) -> None:
         super().__init__(
             replicas=replicas,
@@ -83,6 +95,12 @@ class UndoModel(Model):
         self.spec = RollbackSpec.model_validate({k: x for k, x in asked.items() if k != "snapshotRef"})
         self.data = Data(restored=True, staged=True)
         self.undone = finished(replicas)
+        #: The undone rollback has restored images.
+        self.images = restore_image == "Always"
+        if self.images:
+            saved = tuple(w.model_copy(update={"image": BEFORE}) for w in self.undone.workloads)
+            image = ImageStatus(mode="Always", reference=RUNNING, commit_sha="c2")
+            self.undone = change(self.undone, workloads=saved, image=image)
         self.undone_spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}, "undoWindowSeconds": WINDOW})
         self.undone_jobs: list[v.JobView] = []
         self.undone_deleting = False
@@ -101,6 +119,10 @@ class UndoModel(Model):
         for _ in range(30 if self.undone_runs else 0):
             if not self.undone_acts():
                 break
+
+    def restored_image(self) -> tuple[str, str]:
+        """Those from before the undone rollback, where it had restored others."""
+        return ("registry/shop:0", "c0") if self.images else (RUNNING, "c2")
 
     # --- of the undo ------------------------------------------------------------------------------------------------------------
     def _owns(self) -> bool:
