@@ -79,6 +79,9 @@ OPERATOR_ROLLBACK_POINTS = (
     "operator-rollback-cleanup",
 )
 OPERATOR_NEUTRALIZE_POINTS = ("operator-rollback-neutralized",)
+#: Driven in test_safety_and_image.py.
+OPERATOR_SAFETY_POINTS = ("operator-rollback-safety-created", "operator-rollback-safety-complete")
+OPERATOR_IMAGE_POINTS = ("operator-rollback-image-saved", "operator-rollback-image-set")
 OPERATOR_UNDO_POINTS = ("operator-undo-taken-over", "operator-undo-settled")
 
 
@@ -98,6 +101,8 @@ def test_every_failpoint_is_driven() -> None:
         *OPERATOR_SNAPSHOT_POINTS,
         *OPERATOR_QUIESCE_POINTS,
         *OPERATOR_ROLLBACK_POINTS,
+        *OPERATOR_SAFETY_POINTS,
+        *OPERATOR_IMAGE_POINTS,
         *OPERATOR_UNDO_POINTS,
     ]
     assert sorted(driven) == sorted(REGISTRY)

@@ -37,9 +37,11 @@ SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-", "
 BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
 DELETION_POINTS = ["delete-manifest-gone"]
 UNDO_ONLY = [n for n in REGISTRY if n.startswith("operator-undo-")]
+#: Those of a safety snapshot and of an image are in test_safety_and_image.py.
+ASKED_ONLY = [n for n in REGISTRY if n.startswith(("operator-rollback-safety-", "operator-rollback-image-"))]
 NEUTRALIZE_POINTS = [n for n in REGISTRY if n.startswith(("neutralize-", "operator-rollback-neutralized"))]
-OTHER_POINTS = {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_ONLY, *NEUTRALIZE_POINTS}
-ROLLBACK_POINTS = [n for n in REGISTRY if n not in OTHER_POINTS]
+OTHERS = {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_ONLY, *ASKED_ONLY, *NEUTRALIZE_POINTS}
+ROLLBACK_POINTS = [n for n in REGISTRY if n not in OTHERS]
 #: An undo renames as a switch back does.
 UNDO_POINTS = [*UNDO_ONLY, *BACK_POINTS, "switch-ready", "switch-sessions-ended", "switch-done"]
 PLAIN_POINTS = {"switch-filestore-moved"}

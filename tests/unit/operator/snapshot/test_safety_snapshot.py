@@ -57,6 +57,7 @@ HELD = {"kind": "Rollback", "name": "r1", "uid": ROLLBACK_UID}
     ("operation", "meta", "status", "expected"),
     [
         (HELD, {}, {"stage": "Restore", "safetySnapshotId": objects.UID}, "Waits"),
+        (HELD, {}, {"stage": "Neutralize", "safetySnapshotId": objects.UID}, "Waits"),
         (HELD, {}, {"stage": "Await", "safetySnapshotId": objects.UID}, "Waits"),
         (HELD, {}, {"stage": "Restore"}, "Creates"),
         (HELD, {}, {"stage": "Restore", "safetySnapshotId": objects.OTHER_UID}, None),  # its own one is another

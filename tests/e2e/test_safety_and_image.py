@@ -1,0 +1,280 @@
+"""createSafetySnapshot and restoreImage on a real cluster."""
+
+import pytest
+
+from support.cluster import node
+from support.cluster.cluster import Cluster, Object, condition, is_true
+from support.cluster.failpoints import armed
+from support.cluster.operator import Operator
+from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
+from support.cluster.site import DEMO_IMAGE, Servers, Site, make_site
+
+from .test_faults import OPERATOR_IMAGE_POINTS, OPERATOR_SAFETY_POINTS, operator_killed
+
+REPOSITORY = DEMO_IMAGE.rpartition(":")[0]
+NEWER = f"{REPOSITORY}:newer"
+COMMIT = "ocore.dev/commit-sha"
+
+
+def load(site: Site, seed: int) -> None:
+    code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", str(seed))
+    assert code == 0, log
+
+
+def steps(obj: Object) -> dict[str, str]:
+    return {s["name"]: s["state"] for s in obj["status"]["steps"]}
+
+
+# --- the safety snapshot --------------------------------------------------------------------------------------------------------
+
+
+def test_a_safety_snapshot_is_restorable_itself(cluster: Cluster, servers: Servers) -> None:
+    """Back to the snapshot, then to what was there before, and retention knows until when it stays."""
+    with make_site(cluster, servers) as site:
+        load(site, 5)
+        site.completed("Snapshot", site.snapshot("base"))
+        set_marker(site, 7)
+        site.rollback("back", "base", createSafetySnapshot=True, requestedBy="ann", undoWindowSeconds=3600)
+        obj = site.completed("Rollback", "back")
+        status = obj["status"]
+        assert marker(site) == 0
+        assert steps(obj)["SafetySnapshot"] == "Done"
+        assert status["recoveryEvidence"]["canWriteCleanSuccess"], status["recoveryEvidence"]
+        name = status["safetySnapshotName"]
+        saved = cluster.get("Snapshot", name, site.namespace)
+        assert saved is not None
+        assert is_true(saved, "Complete")
+        assert (saved["spec"]["trigger"], saved["spec"]["requestedBy"]) == ("PreRollback", "ann")
+        assert (saved["status"]["id"], saved["status"]["consistentAt"]) == (
+            status["safetySnapshotId"],
+            status["safetySnapshotAt"],
+        )
+        assert "ownerReferences" not in saved["metadata"]
+        assert saved["status"]["consistentAt"] < status["quiescedAt"]
+        cluster.wait(
+            "Snapshot", name, site.namespace, lambda o: "undoWindow" in (o["status"].get("keptBy") or ()), 60, "kept"
+        )
+        cluster.wait(
+            "Environment", site.environment, site.namespace, lambda o: "operation" not in o["status"], 30, "unlocked"
+        )
+
+        site.rollback("forth", name, undoWindowSeconds=0)
+        site.completed("Rollback", "forth")
+        assert marker(site) == 7
+        cluster.delete("Rollback", "back", site.namespace)  # it keeps its previous database for an hour
+        cluster.wait_gone("Rollback", "back", site.namespace, 120)
+        holds_all_promises(site)
+
+
+def test_a_safety_snapshot_that_fails_ends_the_rollback_with_nothing_changed(
+    cluster: Cluster, servers: Servers
+) -> None:
+    """Its Job finds that a file of a row is lost. The application runs all the time."""
+    with make_site(cluster, servers) as site:
+        load(site, 5)
+        site.completed("Snapshot", site.snapshot("base"))
+        set_marker(site, 3)
+        load(site, 6)
+        before = cluster.get("Deployment", "shop", site.namespace)
+        rows = site.query(
+            "SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL ORDER BY id DESC LIMIT 1"
+        )
+        code, log = site.in_shop("rm", f"/claim/{site.path}/{rows[0][0]}")
+        assert code == 0, log
+
+        site.rollback("back", "base", createSafetySnapshot=True)
+        obj = site.failed("Rollback", "back", "SafetySnapshotFailed")
+        assert obj["status"]["position"] == "Old"
+        assert "switchedAt" not in obj["status"]
+        assert marker(site) == 3
+        after = cluster.get("Deployment", "shop", site.namespace)
+        assert before is not None
+        assert after is not None
+        assert after["metadata"]["generation"] == before["metadata"]["generation"]
+        cluster.wait(
+            "Rollback", "back", site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
+        )
+        assert site.databases() == [site.database]
+
+
+@pytest.mark.parametrize("point", OPERATOR_SAFETY_POINTS)
+def test_the_operator_is_killed_around_the_safety_snapshot(
+    cluster: Cluster, servers: Servers, operator: Operator, point: str
+) -> None:
+    """The next one adopts it: there is one Snapshot, and the rollback is Complete."""
+    with make_site(cluster, servers) as site:
+        site.completed("Snapshot", site.snapshot("base"))
+        set_marker(site, 3)
+        name = fresh("back")
+        with operator_killed(operator, point):
+            site.rollback(name, "base", annotations=armed(f"{point}=kill"), createSafetySnapshot=True)
+            obj = site.completed("Rollback", name, 300)
+        assert marker(site) == 0
+        found = [o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)]
+        assert sorted(found) == sorted(["base", obj["status"]["safetySnapshotName"]])
+
+
+def test_a_deleted_rollback_cancels_its_safety_snapshot(cluster: Cluster, servers: Servers) -> None:
+    with make_site(cluster, servers) as site:
+        load(site, 5)
+        site.completed("Snapshot", site.snapshot("base"))
+        set_marker(site, 3)
+        site.rollback("back", "base", annotations=armed("restore-start=sleep:60"), createSafetySnapshot=True)
+        obj = cluster.wait(
+            "Rollback", "back", site.namespace, lambda o: o["status"].get("safetySnapshotName"), 60, "saving"
+        )
+        name = obj["status"]["safetySnapshotName"]
+        cluster.delete("Rollback", "back", site.namespace)
+        cluster.wait_gone("Rollback", "back", site.namespace, 120)
+        left = cluster.get("Snapshot", name, site.namespace)
+        assert left is None or is_true(left, "Complete") or "deletionTimestamp" in left["metadata"]
+        assert marker(site) == 3
+        assert site.databases() == [site.database]
+
+
+# --- the image ------------------------------------------------------------------------------------------------------------------
+
+
+def with_newer_image() -> str:
+    """The demo image under another tag, and by its digest, as a registry would have it. Returns the digest."""
+    node.run('ctr -n k8s.io images tag --force "$1" "$2"', DEMO_IMAGE, NEWER)
+    digest = node.run("ctr -n k8s.io images ls \"name==$1\" | awk 'NR==2 {print $3}'", DEMO_IMAGE).strip()
+    assert digest.startswith("sha256:"), digest
+    node.run('ctr -n k8s.io images tag --force "$1" "$2"', DEMO_IMAGE, f"{REPOSITORY}@{digest}")
+    return digest
+
+
+def by_hand(site: Site, image: str, commit: str) -> None:
+    """As kubectl would: no tool owns the image afterwards."""
+    template: Object = {
+        "metadata": {"annotations": {COMMIT: commit}},
+        "spec": {"containers": [{"name": "app", "image": image}]},
+    }
+    site.cluster.resource("Deployment").patch(
+        body={"spec": {"template": template}},
+        name="shop",
+        namespace=site.namespace,
+        content_type="application/strategic-merge-patch+json",
+    )
+    site.cluster.patch("Deployment", "shop", site.namespace, {"metadata": {"managedFields": [{}]}})
+    rolled_out(site)
+
+
+def rolled_out(site: Site) -> None:
+    def current(o: Object) -> bool:
+        status, wanted = o["status"], o["spec"]["replicas"]
+        seen = status.get("observedGeneration", 0) >= o["metadata"]["generation"]
+        return seen and status.get("updatedReplicas") == wanted == status.get("readyReplicas") == status.get("replicas")
+
+    site.cluster.wait("Deployment", "shop", site.namespace, current, 90, "rolled out")
+
+
+def image(site: Site) -> tuple[str, str]:
+    """Image and commit of the application, as its Deployment has them."""
+    obj = site.cluster.get("Deployment", "shop", site.namespace)
+    assert obj is not None
+    template = obj["spec"]["template"]
+    return template["spec"]["containers"][0]["image"], template["metadata"]["annotations"][COMMIT]
+
+
+def test_the_image_comes_back_and_an_undo_puts_the_newer_one_back(cluster: Cluster, servers: Servers) -> None:
+    digest = with_newer_image()
+    with make_site(cluster, servers) as site:
+        by_hand(site, DEMO_IMAGE, "c1")
+        source = site.completed("Snapshot", site.snapshot("base"))["status"]["source"]
+        assert (source["image"], source["commitSha"]) == (DEMO_IMAGE, "c1")
+        recorded = f"{DEMO_IMAGE}@{source['imageDigest']}" if source.get("imageDigest") else DEMO_IMAGE
+        assert source.get("imageDigest", "") in ("", digest)
+        set_marker(site, 4)
+        by_hand(site, NEWER, "c2")
+
+        site.rollback("back", "base", restoreImage="Always", undoWindowSeconds=3600)
+        obj = site.completed("Rollback", "back")
+        assert (marker(site), image(site)) == (0, (recorded, "c1"))
+        assert steps(obj)["RestoreImage"] == "Done"
+        assert obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"], obj["status"]["recoveryEvidence"]
+        (saved,) = obj["status"]["workloads"]
+        assert saved["image"]["containers"] == [{"name": "app", "init": False, "image": NEWER}]
+
+        site.completed("Rollback", site.undo("undo", "back", undoWindowSeconds=3600))
+        assert (marker(site), image(site)) == (4, (NEWER, "c2"))
+        site.completed("Rollback", site.undo("again", "undo", undoWindowSeconds=0))
+        assert (marker(site), image(site)) == (0, (recorded, "c1"))
+
+
+def test_what_a_tool_owns_is_not_changed_and_the_rollback_says_what_to_do(cluster: Cluster, servers: Servers) -> None:
+    with_newer_image()
+    with make_site(cluster, servers) as site:
+        by_hand(site, DEMO_IMAGE, "c1")
+        site.completed("Snapshot", site.snapshot("base"))
+        set_marker(site, 4)
+        applied(site, NEWER, "c2")
+        rolled_out(site)
+        site.rollback("back", "base", restoreImage="Always")
+        obj = site.completed("Rollback", "back")
+        assert (marker(site), image(site)) == (0, (NEWER, "c2"))
+        assert steps(obj)["RestoreImage"] == "Skipped"
+        found = condition(obj, "PreflightWarnings")
+        assert found is not None
+        assert "field manager argocd-controller owns the image" in found["message"]
+        assert not obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"]
+
+
+def applied(site: Site, image_: str, commit: str) -> None:
+    """As Argo CD with server-side apply."""
+    template: Object = {
+        "metadata": {"annotations": {COMMIT: commit}},
+        "spec": {"containers": [{"name": "app", "image": image_}]},
+    }
+    obj = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "shop", "namespace": site.namespace},
+        "spec": {"template": template},
+    }
+    site.cluster.apply(obj, manager="argocd-controller")
+
+
+def test_it_waits_for_git_and_goes_on_when_git_has_the_image(cluster: Cluster, servers: Servers) -> None:
+    with_newer_image()
+    with make_site(cluster, servers) as site:
+        by_hand(site, DEMO_IMAGE, "c1")
+        site.completed("Snapshot", site.snapshot("base"))
+        set_marker(site, 4)
+        applied(site, NEWER, "c2")
+        rolled_out(site)
+        site.rollback("back", "base", restoreImage="WaitForGit", undoWindowSeconds=0)
+
+        def waits(o: Object) -> bool:
+            found = condition(o, "Reconciling")
+            return found is not None and found["reason"] == "WaitingForImage"
+
+        obj = cluster.wait("Rollback", "back", site.namespace, waits, 120, "waiting for the image")
+        found = condition(obj, "Reconciling")
+        assert found is not None
+        assert f"In Git, set image {DEMO_IMAGE}" in found["message"]
+        assert f"has {NEWER}" in found["message"]
+        assert marker(site) == 4
+        site.app_ready(5)  # nothing is stopped while it waits
+        applied(site, DEMO_IMAGE, "c1")
+        obj = site.completed("Rollback", "back")
+        assert (marker(site), image(site)) == (0, (DEMO_IMAGE, "c1"))
+        assert steps(obj)["RestoreImage"] == "Done"
+        assert obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"], obj["status"]["recoveryEvidence"]
+
+
+@pytest.mark.parametrize("point", OPERATOR_IMAGE_POINTS)
+def test_the_operator_is_killed_around_the_change_of_the_image(
+    cluster: Cluster, servers: Servers, operator: Operator, point: str
+) -> None:
+    with_newer_image()
+    with make_site(cluster, servers) as site:
+        by_hand(site, DEMO_IMAGE, "c1")
+        site.completed("Snapshot", site.snapshot("base"))
+        by_hand(site, NEWER, "c2")
+        name = fresh("back")
+        with operator_killed(operator, point):
+            site.rollback(name, "base", annotations=armed(f"{point}=kill"), restoreImage="Always")
+            obj = site.completed("Rollback", name, 300)
+        assert image(site)[1] == "c1"
+        assert [w["image"]["containers"][0]["image"] for w in obj["status"]["workloads"]] == [NEWER]
