@@ -23,6 +23,8 @@ def begun(machine: RollbackMachine, *, reached: str, replicas: tuple[int, ...], 
         missing=False,
         other=False,
         neutralize=False,
+        safety=False,
+        restore_image="Never",
     )
 
 

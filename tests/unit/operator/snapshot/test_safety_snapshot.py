@@ -143,7 +143,7 @@ def test_a_complete_one_stays_while_its_rollback_runs(*, complete: bool, termina
         async def get(self, *_: object) -> None:
             """There is no Environment."""
 
-    ctx: Any = SimpleNamespace(kube=Kube(), catalog=Catalog())
+    ctx: Any = SimpleNamespace(kube=Kube(), catalog=Catalog(), settings=objects.SETTINGS)
     found = objects.snapshot({"trigger": "PreRollback"}, {"conditions": ended if complete else []}, name=NAME)
     assert asyncio.run(observe._used_by(ctx, found)) == used
     assert server.writes() == []
