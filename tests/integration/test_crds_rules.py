@@ -111,6 +111,9 @@ def _tries(rule: Rule, schema: Object) -> Iterator[tuple[Object, str]]:
         case "maxLength":
             yield {path: pattern.long(value)}, ""
             yield {path: pattern.long(value) + "a"}, "Too long"
+        case "minItems":
+            yield {path: _items(schema, value)}, ""
+            yield {path: _items(schema, value - 1)}, f"should have at least {value} items"
         case "maxItems":
             yield {path: _items(schema, value)}, ""
             yield {path: _items(schema, value + 1)}, f"must have at most {value} items"

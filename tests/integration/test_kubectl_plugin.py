@@ -90,7 +90,7 @@ def test_a_complete_one_is_exit_code_0_and_can_be_gone_back_to(crds: Cluster, na
     status = {"phase": "Complete", "completedAt": NOW, "conditions": [condition("Complete", "Succeeded", "")]}
     write_status(crds, "good", namespace, status)
     assert ocore(crds, "watch", "snapshot", "good", "-n", namespace)[0] == 0
-    code, text = ocore(crds, "rollback", "good", "--name", "back", "--undo-window", "60", "-n", namespace)
+    code, text = ocore(crds, "rollback", "good", "--name", "back", "--undo-window", "60", "--yes", "-n", namespace)
     assert code == 0, text
     made = crds.get("Rollback", "back", namespace)
     assert made is not None
