@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from support.cluster.cluster import GROUP, Cluster, condition, is_true
+from support.cluster.neutralising import acting, neutralising
 from support.cluster.promises import holds_all_promises, marker, set_marker
 from support.cluster.site import S3_READER_KEY, S3_READER_SECRET, Servers, Site, make_site, secret
 
@@ -157,14 +158,35 @@ def test_a_target_without_a_database_gets_one(cluster: Cluster, servers: Servers
         files_fit(target)
 
 
-def test_production_does_not_leave_production(cluster: Cluster, servers: Servers) -> None:
-    """As long as a copy is not neutralised."""
+def identity(site: Site) -> dict[str, str]:
+    keys = ["database.uuid", "database.secret", "web.base.url"]
+    return dict(site.query("SELECT key, value FROM ir_config_parameter WHERE key = ANY(%s)", [keys]))
+
+
+def test_production_leaves_production_only_neutralised(cluster: Cluster, servers: Servers) -> None:
+    """Refused where nothing can neutralise it; else the copy is neutralised and has its own identity, and the source is as it was."""
     with two_sites(cluster, servers) as (source, target):
         source.cluster.apply(source.environment_object(allowRollbackTo=[{"namespace": target.namespace}]))
         source.environment_ready()
         source.completed("Snapshot", source.snapshot("real"))
+        before = identity(source)
         began = time.monotonic()
-        obj = target.failed("Rollback", into(source, target, "leak", "real"), "NeutralizeMissing")
+        obj = target.failed("Rollback", into(source, target, "leak", "real"), "CannotNeutralize")
         assert time.monotonic() - began < 60
         assert target.databases() == [target.database]
         assert obj["status"].get("startedAt") is None
+        with neutralising(target, baseUrl="https://copy.example.org"):
+            obj = target.completed("Rollback", into(source, target, "copy", "real"), 240)
+        assert obj["status"]["neutralize"]["ownIdentity"] is True
+        assert marker(target) == 3
+        assert acting(target) == []
+        files_fit(target)
+        assert identity(source) == before
+        assert acting(source) == ["jobs", "mail", "payments"]
+        copied = identity(target)
+        assert copied["web.base.url"] == "https://copy.example.org"
+        assert copied["database.uuid"] != before["database.uuid"]
+        assert copied.get("database.secret") != before.get("database.secret", "")
+        # A snapshot of the copy says that it is neutralised.
+        taken = target.completed("Snapshot", target.snapshot("of-the-copy"))
+        assert taken["status"]["neutralized"] is True
