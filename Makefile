@@ -30,7 +30,7 @@ TEST_CLUSTER ?= ocore-test
 help: ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: venv ## A snapshot and a rollback of a running application on a local cluster, with live progress
+demo: venv ## A snapshot, a rollback, a staging copy and an undo of a running application on a local cluster, with live progress
 	examples/demo/run
 
 demo-clean: ## Remove the demo application and the operator from the local cluster

@@ -101,7 +101,7 @@ def render_part(state: dict[str, Any]) -> str:
     """The part that is refreshed every second."""
     orders, attachments, filestore = state["orders"], state["attachments"], state["filestore"]
     missing = attachments["missing"]
-    return f"""{_provenance(state["database"])}
+    return f"""{_provenance(state["database"], neutralized=state["acting"]["neutralized"])}
 <div class="tiles" data-orders="{orders["count"]}" data-missing="{missing}">
 {_tile("Orders", f"{orders['count']:,}", f"{orders['confirmed']:,} confirmed")}
 {_tile("Revenue", f"€ {float(orders['revenue']):,.0f}", "of confirmed orders")}
@@ -113,7 +113,7 @@ def render_part(state: dict[str, Any]) -> str:
 <div class="card"><h2>Newest attachments</h2>{_attachments(state["newest_attachments"])}</div></div>"""
 
 
-def _provenance(database: dict[str, Any]) -> str:
+def _provenance(database: dict[str, Any], *, neutralized: bool) -> str:
     name = escape(database["name"])
     if database["rollback_id"]:
         origin = f'brought back by <b class="good">rollback {escape(database["rollback_id"][:8])}</b>'
@@ -124,6 +124,8 @@ def _provenance(database: dict[str, Any]) -> str:
         f' · beside it <b class="warn">{escape(b["name"])}</b> ({labels[b["kind"]]}{_size_of(b)})'
         for b in database["beside"]
     )
+    if neutralized:
+        origin += ', <b class="good">neutralised</b>: mail, jobs and payments are off'
     size = _bytes(database["size_bytes"])
     version = escape(database["server_version"].split()[0])
     return f'<p class="from">Database <b>{name}</b> ({size}, PostgreSQL {version}): {origin}{beside}</p>'

@@ -15,6 +15,13 @@ from .filestore import Filestore
 _SCAN_TTL = 2.0
 _SCAN_SHARE = 10.0
 _NEWEST = 8
+#: What acts on the world. `neutralized` is Odoo's own flag.
+_ACTING = """
+SELECT (SELECT count(*) FROM ir_mail_server WHERE active) AS mail_servers,
+       (SELECT count(*) FROM ir_cron WHERE active) AS jobs,
+       (SELECT count(*) FROM payment_provider WHERE state = 'enabled') AS payment_providers,
+       EXISTS (SELECT FROM ir_config_parameter WHERE key = 'database.is_neutralized' AND value = 'true') AS neutralized
+"""
 
 
 @dataclass(frozen=True)
@@ -92,12 +99,14 @@ def gather(connection: Connection, filestore: Filestore, scanner: Scanner, title
             " ORDER BY id DESC LIMIT %s",
             [_NEWEST],
         ).fetchall()
+        acting = cursor.execute(_ACTING).fetchone()
     for row in newest_attachments:
         row["there"] = filestore.size(row["store_fname"]) == row["file_size"]
     return {
         "title": title,
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "database": provenance(connection),
+        "acting": acting,
         "orders": orders,
         "attachments": {
             **(attachments or {}),

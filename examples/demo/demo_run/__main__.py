@@ -12,8 +12,12 @@ from .steps import BUILD_SECONDS, Demo, clean
 
 _DESCRIPTION = """\
 A snapshot and a rollback of a running application on a local cluster: brings the cluster up, installs the operator, starts a shop
-whose customers keep writing, takes a snapshot, destroys data, rolls back and checks that all data is back. Can be repeated.
+whose customers keep writing, takes a snapshot, destroys data, rolls back and checks that all data is back. Then it makes a neutralised
+staging environment from the snapshot, and undoes the rollback. Can be repeated.
 OCORE_CLUSTER names the cluster (default: ocore), CLUSTER=kind uses kind. Details: docs/demo.md."""
+
+#: Headings of a run.
+STEPS = 11
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ci", action="store_true", help="plain lines: no colours, nothing redrawn")
     parser.add_argument("--clean", action="store_true", help="remove the demo and the operator from the cluster")
     options = parser.parse_args(arguments)
-    output = Output(ci=options.ci, steps=2 if options.clean else 9)
+    output = Output(ci=options.ci, steps=2 if options.clean else STEPS)
     kube: Kube | None = None
     try:
         if options.clean:
@@ -68,13 +72,17 @@ def _story(output: Output, demo: Demo) -> None:
     output.heading("A snapshot, while the customers continue")
     mark = demo.snapshot()
     output.heading("Something goes wrong")
-    demo.damage()
+    demo.damage(mark)
     output.heading("A rollback to the snapshot")
-    downtime = demo.rollback()
+    demo.rollback()
     output.heading("Is everything back?")
     demo.check(mark)
+    output.heading("A staging environment from production's snapshot, neutralised")
+    demo.staging(mark)
+    output.heading("Undo")
+    demo.undo(mark)
     output.heading("Figures")
-    demo.figures(downtime)
+    demo.figures()
     demo.epilogue()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .kube import Kube
+from .kube import PRODUCTION, Kube
 from .output import Observation, Output, StepFailed
 
 Object = dict[str, Any]
@@ -21,11 +21,25 @@ _FIGURES: tuple[tuple[str, Callable[[Object], str]], ...] = (
     ("missing files", lambda s: f"{s['attachments']['missing']:,}"),
     ("restored by", lambda s: (s["database"]["rollback_id"] or "-")[:8]),
 )
+#: Also shown of a copy: what acts on the world, and its identity.
+COPY_FIGURES: tuple[tuple[str, Callable[[Object], str]], ...] = (
+    *_FIGURES,
+    ("active mail servers", lambda s: str(s["acting"]["mail_servers"])),
+    ("active scheduled jobs", lambda s: str(s["acting"]["jobs"])),
+    ("enabled payment providers", lambda s: str(s["acting"]["payment_providers"])),
+    ("database.is_neutralized", lambda s: "true" if s["acting"]["neutralized"] else "-"),
+    ("database.uuid", lambda s: (s["database"]["uuid"] or "-")[:8]),
+)
 
 
-def show_state(output: Output, title: str, states: dict[str, Object]) -> None:
-    """The application's own figures, one column for each moment."""
-    rows: list[tuple[str, ...]] = [(name, *(pick(s) for s in states.values())) for name, pick in _FIGURES]
+def show_state(
+    output: Output,
+    title: str,
+    states: dict[str, Object],
+    figures: tuple[tuple[str, Callable[[Object], str]], ...] = _FIGURES,
+) -> None:
+    """The application's own figures, one column for each state."""
+    rows: list[tuple[str, ...]] = [(name, *(pick(s) for s in states.values())) for name, pick in figures]
     output.table(title, ("", *states), rows)
 
 
@@ -43,10 +57,39 @@ class Mark:
         return cls.of(kube, max(0, (state["orders"]["last_id"] or 0) - _MARGIN))
 
     @classmethod
-    def of(cls, kube: Kube, up_to: int) -> "Mark":
-        """Up to that id."""
-        found = kube.app(f"/api/orders?up_to={up_to}")
+    def of(cls, kube: Kube, up_to: int, shop: str = PRODUCTION) -> "Mark":
+        """Up to that id, of production or of staging."""
+        found = kube.app(f"/api/orders?up_to={up_to}", shop)
         return cls(up_to, found["confirmed"], found["fingerprint"])
+
+
+def not_neutralised(copy: Object, production: Object) -> str:
+    """Why the copy's state is not that of a neutralised copy with its own identity; empty if it is."""
+    acting = copy["acting"]
+    active = [name for name in ("mail_servers", "jobs", "payment_providers") if acting[name]]
+    if active:
+        return f"staging still has active {', '.join(active)}"
+    if not acting["neutralized"]:
+        return "staging has no database.is_neutralized"
+    if copy["database"]["uuid"] in (None, production["database"]["uuid"]):
+        return "staging has production's database.uuid, or none"
+    return ""
+
+
+def changed_by_a_copy(before: Object, after: Object) -> str:
+    """What differs in production's state and should not; empty if nothing. Orders differ: customers continue."""
+    for section, key in (
+        ("database", "uuid"),
+        ("database", "rollback_id"),
+        ("acting", "mail_servers"),
+        ("acting", "jobs"),
+        ("acting", "payment_providers"),
+        ("acting", "neutralized"),
+    ):
+        was, now = before[section][key], after[section][key]
+        if was != now:
+            return f"production has changed: {section}.{key} was {was}, is {now}"
+    return ""
 
 
 def status_of(kube: Kube, kind: str, name: str) -> Object:

@@ -16,6 +16,8 @@ CLUSTER = REPOSITORY / "localcluster/cluster"
 NAMESPACE = "demo"
 OPERATOR_NAMESPACE = "ocore-system"
 RELEASE = "ocore"
+#: The Deployments and Services of the application: production and staging.
+PRODUCTION, STAGING = SHOPS = ("shop", "shop-staging")
 Object = dict[str, Any]
 
 
@@ -74,29 +76,29 @@ class Kube:
         return dict(json.loads(text)) if text.strip() else None
 
     def apply(self, files: list[Path], build: str) -> None:
-        """The files' manifests; the Deployment of the demo's own image carries the build's fingerprint."""
+        """The files' manifests; Deployments of the demo's own image carry the build's fingerprint."""
         objects = [d for f in files for d in yaml.safe_load_all(f.read_text()) if d]
         for obj in objects:
-            if obj["kind"] == "Deployment" and obj["metadata"]["name"] == "shop":
-                obj["spec"]["template"]["metadata"]["annotations"]["demo-build"] = build
+            if obj["kind"] == "Deployment" and obj["metadata"]["name"] in SHOPS:
+                obj["spec"]["template"]["metadata"].setdefault("annotations", {})["demo-build"] = build
         self.kubectl(
             "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}), timeout=120
         )
 
-    def app(self, path: str) -> Any:
+    def app(self, path: str, shop: str = PRODUCTION) -> Any:
         """JSON of the application's API, through the API server's own proxy: no port needs to be forwarded.
 
         Raises Unavailable if it does not answer.
         """
         try:
-            raw = f"/api/v1/namespaces/{NAMESPACE}/services/shop:http/proxy{path}"
+            raw = f"/api/v1/namespaces/{NAMESPACE}/services/{shop}:http/proxy{path}"
             return json.loads(self.run("kubectl", "get", "--raw", raw))
         except StepFailed as error:
-            raise Unavailable(f"the shop does not answer: {error}", *error.look_at) from error
+            raise Unavailable(f"{shop} does not answer: {error}", *error.look_at) from error
 
-    def in_app(self, *arguments: str, timeout: float = 120, ok: tuple[int, ...] = (0,)) -> Any:
+    def in_app(self, *arguments: str, shop: str = PRODUCTION, timeout: float = 120, ok: tuple[int, ...] = (0,)) -> Any:
         """JSON that a command of the application prints, run in its pod."""
-        command = ("kubectl", "-n", NAMESPACE, "exec", "deploy/shop", "--", "python3", "-m", "demo_app", *arguments)
+        command = ("kubectl", "-n", NAMESPACE, "exec", f"deploy/{shop}", "--", "python3", "-m", "demo_app", *arguments)
         return json.loads(self.run(*command, timeout=timeout, ok=ok))
 
     def load_events(self) -> list[Object]:

@@ -5,8 +5,32 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from .evidence import Mark, duration, seconds_between, show_state, status_of, wait_for_outage
-from .kube import NAMESPACE, OPERATOR_NAMESPACE, RELEASE, REPOSITORY, Kube, Object, fingerprint
+import yaml
+
+from .evidence import (
+    COPY_FIGURES,
+    Mark,
+    changed_by_a_copy,
+    duration,
+    not_neutralised,
+    outages_since,
+    seconds_between,
+    show_state,
+    status_of,
+    wait_for_outage,
+)
+from .kube import (
+    NAMESPACE,
+    OPERATOR_NAMESPACE,
+    PRODUCTION,
+    RELEASE,
+    REPOSITORY,
+    SHOPS,
+    STAGING,
+    Kube,
+    Object,
+    fingerprint,
+)
 from .output import Observation, Output, StepFailed
 
 #: Orders that the load generator places at once, before it continues at its rate (load.yaml).
@@ -28,7 +52,14 @@ class Demo:
         stamp = datetime.now(UTC).strftime("%m%d-%H%M%S")
         self.snapshot_name = f"before-{stamp}"
         self.rollback_name = f"back-{stamp}"
+        self.copy_name = f"staging-{stamp}"
+        self.undo_name = f"undo-{stamp}"
+        self.redo_name = f"redo-{stamp}"
         self.states: dict[str, Any] = {}
+        #: Of the damaged data.
+        self.damaged: Mark | None = None
+        #: Seconds without an answer at the HTTP port, by operation.
+        self.downtimes: dict[str, float] = {}
 
     # --- set-up ------------------------------------------------------------------------------------------
     def operator(self) -> None:
@@ -52,15 +83,17 @@ class Demo:
         )
 
     def application(self) -> None:
-        """PostgreSQL, an S3 server, the shop, and the SnapshotStore and Environment that describe them."""
+        """PostgreSQL, an S3 server, the shop and its staging, and the SnapshotStore and Environments that describe them."""
         self.output.say("kubectl apply -f examples/demo/manifests/")
         build = fingerprint("examples/demo/demo_app", "requirements/demo.txt")
         files = sorted((DEMO / "manifests").glob("*.yaml"))
+        # A Job cannot be changed. One of an older version has not set up staging.
+        self.kube.kubectl("delete", "job", "postgres-setup", "--ignore-not-found", "--wait", timeout=90)
         self.kube.apply(files[:-1], build)
         pods = f"kubectl -n {NAMESPACE} get pods"
         for kind, name in (
             ("statefulset", "postgres"), ("deployment", "s3"), ("job", "postgres-setup"), ("job", "s3-setup"),
-            ("deployment", "shop"),
+            *(("deployment", shop) for shop in SHOPS),
         ):  # fmt: skip
             describe = f"kubectl -n {NAMESPACE} describe {kind} {name}"
             self.output.wait(name, lambda kind=kind, name=name: self._object(kind, name), 300, pods, describe)  # type: ignore[misc]
@@ -69,6 +102,7 @@ class Demo:
         for kind, name, types in (
             ("snapshotstore", "backups", ("Ready",)),
             ("environment", "shop", ("Ready", "RollbackReady")),
+            ("environment", "staging", ("Ready", "RollbackReady")),
         ):
             self.output.wait(
                 f"{kind} {name}",
@@ -103,7 +137,7 @@ class Demo:
         self.output.good(f"{placed} orders were placed during the snapshot: the application never stopped")
         return mark
 
-    def damage(self) -> None:
+    def damage(self, mark: Mark) -> None:
         """Deletes orders and files: what a rollback repairs."""
         lost = self.kube.in_app("damage")
         self.output.say(
@@ -118,49 +152,107 @@ class Demo:
             return Observation(missing > 0, f"{missing} attachments without a file")
 
         self.output.wait("the damage in the application", observe, 60)
+        self.damaged = Mark.of(self.kube, mark.up_to)
         show_state(self.output, "What the application holds", self.states)
 
-    def rollback(self) -> float:
-        """Rolls back to the snapshot. Returns the downtime at the HTTP port in seconds."""
+    def rollback(self) -> None:
+        """Rolls back to the snapshot."""
         asked = datetime.now(UTC).isoformat()
         self.output.say(f"kubectl ocore rollback {self.snapshot_name} --name {self.rollback_name} --yes --wait")
         undo = ("--undo-window", str(_UNDO_SECONDS))
         self._operate("rollback", self.snapshot_name, "--name", self.rollback_name, "--yes", *undo)
-        return wait_for_outage(self.output, self.kube, asked)
+        self.downtimes["rollback"] = wait_for_outage(self.output, self.kube, asked)
 
     def check(self, mark: Mark) -> None:
         """Compares the confirmed orders one by one, and every attachment's file byte by byte."""
-
-        def observe() -> Observation:
-            self.states["after"] = state = self.kube.app("/api/state")
-            return Observation(state["attachments"]["missing"] == 0, f"{state['attachments']['missing']} files missing")
-
-        self.output.wait("the application's own count", observe, 60)
+        self.states["after"] = self._nothing_missing(PRODUCTION)
         show_state(self.output, "What the application holds", self.states)
         self.output.say("(customers have continued to place orders since)")
-        now = Mark.of(self.kube, mark.up_to)
-        if now != mark:
+        self._holds(mark, "are back, unchanged", self.rollback_name)
+        self._every_file(PRODUCTION)
+
+    def staging(self, mark: Mark) -> None:
+        """Restores production's snapshot into staging. Compares staging with the snapshot, and production with itself."""
+        manifest = yaml.safe_load((DEMO / "copy.yaml").read_text())
+        manifest["metadata"]["name"] = self.copy_name
+        manifest["spec"]["snapshotRef"]["name"] = self.snapshot_name
+        text = yaml.safe_dump(manifest, sort_keys=False)
+        self.output.say(f"kubectl apply -f - <<END\n{text}END\nkubectl ocore watch rollback/{self.copy_name}")
+        asked = datetime.now(UTC).isoformat()
+        before, pods = self.kube.app("/api/state"), self._pods()
+        self.kube.kubectl("apply", "-f", "-", stdin=text)
+        self._operate("watch", f"rollback/{self.copy_name}")
+        copy = self._nothing_missing(STAGING)
+        after = self.kube.app("/api/state")
+        show_state(
+            self.output,
+            "What both hold",
+            {"production before": before, "production now": after, "staging": copy},
+            COPY_FIGURES,
+        )
+        describe = f"kubectl -n {NAMESPACE} describe rollback {self.copy_name}"
+        self._holds(mark, "are in staging, as the snapshot has them", self.copy_name, STAGING)
+        self._every_file(STAGING)
+        problem = not_neutralised(copy, after)
+        if problem:
+            raise StepFailed(problem, describe)
+        self.output.good("staging is neutralised: mail, jobs and payments are off; it has a database.uuid of its own")
+        problem = changed_by_a_copy(before, after) or (
+            "" if self._pods() == pods else "a pod of production was replaced"
+        )
+        if problem:
+            raise StepFailed(problem, describe, f"kubectl -n {NAMESPACE} get pods -l app={PRODUCTION}")
+        placed = after["orders"]["last_id"] - before["orders"]["last_id"]
+        # On a busy machine a request of the probe may take longer than its limit of a second. That is no downtime of the rollback.
+        slow = sum(o["seconds"] for o in outages_since(self.kube, asked))
+        answers = f"requests failed for {slow:.1f} s" if slow else "every request was answered"
+        self.output.good(f"production was not touched: the same pods, {placed:,} orders placed, {answers}")
+
+    def undo(self, mark: Mark) -> None:
+        """Undoes production's rollback: the damaged data is live again. Then undoes the undo, so that the demo ends with good data."""
+        now = self.kube.app("/api/state")
+        newer = Mark.take(self.kube, now)
+        self.output.say(
+            "The rollback can be undone within its undo window: the data from before it is kept. Here that is the damaged data."
+        )
+        undone = self._undo(self.rollback_name, self.undo_name)
+        states = {"damaged": self.states["damaged"], "before the undo": now, "undone": undone}
+        show_state(self.output, "What the application holds", states)
+        self.output.say("(files that the rollback added stay in the filestore: fewer are missing now)")
+        live = Mark.of(self.kube, mark.up_to)
+        if live != self.damaged:
             raise StepFailed(
-                f"confirmed orders up to S{mark.up_to:05d}: {mark.confirmed} before, {now.confirmed} now, or different ones",
-                f"kubectl -n {NAMESPACE} describe rollback {self.rollback_name}",
-            )
-        self.output.good(f"all {mark.confirmed:,} confirmed orders up to S{mark.up_to:05d} are back, unchanged")
-        report = self.kube.in_app("check", timeout=300, ok=(0, 1))
-        if not report["ok"]:
-            raise StepFailed(
-                f"check: {report['missing']} files missing, {report['size'] + report['sha1'] + report['name']} wrong,"
-                f" {report['torn_orders']} orders torn: {report['examples'][:3]}",
-                f"kubectl -n {NAMESPACE} exec deploy/shop -- python3 -m demo_app check",
+                f"confirmed orders up to S{mark.up_to:05d}: not those of the damaged data ({live.confirmed} now)",
+                f"kubectl -n {NAMESPACE} describe rollback {self.undo_name}",
             )
         self.output.good(
-            f"not one attachment is missing: {report['rows']:,} rows, {report['files']:,} files, {report['bytes']:,} bytes read,"
-            " every SHA-1 right"
+            f"the data from before the rollback is live again: {live.confirmed:,} of {mark.confirmed:,} confirmed orders up to"
+            f" S{mark.up_to:05d}, the ones that the damage had left"
         )
+        self.output.say(
+            "\nAn undo can be undone too: the restored data was kept, with the orders that were placed on it."
+        )
+        self._undo(self.undo_name, self.redo_name)
+        self._nothing_missing(PRODUCTION)
+        placed = newer.up_to > self.states["after"]["orders"]["last_id"]
+        later = ", those that were placed after the rollback too" if placed else ""
+        self._holds(newer, f"are live again{later}", self.redo_name)
+        self._every_file(PRODUCTION)
 
-    def figures(self, downtime: float) -> None:
+    def _undo(self, rollback: str, name: str) -> Object:
+        """Undoes the rollback. Returns the application's state afterwards."""
+        self.output.say(f"kubectl ocore undo {rollback} --name {name} --wait")
+        asked = datetime.now(UTC).isoformat()
+        self._operate("undo", rollback, "--name", name, "--undo-window", str(_UNDO_SECONDS))
+        self.downtimes[name] = wait_for_outage(self.output, self.kube, asked)
+        return dict(self.kube.app("/api/state"))
+
+    def figures(self) -> None:
         """Timings, from the resources' own status and from the port."""
         snapshot = status_of(self.kube, "snapshot", self.snapshot_name)
         rollback = status_of(self.kube, "rollback", self.rollback_name)
+        copy = status_of(self.kube, "rollback", self.copy_name)
+        undo = status_of(self.kube, "rollback", self.undo_name)
         steps = [
             (f"  {s['name']}", duration(seconds_between(s, "startedAt", "completedAt")))
             for s in rollback.get("steps", [])
@@ -178,8 +270,11 @@ class Demo:
                     "application stopped (asked to stop until ready)",
                     duration(seconds_between(rollback, "quiescedAt", "readyAt")),
                 ),
-                ("downtime at the HTTP port (first failed to first good)", duration(downtime)),
+                ("downtime at the HTTP port (first failed to first good)", duration(self.downtimes["rollback"])),
                 ("of that, the database refused connections", duration(refused if refused is None else float(refused))),
+                ("rollback into staging, whole", duration(seconds_between(copy, "startedAt", "completedAt"))),
+                ("undo, whole", duration(seconds_between(undo, "startedAt", "completedAt"))),
+                ("downtime of the undo at the HTTP port", duration(self.downtimes[self.undo_name])),
             ],
         )
         last = [e for e in self.kube.load_events() if e["event"] == "progress"][-1]
@@ -196,12 +291,13 @@ class Demo:
 Inspect it:
   eval "$(localcluster/cluster env)"; export PATH=$PWD/cli:$PATH
   kubectl -n {NAMESPACE} port-forward svc/shop 8080:8080          # then open http://127.0.0.1:8080
+  kubectl -n {NAMESPACE} port-forward svc/shop-staging 8081:8080  # staging: http://127.0.0.1:8081
   kubectl -n {NAMESPACE} get oenv,ostore,osnap,orb
-  kubectl -n {NAMESPACE} describe rollback {self.rollback_name}
+  kubectl -n {NAMESPACE} describe rollback {self.copy_name}
   kubectl ocore status -n {NAMESPACE}
   kubectl -n {NAMESPACE} apply -f examples/demo/load.yaml          # customers again, for half an hour
   kubectl ocore snapshot shop -n {NAMESPACE} --wait                # your own
-The previous database is kept beside the live one for {_UNDO_SECONDS // 60} minutes.
+The database that was live before is kept beside each live one for {_UNDO_SECONDS // 60} minutes.
 
 Remove it:
   make demo-clean      # the demo and the operator
@@ -209,27 +305,74 @@ Remove it:
         )
 
     # --- observations -------------------------------------------------------------------------------------------
-    def _operate(self, *arguments: str) -> None:
-        kind, name = arguments[0], arguments[arguments.index("--name") + 1]
+    def _operate(self, command: str, *arguments: str) -> None:
+        """`kubectl ocore COMMAND`, until the operation is terminal."""
+        wait = () if command == "watch" else ("--wait",)
         code = self.kube.ocore(
-            *arguments, "--wait", "--timeout", str(_OPERATION_SECONDS), timeout=_OPERATION_SECONDS + 60
+            command, *arguments, *wait, "--timeout", str(_OPERATION_SECONDS), timeout=_OPERATION_SECONDS + 60
         )
         if code != 0:
+            kind = "snapshot" if command == "snapshot" else "rollback"
+            name = arguments[arguments.index("--name") + 1] if "--name" in arguments else arguments[0].split("/")[-1]
             raise StepFailed(
-                f"the {kind} failed",
+                f"the {kind} {name} failed",
                 f"kubectl -n {NAMESPACE} describe {kind} {name}",
                 f"kubectl -n {NAMESPACE} get jobs,pods",
                 f"kubectl -n {OPERATOR_NAMESPACE} logs -l app.kubernetes.io/instance={RELEASE} --tail 50",
             )
 
-    def _free(self) -> Observation:
-        """Done when the environment is unlocked and the shop answers. (Operations of an interrupted run continue.)"""
-        status = (self.kube.get("environment", "shop") or {}).get("status", {})
-        operation = status.get("operation")
-        if operation:
-            return Observation(
-                False, f"{operation['kind'].lower()} {operation['name']} of an earlier run is still running"
+    def _nothing_missing(self, shop: str) -> Object:
+        """The application's state, as soon as it counts no missing file."""
+        state: Object = {}
+
+        def observe() -> Observation:
+            nonlocal state
+            state = self.kube.app("/api/state", shop)
+            return Observation(state["attachments"]["missing"] == 0, f"{state['attachments']['missing']} files missing")
+
+        self.output.wait(f"{shop}: the application's own count", observe, 60)
+        return state
+
+    def _holds(self, mark: Mark, where: str, rollback: str, shop: str = PRODUCTION) -> None:
+        """Raises StepFailed unless the shop has exactly the mark's confirmed orders."""
+        now = Mark.of(self.kube, mark.up_to, shop)
+        if now != mark:
+            raise StepFailed(
+                f"confirmed orders up to S{mark.up_to:05d}: {mark.confirmed} before, {now.confirmed} now, or different ones",
+                f"kubectl -n {NAMESPACE} describe rollback {rollback}",
             )
+        self.output.good(f"all {mark.confirmed:,} confirmed orders up to S{mark.up_to:05d} {where}")
+
+    def _every_file(self, shop: str) -> None:
+        """Reads every attachment. Raises StepFailed if a file is missing or wrong."""
+        report = self.kube.in_app("check", shop=shop, timeout=300, ok=(0, 1))
+        if not report["ok"]:
+            raise StepFailed(
+                f"check: {report['missing']} files missing, {report['size'] + report['sha1'] + report['name']} wrong,"
+                f" {report['torn_orders']} orders torn: {report['examples'][:3]}",
+                f"kubectl -n {NAMESPACE} exec deploy/{shop} -- python3 -m demo_app check",
+            )
+        self.output.good(
+            f"not one attachment is missing: {report['rows']:,} rows, {report['files']:,} files, {report['bytes']:,} bytes read,"
+            " every SHA-1 right"
+        )
+
+    def _pods(self) -> set[tuple[str, int]]:
+        """Production's pods, with the number of restarts."""
+        return {
+            (pod["metadata"]["uid"], sum(c["restartCount"] for c in pod["status"].get("containerStatuses", [])))
+            for pod in self._list("pods", f"app={PRODUCTION}", NAMESPACE)
+            if "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def _free(self) -> Observation:
+        """Done when both environments are unlocked and the shop answers. (Operations of an interrupted run continue.)"""
+        for name in ("shop", "staging"):
+            operation = (self.kube.get("environment", name) or {}).get("status", {}).get("operation")
+            if operation:
+                return Observation(
+                    False, f"{operation['kind'].lower()} {operation['name']} of an earlier run is still running"
+                )
         return Observation(True, f"{self.kube.app('/api/state')['orders']['count']} orders so far")
 
     def _object(self, kind: str, name: str) -> Observation:

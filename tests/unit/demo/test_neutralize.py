@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from demo_app.__main__ import main
 from demo_app.database import Connection, create_schema
@@ -35,6 +36,18 @@ def test_neutralised_and_stays_so(
     assert acting(connection) == 0
     # The next start of the application turns nothing on again.
     create_schema(connection)
+    assert acting(connection) == 0
+    row = connection.execute("SELECT value FROM ir_config_parameter WHERE key = 'database.is_neutralized'").fetchone()
+    assert row == ("true",)
+
+
+def test_the_script_of_the_demo_turns_off_the_same(connection: Connection) -> None:
+    """Staging of `make demo` is neutralised by SQL."""
+    file = Path(__file__).resolve().parents[3] / "examples/demo/manifests/35-staging.yaml"
+    scripts = next(d["data"] for d in yaml.safe_load_all(file.read_text()) if d["kind"] == "ConfigMap")
+    for _ in range(2):  # an attempt may be repeated in the same copy
+        for name in sorted(scripts):
+            connection.execute(scripts[name].encode())
     assert acting(connection) == 0
     row = connection.execute("SELECT value FROM ir_config_parameter WHERE key = 'database.is_neutralized'").fetchone()
     assert row == ("true",)

@@ -11,17 +11,19 @@ import yaml
 from rich.console import Console
 
 from demo_app.__main__ import _parser
+from demo_run import __main__ as demo_main
 from demo_run import evidence, kube
 from demo_run.output import Observation, Output, StepFailed
-from demo_run.steps import rolled_out
+from demo_run.steps import Demo, rolled_out
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
+from ocore_crds.rollback import RollbackSpec
 
 DEMO = Path(__file__).resolve().parents[3] / "examples/demo"
 Object = dict[str, Any]
 
 
 def objects() -> list[Object]:
-    files = [*sorted((DEMO / "manifests").glob("*.yaml")), DEMO / "load.yaml"]
+    files = [*sorted((DEMO / "manifests").glob("*.yaml")), DEMO / "load.yaml", DEMO / "copy.yaml"]
     return [d for f in files for d in yaml.safe_load_all(f.read_text()) if d]
 
 
@@ -46,25 +48,53 @@ def test_every_pod_is_restricted(name: str, pod: Object) -> None:
         assert "requests" in container["resources"]
 
 
-def test_the_resources_are_valid_and_name_what_is_there() -> None:
+@pytest.mark.parametrize(("name", "workload"), [("shop", "shop"), ("staging", "shop-staging")])
+def test_the_resources_are_valid_and_name_what_is_there(name: str, workload: str) -> None:
     by_name = {(o["kind"], o["metadata"]["name"]): o for o in objects()}
-    environment = by_name["Environment", "shop"]
+    environment = by_name["Environment", name]
     store = by_name["SnapshotStore", "backups"]
     ENVIRONMENT.spec.model_validate(environment["spec"])
     SNAPSHOT_STORE.spec.model_validate(store["spec"])
+    assert environment["spec"]["workloads"] == [{"kind": "Deployment", "name": workload}]
     assert ("Secret", environment["spec"]["database"]["secretRef"]["name"]) in by_name
     assert ("PersistentVolumeClaim", environment["spec"]["filestore"]["claimName"]) in by_name
-    assert ("ConfigMap", environment["spec"]["config"]["configMapRef"]["name"]) in by_name
+    maps = [environment["spec"].get("config"), environment["spec"].get("neutralize", {}).get("sql")]
+    assert all(("ConfigMap", m["configMapRef"]["name"]) in by_name for m in maps if m)
     assert ("Secret", store["spec"]["s3"]["credentialsSecretRef"]["name"]) in by_name
-    shop = by_name["Deployment", "shop"]["spec"]["template"]["spec"]["containers"][0]
-    variables = {e["name"]: e.get("value") for e in shop["env"]}
+    pod = by_name["Deployment", workload]["spec"]["template"]["spec"]
+    variables = {e["name"]: e.get("value") for e in pod["containers"][0]["env"]}
     assert variables["DEMO_FILESTORE"] == "/data/" + environment["spec"]["filestore"]["path"]
+    volumes = {v["name"]: v for v in pod["volumes"]}
+    assert volumes["database"]["secret"]["secretName"] == environment["spec"]["database"]["secretRef"]["name"]
+    assert volumes["data"]["persistentVolumeClaim"]["claimName"] == environment["spec"]["filestore"]["claimName"]
     assert {o["metadata"].get("namespace", kube.NAMESPACE) for o in by_name.values()} == {kube.NAMESPACE}
 
 
-def test_the_applications_role_is_no_superuser() -> None:
+def test_staging_shares_nothing_with_production_but_the_project_and_the_store() -> None:
+    specs = {o["metadata"]["name"]: o["spec"] for o in objects() if o["kind"] == "Environment"}
+    production, staging = specs["shop"], specs["staging"]
+    assert (production["type"], staging["type"]) == ("production", "staging")
+    assert [production[k] == staging[k] for k in ("projectId", "storeRef")] == [True, True]
+    assert production["database"]["secretRef"] != staging["database"]["secretRef"]
+    assert production["filestore"]["claimName"] != staging["filestore"]["claimName"]
+    secrets = {o["metadata"]["name"]: o["stringData"] for o in objects() if o["kind"] == "Secret"}
+    connections = [secrets[s["database"]["secretRef"]["name"]] for s in (production, staging)]
+    assert all(connections[0][key] != connections[1][key] for key in ("dbname", "user", "password"))
+
+
+def test_the_copy_goes_into_staging_and_nowhere_else() -> None:
+    copy = next(o for o in objects() if o["kind"] == "Rollback")
+    spec = RollbackSpec.model_validate(copy["spec"])
+    assert copy["spec"]["targetEnvironmentRef"] == {"name": "staging"}
+    # Nothing of it prevents that it is neutralised.
+    assert spec.neutralize == "Auto"
+    assert spec.isolation == "Require"
+
+
+@pytest.mark.parametrize("role", ["shop", "shop_staging"])
+def test_the_applications_roles_are_no_superusers(role: str) -> None:
     setup = next(o for o in objects() if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "postgres-setup")
-    statement = next(line for line in setup["data"]["setup.sql"].splitlines() if "ALTER ROLE shop" in line)
+    statement = next(line for line in setup["data"]["setup.sql"].splitlines() if f"ALTER ROLE {role} " in line)
     assert "NOSUPERUSER" in statement
     assert " CREATEDB" in statement
 
@@ -120,6 +150,65 @@ def test_only_the_outages_of_this_rollback_count() -> None:
     assert [o["seconds"] for o in found] == [2.5]
 
 
+def state(uuid: str, *, active: int, neutralized: bool, rollback: str | None = None) -> Object:
+    acting = {"mail_servers": active, "jobs": active, "payment_providers": active, "neutralized": neutralized}
+    return {"database": {"uuid": uuid, "rollback_id": rollback}, "acting": acting}
+
+
+PRODUCTION = state("a", active=1, neutralized=False)
+
+
+@pytest.mark.parametrize(
+    ("copy", "expected"),
+    [
+        (state("b", active=0, neutralized=True), ""),
+        (state("b", active=1, neutralized=True), "staging still has active mail_servers, jobs, payment_providers"),
+        (state("b", active=0, neutralized=False), "staging has no database.is_neutralized"),
+        (state("a", active=0, neutralized=True), "staging has production's database.uuid, or none"),
+    ],
+)
+def test_a_copy_that_could_act_fails_the_demo(copy: Object, expected: str) -> None:
+    assert evidence.not_neutralised(copy, PRODUCTION) == expected
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (PRODUCTION, ""),
+        (state("b", active=1, neutralized=False), "production has changed: database.uuid was a, is b"),
+        (state("a", active=0, neutralized=False), "production has changed: acting.mail_servers was 1, is 0"),
+        (state("a", active=1, neutralized=True), "production has changed: acting.neutralized was False, is True"),
+        (
+            state("a", active=1, neutralized=False, rollback="x"),
+            "production has changed: database.rollback_id was None, is x",
+        ),
+    ],
+)
+def test_a_copy_that_changed_production_fails_the_demo(after: Object, expected: str) -> None:
+    assert evidence.changed_by_a_copy(PRODUCTION, after) == expected
+
+
+class FakeDemo:
+    """Records the steps."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.called.append(name)
+
+
+def test_as_many_headings_as_the_output_counts() -> None:
+    made, text = output()
+    fake = FakeDemo()
+    # The first heading is the cluster's.
+    made.heading("A Kubernetes")
+    demo_main._story(made, fake)  # type: ignore[arg-type]
+    assert text.getvalue().count("\n== ") == demo_main.STEPS
+    assert all(callable(getattr(Demo, name)) for name in fake.called)
+    assert fake.called[-4:] == ["staging", "undo", "figures", "epilogue"]
+
+
 def test_times_between() -> None:
     status = {"startedAt": "2026-01-01T12:00:00Z", "completedAt": "2026-01-01T12:00:01.500Z"}
     assert evidence.seconds_between(status, "startedAt", "completedAt") == 1.5
@@ -165,9 +254,11 @@ def test_what_is_applied_carries_the_builds_fingerprint(monkeypatch: pytest.Monk
     applied: list[str] = []
     made = kube.Kube({}, plain=True)
     monkeypatch.setattr(made, "kubectl", lambda *_, stdin, timeout: applied.append(stdin))
-    made.apply([DEMO / "manifests/30-shop.yaml"], "abc")
-    shop = next(
-        o for o in json.loads(applied[0])["items"] if o["kind"] == "Deployment" and o["metadata"]["name"] == "shop"
-    )
-    assert shop["spec"]["template"]["metadata"]["annotations"]["demo-build"] == "abc"
+    made.apply(sorted((DEMO / "manifests").glob("*.yaml")), "abc")
+    marked = {
+        o["metadata"]["name"]: o["spec"]["template"]["metadata"].get("annotations", {}).get("demo-build")
+        for o in json.loads(applied[0])["items"]
+        if o["kind"] == "Deployment"
+    }
+    assert marked == {"shop": "abc", "shop-staging": "abc", "s3": None}
     assert kube.fingerprint("examples/demo/demo_app") != kube.fingerprint("examples/demo/demo_run")

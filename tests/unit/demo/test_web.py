@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from demo_app import page
+from demo_app.database import connect, neutralize
 from demo_app.load import Load, LoadPlan
 from demo_app.settings import Settings, SettingsError, read_secret
 from demo_app.targets import HttpTarget, TargetError
@@ -98,10 +99,24 @@ def test_orders_and_attachments(web: Process, settings: Settings) -> None:
     assert state["attachments"]["missing"] == 0
     assert state["filestore"] == {"files": 2, "waiting_for_gc": 2}
     assert state["database"]["rollback_id"] is None
+    assert state["acting"] == {"mail_servers": 1, "jobs": 1, "payment_providers": 1, "neutralized": False}
     first = web.json(f"/api/orders?up_to={made['id']}")[1]
     assert first["confirmed"] == 1
     assert web.json("/api/orders", order("draft"))[0] == 201
     assert web.json(f"/api/orders?up_to={made['id']}")[1] == first
+
+
+def test_a_neutralised_copy_shows(web: Process, settings: Settings) -> None:
+    assert b"neutralised" not in web.request("/part")[2]
+    with connect(settings) as connection:
+        neutralize(connection)
+    assert web.json("/api/state")[1]["acting"] == {
+        "mail_servers": 0,
+        "jobs": 0,
+        "payment_providers": 0,
+        "neutralized": True,
+    }
+    assert b"neutralised" in web.request("/part")[2]
 
 
 def test_a_draft_can_be_deleted_and_its_file_collected(web: Process, settings: Settings) -> None:
