@@ -14,7 +14,9 @@ MASK = "***"
 #: A shorter value is not masked: every text would become unreadable.
 _SHORTEST = 4
 #: Fields of the protocol that hold free text, alone or as a list: the one place where a program's output can end up.
-FREE_TEXT = frozenset({"message", "warnings", "required", "proven", "missing", "missingRights", "replicationEnded"})
+FREE_TEXT = frozenset(
+    {"message", "warnings", "required", "proven", "missing", "missingRights", "replicationEnded", "unread"}
+)
 #: Written by the logger itself.
 _LOGGERS_OWN = frozenset({"level", "timestamp"})
 

@@ -389,11 +389,11 @@ def test_rollback_creates_one_and_waits(cli: FakeObjects, capsys: pytest.Capture
 
 
 def test_a_rollback_with_a_safety_snapshot_and_the_image(cli: FakeObjects) -> None:
-    assert run("rollback", "before", "--safety-snapshot", "--restore-image", "WaitForGit") == 0
+    assert run("rollback", "before", "--safety-snapshot", "--restore-image", "WaitForGit", "--yes") == 0
     spec = cli.created[0][1]["spec"]
     assert (spec["createSafetySnapshot"], spec["restoreImage"]) == (True, "WaitForGit")
     ROLLBACK.spec.model_validate(spec)
-    assert run("rollback", "before") == 0
+    assert run("rollback", "before", "--yes") == 0
     assert cli.created[1][1]["spec"].keys() == {"snapshotRef", "requestedBy"}
 
 

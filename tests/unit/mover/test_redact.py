@@ -152,11 +152,32 @@ def test_logs_are_masked_but_for_their_own_fields(capsys: pytest.CaptureFixture[
 FIXED = {
     *("attempt", "checksums", "clientVersion", "commitSha", "completedAt", "configSha256"),
     *("consistentAt", "databasesDropped"),
-    *("deploymentId", "environmentId", "environmentName", "extensions", "foldersRemoved", "image", "imageTag"),
+    *(
+        "deploymentId",
+        "environmentId",
+        "environmentName",
+        "extensions",
+        "foldersRemoved",
+        "image",
+        "imageDigest",
+        "imageTag",
+    ),
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
     *("plugin", "previousDatabase", "projectId", "publications", "reason", "requestedBy", "restoredDatabase"),
     *("schemaFingerprint", "serverIdentity", "slotName"),
-    *("serverVersion", "snapshotId", "snapshotName", "startedAt", "storeId", "time", "trigger", "until", "user"),
+    *(
+        "serverVersion",
+        "serverVersionNow",
+        "serverVersionThen",
+        "snapshotId",
+        "snapshotName",
+        "startedAt",
+        "storeId",
+        "time",
+        "trigger",
+        "until",
+        "user",
+    ),
 }
 
 
