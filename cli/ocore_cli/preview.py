@@ -159,7 +159,14 @@ def _facts(preview: Preview) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (*_time(preview), *_database(preview), *_files(preview), *_version(preview), *_space(preview)):
+    for name, value in (
+        *_time(preview),
+        *_database(preview),
+        *_files(preview),
+        *_version(preview),
+        *_neutralizes(preview),
+        *_space(preview),
+    ):
         table.add_row(name, Text(value))
     for name, value in _prediction(preview):
         table.add_row(name, Text(value))
@@ -206,6 +213,10 @@ def _version(preview: Preview) -> list[tuple[str, str]]:
             same = f"{now}, the same in the snapshot"
             rows.append((name, same if now == then else f"{now or 'unknown'} now, {then or 'unknown'} in the snapshot"))
     return rows
+
+
+def _neutralizes(preview: Preview) -> list[tuple[str, str]]:
+    return [("Neutralised", "yes, before the switchover")] if preview.neutralizes else []
 
 
 def _space(preview: Preview) -> list[tuple[str, str]]:

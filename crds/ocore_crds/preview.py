@@ -80,7 +80,7 @@ class PreviewSpace(StatusModel):
 
 
 class PreviewVersion(StatusModel):
-    """Image and commit of the first workload. A rollback does not change them."""
+    """Image and commit of the first workload. A rollback changes them only with restoreImage."""
 
     image_now: str = Field(default="", description="Image now; empty: unknown.")
     image_in_snapshot: str = Field(default="", description="Image when the snapshot was taken; empty: unknown.")
@@ -133,5 +133,8 @@ class Preview(StatusModel):
         default=None, description="Files to move; absent: there is no filestore, or it was not read."
     )
     version: PreviewVersion | None = Field(default=None, description="Image and commit, now and then.")
+    neutralizes: bool | None = Field(
+        default=None, description="Whether the restored copy is neutralised before the switchover; absent: unknown."
+    )
     space: tuple[PreviewSpace, ...] = Field(default=(), description="Space needed and free, for each volume.")
     prediction: PreviewPrediction | None = Field(default=None, description="Predicted duration and downtime.")

@@ -117,7 +117,7 @@ def _end(
 ) -> Record:
     """The report. `probed`: see plan_preflight.refusals."""
     refusals = (*plan_preflight.refusals(spec, world, now, probed=probed), *found)
-    preview = report(world, result, refusals, unread, now)
+    preview = report(spec, world, result, refusals, unread, now)
     snapshot, environment = world.snapshot, world.environment
     fresh = enter(
         status,

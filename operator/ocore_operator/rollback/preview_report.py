@@ -15,8 +15,9 @@ from ocore_crds.preview import (
     PreviewVersion,
 )
 from ocore_crds.protocol import PreviewResult
+from ocore_crds.rollback import RollbackSpec
 from ocore_operator.clock import parse
-from ocore_operator.rollback import plan_preflight
+from ocore_operator.rollback import neutralizing, plan_preflight
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.prediction import predict
 from ocore_operator.rollback.transitions import stamp
@@ -34,7 +35,12 @@ class _Read:
 
 
 def report(
-    world: World, result: PreviewResult | None, refusals: Iterable[Refusal], unread: tuple[str, ...], now: datetime
+    spec: RollbackSpec,
+    world: World,
+    result: PreviewResult | None,
+    refusals: Iterable[Refusal],
+    unread: tuple[str, ...],
+    now: datetime,
 ) -> Preview:
     """`result`: what the Job has read; None: nothing. `refusals`: found by the operator; those of the Job are added."""
     found = [(r.reason, r.message) for r in refusals]
@@ -60,6 +66,7 @@ def report(
             "database": _database(read),
             "files": _files(read),
             "version": _version(read, world),
+            "neutralizes": _neutralizes(spec, read),
             "space": tuple(_space(read)),
             "prediction": predict(facts.past, facts.rates, known.bytes_to_move),
         }
@@ -110,6 +117,13 @@ def _version(read: _Read, world: World) -> PreviewVersion | None:
         commit_now=first.commit,
         commit_in_snapshot=read.snapshot.commit,
     )
+
+
+def _neutralizes(spec: RollbackSpec, read: _Read) -> bool | None:
+    if not read.snapshot.complete:  # what it is of is not known yet
+        return None
+    plan = neutralizing.planned(spec, read.environment, read.snapshot)
+    return plan is not None and plan.required
 
 
 def _space(read: _Read) -> Iterable[PreviewSpace]:

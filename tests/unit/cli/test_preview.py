@@ -38,6 +38,7 @@ REPORT: Object = {
         "layout": "Odoo", "filesInSnapshot": 1381, "bytesInSnapshot": 2**30, "filesToMove": 231, "bytesToMove": 2**20,
     },
     "version": {"imageNow": "shop:2", "imageInSnapshot": "shop:1", "commitNow": "abc", "commitInSnapshot": "abc"},
+    "neutralizes": True,
     "space": [{"volume": "Database", "neededBytes": 2**30, "freeBytes": 2**20, "source": "spec.database.capacity."}],
     "prediction": {
         "durationSeconds": 131.0, "durationSource": "Rollbacks", "downtimeSeconds": 4.2, "downtimeSource": "Rollbacks", "rollbacks": 3,
@@ -93,6 +94,7 @@ def test_a_preview_is_created_shown_and_removed(cli: FakeObjects, capsys: pytest
         "231 files, 1.0 MiB, of 1381 files, 1.0 GiB",
         "shop:2 now, shop:1 in the snapshot",
         "abc, the same in the snapshot",
+        "Neutralised yes, before the switchover",
         "1.0 GiB needed, 1.0 MiB free (TOO LITTLE)",
         "2 min 11 s (predicted from 3 earlier rollbacks)",
         "4.2 s (predicted from 3 earlier rollbacks)",

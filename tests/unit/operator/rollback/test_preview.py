@@ -346,3 +346,11 @@ def test_predictions_are_in_the_report() -> None:
     assert preview.prediction is not None
     assert (preview.prediction.duration_seconds, preview.prediction.downtime_seconds) == (209.0, 3.0)
     assert (preview.prediction.duration_source, preview.prediction.rollbacks) == ("Rollbacks", 1)
+
+
+@pytest.mark.parametrize(("into", "neutralizes"), [("staging", True), ("production", False)])
+def test_whether_the_copy_is_neutralised_is_in_the_report(into: str, neutralizes: bool) -> None:
+    target, taken_of = environment(type=into, neutralize_sql=True), snapshot(environment_type="production")
+    preview = previewed(lambda w: target(taken_of(w))).preview
+    assert preview is not None
+    assert preview.neutralizes is neutralizes
