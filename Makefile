@@ -6,16 +6,23 @@ MAKEFLAGS += --no-print-directory
 
 export OCORE_CACHE ?= $(HOME)/.cache/ocore-snapshots
 # The packages are used from the checkout, never installed: two checkouts can share one virtual environment.
-export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/operator:$(CURDIR)/mover:$(CURDIR)/cli:$(CURDIR)/examples/demo
-export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/kube:$(CURDIR)/operator:$(CURDIR)/mover:$(CURDIR)/api:$(CURDIR)/cli:$(CURDIR)/examples/demo
+# What Python, mypy and ruff derive from the code is kept outside the checkout. Without it each process of the tests compiles every module.
+export PYTHONPYCACHEPREFIX := $(OCORE_CACHE)/pycache
+export MYPY_CACHE_DIR := $(OCORE_CACHE)/mypy
+export RUFF_CACHE_DIR := $(OCORE_CACHE)/ruff
 PYTHON ?= python3
 VENV := $(OCORE_CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 BIN := $(VENV)/bin
 WHEELS := $(OCORE_CACHE)/postgresql/wheels-$(shell sha256sum requirements/postgres.txt | cut -c1-12)
 PROMTOOL := $(OCORE_CACHE)/promtool/promtool
-PACKAGES := crds operator mover cli examples/demo tests bench
+BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
+CLIENTS := $(OCORE_CACHE)/clients-$(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
+PACKAGES := crds kube operator mover api cli examples/demo tests bench
 # Debian packages of the tests: a PostgreSQL server, a browser, tools that check the format.
 TEST_DEBS := postgresql zstd tar chromium shellcheck
+# Where npm does not come with another package of Node.js.
+TEST_DEBS += $(if $(shell command -v npm),,nodejs npm)
 
 # PYTEST_ARGS="-k name" runs a part; the other runs of the same target then find no test (exit code 5).
 PYTEST_ARGS ?=
@@ -52,6 +59,7 @@ lint: venv ## Formatting, lint, types, layers, generated files, shell scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m ocore_crds.generate --check
+	$(BIN)/python -m ocore_api.openapi --check
 	$(SUPPORT_MATRIX) --check
 	shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
@@ -65,11 +73,12 @@ postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and 
 	OCORE_MATRIX_RESULTS=$(CURDIR)/$(MATRIX_RESULTS) $(PYTEST) tests/unit/mover/majors
 	$(SUPPORT_MATRIX)
 
-generate: venv ## Regenerate CRDs, field reference and failpoint list from the models
+generate: venv ## Regenerate CRDs, field reference, failpoint list and the REST API's description from the models
 	$(BIN)/python -m ocore_crds.generate
+	$(BIN)/python -m ocore_api.openapi
 
 ##@ Tests
-test-unit: venv promtool ## Unit tests that need no server
+test-unit: venv promtool clients ## Unit tests that need no server
 	$(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 servers on loopback
@@ -84,8 +93,8 @@ mutants: venv ## Changes every line of the guard modules and lists what no test 
 
 test-cluster: venv ## The demo, integration and end-to-end tests on two local clusters of their own, which are removed afterwards
 	tests/side-by-side \
-	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-demo test-e2e-beside" \
-	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-integration test-e2e-alone"
+	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-beside" \
+	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-demo test-integration test-e2e-alone"
 
 test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OCORE_CLUSTER
 	examples/demo/run --ci
@@ -99,7 +108,7 @@ test-integration: venv ## Integration tests against the cluster $OCORE_CLUSTER, 
 test-e2e: test-e2e-beside test-e2e-alone ## End-to-end tests in the cluster $OCORE_CLUSTER, which must be up and have the images
 
 test-e2e-beside: venv ## Those that run side by side
-	localcluster/cluster net -- $(PYTEST) tests/e2e -m "not exclusive" -n $(CLUSTER_WORKERS) --dist worksteal $(NONE_IS_FINE)
+	localcluster/cluster net -- $(PYTEST) tests/e2e -m "not exclusive" -n $(CLUSTER_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 test-e2e-alone: venv ## Those that harm what the others use: the operator, the kubelet, the API server
 	localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
@@ -117,22 +126,27 @@ soak: deps venv ## Random snapshots, rollbacks, deletions and kills under load (
 ##@ Figures
 BENCH_RESULTS ?= $(OCORE_CACHE)/bench-results
 BENCH_RUNS ?= 3
-bench: deps venv ## Figures compared with pg_dump, pg_restore, restic and rclone of Debian 13, as a table (an hour; docs/performance.md)
+bench: deps venv bench-tools ## Figures compared with pg_dump, pg_restore, restic and rclone of Debian 13, as a table (an hour; docs/performance.md)
 	mkdir -p $(BENCH_RESULTS) && rm -f $(BENCH_RESULTS)/*.json
 	bench/run python3 bench/dump.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/1.json
 	bench/run python3 bench/filestore.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/2.json
 	bench/run python3 bench/filestore.py --runs 1 --files 300000 --tools ours --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/3.json
 	bench/run python3 bench/names.py --count 1000000 --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/5.json
+	bench/run python3 bench/differential.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/9.json
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/cluster.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/4.json
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/scale.py --json $(BENCH_RESULTS)/6.json
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/api.py --tools $(BENCH_TOOLS) --json $(BENCH_RESULTS)/7.json
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/imports.py --json $(BENCH_RESULTS)/import.json
+	$(BIN)/python bench/api_streams.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/8.json
 	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md
 
 ##@ Set-up
 venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment outside the checkout
+# pip compiles them beside their code: the demo and the plugin are also started without this file.
 $(VENV)/.done: requirements/dev.txt
 	@echo "Installing the locked Python dependencies into $(VENV) (about a minute)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	env -u PYTHONPYCACHEPREFIX $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
 postgresql-wheels: $(WHEELS) ## PostgreSQL servers of majors that Debian lacks, for the tests (2 s)
@@ -149,6 +163,19 @@ $(PROMTOOL):
 	  apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; \
 	  dpkg-deb -x prometheus_*.deb . && usr/bin/promtool --version >/dev/null && mv usr/bin/promtool .. && cd .. && rm -rf new'
 
+bench-tools: $(BENCH_TOOLS) ## wrk and nginx for the figures of the REST API, unpacked from Debian's packages (seconds)
+# Unpacked, not installed: nginx would start. The network of the cluster, where they run, has no way to a mirror.
+$(BENCH_TOOLS):
+	mkdir -p $(@D) && cd $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && mkdir $@.new && cd $@.new; \
+	  set -- wrk nginx nginx-common libluajit-5.1-2 libluajit-5.1-common; \
+	  apt-get -qq download "$$@" 2>/dev/null || { apt-get -qq update && apt-get -qq download "$$@"; }; \
+	  for deb in *.deb; do dpkg-deb -x $$deb .; done; mv $@.new $@'
+
+clients: $(CLIENTS) ## npm packages of the REST API's test clients, as locked (seconds)
+$(CLIENTS):
+	@mkdir -p $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && mkdir $@.new; \
+	  cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $@.new; cd $@.new && npm ci --silent; mv $@.new $@'
+
 deps: ## Debian packages for the tests and the local cluster (root)
 	@missing=$$(for p in $(TEST_DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
@@ -156,12 +183,13 @@ deps: ## Debian packages for the tests and the local cluster (root)
 	localcluster/cluster deps
 
 lock: venv ## Lock the dependencies again (uv)
-	for e in mover operator cli demo dev; do \
+	for e in mover operator api cli demo dev; do \
 	  uv pip compile -q pyproject.toml --extra $$e --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt; done
 	uv pip compile -q requirements/postgres.in --no-deps --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header -o requirements/postgres.txt
+	cd tests/clients && npm install --silent --package-lock-only
 
 include localcluster/cluster.mk
 
-.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels promtool deps lock
+.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels promtool bench-tools clients deps lock

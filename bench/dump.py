@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 for part in ("crds", "mover", "tests"):
     sys.path.insert(0, str(REPOSITORY / part))
 
-from figures import Figure, at_most, faster, limit, table, write
+from figures import Figure, at_most, faster, limit, report
 from memory import touch_free_memory
 
 from ocore_crds.manifest import DatabaseArtifact
@@ -226,9 +226,7 @@ def main() -> None:
             figures = run(server, folder, options).figures(options.megabytes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(table(figures))
-    if options.json is not None:
-        write(options.json, figures)
+    report(figures, options.json)
 
 
 if __name__ == "__main__":

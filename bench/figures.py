@@ -14,20 +14,22 @@ from pathlib import Path
 
 @dataclass
 class Figure:
-    """`ours` and `peer` have every run, in `unit`; the table shows medians. `most`: the largest median of ours that meets the goal."""
+    """`ours` and `peer` have every run, in `unit`; the table shows medians. `most`: the largest median of ours that meets the goal; `least`: the smallest."""
 
     name: str
     unit: str
     ours: list[float]
     wanted: str
-    most: float
+    most: float | None
     peer: list[float] | None = None
     peer_name: str = ""
+    least: float | None = None
 
     @property
     def met(self) -> bool:
         """Whether it is as wanted."""
-        return statistics.median(self.ours) <= self.most
+        median = statistics.median(self.ours)
+        return (self.most is None or median <= self.most) and (self.least is None or median >= self.least)
 
     def line(self) -> str:
         """Of the Markdown table. The ratio is the peer's median to ours: how many times faster ours is."""
@@ -57,10 +59,22 @@ def limit(name: str, ours: list[float], most: float, unit: str) -> Figure:
     return Figure(name, unit, ours, f"at most {most:g} {unit}", most)
 
 
+def at_least(name: str, ours: list[float], least: float, unit: str) -> Figure:
+    """The other bound."""
+    return Figure(name, unit, ours, f"at least {least:g} {unit}", None, least=least)
+
+
 def write(path: Path, figures: list[Figure]) -> None:
     """All runs, for `table`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([asdict(f) for f in figures], indent=1, ensure_ascii=False) + "\n")
+
+
+def report(figures: list[Figure], path: Path | None) -> None:
+    """Prints the table, and writes all runs where a path is given."""
+    print(table(figures))
+    if path is not None:
+        write(path, figures)
 
 
 def table(figures: list[Figure]) -> str:

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import ctypes
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -21,22 +22,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from figures import Figure, faster, limit, table, write
+from figures import Figure, at_least, faster, limit, report
+from link import Link
 from memory import touch_free_memory
 from versitygw import Versitygw, empty
 
 from support.mover.s3_server import BUCKET, S3Server
 from support.mover.seaweed import SeaweedFS
+from support.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
 ROLLBACK = "22222222-2222-4222-8222-222222222222"
 PREFIX = "environments/e/snapshots/s/1/"
 PASSWORD = "bench"
+#: The network of the target `link`: seconds, bytes a second.
+ROUND_TRIP, RATE = 0.02, 125e6
 INCOMPRESSIBLE = 0.5
 
 
@@ -56,12 +61,11 @@ def make_filestore(root: Path, files: int, size: int) -> None:
     words = ["".join(source.choices("etaoinshrdlucmfwypvbgk", k=source.randint(2, 10))).encode() for _ in range(8000)]
     spread = [source.lognormvariate(0, 1.6) for _ in range(files)]
     scale = size / sum(spread)
-    for folder in range(256):
-        (root / f"{folder:02x}").mkdir(parents=True)
     for part in spread:
         length = max(16, int(part * scale))
         data = source.randbytes(length) if source.random() < INCOMPRESSIBLE else _markup(source, words, length)
         digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        (root / digest[:2]).mkdir(parents=True, exist_ok=True)  # a restore makes no empty folder
         (root / digest[:2] / digest).write_bytes(data)
     done.write_text(wanted)
 
@@ -100,6 +104,7 @@ class Measured:
     on_disk: float
     cpu: float
     memory: int  # bytes, anonymous
+    stored: int = 0  # bytes that went over the network, of ours
 
 
 @dataclass
@@ -151,6 +156,21 @@ def _syncfs(folder: Path) -> None:
         ctypes.CDLL(None).syncfs(fd)
     finally:
         os.close(fd)
+
+
+class Linked(Versitygw):
+    """The server behind a network of 20 ms and 1 Gbit/s."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        port = free_port()
+        self._link = Link(port, int(self.endpoint.rpartition(":")[2]), ROUND_TRIP, RATE)
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        """Ends both processes."""
+        self._link.stop()
+        super().stop()
 
 
 # --- tools ---------------------------------------------------------------------------------------------------
@@ -219,19 +239,15 @@ class Bench:
             str(self.work / "artifact"),
         ]
         warm(self.source)
-        self.note(
-            "ours",
-            f"full to {target}",
-            run([*child, "store", *options, str(self.claim)], self._child(), self.work, flush),
-        )
+        full = run([*child, "store", *options, str(self.claim)], self._child(), self.work, flush)
+        full.stored = self._stored()
+        self.note("ours", f"full to {target}", full)
         claim = self.fresh("our-claim")
         (claim / "filestore").mkdir()
         self._warm_store(target, url.removeprefix("file://"))
-        self.note(
-            "ours",
-            f"restore from {target}",
-            run([*child, "restore", *options, str(claim)], self._child(), self.work, flush),
-        )
+        restore = run([*child, "restore", *options, str(claim)], self._child(), self.work, flush)
+        restore.stored = full.stored
+        self.note("ours", f"restore from {target}", restore)
         self._compare(claim / "filestore")
         self.note(
             "ours",
@@ -239,6 +255,10 @@ class Bench:
             run([*child, "restore", *options, str(claim)], self._child(), self.work, flush),
         )
         self._forget(target, f"ours-{self._number}")
+
+    def _stored(self) -> int:
+        """Bytes of the packs of the copy that was made last."""
+        return sum(int(pack["size"]) for pack in json.loads((self.work / "artifact").read_text())["packs"])
 
     def _child(self) -> dict[str, str]:
         path = ":".join(str(REPOSITORY / name) for name in ("crds", "mover", "tests"))
@@ -341,14 +361,19 @@ def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, 
     restore.add_missing(store, made, folders, hold, counter, jobs=int(jobs))
 
 
-#: How many times faster than whom (issue 4).
+#: How many times faster than whom (issues 4 and 13).
 WANTED = {
     ("full to", "folder"): {"restic": 2.5},
     ("full to", "S3"): {"restic": 2.0, "rclone": 3.5},
     ("restore from", "folder"): {"restic": 1.1},
     ("restore from", "S3"): {"restic": 1.8},
+    ("full to", "link"): {"restic": 1.0, "rclone": 1.0},
+    ("restore from", "link"): {"restic": 1.0, "rclone": 1.0},
 }
-SERVERS = {"seaweedfs": SeaweedFS, "versitygw": Versitygw}
+SERVERS = {"seaweedfs": SeaweedFS, "versitygw": Versitygw, "link": Linked}
+PLACES = {"folder": ["folder"], "S3": ["seaweedfs", "versitygw"], "link": ["link"]}
+#: Share of the link that a full copy and a restore use.
+OF_LINK = 0.85
 MEMORY_LIMIT_MB = 300
 
 
@@ -357,7 +382,7 @@ def figures(rows: dict[tuple[str, str], Row], files: int) -> list[Figure]:
     found = []
     for (what, place), peers in WANTED.items():
         seconds = _on_disk if what.startswith("restore") else _seconds
-        for target in SERVERS if place == "S3" else [place]:
+        for target in PLACES[place]:
             ours = rows.get((f"{what} {target}", "ours"))
             for peer, times in peers.items():
                 theirs = rows.get((f"{what} {target}", peer))
@@ -366,6 +391,14 @@ def figures(rows: dict[tuple[str, str], Row], files: int) -> list[Figure]:
                         f"Filestore of {files:,} files, {what} {'a claim' if target == 'folder' else f'S3 ({target})'}"
                     )
                     found.append(faster(name, ours.values(seconds), theirs.values(seconds), peer, times))
+    for what in ("full to", "restore from"):
+        if row := rows.get((f"{what} link", "ours")):
+            shares = [m.stored / m.seconds / RATE for m in row.runs]
+            found.append(
+                at_least(
+                    f"Filestore of {files:,} files, {what} S3 over 20 ms and 1 Gbit/s", shares, OF_LINK, "of the link"
+                )
+            )
     for (operation, tool), row in sorted(rows.items()):
         if tool == "ours" and not operation.startswith("again"):
             peak = [max(m.memory for m in row.runs) / 1e6]
@@ -395,6 +428,22 @@ def _cpu(measured: Measured) -> float:
     return measured.cpu
 
 
+@contextlib.contextmanager
+def prepared(work: Path | None, targets: Iterable[str]) -> "Iterator[tuple[Path, dict[str, SeaweedFS | Versitygw]]]":
+    """A folder for data and stores, which is removed at the end unless it was given, and the servers of the targets, which are stopped then."""
+    folder = work or Path(tempfile.mkdtemp(prefix="ocore-bench-", dir="/var/tmp"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if work is None:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        servers: dict[str, SeaweedFS | Versitygw] = {}
+        for name in SERVERS.keys() & set(targets):
+            shutil.rmtree(folder / name, ignore_errors=True)
+            servers[name] = SERVERS[name](folder / name)
+            stack.callback(servers[name].stop)
+        yield folder, servers
+
+
 def main() -> None:
     """Runs the tools in turn, so that a noisy minute hits all of them."""
     if sys.argv[1:2] == ["--child"]:
@@ -407,20 +456,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--work", type=Path, help="folder for data and stores; is kept (default: temporary)")
     parser.add_argument("--tools", default="ours,restic,rclone")
-    parser.add_argument("--targets", default="folder,seaweedfs,versitygw")
+    parser.add_argument("--targets", default="folder,seaweedfs,versitygw,link")
     parser.add_argument("--json", type=Path, help="write all runs there")
     options = parser.parse_args()
-    work = options.work or Path(tempfile.mkdtemp(prefix="ocore-bench-", dir="/var/tmp"))
-    work.mkdir(parents=True, exist_ok=True)
     targets = options.targets.split(",")
-    with contextlib.ExitStack() as stack:
-        if options.work is None:
-            stack.callback(shutil.rmtree, work, ignore_errors=True)
-        servers = {}
-        for name in SERVERS.keys() & set(targets):
-            shutil.rmtree(work / name, ignore_errors=True)
-            servers[name] = SERVERS[name](work / name)
-            stack.callback(servers[name].stop)
+    with prepared(options.work, targets) as (work, servers):
         bench = Bench(work, servers, options.jobs)
         make_filestore(bench.source, options.files, int(options.bytes))
         for number in range(options.runs):
@@ -430,10 +470,7 @@ def main() -> None:
                     getattr(bench, tool)(target)
             bench.clean()
         print(details(bench.rows))
-        found = figures(bench.rows, options.files)
-        print(table(found))
-        if options.json:
-            write(options.json, found)
+        report(figures(bench.rows, options.files), options.json)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / name) for name in ("crds", "mover", "tests", "bench")]
 
-from figures import Figure, table, write
+from figures import Figure, report
 from names import sorted_names
 from structlog.testing import capture_logs
 
@@ -174,9 +174,7 @@ def main() -> None:
         Figure(f"garbage collection paused, {arguments.count:,} files", "s", [a.paused for a, _ in pairs], "at most 5 s", 5.0, [b.paused for _, b in pairs], peer),
         Figure("… longest wait of a writer behind it", "s", [a.waited for a, _ in pairs], "at most 5 s", 5.0, [b.waited for _, b in pairs], peer),
     ]  # fmt: skip
-    print(table(figures))
-    if arguments.json:
-        write(arguments.json, figures)
+    report(figures, arguments.json)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ index   the index of a snapshot: written with its packs, read back pack by pack
 freeze  layout Odoo: the live files linked, the names of the copy, the links removed
 hold    layout Odoo: the hold set made, extended, compared with the database's names, linked back, removed
 plain   layout Plain: one folder with all files: frozen, stored, the links removed
+base    the index of a differential's base: read, compared with the database's names, its lines written again
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 from figures import Figure, limit, write
 
 if TYPE_CHECKING:
+    from ocore_crds.manifest import FilestoreArtifact
     from ocore_mover.filestore.folders import ClaimFolders
     from ocore_mover.store import Store
 
@@ -101,13 +103,43 @@ def list_names(folder: Path, count: int) -> None:
 
 def index_of_packs(folder: Path, count: int) -> None:
     """`index`"""
-    from ocore_crds.manifest import FilestoreArtifact
-    from ocore_mover.filestore import tar
-    from ocore_mover.filestore.index import odoo_line, parse_odoo
-    from ocore_mover.filestore.packset import PackSet
+    from ocore_mover.filestore.index import parse_odoo
     from ocore_mover.filestore.unpack import blocks
 
     store = _store(folder)
+    artifact = _indexed(store, count)
+    assert sum(len(entries) for _, entries in blocks(store, artifact, parse_odoo)) == count
+
+
+def differential_odoo(folder: Path, count: int) -> None:
+    """`base`"""
+    from ocore_mover.filestore.base import BaseSnapshot
+    from ocore_mover.filestore.names import name_files, spooled
+    from ocore_mover.filestore.odoo.base import OdooBase
+    from ocore_mover.filestore.packset import PackSet
+
+    store = _store(folder)
+    snapshot = BaseSnapshot(ROLLBACK, "manifest.json", "0" * 64, _indexed(store, count))
+    with (
+        OdooBase(snapshot, folder) as base,
+        spooled(sorted_names(count), folder) as names,
+        name_files(folder, 2) as (new, known),
+        PackSet(store, PREFIX.replace("a1", "a2")) as packs,
+    ):
+        base.read(store)
+        reused = base.split(names.files, new, known)
+        assert (len(new), len(known)) == (0, count)
+        assert reused.write(packs) is not None
+        packs.finish()
+
+
+def _indexed(store: Store, count: int) -> FilestoreArtifact:
+    """Packs of empty files and their index."""
+    from ocore_crds.manifest import FilestoreArtifact
+    from ocore_mover.filestore import tar
+    from ocore_mover.filestore.index import odoo_line
+    from ocore_mover.filestore.packset import PackSet
+
     with PackSet(store, PREFIX) as packs:
         pack = packs.begin(compressed=True)
         for name in sorted_names(count):
@@ -119,8 +151,7 @@ def index_of_packs(folder: Path, count: int) -> None:
             pack.lines.append(odoo_line(name, 0, pack.name, pack.offset, frame))
         packs.close(pack)
         index, stored = packs.finish()
-    artifact = FilestoreArtifact(layout="Odoo", file_count=count, size_bytes=0, index=index, packs=stored)
-    assert sum(len(entries) for _, entries in blocks(store, artifact, parse_odoo)) == count
+    return FilestoreArtifact(layout="Odoo", file_count=count, size_bytes=0, index=index, packs=stored)
 
 
 def freeze_odoo(folder: Path, count: int) -> None:
@@ -170,6 +201,7 @@ OPERATIONS: dict[str, tuple[Callable[[Path, int], None], Callable[[Path, int], N
     "freeze": (freeze_odoo, fill_odoo),
     "hold": (hold_odoo, fill_odoo),
     "plain": (snapshot_plain, fill_plain),
+    "base": (differential_odoo, None),
 }
 
 

@@ -18,15 +18,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from cluster import in_node
-from figures import Figure, limit, table, write
+from figures import Figure, limit, report
 
+from ocore_kube import types
+from ocore_kube.transport import MERGE_PATCH, Transport, connect
+from ocore_kube.types import Type
 from ocore_operator import clock
-from ocore_operator.kube import client
-from ocore_operator.kube.client import Type
 from ocore_operator.kube.resources import Object
-from ocore_operator.kube.transport import MERGE_PATCH, Transport, connect
-from support.cluster.cluster import REPOSITORY, Cluster
-from support.operator.many import Api, FakeKubelet, environment, finished, memory, ours, prepare, together
+from support.cluster.cluster import Cluster
+from support.operator.many import Api, FakeKubelet, apply_crds, environment, finished, memory, ours, prepare, together
 from support.operator.process import OperatorProcess
 
 # --- what is measured -----------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ async def many_snapshots(api: Api, cluster: Cluster, folder: Path, count: int, s
     namespace = await prepare(api, cluster, "many")
     begin = time.monotonic()
     made = (finished(f"shop-{n % 20}", namespace, n, told=True) for n in range(count))
-    await together(api.create(client.SNAPSHOTS, obj, status) for obj, status in made)
+    await together(api.create(types.SNAPSHOTS, obj, status) for obj, status in made)
     print(f"{count} Snapshots made in {time.monotonic() - begin:.0f} s", file=sys.stderr)
     operator = OperatorProcess(cluster, [namespace], folder)
     server = api_server_cpu()
@@ -104,19 +104,19 @@ async def waiting(api: Api, cluster: Cluster, folder: Path, count: int, seconds:
     try:
         async with FakeKubelet(api, {namespace}, lambda name: name in held):
             for name in ("shop", "staging"):
-                await api.create(client.ENVIRONMENTS, environment(namespace, name))
-            await until(api, client.ENVIRONMENTS, namespace, "staging", "Ready")
-            await until(api, client.ENVIRONMENTS, namespace, "shop", "Ready")
+                await api.create(types.ENVIRONMENTS, environment(namespace, name))
+            await until(api, types.ENVIRONMENTS, namespace, "staging", "Ready")
+            await until(api, types.ENVIRONMENTS, namespace, "shop", "Ready")
             base = ours("Snapshot", namespace, "base", {"environmentRef": {"name": "staging"}})
-            await api.create(client.SNAPSHOTS, base)
-            await until(api, client.SNAPSHOTS, namespace, "base", "Complete")
-            await api.create(client.ROLLBACKS, ours("Rollback", namespace, "back", {"snapshotRef": {"name": "base"}}))
+            await api.create(types.SNAPSHOTS, base)
+            await until(api, types.SNAPSHOTS, namespace, "base", "Complete")
+            await api.create(types.ROLLBACKS, ours("Rollback", namespace, "back", {"snapshotRef": {"name": "base"}}))
             running = ours("Snapshot", namespace, "running", {"environmentRef": {"name": "shop"}})
-            await api.create(client.SNAPSHOTS, running)
+            await api.create(types.SNAPSHOTS, running)
             await asyncio.sleep(5)
             spec = {"environmentRef": {"name": "shop"}}
             more = (ours("Snapshot", namespace, f"waits-{n}", spec) for n in range(count))
-            await together(api.create(client.SNAPSHOTS, obj) for obj in more)
+            await together(api.create(types.SNAPSHOTS, obj) for obj in more)
             await asyncio.sleep(30)
             before = operator.get("/metrics")[1]
             end = time.monotonic() + seconds
@@ -124,11 +124,11 @@ async def waiting(api: Api, cluster: Cluster, folder: Path, count: int, seconds:
             while time.monotonic() < end:
                 number += 1
                 patch = {"metadata": {"annotations": {"bench/number": str(number)}}}
-                path = client.ROLLBACKS.path(namespace, "back")
+                path = types.ROLLBACKS.path(namespace, "back")
                 await api.transport.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
                 await asyncio.sleep(0.3)
             after = operator.get("/metrics")[1]
-            phase = (await api.kube.get(client.ROLLBACKS, namespace, "back") or {}).get("status", {})
+            phase = (await api.kube.get(types.ROLLBACKS, namespace, "back") or {}).get("status", {})
             print(
                 f"the Rollback is at {phase.get('stage')}; reconciles: {difference(before, after, 'ocore_reconciles_total')}",
                 file=sys.stderr,
@@ -184,13 +184,13 @@ async def fleet(api: Api, cluster: Cluster, folder: Path, count: int, snapshots:
     namespaces = [await prepare(api, cluster, "fleet") for _ in range(10)]
     begin = time.monotonic()
     places = [(namespaces[n % 10], f"shop-{n}") for n in range(count)]
-    await together(api.create(client.ENVIRONMENTS, environment(*place)) for place in places)
+    await together(api.create(types.ENVIRONMENTS, environment(*place)) for place in places)
     # Before the operator starts: by the default rules all old Snapshots but one would go.
     rules: Object = {"keepLast": 100, "spreadMinutes": spread}
     policies = (ours("SnapshotPolicy", n, name, {"environmentRef": {"name": name}, **rules}) for n, name in places)
-    await together(api.create(client.POLICIES, policy) for policy in policies)
+    await together(api.create(types.POLICIES, policy) for policy in policies)
     old = (finished(places[n % count][1], places[n % count][0], n, told=False) for n in range(snapshots))
-    await together(api.create(client.SNAPSHOTS, obj, status) for obj, status in old)
+    await together(api.create(types.SNAPSHOTS, obj, status) for obj, status in old)
     operator = OperatorProcess(
         cluster, namespaces, folder, max_concurrent_jobs=100, max_concurrent_jobs_per_namespace=50
     )
@@ -199,15 +199,15 @@ async def fleet(api: Api, cluster: Cluster, folder: Path, count: int, snapshots:
     print(f"fleet: made and ready after {time.monotonic() - begin:.0f} s", file=sys.stderr)
     try:
         async with FakeKubelet(api, set(namespaces)) as kubelet:
-            await ready(api, namespaces, client.ENVIRONMENTS, count)
-            await ready(api, namespaces, client.POLICIES, count)
+            await ready(api, namespaces, types.ENVIRONMENTS, count)
+            await ready(api, namespaces, types.POLICIES, count)
             # The slot must begin after the schedules are known, so that it is no catch-up.
             minute = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=3)
             schedule = {"spec": {"schedule": [f"{minute.minute} * * * *"]}}
-            await together(api.patch(client.POLICIES, *place, schedule) for place in places)
+            await together(api.patch(types.POLICIES, *place, schedule) for place in places)
             print(f"fleet: the slot begins at {minute}; answered: {kubelet.answered}", file=sys.stderr)
             await asyncio.sleep(max((minute - datetime.now(UTC)).total_seconds() - 10, 0))
-            listed = [p for n in namespaces for p in await api.kube.list(client.POLICIES, n)]
+            listed = [p for n in namespaces for p in await api.kube.list(types.POLICIES, n)]
             unseen = [p for p in listed if "nextScheduleTime" not in p.get("status", {})]
             if unseen:
                 raise RuntimeError(f"{len(unseen)} policies are not scheduled, one is {unseen[0]}")
@@ -226,7 +226,7 @@ async def fleet(api: Api, cluster: Cluster, folder: Path, count: int, snapshots:
                 s
                 for n in namespaces
                 for s in await api.kube.list(
-                    client.SNAPSHOTS, n, keep=lambda o: o["metadata"]["creationTimestamp"] >= clock.text(minute)
+                    types.SNAPSHOTS, n, keep=lambda o: o["metadata"]["creationTimestamp"] >= clock.text(minute)
                 )
             ]
             print(f"fleet: API server {server:.2f} cores; answered: {kubelet.answered}", file=sys.stderr)
@@ -275,10 +275,9 @@ def created(snapshot: Object) -> float:
 async def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
     """The chosen figures."""
     cluster = Cluster()
-    for crd in sorted((REPOSITORY / "crds").glob("*.yaml")):
-        cluster.kubectl("apply", "--server-side", "--filename", str(crd))
+    apply_crds(cluster)
     cluster.kubectl("cordon", "node1")
-    transport = Transport(await connect(Path(cluster.env["KUBECONFIG"])), 60)
+    transport = Transport(await connect(Path(cluster.env["KUBECONFIG"])), 60, program="bench")
     api = Api(transport)
     rows: list[Figure] = []
     try:
@@ -308,9 +307,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         rows = asyncio.run(measure(options, Path(folder)))
-    print(table(rows))
-    if options.json:
-        write(options.json, rows)
+    report(rows, options.json)
 
 
 if __name__ == "__main__":

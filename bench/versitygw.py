@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from support.mover.s3_server import BUCKET, READY_SECONDS, S3Server
-from support.mover.seaweed import free_ports
+from support.ports import free_port
 
 
 class Versitygw(S3Server):
@@ -19,7 +19,7 @@ class Versitygw(S3Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (folder / "data" / BUCKET).mkdir(parents=True)  # a folder is a bucket
-        (port,) = free_ports(1)
+        port = free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
         self._log = (folder / "log").open("wb")
         options = ["--port", f"127.0.0.1:{port}", "--quiet", "--keep-alive"]

@@ -1,7 +1,7 @@
 """The commands. Exit code 0: succeeded; 1: failed, refused or not finished in time; 2: wrong usage; 130: interrupted."""
 
-import getpass
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from rich.text import Text
 from ocore_crds.base import API_VERSION, GROUP
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 
-from . import before_deployment, confirm, evidence, preview, retention, tables
+from . import before_deployment, confirm, evidence, preview, prove, retention, tables
 from .errors import CliError
 from .objects import KubernetesObjects, Objects
 from .runs import Run, run_of
@@ -45,6 +45,26 @@ Timeout = Annotated[
     ),
 ]
 RestoreImage = Literal["Never", "Always", "WaitForGit"]
+Neutralize = Literal["Auto", "Always", "Never"]
+Into = Annotated[
+    str | None,
+    typer.Option(
+        "--into",
+        metavar="ENVIRONMENT",
+        help="Environment in this namespace that becomes a copy of the snapshot's; the default is the one that the snapshot was taken of.",
+    ),
+]
+SnapshotNamespace = Annotated[
+    str | None, typer.Option("--snapshot-namespace", help="Namespace of the snapshot, where that is another one.")
+]
+SourceStore = Annotated[
+    str | None,
+    typer.Option("--source-store", help="SnapshotStore in this namespace that the snapshot is read from, for a copy."),
+]
+HowNeutralize = Annotated[
+    Neutralize | None,
+    typer.Option("--neutralize", help="Whether the restored copy is neutralised: Auto (default), Always or Never."),
+]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the new object; the default contains the time.")]
 
 
@@ -93,13 +113,15 @@ def snapshot(
         raise typer.BadParameter("--before-deployment goes without --name and --delete-data: the policy decides")
     objects = KubernetesObjects(kubeconfig, context, namespace)
     if deployment is not None:
-        before_deployment.run(objects, Console(), environment, deployment, _requester(), verify=verify, timeout=timeout)
+        before_deployment.run(
+            objects, Console(), environment, deployment, objects.user(), verify=verify, timeout=timeout
+        )
         return
     if objects.get(ENVIRONMENT, environment) is None:
         raise CliError(
             f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
         )
-    spec: dict[str, Any] = {"environmentRef": {"name": environment}, "requestedBy": _requester()}
+    spec: dict[str, Any] = {"environmentRef": {"name": environment}, "requestedBy": objects.user()}
     if verify:
         spec["verify"] = "Full"
     if delete_data:
@@ -129,15 +151,22 @@ def rollback(
             help="Whether the workloads get the snapshot's image: Never (default), Always, or WaitForGit.",
         ),
     ] = None,
+    into: Into = None,
+    snapshot_namespace: SnapshotNamespace = None,
+    source_store: SourceStore = None,
+    neutralize: HowNeutralize = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Return an environment to a snapshot, or leave it unchanged. Shows a preview first and asks for the environment's name."""
     snapshot = named(snapshot, SNAPSHOT)
+    spec = _restore_spec(snapshot, into, snapshot_namespace, source_store, neutralize)
     objects = KubernetesObjects(kubeconfig, context, namespace)
-    source = _restorable(objects, snapshot)
-    spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}, "requestedBy": _requester()}
+    spec["requestedBy"] = objects.user()
+    # The rights of a person often end with the namespace. There the operator decides, by the preview or by the Rollback.
+    here = snapshot_namespace in (None, objects.namespace)
+    environment = _restorable(objects, snapshot).environment if here else ""
     if safety_snapshot:
         spec["createSafetySnapshot"] = True
     if restore_image is not None:
@@ -145,7 +174,7 @@ def rollback(
     if undo_window is not None:
         spec["undoWindowSeconds"] = undo_window
     if not yes:
-        confirm.ask(objects, Console(), source.environment, spec)
+        confirm.ask(objects, Console(), spec.get("targetEnvironmentRef", {}).get("name") or environment, spec)
     create_and_wait(objects, ROLLBACK, name or _timed(f"back-to-{snapshot}"), spec, wait=wait, timeout=timeout)
 
 
@@ -160,18 +189,40 @@ def show_preview(
         typer.Option("--check", help="Exit code 1 if the rollback would be refused, or not everything could be read."),
     ] = False,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")] = None,
+    into: Into = None,
+    snapshot_namespace: SnapshotNamespace = None,
+    source_store: SourceStore = None,
+    neutralize: HowNeutralize = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show what a rollback to a snapshot would do and what would refuse it. Changes nothing."""
-    snapshot = named(snapshot, SNAPSHOT)
+    spec = _restore_spec(named(snapshot, SNAPSHOT), into, snapshot_namespace, source_store, neutralize)
     objects = KubernetesObjects(kubeconfig, context, namespace)
-    spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}, "requestedBy": _requester()}
+    spec["requestedBy"] = objects.user()
     report = preview.make(objects, Console(stderr=True), spec, timeout=timeout)
     preview.show(Console(), report, output)
     if check and not report.preview.would_run:
         raise typer.Exit(1)
+
+
+def _restore_spec(
+    snapshot: str, into: str | None, namespace: str | None, source_store: str | None, neutralize: Neutralize | None
+) -> dict[str, Any]:
+    """The spec of a Rollback to a snapshot. Raises a usage error where a snapshot of another namespace has no target."""
+    if namespace is not None and into is None:
+        raise typer.BadParameter("--snapshot-namespace needs --into: the environment in this namespace to replace")
+    spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}}
+    if namespace is not None:
+        spec["snapshotRef"]["namespace"] = namespace
+    if into is not None:
+        spec["targetEnvironmentRef"] = {"name": named(into, ENVIRONMENT)}
+    if source_store is not None:
+        spec["sourceStoreRef"] = {"name": named(source_store, SNAPSHOT_STORE)}
+    if neutralize is not None:
+        spec["neutralize"] = neutralize
+    return spec
 
 
 def _restorable(objects: Objects, snapshot: str) -> Run:
@@ -218,7 +269,7 @@ def undo(
     refusal = source.not_undoable(datetime.now(UTC))
     if refusal:
         raise CliError(f"rollback {rollback} {refusal}")
-    spec: dict[str, Any] = {"undo": {"rollbackRef": {"name": rollback}}, "requestedBy": _requester()}
+    spec: dict[str, Any] = {"undo": {"rollbackRef": {"name": rollback}}, "requestedBy": objects.user()}
     if undo_window is not None:
         spec["undoWindowSeconds"] = undo_window
     create_and_wait(objects, ROLLBACK, name or _timed(f"undo-{rollback}"), spec, wait=wait, timeout=timeout)
@@ -263,6 +314,36 @@ def show_evidence(
     kind, name = reference(operation, (SNAPSHOT, ROLLBACK))
     objects = KubernetesObjects(kubeconfig, context, namespace)
     if not evidence.show(objects, Console(), kind, name, output) and check:
+        raise typer.Exit(1)
+
+
+@app.command(name="prove")
+def show_proof(
+    snapshot: Annotated[str, typer.Argument(help="Snapshot: NAME or osnap/NAME.")],
+    now: Annotated[
+        bool, typer.Option("--now", help="First restore the snapshot as a test, and wait for the result.")
+    ] = False,
+    output: Annotated[
+        prove.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
+    ] = "text",
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=1, help="With --now: most seconds to wait; the default is no limit."),
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Print the certificate of a snapshot: when it was really restored, where, and every figure; exit code 1 if there is none that is valid now."""
+    name = named(snapshot, SNAPSHOT)
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    if now:
+        run = prove.request(objects, name)
+        until = time.monotonic() + timeout if timeout is not None else None
+        prove.wait(
+            objects, name, run, lambda: time.sleep(prove.PAUSE), lambda: until is None or time.monotonic() < until
+        )
+    if not prove.show(objects, Console(), name, output):
         raise typer.Exit(1)
 
 
@@ -366,13 +447,6 @@ def create_and_wait(
 def _timed(prefix: str) -> str:
     # 200 is the longest name; the time takes 16.
     return f"{prefix[:184]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-
-
-def _requester() -> str:
-    try:
-        return f"kubectl-ocore {getpass.getuser()}"
-    except (KeyError, OSError):  # a uid without a name
-        return "kubectl-ocore"
 
 
 def main() -> None:

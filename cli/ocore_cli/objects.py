@@ -19,6 +19,8 @@ from .errors import CliError, Unreachable
 Object = dict[str, Any]
 #: Seconds to connect, and to wait for an answer.
 _TIMEOUT = (5, 15)
+#: Characters of `spec.requestedBy`.
+_MAX_USER = 256
 config: Any = untyped_config  # the package's annotations leave these functions out
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -38,8 +40,15 @@ class Objects(Protocol):
         """Creates an object and returns it as the API server has it. Raises CliError with the API server's message if it is refused: a field that it does
         not know is an error."""
 
+    def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
+        """Sets annotations of an object that exists. Raises CliError where the API server refuses it."""
+
     def delete(self, kind: Kind, name: str) -> None:
         """Deletes the object; one that does not exist is deleted already."""
+
+    def user(self) -> str:
+        """The user name that the API server knows the caller by, for `spec.requestedBy`: the chart's admission policy accepts no other one. Empty if it
+        is unknown, or does not fit into the field."""
 
 
 class KubernetesObjects:
@@ -48,6 +57,7 @@ class KubernetesObjects:
     def __init__(self, kubeconfig: str | None = None, context: str | None = None, namespace: str | None = None) -> None:
         api, default_namespace = _connect(kubeconfig, context)
         self._api = client.CustomObjectsApi(api)
+        self._authentication = client.AuthenticationV1Api(api)
         self.namespace = namespace or default_namespace
 
     def get(self, kind: Kind, name: str) -> Object | None:
@@ -72,11 +82,25 @@ class KubernetesObjects:
                 f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed (docs/install.md)"
             ) from error
 
+    def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
+        body = {"metadata": {"annotations": annotations}}
+        self._call("patch_namespaced_custom_object", kind, name, body, _content_type="application/merge-patch+json")
+
     def delete(self, kind: Kind, name: str) -> None:
         try:
             self._call("delete_namespaced_custom_object", kind, name)
         except _NotFoundError:
             return
+
+    def user(self) -> str:
+        review = client.V1SelfSubjectReview()
+        try:
+            found = self._authentication.create_self_subject_review(review, _request_timeout=_TIMEOUT)
+        except (ApiException, urllib3.exceptions.HTTPError, OSError):
+            return ""  # the operation itself reports what is wrong
+        info = found.status.user_info if found.status is not None else None
+        name = str(info.username or "") if info is not None else ""
+        return name if len(name) <= _MAX_USER else ""
 
     def _call(self, method: str, kind: Kind, *arguments: Any, **options: Any) -> Object:
         call = getattr(self._api, method)

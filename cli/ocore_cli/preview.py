@@ -241,6 +241,8 @@ def _prediction(preview: Preview) -> list[tuple[str, str]]:
 def _source(source: model.RateSource, rollbacks: int) -> str:
     if source == "Rollbacks":
         return f"predicted from {rollbacks} earlier rollback{'s' if rollbacks != 1 else ''}"
+    if source == "TestRestore":
+        return "measured by the environment's newest test restore"
     return "estimated from the snapshot's own times" if source == "Snapshot" else "no earlier rollback is recorded"
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocore_crds import conditions
+from ocore_crds.differentials import needs_of
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY
 from ocore_crds.quantity import human
 from ocore_crds.retention import (
@@ -16,6 +17,8 @@ from ocore_crds.retention import (
     Verdict,
     candidate_of,
     kept_for,
+    needed_by_others,
+    protected,
     safety_of,
     told_of,
     verdicts,
@@ -36,10 +39,15 @@ def show(objects: Objects, console: Console, environment: str, given: Mapping[st
     used = {_used_by(o) for o in rollbacks if not _terminal(o)}
     safeties = [s for s in map(safety_of, rollbacks) if s is not None]
     candidates = [kept_for(c, safeties) for c in (candidate_of(o, used) for o in snapshots) if c is not None]
+    ours = {c.name for c in candidates}
+    candidates = needed_by_others(
+        candidates, {needs_of(o.get("status") or {}) for o in snapshots if o["metadata"]["name"] not in ours}
+    )
     found = verdicts(candidates, spec, _zone(spec.time_zone), now)
     if policy is None and not given:
         told = {o["metadata"]["name"]: told_of(o) for o in snapshots}
         found = {name: without_policy(verdict, told[name], now) for name, verdict in found.items()}
+    found = protected(found, candidates)
     console.print(Text(_rules(spec, policy is not None, given)))
     if not candidates:
         console.print(Text(f"No snapshot of environment {environment} has retention Policy and is terminal."))
@@ -100,10 +108,19 @@ def _table(candidates: list[Candidate], found: Mapping[str, Verdict]) -> Table:
             Text(c.name),
             Text(f"{c.time.astimezone(UTC):%Y-%m-%d %H:%M}"),
             Text("Complete" if c.complete else "Failed", style="" if c.complete else "red"),
-            Text(", ".join(verdict.rules)) if verdict.rules else Text("deleted next", style="yellow"),
+            _kept_by(verdict),
             Text(f"{verdict.until.astimezone(UTC):%Y-%m-%d %H:%M}" if verdict.until else "-"),
         )
     return table
+
+
+def _kept_by(verdict: Verdict) -> Text:
+    """The rules that keep the data; where none does, those that keep the copy in the remote store."""
+    if verdict.rules:
+        return Text(", ".join(verdict.rules))
+    if verdict.copy:
+        return Text(f"remote copy only: {', '.join(verdict.copy)}")
+    return Text("deleted next", style="yellow")
 
 
 def _print_expired(console: Console, snapshots: list[Object], found: Mapping[str, Verdict], *, dry_run: bool) -> None:

@@ -17,6 +17,8 @@ from ocore_crds.text import sentence
 _GRACE = 60
 #: Seconds that this machine's clock may differ from the operator's, which wrote the deadline.
 _CLOCK_DIFFERENCE = 30
+#: Reasons of Verified for which a Snapshot cannot be restored.
+_CORRUPT = (conditions.CORRUPT, conditions.BASE_CORRUPT)
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ class Run:
 
     @property
     def restorable(self) -> bool:
-        """Whether a Snapshot can be rolled back to, as far as is known: Complete, and not found to be corrupt."""
+        """Whether a Snapshot can be rolled back to, as far as is known: Complete, and not found to be corrupt, or with a whole copy in a remote store."""
         verified = conditions.find(self.status.conditions, conditions.VERIFIED)
-        return self.outcome == "Complete" and (verified is None or verified.reason != conditions.CORRUPT)
+        whole = verified is None or verified.reason not in _CORRUPT
+        return self.outcome == "Complete" and (whole or conditions.is_true(self.status.conditions, conditions.READY))
 
     def not_undoable(self, now: datetime) -> str:
         """Why a Rollback cannot be undone, as far as its own status shows; empty where it can. The operator knows more, and decides."""
@@ -133,6 +136,9 @@ def run_of(kind: Kind, obj: dict[str, Any]) -> Run:
         parsed = RollbackStatus.model_validate(status)
         environment = parsed.environment_name or ""
     created = parse_time(metadata.get("creationTimestamp")) or datetime.now(UTC)
+    started = parse_time(parsed.started_at)
+    if started is not None:
+        created = min(created, started)  # one that was imported is older than its object
     default = (SnapshotSpec if kind is SNAPSHOT else RollbackSpec).model_fields["timeout_seconds"].default
     return Run(kind, metadata["name"], environment, parsed, created, int(spec.get("timeoutSeconds", default)))
 
@@ -197,6 +203,10 @@ def _snapshot_result(status: SnapshotStatus) -> str:
         parts.append(f"database {human(sizes.database_bytes)}")
     if sizes.filestore_files:
         parts.append(f"{sizes.filestore_files} files of {human(sizes.filestore_bytes)}")
+    if status.base is not None:
+        parts.append(f"differential to {status.base.name or status.base.id}")
+    elif status.full_filestore and status.filestore is not None:
+        parts.append("full filestore")
     if status.consistent_at:
         parts.append(f"shows {status.consistent_at}")
     return ", ".join(parts)

@@ -14,6 +14,7 @@ from ocore_crds.conditions import Condition
 from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.kinds import Kind
 from ocore_crds.quantity import human
+from ocore_crds.snapshot import SnapshotStatus
 from ocore_crds.snapshotstore import SnapshotStoreStatus
 
 from .runs import Run, duration, problem_conditions
@@ -24,7 +25,7 @@ Object = dict[str, Any]
 def environments(objects: Sequence[Object], runs: Sequence[Run], namespaces: bool, now: datetime) -> Table:
     """Environments with their last Complete snapshot."""
     table = _table(
-        "Environments", namespaces, "Name", "Type", "Ready", "Rollback", "Database", "Files", "Last snapshot"
+        "Environments", namespaces, "Name", "Type", "Ready", "Rollback", "Database", "Files", "Remote", "Last snapshot"
     )
     for obj in objects:
         status = EnvironmentStatus.model_validate(obj.get("status") or {})
@@ -40,6 +41,7 @@ def environments(objects: Sequence[Object], runs: Sequence[Run], namespaces: boo
             _mark(status.conditions, conditions.ROLLBACK_READY),
             Text(f"{human(probe.database_bytes)}, PG {probe.server_major}" if probe and probe.server_major else "-"),
             Text(f"{probe.filestore_files}, {human(probe.filestore_bytes)}" if probe else "-"),
+            _remote(obj, runs),
             _last_snapshot(name, runs, now),
         )
     return table
@@ -128,3 +130,15 @@ def _last_snapshot(environment: str, runs: Sequence[Run], now: datetime) -> Text
         if (ended := run.ended()) is not None
     ]
     return Text(f"{duration((now - max(ends)).total_seconds())} ago") if ends else Text("none", style="yellow")
+
+
+def _remote(environment: Object, runs: Sequence[Run]) -> Text:
+    """How many of the snapshots have a copy in the remote store."""
+    name = environment["metadata"]["name"]
+    every = [run.status.remote for run in runs if isinstance(run.status, SnapshotStatus) and run.environment == name]
+    copies = [remote for remote in every if remote is not None]
+    if not copies and "remoteStoreRef" not in environment["spec"]:
+        return Text("-")
+    done, failed = (sum(r.state == state for r in copies) for state in ("Completed", "Failed"))
+    text = f"{done} copied" + (f", {len(copies) - done - failed} pending" if len(copies) > done + failed else "")
+    return Text(f"{text}, {failed} failed" if failed else text, style="red" if failed else "")

@@ -19,6 +19,11 @@ STALLED = "Stalled"  # abnormal-true: no progress without a change by a person
 COMPLETE = "Complete"  # normal-true, terminal: a Snapshot is restorable, a Rollback is done
 FAILED = "Failed"  # abnormal-true, terminal
 VERIFIED = "Verified"  # normal-true: every byte of the snapshot was read back and matched
+REMOTE_COPIED = "RemoteCopied"  # normal-true, Snapshot: the copy in the remote store is complete
+RESTORE_TESTED = (
+    "RestoreTested"  # normal-true, Snapshot: it was really restored into a scratch database, and every figure matched
+)
+RESTORE_TEST_SUCCEEDED = "RestoreTestSucceeded"  # normal-true, SnapshotPolicy: so was the newest one that was due
 LAST_SNAPSHOT_SUCCEEDED = (
     "LastSnapshotSucceeded"  # normal-true, SnapshotPolicy: the newest scheduled snapshot is Complete
 )
@@ -29,6 +34,8 @@ PREVIEWED = (
     "Previewed"  # normal-true, terminal: a Rollback with dryRun has its report; it never ran, so it is not Complete
 )
 PREFLIGHT_WARNINGS = "PreflightWarnings"  # abnormal-true, Rollback: found before it started, and blocks nothing
+
+IMPORTED = "Imported"  # normal-true, SnapshotStore with import: every snapshot that belongs to an Environment of the namespace is there
 
 # --- reasons ---------------------------------------------------------------------------------------------
 # Progress
@@ -41,8 +48,12 @@ WAITING_FOR_IMAGE = "WaitingForImage"  # restoreImage WaitForGit: the workloads 
 RUNNING = "Running"
 PROBING = "Probing"  # a probe Job is running
 VERIFYING = "Verifying"  # a Complete snapshot is being read back
+TESTING = "Testing"  # a test restore of the Snapshot is running
 DELETING = "Deleting"  # its data in the store is being removed
 SUCCEEDED = "Succeeded"
+IMPORTING = "Importing"  # an import runs
+IMPORT_INCOMPLETE = "ImportIncomplete"  # some snapshots in the store could not be imported
+IMPORT_FAILED = "ImportFailed"  # the store could not be listed
 PREVIEW_INCOMPLETE = "PreviewIncomplete"  # a preview could not read everything
 ALREADY_EXECUTED = "AlreadyExecuted"
 RETAINED = "Retained"
@@ -76,6 +87,13 @@ ACCESS_NOT_GRANTED = (
 NAMESPACE_NOT_WATCHED = "NamespaceNotWatched"  # the namespace of a Rollback's Snapshot
 OTHER_STORE = "OtherStore"  # a Rollback's source store is not the store of its Snapshot
 STORE_READ_ONLY = "StoreReadOnly"  # a SnapshotStore with access ReadOnly is to be written
+COPYING = "Copying"  # RemoteCopied is Unknown: a Job copies
+REMOTE_COPY_ONLY = (
+    "RemoteCopyOnly"  # Ready, though the data in the Snapshot's own store is damaged: the remote copy is whole
+)
+SAME_STORE = "SameStore"  # the remote store is the store that the snapshot is in
+REMOTE_COPY_CONFLICT = "RemoteCopyConflict"  # the remote store has another manifest of the snapshot
+BASE_NOT_COPIED = "BaseNotCopied"  # the full that a differential needs is not in the remote store yet
 SERVICE_ACCOUNT_CONFLICT = "ServiceAccountConflict"  # a Job's two stores have different service accounts
 OTHER_ENVIRONMENT = "OtherEnvironment"
 ENVIRONMENT_CHANGED = "EnvironmentChanged"  # its connection or claim, during a rollback
@@ -86,6 +104,7 @@ DUPLICATE_TARGET = "DuplicateTarget"  # an older Environment has the same databa
 CLAIM_NOT_FOUND = "ClaimNotFound"
 CLAIM_IN_USE = "ClaimInUse"  # by pods that no Job can run beside: ReadWriteOncePod, or two nodes
 PINNED = "Pinned"  # a pinned Snapshot is not deleted
+HAS_DEPENDENTS = "HasDependents"  # differentials need the full Snapshot, so it is not deleted
 IN_USE = "InUse"  # a Rollback restores the Snapshot, so it is not deleted
 CONFIG_NOT_FOUND = "ConfigNotFound"
 WORKLOAD_NOT_FOUND = "WorkloadNotFound"
@@ -115,8 +134,10 @@ NO_SPACE = "NoSpace"
 DUMP_FAILED = "DumpFailed"
 RESTORE_FAILED = "RestoreFailed"
 CORRUPT = "Corrupt"  # stored bytes differ from the manifest
+BASE_CORRUPT = "BaseCorrupt"  # the full Snapshot that a differential needs is corrupt
 MANIFEST_TOO_LARGE = "ManifestTooLarge"  # for the Job's memory
 MANIFEST_EXISTS = "ManifestExists"
+BASE_GONE = "BaseGone"  # the full snapshot that a differential needs was deleted while it was taken
 VERIFICATION_FAILED = "VerificationFailed"
 SWITCH_FAILED = "SwitchFailed"
 SESSIONS_REMAIN = "SessionsRemain"
@@ -148,6 +169,7 @@ WORKLOAD_NOT_STOPPED = "WorkloadNotStopped"  # pods remain after the quiesce's d
 ENVIRONMENT_NOT_READY = "EnvironmentNotReady"  # no probe found the environment ready in time
 POSITION_UNKNOWN = "PositionUnknown"  # it could not be read whether the databases were switched
 OUTCOME_UNKNOWN = "OutcomeUnknown"  # an earlier rollback of this name and spec may have switched
+ORPHANS_CHANGED = "OrphansChanged"  # the store has another report than the one whose orphans are to be removed
 RECORD_CONFLICT = "RecordConflict"  # the rollback's record in the store has other contents
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 JOB_FAILED = "JobFailed"

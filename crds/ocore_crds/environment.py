@@ -19,6 +19,7 @@ from .base import (
 )
 from .conditions import Conditions
 from .neutralize import Neutralize
+from .replication import Replication
 from .rules import exactly_one, immutable, rule, validations
 
 
@@ -244,6 +245,13 @@ class EnvironmentSpec(Model):
     project_id: Uuid = Field(description="Project the environment belongs to; rollbacks stay within a project.")
     type: Literal["production", "staging", "development"] = Field(description="Kind of environment.")
     store_ref: LocalRef = Field(description="SnapshotStore that snapshots go to.")
+    remote_store_ref: LocalRef | None = Field(
+        default=None,
+        description=(
+            "SnapshotStore that each Complete snapshot is copied to, in the same namespace: another bucket, better another site. Existing snapshots are copied, "
+            "too, the newest first. Copies that exist stay where they are if this is changed or removed."
+        ),
+    )
     database: Database | None = Field(default=None, description="PostgreSQL database.")
     filestore: Filestore | None = Field(default=None, description="Folder of files.")
     config: Config | None = Field(default=None, description="Configuration kept with each snapshot.")
@@ -270,6 +278,10 @@ class EnvironmentSpec(Model):
         json_schema_extra=validations(
             immutable("id"),
             immutable("projectId"),
+            rule(
+                "!has(self.remoteStoreRef) || self.remoteStoreRef.name != self.storeRef.name",
+                "remoteStoreRef must name another SnapshotStore than storeRef",
+            ),
             rule("has(self.database) || has(self.filestore)", "give a database, a filestore or both"),
             rule(
                 "!has(self.filestore) || self.filestore.layout != 'Odoo' || has(self.database)",
@@ -297,39 +309,6 @@ class ExecutedRollback(StatusModel):
     completed_at: Timestamp = Field(description="When it ended.")
     undoes: str | None = Field(
         default=None, description="Of an undo: status.id of the Rollback that restored the databases which it switched."
-    )
-
-
-class ReplicationSlot(StatusModel):
-    """A logical replication slot of the live database."""
-
-    name: str = Field(description="Name of the slot.")
-    plugin: str = Field(default="", description="Output plugin.")
-    active: bool = Field(default=False, description="Whether a consumer was connected.")
-    retained_bytes: int = Field(default=0, description="WAL that the slot retained.")
-
-
-class ReplicationSubscription(StatusModel):
-    """A subscription of the live database."""
-
-    name: str = Field(description="Name of the subscription.")
-    enabled: bool = Field(default=False, description="Whether it receives changes.")
-    slot_name: str | None = Field(default=None, description="Its slot on the publisher.")
-
-
-class Replication(StatusModel):
-    """Logical replication of the live database; the first ten of each."""
-
-    slots: tuple[ReplicationSlot, ...] = Field(
-        default=(), description="Logical slots. With one, a rollback needs allowReplicationLoss."
-    )
-    publications: tuple[str, ...] = Field(default=(), description="Publications. A rollback restores them as dumped.")
-    subscriptions: tuple[ReplicationSubscription, ...] = Field(
-        default=(),
-        description="Subscriptions. With one that is enabled or has a slot, a rollback needs allowReplicationLoss.",
-    )
-    missing_rights: tuple[str, ...] = Field(
-        default=(), description="What a rollback with allowReplicationLoss needs first, as SQL where possible."
     )
 
 
@@ -364,6 +343,26 @@ class ProbeStatus(StatusModel):
         default=None, description="Logical replication of the live database; absent where there is none."
     )
     warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
+
+
+class SizesStatus(StatusModel):
+    """The sizes of the live database and filestore: measured by each probe, and by a sizes-only probe where the annotation
+    `ocore.dev/probe-requested` asks for one. Says nothing about whether a snapshot would work."""
+
+    measured_at: Timestamp | None = Field(
+        default=None, description="When the sizes were measured; they are not older. Absent: never."
+    )
+    database_bytes: int = Field(default=0, description="Size of the live database.")
+    filestore_bytes: int = Field(default=0, description="Size of all files of the filestore.")
+    filestore_files: int = Field(default=0, description="Number of files of the filestore.")
+    warnings: tuple[str, ...] = Field(default=(), description="Why the sizes are too low, if they are.")
+    attempted_at: Timestamp | None = Field(
+        default=None,
+        description="When the last sizes-only probe ended, with or without a result. Requests before that are answered.",
+    )
+    attempt_error: str = Field(
+        default="", description="Why the last sizes-only probe has no result; empty where it has one."
+    )
 
 
 class ProofStatus(StatusModel):
@@ -419,6 +418,9 @@ class EnvironmentStatus(StatusModel):
     )
     conditions: Conditions = ()
     probe: ProbeStatus | None = Field(default=None, description="What the last probe found.")
+    sizes: SizesStatus | None = Field(
+        default=None, description="The newest sizes of the live database and filestore; absent before the first ones."
+    )
     proof: ProofStatus | None = Field(
         default=None,
         description="The last schema-only restore into a scratch database: what RollbackReady rests on beside the catalogs.",

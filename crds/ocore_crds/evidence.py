@@ -4,7 +4,7 @@
 The operator writes the result with every status (``summarize.py``); readers of objects without it call :func:`of`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ from .conditions import Condition
 from .protocol import ASKED_STEPS, ROLLBACK_STEPS, SNAPSHOT_STEPS, Step
 from .quantity import human
 from .recovery_evidence import EvidenceProgress, RecoveryEvidence
+from .remote_copy import RemoteCopyState, state_of
 from .rollback import RollbackSpec, RollbackStatus, UndoSpec
 from .snapshot import EvidenceStatus, SnapshotPart, SnapshotSizes, SnapshotSpec, SnapshotStatus, StepStatus
 from .text import sentence, shortened
@@ -63,6 +64,7 @@ class Recorded:
     proofs: Sequence[Proof] = ()
     checksums: Mapping[str, str] | None = None
     paths: Mapping[str, str] | None = None
+    remote: RemoteCopyState = "none"
 
 
 def derive(recorded: Recorded) -> RecoveryEvidence:
@@ -97,6 +99,7 @@ def derive(recorded: Recorded) -> RecoveryEvidence:
         missing_evidence=unproven,
         artifact_checksums=dict(recorded.checksums or {}),
         artifact_paths=dict(recorded.paths or {}),
+        remote_copy_state=recorded.remote,
         can_write_clean_success=clean,
         why_green=green if clean else (),
         why_not_green=() if clean else not_green,
@@ -150,12 +153,24 @@ def of_snapshot(spec: SnapshotSpec, status: SnapshotStatus) -> RecoveryEvidence:
             steps=steps,
             required=[step.value for step in required],
             blocking=(Step.VERIFY.value,) if corrupt else (),
-            failed=(Step.CLEANUP.value,) if status.residue == "Unknown" else (),
+            failed=_optional_failed(status),
             proofs=_proofs_of_snapshot(spec, status, evidence, parts),
             checksums=_known(evidence.checksums),
             paths=_known(evidence.paths),
+            remote=state_of(status.remote),
         )
     )
+
+
+#: Not a step of the snapshot: a restore that was tested later.
+RESTORE_TEST = "RestoreTest"
+
+
+def _optional_failed(status: SnapshotStatus) -> tuple[str, ...]:
+    """What failed and is not required: the removal of leftovers, a test restore. Bytes that are wrong make the Snapshot Corrupt, which blocks."""
+    tested = c.find(status.conditions, c.RESTORE_TESTED)
+    failed = tested is not None and tested.status == "False"
+    return (*((Step.CLEANUP.value,) if status.residue == "Unknown" else ()), *((RESTORE_TEST,) if failed else ()))
 
 
 def _parts(status: SnapshotStatus, evidence: EvidenceStatus) -> tuple[SnapshotPart, ...]:
@@ -193,6 +208,17 @@ def _snapshot_steps(
     return {step.value: found[step.value] for step in order if step.value in found}
 
 
+def _restore_tested(status: SnapshotStatus) -> Iterator[Proof]:
+    """A test restore that succeeded proves more than is required; without one nothing is missing."""
+    tested, test = c.find(status.conditions, c.RESTORE_TESTED), status.restore_test
+    if tested is not None and tested.status == "True" and test is not None:
+        same = bool(test.manifest_sha256) and test.manifest_sha256 == status.manifest_sha256
+        yield Proof(
+            f"It was restored as a test at {test.tested_at}: {tested.message}",
+            {"test restore: SHA-256 of the manifest": same},
+        )
+
+
 def _quiesced(status: SnapshotStatus, evidence: EvidenceStatus) -> str:
     """State of the quiesce. An adopted snapshot has only what its manifest says."""
     quiesce = status.quiesce
@@ -227,6 +253,7 @@ def _proofs_of_snapshot(
         *(_proof_of_part(part, status, evidence, sizes) for part in parts),
         Proof(read, {"report: what was proven": bool(evidence.proven)}),
         *_lost(evidence.missing),
+        *_restore_tested(status),
     )
 
 
@@ -285,6 +312,7 @@ def of_rollback(spec: RollbackSpec, status: RollbackStatus) -> RecoveryEvidence:
             # An undo restores no manifest: what it returns to is older, or has changed since.
             checksums={"manifest": status.manifest_sha256} if status.manifest_sha256 and spec.undo is None else {},
             paths=_places(status),
+            remote=status.remote_copy_state or "none",
         )
     )
 
@@ -388,6 +416,8 @@ def _way_back(status: RollbackStatus) -> str:
     if status.live_missing:
         return "There was no database before: there is nothing to go back to."
     name = f"Database {status.previous_database}" if status.previous_database else "The previous folder"
+    if status.imported is not None:
+        return f"Whether {name[0].lower()}{name[1:]} still exists is not recorded."
     if status.residue == "None":
         return f"{name} was removed after the undo window."
     if status.residue == "Unknown":
@@ -400,9 +430,10 @@ def _places(status: RollbackStatus) -> dict[str, str]:
     found: dict[str, str | None] = {}
     if status.live_database and not (status.live_missing and status.position == "Old"):
         found["liveDatabase"] = status.live_database
-    if status.residue != "None" and status.position == "New" and status.switched_at:
+    kept = status.residue != "None" and status.imported is None
+    if kept and status.position == "New" and status.switched_at:
         found["previousDatabase"] = status.previous_database
-    if status.residue != "None" and status.position == "Old" and (status.evidence or status.switched_at):
+    if kept and status.position == "Old" and (status.evidence or status.switched_at):
         found["restoredDatabase"] = status.restored_database
     if status.target is not None and status.target.claim_name is not None:
         found["filestore"] = f"{status.target.claim_name}/{status.target.path or ''}"

@@ -26,6 +26,7 @@ REGISTRY: dict[str, str] = {
     "snapshot-dump-running": "pg_dump runs and the first part of it is stored",
     "snapshot-pack-stored": "the first pack of the filestore is stored",
     "after-upload-before-manifest": "every artifact is stored, the manifest is not",
+    "state-written": "the state object is written, the manifest or the result is not",
     "after-manifest": "the manifest is stored, the result is not reported yet",
     # mover, restore
     "restore-start": "nothing is restored yet",
@@ -34,6 +35,8 @@ REGISTRY: dict[str, str] = {
     "restore-database-loaded": "pg_restore has ended, settings and grants are not applied yet",
     "restore-files-added": "missing files were added, nothing is checked yet",
     "restore-checked": "everything is checked, the result is not reported yet",
+    # mover, test-restore
+    "test-restore-loaded": "the scratch database of a test restore is loaded, nothing is checked yet",
     # mover, neutralize
     "neutralize-start": "the copy is restored and closed, nothing is neutralised yet",
     "neutralize-opened": "the copy is open for a temporary role, nothing is neutralised yet",
@@ -52,8 +55,17 @@ REGISTRY: dict[str, str] = {
     # mover, cleanup and deletion
     "cleanup-database-dropped": "the previous database is gone, the folders are not",
     "delete-manifest-gone": "the manifest is deleted, the artifacts are not",
+    # mover, remote copy
+    "copy-remote-object": "the first object is in the remote store, the others and the manifest are not",
+    "copy-remote-objects": "every object is in the remote store, the manifest is not",
+    "copy-remote-manifest": "the manifest is in the remote store, the result is not reported yet",
+    "orphans-some-removed": "the orphans of one snapshot's folder are deleted, the others are not",
     # operator
+    "operator-remote-job-created": "the copy's Job is created, the status does not name it yet",
+    "operator-remote-release-recorded": "the status says that only the remote copy counts, the data is not deleted yet",
     "operator-snapshot-started": "the Snapshot is Running, its Job is not created yet",
+    "operator-snapshot-base-chosen": "a differential names its full Snapshot, which does not list it yet",
+    "operator-snapshot-base-entered": "the full Snapshot lists the differential, whose Job is not created yet",
     "operator-snapshot-job-created": "the Job is created, the status does not name it yet",
     "operator-snapshot-result-seen": "the Job succeeded, the status does not show it yet",
     "operator-snapshot-replicas-saved": "quiesce: the replicas are saved, nothing is scaled yet",

@@ -6,10 +6,10 @@ nothing depends on the object any more. One that was applied from a file is neve
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from . import conditions, naming
+from . import conditions, naming, timestamps
 
 #: Annotations and labels of objects that a tool applies, or begin of their names: kubectl, Argo CD, Flux, Helm, kapp, Fleet, Config Sync.
 APPLIED_BY = (
@@ -60,7 +60,11 @@ def _nothing_depends_on(meta: Mapping[str, Any], status: Mapping[str, Any]) -> b
     The restore Job stores the evidence before it reports it, and the switch Job stores `started` before it can switch. So a Rollback that switched and
     has its evidence in the status has both in the store.
     """
-    if naming.FINALIZER_ROLLBACK in (meta.get("finalizers") or ()) or status.get("residue") != "None":
+    if naming.FINALIZER_ROLLBACK in (meta.get("finalizers") or ()):
+        return False
+    if status.get("imported"):
+        return True  # it was made of what the store has
+    if status.get("residue") != "None":
         return False
     if status.get("switchedAt"):
         return bool(status.get("evidence"))
@@ -90,6 +94,6 @@ def _beyond(finished: Iterable[Finished], limit: int, now: datetime) -> list[str
     if limit == 0:
         return []
     runs_on = next((f.name for f in newest_first if f.switched), None)
-    moment = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = timestamps.text(now)
     old = (f for f in newest_first[limit:] if f.removable and f.name != runs_on and f.undo_until <= moment)
     return [f.name for f in old][::-1]

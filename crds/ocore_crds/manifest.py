@@ -3,14 +3,16 @@
 A snapshot without a manifest does not exist. Keys are relative to the store's prefix.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from .base import Model, Sha256, Timestamp, Uuid
 
 FORMAT = "ocore-snapshot"
-FORMAT_VERSION = 1
+#: Of a full snapshot, and of one whose filestore is a differential: an older reader must refuse it, not restore half of it.
+FULL_VERSION: Literal[1] = 1
+DIFFERENTIAL_VERSION: Literal[2] = 2
 
 
 class _Part(Model):
@@ -119,6 +121,15 @@ class DatabaseArtifact(_Part):
     files: tuple[StoredObject, ...]
 
 
+class FilestoreBase(_Part):
+    """The full snapshot that has the files which a differential does not store."""
+
+    snapshot_id: Uuid = Field(description="Of the same environment, in the same store.")
+    manifest_key: str
+    manifest_sha256: Sha256
+    packs: tuple[StoredObject, ...] = Field(description="The packs of the base that have files of this snapshot.")
+
+
 class FilestoreArtifact(_Part):
     """The filestore: tar packs and an index of every file."""
 
@@ -127,6 +138,16 @@ class FilestoreArtifact(_Part):
     size_bytes: int = Field(description="Bytes of the files themselves.")
     index: StoredObject = Field(description="zstd-compressed JSON lines, one per file: see docs/format.md.")
     packs: tuple[StoredObject, ...]
+    base: FilestoreBase | None = Field(
+        default=None, description="Where the files are that this snapshot does not store. Absent: it stores all (full)."
+    )
+    frozen_ns: int | None = Field(
+        default=None,
+        description=(
+            "Layout Plain: when it was frozen, by the clock of its file system (nanoseconds). A file with an earlier modification time cannot "
+            "have changed since without getting a later one. Absent: the writer was a version that did not store it."
+        ),
+    )
     skipped_uris: int = Field(default=0, description="Attachments kept in object storage by the application.")
     missing: tuple[str, ...] = Field(
         default=(),
@@ -154,7 +175,7 @@ class Manifest(_Part):
     """The whole snapshot."""
 
     format: Literal["ocore-snapshot"] = "ocore-snapshot"
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = FULL_VERSION
     store_id: str
     attempt: str
     identity: Identity
@@ -168,8 +189,21 @@ class Manifest(_Part):
     config: ConfigArtifact | None = None
     evidence: Evidence = Evidence()
 
+    @model_validator(mode="after")
+    def _version_of_kind(self) -> Self:
+        if self.format_version != format_version(self.filestore):
+            raise ValueError(
+                f"formatVersion {self.format_version}: a full snapshot has {FULL_VERSION}, a differential {DIFFERENTIAL_VERSION}"
+            )
+        return self
+
+    @property
+    def base(self) -> FilestoreBase | None:
+        """The full snapshot that a differential needs; None of a full one."""
+        return self.filestore.base if self.filestore is not None else None
+
     def objects(self) -> tuple[StoredObject, ...]:
-        """Every object that the snapshot needs, without the manifest itself."""
+        """The snapshot's own objects, without the manifest itself: what is deleted with it."""
         found: list[StoredObject] = []
         if self.database is not None:
             found.extend(self.database.files)
@@ -180,6 +214,19 @@ class Manifest(_Part):
             found.append(self.config.archive)
         return tuple(found)
 
+    def needed(self) -> tuple[StoredObject, ...]:
+        """Every object that a restore reads: its own, and the packs of its base."""
+        return self.objects() + (self.base.packs if self.base is not None else ())
+
     def stored_bytes(self) -> int:
-        """Bytes of all objects together."""
+        """Bytes of its own objects together."""
         return sum(o.size for o in self.objects())
+
+    def needed_bytes(self) -> int:
+        """Bytes of all objects that a restore reads."""
+        return sum(o.size for o in self.needed())
+
+
+def format_version(filestore: FilestoreArtifact | None) -> Literal[1, 2]:
+    """The format version of a manifest with this filestore."""
+    return DIFFERENTIAL_VERSION if filestore is not None and filestore.base is not None else FULL_VERSION

@@ -1,5 +1,7 @@
 """Names that more than one component must agree on: labels, annotations, finalizers, databases, store keys."""
 
+import hashlib
+
 from .base import GROUP
 
 # Labels of child objects. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
@@ -21,6 +23,22 @@ ANNOTATION_SIGNAL = f"{GROUP}/signal"
 ANNOTATION_SIGNAL_REPETITION = f"{GROUP}/signal-repetition"
 #: Read from the workload's pod template: the commit that its image was built from.
 ANNOTATION_COMMIT = f"{GROUP}/commit-sha"
+#: On an Environment, RFC 3339: its sizes must be measured at this time or later (see environment.SizesStatus).
+ANNOTATION_PROBE_REQUESTED = f"{GROUP}/probe-requested"
+#: On a Snapshot, RFC 3339: it is to be restored as a test now; each other value asks for one more (see restore_test.RestoreTestStatus).
+ANNOTATION_RESTORE_TEST_REQUESTED = f"{GROUP}/restore-test-requested"
+#: On a Snapshot or Rollback that an import creates: the uid of its SnapshotStore. Its status follows at once. Such a Rollback never starts.
+ANNOTATION_IMPORT = f"{GROUP}/import"
+#: On a SnapshotStore, RFC 3339: an import, or a sweep, that began at this time or later is wanted.
+ANNOTATION_IMPORT_REQUESTED = f"{GROUP}/import-requested"
+ANNOTATION_SWEEP_REQUESTED = f"{GROUP}/sweep-requested"
+#: On a SnapshotStore: `status.orphans.report` of the orphans to remove.
+ANNOTATION_REMOVE_ORPHANS = f"{GROUP}/remove-orphans"
+#: On a Snapshot or Rollback of the REST facade: SHA-256 of the request's body, to recognise the same Idempotency-Key with another body.
+ANNOTATION_REQUEST = f"{GROUP}/request-sha256"
+#: On a Rollback of the REST facade: ids of the target and of the snapshot, for the answer to a repeated request before the status has them.
+ANNOTATION_TARGET_ID = f"{GROUP}/target-environment-id"
+ANNOTATION_SNAPSHOT_ID = f"{GROUP}/snapshot-id"
 #: Honoured only where the operator runs with OCORE_ALLOW_FAILPOINTS=true (tests).
 ANNOTATION_FAILPOINTS = f"{GROUP}/failpoints"
 
@@ -61,6 +79,17 @@ def proof_database(live: str, environment_id: str) -> str:
     return f"{live}_try_{short_id(environment_id)}"
 
 
+def restore_test_id(environment_id: str) -> str:
+    """The id that the database and the temporary roles of an environment's test restores are named by: neither a proof nor a rollback has it."""
+    digits = hashlib.sha256(f"{environment_id} test-restore".encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
+
+
+def restore_test_database(live: str, test_id: str) -> str:
+    """The scratch database into which a test restore loads a snapshot. `test_id`: see :func:`restore_test_id`. Not longer than the others beside it."""
+    return f"{live}_test_{short_id(test_id)}"
+
+
 #: Marks a restored database: a line ``ocore.rollback_id=<id>`` in its comment, which survives renames. ``ALTER DATABASE … SET`` is no
 #: alternative: PostgreSQL lets only superusers set a parameter that no module defines.
 DATABASE_MARKER = "ocore.rollback_id"
@@ -84,9 +113,25 @@ def manifest_key(environment_id: str, snapshot_id: str) -> str:
     return snapshot_prefix(environment_id, snapshot_id) + "manifest.json"
 
 
+def state_key(environment_id: str, snapshot_id: str) -> str:
+    """Key of the state object: pin, retention and deletionPolicy of the snapshot."""
+    return snapshot_prefix(environment_id, snapshot_id) + "state.json"
+
+
+def dependents_prefix(environment_id: str, snapshot_id: str) -> str:
+    """Key prefix of the markers of the differentials that need a full snapshot; ends with a slash. A marker is empty, and its name is the id of the
+    differential. It is written before the differential's manifest, and counts only while that manifest exists."""
+    return snapshot_prefix(environment_id, snapshot_id) + "dependents/"
+
+
 def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:
     """Key prefix of one attempt's artifacts; two attempts can never mix."""
     return snapshot_prefix(environment_id, snapshot_id) + f"{attempt}/"
+
+
+def orphans_key(report_id: str) -> str:
+    """Key of the report of the last sweep that a SnapshotStore (its uid) has asked for."""
+    return f"ocore-orphans/{report_id}.json"
 
 
 def rollback_prefix(environment_id: str, name: str, spec_hash: str) -> str:

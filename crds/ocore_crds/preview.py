@@ -11,8 +11,9 @@ NEVER = "1970-01-01T00:00:00Z"
 #: Most tables of a report.
 TABLES = 20
 
-#: Where a predicted figure is from. `Rollbacks`: earlier rollbacks of the environment. `Snapshot`: how long the snapshot itself took. `Unknown`: there is no figure.
-RateSource = Literal["Rollbacks", "Snapshot", "Unknown"]
+#: Where a predicted figure is from. `Rollbacks`: earlier rollbacks of the environment. `TestRestore`: its newest test restore. `Snapshot`: how long the snapshot
+#: itself took. `Unknown`: there is no figure.
+RateSource = Literal["Rollbacks", "TestRestore", "Snapshot", "Unknown"]
 
 
 class PreviewRefusal(StatusModel):

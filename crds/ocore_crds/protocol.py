@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from .base import Model, Sentence, Timestamp
-from .environment import Replication
 from .manifest import Evidence, Identity
+from .replication import Replication
+from .snapshot_state import StoredState
+from .stored_contents import ManifestsResult, OrphansResult, RemovedOrphans
 from .text import shortened_bytes
 
 TERMINATION_MESSAGE_BYTES = 4096
@@ -45,6 +47,7 @@ class Step(StrEnum):
     HEALTH_CHECK = "HealthCheck"
     SWITCH_BACK = "SwitchBack"
     CLEANUP = "Cleanup"
+    COPY_REMOTE = "CopyRemote"
 
 
 SNAPSHOT_STEPS = (
@@ -163,6 +166,16 @@ class ProbeResult(_Line):
     warnings: tuple[str, ...] = ()
 
 
+class SizesResult(_Line):
+    """Of ``measure``: a part that the environment does not have is 0."""
+
+    kind: Literal["sizes"] = "sizes"
+    database_bytes: int = 0
+    filestore_bytes: int = 0
+    filestore_files: int = 0
+    warnings: tuple[str, ...] = Field(default=(), description="Why the sizes are too low, if they are.")
+
+
 class ProofResult(_Line):
     """Of ``prove``: the live database's schema was restored into a scratch database, which was dropped. No finding: it works."""
 
@@ -217,6 +230,22 @@ class SnapshotResult(_Line):
     paths: dict[str, str] = Field(default_factory=dict, description="Artifact → key or key prefix in the store.")
     evidence: Evidence = Evidence()
     read_back: bool = Field(default=False, description="Every byte was read again and matched.")
+    base_snapshot_id: str = Field(
+        default="",
+        description="Id of the full snapshot that has the files which this one does not store. Empty: a full.",
+    )
+    base_manifest_sha256: str = Field(default="", description="SHA-256 of its manifest. Empty: a full.")
+    state: StoredState | None = Field(
+        default=None,
+        description="What the state object in the store has. None: it has none, or an older mover reports.",
+    )
+
+
+class StateResult(_Line):
+    """Of ``write-state``: what the state object has now."""
+
+    kind: Literal["state"] = "state"
+    state: StoredState
 
 
 class RestoreResult(_Line):
@@ -287,6 +316,39 @@ class VerifyResult(_Line):
     evidence: Evidence = Evidence()
 
 
+class RestoreTestPhases(_Line):
+    """Seconds that the parts of a test restore took; 0: it did not get so far, or the snapshot has no such part."""
+
+    download_seconds: float = Field(default=0.0, description="The dump into scratch, every byte checked.")
+    load_seconds: float = Field(default=0.0, description="pg_restore, indexes, ANALYZE, owners and grants.")
+    check_seconds: float = Field(default=0.0, description="Indexes, extensions, rows of every table, own queries.")
+    files_seconds: float = Field(default=0.0, description="Every byte of the filestore, and each file's digest.")
+
+
+class RestoreTestResult(_Line):
+    """Of ``test-restore``: what was restored into a scratch database and checked. No finding: the snapshot can be restored."""
+
+    kind: Literal["test-restore"] = "test-restore"
+    manifest_sha256: str = Field(default="", description="Of the manifest that was restored; empty: it was not read.")
+    server: str = Field(default="", description="Host and port of the server; empty without a database.")
+    server_version: str = ""
+    separate_server: bool = Field(default=False, description="It is not the environment's own server.")
+    seconds: float = 0.0
+    phases: RestoreTestPhases = RestoreTestPhases()
+    database_bytes: int = Field(default=0, description="Size of the restored database.")
+    tables: int = Field(default=0, description="Tables whose rows were counted and compared.")
+    rows: int = Field(default=0, description="Rows of these tables.")
+    indexes: int = Field(default=0, description="Valid indexes.")
+    constraints: int = Field(default=0, description="Validated constraints.")
+    queries: int = Field(default=0, description="Assertions that returned no row.")
+    attachments: int = Field(default=0, description="Files that the restored database names and the snapshot has.")
+    files: int = Field(default=0, description="Files whose digest matches.")
+    file_bytes: int = Field(default=0, description="Their bytes.")
+    bytes_read: int = Field(default=0, description="Bytes of the snapshot that were read from the store.")
+    findings: tuple[Finding, ...] = Field(default=(), description="What a restore of this snapshot would lack.")
+    warnings: tuple[str, ...] = ()
+
+
 class KeptVersions(_Line):
     """Versions of deleted objects that an S3 store does not give up. The objects themselves are hidden."""
 
@@ -308,6 +370,27 @@ class DeleteResult(_Line):
     objects: int = 0
     uploads_aborted: int = 0
     kept: KeptVersions | None = Field(default=None, description="None: nothing is left.")
+
+
+class CopyResult(_Line):
+    """Of ``copy-remote``: the remote store has every object and the manifest, byte for byte."""
+
+    kind: Literal["copy-remote"] = "copy-remote"
+    store_id: str = Field(description="Id of the remote store.")
+    origin_store_id: str = Field(description="The manifest's storeId: the store that the snapshot was written to.")
+    manifest_key: str
+    manifest_sha256: str
+    objects: int = 0
+    bytes: int = 0
+    objects_sent: int = Field(default=0, description="The others were there from an earlier attempt.")
+    bytes_sent: int = 0
+    state: StoredState | None = Field(
+        default=None, description="What the state object in the remote store has. None: it has none."
+    )
+
+
+#: Which half of a rollback ``cleanup`` removes.
+CleanupPart = Literal["previous", "restored"]
 
 
 class CleanupResult(_Line):
@@ -358,14 +441,21 @@ class PreviewResult(_Line):
 
 Payload = Annotated[
     ProbeResult
+    | SizesResult
     | ProofResult
     | StoreProbeResult
     | SnapshotResult
+    | StateResult
+    | ManifestsResult
+    | OrphansResult
+    | RemovedOrphans
     | RestoreResult
     | NeutralizeResult
     | SwitchResult
     | VerifyResult
+    | RestoreTestResult
     | DeleteResult
+    | CopyResult
     | CleanupResult
     | PreviewResult,
     Field(discriminator="kind"),

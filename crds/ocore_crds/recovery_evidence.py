@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from .base import StatusModel
+from .remote_copy import RemoteCopyState
 
 
 class EvidenceProgress(StatusModel):
@@ -59,8 +60,9 @@ class RecoveryEvidence(StatusModel):
             "previousDatabase, restoredDatabase), and `claim/path` of the filestore."
         ),
     )
-    remote_copy_state: Literal["none"] = Field(
-        default="none", description="State of the copy in a remote store; there are no remote copies yet."
+    remote_copy_state: RemoteCopyState = Field(
+        default="none",
+        description="State of the copy in the remote store. Of a Rollback: of the Snapshot that it restores, when the rollback started.",
     )
     can_write_clean_success: bool = Field(
         default=False,

@@ -1,16 +1,19 @@
 """Which Snapshots are kept, until when, and by which rule. Pure.
 
 A Snapshot is kept by the union of all rules. `keepHourly: 24` keeps the newest Snapshot of each of the last 24 hours that have one (as restic's
-`forget` does), in the policy's time zone. Whatever the rules say, the newest Complete and the newest Verified Snapshot stay, a pinned one, and
-one that a Rollback uses.
+`forget` does), in the policy's time zone. Whatever the rules say, the newest Complete, the newest Verified and the newest RestoreTested Snapshot
+stay, a pinned one, and one that a Rollback uses; and a full one while a differential that stays needs it.
+
+A Snapshot may have a copy in a remote store, with rules of its own: see :func:`_copies`. It is deleted when neither its data nor its copy is kept.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, Literal
 
-from . import conditions
+from . import conditions, timestamps
+from .differentials import needs_of
 from .snapshotpolicy import Retention
 
 #: A failed Snapshot is listed for so long: it holds no data, only the reason.
@@ -18,13 +21,20 @@ FAILED_FOR = timedelta(days=7)
 
 LATEST = "latest"  # the newest Complete one
 LATEST_VERIFIED = "latestVerified"
+LATEST_RESTORE_TESTED = "latestRestoreTested"  # the newest one that a test restore has proven
 PINNED = "pinned"
 IN_USE = "inUse"  # a Rollback that is not terminal names it, or has created it
+DEPENDENTS = "dependents"  # a differential that is kept needs it
 UNDO_WINDOW = "undoWindow"  # the safety snapshot of a Rollback whose undo window is open
 FAILED = "failed"  # within FAILED_FOR
 DAYS = "retentionDays"
 FOREVER = "forever"  # retentionDays: 0
 LAST = "keepLast"
+REMOTE_COPY = "remoteCopy"  # the data stays until the copy that remoteRetentionDays asks for is complete
+# Rules that keep a remote copy
+REMOTE_DAYS = "remoteRetentionDays"
+SNAPSHOT = "snapshot"  # the rules that keep the Snapshot's data
+BASE = "base"  # the copy of a differential needs it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +45,21 @@ class Candidate:
     time: datetime  # the point in time that it shows; of a failed one, when it ended
     complete: bool
     verified: bool = False
+    restore_tested: bool = False
     pinned: bool = False
     in_use: bool = False
+    #: status.id, for the differentials that need it.
+    id: str = ""
+    #: Of a differential: the id of the full Snapshot that it needs.
+    needs: str = ""
+    #: A Snapshot that the rules are not about needs it: one with `retention: Keep`, one that runs, or one that is being deleted.
+    needed: bool = False
     #: Of a safety snapshot: when the undo window of its Rollback ends.
     undo_until: datetime | None = None
+    #: The copy in the remote store: Pending also while it is copied; empty: there is none, or it has failed.
+    remote: Literal["", "Pending", "Completed"] = ""
+    #: Its own store has the data, as far as is known: not damaged, and not let go of.
+    local: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +77,51 @@ class Verdict:
     rules: tuple[str, ...] = ()
     #: When each of the rules lets it go. None: its end cannot be known now.
     ends: tuple[datetime | None, ...] = ()
+    #: The same of its remote copy. None: there is none. No rule: the copy is deleted.
+    copy: tuple[str, ...] | None = None
+    copy_ends: tuple[datetime | None, ...] = ()
+
+    @property
+    def copy_until(self) -> datetime | None:
+        """When the last rule lets the remote copy go. None: that cannot be known now."""
+        return _last_end(self.copy_ends)
 
     @property
     def until(self) -> datetime | None:
         """When the last rule lets it go. None: that cannot be known now."""
-        known = [e for e in self.ends if e is not None]
-        return max(known) if known and len(known) == len(self.ends) else None
+        return _last_end(self.ends)
 
     @property
     def expired(self) -> bool:
-        """Whether it is to be deleted."""
-        return not self.rules
+        """Whether it is to be deleted: neither its data nor its remote copy is kept."""
+        return not self.rules and not self.copy
+
+
+def _last_end(ends: Sequence[datetime | None]) -> datetime | None:
+    known = [e for e in ends if e is not None]
+    return max(known) if known and len(known) == len(ends) else None
 
 
 @dataclass
 class _Found:
     rules: list[str] = field(default_factory=list)
     ends: list[datetime | None] = field(default_factory=list)
+    copy: dict[str, datetime | None] | None = None
 
     def add(self, rule: str, end: datetime | None) -> None:
         self.rules.append(rule)
         self.ends.append(end)
 
     def verdict(self) -> Verdict:
-        return Verdict(tuple(self.rules), tuple(self.ends))
+        if self.copy is None:
+            return Verdict(tuple(self.rules), tuple(self.ends))
+        return Verdict(tuple(self.rules), tuple(self.ends), tuple(self.copy), tuple(self.copy.values()))
 
 
+#: State of status.remote → Candidate.remote.
+_COPIES: Mapping[str, Literal["Pending", "Completed"]] = {
+    "Pending": "Pending", "Copying": "Pending", "Completed": "Completed",
+}  # fmt: skip
 #: Rule → the local start of the bucket of a moment, and of the bucket `count` later.
 Bucket = Callable[[datetime], datetime]
 
@@ -135,6 +175,8 @@ def verdicts(candidates: Iterable[Candidate], rules: Retention, zone: tzinfo, no
     for rule in BUCKETS:
         _bucketed(rule, complete, getattr(rules, _field(rule)), zone, found)
     _failed(newest_first, complete, now, found)
+    _awaiting_copy(complete, rules, now, found)
+    _copies(complete, rules, now, found)
     return {name: each.verdict() for name, each in found.items()}
 
 
@@ -151,6 +193,9 @@ def _always(
     verified = next((c for c in complete if c.verified), None)
     if verified is not None:
         found[verified.name].add(LATEST_VERIFIED, None)
+    tested = next((c for c in complete if c.restore_tested), None)
+    if tested is not None:
+        found[tested.name].add(LATEST_RESTORE_TESTED, None)
     for c in every:
         if c.pinned:
             found[c.name].add(PINNED, None)
@@ -201,6 +246,65 @@ def _failed(
         found[failed[0].name].add(FAILED, None)
 
 
+def _awaiting_copy(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, _Found]) -> None:
+    """A copy that is to outlive the data is made from it: the data waits, at most as long as the copy would be kept."""
+    days = rules.remote_retention_days
+    if days is None:
+        return
+    for c in complete:
+        end = c.time + timedelta(days=days) if days else None
+        if c.remote == "Pending" and c.local and (end is None or end > now):
+            found[c.name].add(REMOTE_COPY, end)
+
+
+def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, _Found]) -> None:
+    """Which remote copies are kept. Without remoteRetentionDays, as long as the Snapshot's data. A copy that is the only place of the data is kept
+    by the Snapshot's own rules, too. The newest copy of an environment, and the copy of a full that another copy needs, stay in any case."""
+    days = rules.remote_retention_days
+    copied = [c for c in complete if c.remote == "Completed"]
+    for number, c in enumerate(copied):
+        each = found[c.name]
+        copy: dict[str, datetime | None] = {}
+        each.copy = copy
+        end = c.time + timedelta(days=days) if days else None
+        if number == 0:
+            copy[LATEST] = None
+        if c.pinned:
+            copy[PINNED] = None
+        if c.in_use:
+            copy[IN_USE] = None
+        if each.rules and (days is None or not c.local):
+            copy[SNAPSHOT] = _last_end(each.ends)
+        if days == 0:
+            copy[FOREVER] = None
+        elif end is not None and end > now:
+            copy[REMOTE_DAYS] = end
+    by_id = {c.id: found[c.name] for c in copied if c.id}
+    for c in complete:
+        base = by_id.get(c.needs)
+        if base is not None and base.copy is not None and (c.remote == "Pending" or found[c.name].copy):
+            base.copy[BASE] = None
+
+
+def protected(found: Mapping[str, Verdict], candidates: Iterable[Candidate]) -> dict[str, Verdict]:
+    """The verdicts with the data of each full Snapshot kept for as long as that of a differential which needs it. The last step: what keeps a differential
+    is decided before. Remote copies: see :func:`_copies`."""
+    every = list(candidates)
+    needing: dict[str, list[Verdict]] = {}
+    for c in every:
+        if c.needs and found[c.name].rules:
+            needing.setdefault(c.needs, []).append(found[c.name])
+    result = dict(found)
+    for c in every:
+        dependents = needing.get(c.id, []) if c.id else []
+        if not dependents and not c.needed:
+            continue
+        end = None if c.needed else _last_end([v.until for v in dependents])
+        verdict = result[c.name]
+        result[c.name] = replace(verdict, rules=(*verdict.rules, DEPENDENTS), ends=(*verdict.ends, end))
+    return result
+
+
 def without_policy(found: Verdict, told: Verdict | None, now: datetime) -> Verdict:
     """The verdict where the environment has no policy. `found`: by the defaults; `told`: what the Snapshot's status says, None: nothing.
 
@@ -216,7 +320,21 @@ def without_policy(found: Verdict, told: Verdict | None, now: datetime) -> Verdi
             ends[rule] = None
         elif end is not None and end > now and (_is_own(rule) or rule == DAYS):
             ends[rule] = max(end, ends.get(rule) or end)
-    return Verdict(tuple(ends), tuple(ends.values()))
+    copy = _copy_without_policy(found, told, now)
+    if copy is None:
+        return Verdict(tuple(ends), tuple(ends.values()))
+    return Verdict(tuple(ends), tuple(ends.values()), tuple(copy), tuple(copy.values()))
+
+
+def _copy_without_policy(found: Verdict, told: Verdict, now: datetime) -> dict[str, datetime | None] | None:
+    """The rules of the remote copy, as :func:`without_policy`."""
+    if found.copy is None:
+        return None
+    ends = dict(zip(found.copy, found.copy_ends, strict=True))
+    for rule, end in zip(told.copy or (), told.copy_ends, strict=True):
+        if rule == FOREVER or (rule == REMOTE_DAYS and (end is None or end > now)):
+            ends[rule] = end
+    return ends
 
 
 def _is_own(rule: str) -> bool:
@@ -250,32 +368,55 @@ def kept_for(candidate: Candidate, safeties: Iterable[Safety]) -> Candidate:
 def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate | None:
     """From a Snapshot as the API server has it; None: the rules are not about it. `used`: names of Snapshots that a Rollback uses."""
     meta, spec, status = snapshot["metadata"], snapshot.get("spec") or {}, snapshot.get("status") or {}
+    remote = status.get("remote") or {}
     found = status.get("conditions") or ()
     if spec.get("retention") != "Policy" or not conditions.is_terminal(found) or "deletionTimestamp" in meta:
         return None
     time = status.get("consistentAt") or status.get("completedAt") or meta["creationTimestamp"]
     return Candidate(
         name=meta["name"],
-        time=datetime.fromisoformat(time.replace("Z", "+00:00")),
+        time=timestamps.parse(time),
         # A corrupt one is no snapshot that may stay for others.
         complete=conditions.outcome(found) == "Complete" and status.get("phase") != "Corrupt",
         verified=any(x["type"] == conditions.VERIFIED and x["status"] == "True" for x in found),
+        restore_tested=any(x["type"] == conditions.RESTORE_TESTED and x["status"] == "True" for x in found),
         pinned=spec.get("pin") is not None,
         in_use=meta["name"] in used,
+        remote=_COPIES.get(remote.get("state") or "", ""),
+        local=not remote.get("only")
+        and not any(x["type"] == conditions.VERIFIED and x["status"] == "False" for x in found),
+        id=status.get("id") or meta.get("uid") or "",
+        needs=needs_of(status),
     )
 
 
+def needed_by_others(candidates: Iterable[Candidate], others: Container[str]) -> list[Candidate]:
+    """The candidates, with what Snapshots that the rules are not about need of them. `others`: ids of the full Snapshots that those need."""
+    return [replace(c, needed=True) if c.id and c.id in others else c for c in candidates]
+
+
 #: The fields of a Snapshot's status that hold its verdict.
-STATUS_FIELDS = ("keptBy", "expiresAt", "ruleEnds")
+STATUS_FIELDS = ("keptBy", "expiresAt", "ruleEnds", "remoteKeptBy", "remoteExpiresAt")
 
 
 def status_of(verdict: Verdict) -> dict[str, Any]:
     """The verdict as the fields of a Snapshot's status, with whole seconds."""
-    ends = {r: _text(e) for r, e in zip(verdict.rules, verdict.ends, strict=True) if e is not None}
+    ends = {r: timestamps.text(e) for r, e in zip(verdict.rules, verdict.ends, strict=True) if e is not None}
     status: dict[str, Any] = {"keptBy": list(verdict.rules)}
     if verdict.until is not None:
-        status["expiresAt"] = _text(verdict.until)
-    if ends and len(verdict.rules) > 1:  # for one rule, expiresAt is its end
+        status["expiresAt"] = timestamps.text(verdict.until)
+    if len(verdict.rules) <= 1:  # for one rule, expiresAt is its end
+        ends = {}
+    if verdict.copy is not None:
+        status["remoteKeptBy"] = list(verdict.copy)
+        ends |= {
+            r: timestamps.text(e)
+            for r, e in zip(verdict.copy, verdict.copy_ends, strict=True)
+            if r == REMOTE_DAYS and e
+        }
+    if verdict.copy_until is not None:
+        status["remoteExpiresAt"] = timestamps.text(verdict.copy_until)
+    if ends:
         status["ruleEnds"] = ends
     return status
 
@@ -298,12 +439,12 @@ def told_of(snapshot: Mapping[str, Any]) -> Verdict | None:
     if rules is None:
         return None
     ends, last = status.get("ruleEnds") or {}, status.get("expiresAt")
-    return Verdict(tuple(rules), tuple(_time(ends.get(r) or last) for r in rules))
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    own = tuple(_time(ends.get(r) or last) for r in rules)
+    copy, copy_last = status.get("remoteKeptBy"), status.get("remoteExpiresAt")
+    if copy is None:
+        return Verdict(tuple(rules), own)
+    return Verdict(tuple(rules), own, tuple(copy), tuple(_time(ends.get(r) or copy_last) for r in copy))
 
 
 def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+    return timestamps.parse(text) if text else None

@@ -10,6 +10,7 @@ from .environment import Database, EnvironmentSpec, Filestore
 from .neutralize import NeutralizeStatus
 from .preview import Preview
 from .recovery_evidence import RecoveryEvidence
+from .remote_copy import RemoteCopyState
 from .rules import exactly_one, rule, validations
 from .snapshot import EvidenceStatus, Progress, SavedWorkload, StepStatus
 
@@ -261,6 +262,26 @@ RollbackStage = Literal[
 ]
 
 
+class RemoteSource(StatusModel):
+    """The Snapshot is restored from its remote copy."""
+
+    store_name: str = Field(description="SnapshotStore of the copy. The record of the rollback is there, too.")
+    store_id: str | None = Field(default=None, description="Its id.")
+    reason: str = Field(description="Why not from the Snapshot's own store; a constant.")
+    message: Sentence = Field(default="", description="Why, for people.")
+    first_attempt: int = Field(default=1, description="The restore attempt that was the first to read the copy.")
+
+
+class ImportedRollback(StatusModel):
+    """How a Rollback was brought back from its record in the store."""
+
+    at: Timestamp = Field(description="When it was imported.")
+    store_name: str = Field(description="SnapshotStore that has the record.")
+    name: str = Field(description="metadata.name of the Rollback that ran.")
+    spec_hash: str = Field(description="Hash of its spec.")
+    missing: tuple[str, ...] = Field(default=(), description="What the record lacks.")
+
+
 class RollbackStatus(StatusModel):
     """Observed state."""
 
@@ -319,6 +340,13 @@ class RollbackStatus(StatusModel):
     source_store_name: str | None = Field(
         default=None,
         description="SnapshotStore that the Snapshot is read from; the record of the rollback is in the Environment's own. Absent: both are in the Snapshot's.",
+    )
+    remote: RemoteSource | None = Field(
+        default=None,
+        description="The Snapshot is read from its remote copy, because its own store does not have it whole. Absent: from its own store.",
+    )
+    remote_copy_state: RemoteCopyState | None = Field(
+        default=None, description="State of the Snapshot's remote copy when the rollback started."
     )
     manifest_sha256: str | None = Field(
         default=None, description="SHA-256 of the manifest that is restored; a different manifest is refused."
@@ -402,6 +430,9 @@ class RollbackStatus(StatusModel):
     )
     neutralize: NeutralizeStatus | None = Field(
         default=None, description="What the stage Neutralize has to do. Absent: nothing."
+    )
+    imported: ImportedRollback | None = Field(
+        default=None, description="Of a Rollback that was imported from its record in a store. It never runs."
     )
     recorded: bool | None = Field(
         default=None, description="Whether the Environment's status.executedRollbacks had this rollback when it ended."

@@ -3,12 +3,14 @@
 It outlives the cluster: a Rollback that GitOps creates again on a rebuilt cluster is recognised by its name and the hash of its spec.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
 from .base import Model, ObjectName, Timestamp, Uuid
 from .manifest import Evidence
+from .protocol import Failure
 
 FORMAT_VERSION = 1
 
@@ -17,6 +19,38 @@ RecordState = Literal["restored", "started", "switched", "switched-back", "not-s
 
 #: How a run ended, as the live database's comment has it.
 MarkedOutcome = Literal["Switched", "SwitchedBack"]
+
+
+#: How a run ended, as an import reads it from its record.
+RecordedOutcome = Literal["Switched", "SwitchedBack", "NotSwitched"]
+
+#: Fields of status that a record has as they were when its Job was created. The evidence of the restore is in the record itself.
+RECORDED_STATUS = (
+    "startedAt", "deadline", "environmentName", "snapshotName", "snapshotNamespace", "sourceEnvironmentName", "sourceEnvironmentId",
+    "sourceEnvironmentType", "remoteCopyState", "liveDatabase", "liveMissing", "restoredDatabase", "previousDatabase", "safetySnapshotName",
+    "safetySnapshotId", "safetySnapshotAt", "image", "quiescedAt", "neutralize", "undo", "failureReason", "failureMessage", "target", "steps",
+)  # fmt: skip
+
+
+class RecordedRollback(Model):
+    """What an import needs to show the Rollback again. Records of earlier versions lack it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    project_id: str = Field(default="", description="projectId of the Environment.")
+    created_at: Timestamp = Field(description="metadata.creationTimestamp.")
+    spec: dict[str, Any] = Field(description="spec, without defaults.")
+    status: dict[str, Any] = Field(
+        default_factory=dict, description="status when the Job was created: RECORDED_STATUS."
+    )
+
+    @classmethod
+    def of(
+        cls, project_id: str, created_at: str, spec: Mapping[str, Any], status: Mapping[str, Any]
+    ) -> "RecordedRollback":
+        """From the wire forms of spec and status."""
+        known = {name: status[name] for name in RECORDED_STATUS if status.get(name) not in (None, [])}
+        return cls(project_id=project_id, created_at=created_at, spec=dict(spec), status=known)
 
 
 class RollbackRun(Model):
@@ -37,6 +71,9 @@ class RollbackRun(Model):
     attempt: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] = Field(
         description="The Job's pod; one run may have several."
     )
+    rollback: RecordedRollback | None = Field(
+        default=None, description="What an import needs; absent in records of earlier versions."
+    )
 
 
 class RollbackRecord(Model):
@@ -49,3 +86,4 @@ class RollbackRecord(Model):
     run: RollbackRun
     time: Timestamp
     evidence: Evidence | None = Field(default=None, description="Of the restore: required, proven, missing.")
+    failure: Failure | None = Field(default=None, description="Of `not-switched`: why, where the Job knows it.")

@@ -8,7 +8,10 @@ from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .manifest import Evidence
 from .recovery_evidence import RecoveryEvidence
+from .remote_copy import RemoteCopy
+from .restore_test import RestoreTestRequest, RestoreTestStatus
 from .rules import immutable, rule, validations
+from .snapshot_state import StoredState
 
 
 class Pin(Model):
@@ -53,7 +56,13 @@ class SnapshotSpec(Model):
             "a Complete snapshot at any time."
         ),
     )
-
+    filestore_mode: Literal["Auto", "Full", "Differential"] = Field(
+        default="Auto",
+        description=(
+            "`Full`: store the whole filestore. `Differential`: store what the newest usable full snapshot of the environment does not have; a full one, with "
+            "a warning, where there is none. `Auto`: differential, with a new full one after `fullEvery` of the SnapshotPolicy."
+        ),
+    )
     quiesce: bool = Field(
         default=False,
         description=(
@@ -66,7 +75,16 @@ class SnapshotSpec(Model):
         json_schema_extra=validations(
             *(
                 immutable(f)
-                for f in ("id", "environmentRef", "trigger", "deploymentId", "requestedBy", "timeoutSeconds", "quiesce")
+                for f in (
+                    "id",
+                    "environmentRef",
+                    "trigger",
+                    "deploymentId",
+                    "requestedBy",
+                    "timeoutSeconds",
+                    "filestoreMode",
+                    "quiesce",
+                )
             ),
             rule("oldSelf.verify != 'Full' || self.verify == 'Full'", "verify cannot go back from Full"),
         )
@@ -216,6 +234,24 @@ class EvidenceStatus(StatusModel):
         )
 
 
+class SnapshotBase(StatusModel):
+    """The full snapshot that a differential needs."""
+
+    name: str | None = Field(
+        default=None,
+        description="Its name; absent where the namespace had no Snapshot of that id when it was found in the store.",
+    )
+    id: str = Field(description="Its status.id.")
+
+
+class SnapshotFilestore(StatusModel):
+    """Where the files were. A differential needs a full snapshot of the same place."""
+
+    claim_name: str = Field(description="Name of the claim.")
+    path: str = Field(default="", description="Path below the claim's root.")
+    layout: Literal["Odoo", "Plain"] = Field(description="How the files are named.")
+
+
 class KeptInStore(StatusModel):
     """Versions of deleted objects that the store does not give up (Object Lock)."""
 
@@ -228,6 +264,17 @@ class KeptInStore(StatusModel):
         default=False, description="A legal hold keeps some of them until a person removes it. Tried again every hour."
     )
     checked_at: Timestamp = Field(description="When the store refused to delete them.")
+
+
+class ImportedStatus(StatusModel):
+    """How a Snapshot was brought back from the store."""
+
+    at: Timestamp = Field(description="When it was imported.")
+    stored: StoredState = Field(description="Pin, retention and deletionPolicy as the store had them.")
+    taken_over: bool = Field(
+        default=False,
+        description="Whether takeOver of the SnapshotStore has applied them. Until then the data is never deleted, whatever the spec says.",
+    )
 
 
 class SnapshotStatus(StatusModel):
@@ -264,6 +311,21 @@ class SnapshotStatus(StatusModel):
     server_major: int | None = Field(default=None, description="Its major version.")
     client_version: str | None = Field(default=None, description="Version of pg_dump.")
     sizes: SnapshotSizes | None = Field(default=None, description="Bytes and files.")
+    filestore: SnapshotFilestore | None = Field(
+        default=None, description="Where the files were; absent without a filestore, and of an adopted snapshot."
+    )
+    full_filestore: bool | None = Field(
+        default=None,
+        description="Whether it has every file itself. False: a differential, which also needs `base`. Absent: not decided yet, or an older version took it.",
+    )
+    base: SnapshotBase | None = Field(default=None, description="Of a differential: the full snapshot that it needs.")
+    dependents: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Of a full snapshot: the Snapshots that need it. It cannot be deleted while there are any. A differential is entered before anything of it is "
+            "copied. Written by a separate field manager."
+        ),
+    )
     neutralized: bool | None = Field(
         default=None,
         description="Whether the database was neutralised, for example by database.is_neutralized. Absent: unknown.",
@@ -297,6 +359,34 @@ class SnapshotStatus(StatusModel):
             "each rule holds until then."
         ),
     )
+    remote: RemoteCopy | None = Field(
+        default=None,
+        description="The copy in the Environment's remoteStoreRef; absent: there is none, and none is wanted yet.",
+    )
+    remote_kept_by: tuple[str, ...] | None = Field(
+        default=None,
+        description="With `retention: Policy` and a remote copy: the rules that keep the copy. None of them: it is deleted next.",
+    )
+    remote_expires_at: Timestamp | None = Field(
+        default=None,
+        description="When the last of these rules lets the copy go. Absent where that cannot be known yet.",
+    )
     kept_in_store: KeptInStore | None = Field(
         default=None, description="While it is being deleted: what the store keeps, and until when."
+    )
+    imported: ImportedStatus | None = Field(default=None, description="Of a Snapshot that was imported from a store.")
+    stored_state: StoredState | None = Field(
+        default=None,
+        description=(
+            "Pin, retention and deletionPolicy as the store has them, for an import. Absent: the Snapshot was completed by a version that did not "
+            "store them; they are stored when one of them is changed."
+        ),
+    )
+    restore_test: RestoreTestStatus | None = Field(
+        default=None,
+        description="The newest test restore of this snapshot that gave a result. `kubectl ocore prove` prints it.",
+    )
+    restore_test_request: RestoreTestRequest | None = Field(
+        default=None,
+        description="The slot of the SnapshotPolicy for which it is tested. Written by a separate field manager.",
     )

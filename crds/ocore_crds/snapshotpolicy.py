@@ -1,11 +1,14 @@
 """SnapshotPolicy: when snapshots of an environment are taken, and how long they are kept."""
 
+import re
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
 from .base import NAME_PATTERN, Model, StatusModel, Timestamp
 from .conditions import Conditions
+from .restore_test import RestoreTests
 from .rules import immutable, validations
 
 #: Days that snapshots are kept where no rule is given.
@@ -14,6 +17,20 @@ DEFAULT_MAX_PINNED = 10
 DEFAULT_TIMEOUT_SECONDS = 3600
 
 Count = Annotated[int, Field(ge=0, le=1000)]
+
+
+#: Age of the newest full snapshot from which the next one is full, too.
+DEFAULT_FULL_EVERY = "7d"
+#: Hours, days or weeks.
+AGE_PATTERN = r"^[1-9][0-9]{0,4}[hdw]$"
+_AGE_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def age(text: str) -> timedelta:
+    """The age that a text of AGE_PATTERN says. Raises ValueError for any other text."""
+    if re.fullmatch(AGE_PATTERN, text) is None:
+        raise ValueError(f"{text!r} is not an age; write for example 36h, 7d or 2w")
+    return int(text[:-1]) * _AGE_UNITS[text[-1]]
 
 
 class Retention(Model):
@@ -33,6 +50,13 @@ class Retention(Model):
     keep_weekly: Count = Field(default=0, description="The same for weeks, which begin on Monday.")
     keep_monthly: Count = Field(default=0, description="The same for months.")
     keep_yearly: Count = Field(default=0, description="The same for years.")
+    remote_retention_days: Annotated[int, Field(ge=0, le=36500)] | None = Field(
+        default=None,
+        description=(
+            "Keeps the copy of each snapshot in the Environment's remote store for so many days, whatever the other rules keep. 0: no limit. Absent: the "
+            "copy is kept as long as the Snapshot. The Snapshot stays listed until its last copy goes."
+        ),
+    )
 
     @property
     def days(self) -> int | None:
@@ -86,6 +110,13 @@ class SnapshotPolicySpec(Retention):
             "late."
         ),
     )
+    full_every: Annotated[str, StringConstraints(pattern=AGE_PATTERN, max_length=6)] = Field(
+        default=DEFAULT_FULL_EVERY,
+        description=(
+            "A snapshot with `filestoreMode: Auto` stores the whole filestore once the newest usable full one is this old: hours (`36h`), days (`7d`) or "
+            "weeks (`2w`)."
+        ),
+    )
     suspend: bool = Field(default=False, description="Takes no scheduled snapshots. Retention goes on.")
     max_pinned: Annotated[int, Field(ge=0, le=10000)] = Field(
         default=DEFAULT_MAX_PINNED, description="Snapshots of the environment that may be pinned. 0: no limit."
@@ -93,6 +124,10 @@ class SnapshotPolicySpec(Retention):
     timeout_seconds: Annotated[int, Field(ge=30, le=604800)] = Field(
         default=DEFAULT_TIMEOUT_SECONDS,
         description="spec.timeoutSeconds of the snapshots that are scheduled or precede a deployment.",
+    )
+
+    verify: RestoreTests | None = Field(
+        default=None, description="Test restores of the newest snapshot. Absent: none are scheduled."
     )
 
     model_config = ConfigDict(json_schema_extra=validations(immutable("environmentRef")))
@@ -105,6 +140,17 @@ class Kept(StatusModel):
     failed: int = Field(default=0, description="Failed ones that are still listed.")
     by_rule: dict[str, int] = Field(default_factory=dict, description="Rule → how many snapshots it keeps.")
     next_expiry: Timestamp | None = Field(default=None, description="When the next one is deleted, as far as is known.")
+
+
+class PolicyRestoreTest(StatusModel):
+    """The newest slot of `verify.schedule` that was dealt with. Written before the test begins, so that a slot runs once."""
+
+    slot: Timestamp = Field(description="The slot.")
+    run: str = Field(description="Names the slot; the same for the same policy and slot.")
+    snapshot: str = Field(default="", description="The Snapshot that is tested; empty: the slot was left out.")
+    result: Literal["Succeeded", "Failed", "LeftOut"] | None = Field(
+        default=None, description="How it ended; absent: it has not."
+    )
 
 
 class SnapshotPolicyStatus(StatusModel):
@@ -131,3 +177,15 @@ class SnapshotPolicyStatus(StatusModel):
     )
     pinned: int = Field(default=0, description="Pinned snapshots of the environment, whatever their retention.")
     kept: Kept | None = Field(default=None, description="What is kept, in numbers.")
+    restore_test_hash: str | None = Field(
+        default=None, description="Digest of the fields that decide when snapshots are tested."
+    )
+    restore_tests_from: Timestamp | None = Field(
+        default=None,
+        description="Since when the schedule of the test restores is as it is now. Slots before that do not count.",
+    )
+    restore_test: PolicyRestoreTest | None = Field(default=None, description="The newest slot that was dealt with.")
+    last_restore_test_time: Timestamp | None = Field(
+        default=None, description="When the newest successful test restore of a snapshot of the environment ended."
+    )
+    next_restore_test_time: Timestamp | None = Field(default=None, description="When the next test restore is due.")

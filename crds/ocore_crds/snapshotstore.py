@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import KeyRef, LocalRef, Model, ObjectName, RelativePath, StatusModel, Timestamp
+from .base import KeyRef, LocalRef, Model, ObjectName, RelativePath, Sentence, StatusModel, Timestamp
 from .conditions import Conditions
 from .rules import exactly_one, immutable, rule, validations
+from .stored_contents import ForeignEnvironment
 
 _KEY_PART = r"\.?[A-Za-z0-9!_*'()=-][A-Za-z0-9!_.*'()=-]*"  # neither "." nor ".."
 
@@ -95,17 +96,123 @@ class SnapshotStoreSpec(Model):
     max_concurrent_jobs: Annotated[int, Field(ge=1, le=100)] = Field(
         default=4, description="Jobs that use this store at the same time; the others wait."
     )
+    import_: bool = Field(
+        default=False,
+        alias="import",
+        description=(
+            "Create a Snapshot for each one that the store has of an Environment of this namespace, by the environment's id and project. They get "
+            "`retention: Keep` and `deletionPolicy: Retain` until `takeOver` is set. Finished rollbacks that the store has records of become "
+            "Rollbacks that never run."
+        ),
+    )
+    take_over: bool = Field(
+        default=False,
+        description=(
+            "This cluster owns the snapshots now: imported ones get the pin, retention and deletion policy that the store has for them, and are deleted by "
+            "them. Set it where the other cluster is gone, never in a drill."
+        ),
+    )
 
     model_config = ConfigDict(
         json_schema_extra=validations(
             exactly_one("s3", "claim"),
             immutable("claim"),
+            rule("!self.takeOver || self.__import__", "takeOver goes with import"),
+            rule("!self.takeOver || self.access == 'ReadWrite'", "takeOver needs access ReadWrite"),
             rule(
                 "has(self.s3) == has(oldSelf.s3)",
                 "the kind of store cannot be changed; create a new SnapshotStore",
             ),
         )
     )
+
+
+class ImportedRollbacks(StatusModel):
+    """What an import did with the records of rollbacks."""
+
+    found: int = Field(default=0, description="Finished rollbacks that the store has records of.")
+    imported: int = Field(default=0, description="Of these, for which a Rollback was created.")
+    existing: int = Field(default=0, description="Of these, which had a Rollback. It was not changed.")
+    older: int = Field(default=0, description="Finished rollbacks beyond the history limit. Their records stay.")
+    unfinished: int = Field(
+        default=0,
+        description="Rollbacks whose records have no end: they run, were aborted before the switch, or the end was lost. Not imported.",
+    )
+
+
+class ImportStatus(StatusModel):
+    """The last import, or the one that runs."""
+
+    state: Literal["Running", "Done", "Failed"] = Field(description="Whether it runs, and how it ended.")
+    started_at: Timestamp = Field(description="When it began.")
+    finished_at: Timestamp | None = Field(default=None, description="When it ended.")
+    scope: str = Field(default="", description="Of which environments, as a digest: another one starts another import.")
+    round: int = Field(
+        default=1,
+        description="A differential is imported after its full snapshot, if need be in another round over the store.",
+    )
+    page: int = Field(default=0, description="Jobs that have ended.")
+    after: str = Field(default="", description="Where the next page begins.")
+    attempt: int = Field(default=1, description="Of the Job of this page.")
+    found: int = Field(default=0, description="Snapshots in the store that belong here.")
+    imported: int = Field(default=0, description="Of these, for which a Snapshot was created.")
+    existing: int = Field(default=0, description="Of these, which had a Snapshot. It was not changed.")
+    waiting: int = Field(default=0, description="Differentials whose full snapshot was not there yet in this round.")
+    skipped: int = Field(
+        default=0,
+        description="Manifests and records of rollbacks that cannot be read, or that are of another project, and what the API server refused.",
+    )
+    skipped_examples: tuple[str, ...] = Field(default=(), description="Some of them, with the reason.")
+    rollbacks: ImportedRollbacks | None = Field(default=None, description="What became of the records of rollbacks.")
+    foreign: tuple[ForeignEnvironment, ...] = Field(
+        default=(),
+        description="Some environments in the store that this namespace does not have: with an Environment of that id and project, their snapshots are imported.",
+    )
+    foreign_environments: int = Field(default=0, description="How many there are.")
+    taken_over: int | None = Field(
+        default=None,
+        description="Snapshots to which takeOver has applied what the store has for them; absent: not done.",
+    )
+    message: Sentence = Field(default="", description="What happened, for people.")
+
+
+class RemovalStatus(StatusModel):
+    """The last removal of orphans."""
+
+    report: str = Field(description="The report that it was about.")
+    finished_at: Timestamp = Field(description="When it ended.")
+    objects: int = Field(default=0, description="Objects that were removed.")
+    bytes: int = Field(default=0, description="Their bytes.")
+    uploads: int = Field(default=0, description="Unfinished uploads that were aborted.")
+    kept: int = Field(default=0, description="Objects of the report that are no orphans any more, or were gone.")
+    message: Sentence = Field(default="", description="What happened, for people.")
+
+
+class OrphansStatus(StatusModel):
+    """Objects in the store that no manifest names, by the last sweep."""
+
+    checked_at: Timestamp = Field(description="When the sweep ended.")
+    objects: int = Field(default=0, description="How many are older than 7 days.")
+    bytes: int = Field(default=0, description="Their bytes.")
+    uploads: int = Field(default=0, description="Unfinished uploads that are older than 7 days.")
+    oldest: Timestamp | None = Field(default=None, description="When the oldest of them was written.")
+    examples: tuple[str, ...] = Field(default=(), description="Keys of some of them.")
+    more: bool = Field(default=False, description="There are more than the report holds; a later one has the rest.")
+    manifests: int = Field(default=0, description="Snapshots in the store.")
+    unclaimed: int = Field(
+        default=0,
+        description="Of these, how many have no Snapshot in this cluster. They can be imported, and are never orphans.",
+    )
+    unreadable: int = Field(default=0, description="Manifests that cannot be read. Their environments are not swept.")
+    foreign: int = Field(
+        default=0, description="Objects among the snapshots that ocore-snapshots did not write; never touched."
+    )
+    report: str | None = Field(
+        default=None,
+        description="SHA-256 of the list in the store. Removed by the annotation ocore.dev/remove-orphans with this value. Absent: nothing can be removed.",
+    )
+    removal: RemovalStatus | None = Field(default=None, description="The last removal.")
+    message: Sentence = Field(default="", description="Why the last sweep failed, for people; empty: it did not.")
 
 
 class SnapshotStoreStatus(StatusModel):
@@ -130,3 +237,5 @@ class SnapshotStoreStatus(StatusModel):
     probed_generation: int | None = Field(default=None, description="metadata.generation that was probed.")
     last_probe_time: Timestamp | None = Field(default=None, description="When the last probe ended.")
     warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
+    import_: ImportStatus | None = Field(default=None, alias="import", description="With spec.import: what it found.")
+    orphans: OrphansStatus | None = Field(default=None, description="Objects that no manifest names.")

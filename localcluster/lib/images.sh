@@ -5,7 +5,7 @@
 # again, and a cluster is sent only the layers that it lacks: after a change of code that is one thin layer.
 
 PREFIX=localhost/ocore-snapshots
-IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev cli:dev demo:dev'
+IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev api:dev cli:dev demo:dev'
 PYTHON_PACKAGES=python3,python3-pip-whl,ca-certificates,zstd,tar
 
 # image_spec NAME:TAG: sets SUITE and PACKAGES of its base, INPUTS (paths in the repository), BUILD_ARGS
@@ -24,7 +24,8 @@ image_spec() {
     postgres) INPUTS=(images/postgres images/common) PACKAGES=postgresql-$major ;;
     s3) INPUTS=(images/s3 images/common) BUILD_ARGS=() ;;
     mover) INPUTS+=(crds/ocore_crds mover/ocore_mover) ;;
-    operator) INPUTS+=(crds/ocore_crds operator/ocore_operator) BUILD_ARGS=() ;;
+    operator) INPUTS+=(crds/ocore_crds kube/ocore_kube operator/ocore_operator) BUILD_ARGS=() ;;
+    api) INPUTS+=(crds/ocore_crds kube/ocore_kube api/ocore_api) BUILD_ARGS=() ;;
     cli) INPUTS+=(crds/ocore_crds cli/ocore_cli) BUILD_ARGS=() ;;
     demo) INPUTS+=(examples/demo/demo_app) BUILD_ARGS=() ;;
     *) die "there is no image $1; images: $IMAGES" ;;

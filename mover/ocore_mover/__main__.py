@@ -1,28 +1,22 @@
-"""The mover's command line: parses options, calls a command of :mod:`ocore_mover.commands`, returns its exit code."""
+"""The mover's command line: parses options, calls a command of :mod:`ocore_mover.commands`, returns its exit code.
+
+Each command imports its own module when it is called: a Job runs one command, and most of a short Job's time is its start.
+"""
 
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import structlog
 import typer
 from pydantic import ValidationError
 
-from ocore_crds.manifest import Identity
-from ocore_crds.protocol import Payload, SwitchResult
-from ocore_crds.rollback_record import RollbackRun
-from ocore_mover.commands import cleanup as cleanup_command
-from ocore_mover.commands import delete as delete_command
-from ocore_mover.commands import inspect as inspect_command
-from ocore_mover.commands import probe as probe_command
-from ocore_mover.commands import probe_store as probe_store_command
-from ocore_mover.commands import switch as switch_command
-from ocore_mover.commands import verify as verify_command
-from ocore_mover.commands.neutralize import NeutralizeOptions, NeutralizeRun
+from ocore_crds.protocol import CleanupPart, Payload, StateResult, SwitchResult
 from ocore_mover.commands.options import (
     AllowReplicationLoss,
+    BaseOptions,
     CommonOptions,
     EnvironmentId,
     Jobs,
@@ -36,21 +30,27 @@ from ocore_mover.commands.options import (
     expand,
     uuid,
 )
-from ocore_mover.commands.preview import PreviewOptions, PreviewRun
-from ocore_mover.commands.prove import ProofRun, ProveOptions
-from ocore_mover.commands.restore import RestoreOptions, RestoreRun
 from ocore_mover.commands.runtime import GRACE, Runtime, run
-from ocore_mover.commands.snapshot import Quiesce, SnapshotOptions, SnapshotRun
-from ocore_mover.commands.switch import SwitchOptions
-from ocore_mover.commands.switcher import RollbackTarget, Switcher
-from ocore_mover.database.switch.cleanup import Part
-from ocore_mover.rollback_records import RollbackRecords
+
+if TYPE_CHECKING:
+    from ocore_crds.manifest import Identity
+    from ocore_crds.rollback_record import RollbackRun
+    from ocore_crds.snapshot_state import StoredState
+    from ocore_mover.commands.switcher import RollbackTarget
+    from ocore_mover.rollback_records import RollbackRecords
 
 Record = Annotated[
     str,
     typer.Option(
         metavar="JSON",
         help="The Rollback for the record in the store (rollback_record.RollbackRun), so that it runs once. Default: no record.",
+    ),
+]
+
+State = Annotated[
+    str,
+    typer.Option(
+        metavar="JSON", help="Pin, retention and deletionPolicy for the state object (snapshot_state.StoredState)."
     ),
 ]
 
@@ -94,8 +94,24 @@ def probe(
     jobs: Jobs = 2,
 ) -> None:
     """Report rights, sizes, extensions and filestore of an environment. Missing rights are a result, not a failure."""
+    from ocore_mover.commands import probe as command
+
     target.check()
-    _exit(lambda r: probe_command.probe(r, target, environment_id, rollback=rollback, jobs=jobs), common)
+    _exit(lambda r: command.probe(r, target, environment_id, rollback=rollback, jobs=jobs), common)
+
+
+@app.command("measure", epilog=_example(f"measure {_SITE}"))
+@expand
+def measure(
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId = "00000000-0000-0000-0000-000000000000",
+) -> None:
+    """Report the sizes of the live database and filestore, and nothing else."""
+    from ocore_mover.commands import measure as command
+
+    target.check()
+    _exit(lambda r: command.measure(r, target, environment_id), common)
 
 
 @app.command("prove", epilog=_example(f"prove --database ~/secret {_IDS} --scratch /tmp"))
@@ -108,6 +124,8 @@ def prove(
     jobs: Jobs = 2,
 ) -> None:
     """Restore the schema of the live database into a scratch database and drop it. A restore that fails is a result."""
+    from ocore_mover.commands.prove import ProofRun, ProveOptions
+
     server = target.server() if target.database is not None else None
     if server is None:
         raise typer.BadParameter("give --database", param_hint="--database")
@@ -118,8 +136,10 @@ def prove(
 @expand
 def probe_store(where: StoreOptions, common: CommonOptions) -> None:
     """Check a store and write its id where it has none. Run this first for a new store. With --store-read-only it writes nothing."""
+    from ocore_mover.commands import probe_store as command
+
     store = where.open()
-    probe = probe_store_command.read_store if where.store_read_only else probe_store_command.probe_store
+    probe = command.read_store if where.store_read_only else command.probe_store
     _exit(lambda r: probe(r, store), common)
 
 
@@ -128,6 +148,7 @@ def probe_store(where: StoreOptions, common: CommonOptions) -> None:
 def snapshot(
     where: StoreOptions,
     target: TargetOptions,
+    base: BaseOptions,
     common: CommonOptions,
     environment_id: EnvironmentId,
     snapshot_id: SnapshotId,
@@ -152,9 +173,13 @@ def snapshot(
         Path | None, typer.Option(metavar="FILE", help="Quiesce: file to create when the command waits for its signal.")
     ] = None,
     wait: Annotated[float, typer.Option(min=1, help="Quiesce: seconds to wait for the signal.")] = 600.0,
+    state: State = "",
 ) -> None:
-    """Take a full snapshot of database, filestore and configuration. The application keeps running."""
+    """Take a snapshot of database, filestore and configuration. The application keeps running."""
+    from ocore_mover.commands.snapshot import Quiesce, SnapshotOptions, SnapshotRun
+
     target.check()
+    chosen = base.choice()
     store = where.open()
     who = _identity(identity, environment_id, snapshot_id)
     _exit(
@@ -174,6 +199,8 @@ def snapshot(
                 jobs=jobs,
                 verify=verify,
                 quiesce=Quiesce(signal_file, ready_file, wait) if signal_file is not None else None,
+                base=chosen,
+                state=_state(state) if state else None,
             ),
         ).run(),
         common,
@@ -191,9 +218,80 @@ def verify(
     jobs: Jobs = 2,
 ) -> None:
     """Read every byte of a snapshot and compare it with the manifest."""
+    from ocore_mover.commands import verify as command
+
     store = where.open()
     _exit(
-        lambda r: verify_command.verify(r, store, environment_id, snapshot_id, sha256=manifest_sha256, jobs=jobs),
+        lambda r: command.verify(r, store, environment_id, snapshot_id, sha256=manifest_sha256, jobs=jobs),
+        common,
+    )
+
+
+@app.command(
+    "write-state",
+    epilog=_example(f'write-state --store file:///var/snapshots {_SNAPSHOT} --state {{"pinLabel":"audit"}}'),
+)
+@expand
+def write_state(
+    where: StoreOptions, common: CommonOptions, environment_id: EnvironmentId, snapshot_id: SnapshotId, state: State
+) -> None:
+    """Store pin, retention and deletionPolicy of a snapshot beside its manifest, for an import."""
+    from ocore_mover import states
+
+    store, wanted = where.open(), _state(state)
+    _exit(
+        lambda r: StateResult(state=states.replace(r.guarded(store), environment_id, snapshot_id, wanted)),
+        common,
+    )
+
+
+@app.command(
+    "test-restore",
+    epilog=_example(
+        f"test-restore --store file:///var/snapshots --database ~/secret {_SNAPSHOT} --scratch /tmp --capacity 50000000000"
+    ),
+)
+@expand
+def restore_test(
+    where: StoreOptions,
+    target: TargetOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the test's own folders below it are used
+    manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
+    capacity: Annotated[
+        int | None, typer.Option(min=1, metavar="BYTES", help="What the volume of the server's databases holds.")
+    ] = None,
+    assertions: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Queries that must return no row in the restored database.")
+    ] = None,
+    separate_server: Annotated[
+        bool,
+        typer.Option("--separate-server", help="The server of --database is not the environment's own."),
+    ] = False,
+    jobs: Jobs = 1,
+) -> None:
+    """Restore a snapshot into a scratch database, check every row count, index and file, and drop it. What a restore would lack is a result."""
+    from ocore_mover.commands.test_restore import RestoreTestOptions, RestoreTestRun
+
+    store = where.open()
+    _exit(
+        lambda r: RestoreTestRun(
+            r,
+            store,
+            RestoreTestOptions(
+                environment_id=environment_id,
+                snapshot_id=snapshot_id,
+                manifest_sha256=manifest_sha256,
+                server=target.server(dbname="postgres" if separate_server else ""),
+                scratch=scratch,
+                jobs=jobs,
+                capacity=capacity,
+                assertions=assertions,
+                separate=separate_server,
+            ),
+        ).run(),
         common,
     )
 
@@ -209,6 +307,8 @@ def preview(
     manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
 ) -> None:
     """Report what a rollback would do: rows, files to move, space, what would refuse it. Changes nothing."""
+    from ocore_mover.commands.preview import PreviewOptions, PreviewRun
+
     target.check()
     store = where.open()
     _exit(
@@ -264,6 +364,8 @@ def restore(
     jobs: Jobs = 2,
 ) -> None:
     """Restore a snapshot beside the live environment and check it. The live environment does not change."""
+    from ocore_mover.commands.restore import RestoreOptions, RestoreRun
+
     target.check()
     store = where.open()
     reading = source.open()
@@ -330,6 +432,8 @@ def neutralize(
     ] = None,
 ) -> None:
     """Neutralise the restored copy, check that it is, and mark it, so that `switch` accepts it. The live database does not change."""
+    from ocore_mover.commands.neutralize import NeutralizeOptions, NeutralizeRun
+
     server = target.server() if target.database is not None else None
     if server is None:
         raise typer.BadParameter("give --database", param_hint="--database")
@@ -385,6 +489,11 @@ def switch(
     ] = False,
 ) -> None:
     """Replace the live environment by the restored copy. Stop the application first: its sessions are ended."""
+    from ocore_mover.commands import switch as command
+    from ocore_mover.commands.switch import SwitchOptions
+    from ocore_mover.commands.switcher import Switcher
+    from ocore_mover.rollback_records import RollbackRecords
+
     target.check()
     if now == (signal_file is not None):
         raise typer.BadParameter("give either --now or --signal-file")
@@ -404,9 +513,74 @@ def switch(
         )
         target_ = replace(target_, undo_to=undo_to, neutralized=neutralized)
         options = SwitchOptions(signal_file, ready_file, wait, back, records, undo_to)
-        return switch_command.switch(runtime, Switcher(target_, runtime.token), options)
+        return command.switch(runtime, Switcher(target_, runtime.token), options)
 
     _exit(body, common, grace=_SWITCH_GRACE)
+
+
+@app.command(
+    "list-manifests",
+    epilog=_example(
+        f"list-manifests --store file:///var/snapshots {_IDS.replace('-id ', ' ')}:3f0a4c52-6f1c-4f6e-9a54-0e8e0c5f6a01"
+    ),
+)
+@expand
+def list_manifests(
+    where: StoreOptions,
+    common: CommonOptions,
+    environment: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ENVIRONMENT:PROJECT", help="Ids of an environment and of its project. May be repeated."),
+    ] = None,
+    after: Annotated[str, typer.Option(metavar="ENVIRONMENT/SNAPSHOT", help="`next` of the page before.")] = "",
+) -> None:
+    """List one page of the snapshots that a store has for these environments, one JSON line each. Writes nothing."""
+    from ocore_mover.commands import list_manifests as command
+
+    try:
+        wanted = command.wanted(environment or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--environment") from error
+    store = where.open()
+    _exit(lambda r: command.ListManifests(r, store, wanted, after).run(), common)
+
+
+@app.command("sweep", epilog=_example("sweep --store file:///var/snapshots"))
+@expand
+def sweep(
+    where: StoreOptions,
+    common: CommonOptions,
+    older_than: Annotated[float, typer.Option(min=0, help="Seconds: younger objects are not orphans.")] = 7 * 86400.0,
+    report_id: Annotated[
+        str | None,
+        typer.Option(callback=uuid, help="Write the list into the store under this id, for `remove-orphans`."),
+    ] = None,
+) -> None:
+    """Find objects of snapshots that no manifest names. Deletes nothing."""
+    from ocore_mover.commands import sweep as command
+
+    store = where.open()
+    _exit(lambda r: command.sweep(r, store, older_than=older_than, report_id=report_id or ""), common)
+
+
+@app.command(
+    "remove-orphans",
+    epilog=_example(
+        f"remove-orphans --store file:///var/snapshots --report-id 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01 --sha256 {'0' * 64}"
+    ),
+)
+@expand
+def remove_orphans(
+    where: StoreOptions,
+    common: CommonOptions,
+    report_id: Annotated[str, typer.Option(callback=uuid, help="Id of the report.")],
+    sha256: Annotated[str, typer.Option(help="SHA-256 of the report, as `sweep` has printed it.")],
+) -> None:
+    """Delete what a sweep has reported, where it still is an orphan."""
+    from ocore_mover.commands import sweep as command
+
+    store = where.open()
+    _exit(lambda r: command.remove(r, store, report_id=report_id, sha256=sha256), common)
 
 
 @app.command("delete", epilog=_example(f"delete --store file:///var/snapshots {_SNAPSHOT}"))
@@ -433,13 +607,41 @@ def delete(
     ] = None,
 ) -> None:
     """Delete a snapshot from the store: its manifest first, then all other objects."""
+    from ocore_mover.commands import delete as command
+
     store = where.open()
     _exit(
-        lambda r: delete_command.delete(
+        lambda r: command.delete(
             r, store, environment_id, snapshot_id, attempts_only=attempts_only, keep_attempt=keep_attempt, claim=claim
         ),
         common,
     )
+
+
+@app.command(
+    "copy-remote",
+    epilog=_example(f"copy-remote --source-store file:///var/snapshots --store s3://elsewhere/copies {_SNAPSHOT}"),
+)
+@expand
+def copy_remote(
+    where: StoreOptions,
+    source: SourceStoreOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    manifest_sha256: Annotated[
+        str | None, typer.Option(help="Copy only if the manifest has this SHA-256; else the snapshot is corrupt.")
+    ] = None,
+    jobs: Jobs = 4,
+) -> None:
+    """Copy a snapshot from --source-store to --store, byte for byte. What an earlier attempt has copied is not sent again."""
+    from ocore_mover.commands import copy_remote as command
+
+    store, origin = where.open(), source.open()
+    if origin is None:
+        raise typer.BadParameter("give --source-store", param_hint="--source-store")
+    options = command.CopyOptions(environment_id, snapshot_id, manifest_sha256, jobs)
+    _exit(lambda r: command.copy_remote(r, origin, store, options), common)
 
 
 @app.command("cleanup", epilog=_example(f"cleanup --what previous {_SITE} {_ROLLBACK}"))
@@ -450,15 +652,16 @@ def cleanup(
     environment_id: EnvironmentId,
     rollback_id: RollbackId,
     what: Annotated[
-        Part, typer.Option(help="previous: after the undo window. restored: the rollback ended before the switch.")
+        CleanupPart,
+        typer.Option(help="previous: after the undo window. restored: the rollback ended before the switch."),
     ],
 ) -> None:
     """Remove what a rollback keeps beside the live environment. The live environment itself is never removed."""
+    from ocore_mover.commands import cleanup as command
+
     target.check()
     _exit(
-        lambda r: cleanup_command.cleanup(
-            r, _rollback_target(target, environment_id, rollback_id), what, environment_id
-        ),
+        lambda r: command.cleanup(r, _rollback_target(target, environment_id, rollback_id), what, environment_id),
         common,
     )
 
@@ -485,17 +688,20 @@ def inspect(
     allow_replication_loss: AllowReplicationLoss = False,
 ) -> None:
     """Report a snapshot in the store, or the position of a rollback."""
+    from ocore_mover.commands import inspect as command
+    from ocore_mover.commands.switcher import Switcher
+
     if (snapshot_id is None) == (rollback_id is None):
         raise typer.BadParameter("give either --snapshot-id or --rollback-id")
     if snapshot_id is not None:
         store = where.open()
         wanted = snapshot_id
-        _exit(lambda r: inspect_command.inspect_snapshot(r, store, environment_id, wanted), common)
+        _exit(lambda r: command.inspect_snapshot(r, store, environment_id, wanted), common)
     target.check()
     rollback = rollback_id or ""
     where_to = _rollback_target(target, environment_id, rollback, allow_replication_loss=allow_replication_loss)
     _exit(
-        lambda r: inspect_command.inspect_rollback(Switcher(where_to, r.token), repair=repair),
+        lambda r: command.inspect_rollback(Switcher(where_to, r.token), repair=repair),
         common,
     )
 
@@ -508,16 +714,20 @@ def _rollback_target(
     target: TargetOptions,
     environment_id: str,
     rollback_id: str,
-    run: RollbackRun | None = None,
+    run: "RollbackRun | None" = None,
     *,
     allow_replication_loss: bool = False,
-) -> RollbackTarget:
+) -> "RollbackTarget":
+    from ocore_mover.commands.switcher import RollbackTarget
+
     folders = target.folders(environment_id)
     return RollbackTarget(target.server(), folders, target.layout, rollback_id, run, allow_replication_loss)
 
 
-def _optional_records(where: OptionalStoreOptions, rollback: RollbackRun) -> RollbackRecords | None:
+def _optional_records(where: OptionalStoreOptions, rollback: "RollbackRun") -> "RollbackRecords | None":
     """None where the store cannot be opened: it must not prevent a switch back, and the database's comment has the outcome, too."""
+    from ocore_mover.rollback_records import RollbackRecords
+
     try:
         return RollbackRecords(where.open(), rollback)
     except Exception as error:
@@ -525,8 +735,10 @@ def _optional_records(where: OptionalStoreOptions, rollback: RollbackRun) -> Rol
         return None
 
 
-def _run_of(text: str, environment_id: str, rollback_id: str, *, undo: bool = False) -> RollbackRun | None:
+def _run_of(text: str, environment_id: str, rollback_id: str, *, undo: bool = False) -> "RollbackRun | None":
     """Parses the option, whose ids must match; None without it. An undo names the rollback whose databases it switches in ``undoes``."""
+    from ocore_crds.rollback_record import RollbackRun
+
     if not text:
         return None
     try:
@@ -538,8 +750,10 @@ def _run_of(text: str, environment_id: str, rollback_id: str, *, undo: bool = Fa
     return found
 
 
-def _identity(text: str, environment_id: str, snapshot_id: str) -> Identity:
+def _identity(text: str, environment_id: str, snapshot_id: str) -> "Identity":
     """Parses the option, whose ids must match; without it, the identity of a development environment."""
+    from ocore_crds.manifest import Identity
+
     if not text:
         return Identity(
             environment_id=environment_id,
@@ -555,6 +769,15 @@ def _identity(text: str, environment_id: str, snapshot_id: str) -> Identity:
     if (identity.environment_id, identity.snapshot_id) != (environment_id, snapshot_id):
         raise typer.BadParameter("its ids differ from --environment-id and --snapshot-id", param_hint="--identity")
     return identity
+
+
+def _state(text: str) -> "StoredState":
+    from ocore_crds.snapshot_state import StoredState
+
+    try:
+        return StoredState.model_validate_json(text)
+    except ValidationError as error:
+        raise typer.BadParameter(f"not a valid state: {error}", param_hint="--state") from error
 
 
 def main() -> None:

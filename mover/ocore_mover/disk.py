@@ -21,9 +21,9 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     """Writes all bytes, in as many calls as the system needs."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    done = os.write(fd, data)
+    while done < len(data):
+        done += os.write(fd, memoryview(data)[done:])
 
 
 def sync_filesystem(fd: int) -> None:

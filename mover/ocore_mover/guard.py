@@ -1,7 +1,6 @@
 """A store and a counter that raise Cancelled once the command is cancelled. Their callers need not know of deadlines."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -9,7 +8,8 @@ from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions, Step
 from ocore_mover.deadline import Token
 from ocore_mover.report import Counter, Reporter
-from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Writer
+from ocore_mover.store.base import Guarantees, Store, Upload, Writer
+from ocore_mover.store.wrapped import WrappedStore
 
 
 class GuardedWriter:
@@ -40,27 +40,15 @@ class GuardedWriter:
         self._writer.__exit__(kind, error, trace)
 
 
-class GuardedStore:
+class GuardedStore(WrappedStore):
     """Implements :class:`~ocore_mover.store.base.Store` over another store.
 
     Deletion is not guarded: a cancelled command uses it to clean up.
     """
 
     def __init__(self, store: Store, token: Token) -> None:
-        self._store = store
+        super().__init__(store)
         self._token = token
-
-    @property
-    def url(self) -> str:
-        return self._store.url
-
-    @property
-    def local_root(self) -> Path | None:
-        return self._store.local_root
-
-    @property
-    def encrypted(self) -> bool:
-        return self._store.encrypted
 
     def writer(self, key: str) -> Writer:
         self._token.check()
@@ -74,28 +62,6 @@ class GuardedStore:
         self._token.check()
         return self._store.put_if_absent(key, data)
 
-    def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
-        self._token.check()
-        return self._store.get(key, limit=limit)
-
-    def read(self, obj: StoredObject) -> Iterator[bytes]:
-        for chunk in self._store.read(obj):
-            self._token.check()
-            yield chunk
-
-    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
-        for chunk in self._store.read_range(obj, start, length):
-            self._token.check()
-            yield chunk
-
-    def head(self, key: str) -> ObjectInfo | None:
-        self._token.check()
-        return self._store.head(key)
-
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        self._token.check()
-        return self._store.list(prefix)
-
     def guarantees(self, key: str) -> Guarantees:
         self._token.check()
         return self._store.guarantees(key)
@@ -103,11 +69,17 @@ class GuardedStore:
     def delete(self, keys: Iterable[str]) -> int:
         return self._store.delete(keys)
 
+    def discard(self, upload: Upload) -> bool:
+        return self._store.discard(upload)
+
     def purge(self, prefix: str) -> KeptVersions | None:
         return self._store.purge(prefix)
 
     def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
         return self._store.abort_uploads(prefix, spare=spare)
+
+    def _before_read(self) -> None:
+        self._token.check()
 
 
 class GuardedCounter(Counter):

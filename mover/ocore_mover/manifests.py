@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.manifest import Manifest, StoredObject
+from ocore_crds.manifest import FilestoreBase, Identity, Manifest, StoredObject
 from ocore_crds.protocol import SnapshotResult
 from ocore_crds.quantity import human
+from ocore_crds.snapshot_state import StoredState
 from ocore_mover import memory
-from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
@@ -47,21 +49,39 @@ def write(store: Store, manifest: Manifest) -> StoredManifest:
     _check_keys(manifest)
     data = json.dumps(manifest.wire(), indent=1, ensure_ascii=True).encode() + b"\n"
     _check_size(key, data)  # what is published can be read back
-    created = store.put_if_absent(key, data)
-    found = store.get(key, limit=_max_bytes())
-    if found == data:
-        return StoredManifest(manifest, key, hashlib.sha256(data).hexdigest())
-    if created:
-        raise Corrupt(f"{key} in {store.url} reads back other bytes than were written")
+    created = publish(store, key, data)
+    if created is not None:
+        return StoredManifest(manifest, key, created)
     raise MoverError(
         conditions.MANIFEST_EXISTS,
         f"another attempt has already written the manifest of snapshot {identity.snapshot_id}. The snapshot is complete; this attempt is not needed.",
     )
 
 
+def publish(store: Store, key: str, data: bytes) -> str | None:
+    """Writes a manifest's bytes if the key does not exist, reads them back and returns their SHA-256; None if the store has another manifest.
+
+    Identical bytes are accepted. Raises Corrupt if the read-back differs from what was written.
+    """
+    created = store.put_if_absent(key, data)
+    found = store.get(key, limit=_max_bytes())
+    if found == data:
+        return hashlib.sha256(data).hexdigest()
+    if created:
+        raise Corrupt(f"{key} in {store.url} reads back other bytes than were written")
+    return None
+
+
 def read(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest:
     """Reads a manifest. Raises MoverError SnapshotNotFound, and Corrupt if it is invalid, or its ids or SHA-256 differ."""
-    found = find(store, environment_id, snapshot_id, sha256=sha256)
+    return read_bytes(store, environment_id, snapshot_id, sha256=sha256)[0]
+
+
+def read_bytes(
+    store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None
+) -> tuple[StoredManifest, bytes]:
+    """As :func:`read`, with the manifest's bytes as they are stored."""
+    found = _find(store, environment_id, snapshot_id, sha256)
     if found is None:
         raise MoverError(
             conditions.SNAPSHOT_NOT_FOUND,
@@ -72,6 +92,13 @@ def read(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | N
 
 def find(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest | None:
     """As :func:`read`, but returns None if the store has no manifest."""
+    found = _find(store, environment_id, snapshot_id, sha256)
+    return found[0] if found is not None else None
+
+
+def _find(
+    store: Store, environment_id: str, snapshot_id: str, sha256: str | None
+) -> tuple[StoredManifest, bytes] | None:
     key = naming.manifest_key(environment_id, snapshot_id)
     info = store.head(key)
     if info is None:
@@ -79,9 +106,24 @@ def find(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | N
     if info.size > _max_bytes():
         raise _too_large(key, f"has {human(info.size)}")
     data = store.get(key, limit=_max_bytes())
-    if data is None:
-        return None
-    _check_size(key, data)
+    return (_checked(store, key, data, sha256), data) if data is not None else None
+
+
+def find_listed(store: Store, environment_id: str, snapshot_id: str, *, readers: int) -> StoredManifest | None:
+    """As :func:`find`, in one request, for `readers` threads that share this Job's memory."""
+    key = naming.manifest_key(environment_id, snapshot_id)
+    try:
+        data = store.get(key, limit=_max_bytes() // readers)
+    except StoreError as error:
+        if error.reason != conditions.CORRUPT:
+            raise
+        raise _too_large(key, f"is larger than {human(_max_bytes() // readers)}") from error
+    return _checked(store, key, data, None, readers=readers) if data is not None else None
+
+
+def _checked(store: Store, key: str, data: bytes, sha256: str | None, *, readers: int = 1) -> StoredManifest:
+    _, environment_id, _, snapshot_id, _ = key.split("/")
+    _check_size(key, data, readers)
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256:
         raise Corrupt(
@@ -100,11 +142,11 @@ def _max_bytes() -> int:
     return memory.budget() // _COPIES
 
 
-def _check_size(key: str, data: bytes) -> None:
+def _check_size(key: str, data: bytes, readers: int = 1) -> None:
     """Raises MoverError ManifestTooLarge before the parser runs: a few megabytes of nested brackets take gigabytes."""
     tokens = data.count(b",") + data.count(b"[") + data.count(b"{")
     needed = _COPIES * len(data) + _BYTES_PER_TOKEN * tokens
-    if needed > memory.budget():
+    if needed > memory.budget() // readers:
         raise _too_large(key, f"({human(len(data))}, {tokens} values) needs up to {human(needed)} of memory")
 
 
@@ -126,19 +168,40 @@ def _parse(data: bytes, key: str) -> Manifest:
 
 
 def _check_keys(manifest: Manifest) -> None:
-    """Raises Corrupt for an object outside the snapshot's own prefix: a manifest cannot read or delete anything else."""
+    """Raises Corrupt for an object outside the snapshot's own prefix, or of a base outside the base's: a manifest cannot read or delete anything else."""
     identity = manifest.identity
     prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
+    _check_below(prefix, manifest.objects(), identity.snapshot_id, "the snapshot's")
+    if manifest.base is not None:
+        _check_base(identity, manifest.base)
+
+
+def _check_below(prefix: str, objects: Iterable[StoredObject], snapshot_id: str, whose: str) -> None:
     seen: set[str] = set()
-    for obj in manifest.objects():
+    for obj in objects:
         parts = obj.key.removeprefix(prefix).split("/")
         if not obj.key.startswith(prefix) or any(part in ("", ".", "..") for part in parts):
-            raise Corrupt(
-                f"the manifest of snapshot {identity.snapshot_id} names {obj.key!r}, which is not the snapshot's"
-            )
+            raise Corrupt(f"the manifest of snapshot {snapshot_id} names {obj.key!r}, which is not {whose}")
         if obj.key in seen:
-            raise Corrupt(f"the manifest of snapshot {identity.snapshot_id} names {obj.key!r} twice")
+            raise Corrupt(f"the manifest of snapshot {snapshot_id} names {obj.key!r} twice")
         seen.add(obj.key)
+
+
+def _check_base(identity: Identity, base: FilestoreBase) -> None:
+    """The base is another snapshot of the same environment, and its packs are in one folder: the index refers to them by name."""
+    own = identity.snapshot_id
+    if base.snapshot_id == own:
+        raise Corrupt(f"the manifest of snapshot {own} names the snapshot as its own base")
+    if base.manifest_key != naming.manifest_key(identity.environment_id, base.snapshot_id):
+        raise Corrupt(
+            f"the manifest of snapshot {own} names {base.manifest_key!r} as the manifest of its base {base.snapshot_id}"
+        )
+    prefix = naming.snapshot_prefix(identity.environment_id, base.snapshot_id)
+    _check_below(prefix, base.packs, own, f"a pack of its base {base.snapshot_id}")
+    folders = {pack.key.rpartition("/")[0] for pack in base.packs}
+    one_folder = re.compile(f"{re.escape(prefix)}[^/]+/{FILESTORE_FOLDER[:-1]}")
+    if len(folders) > 1 or not all(map(one_folder.fullmatch, folders)):
+        raise Corrupt(f"the manifest of snapshot {own} names packs of its base {base.snapshot_id} in {sorted(folders)}")
 
 
 def artifact_digest(objects: Iterable[StoredObject]) -> str:
@@ -148,8 +211,8 @@ def artifact_digest(objects: Iterable[StoredObject]) -> str:
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
-def result(stored: StoredManifest, *, read_back: bool = False) -> SnapshotResult:
-    """The result of ``snapshot`` and ``inspect``, with checksums and paths."""
+def result(stored: StoredManifest, *, read_back: bool = False, state: StoredState | None = None) -> SnapshotResult:
+    """The result of ``snapshot`` and ``inspect``, with checksums and paths. `state`: what the state object in the store has."""
     manifest = stored.manifest
     prefix = stored.key.rpartition("/")[0] + f"/{manifest.attempt}/"
     checksums, paths = {"manifest": stored.sha256}, {"manifest": stored.key}
@@ -165,6 +228,9 @@ def result(stored: StoredManifest, *, read_back: bool = False) -> SnapshotResult
         stored_bytes=manifest.stored_bytes(),
         evidence=manifest.evidence,
         read_back=read_back,
+        base_snapshot_id=manifest.base.snapshot_id if manifest.base is not None else "",
+        base_manifest_sha256=manifest.base.manifest_sha256 if manifest.base is not None else "",
+        state=state,
     )
     more: dict[str, object] = {}
     if database := manifest.database:
@@ -199,21 +265,60 @@ def _folder_of(objects: tuple[StoredObject, ...], default: str) -> str:
 
 
 def check_objects(store: Store, manifest: Manifest) -> None:
-    """Checks that every object exists with its size; reads no bytes. Raises Corrupt with the first that does not."""
-    identity = manifest.identity
-    prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
+    """Checks that every object that a restore needs exists with its size; reads no bytes. Raises Corrupt with the first that does not."""
+    identity, base = manifest.identity, manifest.base
+    _check_sizes(store, naming.snapshot_prefix(identity.environment_id, identity.snapshot_id), manifest.objects())
+    if base is not None:
+        prefix = naming.snapshot_prefix(identity.environment_id, base.snapshot_id)
+        _check_sizes(store, prefix, base.packs, f" (of the base, snapshot {base.snapshot_id})")
+
+
+def check_base(store: Store, manifest: Manifest) -> None:
+    """Checks that the base of a differential exists: its manifest unchanged, the needed packs with their sizes. Does nothing for a full.
+
+    Raises MoverError BaseGone, retryable: the next attempt does not use this base.
+    """
+    base = manifest.base
+    if base is None:
+        return
+    environment = manifest.identity.environment_id
+    problem = ""
+    try:
+        if find(store, environment, base.snapshot_id, sha256=base.manifest_sha256) is None:
+            problem = f"{base.manifest_key} is missing in {store.url}"
+        _check_sizes(store, naming.snapshot_prefix(environment, base.snapshot_id), base.packs)
+    except Corrupt as error:
+        problem = problem or error.message
+    if problem:
+        raise MoverError(
+            conditions.BASE_GONE,
+            f"the base, snapshot {base.snapshot_id}, was deleted or lost objects while this differential was taken: {problem}. The next attempt "
+            "stores the files that it lacks.",
+            retryable=True,
+        )
+
+
+def _check_sizes(store: Store, prefix: str, objects: Iterable[StoredObject], of: str = "") -> None:
     sizes = {found.key: found.size for found in store.list(prefix)}  # one request for a thousand objects
-    for obj in manifest.objects():
+    for obj in objects:
         size = sizes.get(obj.key)
         if size is None:
-            raise Corrupt(f"{obj.key} is missing in {store.url}")
+            raise Corrupt(f"{obj.key}{of} is missing in {store.url}")
         if size != obj.size:
-            raise Corrupt(f"{obj.key} in {store.url} has {size} bytes instead of {obj.size}")
+            raise Corrupt(f"{obj.key}{of} in {store.url} has {size} bytes instead of {obj.size}")
+
+
+def check_filestore(store: Store, manifest: Manifest) -> None:
+    """As :func:`check_objects`, of the filestore's own objects only."""
+    identity, filestore = manifest.identity, manifest.filestore
+    if filestore is not None:
+        prefix = naming.attempt_prefix(identity.environment_id, identity.snapshot_id, manifest.attempt)
+        _check_sizes(store, prefix + FILESTORE_FOLDER, (filestore.index, *filestore.packs))
 
 
 def verify_objects(store: Store, manifest: Manifest, counter: Counter, *, jobs: int = 2) -> int:
-    """Reads every byte and compares the digests. Returns the bytes read; raises Corrupt."""
-    objects = sorted(manifest.objects(), key=lambda obj: -obj.size)
+    """Reads every byte that a restore needs, those of the base too, and compares the digests. Returns the bytes read; raises Corrupt."""
+    objects = sorted(manifest.needed(), key=lambda obj: -obj.size)
 
     def work(some: Iterator[StoredObject]) -> None:
         for obj in some:
@@ -222,7 +327,7 @@ def verify_objects(store: Store, manifest: Manifest, counter: Counter, *, jobs: 
             counter.add(files=1)
 
     run_workers(min(jobs, len(objects)), objects, work)
-    return manifest.stored_bytes()
+    return manifest.needed_bytes()
 
 
 def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tuple[int, int]:
@@ -242,13 +347,15 @@ def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tupl
 def delete_leftovers(
     store: Store, environment_id: str, snapshot_id: str, *, keep_attempt: str | None = None
 ) -> tuple[int, int]:
-    """Deletes everything below the snapshot's prefix but the manifest and its objects.
+    """Deletes everything below the snapshot's prefix but the manifest, its objects, the state object and the markers of differentials.
 
     `keep_attempt` is an attempt that is still writing; its objects stay. Returns the number of objects and of aborted
     uploads. Raises Corrupt if the manifest cannot be read: then nothing is deleted, and the manifest can still be fixed.
     """
     found = find(store, environment_id, snapshot_id)
     keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()
+    keep |= {naming.state_key(environment_id, snapshot_id)}
+    keep |= {marker.key for marker in store.list(naming.dependents_prefix(environment_id, snapshot_id))}
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
     spared = naming.attempt_prefix(environment_id, snapshot_id, keep_attempt) if keep_attempt is not None else ""
     return _delete_all(store, prefix, keep, spared), store.abort_uploads(prefix, spare=spared)

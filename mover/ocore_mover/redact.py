@@ -15,7 +15,7 @@ MASK = "***"
 _SHORTEST = 4
 #: Fields of the protocol that hold free text, alone or as a list: the one place where a program's output can end up.
 FREE_TEXT = frozenset(
-    {"message", "warnings", "required", "proven", "missing", "missingRights", "replicationEnded", "unread"}
+    {"message", "warnings", "required", "proven", "missing", "missingRights", "replicationEnded", "unread", "examples"}
 )
 #: Written by the logger itself.
 _LOGGERS_OWN = frozenset({"level", "timestamp"})

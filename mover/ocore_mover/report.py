@@ -94,12 +94,13 @@ class Reporter:
         self._lock = threading.Lock()
         self._termination = termination_path or Path(TERMINATION_MESSAGE_PATH)
 
-    def emit(self, line: Model) -> None:
-        """One JSON line on stdout, flushed."""
+    def emit(self, line: Model) -> str:
+        """One JSON line on stdout, flushed. Returns it without its line end."""
         text = json.dumps(redact.report(line.wire()), separators=(",", ":"))
         with self._lock:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
+        return text
 
     def step(self, step: Step, state: Literal["Running", "Done", "Skipped", "Failed"], message: str = "") -> None:
         """Reports that a step started or ended."""

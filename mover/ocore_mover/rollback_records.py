@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, naming
 from ocore_crds.manifest import Evidence
+from ocore_crds.protocol import Failure
 from ocore_crds.rollback_record import MarkedOutcome, RecordState, RollbackRecord, RollbackRun
 from ocore_mover.database.position import RollbackMark
 from ocore_mover.errors import Corrupt, MoverError
@@ -58,12 +59,12 @@ class RollbackRecords:
                 key = naming.rollback_record_key(*self._names(), uid, attempt, "started")
                 raise self._refused(conditions.OUTCOME_UNKNOWN, key)
 
-    def write(self, state: RecordState, evidence: Evidence | None = None) -> None:
-        """Writes one record and reads it back. The first one wins: the same one again is accepted.
+    def write(self, state: RecordState, evidence: Evidence | None = None, failure: Failure | None = None) -> None:
+        """Writes one record and reads it back. The first one wins: the same one again is accepted. `failure`: of `not-switched`.
 
         Raises MoverError RecordConflict where another run has the key, Corrupt where other bytes are read back, and StoreError.
         """
-        record = RollbackRecord(state=state, run=self._run, time=now(), evidence=evidence)
+        record = RollbackRecord(state=state, run=self._run, time=now(), evidence=evidence, failure=failure)
         key = naming.rollback_record_key(*self._names(), self._run.uid, self._run.attempt, state)
         data = json.dumps(record.wire(), indent=1, ensure_ascii=True).encode() + b"\n"
         created = self._store.put_if_absent(key, data)

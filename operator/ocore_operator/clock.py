@@ -2,25 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+from ocore_crds.timestamps import parse, text
+
+__all__ = ["after", "micro", "now", "parse", "seconds_since", "text"]
+
 
 def now() -> datetime:
     """The current time, with the time zone UTC."""
     return datetime.now(UTC)
 
 
-def text(moment: datetime) -> str:
-    """``2026-01-31T12:00:00Z``: whole seconds, as metav1.Time has them."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def micro(moment: datetime) -> str:
     """With six digits of seconds, as metav1.MicroTime has them."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def parse(value: str) -> datetime:
-    """The moment of a timestamp. Raises ValueError where it is not valid."""
-    return datetime.fromisoformat(value.replace("Z", "+00:00"))
 
 
 def seconds_since(value: str, moment: datetime) -> float:

@@ -9,6 +9,9 @@ from typing import Any
 import kopf
 import structlog
 
+from ocore_kube.errors import ApiError
+from ocore_kube.transport import Transport, connect
+from ocore_kube.types import Type
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.engine import handlers, login, logs
@@ -22,14 +25,12 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
-from ocore_operator.errors import ApiError
 from ocore_operator.jobs.limits import Limits
 from ocore_operator.jobs.log import Followers
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import Kube, Type
+from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
 from ocore_operator.kube.resources import Key
-from ocore_operator.kube.transport import Transport, connect
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.settings import Settings
 
@@ -51,7 +52,7 @@ class Operator:
         #: A second signal: nothing is finished first.
         self._stop_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._transport = Transport(api, settings.request_timeout)
+        self._transport = Transport(api, settings.request_timeout, "ocore-operator")
         self._lease = Lease(
             Kube(self._transport),
             namespace=settings.namespace,
@@ -68,6 +69,7 @@ class Operator:
             workers=settings.workers,
             timeout=settings.reconcile_timeout,
             urgent=catalog.is_urgent,
+            punctual=lambda key: self._reconcilers[key.kind].punctual,
             waited=metrics.waited,
         )
         self._ctx = Context(

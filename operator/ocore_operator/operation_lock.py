@@ -5,18 +5,20 @@ comes from the catalog. It decides which one goes first, never whether two run a
 """
 
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import Operation
+from ocore_kube.types import ENVIRONMENTS, OURS
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
-from ocore_operator.kube.client import ENVIRONMENTS, MANAGER_LOCK, OURS
+from ocore_operator.kube.client import MANAGER_LOCK
 from ocore_operator.kube.resources import Environment, Meta, Resource, Rollback, Snapshot
 
 #: Seconds until an operation that waits tries again, at most. A release queues it at once; this covers a holder that was removed without one.
@@ -56,6 +58,10 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
         uid=owner.meta.uid,
         since=clock.text(ctx.now()),
     )
+    if mine.kind == "Rollback":  # their test restores stop
+        for tested in ctx.catalog.snapshots(environment.meta.namespace, environment.meta.name):
+            if tested.restore is not None and tested.restore.open:
+                ctx.queue.add(tested.key)
     held = await _write(ctx, environment, mine)
     _log.info(
         "operation lock acquired",
@@ -116,6 +122,11 @@ async def stale(ctx: Context, environment: Environment) -> bool:
     if operation.kind == "Rollback" and status.get("residue") == "Pending":
         return False  # it is terminal, but cleans up under the lock and releases it then
     return c.is_terminal(status.get("conditions") or ())
+
+
+def rollback_near(operation: Operation | None, operations: Iterable[Entry]) -> bool:
+    """Whether a Rollback has the Environment's lock or waits for it: a proof or a test restore must not run beside it. Pure."""
+    return (operation is not None and operation.kind == "Rollback") or any(o.key.kind == "Rollback" for o in operations)
 
 
 def goes_first(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> tuple[Entry | None, str]:

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         default=10,
         description=(
             "Snapshot, restore and verify Jobs at the same time. Probes and inspections have a pool of their own of the same size, and so "
-            "have proofs and deletions; switches and cleanups never wait."
+            "have proofs, remote copies and deletions; switches and cleanups never wait."
         ),
     )
     max_concurrent_jobs_per_namespace: Annotated[int, Field(ge=1)] = Field(
@@ -115,6 +115,13 @@ class Settings(BaseSettings):
         description="Seconds in which data in a store must be deleted; after that it stays there and an Event names it.",
     )
 
+    sweep_interval: Annotated[float, Field(ge=0)] = Field(
+        default=86400,
+        description="Seconds between two searches of a store for objects that no manifest names; 0: only when asked.",
+    )
+    import_limit: Annotated[int, Field(ge=1)] = Field(
+        default=20000, description="Snapshots that a namespace may have after an import; the rest stays in the store."
+    )
     rollback_history_limit: Annotated[int, Field(ge=0, le=100000)] = Field(
         default=1000,
         description=(

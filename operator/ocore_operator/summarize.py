@@ -8,7 +8,10 @@ this):
 - ``ocore-operator-hold``: ``Environment.status.operation``, the operation lock, in ``operation_lock.py``
 - ``ocore-operator-executed``: ``Environment.status.executedRollbacks`` and ``undoneRollbacks``, in ``rollback/effects.py``
 - ``ocore-operator-pins``: ``Environment.status.pins``, in ``policy/effects.py``
-- ``ocore-operator-retention``: ``Snapshot.status.keptBy``, ``expiresAt`` and ``ruleEnds``, in ``policy/effects.py``
+- ``ocore-operator-retention``: ``Snapshot.status.keptBy``, ``expiresAt``, ``ruleEnds``, ``remoteKeptBy`` and ``remoteExpiresAt``, in
+  ``policy/effects.py``
+- ``ocore-operator-dependents``: ``Snapshot.status.dependents``, in ``snapshot/dependents.py``
+- ``ocore-operator-restore-test``: ``Snapshot.status.restoreTestRequest``, in ``policy/effects.py``
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +33,10 @@ SpecT = TypeVar("SpecT", bound=Model)
 StatusT = TypeVar("StatusT", bound=StatusModel)
 
 #: Fields of other field managers: never part of what the main manager applies.
-OWNED_ELSEWHERE = ("operation", "executedRollbacks", "undoneRollbacks", "pins", "keptBy", "expiresAt", "ruleEnds")
+OWNED_ELSEWHERE = (
+    "operation", "executedRollbacks", "undoneRollbacks", "pins", "keptBy", "expiresAt", "ruleEnds", "remoteKeptBy", "remoteExpiresAt",
+    "dependents", "restoreTestRequest",
+)  # fmt: skip
 #: Applied by the main manager only once no log reports it any more: at the end, so that 100 % and Complete appear together and no late report
 #: overwrites them; for a Rollback from the end of its restore.
 PROGRESS = "progress"
@@ -207,6 +213,18 @@ async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) ->
     return new
 
 
+async def write_quietly(
+    ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT
+) -> Resource[SpecT, StatusT] | None:
+    """As :func:`write`, for thousands of objects that are imported: without Events and counters, because nothing happened now."""
+    status = evidenced(obj, status)
+    written = await ctx.kube.apply_status(obj, applied(status))
+    if written is None:
+        return None
+    ctx.catalog.put(obj.kind.kind, written)
+    return replace(obj, meta=Meta.of(written), status=status)
+
+
 def _announce(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, StatusT]) -> None:
     """Events, log lines and metrics for the conditions that changed."""
     before = {x.type: x for x in old.status.conditions}  # type: ignore[attr-defined]
@@ -234,7 +252,7 @@ def _event(condition: Condition, was: Condition | None) -> Literal["Normal", "Wa
         return "Normal"
     if condition.type == c.RECONCILING and true:
         return "Normal"
-    if condition.type in (c.VERIFIED, c.ROLLBACK_READY):
+    if condition.type in (c.VERIFIED, c.ROLLBACK_READY, c.REMOTE_COPIED, c.RESTORE_TESTED):
         if true:
             return "Normal"
         return "Warning" if condition.status == "False" else None

@@ -1,12 +1,15 @@
-"""Fixtures of the end-to-end tests: the chart installed once, servers once, a site for each test."""
+"""Fixtures of the end-to-end tests: the chart installed once with the REST facade, servers once, a site for each test."""
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.api.clients import Clients
 from support.cluster.cluster import Cluster, unique
+from support.cluster.facade import Facade
 from support.cluster.operator import Operator
 from support.cluster.shared import Shared
 from support.cluster.site import Servers
@@ -17,6 +20,10 @@ def _is_exclusive(item: pytest.Function) -> bool:
     return "operator" in inspect.signature(item.function).parameters
 
 
+#: A test that is allowed more than these seconds counts as several.
+SECONDS_OF_A_TEST = 120
+
+
 def _seconds_at_most(item: pytest.Item) -> float:
     mark = item.get_closest_marker("timeout")
     return float(mark.args[0]) if mark else 0
@@ -24,14 +31,18 @@ def _seconds_at_most(item: pytest.Item) -> float:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the operator may kill or reconfigure it: it runs with no other test beside it. The tests that are allowed the
-    longest time start first, or one worker would run the last of them alone.
+    """A test that asks for the operator may kill or reconfigure it: it runs with no other test beside it. The tests of a file run in one worker,
+    which makes the site that they share once (`--dist loadfile`). The files with the most to do start first, or one worker would run the last of
+    them alone.
     """
     ours = [i for i in items if isinstance(i, pytest.Function) and i.path.is_relative_to(Path(__file__).parent)]
     for item in ours:
         if _is_exclusive(item):
             item.add_marker(pytest.mark.exclusive)
-    items.sort(key=_seconds_at_most, reverse=True)
+    work: Counter[Path] = Counter()
+    for item in ours:
+        work[item.path] += max(1, round(_seconds_at_most(item) / SECONDS_OF_A_TEST))
+    items.sort(key=lambda i: (-work[i.path], i.path))
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +53,34 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, shared: Shared) -> Operator:
-    """The operator, installed from the chart as a user would; failpoints are allowed by a setting the chart lacks."""
+    """The operator and the REST facade, installed from the chart as a user would; failpoints are allowed by a setting the chart lacks."""
     operator = Operator(cluster)
 
     def install() -> str:
-        operator.install()
+        operator.install(*Facade(cluster).values())
         return "installed"
 
     shared.once("operator", install)
     return operator
+
+
+@pytest.fixture(scope="session")
+def facade(cluster: Cluster, operator: Operator, shared: Shared) -> Facade:
+    """The REST facade, installed from the chart beside the operator."""
+    facade = Facade(cluster)
+
+    def restart() -> str:
+        facade.restart()
+        return "restarted"
+
+    shared.once("facade", restart)
+    return facade
+
+
+@pytest.fixture(scope="session")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Clients:
+    """The clients in TypeScript, generated and compiled."""
+    return Clients(tmp_path_factory.mktemp("clients"))
 
 
 @pytest.fixture(scope="session")

@@ -58,8 +58,20 @@ subprocess.run(
     env=environment,
     check=True,
 )
-for entry in manifest["filestore"]["packs"]:
-    pack = work / "pack"
+pack = work / "pack"
+filestore = manifest["filestore"]
+if filestore.get("base"):  # a differential: only the files that its index names as files of the base
+    fetch(filestore["index"], work / "index.zst")
+    lines = subprocess.run(["zstd", "-d", "-c", str(work / "index.zst")], check=True, capture_output=True).stdout
+    entries = [json.loads(line) for line in lines.splitlines()]
+    for pack_of_base in filestore["base"]["packs"]:
+        fetch(pack_of_base, pack)
+        name = pack_of_base["key"].rsplit("/", 1)[1]
+        names = [entry["name"] for entry in entries if entry.get("base") and entry["pack"] == name]
+        (work / "names").write_bytes("".join(f"{n}\0" for n in names).encode(errors="surrogateescape"))
+        command = ["tar", "-x", "-C", folder, "-f", str(pack), "--null", "--no-unquote", "-T", str(work / "names")]
+        subprocess.run([*command, "--zstd"] if name.endswith(".zst") else command, check=True)
+for entry in filestore["packs"]:
     fetch(entry, pack)
     command = ["tar", "-x", "-C", folder, "-f", str(pack)]
     subprocess.run([*command, "--zstd"] if entry["key"].endswith(".zst") else command, check=True)

@@ -1,4 +1,4 @@
-"""The soak: random snapshots, rollbacks, undos, deletions and kills under load; after each, the promises of the README.
+"""The soak: random snapshots, rollbacks, undos, neutralised copies, deletions and kills under load; after each, the promises of the README.
 
 Bounded by ``--seconds``, and replayable: what is drawn depends on ``--seed`` only, so the same seed does the same things in the same
 order (what a kill hits depends on the machine). In the cluster's network, with the operator's chart installed or not::
@@ -24,10 +24,13 @@ from ocore_crds.failpoints import REGISTRY
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.neutralising import acting, neutralising
 from support.cluster.operator import Operator
 from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, marker, set_marker, terminal_in_time
 from support.cluster.shared import Shared
 from support.cluster.site import Servers, Site, make_site
+
+from .test_cross_environment import grant, into, store_to_read
 
 SERVER = "postgres-soak"
 #: Snapshots that are kept at most: beyond, one is deleted whatever was drawn.
@@ -36,14 +39,15 @@ KEPT = 5
 TIMEOUT, GRACE = 240, 60
 LOAD_SECONDS = 6
 
-Action = Literal["snapshot", "rollback", "undo", "delete"]
+Action = Literal["snapshot", "rollback", "undo", "copy", "delete"]
 Victim = Literal["none", "mover", "pod", "operator", "postgres", "kubelet"]
-ACTIONS: tuple[Action, ...] = ("snapshot", "rollback", "undo", "delete")
+ACTIONS: tuple[Action, ...] = ("snapshot", "rollback", "undo", "copy", "delete")
 VICTIMS: tuple[Victim, ...] = ("none", "mover", "pod", "operator", "postgres", "kubelet")
 _PREFIXES: dict[Action, tuple[str, ...]] = {
     "snapshot": ("snapshot-", "after-", "operator-snapshot-"),
     "rollback": ("restore-", "switch-", "cleanup-", "operator-rollback-"),
     "undo": ("switch-", "cleanup-", "operator-undo-", "operator-rollback-"),
+    "copy": ("restore-", "neutralize-", "switch-", "cleanup-", "operator-rollback-"),
     "delete": ("delete-",),
 }
 
@@ -64,6 +68,9 @@ EXPLAINED: dict[tuple[Action, Victim], frozenset[str]] = {
     ("snapshot", "postgres"): _SERVER,
     ("rollback", "postgres"): _SERVER,
     ("undo", "postgres"): _SERVER,
+    ("copy", "mover"): _MOVER,
+    ("copy", "pod"): _MOVER,
+    ("copy", "postgres"): _SERVER | {conditions.NEUTRALIZE_FAILED},
 }
 
 
@@ -96,7 +103,7 @@ def plan(seed: int) -> Iterator[Step]:
         number += 1
         yield Step(
             number=number,
-            action=chance.choices(ACTIONS, (4, 3, 2, 1))[0],
+            action=chance.choices(ACTIONS, (4, 3, 2, 2, 1))[0],
             pick=chance.random(),
             victim=chance.choices(VICTIMS, (3, 3, 1, 1, 1, 1))[0],
             point=chance.random(),
@@ -108,9 +115,10 @@ def plan(seed: int) -> Iterator[Step]:
 
 @dataclass
 class Soak:
-    """One run on one site."""
+    """One run: on a site of production, and a site of staging in another namespace, which gets neutralised copies."""
 
     site: Site
+    staging: Site
     operator: Operator
     emit: Callable[[str], None] = print
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -128,6 +136,8 @@ class Soak:
             try:
                 outcome = self._do(step, action)
                 holds_all_promises(self.site, timeout=180)
+                if action == "copy":
+                    holds_all_promises(self.staging, timeout=180)
             except BaseException:
                 self.emit(f"broken at step {step.number} of seed {seed}: {json.dumps(asdict(step))}")
                 raise
@@ -152,6 +162,8 @@ class Soak:
                     return self._rollback(step)
                 case "undo":
                     return self._undo(step)
+                case "copy":
+                    return self._copy(step)
                 case "delete":
                     return self._delete(step)
         finally:
@@ -226,8 +238,38 @@ class Soak:
             self.site.cluster.wait_gone("Rollback", name, self.site.namespace, TIMEOUT + GRACE)
         return "Complete" if undone else self._failed(obj, "undo", step.victim)
 
+    def _copy(self, step: Step) -> str:
+        """A copy of production that nothing can act on, or staging as it was. Production is not touched."""
+        set_marker(self.site, step.number)
+        set_marker(self.staging, step.number)
+        before = acting(self.staging)
+        snapshot = self._picked(step)
+        name = fresh("copy")
+        into(
+            self.site,
+            self.staging,
+            name,
+            snapshot,
+            annotations=self._armed(step, "copy"),
+            undoWindowSeconds=0,
+            timeoutSeconds=TIMEOUT,
+        )
+        self._strike(step, "Rollback", name, self.staging)
+        obj = terminal_in_time(self.staging, "Rollback", name)
+        for each in (self.site, self.staging):
+            wait_for("live database accepts connections", each.accepts_connections, 60)
+        new = is_true(obj, "Complete")
+        found, expected = marker(self.staging), self._snapshots[snapshot] if new else step.number
+        assert found == expected, f"{obj['status'].get('phase')}, but the data of staging is that of step {found}"
+        assert acting(self.staging) == ([] if new else before)
+        assert marker(self.site) == step.number
+        assert acting(self.site) == ["jobs", "mail", "payments"]
+        return "Complete" if new else self._failed(obj, "copy", step.victim)
+
     def _delete(self, step: Step) -> str:
         name = self._picked(step)
+        if (self.site.cluster.get("Snapshot", name, self.site.namespace) or {"status": {}})["status"].get("dependents"):
+            return "Needed"  # by differentials: its deletion would be refused
         self.site.cluster.patch(
             "Snapshot", name, self.site.namespace, {"metadata": {"annotations": self._armed(step, "delete")}}
         )
@@ -259,8 +301,8 @@ class Soak:
             return {}
         return {"ocore.dev/failpoints": f"{step.failpoint(action)}=kill@1"}
 
-    def _strike(self, step: Step, kind: str, name: str) -> None:
-        """The death of the others, at some moment of the operation."""
+    def _strike(self, step: Step, kind: str, name: str, site: Site | None = None) -> None:
+        """The death of the others, at some moment of the operation. `site`: where it runs, if not in production."""
         if step.victim in ("none", "mover"):
             return
         threading.Event().wait(step.delay)
@@ -273,25 +315,34 @@ class Soak:
                 (pod,) = self.site.cluster.pods(self.site.servers.namespace, f"app={SERVER}")
                 node.signal(node.processes(pod, "^postgres -D"), "KILL")
             case "pod":
-                self._delete_pods(kind, name)
+                _delete_pods(site or self.site, kind, name)
 
-    def _delete_pods(self, kind: str, name: str) -> None:
-        obj = self.site.cluster.get(kind, name, self.site.namespace)
-        if obj is None:
-            return
-        selector = f"{LABEL_MANAGED_BY}={MANAGED_BY},ocore.dev/uid={obj['metadata']['uid']}"
-        for pod in self.site.cluster.pods(self.site.namespace, selector):
-            if pod.get("status", {}).get("phase") == "Running":
-                self.site.cluster.delete("Pod", pod["metadata"]["name"], self.site.namespace, gracePeriodSeconds=0)
+
+def _delete_pods(site: Site, kind: str, name: str) -> None:
+    """The running pods of an operation, without a grace period."""
+    obj = site.cluster.get(kind, name, site.namespace)
+    if obj is None:
+        return
+    selector = f"{LABEL_MANAGED_BY}={MANAGED_BY},ocore.dev/uid={obj['metadata']['uid']}"
+    for pod in site.cluster.pods(site.namespace, selector):
+        if pod.get("status", {}).get("phase") == "Running":
+            site.cluster.delete("Pod", pod["metadata"]["name"], site.namespace, gracePeriodSeconds=0)
 
 
 def soak(
     cluster: Cluster, servers: Servers, operator: Operator, *, seed: int, seconds: float, emit: Callable[[str], None]
 ) -> Soak:
-    """A run on a site and a PostgreSQL server of its own."""
+    """A run on two sites and a PostgreSQL server of its own."""
     host = servers.start_postgres(SERVER, 17, respawn=True)
-    with make_site(cluster, servers, postgres_host=host) as site:
-        run = Soak(site, operator, emit)
+    with (
+        make_site(cluster, servers, postgres_host=host) as site,
+        make_site(cluster, servers, postgres_host=host, environment={"type": "staging"}) as staging,
+        neutralising(staging),
+    ):
+        grant(site, staging.namespace, environment_type="production")
+        site.environment_ready()
+        store_to_read(site, staging)
+        run = Soak(site, staging, operator, emit)
         steps = run.run(seed, seconds)
         emit(f"seed {seed}: {steps} steps in {seconds:.0f} s, every promise held: {dict(sorted(run.outcomes.items()))}")
         return run

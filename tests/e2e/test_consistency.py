@@ -16,11 +16,12 @@ from support.cluster.site import (
     Site,
     container,
     make_site,
-    secret,
 )
 
 #: Restores a snapshot with PostgreSQL's and Debian's own tools only, as docs/format.md says; nothing of ours is imported.
 BY_HAND = Path(__file__).with_name("restore_by_hand.py")
+#: The Secret of the restored copy, in the application's pod.
+SECRET = "/tmp/copy"
 
 
 def restored_copy_is_whole(site: Site, snapshot: str, copy: str) -> None:
@@ -39,25 +40,11 @@ def restored_copy_is_whole(site: Site, snapshot: str, copy: str) -> None:
         timeout=180,
     )  # fmt: skip
     assert code == 0, log
-    site.cluster.apply(
-        secret(
-            copy.replace("_", "-"),
-            site.namespace,
-            host=site.host,
-            port="5432",
-            dbname=copy,
-            user=site.role,
-            password=site.password,
-        )
-    )
-    code, log = site.cluster.run_pod(
-        site.namespace,
-        f"{IMAGE}/demo:dev",
-        ["sh", "-c", f"python3 -m demo_app check; code=$?; rm -rf /claim/copies/{copy}; exit $code"],
-        claims={"/claim": site.filestore_claim},
-        secrets_={"/database": copy.replace("_", "-")},
-        env={"DEMO_DATABASE": "/database", "DEMO_FILESTORE": f"/claim/copies/{copy}"},
-        timeout=180,
+    of_copy = f"cp -L --no-preserve=mode /database/* {SECRET} && printf %s {copy} > {SECRET}/dbname"
+    check = f"DEMO_DATABASE={SECRET} DEMO_FILESTORE=/claim/copies/{copy} python3 -m demo_app check"
+    remove = f"rm -rf {SECRET} /claim/copies/{copy}"
+    code, log = site.in_shop(
+        "sh", "-c", f"mkdir {SECRET} && {of_copy} && {check}; code=$?; {remove}; exit $code", timeout=180
     )
     assert code == 0, log
     with site.connect("postgres") as connection:

@@ -29,27 +29,29 @@ def two_sites(cluster: Cluster, servers: Servers) -> Iterator[tuple[Site, Site]]
         load(source, 5)
         set_marker(source, 3)
         source.completed("Snapshot", source.snapshot("base", deletionPolicy="Delete"))
-        target.cluster.apply(
-            secret("s3-reader", target.namespace, accessKeyId=S3_READER_KEY, secretAccessKey=S3_READER_SECRET),
-            reader(source, target),
-        )
-        cluster.wait("SnapshotStore", "reader", target.namespace, lambda o: is_true(o, "Ready"), 90, "ready")
+        store_to_read(source, target)
         yield source, target
 
 
-def reader(source: Site, target: Site) -> dict[str, Any]:
+def store_to_read(source: Site, target: Site) -> None:
+    """A SnapshotStore `reader` in the target's namespace: the source's bucket, with keys that may only read."""
     s3 = {"bucket": source.bucket, "prefix": "test", "endpoint": source.endpoint}
-    return {
-        "apiVersion": GROUP,
-        "kind": "SnapshotStore",
-        "metadata": {"name": "reader", "namespace": target.namespace},
-        "spec": {"s3": {**s3, "credentialsSecretRef": {"name": "s3-reader"}}, "access": "ReadOnly"},
-    }
+    target.cluster.apply(
+        secret("s3-reader", target.namespace, accessKeyId=S3_READER_KEY, secretAccessKey=S3_READER_SECRET),
+        {
+            "apiVersion": GROUP,
+            "kind": "SnapshotStore",
+            "metadata": {"name": "reader", "namespace": target.namespace},
+            "spec": {"s3": {**s3, "credentialsSecretRef": {"name": "s3-reader"}}, "access": "ReadOnly"},
+        },
+    )
+    target.cluster.wait("SnapshotStore", "reader", target.namespace, lambda o: is_true(o, "Ready"), 90, "ready")
 
 
-def grant(source: Site, *namespaces: str) -> None:
+def grant(source: Site, *namespaces: str, environment_type: str = "staging") -> None:
+    """The namespaces may restore from the source's Environment."""
     granted = [{"namespace": n} for n in namespaces]
-    source.cluster.apply(source.environment_object(type="staging", allowRollbackTo=granted))
+    source.cluster.apply(source.environment_object(type=environment_type, allowRollbackTo=granted))
 
 
 def into(source: Site, target: Site, name: str, snapshot: str = "base", **spec: Any) -> str:

@@ -3,13 +3,14 @@
 One site serves all tests of a module: each leaves it whole, or the next one fails.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 import pytest
 
 from ocore_crds.failpoints import REGISTRY
+from support.cluster import failpoints
 from support.cluster.cluster import Cluster, condition, is_true, wait_for
 from support.cluster.deaths import Deaths
 from support.cluster.neutralising import ALWAYS, is_neutralised, neutralising
@@ -34,6 +35,7 @@ SNAPSHOT_POINTS = (
     "snapshot-dump-running",
     "snapshot-pack-stored",
     "after-upload-before-manifest",
+    "state-written",
     "after-manifest",
 )
 QUIESCE_POINTS = ("snapshot-waiting", "snapshot-may-resume")
@@ -62,6 +64,8 @@ OPERATOR_SNAPSHOT_POINTS = (
     "operator-snapshot-job-created",
     "operator-snapshot-result-seen",
 )
+#: Driven in test_differential.py.
+OPERATOR_DIFFERENTIAL_POINTS = ("operator-snapshot-base-chosen", "operator-snapshot-base-entered")
 OPERATOR_QUIESCE_POINTS = (
     "operator-snapshot-replicas-saved",
     "operator-snapshot-scaled-down",
@@ -83,6 +87,12 @@ OPERATOR_NEUTRALIZE_POINTS = ("operator-rollback-neutralized",)
 OPERATOR_SAFETY_POINTS = ("operator-rollback-safety-created", "operator-rollback-safety-complete")
 OPERATOR_IMAGE_POINTS = ("operator-rollback-image-saved", "operator-rollback-image-set")
 OPERATOR_UNDO_POINTS = ("operator-undo-taken-over", "operator-undo-settled")
+#: Driven in test_remote_copy.py and test_restore_test.py.
+REMOTE_POINTS = ("copy-remote-object", "copy-remote-objects", "copy-remote-manifest")
+OPERATOR_REMOTE_POINTS = ("operator-remote-job-created", "operator-remote-release-recorded")
+RESTORE_TEST_POINTS = ("test-restore-loaded",)
+#: Driven in tests/unit/mover/store/test_contents.py: a store's Jobs arm no failpoint.
+ORPHAN_POINTS = ("orphans-some-removed",)
 
 
 def test_every_failpoint_is_driven() -> None:
@@ -99,11 +109,16 @@ def test_every_failpoint_is_driven() -> None:
         *SWITCH_BACK_POINTS,
         *CLEANUP_POINTS,
         *OPERATOR_SNAPSHOT_POINTS,
+        *OPERATOR_DIFFERENTIAL_POINTS,
         *OPERATOR_QUIESCE_POINTS,
         *OPERATOR_ROLLBACK_POINTS,
         *OPERATOR_SAFETY_POINTS,
         *OPERATOR_IMAGE_POINTS,
         *OPERATOR_UNDO_POINTS,
+        *REMOTE_POINTS,
+        *OPERATOR_REMOTE_POINTS,
+        *RESTORE_TEST_POINTS,
+        *ORPHAN_POINTS,
     ]
     assert sorted(driven) == sorted(REGISTRY)
 
@@ -132,30 +147,38 @@ def plain_site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
         yield site
 
 
-def armed(point: str) -> dict[str, str]:
-    """Killed there in the first attempt."""
-    return {"ocore.dev/failpoints": f"{point}=kill@1"}
+def in_turn(points: Sequence[str], at_most: int = 2) -> pytest.MarkDecorator:
+    """Parametrizes a test with the points at which one operation dies, one after the other. A Job has three attempts: the third one must succeed."""
+    groups = [tuple(points[i : i + at_most]) for i in range(0, len(points), at_most)]
+    return pytest.mark.parametrize("points", groups, ids=["+".join(group) for group in groups])
 
 
-@pytest.mark.parametrize("point", SNAPSHOT_POINTS)
-def test_mover_killed_in_a_snapshot(site: Site, point: str) -> None:
-    """Killed in the first attempt: another attempt completes it, or the manifest that was written counts."""
+def armed(*points: str) -> dict[str, str]:
+    """Killed at the first point in the first attempt, at the next one in the next attempt."""
+    return failpoints.armed(",".join(f"{point}=kill@{attempt}" for attempt, point in enumerate(points, 1)))
+
+
+@in_turn(SNAPSHOT_POINTS)
+def test_mover_killed_in_a_snapshot(site: Site, points: tuple[str, ...]) -> None:
+    """Killed in each attempt but the last: that one completes it, or the manifest that was written counts."""
+    # A differential of files that did not change would store no pack.
+    mode = {"filestoreMode": "Full"} if "snapshot-pack-stored" in points else {}
     with Deaths(site.cluster, site.namespace) as deaths:
-        name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
-        obj = site.completed("Snapshot", name, 120)
-        deaths.fired(obj)
-    assert obj["status"]["attempt"] == (1 if point == "after-manifest" else 2)
+        name = site.snapshot(fresh(points[0]), annotations=armed(*points), deletionPolicy="Delete", **mode)
+        obj = site.completed("Snapshot", name, 180)
+        deaths.fired(obj, times=len(points))
+    assert obj["status"]["attempt"] == len(points) + (0 if "after-manifest" in points else 1)
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", QUIESCE_POINTS)
-def test_row_44_mover_killed_in_a_quiesce(site: Site, point: str) -> None:
-    """The workloads start again, and another attempt completes it."""
+@in_turn(QUIESCE_POINTS)
+def test_row_44_mover_killed_in_a_quiesce(site: Site, points: tuple[str, ...]) -> None:
+    """The workloads start again each time, and another attempt completes it."""
     with Deaths(site.cluster, site.namespace) as deaths:
-        name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete", quiesce=True)
-        obj = site.completed("Snapshot", name, 150)
-        deaths.fired(obj)
-    assert obj["status"]["attempt"] == 2
+        name = site.snapshot(fresh(points[0]), annotations=armed(*points), deletionPolicy="Delete", quiesce=True)
+        obj = site.completed("Snapshot", name, 200)
+        deaths.fired(obj, times=len(points))
+    assert obj["status"]["attempt"] == len(points) + 1
     assert obj["status"]["quiesce"]["stage"] == "Done"
     holds_all_promises(site)
 
@@ -163,7 +186,7 @@ def test_row_44_mover_killed_in_a_quiesce(site: Site, point: str) -> None:
 def test_row_02_mover_killed_in_every_attempt(site: Site) -> None:
     """Killed again and again: Failed, said so, nothing left."""
     with Deaths(site.cluster, site.namespace) as deaths:
-        name = site.snapshot(fresh("all"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=kill"})
+        name = site.snapshot(fresh("all"), annotations=everywhere("after-upload-before-manifest"))
         obj = site.finished("Snapshot", name, 180)
         deaths.fired(obj, times=3)
     found = condition(obj, "Failed")
@@ -186,26 +209,26 @@ def test_mover_killed_in_a_deletion(site: Site, point: str) -> None:
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", RESTORE_POINTS)
-def test_row_17_mover_killed_in_a_restore(site: Site, point: str) -> None:
+@in_turn(RESTORE_POINTS)
+def test_row_17_mover_killed_in_a_restore(site: Site, points: tuple[str, ...]) -> None:
     set_marker(site, 5)
     with Deaths(site.cluster, site.namespace) as deaths:
-        obj = roll_back(site, fresh(point), f"{point}=kill@1")
-        deaths.fired(obj)
+        obj = roll_back(site, fresh(points[0]), armed(*points))
+        deaths.fired(obj, times=len(points))
     assert is_true(obj, "Complete"), obj["status"]
     old_or_new(site, obj)
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", NEUTRALIZE_POINTS)
-def test_row_17_mover_killed_while_a_copy_is_neutralised(site: Site, point: str) -> None:
+@in_turn(NEUTRALIZE_POINTS)
+def test_row_17_mover_killed_while_a_copy_is_neutralised(site: Site, points: tuple[str, ...]) -> None:
     """The next attempt neutralises the copy; it is never live before that."""
     set_marker(site, 5)
     with neutralising(site), Deaths(site.cluster, site.namespace) as deaths:
-        obj = roll_back(site, fresh(point), f"{point}=kill@1", **ALWAYS)
-        deaths.fired(obj)
+        obj = roll_back(site, fresh(points[0]), armed(*points), **ALWAYS)
+        deaths.fired(obj, times=len(points))
     assert is_true(obj, "Complete"), obj["status"]
-    assert obj["status"]["neutralizeAttempt"] == 2
+    assert obj["status"]["neutralizeAttempt"] == len(points) + 1
     old_or_new(site, obj)
     is_neutralised(site)
     holds_all_promises(site)
@@ -215,7 +238,7 @@ def killed_in_a_switch(site: Site, point: str) -> None:
     """Old or new, and said so."""
     set_marker(site, 6)
     with Deaths(site.cluster, site.namespace) as deaths:
-        obj = roll_back(site, fresh(point), f"{point}=kill")
+        obj = roll_back(site, fresh(point), everywhere(point))
         deaths.fired(obj)
     old_or_new(site, obj)
     holds_all_promises(site)
@@ -239,7 +262,7 @@ def test_row_17_mover_killed_in_switching_back(site: Site, point: str) -> None:
     try:
         with Deaths(site.cluster, site.namespace) as deaths:
             name = fresh(point or "switch-back")
-            obj = roll_back(site, name, f"{point}=kill" if point else "", readyTimeoutSeconds=10)
+            obj = roll_back(site, name, everywhere(point) if point else {}, readyTimeoutSeconds=10)
             if point:
                 deaths.fired(obj)
         assert is_true(obj, "Failed"), obj["status"]
@@ -252,45 +275,51 @@ def test_row_17_mover_killed_in_switching_back(site: Site, point: str) -> None:
 @pytest.mark.parametrize("point", CLEANUP_POINTS)
 def test_mover_killed_in_the_cleanup(site: Site, point: str) -> None:
     with Deaths(site.cluster, site.namespace) as deaths:
-        obj = roll_back(site, fresh("cleanup"), f"{point}=kill@1")
+        obj = roll_back(site, fresh("cleanup"), armed(point))
         assert is_true(obj, "Complete")
         holds_all_promises(site)
         deaths.fired(obj)
 
 
+def everywhere(*points: str) -> dict[str, str]:
+    """A mover is killed there in every attempt; the operator, which dies at a point once for each object, at every one of them."""
+    return failpoints.armed(",".join(f"{point}=kill" for point in points))
+
+
 @contextmanager
-def operator_killed(operator: Operator, point: str) -> Iterator[None]:
-    """Fails where the operator did not die at that failpoint while this was open."""
-    before, marks = operator.restarts(operator.pod()), operator.fired(point)
+def operator_killed(operator: Operator, *points: str) -> Iterator[None]:
+    """Fails where the operator did not die at each of these failpoints while this was open."""
+    before, marks = operator.restarts(operator.pod()), {point: operator.fired(point) for point in points}
     yield
-    wait_for("operator restarted", lambda: operator.restarts(operator.pod()) > before, 30)
-    assert operator.fired(point) > marks, f"{point} did not fire"
+    wait_for("operator restarted", lambda: operator.restarts(operator.pod()) >= before + len(points), 30)
+    for point in points:
+        assert operator.fired(point) > marks[point], f"{point} did not fire"
 
 
-@pytest.mark.parametrize("point", OPERATOR_SNAPSHOT_POINTS)
-def test_row_01_operator_killed_in_a_snapshot(site: Site, operator: Operator, point: str) -> None:
-    with operator_killed(operator, point):
-        name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
-        status = site.completed("Snapshot", name, 150)["status"]
+@in_turn(OPERATOR_SNAPSHOT_POINTS, 3)
+def test_row_01_operator_killed_in_a_snapshot(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
+    with operator_killed(operator, *points):
+        name = site.snapshot(fresh(points[0]), annotations=everywhere(*points), deletionPolicy="Delete")
+        status = site.completed("Snapshot", name, 200)["status"]
     assert status["attempt"] == 1
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", OPERATOR_QUIESCE_POINTS)
-def test_row_44_operator_killed_in_a_quiesce(site: Site, operator: Operator, point: str) -> None:
-    with operator_killed(operator, point):
-        name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete", quiesce=True)
-        status = site.completed("Snapshot", name, 150)["status"]
+@in_turn(OPERATOR_QUIESCE_POINTS, 3)
+def test_row_44_operator_killed_in_a_quiesce(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
+    with operator_killed(operator, *points):
+        name = site.snapshot(fresh(points[0]), annotations=everywhere(*points), deletionPolicy="Delete", quiesce=True)
+        status = site.completed("Snapshot", name, 200)["status"]
     assert status["quiesce"]["stage"] == "Done"
     assert [w["replicas"] for w in status["quiesce"]["workloads"]] == [1]
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", OPERATOR_ROLLBACK_POINTS)
-def test_row_01_operator_killed_in_a_rollback(site: Site, operator: Operator, point: str) -> None:
+@in_turn(OPERATOR_ROLLBACK_POINTS, 4)
+def test_row_01_operator_killed_in_a_rollback(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
     set_marker(site, 8)
-    with operator_killed(operator, point):
-        obj = roll_back(site, fresh(point), f"{point}=kill@1")
+    with operator_killed(operator, *points):
+        obj = roll_back(site, fresh(points[0]), everywhere(*points))
         old_or_new(site, obj)
         assert is_true(obj, "Complete"), obj["status"]
         holds_all_promises(site)
@@ -300,22 +329,22 @@ def test_row_01_operator_killed_in_a_rollback(site: Site, operator: Operator, po
 def test_row_01_operator_killed_while_a_copy_is_neutralised(site: Site, operator: Operator, point: str) -> None:
     set_marker(site, 8)
     with neutralising(site), operator_killed(operator, point):
-        obj = roll_back(site, fresh(point), f"{point}=kill@1", **ALWAYS)
+        obj = roll_back(site, fresh(point), armed(point), **ALWAYS)
         old_or_new(site, obj)
         assert is_true(obj, "Complete"), obj["status"]
     is_neutralised(site)
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", OPERATOR_UNDO_POINTS)
-def test_row_01_operator_killed_in_an_undo(site: Site, operator: Operator, point: str) -> None:
+@in_turn(OPERATOR_UNDO_POINTS)
+def test_row_01_operator_killed_in_an_undo(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
     """Between the entry in the Environment and its own status: what is kept has one owner afterwards, and is dropped by it."""
     set_marker(site, 9)
-    back, undo = fresh("back"), fresh(point)
+    back, undo = fresh("back"), fresh("undo")
     site.rollback(back, "base", undoWindowSeconds=3600)
     site.completed("Rollback", back)
-    with operator_killed(operator, point):
-        site.undo(undo, back, annotations=armed(point), undoWindowSeconds=0)
+    with operator_killed(operator, *points):
+        site.undo(undo, back, annotations=everywhere(*points), undoWindowSeconds=0)
         site.completed("Rollback", undo, 150)
     assert marker(site) == 9
     site.cluster.wait("Rollback", back, site.namespace, lambda o: o["status"].get("undoneBy") == undo, 60, "undone")

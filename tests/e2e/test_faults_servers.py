@@ -40,7 +40,9 @@ UNDO_ONLY = [n for n in REGISTRY if n.startswith("operator-undo-")]
 #: Those of a safety snapshot and of an image are in test_safety_and_image.py.
 ASKED_ONLY = [n for n in REGISTRY if n.startswith(("operator-rollback-safety-", "operator-rollback-image-"))]
 NEUTRALIZE_POINTS = [n for n in REGISTRY if n.startswith(("neutralize-", "operator-rollback-neutralized"))]
-OTHERS = {*SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_ONLY, *ASKED_ONLY, *NEUTRALIZE_POINTS}
+#: In tests/unit/mover/store/test_copy_remote.py and tests/unit/operator/snapshot/test_plan_remote.py.
+REMOTE_POINTS = [n for n in REGISTRY if n.startswith(("copy-remote-", "operator-remote-"))]
+OTHERS = {*REMOTE_POINTS, *SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_ONLY, *ASKED_ONLY, *NEUTRALIZE_POINTS}
 ROLLBACK_POINTS = [n for n in REGISTRY if n not in OTHERS]
 #: An undo renames as a switch back does.
 UNDO_POINTS = [*UNDO_ONLY, *BACK_POINTS, "switch-ready", "switch-sessions-ended", "switch-done"]
@@ -131,7 +133,9 @@ def snapshot_ends(site: Site, name: str) -> Object:
 
 @each(SNAPSHOT_POINTS)
 def test_killed_in_a_snapshot(site: Site, victim: str, point: str) -> None:
-    name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
+    # A differential of files that did not change stores no pack.
+    mode = "Full" if point == "snapshot-pack-stored" else "Auto"
+    name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete", filestoreMode=mode)
     strike(site, victim, point, name)
     obj = snapshot_ends(site, name)
     assert is_true(obj, "Complete"), obj["status"]

@@ -15,7 +15,7 @@ from support.cluster.site import Servers, Site, make_site
 from .test_undo import load
 
 #: Of the Environment's status: what a probe and a proof renew, which come anyway.
-RENEWED = ("probe", "proof")
+RENEWED = ("probe", "proof", "sizes")
 
 
 def ocore(site: Site, *arguments: str, timeout: float = 120) -> tuple[int, str, str]:

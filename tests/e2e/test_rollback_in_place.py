@@ -69,7 +69,7 @@ def patch_shop(site: Site, **container: Any) -> None:
 def test_its_status_tells_everything(site: Site) -> None:
     set_marker(site, 1)
     name = fresh("story")
-    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="ana@example.com")
+    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="admin")
     obj = site.completed("Rollback", name)
     status = obj["status"]
     old_or_new(site, obj)
@@ -100,7 +100,7 @@ def test_its_status_tells_everything(site: Site) -> None:
     site.cluster.wait_gone("Rollback", name, site.namespace, 90)
     assert site.databases() == [site.database]
     set_marker(site, 2)
-    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="ana@example.com")
+    site.rollback(name, "base", undoWindowSeconds=3600, requestedBy="admin")
     obj = site.completed("Rollback", name)
     assert condition(obj, "Complete")["reason"] == "AlreadyExecuted"  # type: ignore[index]
     assert marker(site) == 2
@@ -233,7 +233,7 @@ def test_replicas_come_back_as_they_were(site: Site) -> None:
     """Two replicas before, two after; and none stays none."""
     site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=0")
     try:
-        obj = roll_back(site, fresh("zero"), "")
+        obj = roll_back(site, fresh("zero"), {})
         assert is_true(obj, "Complete"), obj["status"]
         shop = site.cluster.get("Deployment", "shop", site.namespace)
         assert shop is not None

@@ -1,7 +1,5 @@
 """createSafetySnapshot and restoreImage on a real cluster."""
 
-import pytest
-
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true
 from support.cluster.failpoints import armed
@@ -9,7 +7,7 @@ from support.cluster.operator import Operator
 from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, make_site
 
-from .test_faults import OPERATOR_IMAGE_POINTS, OPERATOR_SAFETY_POINTS, operator_killed
+from .test_faults import OPERATOR_IMAGE_POINTS, OPERATOR_SAFETY_POINTS, everywhere, operator_killed
 
 REPOSITORY = DEMO_IMAGE.rpartition(":")[0]
 NEWER = f"{REPOSITORY}:newer"
@@ -34,7 +32,7 @@ def test_a_safety_snapshot_is_restorable_itself(cluster: Cluster, servers: Serve
         load(site, 5)
         site.completed("Snapshot", site.snapshot("base"))
         set_marker(site, 7)
-        site.rollback("back", "base", createSafetySnapshot=True, requestedBy="ann", undoWindowSeconds=3600)
+        site.rollback("back", "base", createSafetySnapshot=True, requestedBy="admin", undoWindowSeconds=3600)
         obj = site.completed("Rollback", "back")
         status = obj["status"]
         assert marker(site) == 0
@@ -44,7 +42,7 @@ def test_a_safety_snapshot_is_restorable_itself(cluster: Cluster, servers: Serve
         saved = cluster.get("Snapshot", name, site.namespace)
         assert saved is not None
         assert is_true(saved, "Complete")
-        assert (saved["spec"]["trigger"], saved["spec"]["requestedBy"]) == ("PreRollback", "ann")
+        assert (saved["spec"]["trigger"], saved["spec"]["requestedBy"]) == ("PreRollback", "admin")
         assert (saved["status"]["id"], saved["status"]["consistentAt"]) == (
             status["safetySnapshotId"],
             status["safetySnapshotAt"],
@@ -97,17 +95,16 @@ def test_a_safety_snapshot_that_fails_ends_the_rollback_with_nothing_changed(
         assert site.databases() == [site.database]
 
 
-@pytest.mark.parametrize("point", OPERATOR_SAFETY_POINTS)
 def test_the_operator_is_killed_around_the_safety_snapshot(
-    cluster: Cluster, servers: Servers, operator: Operator, point: str
+    cluster: Cluster, servers: Servers, operator: Operator
 ) -> None:
     """The next one adopts it: there is one Snapshot, and the rollback is Complete."""
     with make_site(cluster, servers) as site:
         site.completed("Snapshot", site.snapshot("base"))
         set_marker(site, 3)
         name = fresh("back")
-        with operator_killed(operator, point):
-            site.rollback(name, "base", annotations=armed(f"{point}=kill"), createSafetySnapshot=True)
+        with operator_killed(operator, *OPERATOR_SAFETY_POINTS):
+            site.rollback(name, "base", annotations=everywhere(*OPERATOR_SAFETY_POINTS), createSafetySnapshot=True)
             obj = site.completed("Rollback", name, 300)
         assert marker(site) == 0
         found = [o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)]
@@ -263,9 +260,8 @@ def test_it_waits_for_git_and_goes_on_when_git_has_the_image(cluster: Cluster, s
         assert obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"], obj["status"]["recoveryEvidence"]
 
 
-@pytest.mark.parametrize("point", OPERATOR_IMAGE_POINTS)
 def test_the_operator_is_killed_around_the_change_of_the_image(
-    cluster: Cluster, servers: Servers, operator: Operator, point: str
+    cluster: Cluster, servers: Servers, operator: Operator
 ) -> None:
     with_newer_image()
     with make_site(cluster, servers) as site:
@@ -273,8 +269,8 @@ def test_the_operator_is_killed_around_the_change_of_the_image(
         site.completed("Snapshot", site.snapshot("base"))
         by_hand(site, NEWER, "c2")
         name = fresh("back")
-        with operator_killed(operator, point):
-            site.rollback(name, "base", annotations=armed(f"{point}=kill"), restoreImage="Always")
+        with operator_killed(operator, *OPERATOR_IMAGE_POINTS):
+            site.rollback(name, "base", annotations=everywhere(*OPERATOR_IMAGE_POINTS), restoreImage="Always")
             obj = site.completed("Rollback", name, 300)
         assert image(site)[1] == "c1"
         assert [w["image"]["containers"][0]["image"] for w in obj["status"]["workloads"]] == [NEWER]

@@ -39,13 +39,9 @@ def clean(obj: Object) -> Object:
     ("major", "store", "layout"),
     [
         (17, "S3", "Odoo"),
-        (17, "Claim", "Odoo"),
-        (15, "S3", "Odoo"),
         (15, "Claim", "Odoo"),
-        (17, "S3", "Plain"),
-        (17, "Claim", "Plain"),
         (15, "S3", "Plain"),
-        (15, "Claim", "Plain"),
+        (17, "Claim", "Plain"),
     ],
 )
 def test_snapshot_completes_and_rolls_back(
@@ -55,7 +51,7 @@ def test_snapshot_completes_and_rolls_back(
     store: Literal["S3", "Claim"],
     layout: Literal["Odoo", "Plain"],
 ) -> None:
-    """The matrix: a snapshot, damage, a rollback; every attachment and every order is back."""
+    """Each pair of major, store and layout: a snapshot, damage, a rollback; every attachment and every order is back."""
     with make_site(cluster, servers, major=major, store=store, layout=layout) as site:
         code, log = site.in_app("load", "--seconds", "5", "--writers", "2", "--seed", "7")
         assert code == 0, log

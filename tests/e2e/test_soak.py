@@ -22,4 +22,4 @@ def test_a_seed_is_replayable() -> None:
     first, again, other = (list(itertools.islice(plan(seed), 50)) for seed in (4, 4, 5))
     assert first == again
     assert first != other
-    assert {step.action for step in first} == {"snapshot", "rollback", "undo", "delete"}
+    assert {step.action for step in first} == {"snapshot", "rollback", "undo", "copy", "delete"}

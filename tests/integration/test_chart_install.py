@@ -24,8 +24,11 @@ pytestmark = pytest.mark.exclusive
 
 BY_KIND = {kind.kind: kind for kind in KINDS}
 
-#: An operator that never starts: what is compared must not be written in the meantime.
-VALUES: Object = {"operator": {"image": {"repository": "localhost/absent", "pullPolicy": "Never"}}}
+#: An operator that never starts: what is compared must not be written in the meantime. The samples name a user who is not the one that creates them.
+VALUES: Object = {
+    "operator": {"image": {"repository": "localhost/absent", "pullPolicy": "Never"}},
+    "admissionPolicies": {"requestedByTrusted": ["admin"]},
+}
 
 
 @pytest.fixture
@@ -53,17 +56,17 @@ def everything(namespace: str) -> list[Object]:
         {
             "apiVersion": API,
             "kind": kind,
-            "metadata": {"name": name_of(kind, i, spec), "namespace": namespace},
-            "spec": spec,
+            "metadata": {"name": name_of(kind, i), "namespace": namespace},
+            "spec": {**spec, "environmentRef": {"name": name_of(kind, i)}} if kind == "SnapshotPolicy" else spec,
         }
         for kind, specs in SPECS.items()
         for i, spec in enumerate(specs)
     ]
 
 
-def name_of(kind: str, number: int, spec: Object) -> str:
+def name_of(kind: str, number: int) -> str:
     """A policy has the name of its environment."""
-    return str(spec["environmentRef"]["name"]) if kind == "SnapshotPolicy" else f"{kind.lower()}-{number}"
+    return f"{kind.lower()}-{number}"
 
 
 def create(cluster: Cluster, objects: list[Object]) -> dict[str, Object]:

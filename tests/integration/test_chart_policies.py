@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from kubernetes.client.exceptions import ApiException
 
+from ocore_cli.objects import KubernetesObjects
+from ocore_crds.kinds import SNAPSHOT
 from support.cluster.chart import Helm, find, snapshot
 from support.cluster.cluster import GROUP as API
 from support.cluster.cluster import Cluster, Object, unique, wait_for
@@ -35,7 +37,8 @@ class Policy:
     def __init__(self, cluster: Cluster, values: Object, namespace: str, group: str = "ocore.dev") -> None:
         self.cluster = cluster
         self.namespace = namespace
-        rendered = Helm(cluster).render(values | {"watchNamespaces": [namespace]}, release=unique("policy"))
+        self.release = unique("policy")
+        rendered = Helm(cluster).render(values | {"watchNamespaces": [namespace]}, release=self.release)
         self.objects = [
             json.loads(json.dumps(o).replace('"ocore.dev"', f'"{group}"'))
             for o in rendered
@@ -89,6 +92,50 @@ def test_deleting_all_leaves_the_pinned_ones(crds: Cluster, pins: str) -> None:
     collection = f"/apis/{API}/namespaces/{pins}/snapshots"
     assert "snapshot kept is pinned" in crds.kubectl("delete", "--raw", collection, check=False)
     assert crds.get("Snapshot", "kept", pins)
+
+
+def enter(cluster: Cluster, namespace: str, name: str, *dependents: str) -> None:
+    """As the operator enters differentials in a full Snapshot."""
+    patch = json.dumps({"status": {"dependents": list(dependents)}})
+    cluster.kubectl("-n", namespace, "patch", "osnap", name, "--subresource=status", "--type=merge", "-p", patch)
+
+
+@pytest.fixture
+def needed(crds: Cluster, namespace: str) -> Iterator[str]:
+    """A namespace in which the policy on needed Snapshots is obeyed, with the Snapshot `full`, which `a` needs."""
+    with Policy(crds, {}, namespace):
+        crds.apply(snapshot(namespace, "full", None))
+        enter(crds, namespace, "full", "a")
+        wait_for(
+            "the policy", lambda: "is needed by" in refused(crds, namespace, "osnap", "full", "--dry-run=server"), 30
+        )
+        yield namespace
+
+
+def test_a_full_snapshot_that_is_needed_is_not_deleted(crds: Cluster, needed: str) -> None:
+    said = refused(crds, needed, "osnap", "full")
+    assert "snapshot full is needed by 1 differential snapshots (a): delete them first" in said
+    enter(crds, needed, "full", *"abcdefg")
+    assert "needed by 7 differential snapshots (a, b, c, d, e, …)" in refused(crds, needed, "osnap", "full")
+    assert (
+        "deletionTimestamp"
+        not in (crds.get("Snapshot", "full", needed) or {"metadata": {"deletionTimestamp": ""}})["metadata"]
+    )
+    enter(crds, needed, "full")
+    crds.kubectl("-n", needed, "delete", "osnap", "full")
+    crds.wait_gone("Snapshot", "full", needed, 10)
+
+
+def test_a_namespace_with_needed_snapshots_is_deleted(crds: Cluster, needed: str) -> None:
+    crds.delete("Namespace", needed)
+    crds.wait_gone("Namespace", needed, None, 60)
+
+
+def test_deleting_all_leaves_the_needed_ones(crds: Cluster, needed: str) -> None:
+    crds.apply(snapshot(needed, "free", None))
+    collection = f"/apis/{API}/namespaces/{needed}/snapshots"
+    assert "snapshot full is needed by" in crds.kubectl("delete", "--raw", collection, check=False)
+    assert crds.get("Snapshot", "full", needed)
 
 
 @pytest.fixture
@@ -285,3 +332,69 @@ def test_a_project_is_held_to_the_namespaces_label(crds: Cluster, namespace: str
         crds.patch("Namespace", namespace, None, {"metadata": {"labels": {"example.org/project": mine}}})
         wait_for("the label", lambda: "created" in ask(mine), 30)
         assert f"projectId must be {mine}, the project of namespace {namespace}" in ask(other)
+
+
+# --- requestedBy ----------------------------------------------------------------------------------------------------
+
+
+TRUSTED = "system:serviceaccount:argocd:argocd-application-controller"
+
+
+def asked_by(namespace: str, kind: str, requested_by: str | None) -> Object:
+    """A Snapshot or Rollback that names who asked for it."""
+    spec: Object = {"environmentRef": {"name": "shop"}} if kind == "Snapshot" else {"snapshotRef": {"name": "base"}}
+    return {
+        "apiVersion": API,
+        "kind": kind,
+        "metadata": {"name": "asked", "namespace": namespace},
+        "spec": spec | ({"requestedBy": requested_by} if requested_by is not None else {}),
+    }
+
+
+def create_as(cluster: Cluster, user: str, obj: Object) -> str:
+    """What the server says to a creation by that user, who has all rights."""
+    arguments = ("create", "--dry-run=server", "-f", "-", f"--as={user}", "--as-group=system:masters")
+    return cluster.kubectl(*arguments, stdin=json.dumps(obj), check=False)
+
+
+@pytest.fixture
+def requesters(crds: Cluster, namespace: str) -> Iterator[str]:
+    """A namespace in which the policy on requestedBy is obeyed."""
+    with Policy(crds, {"admissionPolicies": {"requestedByTrusted": [TRUSTED]}}, namespace) as policy:
+        wait_for(
+            "the policy",
+            lambda: "leave it out" in create_as(crds, "ann", asked_by(namespace, "Rollback", "bob")),
+            30,
+        )
+        yield policy.release
+
+
+@pytest.mark.parametrize("kind", ["Snapshot", "Rollback"])
+def test_a_user_names_no_other_user(crds: Cluster, namespace: str, requesters: str, kind: str) -> None:
+    said = create_as(crds, "ann", asked_by(namespace, kind, "bob"))
+    assert "spec.requestedBy is bob, and the user is ann: leave it out" in said
+    for own in ("ann", "", None):
+        assert "created" in create_as(crds, "ann", asked_by(namespace, kind, own))
+    job = "system:serviceaccount:ocore-system:default"
+    assert "leave it out" in create_as(crds, job, asked_by(namespace, kind, "bob"))
+
+
+@pytest.mark.parametrize("kind", ["Snapshot", "Rollback"])
+def test_operator_facade_and_trusted_users_name_others(
+    crds: Cluster, namespace: str, requesters: str, kind: str
+) -> None:
+    own = f"{requesters}-ocore-snapshots"
+    accounts = [f"system:serviceaccount:ocore-system:{name}" for name in (own, f"{own}-api")]
+    for user in (*accounts, TRUSTED):
+        assert "created" in create_as(crds, user, asked_by(namespace, kind, "bob")), user
+    elsewhere = f"system:serviceaccount:{namespace}:{own}-api"
+    assert "leave it out" in create_as(crds, elsewhere, asked_by(namespace, kind, "bob")), "another namespace's account"
+
+
+def test_kubectl_ocore_enters_the_name_that_the_api_server_knows(
+    crds: Cluster, namespace: str, requesters: str
+) -> None:
+    objects = KubernetesObjects(crds.env["KUBECONFIG"], None, namespace)
+    assert objects.user() == crds.kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
+    body = asked_by(namespace, "Snapshot", objects.user())
+    assert objects.create(SNAPSHOT, body)["spec"]["requestedBy"] == objects.user()

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ocore_crds.kinds import KINDS
-from ocore_operator.kube import client
+from ocore_kube import types
 from ocore_operator.settings import Settings
 from support.cluster.chart import CHART, FOREIGN, Helm, HelmError, environment, find
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
@@ -53,7 +53,10 @@ EVERYTHING: Object = {
     },
     "settings": {"logLevel": "DEBUG", "jobTtl": 5000000, "leaseRenew": 2.5},
     "serviceAccount": {"name": "snapshots", "annotations": {"a": "b"}},
-    "admissionPolicies": {"projectLabel": "example.org/project"},
+    "admissionPolicies": {
+        "projectLabel": "example.org/project",
+        "requestedByTrusted": ["system:serviceaccount:argocd:argocd-application-controller"],
+    },
     "networkPolicy": {"restrictEgress": True, "apiServerPorts": [6443], "metricsFrom": PROMETHEUS},
     "metrics": MONITORED["metrics"],
 }
@@ -61,7 +64,7 @@ NOTHING: Object = {
     "crds": {"install": False},
     "rbac": {"create": False},
     "serviceAccount": {"create": False},
-    "admissionPolicies": {"pinnedSnapshots": False},
+    "admissionPolicies": {"pinnedSnapshots": False, "neededSnapshots": False, "requestedBy": False},
     "metrics": {"service": {"enabled": False}},
     "networkPolicy": {"enabled": False},
 }
@@ -167,6 +170,7 @@ def test_crds_are_kept(helm: Helm) -> None:
         ({"metrics": {"rules": {"enabled": True, "disabled": ["OcoreNone"]}}}, "OcoreNone is not an alert"),
         ({"metrics": {"dashboard": {"label": ""}}}, "/metrics/dashboard/label"),
         ({"admissionPolicies": {"projectLabel": "a b"}}, "/admissionPolicies/projectLabel"),
+        ({"admissionPolicies": {"requestedByTrusted": [""]}}, "/admissionPolicies/requestedByTrusted"),
         ({"mover": {"serviceAccount": {"create": True}}}, "needs watchNamespaces"),
         (
             {
@@ -327,7 +331,7 @@ IN_A_NAMESPACE = {
     **{kind: {"get", "list", "watch", "patch"} for kind in OURS},
     **{f"{kind}/status": {"patch"} for kind in OURS},
     "snapshots": {"get", "list", "watch", "patch", "create", "delete"},
-    "rollbacks": {"get", "list", "watch", "patch", "delete"},
+    "rollbacks": {"get", "list", "watch", "create", "patch", "delete"},  # create: an import
     "jobs": {"create", "get", "list", "watch", "delete"},
     "pods": {"get", "list", "watch", "patch"},
     "pods/log": {"get"},
@@ -398,7 +402,7 @@ def test_everything_that_the_operator_asks_for_is_granted(helm: Helm) -> None:
     objects = helm.render({})
     roles = [find(objects, "ClusterRole", "-operator"), find(objects, "Role", "-lease")]
     resources = {resource for role in roles for resource in granted(role)}
-    asked = {value.plural for value in vars(client).values() if isinstance(value, client.Type)}
+    asked = {value.plural for value in vars(types).values() if isinstance(value, types.Type)}
     assert asked
     assert asked <= resources
 

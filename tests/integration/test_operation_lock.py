@@ -8,14 +8,16 @@ from typing import Any, cast
 
 import pytest
 
+from ocore_kube.errors import Conflict
+from ocore_kube.transport import Transport, connect
+from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import Conflict, Waiting
+from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS, Kube
+from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
-from ocore_operator.kube.transport import Transport, connect
 from support.cluster.cluster import GROUP, Cluster, unique
 
 PROJECT = "11111111-2222-4333-8444-555555555555"
@@ -113,7 +115,7 @@ ENDED = {
 
 def run(cluster: Cluster, namespace: str, work: Callable[[JobInputs], Awaitable[None]]) -> None:
     async def main() -> None:
-        transport = Transport(await connect(Path(cluster.env["KUBECONFIG"])), timeout=20)
+        transport = Transport(await connect(Path(cluster.env["KUBECONFIG"])), timeout=20, program="test")
         try:
             job_inputs = JobInputs(Kube(transport), namespace)
             await job_inputs.make()

@@ -8,11 +8,12 @@ from typing import TypeVar
 import pytest
 import yaml
 
-from ocore_operator.errors import AlreadyExists, ApiError, Conflict, Invalid, Unavailable
+from ocore_kube.errors import AlreadyExists, ApiError, Conflict, Invalid, Unavailable
+from ocore_kube.transport import Transport, connect
+from ocore_kube.types import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, PODS, SNAPSHOTS
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CONFIG_MAPS, DEPLOYMENTS, ENVIRONMENTS, MANAGER_LOCK, PODS, SNAPSHOTS, Kube
+from ocore_operator.kube.client import MANAGER_LOCK, Kube
 from ocore_operator.kube.resources import Object
-from ocore_operator.kube.transport import Transport, connect
 from support.cluster.cluster import GROUP, Cluster, pod
 from support.ports import free_port
 
@@ -31,7 +32,7 @@ def run(cluster: Cluster, work: Callable[[Kube], Awaitable[T]]) -> T:
     """Runs with a client; the result."""
 
     async def main() -> T:
-        transport = Transport(await connect(Path(cluster.env["KUBECONFIG"])), timeout=10)
+        transport = Transport(await connect(Path(cluster.env["KUBECONFIG"])), timeout=10, program="test")
         try:
             return await work(Kube(transport))
         finally:
@@ -208,7 +209,7 @@ def test_nobody_answers(crds: Cluster, tmp_path: Path) -> None:
     broken.write_text(yaml.safe_dump(loaded))
 
     async def main() -> None:
-        transport = Transport(await connect(broken), timeout=2)
+        transport = Transport(await connect(broken), timeout=2, program="test")
         kube = Kube(transport)
         try:
             with pytest.raises(Unavailable):

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from integration.test_chart_policies import Policy as AdmissionPolicies
-from integration.test_operator_snapshots import FAST, IMAGE, PROJECT, stored
+from integration.test_operator_snapshots import stored
 from support.cluster.cluster import GROUP, Cluster, Object, is_true, wait_for
 from support.cluster.site import claim
+from support.operator.folder import FAST, IMAGE, PROJECT
 from support.operator.process import OperatorProcess, Proxy, api_address, kubeconfig_through
 
 EVERY_MINUTE = "* * * * *"
@@ -112,10 +113,21 @@ def test_scheduled_kept_explained_and_deleted_with_their_data(crds: Cluster, nam
             "Snapshot", name, namespace, lambda o: not {"expiresAt", "ruleEnds"} & o["status"].keys(), 20, "corrected"
         )
 
-        crds.wait_gone("Snapshot", name, namespace, 150)
-        (second,) = [s for s in of(crds, namespace, "shop") if is_true(s, "Complete")]
+        # The next ones are differentials: they keep the full one, and go before it.
+        later = wait_for(
+            "second", lambda: [s for s in of(crds, namespace, "shop") if s["metadata"]["name"] != name], 130
+        )
+        second = crds.wait(
+            "Snapshot", later[0]["metadata"]["name"], namespace, lambda o: is_true(o, "Complete"), 60, "complete"
+        )
         assert minute_of(second) > minute_of(first)
-        assert stored(crds, namespace, done) == []
+        crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("keptBy") == ["dependents"], 60, "needed")
+        crds.wait_gone("Snapshot", second["metadata"]["name"], namespace, 150)
+        assert stored(crds, namespace, second) == []
+        assert stored(crds, namespace, done)
+        left = [s["metadata"]["name"] for s in of(crds, namespace, "shop") if is_true(s, "Complete")]
+        assert name in left
+        assert len(left) == 2
         found = crds.wait(
             "SnapshotPolicy", "shop", namespace, lambda o: is_true(o, "LastSnapshotSucceeded"), 20, "succeeded"
         )
@@ -250,3 +262,53 @@ def ended_at(moment: str) -> Object:
             {"type": "Complete", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": moment}
         ],
     }
+
+
+@pytest.mark.timeout(600)
+def test_the_newest_snapshot_is_tested_once_for_each_slot(crds: Cluster, namespace: str, tmp_path: Path) -> None:
+    """Test restores of a filestore alone, also across a restart of the operator: one Job for each slot, and the Snapshot says what was read."""
+    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+    jobs: set[str] = set()
+
+    def seen() -> bool:
+        jobs.update(j["metadata"]["name"] for j in crds.objects("Job", namespace, "ocore.dev/command=test-restore"))
+        found = crds.get("SnapshotPolicy", "shop", namespace)
+        test = (found or {}).get("status", {}).get("restoreTest") or {}
+        return test.get("result") == "Succeeded"
+
+    try:
+        crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
+        spec = {"environmentRef": {"name": "shop"}, "timeoutSeconds": 300}
+        crds.apply(
+            {
+                "apiVersion": GROUP,
+                "kind": "Snapshot",
+                "metadata": {"name": "base", "namespace": namespace},
+                "spec": spec,
+            }
+        )
+        crds.wait("Snapshot", "base", namespace, lambda o: is_true(o, "Complete"), 120, "complete")
+        crds.apply(policy(namespace, "shop", verify={"schedule": [EVERY_MINUTE]}))
+        wait_for("the first slot is tested", seen, 150)
+        obj = crds.wait("Snapshot", "base", namespace, lambda o: is_true(o, "RestoreTested"), 20, "tested")
+        test = obj["status"]["restoreTest"]
+        assert (test["files"], test.get("server", "")) == (obj["status"]["sizes"]["filestoreFiles"], "")
+        assert test["manifestSha256"] == obj["status"]["manifestSha256"]
+        first = crds.get("SnapshotPolicy", "shop", namespace)
+        assert first is not None
+        operator.stop()
+        operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+
+        def second() -> bool:
+            done = seen()
+            found = crds.get("SnapshotPolicy", "shop", namespace)
+            assert found is not None
+            return done and found["status"]["restoreTest"]["slot"] > first["status"]["restoreTest"]["slot"]
+
+        wait_for("a later slot is tested", second, 150)
+        runs = [name.split("-")[-2] for name in jobs]
+        assert len(runs) == len(set(runs)), f"a slot was tested twice: {sorted(jobs)}"
+        kept = crds.wait("Snapshot", "base", namespace, lambda o: is_true(o, "RestoreTested"), 20, "still tested")
+        assert set(runs) <= set(kept["status"]["restoreTest"]["answered"])
+    finally:
+        operator.stop()

@@ -183,7 +183,8 @@ def test_an_environment_says_what_is_missing(crds: Cluster, watched: str, operat
 
 
 def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    settings = {**FAST, "start_deadline": 3, "mover_image": "localhost/ocore-snapshots/no-such-image:{major}"}
+    """The deadline leaves the kubelet the time to say what is wrong: until it does, the message can only say that nothing has started."""
+    settings = {**FAST, "start_deadline": 20, "mover_image": "localhost/ocore-snapshots/no-such-image:{major}"}
     operator = OperatorProcess(crds, [namespace], tmp_path, **settings).start()
     try:
         crds.apply(
@@ -199,7 +200,7 @@ def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path:
             "store",
             namespace,
             lambda o: (condition(o, "Ready") or {}).get("reason") == "PodNotStarted",
-            30,
+            120,
         )
         assert "no-such-image" in (condition(obj, "Ready") or {})["message"]
     finally:

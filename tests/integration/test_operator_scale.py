@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ocore_operator.kube import client
-from ocore_operator.kube.transport import Transport, connect
+from ocore_kube import types
+from ocore_kube.transport import Transport, connect
 from support.cluster.cluster import REPOSITORY, Cluster
 from support.operator.many import SNAPSHOT_BYTES, Api, finished, memory, prepare, together
 from support.operator.process import OperatorProcess
@@ -26,12 +26,12 @@ def limit() -> float:
 
 async def fill(crds: Cluster, count: int) -> str:
     """A namespace with so many Complete Snapshots."""
-    transport = Transport(await connect(Path(crds.env["KUBECONFIG"])), 60)
+    transport = Transport(await connect(Path(crds.env["KUBECONFIG"])), 60, program="test")
     try:
         api = Api(transport)
         namespace = await prepare(api, crds, "many")
         made = (finished(f"shop-{n % 20}", namespace, n, told=True) for n in range(count))
-        await together(api.create(client.SNAPSHOTS, obj, status) for obj, status in made)
+        await together(api.create(types.SNAPSHOTS, obj, status) for obj, status in made)
     finally:
         await transport.close()
     return namespace

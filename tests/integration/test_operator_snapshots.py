@@ -11,12 +11,9 @@ from pathlib import Path
 import pytest
 
 from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
-from support.cluster.site import claim
+from support.operator.folder import FAST, IMAGE, folder_environment
 from support.operator.process import OperatorProcess
 
-IMAGE = "localhost/ocore-snapshots/mover:17"
-PROJECT = "11111111-2222-4333-8444-555555555555"
-FAST = {"environment_wait": 3, "resync_interval": 5, "request_timeout": 5, "cleanup_timeout": 20}
 #: Those of a quiesce need workloads: tests/e2e/test_faults.py.
 POINTS = ("operator-snapshot-started", "operator-snapshot-job-created", "operator-snapshot-result-seen")
 
@@ -24,33 +21,9 @@ POINTS = ("operator-snapshot-started", "operator-snapshot-job-created", "operato
 @pytest.fixture(scope="module")
 def namespace(crds: Cluster) -> Iterator[str]:
     """A namespace with a folder of files on a claim, and a claim for the store."""
-    name = crds.namespace("snapshots")
-    crds.apply(claim("files", name), claim("backups", name))
     script = "mkdir -p /files/data/deep && head -c 300000 /dev/urandom > /files/data/a && echo b > /files/data/deep/b"
-    code, log = crds.run_pod(name, IMAGE, ["sh", "-c", script], claims={"/files": "files"})
-    assert code == 0, log
-    crds.apply(
-        {
-            "apiVersion": GROUP,
-            "kind": "SnapshotStore",
-            "metadata": {"name": "store", "namespace": name},
-            "spec": {"claim": {"claimName": "backups", "path": "eu"}},
-        },
-        {
-            "apiVersion": GROUP,
-            "kind": "Environment",
-            "metadata": {"name": "shop", "namespace": name},
-            "spec": {
-                "projectId": PROJECT,
-                "type": "staging",
-                "storeRef": {"name": "store"},
-                "filestore": {"claimName": "files", "path": "data", "layout": "Plain"},
-                "jobs": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
-            },
-        },
-    )
-    yield name
-    crds.delete("Namespace", name)
+    with folder_environment(crds, "snapshots", script) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -327,3 +300,8 @@ def test_row_08_a_store_that_is_gone_does_not_hold_a_deletion(
         10,
     )
     assert obj["status"]["id"] in events[0]["message"]
+    # The other tests of this module use the same store.
+    again = {"name": "store", "namespace": namespace}
+    crds.apply({"apiVersion": GROUP, "kind": "SnapshotStore", "metadata": again, "spec": store["spec"]})
+    crds.wait("SnapshotStore", "store", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
+    crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 90, "ready")

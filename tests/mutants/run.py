@@ -30,7 +30,7 @@ TEST_SECONDS = 300
 RUN_SECONDS = 600
 #: How the message of a failed test begins where the test itself noticed something.
 ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE", "ExceptionGroup")
-PACKAGES = ("crds", "operator", "mover", "cli", "examples/demo")
+PACKAGES = ("crds", "kube", "operator", "mover", "api", "cli", "examples/demo")
 
 
 @dataclass(frozen=True)

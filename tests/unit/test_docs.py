@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions
+from support.cluster import procedures
 from support.cluster.cluster import REPOSITORY
 
 PAGES = sorted(
@@ -18,7 +19,7 @@ PAGES = sorted(
 )
 #: Folders and files whose language is checked: everything that people write here.
 READABLE = (
-    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "pyproject.toml", "docs", "crds", "operator", "mover", "cli",
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "pyproject.toml", "docs", "crds", "kube", "operator", "mover", "api", "cli",
     "charts", "examples", "images", "localcluster", "bench", "tests",
 )  # fmt: skip
 #: This file names the words.
@@ -32,7 +33,16 @@ BANNED_WORD = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
 #: Values of the group's constants in conditions.py that are condition types, not reasons.
 TYPES = {
     *("Ready", "Reconciling", "Stalled", "Complete", "Failed", "Verified", "RollbackReady"),
-    *("PreviousRetained", "SwitchedBackRetained", "PreflightWarnings", "LastSnapshotSucceeded", "Previewed"),
+    *(
+        "PreviousRetained",
+        "SwitchedBackRetained",
+        "PreflightWarnings",
+        "LastSnapshotSucceeded",
+        "Previewed",
+        "RemoteCopied",
+        "Imported",
+    ),
+    *("RestoreTested", "RestoreTestSucceeded"),
 }
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
@@ -117,7 +127,7 @@ def test_every_promise_that_is_cited_exists() -> None:
     promises = {int(n) for n in re.findall(r"^(\d+)\. ", section, re.MULTILINE)}
     cited = {
         (str(file.relative_to(REPOSITORY)), int(number))
-        for file in tracked("crds", "operator", "mover", "cli", "bench", "docs", "tests")
+        for file in tracked("crds", "kube", "operator", "mover", "api", "cli", "bench", "docs", "tests")
         if file.suffix in {".py", ".md"}
         for number in re.findall(r"\bpromise (\d+)", file.read_text(), re.IGNORECASE)
     }
@@ -198,3 +208,31 @@ def test_readable_files_have_no_banned_word() -> None:
 
 def test_a_banned_word_is_found() -> None:
     assert banned_in("Amend it.\nNobody can MEND it; it stands\nfor ever") == ["2: Nobody", "2: MEND", "3: for ever"]
+
+
+# --- docs/disaster-recovery.md -----------------------------------------------------------------------------------------
+
+
+def test_each_procedure_is_rehearsed_by_the_test_that_it_names() -> None:
+    titles = [h for h in HEADING.findall(prose(procedures.PAGE)) if h.startswith("Loss of ")]
+    assert len(titles) == 3
+    for title in titles:
+        assert procedures.steps(title), title
+        (path,) = re.findall(r"\[A test\]\(\.\./(tests/e2e/\w+\.py)\)", procedures.section(title))
+        test = " ".join((REPOSITORY / path).read_text().split())
+        assert re.search(rf'rehearsed\( ?cluster, \w+\.namespace, "{title}"', test), f"{path} does not run {title}"
+
+
+def test_each_command_of_a_procedure_is_valid_and_its_variables_are_set() -> None:
+    known = set(re.findall(r"(\w+)=", procedures.blocks(procedures.section(procedures.VARIABLES))[0]))
+    for title in ("Loss of a bucket", "Loss of a site", "Loss of the cluster"):
+        for script in procedures.steps(title).values():
+            subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+            outside = re.sub(r"'[^']*'", "", script)
+            own = set(re.findall(r"^(\w+)=", script, re.MULTILINE))
+            assert set(re.findall(r"\$\{?(\w+)", outside)) - own <= known, f"{title}: {script}"
+
+
+def test_a_procedure_that_the_page_lacks_is_an_error() -> None:
+    with pytest.raises(ValueError, match="has no heading Loss of nothing"):
+        procedures.section("Loss of nothing")

@@ -34,12 +34,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{- define "ocore-snapshots.apiLabels" -}}
+{{ include "ocore-snapshots.selectorLabels" . }}
+app.kubernetes.io/component: api
+{{- end }}
+
 {{- define "ocore-snapshots.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "ocore-snapshots.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
 {{- default "default" .Values.serviceAccount.name }}
 {{- end }}
+{{- end }}
+
+{{/* Service account of the REST facade. */}}
+{{- define "ocore-snapshots.apiServiceAccountName" -}}
+{{- printf "%s-api" (include "ocore-snapshots.fullname" .) }}
 {{- end }}
 
 {{/* Service account of the Jobs; empty is the namespace's default one. */}}
@@ -51,15 +61,14 @@ app.kubernetes.io/component: operator
 {{- end }}
 {{- end }}
 
-{{- define "ocore-snapshots.operatorImage" -}}
-{{- with .Values.operator.image }}
+{{/* Name of an image, of its values. */}}
+{{- define "ocore-snapshots.image" -}}
 {{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag }}{{ end }}
 {{- end }}
-{{- end }}
 
-{{/* A value as the text of an environment variable: Helm reads numbers as floats and would write 1e+06. */}}
+{{/* A value as the text of an environment variable: Helm reads numbers as floats and would write 1e+06. Lists are written with commas. */}}
 {{- define "ocore-snapshots.text" -}}
-{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}
+{{- if kindIs "slice" . }}{{ join "," . }}{{ else if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}
 {{- end }}
 
 {{/* Binds an admission policy to the watched namespaces; without watched namespaces the policies apply everywhere. */}}

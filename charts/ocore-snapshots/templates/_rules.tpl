@@ -8,7 +8,7 @@
   verbs: [create, delete] # a SnapshotPolicy takes snapshots, and retention deletes them
 - apiGroups: [ocore.dev]
   resources: [rollbacks]
-  verbs: [delete] # the history limit
+  verbs: [create, delete] # an import creates those that have ended, and the history limit deletes old ones
 - apiGroups: [ocore.dev]
   resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status]
   verbs: [patch]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from psycopg import IsolationLevel
+
 from .database import Connection
 from .filestore import Filestore
 
@@ -16,7 +18,11 @@ class DamageReport:
 
 
 def damage(connection: Connection, filestore: Filestore) -> DamageReport:
-    """Deletes two of three orders with their attachments' rows, and every second file of the remaining ones."""
+    """Deletes two of three orders with their attachments' rows, and every second file of the remaining ones.
+
+    In READ COMMITTED, as a script in psql: it waits for customers who delete the same rows, and then passes over them. In REPEATABLE READ it would fail.
+    """
+    connection.isolation_level = IsolationLevel.READ_COMMITTED
     with connection.transaction():
         attachments = connection.execute(
             "DELETE FROM ir_attachment WHERE res_model = 'sale.order' AND res_id %% 3 <> 0 RETURNING store_fname", []

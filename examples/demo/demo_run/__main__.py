@@ -13,11 +13,11 @@ from .steps import BUILD_SECONDS, Demo, clean
 _DESCRIPTION = """\
 A snapshot and a rollback of a running application on a local cluster: brings the cluster up, installs the operator, starts a shop
 whose customers keep writing, takes a snapshot, destroys data, rolls back and checks that all data is back. Then it makes a neutralised
-staging environment from the snapshot, and undoes the rollback. Can be repeated.
+staging environment from the snapshot, undoes the rollback, and takes a snapshot and rolls back over REST. Can be repeated.
 OCORE_CLUSTER names the cluster (default: ocore), CLUSTER=kind uses kind. Details: docs/demo.md."""
 
 #: Headings of a run.
-STEPS = 11
+STEPS = 12
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,6 +81,8 @@ def _story(output: Output, demo: Demo) -> None:
     demo.staging(mark)
     output.heading("Undo")
     demo.undo(mark)
+    output.heading("The same over REST, with curl")
+    demo.rest()
     output.heading("Figures")
     demo.figures()
     demo.epilogue()

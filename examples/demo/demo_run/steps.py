@@ -32,6 +32,7 @@ from .kube import (
     fingerprint,
 )
 from .output import Observation, Output, StepFailed
+from .rest import SUBJECT, VALUES, Issuer, Rest, forwarded
 
 #: Orders that the load generator places at once, before it continues at its rate (load.yaml).
 _BURST = 600
@@ -40,6 +41,8 @@ BUILD_SECONDS = 3600.0
 _OPERATION_SECONDS = 900
 #: Seconds that the previous database is kept: long enough to inspect it, short enough not to pile up.
 _UNDO_SECONDS = 900
+#: How the refusal ends that a differential of the Snapshot causes (admission policy "needed snapshots" of the chart).
+NEEDED = "delete them first"
 DEMO = REPOSITORY / "examples/demo"
 
 
@@ -60,22 +63,32 @@ class Demo:
         self.damaged: Mark | None = None
         #: Seconds without an answer at the HTTP port, by operation.
         self.downtimes: dict[str, float] = {}
+        #: Seconds of the operations over REST.
+        self.rest_seconds: dict[str, float] = {}
+        self._issuer: Issuer | None = None
 
     # --- set-up ------------------------------------------------------------------------------------------
     def operator(self) -> None:
         """The chart, as a user installs it."""
-        build = fingerprint("crds/ocore_crds", "operator/ocore_operator", "requirements/operator.txt")
+        build = fingerprint(
+            "crds/ocore_crds", "kube/ocore_kube", "operator/ocore_operator", "requirements/operator.txt"
+        )
+        api_build = fingerprint("crds/ocore_crds", "kube/ocore_kube", "api/ocore_api", "requirements/api.txt")
+        # Before the facade, whose pods mount the key.
+        self._issuer = Issuer.install(self.kube)
         command = (
             "helm", "upgrade", "--install", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"),
             "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
+            "--values", str(VALUES),
             "--set-string", f"operator.podAnnotations.demo-build={build}",
+            "--set-string", f"api.podAnnotations.demo-build={api_build}",
         )  # fmt: skip
         self.output.say(
-            "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace"
+            "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --values examples/demo/rest.yaml"
         )
         self.kube.run(*command, timeout=180)
         self.output.wait(
-            "operator",
+            "operator and REST facade",
             lambda: self._workload(f"app.kubernetes.io/instance={RELEASE}", OPERATOR_NAMESPACE),
             180,
             f"kubectl -n {OPERATOR_NAMESPACE} get pods",
@@ -247,6 +260,49 @@ class Demo:
         self.downtimes[name] = wait_for_outage(self.output, self.kube, asked)
         return dict(self.kube.app("/api/state"))
 
+    def rest(self) -> None:
+        """A snapshot and a rollback to it, with curl and live streams."""
+        shop = self.kube.get("environment", "shop") or {}
+        environment, project = shop["status"]["id"], shop["spec"]["projectId"]
+        if self._issuer is None:
+            raise StepFailed("the issuer of the tokens is not installed")
+        self.output.say(
+            f"TOKEN is a JWT of the demo's own issuer: subject {SUBJECT}, project {project}."
+            " The facade reads the issuer's public key from the ConfigMap demo-issuer."
+        )
+        with forwarded(self.kube) as url:
+            self.output.say(
+                f"kubectl -n {OPERATOR_NAMESPACE} port-forward service/{RELEASE}-ocore-snapshots-api :80\nURL={url}"
+            )
+            rest = Rest(self.output, url, self._issuer.token(project))
+            mark = Mark.take(self.kube, self.kube.app("/api/state"))
+            started = time.monotonic()
+            _, location = rest.request("POST", f"/environments/{environment}/snapshots")
+            snapshot_id = location.rpartition("/")[2]
+            rest.follow(f"/environments/{environment}/snapshots/{snapshot_id}/progress")
+            self.rest_seconds["snapshot"] = time.monotonic() - started
+            page, _ = rest.request("GET", f"/environments/{environment}/snapshots?limit=3")
+            columns = ("status", "trigger", "totalSizeBytes", "createdAt")
+            self.output.table(
+                f"{page['total']} snapshots, the newest",
+                ("id", *columns),
+                [(f"{s['id'][:8]}…", *(str(s[c]) for c in columns)) for s in page["snapshots"]],
+            )
+            newest = page["snapshots"][0]
+            if (newest["id"], newest["status"], newest["trigger"]) != (snapshot_id, "completed", "manual"):
+                raise StepFailed(f"the list does not begin with the new snapshot {snapshot_id}: {newest}")
+            started = time.monotonic()
+            answer, _ = rest.request("POST", f"/environments/{environment}/rollback", {"snapshotId": snapshot_id})
+            rest.follow(f"/deployments/{answer['deploymentId']}/rollback/progress")
+            self.rest_seconds["rollback"] = time.monotonic() - started
+            logs, _ = rest.request("GET", f"/environments/{environment}/rollback-logs")
+            log = logs["rollbackLogs"][0]
+            if (log["id"], log["performedBy"]) != (answer["deploymentId"], SUBJECT):
+                raise StepFailed(f"the newest rollback log is not that of {answer['deploymentId']} by {SUBJECT}: {log}")
+            self.output.good(f"the log of {log['id']}: {log['status']}, performed by {log['performedBy']}")
+        self._nothing_missing(PRODUCTION)
+        self._holds(mark, "are live, as the snapshot has them", answer["message"].split()[1])
+
     def figures(self) -> None:
         """Timings, from the resources' own status and from the port."""
         snapshot = status_of(self.kube, "snapshot", self.snapshot_name)
@@ -275,6 +331,7 @@ class Demo:
                 ("rollback into staging, whole", duration(seconds_between(copy, "startedAt", "completedAt"))),
                 ("undo, whole", duration(seconds_between(undo, "startedAt", "completedAt"))),
                 ("downtime of the undo at the HTTP port", duration(self.downtimes[self.undo_name])),
+                *((f"{what} over REST, until its final event", f"{s:.1f} s") for what, s in self.rest_seconds.items()),
             ],
         )
         last = [e for e in self.kube.load_events() if e["event"] == "progress"][-1]
@@ -295,9 +352,10 @@ Inspect it:
   kubectl -n {NAMESPACE} get oenv,ostore,osnap,orb
   kubectl -n {NAMESPACE} describe rollback {self.copy_name}
   kubectl ocore status -n {NAMESPACE}
+  kubectl -n {OPERATOR_NAMESPACE} port-forward svc/{RELEASE}-ocore-snapshots-api 8082:80  # the REST API: http://127.0.0.1:8082/docs
   kubectl -n {NAMESPACE} apply -f examples/demo/load.yaml          # customers again, for half an hour
   kubectl ocore snapshot shop -n {NAMESPACE} --wait                # your own
-The database that was live before is kept beside each live one for {_UNDO_SECONDS // 60} minutes.
+The database that was live before a rollback is kept for {_UNDO_SECONDS // 60} minutes, before the one over REST for a day (the default).
 
 Remove it:
   make demo-clean      # the demo and the operator
@@ -429,6 +487,21 @@ def rolled_out(workload: Object) -> bool:
     )
 
 
+def remove_all(kube: Kube, kind: str, seconds: float = 300) -> None:
+    """Deletes all objects of a kind, in rounds: the deletion of a full snapshot is refused until its differentials are gone. Raises StepFailed after
+    `seconds`, and for any other refusal at once."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            kube.kubectl("delete", kind, "--all", "--ignore-not-found", "--timeout=240s", timeout=270)
+        except StepFailed as error:
+            if NEEDED not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+        else:
+            return
+
+
 def clean(output: Output, kube: Kube) -> None:
     """Removes the demo while the operator still runs (it deletes the stored data), then the operator."""
     output.heading("Removing the demo")
@@ -437,7 +510,7 @@ def clean(output: Output, kube: Kube) -> None:
         kind = f"{plural}.ocore.dev"
         if not kube.run("kubectl", "get", "crd", kind, "--ignore-not-found", "-o", "name").strip():
             continue
-        kube.kubectl("delete", kind, "--all", "--ignore-not-found", "--timeout=240s", timeout=270)
+        remove_all(kube, kind)
         output.say(f"{plural} removed")
     kube.run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s", timeout=200)
     output.say(f"namespace {NAMESPACE} removed")

@@ -4,18 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.protocol import CleanupResult
+from ocore_crds.protocol import CleanupPart, CleanupResult
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import RollbackTarget, Switcher
 from ocore_mover.database.restore import scratch
 from ocore_mover.database.switch import cleanup as database_cleanup
-from ocore_mover.database.switch.cleanup import Part
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.plain import switch as plain_switch
 
 
-def cleanup(runtime: Runtime, target: RollbackTarget, part: Part, environment_id: str) -> CleanupResult:
+def cleanup(runtime: Runtime, target: RollbackTarget, part: CleanupPart, environment_id: str) -> CleanupResult:
     """Removes the database first, then the folders. Returns what was removed.
 
     Raises MoverError SwitchFailed where the environment runs on what would be removed; nothing is removed then.
@@ -24,14 +23,14 @@ def cleanup(runtime: Runtime, target: RollbackTarget, part: Part, environment_id
     runtime.token.check()
     dropped = _drop_database(target, part, position)
     failpoints.hit("cleanup-database-dropped")
-    if target.server is not None:  # of a proof that was killed
-        dropped += scratch.drop(target.server, environment_id)
+    if target.server is not None:  # of a proof or a test restore that was killed
+        dropped += scratch.drop_all(target.server, environment_id)
     return CleanupResult(
         databases_dropped=dropped, folders_removed=tuple(str(folder) for folder in _remove_folders(target, part))
     )
 
 
-def _repaired_position(runtime: Runtime, target: RollbackTarget, part: Part) -> str:
+def _repaired_position(runtime: Runtime, target: RollbackTarget, part: CleanupPart) -> str:
     """The position, after an interrupted switch was completed or undone.
 
     A later rollback has its own names: repairing with the names of this one would refuse.
@@ -49,7 +48,7 @@ def _repaired_position(runtime: Runtime, target: RollbackTarget, part: Part) -> 
         switcher.close()
 
 
-def _drop_database(target: RollbackTarget, part: Part, position: str) -> tuple[str, ...]:
+def _drop_database(target: RollbackTarget, part: CleanupPart, position: str) -> tuple[str, ...]:
     """Drops the rollback's database. Without a database, checks the position that the folders give."""
     if target.server is not None:
         return database_cleanup.cleanup(target.server, target.rollback_id, part)
@@ -61,7 +60,7 @@ def _drop_database(target: RollbackTarget, part: Part, position: str) -> tuple[s
     return ()
 
 
-def _remove_folders(target: RollbackTarget, part: Part) -> Iterator[Path]:
+def _remove_folders(target: RollbackTarget, part: CleanupPart) -> Iterator[Path]:
     """Removes the rollback's folders on the claim; yields each that existed."""
     folders, rollback_id = target.folders, target.rollback_id
     if folders is None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ocore_crds import naming
 from ocore_crds.protocol import DeleteResult
-from ocore_mover import manifests
+from ocore_mover import dependents, manifests
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.store.base import Store
@@ -24,8 +24,11 @@ def delete(
 
     With `claim` it also removes the folders that the snapshot's attempts froze there. Objects that no longer exist are not an error.
     In a bucket with versioning the objects are hidden first, then their versions are removed; the result reports what the store keeps.
+    Raises MoverError HasDependents, and deletes nothing, where differentials in the store need the whole snapshot.
     """
     guarded = runtime.guarded(store)
+    if not attempts_only:
+        dependents.check_none(guarded, environment_id, snapshot_id)
     if claim is not None:
         ClaimFolders(claim, "", environment_id).remove_frozen(keep_attempt, of_snapshot=snapshot_id)
     if attempts_only:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ocore_crds.manifest import Evidence, Manifest
+from ocore_crds.manifest import Evidence, FilestoreArtifact, Manifest
 from ocore_crds.quantity import human
 from ocore_mover.database.restore.check import Checked
 from ocore_mover.filestore.unpack import Restored
@@ -38,9 +38,14 @@ def of_snapshot(
             else "filestore: every file of the folder"
         )
         proven.append(
-            f"filestore: {filestore.file_count} files, {human(filestore.size_bytes)} in {len(filestore.packs)} packs, SHA-256 of each pack "
-            f"{checked}"
+            f"filestore: {filestore.file_count} files, {human(filestore.size_bytes)} in {len(filestore.packs)} packs{_in_base(filestore)}, SHA-256 "
+            f"of each pack {checked}"
         )
+        if filestore.base is not None:
+            proven.append(
+                f"filestore: differential on snapshot {filestore.base.snapshot_id}: its manifest had SHA-256 {filestore.base.manifest_sha256} and "
+                f"its {len(filestore.base.packs)} packs their sizes when this snapshot was published"
+            )
         if filestore.layout == "Odoo":
             proven.append(
                 f"filestore: {attachments - len(filestore.missing)} of {attachments} files that the dumped database names are in the copy, "
@@ -57,12 +62,20 @@ def of_snapshot(
     return Evidence(required=tuple(required), proven=tuple(proven), missing=tuple(missing), warnings=tuple(warnings))
 
 
+def _in_base(filestore: FilestoreArtifact) -> str:
+    return f" and {len(filestore.base.packs)} of the base" if filestore.base is not None else ""
+
+
 def of_verification(manifest: Manifest, bytes_read: int) -> Evidence:
     """Evidence of a snapshot whose bytes were read again."""
-    objects = len(manifest.objects())
+    objects = len(manifest.needed())
+    base = manifest.base
+    packs = (
+        f", {len(base.packs)} packs of the base, snapshot {base.snapshot_id}, among them" if base is not None else ""
+    )
     return Evidence(
         required=("every byte of every object",),
-        proven=(f"{objects} objects, {human(bytes_read)} read again, size and SHA-256 as in the manifest",),
+        proven=(f"{objects} objects, {human(bytes_read)} read again{packs}, size and SHA-256 as in the manifest",),
     )
 
 

@@ -8,17 +8,17 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ocore_crds.base import UUID_PATTERN
-from ocore_mover.database.connect import Server
-from ocore_mover.database.credentials import load
-from ocore_mover.database.tls import TlsOptions
-from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.store import S3Options, Store, open_store
-from ocore_mover.store.read_only import ReadOnlyStore
+
+if TYPE_CHECKING:
+    from ocore_mover.commands.base import BaseChoice
+    from ocore_mover.database.connect import Server
+    from ocore_mover.filestore.folders import ClaimFolders
+    from ocore_mover.store.base import Store
 
 
 def uuid(value: str | None) -> str | None:
@@ -93,12 +93,16 @@ class StoreOptions:
         bool, typer.Option("--store-read-only", help="Never write to the store, whatever the credentials allow.")
     ] = False
 
-    def open(self) -> Store:
+    def open(self) -> "Store":
         """Opens the store. Raises typer.BadParameter where an option is not valid."""
+        from ocore_mover.store.read_only import ReadOnlyStore
+
         found = self._open()
         return ReadOnlyStore(found) if self.store_read_only else found
 
-    def _open(self) -> Store:
+    def _open(self) -> "Store":
+        from ocore_mover.store import S3Options, open_store
+
         if self.s3_sse not in (None, "AES256", "aws:kms"):
             raise typer.BadParameter(f"{self.s3_sse!r} is neither AES256 nor aws:kms", param_hint="--s3-sse")
         try:
@@ -125,7 +129,7 @@ class OptionalStoreOptions(StoreOptions):
 
     store: Annotated[str, typer.Option(metavar="URL", help="s3://bucket/prefix or file:///folder.")] = ""
 
-    def open(self) -> Store:
+    def open(self) -> "Store":
         """Opens the store. Raises typer.BadParameter where none is given."""
         if not self.store:
             raise typer.BadParameter("give --store", param_hint="--store")
@@ -164,7 +168,7 @@ class SourceStoreOptions:
         ),
     ] = False
 
-    def open(self) -> Store | None:
+    def open(self) -> "Store | None":
         """Opens the store; None where none is given. Raises typer.BadParameter where an option is not valid."""
         if not self.source_store:
             return None
@@ -178,6 +182,33 @@ class SourceStoreOptions:
             s3_instance_metadata=self.source_s3_instance_metadata,
             store_read_only=True,
         ).open()
+
+
+@dataclass(frozen=True)
+class BaseOptions:
+    """The base of a differential."""
+
+    base_snapshot_id: Annotated[
+        str | None,
+        typer.Option(
+            callback=uuid,
+            help="Store only the files that this full snapshot lacks. Takes a full one where it cannot be used.",
+            rich_help_panel="Differential",
+        ),
+    ] = None
+    base_manifest_sha256: Annotated[
+        str, typer.Option(help="SHA-256 of its manifest.", rich_help_panel="Differential")
+    ] = ""
+
+    def choice(self) -> "BaseChoice | None":
+        """The base; None for a full. Raises typer.BadParameter where only one option is given."""
+        from ocore_mover.commands.base import BaseChoice
+
+        if (self.base_snapshot_id is None) != (not self.base_manifest_sha256):
+            raise typer.BadParameter("give both --base-snapshot-id and --base-manifest-sha256, or neither")
+        return (
+            BaseChoice(self.base_snapshot_id, self.base_manifest_sha256) if self.base_snapshot_id is not None else None
+        )
 
 
 @dataclass(frozen=True)
@@ -243,17 +274,23 @@ class TargetOptions:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise typer.BadParameter("give both --tls-cert and --tls-key, or neither")
 
-    def server(self) -> Server | None:
-        """The database's server, None without a database. Raises MoverError SecretInvalid."""
+    def server(self, *, dbname: str = "") -> "Server | None":
+        """The database's server, None without a database. `dbname`: where the Secret has none. Raises MoverError SecretInvalid."""
         if self.database is None:
             return None
+        from ocore_mover.database.connect import Server
+        from ocore_mover.database.credentials import load
+        from ocore_mover.database.tls import TlsOptions
+
         # The admin's Secret need not name a database: connections name theirs.
         tls = TlsOptions(self.tls_mode, self.tls_ca, self.tls_cert, self.tls_key)
         admin = load(self.admin, dbname="postgres", options=tls) if self.admin is not None else None
-        return Server(load(self.database, options=tls), admin)
+        return Server(load(self.database, dbname=dbname, options=tls), admin)
 
-    def folders(self, environment_id: str) -> ClaimFolders | None:
+    def folders(self, environment_id: str) -> "ClaimFolders | None":
         """The folders on the claim, None without a claim."""
+        from ocore_mover.filestore.folders import ClaimFolders
+
         return None if self.claim is None else ClaimFolders(self.claim, self.filestore, environment_id)
 
 

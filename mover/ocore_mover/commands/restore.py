@@ -156,8 +156,8 @@ class RestoreRun:
         if options.server is not None and self._names is not None:
             with connect_maintenance(options.server, application=database_restore.APPLICATION) as connection:
                 self._live_missing = database_restore.drop_restored(connection, self._names).live is None
-            # Of a proof that was killed, or that the operator is about to stop.
-            scratch.drop(options.server, options.environment_id)
+            # Of a proof or a test restore that was killed, or that the operator is about to stop.
+            scratch.drop_all(options.server, options.environment_id)
         elif options.folders is not None and switch.is_switched(options.folders, options.rollback_id):
             raise MoverError(
                 conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is already switched; use a new rollback id"

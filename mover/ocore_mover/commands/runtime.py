@@ -9,12 +9,10 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import psycopg
 import structlog
 
 from ocore_crds import conditions
 from ocore_crds.protocol import Failure, Payload, Step
-from ocore_mover.database.connect import query_failure
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError
 from ocore_mover.guard import GuardedCounter, GuardedStore
@@ -97,7 +95,11 @@ def as_failure(error: BaseException) -> Failure:
     """Converts any exception to the failure that the result reports."""
     if isinstance(error, MoverError):
         return error.failure()
+    import psycopg  # imported late: commands that need no database start without it
+
     if isinstance(error, psycopg.Error):
+        from ocore_mover.database.connect import query_failure
+
         return query_failure(error, default=conditions.INTERNAL_ERROR, doing="executing SQL").failure()
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(reason=conditions.NO_SPACE, message=f"a volume is full: {error}; increase its size")

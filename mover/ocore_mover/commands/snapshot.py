@@ -17,10 +17,14 @@ from ocore_crds.manifest import (
     FilestoreArtifact,
     Identity,
     Manifest,
+    format_version,
 )
 from ocore_crds.protocol import FreezeSignal, SnapshotResult, Step
-from ocore_mover import manifests
+from ocore_crds.snapshot_state import StoredState
+from ocore_mover import dependents, manifests, states
+from ocore_mover.commands import base as base_command
 from ocore_mover.commands import config_archive, evidence
+from ocore_mover.commands.base import BaseChoice, Unusable
 from ocore_mover.commands.probe import no_attachments
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact as database_artifact
@@ -29,12 +33,15 @@ from ocore_mover.database.dump import dump as database_dump
 from ocore_mover.database.dump import export
 from ocore_mover.database.dump.export import Exported
 from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.names import spooled
+from ocore_mover.filestore.names import Missing, NameFile, SortedNames, name_files, spooled
 from ocore_mover.filestore.odoo import freeze as filestore_freeze
+from ocore_mover.filestore.odoo.base import OdooBase
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import Freezing, Frozen
 from ocore_mover.filestore.plain import freeze as plain_freeze
+from ocore_mover.filestore.plain.base import PlainBase
 from ocore_mover.filestore.plain.copy import Consistency, store_plain
 from ocore_mover.report import now
 from ocore_mover.store.base import Store
@@ -72,6 +79,9 @@ class SnapshotOptions:
     jobs: int
     verify: str
     quiesce: Quiesce | None = None
+    base: BaseChoice | None = None  # None: a full
+    #: Pin, retention and deletionPolicy, stored before the manifest; None: they are not stored.
+    state: StoredState | None = None
 
     @property
     def prefix(self) -> str:
@@ -92,15 +102,29 @@ class _FrozenFilestore:
     named: int  # files that the database names
     skipped_uris: int  # attachments that the application keeps elsewhere
     warnings: tuple[str, ...]
+    reused: Reused | None = None  # files that are in the base, and not in `files`
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Names of the database beside those of the base."""
+
+    new: NameFile
+    known: SortedNames = ()  # in the base
+    reused: Reused | None = None
 
 
 class _Freezer:
-    """Freezes the files of layout Odoo for the export. Names go through scratch, so that memory does not grow with them."""
+    """Freezes the files of layout Odoo for the export: with a base only those that it does not have. Names go through scratch, so that memory
+    does not grow with them."""
 
-    def __init__(self, freezing: Freezing, stack: ExitStack, options: SnapshotOptions) -> None:
+    def __init__(self, freezing: Freezing, stack: ExitStack, options: SnapshotOptions, base: OdooBase | None) -> None:
         self._freezing = freezing
         self._stack = stack
         self._options = options
+        self._base = base
+        self._decided = base is None  # whether the base is used
+        self._warnings: list[str] = []
 
     @property
     def linked(self) -> bool:
@@ -115,14 +139,30 @@ class _Freezer:
 
         def link() -> None:
             with kept:
-                self._freezing.link(found.files)
+                self._freezing.link(self._compare(found.files, kept).new)
 
         return link
+
+    def _compare(self, names: NameFile, stack: ExitStack) -> _Compared:
+        """Compares the names with those of the base. The first call, which gets all of them, decides whether the base is used."""
+        if self._base is None:
+            return _Compared(names)
+        new, known = stack.enter_context(name_files(self._options.scratch, 2))
+        reused = self._base.split(names, new, known)
+        if not self._decided:
+            self._decided = True
+            size = self._freezing.size(new)
+            if outgrown(size, reused.size):
+                self._warnings.append(outgrown_warning(size, reused.size))
+                self._base = None
+                return _Compared(names)
+        return _Compared(new, known, reused)
 
     def finish(self, names: Iterable[str]) -> _FrozenFilestore:
         """The frozen filestore. Raises MoverError AttachmentsMissing where files are lost."""
         found = self._stack.enter_context(spooled(names, self._options.scratch))
-        files = self._freezing.finish(found.files)
+        compared = self._compare(found.files, self._stack)
+        files = self._freezing.finish(compared.new, named=len(found.files))
         lost, examples = len(files.missing) + found.invalid, [*files.missing[:3], *found.invalid_shown][:3]
         if lost and self._options.missing_files == "Fail":
             raise MoverError(
@@ -130,8 +170,14 @@ class _Freezer:
                 f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)}; restore them, "
                 "delete the rows, or set missingFiles: Report to continue without them",
             )
-        warnings = tuple(_freeze_warnings(files, found.uris, lost, examples))
-        return _FrozenFilestore(files, len(found.files), found.uris, warnings)
+        warnings = [*self._warnings, *_freeze_warnings(files, found.uris, lost, examples)]
+        gone = self._freezing.lost(compared.known) if compared.reused is not None else Missing()
+        if gone.count:
+            warnings.append(
+                f"{gone.count} files that the database names are no longer in the live filestore; the snapshot has them from its base, for "
+                f"example {', '.join(gone.names[:3])}"
+            )
+        return _FrozenFilestore(files, len(found.files), found.uris, tuple(warnings), compared.reused)
 
 
 @dataclass
@@ -155,6 +201,8 @@ class SnapshotRun:
         self._store = runtime.guarded(store)
         self._options = options
         self._may_resume = options.quiesce is None  # whether the workloads may run
+        self._base: OdooBase | PlainBase | None = None
+        self._warnings: list[str] = []  # about the base
 
     def run(self) -> SnapshotResult:
         """Takes the snapshot and returns its result. Where this attempt's manifest already exists, that is the result.
@@ -166,19 +214,39 @@ class SnapshotRun:
         with self._runtime.step(Step.PREPARE):
             found = self._already_there()
             if found is not None:
-                return manifests.result(found)
+                self._check_base_again(found.manifest)
+                return manifests.result(found, state=self._stored_state())
             identity_of_store = store_id(self._store)
             self._remove_leftovers()
-        if self._options.quiesce is not None:
-            self._await_signal(self._options.quiesce)
+            self._open_base()
         try:
+            if self._options.quiesce is not None:
+                self._await_signal(self._options.quiesce)
             taken = self._take()
             stored = self._publish(taken, identity_of_store, started_at)
         except BaseException:
             best_effort("partial objects", self._remove_partial)
             raise
+        finally:
+            if self._base is not None:
+                self._base.close()
         failpoints.hit("after-manifest")
-        return manifests.result(stored, read_back=self._verify(stored))
+        return manifests.result(stored, read_back=self._verify(stored), state=self._options.state)
+
+    def _open_base(self) -> None:
+        """Reads what the base has, before anything is frozen. Where it cannot be used, the snapshot is a full one, with a warning."""
+        options = self._options
+        if options.base is None or options.folders is None:
+            return
+        environment_id, snapshot_id = options.identity.environment_id, options.identity.snapshot_id
+        try:
+            found = base_command.find(self._store, environment_id, snapshot_id, options.layout, options.base)
+            self._base = base_command.read(self._store, found, options.scratch)
+        except Unusable as error:
+            self._warnings.append(base_command.unused_warning(options.base.snapshot_id, error))
+            log.warning(
+                "the base cannot be used: taking a full snapshot", base=options.base.snapshot_id, error=str(error)
+            )
 
     def _await_signal(self, quiesce: Quiesce) -> None:
         """Waits until the workloads are stopped. Raises MoverError QuiesceFailed where no valid signal arrives."""
@@ -221,6 +289,10 @@ class SnapshotRun:
             )
         return found
 
+    def _stored_state(self) -> StoredState | None:
+        identity = self._options.identity
+        return states.readable(self._store, identity.environment_id, identity.snapshot_id)
+
     def _remove_leftovers(self) -> None:
         """Removes objects of a killed container of this attempt, and the frozen folders of every attempt."""
         self._store.delete([obj.key for obj in self._store.list(self._options.prefix)])
@@ -254,7 +326,7 @@ class SnapshotRun:
                 self._remove_leftovers()
 
     def _take_once(self) -> _Taken:
-        taken = _Taken(consistent_at=now())
+        taken = _Taken(consistent_at=now(), warnings=[*self._warnings])
         with ExitStack() as stack:
             plain = self._freeze_plain(stack)
             dump: Callable[[], DatabaseArtifact | None] = _nothing
@@ -297,7 +369,8 @@ class SnapshotRun:
         freezer: _Freezer | None = None
         if self._options.folders is not None and self._options.odoo:
             freezing = stack.enter_context(filestore_freeze.Freezing(self._options.folders, self._options.attempt))
-            freezer = _Freezer(freezing, stack, self._options)
+            base = self._base if isinstance(self._base, OdooBase) else None
+            freezer = _Freezer(freezing, stack, self._options, base)
         exported = stack.enter_context(export.export(server, self._runtime.token, freezer=freezer))
         if self._options.odoo and not exported.attachments:
             raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(server.live))
@@ -335,14 +408,20 @@ class SnapshotRun:
                 prefix, jobs = self._options.prefix, self._options.jobs
                 if frozen is not None:
                     artifact = store_odoo(
-                        self._store, prefix, frozen.files, counter, jobs=jobs, skipped_uris=frozen.skipped_uris
+                        *(self._store, prefix, frozen.files, counter),
+                        jobs=jobs,
+                        skipped_uris=frozen.skipped_uris,
+                        reused=frozen.reused,
                     )
                     self._report_may_resume()
                     warnings.extend(frozen.files.unkept.warnings)
                     return artifact
                 assert plain is not None  # noqa: S101 - one of both
                 consistency = self._options.consistency
-                artifact, found = store_plain(self._store, prefix, plain, counter, consistency=consistency, jobs=jobs)
+                base = self._base if isinstance(self._base, PlainBase) else None
+                artifact, found = store_plain(
+                    self._store, prefix, plain, counter, consistency=consistency, jobs=jobs, base=base
+                )
                 self._report_may_resume()
                 warnings.extend(found)
                 return artifact
@@ -352,6 +431,7 @@ class SnapshotRun:
     def _publish(self, taken: _Taken, identity_of_store: str, started_at: str) -> manifests.StoredManifest:
         with self._runtime.step(Step.PUBLISH):
             manifest = Manifest(
+                format_version=format_version(taken.filestore),
                 store_id=identity_of_store,
                 attempt=self._options.attempt,
                 identity=self._options.identity,
@@ -362,6 +442,7 @@ class SnapshotRun:
                 filestore=taken.filestore,
                 config=taken.config,
             )
+            manifests.check_base(self._store, manifest)
             manifests.check_objects(self._store, manifest)
             manifest = manifest.model_copy(
                 update={
@@ -375,7 +456,31 @@ class SnapshotRun:
                 }
             )
             failpoints.hit("after-upload-before-manifest")
-            return manifests.write(self._store, manifest)
+            # Before the manifest: a snapshot that exists has its state. One without a manifest is removed with all below its prefix.
+            if self._options.state is not None:
+                states.write(
+                    self._store,
+                    self._options.identity.environment_id,
+                    self._options.identity.snapshot_id,
+                    self._options.state,
+                )
+            dependents.enter(self._store, manifest)
+            stored = manifests.write(self._store, manifest)
+            self._check_base_again(manifest)
+            return stored
+
+    def _check_base_again(self, manifest: Manifest) -> None:
+        """A deletion of the base that began before the manifest was written did not know of this snapshot. One that begins later does."""
+        try:
+            manifests.check_base(self._store, manifest)
+        except MoverError as error:
+            if error.reason == conditions.BASE_GONE:
+                identity = self._options.identity
+                best_effort(
+                    "the snapshot without its base",
+                    lambda: manifests.delete_snapshot(self._raw_store, identity.environment_id, identity.snapshot_id),
+                )
+            raise
 
     def _verify(self, stored: manifests.StoredManifest) -> bool:
         """With `verify` Full, reads every byte again and deletes a corrupt snapshot. Returns whether the bytes were read."""
@@ -388,7 +493,7 @@ class SnapshotRun:
             return False
         with self._runtime.step(Step.VERIFY):
             counter = self._runtime.counter(Step.VERIFY)
-            counter.bytes_total = stored.manifest.stored_bytes()
+            counter.bytes_total = stored.manifest.needed_bytes()
             try:
                 manifests.verify_objects(self._store, stored.manifest, counter, jobs=self._options.jobs)
             except Corrupt:

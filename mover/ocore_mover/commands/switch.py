@@ -137,19 +137,19 @@ class _Outcomes:
             self.write("started")
             self._writers[-1].join(_STORE_SECONDS)
 
-    def write(self, state: RecordState) -> None:
-        """Begins to write an outcome."""
+    def write(self, state: RecordState, failure: Failure | None = None) -> None:
+        """Begins to write an outcome. `failure`: of `not-switched`."""
         records = self._records
         if records is None or not self._started:
             return
-        writer = threading.Thread(target=lambda: self._try(records, state), name="record", daemon=True)
+        writer = threading.Thread(target=lambda: self._try(records, state, failure), name="record", daemon=True)
         writer.start()
         self._writers.append(writer)
 
     @staticmethod
-    def _try(records: RollbackRecords, state: RecordState) -> None:
+    def _try(records: RollbackRecords, state: RecordState, failure: Failure | None) -> None:
         try:
-            records.write(state)
+            records.write(state, failure=failure)
         except Exception as error:
             log.warning("outcome not written to the store", state=state, error=str(error))
 
@@ -243,8 +243,8 @@ def _not_switched(switcher: Switcher, options: SwitchOptions, error: MoverError,
     found = switcher.read_position()
     if found.position == options.goal or not found.accepting_connections:
         raise error
-    outcomes.write("not-switched")
     failure = Failure(reason=error.reason, message=error.message, retryable=error.retryable)
+    outcomes.write("not-switched", failure)
     return found.model_copy(update={"failure": failure})
 
 

@@ -15,10 +15,10 @@ def verify(
     with runtime.step(Step.VERIFY):
         stored = manifests.read(guarded, environment_id, snapshot_id, sha256=sha256)
         counter = runtime.counter(Step.VERIFY)
-        counter.bytes_total = stored.manifest.stored_bytes()
+        counter.bytes_total = stored.manifest.needed_bytes()
         count = manifests.verify_objects(guarded, stored.manifest, counter, jobs=jobs)
     return VerifyResult(
-        objects=len(stored.manifest.objects()),
+        objects=len(stored.manifest.needed()),
         bytes_read=count,
         evidence=evidence.of_verification(stored.manifest, count),
     )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import psycopg
 
 from ocore_crds import conditions
-from ocore_crds.environment import Replication
 from ocore_crds.protocol import DatabaseFacts, Finding
+from ocore_crds.replication import Replication
 from ocore_mover.database import catalog_findings, fingerprint, programs, replication, rollback_findings
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY
@@ -106,7 +106,7 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
     ).fetchone()
     assert row is not None  # noqa: S101 - we are connected to it
     name, identity, version, number, size, owner, user = row
-    used, warnings = _used_bytes(connection)
+    used, warnings = used_bytes_of(connection)
     facts = DatabaseFacts(
         name=name,
         server_identity=identity,
@@ -120,6 +120,12 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
         extensions=tuple(row[0] for row in connection.execute("SELECT extname FROM pg_extension ORDER BY 1")),
     )
     return facts, warnings
+
+
+def size_bytes(connection: Connection) -> int:
+    """Size of the connection's database in bytes."""
+    row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _with_fingerprint(
@@ -147,7 +153,7 @@ def _replication(server: Server, connection: Connection, database: str) -> Repli
             return None  # the findings report a server that is lost
 
 
-def _used_bytes(connection: Connection) -> tuple[int, tuple[str, ...]]:
+def used_bytes_of(connection: Connection) -> tuple[int, tuple[str, ...]]:
     """Bytes of all databases in the default tablespace, and warnings where not all were counted."""
     try:
         row = connection.execute("SELECT pg_tablespace_size('pg_default')").fetchone()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ocore_crds import conditions
-from ocore_crds.environment import Replication, ReplicationSlot, ReplicationSubscription
+from ocore_crds.replication import Replication, ReplicationSlot, ReplicationSubscription
 from ocore_mover.database.connect import Connection, quoted
 from ocore_mover.errors import MoverError
 

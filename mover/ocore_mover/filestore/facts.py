@@ -54,6 +54,23 @@ def collect(
     return facts, tuple(_blocking(seen)), tuple(later), tuple(warnings)
 
 
+def sizes(folders: ClaimFolders, layout: str) -> tuple[int, int, tuple[str, ...]]:
+    """Returns the bytes and the number of the filestore's files, and why they are too low, if they are. 0 where the folder does not exist yet.
+
+    Raises MoverError FilestoreNotFound or FilestoreNotReadable.
+    """
+    try:
+        if folders.filestore_is_absent():
+            return 0, 0, ()
+        folders.require_filestore()
+        with folders.opened(folders.filestore) as root:
+            seen = _count(folders, layout, root)
+    except OSError as error:
+        raise filesystem_error(error, "read the filestore") from error
+    unread = (f"not readable, and not counted: {', '.join(seen.unreadable)}",) if seen.unreadable else ()
+    return seen.size, seen.files, (*seen.warnings, *unread)
+
+
 def is_missing(folders: ClaimFolders) -> bool:
     """Whether the filestore's folder, or one above it, does not exist. False where something else is wrong with it."""
     try:

@@ -15,8 +15,16 @@ from ocore_mover.errors import Corrupt
 #: A line as odoo_line writes it. Three times as fast as JSON, and a filestore has millions of these lines.
 _ODOO_LINE = re.compile(
     rb'\{"name":"((?:([0-9a-f]{2})/(?=\2)|([0-9a-f]{3})/(?=\3))([0-9a-f]{40}))","size":([0-9]{1,18}),"sha1":"\4",'
-    rb'"pack":"([a-z0-9.-]+)","offset":([0-9]{1,18})(?:,"frame":\[([0-9]{1,18}),([0-9]{1,18})\])?\}'
+    rb'"pack":"([a-z0-9.-]+)","offset":([0-9]{1,18})(?:,"frame":\[([0-9]{1,18}),([0-9]{1,18})\])?(,"base":true)?\}'
 )
+#: The same for many lines, each with its line feed, of a full snapshot: folder, SHA-1, size, pack.
+_ODOO_LINES = re.compile(
+    rb'^\{"name":"(?:([0-9a-f]{2})/(?=\1)|([0-9a-f]{3})/(?=\2))([0-9a-f]{40})","size":([0-9]{1,18}),"sha1":"\3",'
+    rb'"pack":"([a-z0-9.-]+)","offset":[0-9]{1,18}(?:,"frame":\[[0-9]{1,18},[0-9]{1,18}\])?\}\n',
+    re.MULTILINE,
+)
+#: How the line ends of a file that is stored in the base.
+BASE_END = b',"base":true}\n'
 #: A line with the longest path and link target that Linux has, escaped, is shorter.
 MAX_LINE = 64 * 1024
 #: An index becomes this much larger at most when it is decompressed (measured: 3 to 60 times), or it is none of ours.
@@ -45,6 +53,12 @@ class Entry(NamedTuple):
     mode: int = 0o644
     mtime_ns: int = 0
     target: str = ""  # of a symbolic link
+    base: bool = False  # whether the pack is one of the base
+
+    @property
+    def folder(self) -> str:
+        """The first part of the name."""
+        return self.name.partition("/")[0]
 
 
 def odoo_line(name: str, size: int, pack: str, offset: int, frame: Frame | None) -> bytes:
@@ -67,6 +81,8 @@ def plain_line(entry: Entry) -> bytes:
     else:
         data["mode"] = f"{entry.mode:04o}"
     data["mtimeNs"] = entry.mtime_ns
+    if entry.base:
+        data["base"] = True
     return json.dumps(data, separators=(",", ":")).encode() + b"\n"
 
 
@@ -105,10 +121,10 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def within(entries: Iterable[Entry], artifact: FilestoreArtifact) -> Iterator[Entry]:
     """The entries. Raises Corrupt at the first one that exceeds the files and bytes in the manifest, or MAX_ENTRIES in a pack."""
     files = size = in_pack = 0
-    pack = ""
+    pack = ("", False)
     for entry in entries:
-        in_pack = in_pack + 1 if entry.pack == pack else 1
-        pack = entry.pack
+        in_pack = in_pack + 1 if (entry.pack, entry.base) == pack else 1
+        pack = entry.pack, entry.base
         files += entry.kind == "file"
         size += entry.size
         if files > artifact.file_count or size > artifact.size_bytes or in_pack > MAX_ENTRIES:
@@ -135,6 +151,7 @@ def parse(line: bytes) -> Entry:
             mode=int(data.get("mode", "0644"), 8) & 0o7777,
             mtime_ns=int(data.get("mtimeNs", 0)),
             target=_text(data["target"]) if kind == "symlink" else "",
+            base=_flag(data.get("base", False)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"the filestore's index has an invalid line: {line[:100]!r}") from error
@@ -148,9 +165,19 @@ def parse_odoo(line: bytes) -> Entry:
     found = _ODOO_LINE.fullmatch(line)
     if found is None:
         raise Corrupt(f"the index has a line that is invalid for an Odoo filestore: {line[:200]!r}")
-    name, _, _, sha1, size, pack, offset, start, first = found.groups()
+    name, _, _, sha1, size, pack, offset, start, first, base = found.groups()
     frame = Frame(int(start), int(first)) if start is not None else None
-    return Entry(name.decode(), pack.decode(), int(offset), frame, int(size), sha1.decode())
+    return Entry(name.decode(), pack.decode(), int(offset), frame, int(size), sha1.decode(), base=base is not None)
+
+
+def parse_odoo_block(block: list[bytes]) -> list[tuple[bytes, bytes, bytes, bytes, bytes]]:
+    """Parses lines of a full Odoo filestore, without their line feeds: folder of two characters or empty, folder of three or empty, SHA-1,
+    size, pack of each. Raises Corrupt for any other line. Four times as fast as :func:`parse_odoo`."""
+    found: list[tuple[bytes, bytes, bytes, bytes, bytes]] = _ODOO_LINES.findall(b"\n".join((*block, b"")))
+    if len(found) != len(block):  # a match begins and ends with its line
+        wrong = next((line for line in block if _ODOO_LINES.fullmatch(line + b"\n") is None), b"")
+        raise Corrupt(f"the index of the base has a line that is invalid for a full Odoo filestore: {wrong[:200]!r}")
+    return found
 
 
 def _frame(value: object) -> Frame | None:
@@ -159,6 +186,12 @@ def _frame(value: object) -> Frame | None:
     if not isinstance(value, list) or len(value) != 2:
         raise TypeError(value)
     return Frame(_count(value[0]), _count(value[1]))
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
 
 
 def _text(value: object) -> str:

@@ -12,6 +12,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -24,6 +26,8 @@ from ocore_mover.errors import MoverError
 ODOO_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")
 #: Bytes of a name in the file: the length of its folder's name, and the SHA-1.
 RECORD_BYTES = 21
+#: Of a record: the first byte of the SHA-1, which is the folder's name.
+first_byte = itemgetter(1)
 #: Names that are written or read at a time.
 _BATCH = 8192
 #: Invalid names that a message can show.
@@ -70,6 +74,26 @@ class NameFile:
                 batch.clear()
         write_all(self._fd, batch)
 
+    def write_records(self, records: list[bytes]) -> None:
+        """Appends records that come after all others. Raises OSError."""
+        write_all(self._fd, b"".join(records))
+        self._count += len(records)
+
+    def records(self) -> Iterator[tuple[int, list[bytes]]]:
+        """The records, in groups by the first byte of the SHA-1: (byte, records). A group is never split."""
+        position, last, group = 0, -1, list[bytes]()
+        while batch := os.pread(self._fd, _BATCH * RECORD_BYTES, position):
+            position += len(batch)
+            found = [batch[start : start + RECORD_BYTES] for start in range(0, len(batch), RECORD_BYTES)]
+            for byte, some in groupby(found, first_byte):
+                if byte != last and group:
+                    yield last, group
+                    group = []
+                last = byte
+                group.extend(some)
+        if group:
+            yield last, group
+
     def __len__(self) -> int:
         return self._count
 
@@ -105,17 +129,26 @@ class Names:
 
 
 @contextmanager
+def name_files(scratch: Path, count: int) -> Iterator[tuple[NameFile, ...]]:
+    """So many empty lists in scratch, for the block. Raises MoverError ScratchFull, InternalError."""
+    with contextlib.ExitStack() as stack:
+        with scratch_errors(scratch):
+            fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            files = tuple(stack.enter_context(NameFile(fd)) for _ in range(count))
+        yield files
+
+
+@contextmanager
 def spooled(store_fnames: Iterable[str], scratch: Path) -> Iterator[Names]:
     """Sorts ``ir_attachment.store_fname`` by kind, into a file in scratch that exists for the block.
 
     Names are untrusted: only ``xx/sha1`` and ``xxx/sha1`` are files. They come sorted. Raises MoverError ScratchFull.
     """
-    with contextlib.ExitStack() as stack:
-        with _scratch_errors(scratch):
-            fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            stack.callback(os.close, fd)
-            names = Names(stack.enter_context(NameFile(fd)))
-            names.files.write(_valid(store_fnames, names))
+    with name_files(scratch, 1) as (files,):
+        names = Names(files)
+        with scratch_errors(scratch):
+            files.write(_valid(store_fnames, names))
         yield names
 
 
@@ -146,19 +179,20 @@ def _valid(store_fnames: Iterable[str], names: Names) -> Iterator[str]:
 
 
 @contextmanager
-def _scratch_errors(scratch: Path) -> Iterator[None]:
+def scratch_errors(scratch: Path) -> Iterator[None]:
+    """Around writes to scratch. Raises MoverError ScratchFull, InternalError."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MoverError(
                 conditions.SCRATCH_FULL,
-                f"the scratch volume at {scratch} is full: the list of attachment names needs {RECORD_BYTES} bytes for each. Increase "
+                f"the scratch volume at {scratch} is full: the lists of the filestore's names need {RECORD_BYTES} bytes or more for each. Increase "
                 "spec.scratch.size of the Environment.",
             ) from error
         raise MoverError(
             conditions.INTERNAL_ERROR,
-            f"cannot write the list of attachment names to {scratch}: {error.strerror or error}. Check the scratch volume.",
+            f"cannot write the list of the filestore's names to {scratch}: {error.strerror or error}. Check the scratch volume.",
             retryable=True,
         ) from error
 

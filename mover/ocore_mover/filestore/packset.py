@@ -146,6 +146,11 @@ class PackSet:
         pack.lines.clear()
         failpoints.hit("snapshot-pack-stored")
 
+    def refer(self, lines: bytes) -> None:
+        """Adds lines of packs that another snapshot has. The lines of one pack are consecutive."""
+        with self._lock:
+            self._index.write(self._index_zstd.compress(lines))
+
     def finish(self) -> tuple[StoredObject, tuple[StoredObject, ...]]:
         """Waits for all packs, stores the index: (index, packs in the order of their names)."""
         for future in self._closed:

@@ -65,10 +65,14 @@ class Descending:
                 start = first + length
             data = data[start:]
 
+    def close(self) -> None:
+        """Frees the space."""
+        os.close(self._fd)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._fd)
+        self.close()

@@ -38,30 +38,40 @@ Block = tuple[StoredObject, list[Entry]]
 def entries(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Entry]:
     """The index's entries. Raises Corrupt for a line that `parse` refuses, for a pack that is not in the manifest, and for more
     than the manifest states."""
-    packs = _by_name(artifact)
+    packs = _packs(artifact)
     parsed = (parse(line) for line in index.lines(store.read(artifact.index)))
     for entry in index.within(parsed, artifact):
-        if entry.pack not in packs:
-            raise Corrupt(f"the index names the pack {entry.pack!r}, which is not in the manifest")
+        if (entry.pack, entry.base) not in packs:
+            of = " of the base" if entry.base else ""
+            raise Corrupt(f"the index names the pack {entry.pack!r}{of}, which is not in the manifest")
         yield entry
 
 
 def blocks(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Block]:
     """The index's entries, pack by pack. Raises Corrupt as :func:`entries` does."""
-    packs = _by_name(artifact)
-    for name, block in groupby(entries(store, artifact, parse), key=lambda entry: entry.pack):
-        yield packs[name], list(block)
+    packs = _packs(artifact)
+    for key, block in groupby(entries(store, artifact, parse), key=lambda entry: (entry.pack, entry.base)):
+        yield packs[key], list(block)
 
 
-def _by_name(artifact: FilestoreArtifact) -> dict[str, StoredObject]:
-    return {pack.key.rpartition("/")[2]: pack for pack in artifact.packs}
+def _packs(artifact: FilestoreArtifact) -> dict[tuple[str, bool], StoredObject]:
+    """The packs by name and whether they are of the base, where the same names occur."""
+    found = {(name, False): pack for name, pack in by_name(artifact.packs).items()}
+    if artifact.base is not None:
+        found |= {(name, True): pack for name, pack in by_name(artifact.base.packs).items()}
+    return found
+
+
+def by_name(packs: Iterable[StoredObject]) -> dict[str, StoredObject]:
+    """Packs by the last part of their keys, as an index names them."""
+    return {pack.key.rpartition("/")[2]: pack for pack in packs}
 
 
 def write_content(fd: int, pieces: Iterable[bytes | memoryview], digest: "hashlib._Hash") -> str:
     """Writes a member's bytes to a file; returns their digest in hexadecimal."""
     for piece in pieces:
         digest.update(piece)
-        write_all(fd, memoryview(piece))
+        write_all(fd, piece)
     return digest.hexdigest()
 
 
@@ -82,6 +92,14 @@ def contents(store: Store, pack: StoredObject, known: Sequence[Entry], wanted: S
         else:
             start, length, offset, entries = part
             yield from _members(_tar(store.read_range(pack, start, length), pack), offset, entries, pack)
+
+
+def whole(store: Store, pack: StoredObject, wanted: Sequence[Entry]) -> Iterator[Content]:
+    """As :func:`contents`, but the pack is always read whole and its SHA-256 compared, also where nothing of it is wanted."""
+    chunks = store.read(pack)
+    yield from _members(_tar(chunks, pack), 0, sorted(wanted, key=lambda entry: entry.offset), pack)
+    for _ in chunks:  # the rest, for the digest
+        pass
 
 
 _Part = tuple[int, int, int, list[Entry]]  # start and length in the stored pack, offset in the tar, entries
@@ -167,16 +185,26 @@ class _Stream:
     def take(self, count: int) -> Iterator[memoryview]:
         """The next bytes, in pieces."""
         while count:
-            if not self._rest:
-                chunk = next(self._chunks, None)
-                if chunk is None:
-                    raise Corrupt(f"{self._pack.key} is shorter than the index says")
-                self._rest = memoryview(chunk)
-            piece = self._rest[:count]
-            self._rest = self._rest[len(piece) :]
-            self.position += len(piece)
+            piece = self._next(count)
             count -= len(piece)
             yield piece
+
+    def skip(self, count: int) -> None:
+        """Leaves out the next bytes."""
+        while count:
+            count -= len(self._next(count))
+
+    def _next(self, count: int) -> memoryview:
+        """Some of the next `count` bytes."""
+        if not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                raise Corrupt(f"{self._pack.key} is shorter than the index says")
+            self._rest = memoryview(chunk)
+        piece = self._rest[:count]
+        self._rest = self._rest[len(piece) :]
+        self.position += len(piece)
+        return piece
 
 
 def _members(chunks: Iterator[bytes], offset: int, entries: list[Entry], pack: StoredObject) -> Iterator[Content]:
@@ -184,6 +212,5 @@ def _members(chunks: Iterator[bytes], offset: int, entries: list[Entry], pack: S
     for entry in entries:
         if entry.offset < stream.position:
             raise Corrupt(f"the index has overlapping files in {pack.key}: {entry.name} and another")
-        for _ in stream.take(entry.offset - stream.position):
-            pass
+        stream.skip(entry.offset - stream.position)
         yield entry, stream.take(entry.size)

@@ -6,13 +6,16 @@ Keys are relative to the store's prefix. Every method is thread-safe and raises
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
+
+#: Names that are sorted in memory.
+MAX_FOLDERS = 200_000
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,17 @@ class ObjectInfo:
 
     key: str
     size: int
+    #: When it was written, by the store: seconds since the epoch. Only in a listing.
+    modified: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An object that was begun and not finished."""
+
+    key: str
+    id: str
+    modified: float
 
 
 class Writer(Protocol):
@@ -99,8 +113,26 @@ class Store(Protocol):
     def head(self, key: str) -> ObjectInfo | None:
         """The object's size, or None if it does not exist."""
 
+    def digest(self, key: str) -> str | None:
+        """SHA-256 (hex) of the object's contents as the store itself has checked it; None if the store does not know it or the object does not exist.
+
+        None asks the caller to read the object back.
+        """
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects whose key starts with the prefix."""
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The first parts of all keys below the prefix that have more parts, sorted. The prefix ends with a slash.
+
+        Raises StoreError where a folder store has more than MAX_FOLDERS of them: they would not fit into memory.
+        """
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Unfinished multipart uploads (folders: temporary files) below the prefix."""
+
+    def discard(self, upload: Upload) -> bool:
+        """Aborts one of them; returns False if it does not exist any more."""
 
     def delete(self, keys: Iterable[str]) -> int:
         """Deletes objects; ignores keys that do not exist. Writes no data. Returns how many existed (S3: the number of keys)."""

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +20,7 @@ from ocore_crds.protocol import KeptVersions
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.base import Guarantees, ObjectInfo
+from ocore_mover.store.base import MAX_FOLDERS, Guarantees, ObjectInfo, Upload
 from ocore_mover.store.keys import checked
 
 #: Prefix of files that are being written; a listing never shows them.
@@ -138,6 +139,10 @@ class FolderStore:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def digest(self, key: str) -> str | None:
+        """None: only reading a file shows what it contains."""
+        return None
+
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         """A small file."""
         with self.translated(f"read {key}"):
@@ -188,11 +193,46 @@ class FolderStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All files whose key starts with the prefix, without temporary files."""
-        for path, size in self._walk(prefix):
+        for path, size, modified in self._walk(prefix):
             if not path.name.startswith(TEMPORARY):
-                yield ObjectInfo(path.relative_to(self._root).as_posix(), size)
+                yield ObjectInfo(path.relative_to(self._root).as_posix(), size, modified)
 
-    def _walk(self, prefix: str) -> Iterator[tuple[Path, int]]:
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The folders below the prefix; their contents are not read."""
+        with self.translated(f"list {prefix}"):
+            try:
+                entries = os.scandir(self._root / prefix)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            with entries:
+                names = list(islice((e.name for e in entries if e.is_dir(follow_symlinks=False)), MAX_FOLDERS + 1))
+        if len(names) > MAX_FOLDERS:
+            raise StoreError(
+                conditions.CORRUPT,
+                f"{prefix} in {self.url} has more than {MAX_FOLDERS} folders: ocore-snapshots did not make them. Move them away.",
+            )
+        yield from sorted(names)
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Temporary files below the prefix."""
+        for path, _, modified in self._walk(prefix):
+            if path.name.startswith(TEMPORARY):
+                yield Upload(path.relative_to(self._root).as_posix(), "file", modified)
+
+    def discard(self, upload: Upload) -> bool:
+        """Removes a temporary file."""
+        path = self.path(upload.key)
+        if not path.name.startswith(TEMPORARY):
+            return False
+        with self.translated(f"delete {upload.key}"):
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            self.drop_empty(path.parent)
+        return True
+
+    def _walk(self, prefix: str) -> Iterator[tuple[Path, int, float]]:
         folder = self._root / prefix.rpartition("/")[0]
         text = os.fspath(self._root / prefix) + ("/" if prefix.endswith("/") or not prefix else "")
         pending = [folder]
@@ -208,7 +248,8 @@ class FolderStore:
                         if f"{entry.path}/".startswith(text) or text.startswith(f"{entry.path}/"):
                             pending.append(Path(entry.path))
                     elif entry.is_file(follow_symlinks=False) and entry.path.startswith(text):
-                        found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_size))
+                        stat = entry.stat(follow_symlinks=False)
+                        found.append((Path(entry.path), stat.st_size, stat.st_mtime))
             yield from found
 
     # --- deleting --------------------------------------------------------------------------------------------
@@ -230,7 +271,7 @@ class FolderStore:
     def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
         """Removes temporary files below the prefix."""
         count = 0
-        for path, _ in list(self._walk(prefix.rpartition("/")[0] + "/" if "/" in prefix else "")):
+        for path, _, _ in list(self._walk(prefix.rpartition("/")[0] + "/" if "/" in prefix else "")):
             if spare and path.is_relative_to(self._root / spare):
                 continue
             if path.name.startswith(TEMPORARY):

@@ -15,7 +15,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.base import Guarantees, ObjectInfo
+from ocore_mover.store.base import Guarantees, ObjectInfo, Upload
 from ocore_mover.store.keys import checked
 from ocore_mover.store.s3_client import DIGEST_CODES, code_of, connect, status_of, translated
 from ocore_mover.store.s3_options import S3Options
@@ -250,6 +250,20 @@ class S3Store:
                 raise
         return ObjectInfo(key, answer["ContentLength"])
 
+    def digest(self, key: str) -> str | None:
+        """The object's SHA-256 where the server checked it: that of one request. Of a multipart upload S3 has a digest of the parts' digests only."""
+        full_key = self.full_key(key)
+        if not self.server_checks(full_key):
+            return None
+        with translated(f"find {key}", self.url):
+            try:
+                answer = self.client.head_object(Bucket=self.bucket, Key=full_key, ChecksumMode="ENABLED")
+            except ClientError as error:
+                if code_of(error) in NOT_FOUND:
+                    return None
+                raise
+        return _whole_digest(answer.get("ChecksumSHA256", ""), answer.get("ChecksumType", ""))
+
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         """A small object."""
         data = bytearray()
@@ -289,7 +303,36 @@ class S3Store:
             )
             for page in pages:
                 for found in page.get("Contents", ()):
-                    yield ObjectInfo(found["Key"].removeprefix(self._prefix), found["Size"])
+                    yield ObjectInfo(
+                        found["Key"].removeprefix(self._prefix), found["Size"], found["LastModified"].timestamp()
+                    )
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """One request for a thousand of them."""
+        start = self._prefix + prefix
+        with translated(f"list {prefix or 'everything'}", self.url):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=start, Delimiter="/"
+            )
+            for page in pages:
+                for found in page.get("CommonPrefixes", ()):
+                    yield found["Prefix"].removeprefix(start).rstrip("/")
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Unfinished multipart uploads below the prefix."""
+        with translated(f"list unfinished uploads of {prefix or 'everything'}", self.url):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=self._prefix + prefix
+            )
+            for page in pages:
+                for found in page.get("Uploads", ()):
+                    key = found["Key"].removeprefix(self._prefix)
+                    yield Upload(key, found["UploadId"], found["Initiated"].timestamp())
+
+    def discard(self, upload: Upload) -> bool:
+        """Aborts an upload."""
+        with translated(f"abort an upload of {upload.key}", self.url):
+            return self.abort_upload(self.full_key(upload.key), upload.id)
 
     # --- deleting --------------------------------------------------------------------------------------------
 
@@ -341,6 +384,17 @@ class S3Store:
                 if not (spare and key.startswith(self._prefix + spare)):
                     count += self.abort_upload(key, upload)
         return count
+
+
+def _whole_digest(declared: str, type_: str) -> str | None:
+    """The hex digest of a base64 checksum of a whole object; None for `<digest>-<parts>` and for what is none."""
+    if type_ == "COMPOSITE":
+        return None
+    try:
+        found = base64.b64decode(declared, validate=True)
+    except ValueError:
+        return None
+    return found.hex() if len(found) == hashlib.sha256().digest_size else None
 
 
 def _wrong_digest() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 from ocore_crds import conditions
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
+from ocore_mover.store.s3_body import Body
 from ocore_mover.store.s3_client import code_of, status_of, translated
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def download(store: "S3Store", key: str, size: int | None, start: int = 0, end: 
             pause(failures)
 
 
-def _open(store: "S3Store", key: str, position: int, end: int | None, etag: str | None) -> tuple[Any, int, str]:
+def _open(store: "S3Store", key: str, position: int, end: int | None, etag: str | None) -> tuple[Body, int, str]:
     """Returns the body from `position`, the size of the whole object, and its ETag. Raises Corrupt if the object changed."""
     asked: dict[str, Any] = {}
     if position or end is not None:
@@ -74,14 +75,14 @@ def _open(store: "S3Store", key: str, position: int, end: int | None, etag: str 
         if status_of(error) == 416:
             raise Corrupt(f"{key} in {store.url} is shorter than the manifest says") from error
         raise
-    body = answer["Body"]
+    body = Body(answer["Body"])
     if "ContentRange" in answer:
         return body, int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
     _skip(body, position)  # the server ignored Range
     return body, answer["ContentLength"], answer["ETag"]
 
 
-def _skip(body: Any, count: int) -> None:
+def _skip(body: Body, count: int) -> None:
     """Reads and discards `count` bytes."""
     while count:
         chunk = body.read(min(READ_CHUNK, count))

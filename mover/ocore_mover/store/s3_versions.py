@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import ClientError
 
+from ocore_crds import timestamps
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.store.s3_client import code_of, status_of, translated
 from ocore_mover.store.s3_reader import NOT_FOUND
@@ -134,7 +135,7 @@ def _kept(store: Bucket, refused: Sequence[Version]) -> KeptVersions:
     return KeptVersions(
         versions=len(refused),
         bytes=sum(v.size for v in refused),
-        until=_text(max(ends)) if ends else None,
+        until=timestamps.text(max(ends)) if ends else None,
         legal_hold=any(hold for _, hold in locks),
     )
 
@@ -148,7 +149,3 @@ def _lock(store: Bucket, version: Version) -> tuple[datetime | None, bool]:
             return None, False
         raise
     return head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockLegalHoldStatus") == "ON"
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Literal
 
-from ocore_operator.errors import Forbidden
+from ocore_kube.errors import Forbidden
 
 #: How a namespace is read.
 Source = Literal["list", "watch"]

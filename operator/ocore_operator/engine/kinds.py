@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from ocore_kube import types
+from ocore_operator.contents import reconcile as contents
 from ocore_operator.context import Context
-from ocore_operator.kube import client
 from ocore_operator.kube.catalog import Judge, Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import reconcile as policy
-from ocore_operator.readiness import environment, snapshotstore
+from ocore_operator.readiness import environment
 from ocore_operator.rollback import reconcile as rollback
 from ocore_operator.rollback.memory import Memories
 from ocore_operator.snapshot import reconcile as snapshot
@@ -32,7 +33,7 @@ def no_object(_: Object) -> Key | None:
 class Reconciler:
     """How a kind is reconciled."""
 
-    type: client.Type
+    type: types.Type
     #: Reconciles one object; returns the seconds until the next time, None: when something changes.
     reconcile: Callable[[Context, Key], Awaitable[float | None]]
     #: Whether an object needs no reconcile, by its raw JSON: a resync asks for thousands.
@@ -41,6 +42,8 @@ class Reconciler:
     concerns: Callable[[Object], Key | None] = no_object
     #: Whether an application is stopped until the object is reconciled further, by its raw JSON.
     critical: Callable[[Object], bool] = never
+    #: Whether the seconds that `reconcile` returns end at a time that counts: the slot of a schedule.
+    punctual: bool = False
     #: Whether its reconciles go before those of the others, by its raw JSON.
     urgent: Callable[[Object], bool] = never
 
@@ -61,14 +64,14 @@ def judge(reconcilers: Reconcilers) -> Judge:
 def reconcilers() -> Reconcilers:
     """By kind. Called once: what a kind remembers between two reconciles is created here."""
     rows = (
-        Reconciler(client.STORES, snapshotstore.reconcile),
-        Reconciler(client.ENVIRONMENTS, environment.reconcile, concerns=policy.of_environment),
+        Reconciler(types.STORES, contents.reconcile),
+        Reconciler(types.ENVIRONMENTS, environment.reconcile, concerns=policy.of_environment),
         Reconciler(
-            client.SNAPSHOTS, snapshot.reconcile, snapshot.idle, critical=snapshot.critical, concerns=policy.of_snapshot
+            types.SNAPSHOTS, snapshot.reconcile, snapshot.idle, critical=snapshot.critical, concerns=policy.of_snapshot
         ),
-        Reconciler(client.POLICIES, policy.reconcile),
+        Reconciler(types.POLICIES, policy.reconcile, punctual=True),
         Reconciler(
-            client.ROLLBACKS,
+            types.ROLLBACKS,
             partial(rollback.reconcile, Memories()),
             rollback.idle,
             critical=rollback.critical,

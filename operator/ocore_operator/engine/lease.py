@@ -14,9 +14,10 @@ from typing import NoReturn
 
 import structlog
 
+from ocore_kube.errors import AlreadyExists, ApiError, Conflict
+from ocore_kube.types import LEASES
 from ocore_operator import clock
-from ocore_operator.errors import AlreadyExists, ApiError, Conflict
-from ocore_operator.kube.client import LEASES, Kube
+from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
 
 #: Seconds until the next attempt after a renewal that failed.

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -15,9 +15,9 @@ from prometheus_client.registry import Collector
 from ocore_crds import conditions as c
 from ocore_operator import clock
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.kube.catalog import Catalog, Entry
+from ocore_operator.kube.catalog import Catalog, Entry, PolicyFacts
 from ocore_operator.kube.resources import Key
-from ocore_operator.policy.due import Due, due
+from ocore_operator.policy.due import Due, due, of_tests
 
 #: Seconds: from the smallest environment to a whole night.
 BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
@@ -95,8 +95,14 @@ class _Snapshots:
     failure: str = ""
     verified: str = ""
     unverified: str = ""
+    restored: str = ""  # when a test restore succeeded
+    #: Since when the oldest remote copy is wanted that is not complete.
+    uncopied: str = ""
+    copies: Counter[str] = field(default_factory=Counter)
     complete: int = 0
     stored: int = 0
+    #: Stored bytes of the filestore, by mode.
+    files: Counter[str] = field(default_factory=Counter)
 
     def add(self, e: Entry) -> None:
         """Counts one Snapshot."""
@@ -106,10 +112,18 @@ class _Snapshots:
             return
         self.complete += 1
         self.stored += e.stored_bytes
+        if e.filestore_bytes:
+            self.files["Differential" if e.differential else "Full"] += e.filestore_bytes
         self.success = max(self.success, e.completed)
+        if e.restore is not None and e.restore.status == "True":
+            self.restored = max(self.restored, e.restore.at)
+        if e.remote is not None:
+            self.copies[e.remote.state] += 1
+            if e.remote.state != "Completed" and e.remote.requested:
+                self.uncopied = min(self.uncopied or e.remote.requested, e.remote.requested)
         if e.verified == "True":
             self.verified = max(self.verified, e.completed)
-        elif e.verify_full and e.completed:
+        elif e.verified != "False" and e.verify_full and e.completed:
             self.unverified = min(self.unverified or e.completed, e.completed)
 
 
@@ -133,6 +147,7 @@ class FromCatalog(Collector):
         self._readable = readable
         self._now = now
         self._due: dict[Key, Due] = {}
+        self._tests_due: dict[Key, Due] = {}
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
@@ -141,6 +156,7 @@ class FromCatalog(Collector):
         yield from self._rollbacks()
         yield from self._policies()
         yield from self._environments()
+        yield from self._stores()
         yield self._namespaces()
         yield from self._queue_state()
 
@@ -148,8 +164,9 @@ class FromCatalog(Collector):
         family = GaugeMetricFamily(
             "ocore_resources", "Objects by kind, namespace and phase.", labels=("kind", "namespace", "phase")
         )
+        # A Snapshot that is damaged in its own store, and restorable from its remote copy, is Complete.
         counts = Counter(
-            (e.key.kind, e.key.namespace, e.phase)
+            (e.key.kind, e.key.namespace, "Corrupt" if e.phase == "Complete" and e.verified == "False" else e.phase)
             for kind in ("Environment", "SnapshotStore", "Snapshot", "SnapshotPolicy", "Rollback")
             for e in self._catalog.listed(kind)
         )
@@ -183,19 +200,70 @@ class FromCatalog(Collector):
             "When the oldest Complete Snapshot was completed that has spec.verify Full and was not read back; absent: there is none.",
             labels=("namespace", "environment"),
         )
+        restored = GaugeMetricFamily(
+            "ocore_restore_test_last_success_timestamp_seconds",
+            "When the newest successful test restore of a Snapshot of an Environment ended, in seconds since the epoch; 0: there was none.",
+            labels=("namespace", "environment"),
+        )
+        uncopied = GaugeMetricFamily(
+            "ocore_snapshot_remote_copy_wanted_since_timestamp_seconds",
+            "Since when the oldest remote copy of an Environment's Snapshots is wanted that is not complete, in seconds since the epoch; absent: there is none.",
+            labels=("namespace", "environment"),
+        )
+        copies = GaugeMetricFamily(
+            "ocore_snapshot_remote_copies",
+            "Remote copies of an Environment's Snapshots by state: Pending, Copying, Completed, Failed.",
+            labels=("namespace", "environment", "state"),
+        )
+        files = GaugeMetricFamily(
+            "ocore_snapshot_filestore_stored_bytes",
+            "Bytes in the store that the filestores of an Environment's Complete Snapshots use, by what they store: Full, Differential.",
+            labels=("namespace", "environment", "mode"),
+        )
         found = {(e.key.namespace, e.key.name): _Snapshots() for e in self._catalog.listed("Environment")}
+        for e in self._catalog.listed("SnapshotPolicy"):
+            # The Snapshot that was tested may be deleted since.
+            if e.policy is not None and e.policy.last_test and (e.key.namespace, e.key.name) in found:
+                found[e.key.namespace, e.key.name].restored = e.policy.last_test
         for e in self._catalog.listed("Snapshot"):
             found.setdefault((e.key.namespace, e.environment), _Snapshots()).add(e)
         # Most environments have none of these: what is absent makes a scrape of a thousand environments shorter.
-        rare = ((failure, "failure"), (verified, "verified"), (unverified, "unverified"))
+        rare = ((failure, "failure"), (verified, "verified"), (unverified, "unverified"), (uncopied, "uncopied"))
         for labels, snapshots in sorted(found.items()):
             last.add_metric(labels, _seconds(snapshots.success))
+            restored.add_metric(labels, _seconds(snapshots.restored))
             for family, name in rare:
                 if getattr(snapshots, name):
                     family.add_metric(labels, _seconds(getattr(snapshots, name)))
             if snapshots.complete:
                 stored.add_metric(labels, snapshots.stored)
-        yield from (last, failure, verified, unverified, stored)
+            for state, count in sorted(snapshots.copies.items()):
+                copies.add_metric((*labels, state), count)
+            for mode, size in sorted(snapshots.files.items()):
+                files.add_metric((*labels, mode), size)
+        yield from (last, failure, verified, unverified, uncopied, copies, stored, files, restored)
+
+    def _stores(self) -> Iterable[Metric]:
+        """What a sweep has found in a store, and what an import has brought back from it."""
+        orphans = GaugeMetricFamily(
+            "ocore_store_orphans",
+            "Objects in the store of a SnapshotStore that no manifest names, by its last sweep; absent: it was not swept.",
+            labels=("namespace", "store"),
+        )
+        size = GaugeMetricFamily("ocore_store_orphan_bytes", "Bytes of these objects.", labels=("namespace", "store"))
+        imported = GaugeMetricFamily(
+            "ocore_store_imported_snapshots",
+            "Snapshots that were imported from a SnapshotStore and exist; absent: there is none.",
+            labels=("namespace", "store"),
+        )
+        for e in sorted(self._catalog.listed("SnapshotStore"), key=lambda e: e.key):
+            if e.orphans is not None:
+                orphans.add_metric((e.key.namespace, e.key.name), e.orphans[0])
+                size.add_metric((e.key.namespace, e.key.name), e.orphans[1])
+        counts = Counter((e.key.namespace, e.store) for e in self._catalog.listed("Snapshot") if e.imported)
+        for labels, count in sorted(counts.items()):
+            imported.add_metric(labels, count)
+        yield from (orphans, size, imported)
 
     def _rollbacks(self) -> Iterable[Metric]:
         families = {
@@ -253,6 +321,17 @@ class FromCatalog(Collector):
                 "Begin of the newest slot whose spec.timeoutSeconds have passed: an older success is too old. Absent: no slot is due.",
                 labels=("namespace", "environment"),
             ),
+            "test_due": GaugeMetricFamily(
+                "ocore_policy_restore_test_due_timestamp_seconds",
+                "Begin of the newest slot of verify.schedule whose timeoutSeconds have passed: an older successful test restore is too old. Absent: no "
+                "slot is due.",
+                labels=("namespace", "environment"),
+            ),
+            "test_failed": GaugeMetricFamily(
+                "ocore_policy_restore_test_failed",
+                "1 where the newest scheduled test restore failed; absent where none is scheduled.",
+                labels=("namespace", "environment"),
+            ),
         }
         for e in sorted(self._catalog.listed("SnapshotPolicy"), key=lambda e: e.key):
             labels = (e.key.namespace, e.key.name)
@@ -265,9 +344,12 @@ class FromCatalog(Collector):
             families["pinned"].add_metric(labels, e.policy.pinned)
             if e.phase == "Suspended" and e.policy.scheduled_from:
                 families["since"].add_metric(labels, _seconds(e.policy.scheduled_from))
-        for key, found in self._success_due().items():
-            if found.begin is not None:
-                families["due"].add_metric((key.namespace, key.name), found.begin.timestamp())
+            if e.policy.test_schedule:
+                families["test_failed"].add_metric(labels, float(e.policy.last_test_failed))
+        for name, dues in (("due", self._success_due()), ("test_due", self._test_due())):
+            for key, found in dues.items():
+                if found.begin is not None:
+                    families[name].add_metric((key.namespace, key.name), found.begin.timestamp())
         for e in sorted(self._catalog.listed("Environment"), key=lambda e: e.key):
             has_policy = self._catalog.get(Key("SnapshotPolicy", e.key.namespace, e.key.name)) is not None
             if e.pins is not None and not has_policy:
@@ -276,15 +358,25 @@ class FromCatalog(Collector):
 
     def _success_due(self) -> dict[Key, Due]:
         """Policy → its newest slot that is due. Without an Environment no slot counts."""
-        known, now, found = self._due, self._now(), {}
+        self._due = self._dues(self._due, lambda facts: facts)
+        return self._due
+
+    def _test_due(self) -> dict[Key, Due]:
+        """The same for its test restores."""
+        self._tests_due = self._dues(self._tests_due, of_tests)
+        return self._tests_due
+
+    def _dues(self, known: dict[Key, Due], facts_of: Callable[[PolicyFacts], PolicyFacts]) -> dict[Key, Due]:
+        now, found = self._now(), {}
         for e in sorted(self._catalog.listed("SnapshotPolicy"), key=lambda e: e.key):
             environment = self._catalog.get(Key("Environment", e.key.namespace, e.key.name))
             if e.policy is None or environment is None:
                 continue
-            old = known.get(e.key)
-            holds = old is not None and old.holds(e.policy, environment.id, now)
-            found[e.key] = old if old is not None and holds else due(e.policy, environment.id, now)
-        self._due = found
+            old, facts = known.get(e.key), facts_of(e.policy)
+            if not facts.schedule:
+                continue
+            holds = old is not None and old.holds(facts, environment.id, now)
+            found[e.key] = old if old is not None and holds else due(facts, environment.id, now)
         return found
 
     def _environments(self) -> Iterable[Metric]:

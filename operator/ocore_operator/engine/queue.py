@@ -3,8 +3,9 @@
 kopf does not retry handlers of ``on.event``, and a timer of kopf dies for good when its patch fails (kopf#642). So retries and delays are
 ours. The semantics are client-go's: a key that is added while it is reconciled is reconciled again afterwards.
 
-There are three lanes. What is urgent, a rollback under way, goes before all others and has workers of its own: 1,000 operations that wait must not
-make an application wait that is stopped. What only the resync has found goes last.
+There are four lanes. What is urgent, a rollback under way, goes before all others and has workers of its own: 1,000 operations that wait must not
+make an application wait that is stopped. What is due at a time, a slot of a schedule, goes next: the Snapshots that 1,000 schedules have just made
+must not delay the next ones. What only the resync has found goes last.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from ocore_operator.errors import Conflict
+from ocore_kube.errors import Conflict
 from ocore_operator.kube.resources import Key
 
 #: Seconds after the first error, doubled with each further one.
@@ -52,7 +53,7 @@ class Statistics:
 
 
 #: The lanes, the first one first.
-URGENT, NORMAL, LOW = range(3)
+URGENT, DUE, NORMAL, LOW = range(4)
 
 
 @dataclass
@@ -74,31 +75,39 @@ class WorkQueue:
         workers: int,
         timeout: float,
         urgent: Callable[[Key], bool] = lambda _: False,
+        punctual: Callable[[Key], bool] = lambda _: False,
         waited: Callable[[bool, float], None] = lambda _, __: None,
     ) -> None:
-        """`timeout`: seconds after which one reconcile is cancelled and counted as an error. `urgent`: whether a key goes first. `waited` is told of
-        each reconcile: whether it is urgent, and for how many seconds its key was queued."""
+        """`timeout`: seconds after which one reconcile is cancelled and counted as an error. `urgent`: whether a key goes first. `punctual`: whether a
+        delay of the key ends at a time that counts. `waited` is called for each reconcile: whether it is urgent, and for how many seconds its key was
+        queued."""
         self._timeout = timeout
         self._urgent = urgent
+        self._punctual = punctual
         self._waited = waited
         #: Key → since when it is queued (time.monotonic).
-        self._lanes: tuple[OrderedDict[Key, float], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
+        self._lanes: tuple[OrderedDict[Key, float], ...] = tuple(OrderedDict() for _ in range(4))
         self._lane_of: dict[Key, int] = {}
         self._active: set[Key] = set()
-        self._again: set[Key] = set()
+        #: Active keys that are reconciled again afterwards → whether their time has come.
+        self._again: dict[Key, bool] = {}
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
         self._workers = [_Worker((URGENT,)) for _ in range(RESERVED)]
-        self._workers += [_Worker((URGENT, NORMAL, LOW)) for _ in range(workers)]
+        self._workers += [_Worker((URGENT, DUE, NORMAL, LOW)) for _ in range(workers)]
         self.statistics = Statistics()
 
     # --- adding ---------------------------------------------------------------------------------------------
     def add(self, key: Key, *, low: bool = False) -> None:
         """Reconciles the key as soon as a worker is free; `low` (resync): after everything else."""
+        self._add(key, LOW if low else NORMAL)
+
+    def _add(self, key: Key, lane: int) -> None:
         if key in self._active:
-            self._again.add(key)
+            self._again[key] = self._again.get(key, False) or lane == DUE
             return
-        lane = URGENT if self._urgent(key) else LOW if low else NORMAL
+        if self._urgent(key):
+            lane = URGENT
         known = self._lane_of.get(key)
         if known is not None and known <= lane:
             return
@@ -117,7 +126,7 @@ class WorkQueue:
     def add_after(self, key: Key, seconds: float) -> None:
         """Reconciles the key in that many seconds. An earlier time that is already set stays."""
         if seconds <= 0:
-            self.add(key)
+            self._due(key)
             return
         loop = asyncio.get_running_loop()
         when = loop.time() + min(seconds, MAX_DELAY)
@@ -130,7 +139,7 @@ class WorkQueue:
 
     def _due(self, key: Key) -> None:
         self._delayed.pop(key, None)
-        self.add(key)
+        self._add(key, DUE if self._punctual(key) else NORMAL)
 
     def scheduled(self, key: Key) -> bool:
         """Whether the key is reconciled anyway: it is active, queued or delayed."""
@@ -218,8 +227,7 @@ class WorkQueue:
     def _finish(self, key: Key) -> None:
         self._active.discard(key)
         if key in self._again:
-            self._again.discard(key)
-            self.add(key)
+            self._add(key, DUE if self._again.pop(key) else NORMAL)
 
     # --- health ---------------------------------------------------------------------------------------------
     def alive(self) -> bool:

@@ -12,12 +12,13 @@ from contextlib import suppress
 
 import structlog
 
+from ocore_kube.errors import UNREADABLE, ApiError
+from ocore_kube.types import NAMESPACES, Type
 from ocore_operator.context import Context
 from ocore_operator.engine.access import Access, Namespace
 from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.errors import UNREADABLE, ApiError
-from ocore_operator.kube.client import NAMESPACES, Type
+from ocore_operator.kube import pairs
 from ocore_operator.kube.resources import Key
 
 #: Seconds between two looks at the catalog and at the namespaces with a problem.
@@ -77,10 +78,10 @@ class Resync:
             await asyncio.sleep(max(until - loop.time(), 0))
 
     def _queue_forgotten(self) -> None:
-        """Queues what is not idle and would not be reconciled otherwise."""
-        for entry in self._ctx.catalog.busy():
-            if not self._queue.scheduled(entry.key):
-                self._queue.add(entry.key, low=True)
+        """Queues what is not idle and would not be reconciled otherwise, and idle Snapshots that do not know yet what happened to another one."""
+        for key in (*(e.key for e in self._ctx.catalog.busy()), *pairs.all_unsettled(self._ctx.catalog)):
+            if not self._queue.scheduled(key):
+                self._queue.add(key, low=True)
 
     def _note(self, failed: Mapping[Namespace, ApiError]) -> None:
         if all(error.status in UNREADABLE for error in failed.values()):

@@ -4,13 +4,18 @@ The parts of a Job (store, database, claim, scratch) are in parts.py. docs/archi
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
+from ocore_crds import quantity
+from ocore_crds.base import Model
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
 from ocore_crds.neutralize import WRAPPER, Neutralize
+from ocore_crds.restore_test import RestoreTests
 from ocore_crds.rollback_record import RollbackRun
+from ocore_crds.snapshot_state import StoredState
 from ocore_operator.jobs import failpoints
 from ocore_operator.jobs.inputs import JobInputs, resources_of
 from ocore_operator.jobs.parts import (
@@ -21,6 +26,7 @@ from ocore_operator.jobs.parts import (
     SIGNAL_FILE,
     Parts,
     administrator,
+    assertions,
     claim,
     claim_folder,
     config,
@@ -29,6 +35,7 @@ from ocore_operator.jobs.parts import (
     optional_store,
     options,
     read_only,
+    restore_test_server,
     scratch,
     signal,
     source_store,
@@ -45,6 +52,12 @@ MARGIN = 5.0
 SHORT = 120.0
 #: Deadline in seconds of a proof: the schema is dumped, restored and dropped.
 PROOF = 900.0
+#: Deadline in seconds of one attempt at a remote copy.
+COPY = 86400.0
+#: Deadline in seconds of a command that reads all that a store contains.
+LONG = 3600.0
+#: Age in seconds from which an object that no manifest names is an orphan: longer than any snapshot may run.
+ORPHAN_AGE = 7 * 86400
 #: How often the kubelet restarts a switch's container.
 SWITCH_RESTARTS = 6
 
@@ -74,6 +87,15 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     return job(settings, job_inputs, command)
 
 
+def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
+    """Name ``measure-<uid>-<attempt>``: the sizes of database and filestore. It only reads, as the application's role."""
+    environment = _environment(job_inputs)
+    parts = read_only(database(environment.spec) + claim(environment.spec)) + identity(environment_id=environment.id)
+    parts += Parts(args=_deadline(SHORT))
+    command = JobRequest(owner=environment, name="measure", attempt=attempt, parts=parts, deadline=_short(settings))
+    return job(settings, job_inputs, command)
+
+
 def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``prove-<uid>-<attempt>``: restores the schema into a scratch database. It mounts neither the claim nor the store: a dump without data
     fits into the pod's /tmp."""
@@ -82,6 +104,36 @@ def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     parts += Parts(args=("--jobs", str(environment.spec.jobs.parallelism), *_deadline(PROOF)))
     command = JobRequest(owner=environment, name="prove", attempt=attempt, parts=parts, deadline=PROOF)
     return job(settings, replace(job_inputs, node=None), command)
+
+
+def list_manifests(
+    settings: Settings, job_inputs: JobInputs, environments: Mapping[str, str], *, after: str, attempt: str
+) -> Object:
+    """Name ``list-manifests-<uid>-<attempt>``: one page of the snapshots of these environments (id → project id)."""
+    wanted = tuple(a for pair in sorted(environments.items()) for a in ("--environment", ":".join(pair)))
+    return _of_contents(settings, job_inputs, "list-manifests", Parts(args=wanted) + options(after=after), attempt)
+
+
+def sweep(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
+    """Name ``sweep-<uid>-<attempt>``: finds orphans. Their list goes into the store, unless that is read-only."""
+    writes = job_inputs.store.spec.access == "ReadWrite"
+    parts = options(older_than=ORPHAN_AGE, report_id=job_inputs.store.meta.uid if writes else "")
+    return _of_contents(settings, job_inputs, "sweep", parts, attempt)
+
+
+def remove_orphans(settings: Settings, job_inputs: JobInputs, *, report: str, attempt: str) -> Object:
+    """Name ``remove-orphans-<uid>-<attempt>``: deletes what the report lists, where it still is an orphan."""
+    parts = options(report_id=job_inputs.store.meta.uid, sha256=report)
+    return _of_contents(settings, job_inputs, "remove-orphans", parts, attempt)
+
+
+def _of_contents(settings: Settings, job_inputs: JobInputs, command: str, parts: Parts, attempt: str) -> Object:
+    """A command on all that a store contains."""
+    found = store(job_inputs.store) + parts + Parts(args=_deadline(LONG))
+    request = JobRequest(
+        owner=job_inputs.store, name=command, attempt=attempt, parts=found, deadline=LONG + settings.start_deadline
+    )
+    return job(settings, job_inputs, request)
 
 
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
@@ -94,18 +146,29 @@ def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> O
 
 
 def snapshot(
-    settings: Settings, job_inputs: JobInputs, owner: Snapshot, frozen: Identity, *, attempt: int, deadline: float
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Snapshot,
+    frozen: Identity,
+    *,
+    state: StoredState,
+    attempt: int,
+    deadline: float,
+    base_snapshot_id: str = "",
+    base_manifest_sha256: str = "",
 ) -> Object:
-    """Name ``snapshot-<uid>-<attempt>``; `deadline`: seconds from now."""
+    """Name ``snapshot-<uid>-<attempt>``; `deadline`: seconds from now. With a base (id and SHA-256 of the manifest of a full Snapshot) a differential."""
     environment = _environment(job_inputs)
     parts = store(job_inputs.store) + database(environment.spec) + claim(environment.spec) + config(environment.spec)
     parts += scratch(environment.spec) + identity(environment_id=environment.id, snapshot_id=owner.id)
+    parts += options(base_snapshot_id=base_snapshot_id, base_manifest_sha256=base_manifest_sha256)
     parts += Parts(
         args=(
             # By the short id `delete --claim` recognises the snapshot's frozen folders.
             *("--attempt", f"{short_id(owner.id)}-{attempt}-{ATTEMPT}"),
             *("--identity", json.dumps(frozen.wire(), separators=(",", ":"))),
             *("--verify", owner.spec.verify),
+            *("--state", _json(state)),
             *("--jobs", str(environment.spec.jobs.parallelism)),
             *_deadline(deadline),
         ),
@@ -140,16 +203,71 @@ def verify(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attemp
     )
 
 
+def write_state(
+    settings: Settings, job_inputs: JobInputs, owner: Snapshot, state: StoredState, *, series: str = "", attempt: int
+) -> Object:
+    """Name ``write-state-<uid>-<series><attempt>``: stores pin, retention and deletionPolicy in the store of the inputs."""
+    parts = _of_snapshot(job_inputs, owner, SHORT) + Parts(
+        args=("--state", _json(state)), failpoints=failpoints.for_job(settings, owner.meta, attempt)
+    )
+    name = f"{series}{attempt}"
+    command = JobRequest(owner=owner, name="write-state", attempt=name, parts=parts, deadline=_short(settings))
+    return job(settings, job_inputs, command)
+
+
+def _json(model: Model) -> str:
+    return json.dumps(model.wire(), separators=(",", ":"))
+
+
+def restore_test(
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Snapshot,
+    verify: RestoreTests | None,
+    *,
+    run: str,
+    attempt: int,
+    deadline: float,
+) -> Object:
+    """Name ``test-restore-<uid>-<run>-<attempt>``: restores the snapshot into a scratch database and drops it. `verify`: the policy's; None: on the
+    environment's own server.
+
+    It has the environment's Secrets only where it restores on its server, never its claim, and it only reads the store. One table at a time: the server
+    also serves the live database.
+    """
+    environment = _environment(job_inputs)
+    parts = _of_snapshot(job_inputs, owner, deadline)
+    if job_inputs.store.spec.access != "ReadOnly":
+        parts += Parts(args=("--store-read-only",))
+    parts = read_only(parts) + scratch(environment.spec)
+    own = environment.spec.database
+    server = verify.server if verify is not None else None
+    if server is not None:
+        parts += restore_test_server(server) + Parts(args=("--separate-server",))
+        capacity = server.capacity
+    else:
+        parts += database(environment.spec) + administrator(environment.spec)
+        capacity = own.capacity if own is not None else None
+    if capacity is not None:
+        parts += options(capacity=quantity.parse(capacity))
+    parts += assertions(verify.assertions if verify is not None else None)
+    parts += options(manifest_sha256=owner.status.manifest_sha256) + Parts(
+        args=("--jobs", "1"), failpoints=failpoints.for_job(settings, owner.meta, attempt)
+    )
+    command = JobRequest(owner=owner, name="test-restore", attempt=f"{run}-{attempt}", parts=parts, deadline=deadline)
+    return job(settings, job_inputs, command)
+
+
 def delete(
     settings: Settings,
     job_inputs: JobInputs,
     owner: Snapshot,
     *,
-    series: Literal["", "left"],
+    series: str,
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``delete-<uid>-<series><attempt>``: the whole snapshot, or (`left`) the leftovers that its manifest does not name. Where the inputs have
+    """Name ``delete-<uid>-<series><attempt>``: the whole snapshot in the store of the inputs, or (`left`) the leftovers that its manifest does not name. Where the inputs have
     the Environment, also the folders that the snapshot's attempts froze on its claim."""
     parts = _of_snapshot(job_inputs, owner, deadline) + Parts(
         args=("--attempts-only",) if series == "left" else (),
@@ -158,6 +276,16 @@ def delete(
     if job_inputs.environment is not None and job_inputs.environment.spec.filestore is not None:
         parts += claim_folder(job_inputs.environment.spec.filestore.claim_name)
     command = JobRequest(owner=owner, name="delete", attempt=f"{series}{attempt}", parts=parts, deadline=deadline)
+    return job(settings, job_inputs, command)
+
+
+def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str, number: int) -> Object:
+    """Name ``copy-remote-<uid>-<attempt>``: copies the snapshot from the source of the inputs into their store. An attempt ends after a day; the next one
+    continues it. `number`: of the attempt, from 1."""
+    parts = _of_snapshot(job_inputs, owner, COPY) + source_store(job_inputs.source)
+    parts += options(manifest_sha256=owner.status.manifest_sha256)
+    parts += Parts(failpoints=failpoints.for_job(settings, owner.meta, number))
+    command = JobRequest(owner=owner, name="copy-remote", attempt=attempt, parts=parts, deadline=COPY)
     return job(settings, job_inputs, command)
 
 
@@ -182,8 +310,11 @@ def _of_rollback(settings: Settings, job_inputs: JobInputs, owner: Rollback, att
 
 def _record(run: RollbackRun) -> Parts:
     """What the Job writes to the rollback's record. Its attempt is the pod's uid: two pods of one Job never write the same object."""
-    fields = run.model_copy(update={"attempt": ATTEMPT}).wire()
-    return Parts(args=("--record", json.dumps(fields, separators=(",", ":"))))
+    fields = run.wire()
+    del fields["attempt"]
+    # Texts of users are in it, and the kubelet would expand $(NAME) in them.
+    text = json.dumps(fields, separators=(",", ":")).replace("$", "\\u0024")
+    return Parts(args=("--record", f'{text[:-1]},"attempt":"{ATTEMPT}"}}'))
 
 
 def _replication_loss(owner: Rollback) -> Parts:
@@ -394,19 +525,25 @@ def inspect_rollback(
 
 __all__ = [
     "cleanup",
+    "copy_remote",
     "delete",
     "inspect_rollback",
     "inspect_snapshot",
     "job_name",
+    "list_manifests",
+    "measure",
     "neutralize",
     "preview",
     "probe",
     "probe_store",
     "prove",
+    "remove_orphans",
     "restore",
     "snapshot",
+    "sweep",
     "switch",
     "switch_back",
     "undo",
     "verify",
+    "write_state",
 ]

@@ -6,12 +6,13 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_kube.errors import AlreadyExists, ApiError, Forbidden, Invalid
+from ocore_kube.types import EVENTS, JOBS, PODS
 from ocore_operator import clock
 from ocore_operator.context import Context
-from ocore_operator.errors import AlreadyExists, ApiError, Failed, Forbidden, Invalid, Waiting
+from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import ownership
 from ocore_operator.jobs.outcome import Observation, finished, pod_ended
-from ocore_operator.kube.client import EVENTS, JOBS, PODS
 from ocore_operator.kube.resources import Object, Resource
 
 #: Seconds after which the Events of a Job that does not run are read for the reason.

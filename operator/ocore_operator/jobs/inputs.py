@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import Jobs
+from ocore_kube.types import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, PODS, STORES, WORKLOADS, Type
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, PODS, STORES, WORKLOADS, Type
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
 from ocore_operator.settings import Settings
 

@@ -1,7 +1,9 @@
 """Limits how many Jobs run at once: in all, per namespace and per store.
 
-There are classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify), `light` (probe, probe-store, inspect, preview), `proof`
-(prove) and `deletion` (delete) have a pool each. `free` (switch, cleanup) never waits: its environment may be stopped, and there is at most one operation per
+There are classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify), `light` (probe, measure, probe-store, inspect, preview), `proof`
+(prove), `test` (test-restore), `copy` (copy-remote), `deletion` (delete) and
+`contents` (list-manifests, sweep, remove-orphans) have a pool each. `free` (switch, cleanup)
+never waits: its environment may be stopped, and there is at most one operation per
 environment. In a pool the namespaces take turns, and in a namespace the Job that has waited longest goes first.
 
 Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with copied labels would take the slots of everyone.
@@ -16,14 +18,15 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_kube.errors import UNREADABLE, ApiError
+from ocore_kube.types import JOBS
 from ocore_operator.context import Context
-from ocore_operator.errors import UNREADABLE, ApiError, Waiting
+from ocore_operator.errors import Waiting
 from ocore_operator.jobs.outcome import finished
 from ocore_operator.jobs.ownership import owner_of_job
-from ocore_operator.kube.client import JOBS
 from ocore_operator.kube.resources import Key, Object
 
-Class = Literal["heavy", "light", "proof", "deletion", "free"]
+Class = Literal["heavy", "light", "proof", "test", "copy", "deletion", "contents", "free"]
 
 CLASSES: dict[str, Class] = {
     "snapshot": "heavy",
@@ -31,11 +34,18 @@ CLASSES: dict[str, Class] = {
     "neutralize": "heavy",
     "verify": "heavy",
     "probe": "light",
+    "measure": "light",
     "probe-store": "light",
     "prove": "proof",
+    "test-restore": "test",
     "inspect": "light",
+    "write-state": "light",
     "preview": "light",
+    "copy-remote": "copy",
     "delete": "deletion",
+    "list-manifests": "contents",
+    "sweep": "contents",
+    "remove-orphans": "contents",
     "switch": "free",
     "cleanup": "free",
 }

@@ -15,11 +15,12 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import ProgressReport, ReadyReport, Result, Step, StepReport, parse_line
 from ocore_crds.snapshot import Progress, StepStatus
 from ocore_crds.text import shortened
+from ocore_kube.errors import ApiError, Conflict
+from ocore_kube.types import OURS
 from ocore_operator import clock
-from ocore_operator.errors import ApiError, Conflict
 from ocore_operator.jobs.percent import percent
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import MANAGER_PROGRESS, OURS, Kube
+from ocore_operator.kube.client import MANAGER_PROGRESS, Kube
 from ocore_operator.kube.resources import Key
 
 #: Seconds between two patches of status.progress.

@@ -8,7 +8,8 @@ from typing import Any
 
 from ocore_crds import naming
 from ocore_crds.environment import EnvironmentSpec, Tls
-from ocore_crds.neutralize import Neutralize
+from ocore_crds.neutralize import Neutralize, Scripts
+from ocore_crds.restore_test import RestoreTestServer
 from ocore_crds.snapshotstore import S3
 from ocore_operator.kube.resources import Object, Store
 
@@ -105,6 +106,22 @@ def administrator(spec: EnvironmentSpec) -> Parts:
     return _secret("admin", ADMIN, spec.database.admin_secret_ref.name) + options(admin=ADMIN)
 
 
+def restore_test_server(found: RestoreTestServer) -> Parts:
+    """A server of its own for test restores, in place of the environment's."""
+    parts = _secret("database", DATABASE, found.secret_ref.name) + options(database=DATABASE)
+    if found.admin_secret_ref is not None:
+        parts += _secret("admin", ADMIN, found.admin_secret_ref.name) + options(admin=ADMIN)
+    return parts + _tls(found.tls) if found.tls is not None else parts
+
+
+def assertions(found: Scripts | None) -> Parts:
+    """Queries that must return no row in a restored database."""
+    if found is None:
+        return Parts()
+    source = {"configMap": {"name": found.config_map_ref.name}}
+    return _mounted("assertions", ASSERTIONS, source, read_only=True) + options(assertions=ASSERTIONS)
+
+
 def _tls(tls: Tls) -> Parts:
     """The mode, and CA and client certificate in one folder, whatever objects they come from."""
     parts, sources = options(tls_mode=tls.mode), []
@@ -160,10 +177,7 @@ def neutralize(found: Neutralize, method: str | None) -> Parts:
             hand_over=SHARED
         )
         parts += Parts(args=tuple(a for each in found.test_listeners for a in ("--listener", each)))
-    if method is not None and found.assertions is not None:
-        source = {"configMap": {"name": found.assertions.config_map_ref.name}}
-        parts += _mounted("assertions", ASSERTIONS, source, read_only=True) + options(assertions=ASSERTIONS)
-    return parts
+    return parts + assertions(found.assertions) if method is not None else parts
 
 
 def scratch(spec: EnvironmentSpec) -> Parts:

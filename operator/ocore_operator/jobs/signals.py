@@ -8,8 +8,8 @@ repetitions, changes the pod until the Job has answered.
 from pydantic import BaseModel
 
 from ocore_crds import naming
+from ocore_kube.types import PODS
 from ocore_operator.context import Context
-from ocore_operator.kube.client import PODS
 from ocore_operator.kube.resources import Object
 
 #: Validity of a signal in seconds.

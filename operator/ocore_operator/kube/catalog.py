@@ -11,8 +11,12 @@ from typing import TypeVar
 
 from ocore_crds import conditions as c
 from ocore_crds.history import Finished, finished_of
+from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS as DEFAULT_TEST_TIMEOUT
+from ocore_crds.restore_test import open_run
 from ocore_crds.retention import Candidate, Safety, Verdict, candidate_of, safety_of, told_of
 from ocore_crds.snapshotpolicy import DEFAULT_TIMEOUT_SECONDS
+from ocore_operator.kube import differentials
+from ocore_operator.kube.differentials import Pairing
 from ocore_operator.kube.resources import Key, Object
 
 
@@ -37,6 +41,28 @@ class Retention:
     pinned: bool
     candidate: Candidate | None  # None: the rules are not about it
     told: Verdict | None  # what its status says; None: nothing yet
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFacts:
+    """The copy of a Snapshot in a remote store, as far as it is wanted or exists."""
+
+    state: str  # of status.remote
+    store: str
+    requested: str
+    local_deleted: bool = False  # the data in the Snapshot's own store is gone
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTested:
+    """What is known of a Snapshot's test restores."""
+
+    open: bool  # a request waits for its test
+    requested: str  # the slot that its policy has requested; empty: none
+    answered: tuple[str, ...]
+    status: str  # of the condition RestoreTested
+    reason: str
+    at: str  # when the newest test with a result ended; empty: there was none
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +96,11 @@ class PolicyFacts:
     scheduled_from: str  # since when the schedule, or the suspension, is as it is now; empty: not observed yet
     pinned: int
     kept: int  # Complete Snapshots that its rules are about
+    test_schedule: tuple[str, ...] = ()  # of test restores; none while it is suspended
+    test_timeout: int = 0  # seconds
+    tests_from: str = ""  # as scheduled_from, of the test restores
+    last_test: str = ""  # when the newest successful test restore ended; empty: there was none
+    last_test_failed: bool = False  # the newest scheduled one
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +133,32 @@ class Entry:
     rollback_ready: str
     completed: str
     stored_bytes: int
+    filestore_bytes: int  # of these, of a Snapshot's filestore
+    differential: bool  # a Snapshot that needs a full one
+    imported: bool  # a Snapshot that an import has brought back
+    orphans: tuple[int, int] | None  # of a SnapshotStore: objects and their bytes; None: it was not swept
     target: Target | None  # of an Environment
     retention: "Retention | None"  # of a Snapshot
+    pairing: Pairing | None  # of a Snapshot
     verified: str  # status of a Snapshot's condition Verified
     verify_full: bool  # a Snapshot that is to be read back
+    restore: RestoreTested | None  # of a Snapshot that was tested, or is to be
     policy: PolicyFacts | None  # of a SnapshotPolicy
     cleanup_due: str  # when the cleanup of a terminal Rollback may begin; empty: none remains
     finished: Finished | None  # of a terminal Rollback: its place in the history
+    remote: RemoteFacts | None  # of a Snapshot; None: no copy is wanted yet
+    remote_store: str  # that an Environment names for copies
     pins: tuple[int, int] | None  # of an Environment without a policy that has pins: how many, and their limit
 
     @property
     def age_order(self) -> tuple[str, str]:
         """Older first: creationTimestamp, then uid."""
         return self.created, self.uid
+
+    @property
+    def data_order(self) -> tuple[str, str]:
+        """The same by the data's age: one that was imported is older than its object."""
+        return min(self.created, self.started), self.uid
 
 
 def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
@@ -157,14 +201,22 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         scheduled=bool(status.get("nextScheduleTime")),
         rollback_ready=_shared(by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown")),
         completed=status.get("completedAt") or "",
-        stored_bytes=int((status.get("sizes") or {}).get("storedBytes") or 0),
+        stored_bytes=_size(status, "storedBytes"),
+        filestore_bytes=_size(status, "filestoreStoredBytes"),
+        differential=status.get("fullFilestore") is False,
+        imported=kind == "Snapshot" and status.get("imported") is not None,
+        orphans=_orphans(status) if kind == "SnapshotStore" else None,
         target=_target(obj) if kind == "Environment" else None,
         retention=_retention(obj) if kind == "Snapshot" else None,
+        pairing=differentials.pairing_of(obj) if kind == "Snapshot" else None,
         verified=_shared(by_type.get(c.VERIFIED, {}).get("status", "Unknown")),
         verify_full=spec.get("verify") == "Full",
+        restore=_restore(obj, by_type.get(c.RESTORE_TESTED, {})) if kind == "Snapshot" else None,
         policy=_policy(obj) if kind == "SnapshotPolicy" else None,
         cleanup_due=_cleanup_due(obj) if kind == "Rollback" else "",
         finished=finished_of(obj) if kind == "Rollback" else None,
+        remote=_remote(status) if kind == "Snapshot" else None,
+        remote_store=_shared((spec.get("remoteStoreRef") or {}).get("name") or ""),
         pins=_pins(status) if kind == "Environment" else None,
     )
 
@@ -211,8 +263,37 @@ def _retention(snapshot: Object) -> Retention:
     )
 
 
+def _remote(status: Object) -> RemoteFacts | None:
+    found = status.get("remote")
+    if not found:
+        return None
+    return RemoteFacts(
+        state=_shared(found.get("state") or ""),
+        store=_shared(found.get("storeName") or ""),
+        requested=found.get("requestedAt") or "",
+        local_deleted=bool(found.get("localDeletedAt")),
+    )
+
+
+def _restore(snapshot: Object, condition: Object) -> RestoreTested | None:
+    status = snapshot.get("status", {})
+    test, request = status.get("restoreTest") or {}, status.get("restoreTestRequest") or {}
+    is_open = open_run(snapshot) is not None
+    if not (test or request or condition or is_open):
+        return None
+    return RestoreTested(
+        open=is_open,
+        requested=request.get("run") or "",
+        answered=tuple(test.get("answered") or ()),
+        status=_shared(condition.get("status", "Unknown")),
+        reason=_shared(condition.get("reason", "")),
+        at=test.get("testedAt") or "",
+    )
+
+
 def _policy(policy: Object) -> PolicyFacts:
     spec, status = policy.get("spec", {}), policy.get("status", {})
+    tests = spec.get("verify") or {}
     return PolicyFacts(
         schedule=() if spec.get("suspend") else tuple(spec.get("schedule") or ()),
         time_zone=spec.get("timeZone") or "Etc/UTC",
@@ -221,7 +302,23 @@ def _policy(policy: Object) -> PolicyFacts:
         scheduled_from=status.get("scheduledFrom") or "",
         pinned=int(status.get("pinned") or 0),
         kept=int((status.get("kept") or {}).get("total") or 0),
+        test_schedule=()
+        if spec.get("suspend") or not tests.get("restore", True)
+        else tuple(tests.get("schedule") or ()),
+        test_timeout=int(tests.get("timeoutSeconds") or DEFAULT_TEST_TIMEOUT),
+        tests_from=status.get("restoreTestsFrom") or "",
+        last_test=status.get("lastRestoreTestTime") or "",
+        last_test_failed=(status.get("restoreTest") or {}).get("result") == "Failed",
     )
+
+
+def _size(status: Object, name: str) -> int:
+    return int((status.get("sizes") or {}).get(name) or 0)
+
+
+def _orphans(status: Object) -> tuple[int, int] | None:
+    found = status.get("orphans")
+    return (int(found.get("objects") or 0), int(found.get("bytes") or 0)) if found else None
 
 
 def _pins(status: Object) -> tuple[int, int] | None:
@@ -269,6 +366,8 @@ class Catalog:
         ] = {}  # operations that are not terminal, by environment; "": it is unknown
         self._cleanups: dict[Place, dict[Key, Entry]] = {}  # terminal Rollbacks whose cleanup remains, by environment
         self._finished: dict[Place, dict[Key, Entry]] = {}  # terminal Rollbacks, by environment
+        self._needing: dict[Place, dict[Key, Entry]] = {}  # differentials, by namespace and the id of the full one
+        self._protecting: dict[Place, dict[Key, Entry]] = {}  # full Snapshots, by namespace and name of a dependent
         self._busy: dict[Key, Entry] = {}  # not idle
 
     # --- fed ------------------------------------------------------------------------------------------------
@@ -330,6 +429,10 @@ class Catalog:
             yield self._cleanups, place
         if e.finished is not None:
             yield self._finished, place
+        if e.pairing is not None and e.pairing.needs:
+            yield self._needing, (e.key.namespace, e.pairing.needs)
+        for name in e.pairing.dependents if e.pairing is not None else ():
+            yield self._protecting, (e.key.namespace, name)
 
     # --- asked ----------------------------------------------------------------------------------------------
     def get(self, key: Key) -> Entry | None:
@@ -359,6 +462,10 @@ class Catalog:
         """All Snapshots of an environment."""
         return list(self._snapshots.get((namespace, environment), {}).values())
 
+    def is_elsewhere(self, kind: str, namespace: str, id_: str) -> bool:
+        """Whether another namespace has an object of this id."""
+        return any(k.namespace != namespace for k in self._by_id.get(kind, {}).get(id_, ()))
+
     def elder(self, key: Key) -> Entry | None:
         """Another object with the same id, in any namespace, that takes precedence; None: this one has the id.
 
@@ -375,6 +482,25 @@ class Catalog:
         others = [e for k in self._by_id[key.kind][mine.id] if k != key and (e := self.get(k)) is not None]
         first = min(others, key=precedence, default=None)
         return first if first is not None and precedence(first) < precedence(mine) else None
+
+    def of_id(self, kind: str, namespace: str, id_: str) -> Entry | None:
+        """The object of a namespace with this id; None: there is none."""
+        keys = self._by_id.get(kind, {}).get(id_, ())
+        return next((self.get(k) for k in keys if k.namespace == namespace), None)
+
+    def needing(self, namespace: str, full_id: str) -> list[Entry]:
+        """The Snapshots that need a full one."""
+        return list(self._needing.get((namespace, full_id), {}).values())
+
+    def protecting(self, namespace: str, dependent: str) -> list[Entry]:
+        """The full Snapshots in which this name is entered."""
+        return list(self._protecting.get((namespace, dependent), {}).values())
+
+    def needed(self) -> dict[Key, Entry]:
+        """The Snapshots that others need, or in which others are entered."""
+        found = {key: entry for listing in self._protecting.values() for key, entry in listing.items()}
+        named = (self.of_id("Snapshot", namespace, id_) for namespace, id_ in self._needing)
+        return found | {full.key: full for full in named if full is not None}
 
     def environment_of(self, entry_: Entry) -> str:
         """Name of the Environment of a Snapshot or Rollback; empty where it is unknown."""

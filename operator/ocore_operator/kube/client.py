@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ocore_crds.naming import MOVER_CONTAINER
+from ocore_kube.errors import ApiError, Conflict
+from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Transport
+from ocore_kube.types import OURS, PODS, Type
 from ocore_operator import clock
-from ocore_operator.errors import ApiError, Conflict
 from ocore_operator.kube.resources import Meta, Object, Resource
-from ocore_operator.kube.transport import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Transport
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
@@ -18,50 +19,16 @@ MANAGER_PROGRESS = "ocore-operator-progress"  # owns status.progress while an op
 MANAGER_LOCK = "ocore-operator-hold"  # owns Environment.status.operation
 MANAGER_EXECUTED = "ocore-operator-executed"  # owns Environment.status.executedRollbacks
 MANAGER_PINS = "ocore-operator-pins"  # owns Environment.status.pins
+MANAGER_IMPORT = "ocore-operator-import"  # owns the spec of Snapshots that an import created
 MANAGER_RETENTION = "ocore-operator-retention"  # owns Snapshot.status.keptBy, expiresAt and ruleEnds
+MANAGER_DEPENDENTS = "ocore-operator-dependents"  # owns Snapshot.status.dependents
+MANAGER_RESTORE_TEST = "ocore-operator-restore-test"  # owns Snapshot.status.restoreTestRequest
 
 
 #: Objects in one page of a list: limits the memory of one answer.
 PAGE = 250
 #: Seconds without a line after which a pod's log is requested again: the connection may be dead.
 LOG_SILENCE = 60.0
-
-
-@dataclass(frozen=True)
-class Type:
-    """A resource type of the API server."""
-
-    api_version: str
-    plural: str
-    kind: str
-
-    def path(self, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
-        """Its URL path; `namespace` None or empty: the whole cluster."""
-        parts = ["/api" if "/" not in self.api_version else "/apis", self.api_version]
-        if namespace:
-            parts += ["namespaces", namespace]
-        parts.append(self.plural)
-        parts += [p for p in (name, subresource) if p]
-        return "/".join(parts)
-
-
-ENVIRONMENTS = Type("ocore.dev/v1alpha1", "environments", "Environment")
-STORES = Type("ocore.dev/v1alpha1", "snapshotstores", "SnapshotStore")
-SNAPSHOTS = Type("ocore.dev/v1alpha1", "snapshots", "Snapshot")
-POLICIES = Type("ocore.dev/v1alpha1", "snapshotpolicies", "SnapshotPolicy")
-ROLLBACKS = Type("ocore.dev/v1alpha1", "rollbacks", "Rollback")
-OURS = {t.kind: t for t in (ENVIRONMENTS, STORES, SNAPSHOTS, POLICIES, ROLLBACKS)}
-JOBS = Type("batch/v1", "jobs", "Job")
-PODS = Type("v1", "pods", "Pod")
-CLAIMS = Type("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
-CONFIG_MAPS = Type("v1", "configmaps", "ConfigMap")
-NAMESPACES = Type("v1", "namespaces", "Namespace")
-EVENTS = Type("v1", "events", "Event")
-DEPLOYMENTS = Type("apps/v1", "deployments", "Deployment")
-STATEFUL_SETS = Type("apps/v1", "statefulsets", "StatefulSet")
-CRDS = Type("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
-LEASES = Type("coordination.k8s.io/v1", "leases", "Lease")
-WORKLOADS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
 
 
 @dataclass(frozen=True)
@@ -132,11 +99,11 @@ class Kube:
             yield LogLine(time, text)
 
     # --- writes ---------------------------------------------------------------------------------------------
-    async def create(self, type_: Type, obj: Object) -> Object:
+    async def create(self, type_: Type, obj: Object, manager: str = MANAGER) -> Object:
         """Raises AlreadyExists, Forbidden (quota, admission), Invalid."""
         self._may_write()
         path = type_.path(obj["metadata"]["namespace"])
-        return await self._transport.request("POST", path, query={"fieldManager": MANAGER}, body=obj)
+        return await self._transport.request("POST", path, query={"fieldManager": manager}, body=obj)
 
     async def delete(
         self,
@@ -158,6 +125,13 @@ class Kube:
             return await self._or_none("DELETE", type_.path(namespace, name), body=body) is not None
         except Conflict:
             return False  # another object has the name now
+
+    async def set_spec(self, type_: Type, obj: Object, spec: Object) -> Object | None:
+        """Sets fields of the spec of an object that an import created. Raises Conflict where it changed since it was read, Forbidden and Invalid
+        where the API server refuses. None where it is gone."""
+        meta = obj["metadata"]
+        patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "spec": spec}
+        return await self._patch(type_, meta["namespace"], meta["name"], patch, MERGE_PATCH, "", manager=MANAGER_IMPORT)
 
     async def merge_patch(
         self, type_: Type, namespace: str, name: str, patch: Object, *, subresource: str = ""
@@ -233,11 +207,18 @@ class Kube:
             self._guard()
 
     async def _patch(
-        self, type_: Type, namespace: str, name: str, patch: Any, content_type: str, subresource: str
+        self,
+        type_: Type,
+        namespace: str,
+        name: str,
+        patch: Any,
+        content_type: str,
+        subresource: str,
+        manager: str = MANAGER,
     ) -> Object | None:
         self._may_write()
         path = type_.path(namespace, name, subresource)
-        query = {"fieldManager": MANAGER}
+        query = {"fieldManager": manager}
         return await self._or_none("PATCH", path, query=query, body=patch, content_type=content_type)
 
     async def _or_none(self, method: str, path: str, **options: Any) -> Object | None:

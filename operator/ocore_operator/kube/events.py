@@ -9,9 +9,10 @@ from typing import Literal
 import structlog
 
 from ocore_crds.text import sentence, shortened_bytes
+from ocore_kube.errors import ApiError
+from ocore_kube.types import EVENTS
 from ocore_operator import clock
-from ocore_operator.errors import ApiError
-from ocore_operator.kube.client import EVENTS, Kube
+from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object, Resource
 
 COMPONENT = "ocore-operator"

@@ -4,7 +4,7 @@ A slot is due when the timeout of its Snapshot has passed: by then the Snapshot 
 one with long pauses (weekends), for which the age of the last success says nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -42,6 +42,11 @@ def due(facts: PolicyFacts, environment_id: str, now: datetime) -> Due:
     if begin is not None and begin <= clock.parse(facts.scheduled_from):
         begin = None
     return Due(facts, environment_id, begin, following + offset + timeout if following is not None else _NEVER)
+
+
+def of_tests(facts: PolicyFacts) -> PolicyFacts:
+    """The facts of a policy whose slots are those of its test restores."""
+    return replace(facts, schedule=facts.test_schedule, timeout=facts.test_timeout, scheduled_from=facts.tests_from)
 
 
 # A fleet shares its schedules, and slots begin at whole minutes.

@@ -8,15 +8,29 @@ from ocore_crds import conditions as c
 from ocore_crds import history, retention
 from ocore_crds.base import API_VERSION
 from ocore_crds.environment import PinCount
+from ocore_crds.restore_test import RestoreTestRequest
 from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
-from ocore_operator import summarize
+from ocore_kube.errors import AlreadyExists
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
+from ocore_operator import remote_copies, summarize
 from ocore_operator.context import Context
-from ocore_operator.errors import AlreadyExists
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ENVIRONMENTS, MANAGER_PINS, MANAGER_RETENTION, ROLLBACKS, SNAPSHOTS
+from ocore_operator.kube.client import MANAGER_PINS, MANAGER_RESTORE_TEST, MANAGER_RETENTION
 from ocore_operator.kube.resources import Key, Object, Snapshot
-from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
+from ocore_operator.policy.world import (
+    Action,
+    CountPins,
+    Create,
+    Delete,
+    DeleteRollbacks,
+    Explain,
+    Idle,
+    Record,
+    RequestCopies,
+    RequestTest,
+    World,
+)
 from ocore_operator.reconcile_loop import Note, Requeue
 
 _log = structlog.get_logger()
@@ -29,6 +43,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return await _record(ctx, world, status, notes)
         case Create():
             return await _create(ctx, world, action)
+        case RequestTest(key=key, request=request):
+            return await _request_test(ctx, key, request)
         case CountPins(pins=pins):
             return await _count_pins(ctx, world.key, pins)
         case Explain(verdicts=verdicts):
@@ -37,6 +53,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return Requeue(0.0)
         case Delete():
             return await _delete(ctx, action)
+        case RequestCopies(keys=keys, store=store):
+            return await _request_copies(ctx, keys, store)
         case DeleteRollbacks(keys=keys):
             return await _delete_rollbacks(ctx, keys)
         case Idle(seconds=seconds):
@@ -79,6 +97,20 @@ def scheduled_snapshot(world: World, name: str) -> Object:
             "timeoutSeconds": world.spec.timeout_seconds,
         },
     }
+
+
+async def _request_test(ctx: Context, key: Key, request: RestoreTestRequest) -> Requeue | None:
+    """The Snapshot's own reconcile runs the test. It is read again: one that has changed is left to the plan."""
+    snapshot = await _read(ctx, key)
+    if snapshot is None or snapshot.meta.deleted is not None or snapshot.status.phase != "Complete":
+        return None
+    if snapshot.status.restore_test_request == request:
+        return None
+    written = await ctx.kube.apply_status(snapshot, {"restoreTestRequest": request.wire()}, MANAGER_RESTORE_TEST)
+    if written is not None:
+        ctx.catalog.put("Snapshot", written)
+        ctx.queue.add(key)
+    return None
 
 
 async def _count_pins(ctx: Context, key: Key, pins: PinCount | None) -> Requeue | None:
@@ -137,6 +169,18 @@ async def _delete(ctx: Context, action: Delete) -> Requeue | None:
     return Requeue(0.0)
 
 
+async def _request_copies(ctx: Context, keys: Iterable[Key], store: str) -> Requeue:
+    """From then on the Snapshot's own reconciles make the copy."""
+    for key in keys:
+        snapshot = await _read(ctx, key)
+        if snapshot is None or snapshot.meta.deleted is not None or snapshot.status.remote is not None:
+            continue
+        if c.outcome(snapshot.status.conditions) == "Complete":
+            await summarize.write(ctx, snapshot, remote_copies.requested(snapshot, store, ctx.now()))
+            ctx.queue.add(key)
+    return Requeue(0.0)
+
+
 async def _delete_rollbacks(ctx: Context, keys: Iterable[Key]) -> Requeue:
     """Each one is read again: one that has changed, or that a tool has taken over, stays."""
     for key in keys:
@@ -161,7 +205,7 @@ async def _delete_rollbacks(ctx: Context, keys: Iterable[Key]) -> Requeue:
 
 def _may_go(snapshot: Snapshot, stay: Key | None) -> bool:
     """Whether the Snapshot, as it was just read, is still one that retention may delete. A Complete one only beside the one that stays."""
-    if snapshot.spec.pin is not None or snapshot.spec.retention != "Policy":
+    if snapshot.spec.pin is not None or snapshot.spec.retention != "Policy" or snapshot.status.dependents:
         return False
     ended = c.outcome(snapshot.status.conditions)
     return ended == "Failed" or (ended == "Complete" and stay is not None and stay != snapshot.key)

@@ -1,8 +1,8 @@
 """Reads what the plan of a SnapshotPolicy depends on."""
 
+from ocore_kube.types import ENVIRONMENTS, POLICIES
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ENVIRONMENTS, POLICIES
 from ocore_operator.kube.resources import Key
 from ocore_operator.policy.world import World
 
@@ -18,7 +18,8 @@ async def observe(ctx: Context, key: Key) -> World | None:
     snapshots = tuple(ctx.catalog.snapshots(key.namespace, key.name))
     finished = tuple(ctx.catalog.finished(key.namespace, key.name))
     concerned = any(e.retention is not None and (e.retention.by_policy or e.retention.pinned) for e in snapshots)
-    if obj is None and not concerned and not finished and (known is None or known.pins is None):
+    untouched = known is None or (known.pins is None and not known.remote_store)
+    if obj is None and not concerned and not finished and untouched:
         return None
     found = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
     environment = resources.environment(found) if found is not None else None
@@ -33,4 +34,7 @@ async def observe(ctx: Context, key: Key) -> World | None:
         rollbacks=finished,
         history_limit=ctx.settings.rollback_history_limit,
         now=ctx.now(),
+        remote_store=environment.spec.remote_store_ref.name
+        if environment is not None and environment.spec.remote_store_ref is not None
+        else "",
     )

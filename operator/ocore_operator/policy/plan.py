@@ -1,7 +1,7 @@
 """The plan of a SnapshotPolicy: a pure function from what is observed to the next single action.
 
-Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then pins, explanations, then deletions of Snapshots, then
-of Rollbacks.
+Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then pins, test restores, explanations, then deletions of
+Snapshots, then of Rollbacks.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_operator import clock
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Key, Policy
-from ocore_operator.policy import slots, transitions
+from ocore_operator.policy import copies, restore_tests, slots, transitions
 from ocore_operator.policy.slots import Schedule, ScheduleError
 from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
 from ocore_operator.reconcile_loop import Note
@@ -40,11 +40,11 @@ def decide(world: World) -> Action:
     except ScheduleError as error:
         return _without_schedule(world, str(error))
     action = _slot(world, schedule)
-    action = action or _pins(world)
+    action = action or _pins(world) or restore_tests.decide(world)
     if action is not None:
         return action
     verdicts = _verdicts(world, schedule.zone)
-    return _retention(world, verdicts) or _history(world) or _end(world, schedule, verdicts)
+    return _retention(world, verdicts) or copies.decide(world) or _history(world) or _end(world, schedule, verdicts)
 
 
 def _schedule(world: World) -> Schedule:
@@ -59,7 +59,7 @@ def _without_schedule(world: World, message: str) -> Action:
     if policy is None:
         raise ValueError(f"{world.key}: the defaults have no valid schedule: {message}")
     record = _record(policy, transitions.invalid(policy, message, world.now))
-    return record or _pins(world) or _history(world) or Idle(None)
+    return record or _pins(world) or copies.decide(world) or _history(world) or Idle(None)
 
 
 # --- slots -----------------------------------------------------------------------------------------------------
@@ -129,19 +129,23 @@ def _pins(world: World) -> Action | None:
 
 def candidates(world: World) -> list[Candidate]:
     """The Snapshots that the rules are about: terminal, with `retention: Policy`, and not being deleted."""
-    return [
+    found = [
         retention.kept_for(replace(e.retention.candidate, in_use=e.key.name in world.used), world.safeties)
         for e in world.snapshots
         if e.retention is not None and e.retention.candidate is not None
     ]
+    ours = {c.name for c in found}
+    others = {e.pairing.needs for e in world.snapshots if e.pairing is not None and e.key.name not in ours}
+    return retention.needed_by_others(found, others)
 
 
 def _verdicts(world: World, zone: ZoneInfo) -> dict[str, Verdict]:
-    found = retention.verdicts(candidates(world), world.spec, zone, world.now)
-    if world.policy is not None:
-        return found
-    told = {e.key.name: _told(e) for e in world.snapshots}
-    return {name: retention.without_policy(verdict, told[name], world.now) for name, verdict in found.items()}
+    every = candidates(world)
+    found = retention.verdicts(every, world.spec, zone, world.now)
+    if world.policy is None:
+        told = {e.key.name: _told(e) for e in world.snapshots}
+        found = {name: retention.without_policy(verdict, told[name], world.now) for name, verdict in found.items()}
+    return retention.protected(found, every)
 
 
 def _told(entry: Entry) -> Verdict | None:
@@ -154,10 +158,20 @@ def _retention(world: World, verdicts: Mapping[str, Verdict]) -> Action | None:
     news = [(by_name[name].key, v) for name, v in sorted(verdicts.items()) if not _is_told(by_name[name], v)]
     if news:
         return Explain(tuple(news[:BATCH]))
-    expired = sorted((by_name[name] for name, v in verdicts.items() if v.expired), key=lambda e: e.age_order)
+    # Differentials go first. The end of the last one that is entered in a full Snapshot brings the next reconcile.
+    expired = sorted(
+        (by_name[name] for name, v in verdicts.items() if v.expired and not _has_dependents(world, by_name[name])),
+        key=lambda e: e.data_order,
+    )
     if not expired:
         return None
     return Delete(tuple(e.key for e in expired[:BATCH]), _protector(world.snapshots, verdicts))
+
+
+def _has_dependents(world: World, full: Entry) -> bool:
+    """Whether a Snapshot needs it or is entered in it: it cannot be deleted."""
+    entered = full.pairing is not None and bool(full.pairing.dependents)
+    return entered or any(e.pairing is not None and e.pairing.needs == full.id for e in world.snapshots)
 
 
 def _is_told(entry: Entry, verdict: Verdict) -> bool:
@@ -189,12 +203,14 @@ def _end(world: World, schedule: Schedule, verdicts: Mapping[str, Verdict]) -> A
         following = None if policy.spec.suspend else schedule.next(world.now)
         begin = schedule.begin(following) if following is not None else None
         status = transitions.with_results(policy.status, world.snapshots, Stamp.of(policy.meta, world.now))
+        status = restore_tests.with_results(status, world)
         numbers = transitions.kept(world.snapshots, verdicts)
         pinned = transitions.pinned(world.snapshots)
         action = _record(policy, transitions.active(policy, status, begin, numbers, pinned, world.now))
         if action is not None:
             return action
-        moments += [begin] if begin is not None else []
+        tested = restore_tests.following(world)
+        moments += [moment for moment in (begin, tested) if moment is not None]
         if due(world, schedule, policy.status) is not None:
             return Idle(BUSY_PAUSE)
     left = [(m - world.now).total_seconds() for m in moments]

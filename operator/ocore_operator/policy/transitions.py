@@ -100,7 +100,7 @@ def with_results(status: SnapshotPolicyStatus, snapshots: Iterable[Entry], stamp
     ended = [e for e, r in every if e.terminal and r.trigger == "Scheduled"]
     if not ended:
         return status
-    last = max(ended, key=lambda e: e.age_order)
+    last = max(ended, key=lambda e: e.data_order)
     if last.phase == "Complete":
         return summarize.with_condition(
             status, c.LAST_SNAPSHOT_SUCCEEDED, "True", c.SUCCEEDED, f"Snapshot {last.key.name} is Complete.", stamp

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from ocore_crds.environment import PinCount
 from ocore_crds.history import Finished
+from ocore_crds.restore_test import RestoreTestRequest
 from ocore_crds.retention import Safety, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator.kube.catalog import Entry
@@ -32,6 +33,8 @@ class World:
     rollbacks: tuple[Finished, ...]
     history_limit: int
     now: datetime
+    #: SnapshotStore that the Environment names for copies; empty: none.
+    remote_store: str = ""
 
     @property
     def spec(self) -> SnapshotPolicySpec:
@@ -61,6 +64,14 @@ class Create:
 
 
 @dataclass(frozen=True)
+class RequestTest:
+    """Enter in a Snapshot's status the slot for which it is to be tested. Nothing happens where it says so already."""
+
+    key: Key
+    request: RestoreTestRequest
+
+
+@dataclass(frozen=True)
 class Explain:
     """Write into the status of Snapshots by which rules they are kept."""
 
@@ -84,6 +95,14 @@ class CountPins:
 
 
 @dataclass(frozen=True)
+class RequestCopies:
+    """Have these Snapshots copied to the Environment's remote store, unless they have changed."""
+
+    keys: tuple[Key, ...]
+    store: str
+
+
+@dataclass(frozen=True)
 class DeleteRollbacks:
     """Delete finished Rollbacks beyond the history limit, unless they have changed."""
 
@@ -97,4 +116,4 @@ class Idle:
     seconds: float | None
 
 
-Action = Record | Create | CountPins | Explain | Delete | DeleteRollbacks | Idle
+Action = Record | Create | RequestTest | CountPins | Explain | Delete | RequestCopies | DeleteRollbacks | Idle

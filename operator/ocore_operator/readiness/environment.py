@@ -5,18 +5,18 @@ from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
-from ocore_crds.protocol import Failure, ProbeResult, ProofResult
+from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
+from ocore_kube.types import ENVIRONMENTS
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded, finished
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Target
-from ocore_operator.kube.client import ENVIRONMENTS
-from ocore_operator.kube.resources import Environment, Object, Store
-from ocore_operator.readiness import probed, proof, targets
+from ocore_operator.kube.resources import Environment, Key, Object, Store
+from ocore_operator.readiness import probed, proof, sizing, targets
 from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
 from ocore_operator.summarize import Stamp
@@ -63,7 +63,14 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         job_inputs = await inputs.load(ctx, obj)
         if not c.is_true(job_inputs.store.status.conditions, c.READY):
             ctx.queue.add(job_inputs.store.key)
-        need_store(job_inputs.store)
+        try:
+            need_store(job_inputs.store)
+        except Waiting:
+            if not _has_remote_store(ctx, obj):
+                raise
+        except Stalled as end:
+            if end.reason != c.STORE_NOT_READY or not _has_remote_store(ctx, obj):
+                raise
         _need_own_target(ctx, obj, obj.status)
 
         async def job(attempt: str) -> Object:
@@ -79,6 +86,8 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
     def wanted(self, ctx: Context, obj: Environment) -> str:
         """Asked for directly, or by an operation that waits because a condition is not True."""
         wanted = ctx.probes.wanted(obj.key)
+        if c.is_true(obj.status.conditions, c.READY) and _store_problem(ctx, obj) is not None:
+            wanted = clock.text(ctx.now())  # Ready is not true any more, and RollbackReady stays
         for waiting in ctx.catalog.operations(obj.meta.namespace, obj.meta.name):
             needs = (c.READY, c.ROLLBACK_READY) if waiting.key.kind == "Rollback" else (c.READY,)
             if not all(c.is_true(obj.status.conditions, t) for t in needs):
@@ -94,7 +103,11 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
 
     def found(self, ctx: Context, obj: Environment, result: ProbeResult, began: str) -> EnvironmentStatus:
         """See verdict.py. What the probe found may show that another Environment has the same database."""
-        status = found(obj, result, ctx.settings.mover_majors, began=began, now=clock.text(ctx.now()))
+        without_store = _store_problem(ctx, obj)
+        status = found(
+            obj, result, ctx.settings.mover_majors, began=began, now=clock.text(ctx.now()), without_store=without_store
+        )
+        status = sizing.probed(obj.spec, status, result, began=began)
         try:
             _need_own_target(ctx, obj, status)
         except Stalled as end:
@@ -108,17 +121,10 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
     async def beside(
         self, ctx: Context, obj: Environment, status: EnvironmentStatus
     ) -> tuple[EnvironmentStatus, float | None]:
-        """The proof that a rollback works: a Job that restores the schema into a scratch database. Never beside a Rollback."""
-        if obj.spec.database is None or status.probe is None or not c.is_true(status.conditions, c.READY):
-            return status, None
-        if status.probe.generation != obj.meta.generation or not catalogs_agree(status):
-            return status, None
-        image = ctx.settings.image(status.probe.server_major)
-        fingerprint = status.probe.schema_fingerprint
-        due = proof.due_in(ctx.settings, ctx.now(), status.proof, fingerprint=fingerprint, image=image)
-        if due is None or due > 0:
-            return status, due
-        return await _prove(ctx, obj, status, image)
+        """Sizes that were requested, then the proof that a rollback works."""
+        status, sizes_after = await _measure_when_due(ctx, obj, status)
+        status, proof_after = await _prove_when_due(ctx, obj, status)
+        return status, min((each for each in (sizes_after, proof_after) if each is not None), default=None)
 
     def unprobed(self, obj: Environment, end: Outcome, stamp: Stamp) -> EnvironmentStatus:
         """See verdict.py."""
@@ -129,13 +135,105 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         return status.model_copy(update={"id": obj.id, "observed_generation": obj.meta.generation})
 
     def wake(self, ctx: Context, obj: Environment, new: EnvironmentStatus) -> None:
-        """The operations that wait for the Environment."""
+        """The operations that wait for the Environment, and the stores that may import its snapshots."""
+        if obj.status.id is None:
+            for store in ctx.catalog.of_kind("SnapshotStore", obj.meta.namespace):
+                ctx.queue.add(store.key)
         if _verdict(obj.status) != _verdict(new):
             for waiting in ctx.catalog.operations(obj.meta.namespace, obj.meta.name):
                 ctx.queue.add(waiting.key)
         if target_of(obj, obj.status) != target_of(obj, new):
             for other, _ in targets.sharing(ctx.catalog, obj.key, target_of(obj, new)):
                 ctx.queue.add(other.key)
+
+
+def _has_remote_store(ctx: Context, obj: Environment) -> bool:
+    """Whether Snapshots can be restored though the Environment's own store is not ready: then everything else is probed."""
+    ref = obj.spec.remote_store_ref
+    entry = ctx.catalog.get(Key("SnapshotStore", obj.meta.namespace, ref.name)) if ref is not None else None
+    return entry is not None and entry.ready == "True"
+
+
+def _store_problem(ctx: Context, obj: Environment) -> Finding | None:
+    """What prevents snapshots, and not rollbacks: the own store is not ready, and the remote one is."""
+    name = obj.spec.store_ref.name
+    entry = ctx.catalog.get(Key("SnapshotStore", obj.meta.namespace, name))
+    if entry is None or entry.ready == "True" or not _has_remote_store(ctx, obj):
+        return None
+    text = f"SnapshotStore {name} is not ready ({entry.ready_reason or 'not probed yet'}). Snapshots that have a remote copy can be restored from it."
+    return Finding(reason=c.STORE_NOT_READY, message=text)
+
+
+async def _measure_when_due(
+    ctx: Context, obj: Environment, status: EnvironmentStatus
+) -> tuple[EnvironmentStatus, float | None]:
+    """Sizes that were requested: starts a Job that only measures, or waits for the one that runs, or reads its result. The status, and seconds until the
+    next reconcile. Never beside a Rollback, whose workloads may wait for the claim."""
+    due = sizing.due_in(ctx.now(), status.sizes, sizing.requested(obj.meta.annotations))
+    if due is None or status.probe is None:
+        return status, None
+    name = job_name("measure", obj.meta.uid, sizing.attempt_name(status))
+    namespace = obj.meta.namespace
+    rollback = operation_lock.rollback_near(obj.status.operation, ctx.catalog.operations(namespace, obj.meta.name))
+    seen = await control.observe(ctx, obj)
+    if seen.stopping(name):
+        return status, probed.POLL
+    match seen.state(name):
+        case Absent():
+            if due > 0:
+                return status, due
+            others = (*seen.of_command("probe"), *seen.of_command("measure"))
+            if rollback or any(finished(seen.jobs[other]) is None for other in others):
+                return status, probed.POLL
+            return await _start_measuring(ctx, obj, status), probed.POLL
+        case Starting() | Running():
+            if rollback:
+                await control.stop(ctx, seen, namespace, name)
+            return status, probed.POLL
+        case Succeeded(payload=payload, finished=ended) if isinstance(payload, SizesResult):
+            status = sizing.measured(status, payload, ended=ended)
+        case JobFailed(failure=failure, finished=ended):
+            status = sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended)
+        case NoResult(message=message, finished=ended):
+            status = sizing.not_measured(status, f"{c.JOB_LOST}: {message}", ended=ended)
+        case _:
+            status = sizing.not_measured(
+                status, "the Job reported something else; check OCORE_MOVER_IMAGE", ended=clock.text(ctx.now())
+            )
+    await control.remove(ctx, seen, namespace, name)
+    return status, 0.0
+
+
+async def _start_measuring(ctx: Context, obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
+    """Creates the Job. Where it must wait for a slot or a quota, the next reconcile tries again."""
+    job_inputs = replace(await inputs.load(ctx, obj), server_major=status.probe.server_major if status.probe else 0)
+    now = clock.text(ctx.now())
+    try:
+        # The newest in its namespace: probes and inspections, which decide whether operations run, go first.
+        await control.start(
+            ctx, build.measure(ctx.settings, job_inputs, attempt=sizing.attempt_name(status)), waiting_since=now
+        )
+    except Waiting:
+        return status
+    except Failed as end:
+        return sizing.not_measured(status, f"{end.reason}: {end.message}", ended=now)
+    return status
+
+
+async def _prove_when_due(
+    ctx: Context, obj: Environment, status: EnvironmentStatus
+) -> tuple[EnvironmentStatus, float | None]:
+    """The proof that a rollback works: a Job that restores the schema into a scratch database. Never beside a Rollback."""
+    if obj.spec.database is None or status.probe is None or not c.is_true(status.conditions, c.READY):
+        return status, None
+    if status.probe.generation != obj.meta.generation or not catalogs_agree(status):
+        return status, None
+    image = ctx.settings.image(status.probe.server_major)
+    fingerprint = status.probe.schema_fingerprint
+    due = proof.due_in(ctx.settings, ctx.now(), status.proof, fingerprint=fingerprint, image=image)
+    if due is None or due > 0:
+        return status, due
+    return await _prove(ctx, obj, status, image)
 
 
 async def _prove(
@@ -154,7 +252,7 @@ async def _prove(
                 return status, PROOF_PAUSE
             return await _start_proof(ctx, obj, status), probed.POLL
         case Starting() | Running():
-            if proof.rollback_near(obj.status.operation, operations):
+            if operation_lock.rollback_near(obj.status.operation, operations):
                 await control.stop(ctx, seen, namespace, name)
             return status, probed.POLL
         case Succeeded(payload=payload) if isinstance(payload, ProofResult):

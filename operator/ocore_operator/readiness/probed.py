@@ -14,6 +14,7 @@ from ocore_crds.conditions import Condition
 from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import SnapshotStoreStatus
+from ocore_kube.types import Type
 from ocore_operator import clock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
@@ -28,7 +29,6 @@ from ocore_operator.jobs.outcome import (
     Starting,
     Succeeded,
 )
-from ocore_operator.kube.client import Type
 from ocore_operator.kube.resources import Key, Object, Resource
 from ocore_operator.readiness import schedule
 from ocore_operator.summarize import Stamp

@@ -1,12 +1,10 @@
 """When the schema of an Environment's database is restored into a scratch database, and what is remembered of it. Pure."""
 
-from collections.abc import Iterable
 from datetime import datetime
 
-from ocore_crds.environment import EnvironmentStatus, Operation, ProofStatus
+from ocore_crds.environment import EnvironmentStatus, ProofStatus
 from ocore_crds.protocol import ProofResult
 from ocore_operator import clock
-from ocore_operator.kube.catalog import Entry
 from ocore_operator.readiness import schedule
 from ocore_operator.readiness.verdict import message_of
 from ocore_operator.settings import Settings
@@ -41,11 +39,6 @@ def due_in(
     if proof.attempt_error:
         due = max(due, RETRY - clock.seconds_since(proof.attempted_at, now))
     return due
-
-
-def rollback_near(operation: Operation | None, operations: Iterable[Entry]) -> bool:
-    """Whether a Rollback has the Environment's lock or waits for it: a proof must not run beside it."""
-    return (operation is not None and operation.kind == "Rollback") or any(o.key.kind == "Rollback" for o in operations)
 
 
 def attempt_name(status: EnvironmentStatus) -> str:

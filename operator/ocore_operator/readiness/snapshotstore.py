@@ -5,13 +5,13 @@ from functools import partial
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, StoreProbeResult
 from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+from ocore_kube.types import CLAIMS, CONFIG_MAPS, STORES
 from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Stalled
 from ocore_operator.jobs import build, inputs
 from ocore_operator.jobs.parts import public_url
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CLAIMS, CONFIG_MAPS, STORES
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.readiness import probed
 from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind

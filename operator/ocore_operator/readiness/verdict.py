@@ -39,9 +39,18 @@ def probe_failed(environment: Environment, reason: str, message: str, *, began: 
 
 
 def found(
-    environment: Environment, result: ProbeResult, majors: Sequence[int], *, began: str, now: str
+    environment: Environment,
+    result: ProbeResult,
+    majors: Sequence[int],
+    *,
+    began: str,
+    now: str,
+    without_store: Finding | None = None,
 ) -> EnvironmentStatus:
-    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, creatable ones prevent snapshots only, the others rollbacks only."""
+    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, creatable ones prevent snapshots only, the others rollbacks only.
+
+    `without_store`: the own store is not ready, which prevents snapshots only, because a remote one is ready.
+    """
     blocking = list(result.blocking)
     database = result.database
     if database is not None and database.server_major and database.server_major not in majors and not blocking:
@@ -65,7 +74,16 @@ def found(
             )
         )
     status = environment.status.model_copy(update={"probe": _facts(environment, result, began, now)})
-    return _conditions(environment, status, blocking, list(result.creatable), rollback, _summary(result), now)
+    return _conditions(
+        environment,
+        status,
+        blocking,
+        list(result.creatable),
+        rollback,
+        _summary(result),
+        now,
+        without_store=without_store,
+    )
 
 
 def _facts(environment: Environment, result: ProbeResult, began: str, now: str) -> ProbeStatus:
@@ -115,9 +133,11 @@ def _conditions(
     rollback: Sequence[Finding],
     summary: str,
     now: str,
+    *,
+    without_store: Finding | None = None,
 ) -> EnvironmentStatus:
     stamp = Stamp(now, environment.meta.generation)
-    against_snapshot = [*blocking, *creatable]
+    against_snapshot = [*blocking, *creatable, *([without_store] if without_store is not None else [])]
     if against_snapshot:
         # What a person must change first: the others may pass.
         first = next((f for f in against_snapshot if f.reason not in c.TRANSIENT), against_snapshot[0])

@@ -116,6 +116,8 @@ def _switched_back_reason(status: RollbackStatus) -> str:
 
 
 def _switched_back_message(status: RollbackStatus) -> str:
+    if status.undone_by is not None and status.imported is not None:
+        return f"Rollback {status.undone_by} has undone it."
     if status.undone_by is not None:
         return (
             f"Rollback {status.undone_by} has undone it. The environment runs on what it ran on before. To go forth again, undo {status.undone_by} "
@@ -149,6 +151,9 @@ def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
         type_, name = c.PREVIOUS_RETAINED, status.previous_database or "the previous folder"
     else:
         type_, name = c.SWITCHED_BACK_RETAINED, status.restored_database or "the staged folder"
+    if status.imported is not None:
+        message = f"Whether {name} still exists is not in the record that this Rollback was imported from."
+        return summarize.with_condition(status, type_, "Unknown", c.IMPORT_INCOMPLETE, message, stamp)
     other = {c.PREVIOUS_RETAINED, c.SWITCHED_BACK_RETAINED} - {type_}
     status = summarize.without(status, *other)  # it was switched by hand
     if status.residue == "None":

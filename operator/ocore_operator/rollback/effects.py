@@ -7,14 +7,16 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.environment import ExecutedRollback, UndoneRollback
-from ocore_crds.rollback import RollbackTarget
+from ocore_crds.rollback import RemoteSource, RollbackTarget
+from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
+from ocore_kube.types import ENVIRONMENTS, JOBS, ROLLBACKS, SNAPSHOTS, WORKLOADS
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import AlreadyExists, Failed, Forbidden, Invalid, Stalled, Waiting
+from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs, signals
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ENVIRONMENTS, JOBS, MANAGER_EXECUTED, ROLLBACKS, SNAPSHOTS, WORKLOADS
+from ocore_operator.kube.client import MANAGER_EXECUTED
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback, Snapshot, Store
 from ocore_operator.rollback.executed import entry_about, remembered, run_of, with_undo
 from ocore_operator.rollback.memory import Memory
@@ -216,17 +218,20 @@ async def _start_job(ctx: Context, observed: Observed, memory: Memory, effect: S
 async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
     settings, owner, attempt = ctx.settings, observed.rollback, effect.attempt
     undo = owner.status.undo
+    # The store of the remote copy replaces that of the Environment, which may be gone.
+    own_store = _remote(observed) is None or reads_elsewhere(owner.status)
     job_inputs = await _job_inputs(
-        ctx, observed, needs_store=effect.command in ("restore", "switch", "preview") and undo is None
+        ctx, observed, needs_store=effect.command in ("restore", "switch", "preview") and undo is None and own_store
     )
     left = max(_seconds_left(owner, ctx.now()), LEAST_DEADLINE)
+    project = _environment(observed).spec.project_id
     match effect.command:
         case "restore":
             return build.restore(
                 settings,
                 await _with_stores_of_restore(ctx, observed, job_inputs),
                 owner,
-                run_of(owner),
+                run_of(owner, project),
                 attempt=attempt,
                 deadline=left,
             )
@@ -240,25 +245,26 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                     settings,
                     job_inputs,
                     owner,
-                    run_of(owner),
+                    run_of(owner, project),
                     store_of_record=await _store_of_record(ctx, observed),
                     attempt=attempt,
                     wait=wait,
                     deadline=deadline,
                 )
-            with_store = await _with_store_of_snapshot(ctx, observed, job_inputs)
+            with_store = await _with_store(ctx, job_inputs, _store_of_snapshot(observed))
             return build.switch(
-                settings, with_store, owner, run_of(owner), attempt=attempt, wait=wait, deadline=deadline
+                settings, with_store, owner, run_of(owner, project), attempt=attempt, wait=wait, deadline=deadline
             )
         case "preview":
-            with_store = await _with_store_of_preview(ctx, observed, job_inputs)
+            read = store_name(owner, _snapshot(observed), _environment(observed), _remote(observed))
+            with_store = await _with_store(ctx, job_inputs, read or _store_of_snapshot(observed))
             return build.preview(settings, with_store, owner, _snapshot(observed), attempt=attempt)
         case "switch-back":
             return build.switch_back(
                 settings,
                 job_inputs,
                 owner,
-                run_of(owner),
+                run_of(owner, project),
                 store_of_record=await _store_of_record(ctx, observed),
                 attempt=attempt,
                 deadline=BACK_DEADLINE,
@@ -335,7 +341,9 @@ async def _store(ctx: Context, namespace: str, name: str, *, needed: bool) -> St
 
 async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
     """The store that has the rollback's record: the snapshot's, for an undo or another source the Environment's; None where it is missing."""
+    remote = _remote(observed)
     name = observed.snapshot.status.store_name if observed.snapshot is not None else None
+    name = remote.store_name if remote is not None else name
     if observed.rollback.spec.undo is not None or reads_elsewhere(observed.rollback.status):
         name = _environment(observed).spec.store_ref.name
     try:
@@ -344,23 +352,24 @@ async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
         return None
 
 
-async def _with_store_of_snapshot(ctx: Context, observed: Observed, job_inputs: JobInputs) -> JobInputs:
-    """With the store that the snapshot was written to, which the Environment may not name any more. The record is there, too, but for a rollback that
-    reads from elsewhere."""
+def _remote(observed: Observed) -> RemoteSource | None:
+    """The remote copy, where it is read. A preview has not recorded yet what is known before its Job."""
+    return observed.rollback.status.remote or observed.world.source.remote
+
+
+def _store_of_snapshot(observed: Observed) -> str | None:
+    """The SnapshotStore that the snapshot was written to, or that of its remote copy, which the Environment may not name any more. The record is there, too.
+    None for a rollback that reads from elsewhere."""
     if reads_elsewhere(observed.rollback.status):
-        return job_inputs
-    name = _snapshot(observed).status.store_name
-    if name is None or name == job_inputs.store.meta.name:
-        return job_inputs
-    store = await inputs.load_store(ctx, job_inputs.namespace, name)
-    return replace(job_inputs, store=store, node=await _node(ctx, job_inputs, store))
+        return None
+    remote = _remote(observed)
+    return remote.store_name if remote is not None else _snapshot(observed).status.store_name
 
 
-async def _with_store_of_preview(ctx: Context, observed: Observed, job_inputs: JobInputs) -> JobInputs:
-    """With the store that a rollback would read the snapshot from."""
-    name = store_name(observed.rollback, _snapshot(observed), _environment(observed))
+async def _with_store(ctx: Context, job_inputs: JobInputs, name: str | None) -> JobInputs:
+    """With that store in the place of the Environment's; None: unchanged."""
     if name is None:
-        return await _with_store_of_snapshot(ctx, observed, job_inputs)
+        return job_inputs
     store = await inputs.load_store(ctx, job_inputs.namespace, name)
     return replace(job_inputs, store=store, node=await _node(ctx, job_inputs, store))
 
@@ -369,7 +378,7 @@ async def _with_stores_of_restore(ctx: Context, observed: Observed, job_inputs: 
     """With the store of the record, and the one that the snapshot is read from where that is another one."""
     name = observed.rollback.status.source_store_name
     if name is None:
-        return await _with_store_of_snapshot(ctx, observed, job_inputs)
+        return await _with_store(ctx, job_inputs, _store_of_snapshot(observed))
     source = await inputs.load_store(ctx, job_inputs.namespace, name)
     return replace(job_inputs, source=source, node=await _node(ctx, job_inputs, job_inputs.store, source))
 

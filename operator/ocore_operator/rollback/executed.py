@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from ocore_crds.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.rollback import RollbackSpec
-from ocore_crds.rollback_record import RollbackRun
+from ocore_crds.rollback_record import RecordedRollback, RollbackRun
 from ocore_operator.clock import parse
 from ocore_operator.kube.resources import Environment, Rollback
 
@@ -15,9 +15,14 @@ from ocore_operator.kube.resources import Environment, Rollback
 REMEMBERED = 50
 
 
+def spec_without_defaults(spec: RollbackSpec) -> dict[str, Any]:
+    """What a Rollback asks for. A field that a later version adds must not make an old rollback a new one."""
+    return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+
+
 def spec_hash(spec: RollbackSpec) -> str:
-    """Identifies what a Rollback asks for. Defaults are left out: a field that a later version adds must not make an old rollback a new one."""
-    data = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+    """Identifies what a Rollback asks for."""
+    data = spec_without_defaults(spec)
     return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
 
 
@@ -83,8 +88,9 @@ def with_undo(
     return (*others, mine)[-REMEMBERED:]
 
 
-def run_of(rollback: Rollback) -> RollbackRun:
-    """What the rollback's Jobs write to its record in the store, for a cluster that is rebuilt. The Job sets the attempt. The rollback has started."""
+def run_of(rollback: Rollback, project_id: str) -> RollbackRun:
+    """What the rollback's Jobs write to its record in the store, for a cluster that is rebuilt. The Job sets the attempt. The rollback has started.
+    `project_id`: of its Environment."""
     status = rollback.status
     return RollbackRun(
         name=rollback.meta.name,
@@ -96,4 +102,7 @@ def run_of(rollback: Rollback) -> RollbackRun:
         snapshot_id=status.snapshot_id or "",
         manifest_sha256=status.manifest_sha256 or "",
         attempt="0",
+        rollback=RecordedRollback.of(
+            project_id, rollback.meta.created, spec_without_defaults(rollback.spec), status.wire()
+        ),
     )

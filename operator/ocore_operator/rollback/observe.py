@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeVar, get_args
 
 from ocore_crds import conditions as c
-from ocore_crds import quantity
+from ocore_crds import quantity, remote_copy
 from ocore_crds.environment import UndoneRollback
 from ocore_crds.manifest import Evidence
-from ocore_crds.naming import FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
+from ocore_crds.naming import ANNOTATION_IMPORT, FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
 from ocore_crds.protocol import (
     ROLLBACK_STEPS,
     Failure,
@@ -25,9 +25,10 @@ from ocore_crds.protocol import (
 )
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_crds.snapshot import StepStatus
+from ocore_kube.errors import Forbidden
+from ocore_kube.types import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import Forbidden
 from ocore_operator.jobs import control, signals
 from ocore_operator.jobs.inputs import config_digest
 from ocore_operator.jobs.outcome import (
@@ -44,10 +45,10 @@ from ocore_operator.jobs.outcome import (
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
+from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import observe_source, plan_preview, preview_facts, signal
-from ocore_operator.rollback.executed import entry_about, executed, later
+from ocore_operator.rollback.executed import entry_about, executed, later, spec_hash
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_undo import as_seen_by
 from ocore_operator.rollback.safety import safety_name, safety_view
@@ -136,6 +137,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         created=clock.parse(rollback.meta.created),
         environment=environment_view(environment, rollback) if environment is not None else None,
         snapshot=snapshot_view(snapshot) if snapshot is not None else None,
+        awaits_import=ANNOTATION_IMPORT in rollback.meta.annotations and rollback.status.imported is None,
         environment_name=environment_name(rollback, snapshot, undone),
         source=source,
         safety_name=safety_name(rollback),
@@ -144,7 +146,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         undone=await _undone(ctx, rollback, undone, environment),
         undo_state=undo_state(environment, rollback),
         taken_over=await _taken_over(ctx, rollback, environment),
-        executed_before=before,
+        executed_before=before or await _imported_before(ctx, rollback, elder),
         duplicate_of=f"{elder.key.namespace}/{elder.key.name}" if elder is not None else "",
         deleting=rollback.meta.deleted is not None,
         finalizer=FINALIZER_ROLLBACK in rollback.meta.finalizers,
@@ -184,8 +186,10 @@ async def _sources(
     name = environment_name(rollback, snapshot, undone)
     found = await ctx.kube.get(ENVIRONMENTS, namespace, name) if name else None
     environment = resources.environment(found) if found is not None else None
-    store = await observe_source.store_of(ctx, rollback, snapshot, environment)
-    return snapshot, replace(source, store=store), undone, environment
+    corrupt = await observe_source.corrupt_base_of(ctx, rollback, snapshot)
+    remote = await observe_source.remote_of(ctx, rollback, snapshot, corrupt)
+    store = await observe_source.store_of(ctx, rollback, snapshot, environment, remote)
+    return snapshot, replace(source, store=store, corrupt_base=corrupt, remote=remote), undone, environment
 
 
 def environment_name(rollback: Rollback, snapshot: Snapshot | None, undone: Rollback | None) -> str:
@@ -290,6 +294,17 @@ async def _executed_before(ctx: Context, rollback: Rollback, environment: Enviro
     return any(executed(resources.environment(obj), rollback) for obj in listed)
 
 
+async def _imported_before(ctx: Context, rollback: Rollback, elder: Entry | None) -> bool:
+    """Whether the Rollback that has its id was imported from the record of one of this name and spec that switched."""
+    if elder is None or rollback.status.stage not in (None, *CHECKING):
+        return False
+    obj = await ctx.kube.get(ROLLBACKS, elder.key.namespace, elder.key.name)
+    status = resources.rollback(obj).status if obj is not None else RollbackStatus()
+    found = status.imported
+    same = found is not None and (found.name, found.spec_hash) == (rollback.meta.name, spec_hash(rollback.spec))
+    return same and status.phase in ("Complete", "SwitchedBack")
+
+
 async def _safety(ctx: Context, rollback: Rollback) -> SafetyView | None:
     """See World.safety."""
     name = safety_name(rollback)
@@ -380,6 +395,10 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
         neutralized=bool(status.neutralized),
         project_id=source.project_id if source is not None else "",
         store_id=status.store_id or "",
+        remote_store=status.remote.store_name if status.remote is not None and status.remote.complete else "",
+        remote_store_id=(status.remote.store_id or "") if status.remote is not None and status.remote.complete else "",
+        remote_state=remote_copy.state_of(status.remote),
+        local_gone=status.remote is not None and status.remote.only,
         manifest_sha256=status.manifest_sha256 or "",
         server_major=status.server_major or 0,
         database_bytes=sizes.database_bytes if sizes is not None else 0,

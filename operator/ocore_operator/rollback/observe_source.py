@@ -3,11 +3,13 @@
 import structlog
 
 from ocore_crds import conditions as c
+from ocore_crds.rollback import RemoteSource
+from ocore_kube.errors import Forbidden
+from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS, STORES
 from ocore_operator.context import Context
-from ocore_operator.errors import Forbidden
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS, STORES
 from ocore_operator.kube.resources import Environment, Rollback, Snapshot
+from ocore_operator.rollback import remote_source
 from ocore_operator.rollback.source import granted, other_namespace, store_name
 from ocore_operator.rollback.world import SourceView, StoreView
 
@@ -49,13 +51,43 @@ async def _granted(ctx: Context, namespace: str, name: str, into: str) -> Snapsh
     return snapshot if granted(snapshot, environment, into) else None
 
 
+async def corrupt_base_of(ctx: Context, rollback: Rollback, snapshot: Snapshot | None) -> str:
+    """Name of the full Snapshot that a differential needs, where it is corrupt; else empty. Its own status may not say so yet."""
+    base = snapshot.status.base if snapshot is not None else None
+    if snapshot is None or base is None or not base.name or rollback.status.stage not in (None, "Preflight"):
+        return ""
+    obj = await ctx.kube.get(SNAPSHOTS, snapshot.meta.namespace, base.name)
+    if obj is None:
+        return ""
+    full = resources.snapshot(obj)
+    verified = c.find(full.status.conditions, c.VERIFIED)
+    corrupt = verified is not None and verified.status == "False"
+    return base.name if full.id == base.id and corrupt else ""
+
+
+async def remote_of(
+    ctx: Context, rollback: Rollback, snapshot: Snapshot | None, corrupt_base: str
+) -> RemoteSource | None:
+    """The Snapshot's remote copy, at the stages Preview and Preflight, where it is read from the start. `corrupt_base`: see :func:`corrupt_base_of`."""
+    if rollback.status.stage not in (None, "Preview", "Preflight") or snapshot is None:
+        return None
+    if not remote_source.may_choose(rollback, snapshot):
+        return None
+    obj = await ctx.kube.get(STORES, rollback.meta.namespace, snapshot.status.store_name or "")
+    return remote_source.chosen(snapshot, resources.store(obj) if obj is not None else None, corrupt_base)
+
+
 async def store_of(
-    ctx: Context, rollback: Rollback, snapshot: Snapshot | None, environment: Environment | None
+    ctx: Context,
+    rollback: Rollback,
+    snapshot: Snapshot | None,
+    environment: Environment | None,
+    remote: RemoteSource | None,
 ) -> StoreView | None:
-    """The store that the Snapshot is read from, at the stage Preflight; None for an ordinary rollback in place."""
+    """The store that the Snapshot is read from, at the stage Preflight; None for an ordinary rollback in place. `remote`: the copy, where it is read."""
     if rollback.status.stage not in (None, "Preflight") or snapshot is None or environment is None:
         return None
-    name = store_name(rollback, snapshot, environment)
+    name = store_name(rollback, snapshot, environment, remote)
     if name is None:
         return None
     obj = await ctx.kube.get(STORES, rollback.meta.namespace, name)

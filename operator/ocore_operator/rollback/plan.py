@@ -13,11 +13,11 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
-from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
+from ocore_crds.rollback import RemoteSource, RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_image, plan_preview, plan_safety, plan_switch, plan_undo, source
+from ocore_operator.rollback import plan_image, plan_preview, plan_safety, plan_switch, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
 from ocore_operator.rollback.transitions import (
@@ -59,6 +59,9 @@ STOP_SECONDS = 60
 #: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
 DRAIN_SECONDS = 120
 
+#: Seconds in which an import completes what it has created.
+IMPORT_WAIT = 300
+
 #: Reasons of a restore Job that found a record of an earlier run. It has touched nothing.
 RAN_BEFORE = (c.ALREADY_EXECUTED, c.SWITCHED_BACK, c.OUTCOME_UNKNOWN)
 
@@ -73,6 +76,8 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
         return Do(RemoveFinalizer()) if world.finalizer else Idle()
     if spec.dry_run:
         return plan_preview.decide(status, spec, world, rollback_id, now)
+    if world.awaits_import and status.stage is None:
+        return _await_import(status, spec, world, rollback_id, now)
     if status.stage is None:
         return Record(begin(status, spec, rollback_id, now))
     if status.stage == "Ended":
@@ -84,6 +89,16 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
         if interruption is not None:
             return interruption
     return _STAGES[status.stage](status, spec, world, now)
+
+
+def _await_import(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id: str, now: datetime) -> Action:
+    """It ran before, on another cluster, and never runs here. The import that has just created it writes its status."""
+    left = IMPORT_WAIT - (now - world.created).total_seconds()
+    if left > 0:
+        return Idle(left)
+    text = "An import created this Rollback and has not completed it. It never runs. The next import of its SnapshotStore completes it."
+    fresh = begin(status, spec, rollback_id, now)
+    return Record(failing(fresh, c.IMPORT_INCOMPLETE, text, now), (Note("Warning", c.IMPORT_INCOMPLETE, text),))
 
 
 def abort(status: RollbackStatus, reason: str, message: str, now: datetime) -> Record:
@@ -168,8 +183,20 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return Record(fresh, (note,), failpoint="operator-rollback-restored")
     if job.failure is not None and job.failure.reason in RAN_BEFORE:
         return plan_safety.cancel(world) or _ran_before(status, job.failure, now)
+    remote = remote_source.after(status, spec, world, (job.failure,) if job.failure is not None else ())
+    if remote is not None:
+        return plan_switch.stop_jobs((job,)) if job.live else _read_copy(status, remote)
     next_attempt = change(status, attempt=status.attempt + 1)
-    return _retry_or_abort(status, next_attempt, job, now)
+    job = remote_source.naming_both(status, job)
+    return _retry_or_abort(status, next_attempt, job, now, number=remote_source.attempt_of(status, job))
+
+
+def _read_copy(status: RollbackStatus, remote: RemoteSource) -> Record:
+    """The next attempt reads the remote copy: nothing was stopped, and the restore begins again."""
+    text = f"The snapshot cannot be restored from its own store ({remote.reason}: {remote.message}) Continuing with its remote copy in SnapshotStore {remote.store_name}."
+    named = remote.store_name if status.source_store_name is not None else None
+    fresh = change(status, attempt=remote.first_attempt, remote=remote, source_store_name=named)
+    return Record(fresh, (Note("Warning", remote.reason, text),))
 
 
 def _ran_before(status: RollbackStatus, failure: Failure, now: datetime) -> Record:
@@ -181,15 +208,19 @@ def _ran_before(status: RollbackStatus, failure: Failure, now: datetime) -> Reco
     return Record(refused_by_record(status, failure.reason, failure.message, now), (note,))
 
 
-def _retry_or_abort(status: RollbackStatus, next_attempt: RollbackStatus, failed: JobView, now: datetime) -> Action:
-    """Another attempt where the failure may pass, else the end. The failed Job's pod must be gone before another attempt."""
+def _retry_or_abort(
+    status: RollbackStatus, next_attempt: RollbackStatus, failed: JobView, now: datetime, *, number: int | None = None
+) -> Action:
+    """Another attempt where the failure may pass, else the end. The failed Job's pod must be gone before another attempt. `number`: which attempt this was,
+    where that is not the Job's number."""
+    number = failed.attempt if number is None else number
     reason = failed.failure.reason if failed.failure else c.JOB_FAILED
     message = failed.failure.message if failed.failure else f"Job {failed.name} ended without a result."
-    if failed.failure is None or not failed.failure.retryable or failed.attempt >= MAX_ATTEMPTS:
+    if failed.failure is None or not failed.failure.retryable or number >= MAX_ATTEMPTS:
         return abort(status, reason, message, now)
     if failed.live:
         return plan_switch.stop_jobs((failed,))
-    text = f"Attempt {failed.attempt} of {MAX_ATTEMPTS} failed ({reason}: {message}); retrying."
+    text = f"Attempt {number} of {MAX_ATTEMPTS} failed ({reason}: {message}); retrying."
     return Record(next_attempt, (Note("Warning", reason, text),))
 
 

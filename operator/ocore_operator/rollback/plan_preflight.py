@@ -12,7 +12,7 @@ from ocore_crds.quantity import human
 from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, source
+from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings
 from ocore_operator.rollback.transitions import already_executed, change, failing, start, start_undo
@@ -119,6 +119,7 @@ def found_warnings(spec: RollbackSpec, world: World) -> tuple[PreflightWarning, 
         *neutralizing.warnings(spec, environment, snapshot),
         *warnings(world, image),
         *plan_image.warnings(image, world),
+        *remote_source.warning(world.source.remote),
     )
     if environment.proof_failed:
         found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
@@ -231,8 +232,14 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
     if not snapshot.complete:
         text = f"Snapshot {snapshot.name} is not Complete, so it cannot be restored. Choose one that is Complete."
         return Refusal(c.SNAPSHOT_NOT_COMPLETE, text, patience=not snapshot.failed)
-    if snapshot.broken:
+    if snapshot.broken and not remote_source.is_readable(world, snapshot):
         text = f"Snapshot {snapshot.name} is damaged: {snapshot.broken} Choose another one."
+        return Refusal(c.VERIFICATION_FAILED, text)
+    if world.source.corrupt_base and not remote_source.is_readable(world, snapshot):
+        text = (
+            f"Snapshot {snapshot.name} is a differential, and {world.source.corrupt_base}, the full Snapshot that it needs, is corrupt. Choose another one "
+            "that does not need it."
+        )
         return Refusal(c.VERIFICATION_FAILED, text)
     return None
 

@@ -13,7 +13,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator import clock
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_preflight
+from ocore_operator.rollback import plan_preflight, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preview_report import report
 from ocore_operator.rollback.transitions import change, enter, stamp
@@ -86,6 +86,11 @@ def _read(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
     failure = job.failure if job is not None else None
     if failure is not None and failure.retryable and status.attempt < MAX_ATTEMPTS:
         return Record(change(status, attempt=status.attempt + 1))
+    result = job.payload if job is not None and isinstance(job.payload, PreviewResult) else None
+    told = (*(result.refusals if result is not None else ()), *((failure,) if failure is not None else ()))
+    remote = remote_source.after(status, spec, world, told) if world.source.remote is None else None
+    if remote is not None:  # as the rollback would
+        return Record(change(status, attempt=status.attempt + 1, remote=remote))
     late = (now - max(since(status, world.created), world.watched_since or world.created)).total_seconds()
     if wants_probe and late <= plan_preflight.PROBE_SECONDS:
         return Wait(
@@ -131,7 +136,9 @@ def _end(
         snapshot_name=snapshot.name if snapshot is not None else None,
         snapshot_id=snapshot.id if snapshot is not None else None,
         manifest_sha256=(snapshot.manifest_sha256 or None) if snapshot is not None else None,
-        warnings=plan_preflight.found_warnings(spec, world),
+        warnings=(*plan_preflight.found_warnings(spec, world), *remote_source.warning(status.remote)),
+        remote=status.remote or world.source.remote,
+        remote_copy_state=snapshot.remote_state if snapshot is not None else None,
         preview=preview,
     )
     return Record(fresh, (Note("Normal", reason(preview), summary(preview)),))

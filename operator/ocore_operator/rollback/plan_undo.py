@@ -73,6 +73,9 @@ def _nothing_kept(view: UndoneView, now: datetime) -> Refusal | None:
             f"Rollback {view.name} has not switched the environment, or only for a moment, so there is nothing to undo."
         )
         return Refusal(c.NOTHING_TO_UNDO, text)
+    if status.imported is not None:
+        text = f"Rollback {view.name} was imported: what it kept is not known here. {instead}"
+        return Refusal(c.NOTHING_TO_UNDO, text)
     if status.position is None:
         text = f"It is unknown what the environment runs on after Rollback {view.name}. See its status, then create a new Rollback."
         return Refusal(c.POSITION_UNKNOWN, text)

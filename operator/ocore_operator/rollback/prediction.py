@@ -1,4 +1,4 @@
-"""How long a rollback would take, from what was recorded: earlier rollbacks of the environment, else the snapshot's own times. Pure."""
+"""How long a rollback would take, from what was measured last: an earlier rollback of the environment or a test restore, else the snapshot's own times. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from statistics import median
 from ocore_crds.preview import PreviewPrediction
 from ocore_crds.quantity import human, span
 from ocore_crds.rollback import RollbackStatus
+from ocore_crds.snapshot import SnapshotStatus
 from ocore_operator.clock import parse
 
 #: Earlier rollbacks that count: the newest ones.
@@ -40,6 +41,38 @@ class SnapshotRates:
     copy_seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class MeasuredRestore:
+    """The newest test restore of the environment that succeeded."""
+
+    snapshot: str  # name of the Snapshot that was restored
+    at: str
+    #: Seconds to fetch the dump, load and check it; size of that Snapshot's database. Nothing for an environment without a database.
+    database_seconds: float
+    database_bytes: int
+    #: Seconds to read all its files, and their bytes.
+    files_seconds: float
+    file_bytes: int
+    #: Not on the environment's server, but on that of `verify.server`.
+    separate_server: bool = False
+
+
+def measured_of(snapshot: str, status: SnapshotStatus) -> MeasuredRestore | None:
+    """The figures of a Snapshot's newest test restore; None where it did not succeed."""
+    test = status.restore_test
+    if test is None or test.findings or test.predicted_rollback_seconds is None:
+        return None
+    return MeasuredRestore(
+        snapshot=snapshot,
+        at=test.tested_at,
+        database_seconds=test.download_seconds + test.load_seconds + test.check_seconds,
+        database_bytes=status.sizes.database_bytes if status.sizes is not None else 0,
+        files_seconds=test.files_seconds,
+        file_bytes=test.file_bytes,
+        separate_server=test.separate_server,
+    )
+
+
 def past_of(status: RollbackStatus, database_bytes: int | None) -> PastRollback | None:
     """The figures of a finished Rollback; None where it did not restore a snapshot and stay on it."""
     if status.undo is not None or status.switched_at is None or status.switched_back_at is not None:
@@ -56,11 +89,22 @@ def past_of(status: RollbackStatus, database_bytes: int | None) -> PastRollback 
     )
 
 
-def predict(past: Sequence[PastRollback], rates: SnapshotRates, bytes_to_move: int | None) -> PreviewPrediction:
-    """The prediction. `bytes_to_move`: of files; None: unknown."""
+def predict(
+    past: Sequence[PastRollback], tested: MeasuredRestore | None, rates: SnapshotRates, bytes_to_move: int | None
+) -> PreviewPrediction:
+    """The prediction. `bytes_to_move`: of files; None: unknown. The duration is from what was measured last; only rollbacks have a downtime."""
     newest = sorted(past, key=lambda p: p.ended, reverse=True)[:LATEST]
     downs = [p.downtime_seconds for p in newest if p.downtime_seconds is not None]
     down = round(median(downs), 1) if downs else None
+    if tested is not None and (not newest or parse(tested.at) > parse(newest[0].ended)):
+        return PreviewPrediction(
+            duration_seconds=round(_from_test(tested, rates, bytes_to_move) + (down or 0.0), 1),
+            duration_source="TestRestore",
+            downtime_seconds=down,
+            downtime_source="Rollbacks" if down is not None else "Unknown",
+            rollbacks=len(newest) if down is not None else 0,
+            explanation=_of_test(tested, rates) + ("" if down is not None else " The downtime is unknown."),
+        )
     if newest:
         restore = median(_scaled(p, rates.database_bytes) for p in newest)
         text = f"Median of the last {len(newest)} rollbacks of this environment" if len(newest) > 1 else "The last one"
@@ -76,13 +120,13 @@ def predict(past: Sequence[PastRollback], rates: SnapshotRates, bytes_to_move: i
     found = _from_snapshot(rates, bytes_to_move)
     if found is None:
         return PreviewPrediction(
-            explanation="No rollback of this environment has run yet, and the snapshot recorded no times."
+            explanation="No rollback and no test restore of this environment has run yet, and the snapshot recorded no times."
         )
     seconds, how = found
     return PreviewPrediction(
         duration_seconds=round(seconds, 1),
         duration_source="Snapshot",
-        explanation=f"No rollback of this environment has run yet. The duration is estimated from the snapshot: {how}. The downtime is unknown.",
+        explanation=f"No rollback and no test restore of this environment has run yet. The duration is estimated from the snapshot: {how}. The downtime is unknown.",
     )
 
 
@@ -92,6 +136,24 @@ def _scaled(past: PastRollback, database_bytes: int) -> float:
         return past.restore_seconds
     fixed = min(FIXED_SECONDS, past.restore_seconds)
     return fixed + (past.restore_seconds - fixed) * database_bytes / past.database_bytes
+
+
+def _from_test(tested: MeasuredRestore, rates: SnapshotRates, bytes_to_move: int | None) -> float:
+    """Seconds of a restore. Database and files are restored in parallel: the longer one counts."""
+    database, files = tested.database_seconds, tested.files_seconds
+    if tested.database_bytes and rates.database_bytes:
+        database *= rates.database_bytes / tested.database_bytes
+    move = rates.filestore_bytes if bytes_to_move is None else bytes_to_move
+    if tested.file_bytes:
+        files *= move / tested.file_bytes
+    return FIXED_SECONDS + max(database, files)
+
+
+def _of_test(tested: MeasuredRestore, rates: SnapshotRates) -> str:
+    where = " on a server of its own" if tested.separate_server else ""
+    scaled = bool(tested.database_bytes and rates.database_bytes)
+    size = f", scaled to a database of {human(rates.database_bytes)}" if scaled else ""
+    return f"Measured by the test restore of Snapshot {tested.snapshot} at {tested.at}{where}{size}."
 
 
 def _from_snapshot(rates: SnapshotRates, bytes_to_move: int | None) -> tuple[float, str] | None:

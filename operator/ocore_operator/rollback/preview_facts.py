@@ -1,16 +1,23 @@
-"""Reads what only a preview needs: how long earlier rollbacks took, and whether one is switching the environment now."""
+"""Reads what only a preview needs: how long earlier rollbacks and the newest test restore took, and whether a rollback is switching the environment now."""
 
 import asyncio
 
 from ocore_crds import quantity
 from ocore_crds.protocol import Step
 from ocore_crds.snapshot import SnapshotStatus
+from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Rollback, Snapshot
-from ocore_operator.rollback.prediction import LATEST, PastRollback, SnapshotRates, past_of
+from ocore_operator.rollback.prediction import (
+    LATEST,
+    MeasuredRestore,
+    PastRollback,
+    SnapshotRates,
+    measured_of,
+    past_of,
+)
 from ocore_operator.rollback.world import PreviewFacts
 
 #: Phases in which the environment is stopped, or about to be. A pod of ours that mounts its claim would delay its start.
@@ -37,6 +44,7 @@ async def read(
         scratch_bytes=quantity.parse(scratch.size),
         rates=rates_of(snapshot.status) if snapshot is not None else SnapshotRates(),
         past=await _past(ctx, namespace, environment),
+        tested=await _tested(ctx, namespace, name),
     )
 
 
@@ -52,6 +60,16 @@ async def _past(ctx: Context, namespace: str, environment: Environment) -> tuple
     sizes = await asyncio.gather(*(_database_bytes(ctx, namespace, s.snapshot_name, s.snapshot_id) for s in newest))
     found = (past_of(status, size) for status, size in zip(newest, sizes, strict=True))
     return tuple(p for p in found if p is not None)
+
+
+async def _tested(ctx: Context, namespace: str, environment: str) -> MeasuredRestore | None:
+    """The newest test restore of the environment's Snapshots that succeeded. None also where that Snapshot is gone."""
+    entries = [
+        e for e in ctx.catalog.snapshots(namespace, environment) if e.restore is not None and e.restore.status == "True"
+    ]
+    newest = max(entries, key=lambda e: e.restore.at if e.restore is not None else "", default=None)
+    obj = await ctx.kube.get(SNAPSHOTS, namespace, newest.key.name) if newest is not None else None
+    return measured_of(obj["metadata"]["name"], resources.snapshot(obj).status) if obj is not None else None
 
 
 async def _database_bytes(ctx: Context, namespace: str, name: str | None, id_: str | None) -> int | None:

@@ -11,12 +11,12 @@ import structlog
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.rollback import RollbackStatus
+from ocore_kube.types import ROLLBACKS
 from ocore_operator import clock, reconcile_loop, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs import build, failpoints
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ROLLBACKS
 from ocore_operator.kube.resources import Key, Object, Rollback
 from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.rollback.conditions import summarized

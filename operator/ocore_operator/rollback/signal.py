@@ -7,8 +7,8 @@ position again in its own log.
 from collections.abc import Iterable
 
 from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult, parse_line
+from ocore_kube.errors import ApiError
 from ocore_operator.context import Context
-from ocore_operator.errors import ApiError
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube.resources import Object

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocore_crds import conditions as c
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator.kube.resources import Environment, Rollback, Snapshot
-from ocore_operator.rollback import neutralizing
+from ocore_operator.rollback import neutralizing, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView, StoreView, World
 
@@ -33,9 +33,11 @@ def granted(snapshot: Snapshot | None, environment: Environment | None, namespac
     return any(grant.namespace == namespace for grant in environment.spec.allow_rollback_to)
 
 
-def store_name(rollback: Rollback, snapshot: Snapshot, environment: Environment) -> str | None:
-    """The SnapshotStore, in the Rollback's namespace, that the Snapshot is read from; None for an ordinary rollback in place, which uses the
-    Snapshot's own store for everything."""
+def store_name(
+    rollback: Rollback, snapshot: Snapshot, environment: Environment, remote: RemoteSource | None = None
+) -> str | None:
+    """The SnapshotStore, in the Rollback's namespace, that the Snapshot is read from; None for an ordinary rollback in place, which uses one store for
+    everything: the Snapshot's own, or that of its remote copy. `remote`: the copy, where it is read."""
     ref, source = rollback.spec.source_store_ref, snapshot.status.source
     if ref is not None:
         return ref.name
@@ -43,7 +45,7 @@ def store_name(rollback: Rollback, snapshot: Snapshot, environment: Environment)
         return environment.spec.store_ref.name
     if source is None or source.environment_id == environment.id:
         return None
-    return snapshot.status.store_name
+    return remote.store_name if remote is not None else snapshot.status.store_name
 
 
 # --- the preflight --------------------------------------------------------------------------------------------------------------
@@ -105,10 +107,11 @@ def _store(store: StoreView | None, snapshot: SnapshotView, environment: Environ
     if store.problem:
         text = f"SnapshotStore {store.name}, which the Snapshot is read from, is not ready: {store.problem}"
         return Refusal(c.STORE_NOT_READY, text, patience=True)
-    if not snapshot.store_id or store.id != snapshot.store_id:
+    ids = remote_source.store_ids(snapshot)
+    if store.id not in ids:
         text = (
             f"SnapshotStore {store.name} has the id {store.id}, and Snapshot {snapshot.name} is in the store with the id "
-            f"{snapshot.store_id or 'unknown'}. {remedy}"
+            f"{' or '.join(ids) or 'unknown'}. {remedy}"
         )
         return Refusal(c.OTHER_STORE, text)
     mine, theirs = environment.store_account, store.account
@@ -143,6 +146,8 @@ def recorded(world: World, snapshot: SnapshotView) -> dict[str, Any]:
         "source_environment_id": snapshot.environment_id or None,
         "source_environment_type": snapshot.environment_type or None,
         "source_store_name": store.name if store is not None else None,
+        "remote": world.source.remote,
+        "remote_copy_state": snapshot.remote_state,
     }
 
 

@@ -23,6 +23,7 @@ from ocore_crds.protocol import NeutralizeResult, RestoreResult, Step, SwitchRes
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
 from ocore_crds.snapshot import EvidenceStatus, SavedWorkload, StepStatus
 from ocore_operator.clock import parse
+from ocore_operator.rollback import remote_source
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView, UndoneView, World
 
 #: Seconds between two reconciles after which the operator counts as having been down. Longer than its longest back-off; shorter than any limit of
@@ -188,6 +189,9 @@ def start_undo(
 def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> RollbackStatus:
     """The snapshot is restored beside the live environment and checked."""
     evidence = EvidenceStatus.of(result.evidence, {}, {})
+    if status.remote is not None:
+        proven = (remote_source.evidence(status.remote), *evidence.proven)
+        evidence = evidence.model_copy(update={"proven": proven})
     if status.neutralize is not None:
         fresh = enter(status, "Neutralize", now, evidence=evidence, neutralize_attempt=status.neutralize_attempt + 1)
     else:

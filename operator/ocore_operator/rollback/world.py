@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Literal
 
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
-from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_crds.remote_copy import RemoteCopyState
+from ocore_crds.rollback import RemoteSource, RollbackStatus, RollbackTarget
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback.prediction import PastRollback, SnapshotRates
+from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.view import Peer, WorkloadView
 
@@ -139,6 +140,13 @@ class SnapshotView:
     neutralized: bool = False
     project_id: str = ""
     store_id: str = ""
+    #: SnapshotStore of its complete remote copy, and that store's id; empty where there is none.
+    remote_store: str = ""
+    remote_store_id: str = ""
+    #: As the REST API names the state of the copy.
+    remote_state: RemoteCopyState = "none"
+    #: Retention has let go of the data in its own store.
+    local_gone: bool = False
     manifest_sha256: str = ""
     server_major: int = 0
     database_bytes: int = 0
@@ -172,6 +180,10 @@ class SourceView:
     watched: bool = True
     #: None for an ordinary rollback in place.
     store: StoreView | None = None
+    #: Before the start, of a differential: name of its full Snapshot where that is corrupt.
+    corrupt_base: str = ""
+    #: At the stages Preview and Preflight: the remote copy, where the Snapshot's own store does not have it whole, as far as is known before.
+    remote: RemoteSource | None = None
 
 
 @dataclass(frozen=True)
@@ -220,6 +232,7 @@ class PreviewFacts:
     scratch_bytes: int | None = None
     rates: SnapshotRates = field(default_factory=SnapshotRates)
     past: tuple[PastRollback, ...] = ()
+    tested: MeasuredRestore | None = None
 
 
 @dataclass(frozen=True)
@@ -247,6 +260,8 @@ class World:
     created: datetime
     environment: EnvironmentView | None
     snapshot: SnapshotView | None
+    #: An import has created the Rollback, and has not written its status.
+    awaits_import: bool = False
     environment_name: str = ""
     source: SourceView = SourceView()
     #: With createSafetySnapshot: its name, and the object of that name until the switch; None where none exists.

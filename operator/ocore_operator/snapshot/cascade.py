@@ -1,9 +1,10 @@
 """Whether a Snapshot is deleted because its namespace or its CRD is. That never deletes a backup."""
 
 from ocore_crds import conditions as c
+from ocore_kube.errors import Forbidden
+from ocore_kube.types import CRDS, NAMESPACES, SNAPSHOTS
 from ocore_operator.context import Context
-from ocore_operator.errors import Forbidden, Stalled
-from ocore_operator.kube.client import CRDS, NAMESPACES, SNAPSHOTS
+from ocore_operator.errors import Stalled
 from ocore_operator.snapshot.world import Cascade
 
 

@@ -1,26 +1,31 @@
 """Carries out what the plan of a Snapshot decides. Every action can be repeated; Conflict is raised where an object has changed since."""
 
+from dataclasses import replace
+
 import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.protocol import SNAPSHOT_STEPS
+from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS
 from ocore_crds.snapshot import SnapshotStatus
-from ocore_operator import clock, operation_lock, summarize
+from ocore_kube.errors import Forbidden, Invalid
+from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
+from ocore_operator import clock, operation_lock, remote_copies, summarize
 from ocore_operator.context import Context
-from ocore_operator.errors import Failed, Forbidden, Invalid, Stalled
+from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.jobs import build, control, failpoints, inputs, signals
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note, Requeue
-from ocore_operator.snapshot import transitions
+from ocore_operator.snapshot import dependents, plan_remote, plan_restore_test, plan_state, transitions
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
     AddFinalizer,
     Begin,
+    EnterInBase,
     Finish,
     GiveUp,
     Idle,
@@ -29,9 +34,13 @@ from ocore_operator.snapshot.world import (
     NextAttempt,
     Record,
     SendSignal,
+    SetDependents,
     SetReplicas,
     Start,
+    StartCopy,
     StartDelete,
+    StartRestoreTest,
+    StartState,
     StartVerify,
     Stop,
     Wait,
@@ -71,8 +80,15 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return Requeue(seconds)
         case Begin():
             return await _begin(ctx, world)
+        case EnterInBase():
+            await dependents.enter(ctx, snapshot)
+            await failpoints.hit(ctx, snapshot, "operator-snapshot-base-entered")
+            return None
+        case SetDependents(names=names):
+            await dependents.write(ctx, snapshot, names)
+            return None
         case Start(attempt=attempt):
-            return await _start(ctx, snapshot, attempt)
+            return await _start(ctx, world, attempt)
         case NextAttempt(attempt=attempt, because=because):
             message = f"Attempt {attempt} begins."
             message += f" The previous attempt failed: {because.message}" if because else ""
@@ -90,13 +106,26 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
         case GiveUp(failure=failure, stored=stored):
             status = transitions.failed(snapshot, Failed.of(failure), stored=stored, now=ctx.now())
             return await _end(ctx, snapshot, status)
-        case StartDelete(attempt=attempt, attempts_only=attempts_only):
-            await _start_delete(ctx, snapshot, attempt, attempts_only=attempts_only)
+        case StartDelete():
+            await _start_delete(ctx, snapshot, action)
             return None
+        case StartCopy(attempt=attempt):
+            return await _start_copy(ctx, snapshot, attempt)
         case StartVerify(attempt=attempt):
             await _start_verify(ctx, snapshot, attempt)
             return None
-        case LetGo(note=note):
+        case StartState():
+            await _start_state(ctx, snapshot, action)
+            return None
+        case StartRestoreTest(run=run, attempt=attempt):
+            try:
+                await _start_restore_test(ctx, snapshot, run, attempt)
+            except Outcome as refusal:
+                return await carry_out(ctx, world, plan_restore_test.refused(world, run, refusal))
+            return None
+        case LetGo(note=note, cascade=cascade):
+            if not cascade:
+                await dependents.leave(ctx, snapshot)
             return await _let_go(ctx, snapshot, note)
 
 
@@ -127,7 +156,16 @@ async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
     await failpoints.hit(ctx, snapshot, "operator-snapshot-result-seen")
     log = await ctx.followers.whole(snapshot.meta.namespace, action.pod) if action.pod else None
     result = transitions.full_evidence(action.result, log)
-    status = transitions.completed(snapshot, result, log, clean=action.clean, imported=action.imported, now=ctx.now())
+    known = ctx.catalog.of_id("Snapshot", snapshot.meta.namespace, result.base_snapshot_id)
+    status = transitions.completed(
+        snapshot,
+        result,
+        log,
+        clean=action.clean,
+        imported=action.imported,
+        now=ctx.now(),
+        base_name=known.key.name if known is not None else None,
+    )
     requeue = await _end(ctx, snapshot, status)
     if requeue is None:
         # An injected container would keep the Job's slot until the Job's deadline.
@@ -188,7 +226,8 @@ async def _begin(ctx: Context, world: World) -> Requeue | None:
     return await _record(ctx, world.snapshot, status)
 
 
-async def _start(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue:
+async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
+    snapshot, base = world.snapshot, world.base.full if world.base is not None else None
     await failpoints.hit(ctx, snapshot, "operator-snapshot-started")
     name = snapshot.spec.environment_ref.name
     obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, name)
@@ -204,7 +243,18 @@ async def _start(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue:
         raise Failed(c.STORE_NOT_READY, message)
     left = clock.seconds_since(clock.text(ctx.now()), clock.parse(snapshot.status.deadline or snapshot.meta.created))
     frozen = transitions.identity(snapshot)
-    job = build.snapshot(ctx.settings, job_inputs, snapshot, frozen, attempt=attempt, deadline=left)
+    state = plan_state.wanted(snapshot.spec)
+    job = build.snapshot(
+        ctx.settings,
+        job_inputs,
+        snapshot,
+        frozen,
+        state=state,
+        attempt=attempt,
+        deadline=left,
+        base_snapshot_id=base.id if base is not None else "",
+        base_manifest_sha256=base.manifest_sha256 if base is not None else "",
+    )
     await control.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
     await failpoints.hit(ctx, snapshot, "operator-snapshot-job-created")
     created = job["metadata"]["name"]
@@ -226,16 +276,31 @@ async def _stop(ctx: Context, world: World, action: Stop) -> Requeue:
     return Requeue(STOP_PAUSE)
 
 
-async def _start_delete(ctx: Context, snapshot: Snapshot, attempt: int, *, attempts_only: bool) -> None:
+async def _start_delete(ctx: Context, snapshot: Snapshot, action: StartDelete) -> None:
+    remote = snapshot.status.remote
+    if action.series.startswith("remote") and remote is not None:
+        job_inputs = await _inputs_of_store(ctx, snapshot, remote.store_name)
+    else:
+        job_inputs = await _inputs_with_claim(ctx, snapshot)
     job = build.delete(
         ctx.settings,
-        await _inputs_with_claim(ctx, snapshot),
+        job_inputs,
         snapshot,
-        series="left" if attempts_only else "",
-        attempt=attempt,
+        series="left" if action.attempts_only else action.series,
+        attempt=action.attempt,
         deadline=ctx.settings.cleanup_timeout,
     )
     await control.start(ctx, job, waiting_since=snapshot.meta.deleted or snapshot.meta.created)
+
+
+async def _start_state(ctx: Context, snapshot: Snapshot, action: StartState) -> None:
+    remote = snapshot.status.remote
+    name = remote.store_name if action.series and remote is not None else snapshot.status.store_name
+    job_inputs = await _inputs_of_store(ctx, snapshot, name or "")
+    job = build.write_state(
+        ctx.settings, job_inputs, snapshot, action.state, series=action.series, attempt=action.attempt
+    )
+    await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
 
 
 async def _start_verify(ctx: Context, snapshot: Snapshot, attempt: int) -> None:
@@ -244,10 +309,72 @@ async def _start_verify(ctx: Context, snapshot: Snapshot, attempt: int) -> None:
     await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
 
 
+async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue | None:
+    remote = snapshot.status.remote
+    if remote is None:
+        raise ValueError(f"{snapshot.key}: the plan copies a Snapshot without a remote store")
+    job_inputs = await _inputs_of_store(ctx, snapshot, remote.store_name)
+    source = await inputs.load_store(ctx, snapshot.meta.namespace, snapshot.status.store_name or "")
+    claims = [s.spec.claim.claim_name for s in (job_inputs.store, source) if s.spec.claim is not None]
+    node = await inputs.node_of(ctx, snapshot.meta.namespace, claims)
+    job = build.copy_remote(
+        ctx.settings,
+        replace(job_inputs, source=source, node=node),
+        snapshot,
+        attempt=plan_remote.attempt_name(remote, attempt),
+        number=attempt,
+    )
+    await control.start(ctx, job, waiting_since=remote.requested_at)
+    await failpoints.hit(ctx, snapshot, "operator-remote-job-created")
+    status = remote_copies.copying(snapshot, attempt, job["metadata"]["name"], ctx.now())
+    return await _record(ctx, snapshot, status)
+
+
+def _store_to_test(snapshot: Snapshot) -> str:
+    """The store that a rollback would restore it from: the copy's where its own data is gone or is known to be damaged."""
+    remote, verified = snapshot.status.remote, c.find(snapshot.status.conditions, c.VERIFIED)
+    damaged = verified is not None and verified.status == "False"
+    if remote is not None and (remote.only or (damaged and remote.complete)):
+        return remote.store_name
+    return snapshot.status.store_name or ""
+
+
+async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attempt: int) -> None:
+    """Raises Stalled (EnvironmentNotFound, OtherEnvironment, StoreNotFound …) where there is no server to restore it on."""
+    namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
+    obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
+    if obj is None:
+        raise Stalled(c.ENVIRONMENT_NOT_FOUND, f"Environment {name} does not exist in namespace {namespace}.")
+    environment = resources.environment(obj)
+    source = snapshot.status.source
+    if source is None or source.environment_id != environment.id:
+        text = f"Environment {name} is not the one that the snapshot was taken of: its id is {environment.id}."
+        raise Stalled(c.OTHER_ENVIRONMENT, text)
+    found = await ctx.kube.get(POLICIES, namespace, name)
+    verify = resources.policy(found).spec.verify if found is not None else None
+    probe = environment.status.probe
+    job_inputs = replace(
+        await _inputs_of_store(ctx, snapshot, _store_to_test(snapshot)),
+        environment=environment,
+        # A server of verify.server has the same major version.
+        server_major=probe.server_major if probe is not None else 0,
+    )
+    deadline = verify.timeout_seconds if verify is not None else DEFAULT_TIMEOUT_SECONDS
+    job = build.restore_test(ctx.settings, job_inputs, snapshot, verify, run=run, attempt=attempt, deadline=deadline)
+    await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
+
+
 async def _store_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:
-    """The store that the snapshot began in, whichever store the Environment names now. Raises Stalled(StoreNotFound, ClaimNotFound …)."""
+    """The store that has the data, whichever store the Environment names now: the one that the snapshot began in, else that of the remote copy. Raises
+    Stalled(StoreNotFound, ClaimNotFound …)."""
+    remote = snapshot.status.remote
+    name = remote.store_name if remote is not None and remote.only else snapshot.status.store_name
+    return await _inputs_of_store(ctx, snapshot, name or "")
+
+
+async def _inputs_of_store(ctx: Context, snapshot: Snapshot, name: str) -> JobInputs:
     namespace = snapshot.meta.namespace
-    store = await inputs.load_store(ctx, namespace, snapshot.status.store_name or "")
+    store = await inputs.load_store(ctx, namespace, name)
     return await inputs.load_for_store(ctx, namespace, store, snapshot.spec.environment_ref.name)
 
 
@@ -262,4 +389,4 @@ async def _inputs_with_claim(ctx: Context, snapshot: Snapshot) -> JobInputs:
                 return await inputs.load(ctx, environment)
             except Stalled as end:
                 _log.info("leftovers are deleted from the store only", name=snapshot.meta.name, reason=end.reason)
-    return await _store_inputs(ctx, snapshot)
+    return await _inputs_of_store(ctx, snapshot, snapshot.status.store_name or "")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from ocore_crds.protocol import FreezeSignal, Step, StepReport, parse_line
+from ocore_kube.errors import ApiError
 from ocore_operator.context import Context
-from ocore_operator.errors import ApiError
 from ocore_operator.jobs import signals
 from ocore_operator.kube.resources import Object
 

@@ -1,23 +1,26 @@
 """Reads what the plan of a Snapshot depends on. Only what the Snapshot's state needs is read."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds import naming
+from ocore_crds import naming, remote_copy
+from ocore_crds.restore_test import open_run
+from ocore_kube.errors import UNREADABLE, ApiError
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
-from ocore_operator.errors import UNREADABLE, ApiError, Stalled
+from ocore_operator.errors import Stalled
 from ocore_operator.jobs import control, inputs, signals
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
-from ocore_operator.kube import resources
+from ocore_operator.kube import pairs, resources
 from ocore_operator.kube.catalog import snapshot_used_by
-from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
-from ocore_operator.snapshot import freeze_signal
+from ocore_operator.snapshot import dependents, freeze_signal, observe_remote, plan_state
 from ocore_operator.snapshot.cascade import cascade_of
-from ocore_operator.snapshot.world import Cascade, World, is_ready
+from ocore_operator.snapshot.world import Cascade, RestoreTest, World, is_ready
 from ocore_operator.workloads import scale, turns
 from ocore_operator.workloads.view import Kind, peer_of
 
@@ -30,7 +33,11 @@ def idle(obj: Object) -> bool:
         return False
     if status.get("observedGeneration") != meta.get("generation"):
         return False
+    if remote_copy.work_remains(obj) or open_run(obj) is not None:
+        return False
     verified = any(x["type"] == c.VERIFIED and x["status"] != "Unknown" for x in conditions)
+    if c.outcome(conditions) != "Failed" and plan_state.differs_raw(obj):
+        return False
     return c.outcome(conditions) == "Failed" or spec.get("verify") != "Full" or verified
 
 
@@ -39,9 +46,11 @@ async def observe(ctx: Context, key: Key) -> World | None:
     obj = await ctx.kube.get(SNAPSHOTS, key.namespace, key.name)
     if obj is None:
         ctx.catalog.remove(key)
+        _settle(ctx, key)
         return None
     ctx.catalog.put("Snapshot", obj)
-    if idle(obj):
+    if idle(obj) and not pairs.unsettled(ctx.catalog, key):
+        _settle(ctx, key)
         return None
     snapshot = resources.snapshot(obj)
     world = World(snapshot, ctx.now(), ctx.settings, _nothing(ctx))
@@ -50,11 +59,51 @@ async def observe(ctx: Context, key: Key) -> World | None:
         return replace(found, now=ctx.now()) if found is not None else None
     if world.terminal or snapshot.status.started_at is not None:
         world = replace(world, seen=await control.observe(ctx, snapshot))
+        if snapshot.status.remote is not None:
+            world = replace(world, remote=await observe_remote.view(ctx, world, partial(_used_by, ctx, snapshot)))
+        if world.terminal:
+            world = await _with_others(ctx, world)
+        elif _before_job(world):
+            world = await dependents.with_base(ctx, world)
         if _quiesces(snapshot):
             return await _with_workloads(ctx, world)
+        if world.terminal and any(not place.remote for place in plan_state.differing(snapshot)):
+            world = replace(world, store_writable=await _store_writable(ctx, snapshot))
+        run = open_run(obj)
+        if run is not None:
+            world = replace(world, restore_test=await _restore_test(ctx, snapshot, run))
     elif naming.FINALIZER_DATA in snapshot.meta.finalizers and snapshot.status.phase is not None:
         world = await _before_start(ctx, world)
     return replace(world, now=ctx.now())
+
+
+async def _store_writable(ctx: Context, snapshot: Snapshot) -> bool:
+    """Whether the Snapshot's store exists and takes its state object."""
+    obj = await ctx.kube.get(STORES, snapshot.meta.namespace, snapshot.status.store_name or "-")
+    return obj is not None and observe_remote.takes_states(resources.store(obj))
+
+
+def _settle(ctx: Context, key: Key) -> None:
+    """Queues the Snapshots for which something follows from the end of this one: see kube/pairs.py."""
+    for other in pairs.related(ctx.catalog, key):
+        if other != key and pairs.unsettled(ctx.catalog, other):
+            ctx.queue.add(other)
+
+
+async def _with_others(ctx: Context, world: World) -> World:
+    """With what is known of the Snapshots that need this one, and of the one that it needs."""
+    entry = ctx.catalog.get(world.snapshot.key)
+    found = await dependents.observed(ctx, world.snapshot)
+    if entry is None or not pairs.is_of_corrupt(ctx.catalog, entry):
+        return replace(world, dependents=found)
+    return replace(world, dependents=found, corrupt_base=await dependents.corrupt_base(ctx, world.snapshot))
+
+
+def _before_job(world: World) -> bool:
+    """Whether the Job of the current attempt is not created yet, as far as is known."""
+    status, uid = world.snapshot.status, world.snapshot.meta.uid
+    name = job_name("snapshot", uid, status.attempt)
+    return status.attempt > 0 and status.job_name != name and name not in world.seen.jobs
 
 
 def _nothing(ctx: Context) -> Observation:
@@ -70,6 +119,7 @@ async def _deleted(ctx: Context, world: World) -> World | None:
         return replace(world, cascade=cascade)
     used_by = await _used_by(ctx, snapshot) if world.terminal else ""
     world = replace(world, used_by=used_by, cascade=cascade, seen=await control.observe(ctx, snapshot))
+    world = replace(world, dependents=await dependents.observed(ctx, snapshot))
     return await _with_workloads(ctx, world) if _quiesces(snapshot) else world
 
 
@@ -112,6 +162,13 @@ async def _with_workloads(ctx: Context, world: World) -> World | None:
     if newest.status.quiesce != quiesce or newest.status.attempt != snapshot.status.attempt:
         return await observe(ctx, snapshot.key)
     return replace(world, snapshot=newest, now=ctx.now())
+
+
+async def _restore_test(ctx: Context, snapshot: Snapshot, run: str) -> RestoreTest:
+    namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
+    obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
+    operation = resources.environment(obj).status.operation if obj is not None else None
+    return RestoreTest(run, operation_lock.rollback_near(operation, ctx.catalog.operations(namespace, name)))
 
 
 def _is_freezing(snapshot: Snapshot) -> bool:

@@ -2,7 +2,7 @@
 
 This module covers the time before the snapshot starts: finalizer, first status, unique id, the Environment, the operation lock.
 :mod:`~ocore_operator.snapshot.plan_attempts` covers its Jobs until it is terminal, :mod:`~ocore_operator.snapshot.plan_after_end` what remains
-after that, and deletion.
+after that, and deletion, :mod:`~ocore_operator.snapshot.plan_restore_test` test restores.
 """
 
 from ocore_crds import conditions as c
@@ -11,13 +11,26 @@ from ocore_crds.protocol import Failure
 from ocore_operator import clock
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.kube.resources import Environment
-from ocore_operator.snapshot import plan_after_end, plan_attempts, plan_quiesce, transitions
-from ocore_operator.snapshot.world import Action, AddFinalizer, Begin, GiveUp, Record, Wait, World, is_current, is_ready
+from ocore_operator.snapshot import plan_attempts, plan_quiesce, plan_restore_test, transitions
+from ocore_operator.snapshot.world import (
+    Action,
+    AddFinalizer,
+    Begin,
+    GiveUp,
+    Idle,
+    Record,
+    Wait,
+    World,
+    is_current,
+    is_ready,
+)
 
 #: Longest pause, in seconds, while an object that the Environment names does not exist.
 MISSING_PAUSE = 5.0
 #: The same while the Environment is probed.
 PROBE_PAUSE = 10.0
+#: Seconds in which an import completes what it has created, also after a restart of the operator.
+IMPORT_WAIT = 300.0
 
 
 def decide(world: World) -> Action:
@@ -26,9 +39,12 @@ def decide(world: World) -> Action:
     if plan_quiesce.is_active(world):
         return plan_quiesce.decide(world)
     if snapshot.meta.deleted is not None or world.terminal:
-        return plan_after_end.decide(world)
+        return plan_restore_test.decide(world)
     if world.refusal is not None:
         return _refused(world, world.refusal)
+    waits = _awaits_import(world)
+    if waits is not None:
+        return waits
     if naming.FINALIZER_DATA not in snapshot.meta.finalizers:
         return AddFinalizer()
     if snapshot.status.phase is None:
@@ -36,6 +52,15 @@ def decide(world: World) -> Action:
     if snapshot.status.started_at is None:
         return _before_start(world)
     return plan_attempts.decide(world)
+
+
+def _awaits_import(world: World) -> Action | None:
+    """The import that has just created it writes its status. After IMPORT_WAIT it is adopted as any other with an id that the store has."""
+    snapshot = world.snapshot
+    if naming.ANNOTATION_IMPORT not in snapshot.meta.annotations or snapshot.status.phase is not None:
+        return None
+    left = IMPORT_WAIT - clock.seconds_since(snapshot.meta.created, world.now)
+    return Idle(left) if left > 0 else None
 
 
 def _refused(world: World, refusal: Outcome) -> Action:

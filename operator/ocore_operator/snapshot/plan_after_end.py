@@ -13,18 +13,16 @@ from ocore_operator import clock, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.outcome import (
     MAX_ATTEMPTS,
-    Absent,
     JobFailed,
-    JobState,
     Running,
     Starting,
     Succeeded,
-    finished,
 )
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.snapshot import transitions
+from ocore_operator.snapshot import plan_remote, plan_state, transitions
+from ocore_operator.snapshot.series import latest, pause_left, stop
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -33,9 +31,9 @@ from ocore_operator.snapshot.world import (
     Idle,
     LetGo,
     Record,
+    SetDependents,
     StartDelete,
     StartVerify,
-    Stop,
     World,
 )
 from ocore_operator.summarize import Stamp
@@ -43,10 +41,10 @@ from ocore_operator.summarize import Stamp
 #: Seconds until a failed Job is retried: the first times, and later, so that a store that does not answer is not overloaded.
 RETRY_PAUSE = 2.0
 DELETE_PAUSE = 30.0
+#: Seconds until one of two copies is tried again that is kept for differentials without a Snapshot: a person must delete them.
+DEPENDENTS_PAUSE = 6 * 3600.0
 #: Seconds that a running Job has to stop when its Snapshot is deleted. Its data is deleted after that in any case.
 STOP_WITHIN = 60.0
-#: Seconds between two checks whether a Job has stopped.
-STOP_PAUSE = 1.0
 #: Seconds after the end of a retention until the deletion is tried again; and between two attempts at least, whatever the store's clock says.
 AFTER_RETENTION = 5.0
 RETENTION_PAUSE = 60.0
@@ -54,6 +52,10 @@ RETENTION_PAUSE = 60.0
 LEGAL_HOLD_PAUSE = 3600.0
 #: Longest pause before a retention ends, in seconds: timers of years are not needed.
 LONGEST_PAUSE = 86400.0
+#: Names of differentials in a message.
+DEPENDENTS_SHOWN = 5
+#: Why the data of an imported Snapshot stays.
+NOT_TAKEN_OVER = "The Snapshot was imported, and its SnapshotStore has not taken over"
 #: Reasons of Reconciling while the data is being deleted: its transition time is when that began.
 REMOVING = (c.DELETING, c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT)
 
@@ -63,44 +65,40 @@ def decide(world: World) -> Action:
     snapshot = world.snapshot
     if snapshot.meta.deleted is not None:
         return _deletion(world)
+    if world.corrupt_base:
+        return Record(transitions.of_corrupt_base(snapshot, world.corrupt_base, world.now))
+    if world.dependents is not None and set(world.dependents) != set(snapshot.status.dependents):
+        return SetDependents(world.dependents)
     if snapshot.status.residue == "Pending":
         return _residue(world)
+    state = plan_state.decide(world)
+    if state is not None:
+        return state
+    copy = plan_remote.decide(world, lambda series: _delete_data(world, attempts_only=False, series=series))
+    return copy.action if copy.action is not None else plan_remote.within(_after_copy(world), copy.wait)
+
+
+def _after_copy(world: World) -> Action:
+    """What is to do beside the remote copy."""
+    snapshot = world.snapshot
     verified = c.find(snapshot.status.conditions, c.VERIFIED)
     wanted = c.is_true(snapshot.status.conditions, c.COMPLETE) and snapshot.spec.verify == "Full"
     if wanted and (verified is None or verified.status == "Unknown"):
         return _verify(world)
-    return Idle(None, snapshot.status.model_copy(update={"observed_generation": snapshot.meta.generation}))
+    again = plan_state.seconds_left(world)
+    return Idle(again, snapshot.status.model_copy(update={"observed_generation": snapshot.meta.generation}))
 
 
-# --- Jobs in a row ---------------------------------------------------------------------------------------------
+# --- deleting data ----------------------------------------------------------------------------------------------
 
 
-def latest(world: World, command: str, series: str = "") -> tuple[int, JobState]:
-    """Number and state of the newest Job that runs the command; 0 and Absent where there is none."""
-    start = job_name(command, world.snapshot.meta.uid, series)
-    names = world.seen.of_command(command)
-    numbers = [int(n.removeprefix(start)) for n in names if n.removeprefix(start).isdigit()]
-    newest = max(numbers, default=0)
-    return newest, world.seen.state(f"{start}{newest}") if newest else Absent()
-
-
-def _pause_left(world: World, pause: float, ended: str) -> float:
-    """Seconds of the pause that are left since a Job ended."""
-    return pause - clock.seconds_since(ended, world.now) if ended else 0.0
-
-
-def _stop(world: World, name: str) -> Action | None:
-    """Stops the Job and waits for its pods; None once nothing of it is left that can act."""
-    if name not in world.seen.jobs:
-        return Idle(STOP_PAUSE) if world.seen.live_pods(name) else None
-    return Idle(STOP_PAUSE) if world.seen.stopping(name) else Stop(name)
-
-
-def _delete_data(world: World, *, attempts_only: bool) -> StartDelete | Outcome | None:
-    """None once a delete Job has succeeded; a Waiting while one runs or until the next one."""
+def _delete_data(world: World, *, attempts_only: bool, series: str = "") -> StartDelete | Outcome | None:
+    """None once a delete Job has succeeded; a Waiting while one runs or until the next one. `series`: of one of two copies."""
+    if _of_another_cluster(world.snapshot):
+        return Waiting(c.RETAINED, NOT_TAKEN_OVER, LONGEST_PAUSE)
     if world.refusal is not None:
         return world.refusal
-    number, state = latest(world, "delete", "left" if attempts_only else "")
+    number, state = latest(world, "delete", "left" if attempts_only else series)
     match state:
         case Succeeded(payload=DeleteResult(kept=None)):
             return None
@@ -110,12 +108,21 @@ def _delete_data(world: World, *, attempts_only: bool) -> StartDelete | Outcome 
                 return Waiting(c.RETAINED_BY_STORE if kept.locked else c.DELETING, _kept_text(kept), left)
         case Starting() | Running():
             return Waiting(c.DELETING, "A Job deletes data from the store.", POLL)
+        case JobFailed(failure=failure, finished=ended) if failure.reason == c.HAS_DEPENDENTS:
+            if not series or pause_left(world, DEPENDENTS_PAUSE, ended) > 0:
+                return Stalled(c.HAS_DEPENDENTS, failure.message)
         case JobFailed(failure=failure, finished=ended):
             pause = DELETE_PAUSE if number >= MAX_ATTEMPTS else RETRY_PAUSE
-            left = _pause_left(world, pause, ended)
+            left = pause_left(world, pause, ended)
             if left > 0:
                 return Waiting(c.DELETING, f"Data could not be deleted from the store: {failure.message}", left)
-    return StartDelete(number + 1, attempts_only)
+    return StartDelete(number + 1, attempts_only, series)
+
+
+def _of_another_cluster(snapshot: Snapshot) -> bool:
+    """Whether another cluster may own the data: a drill never deletes it, whatever people or rules do here."""
+    imported = snapshot.status.imported
+    return imported is not None and not imported.taken_over
 
 
 def _seconds_until_retry(kept: KeptVersions | KeptInStore, checked: str, world: World) -> float:
@@ -147,9 +154,9 @@ def _kept_text(kept: KeptVersions | KeptInStore) -> str:
 def _residue(world: World) -> Action:
     """Deletes the leftovers of failed attempts: everything, where the Snapshot is Failed."""
     snapshot = world.snapshot
-    stop = _stop_attempt(world)
-    if stop is not None:
-        return stop
+    stopping = _stop_attempt(world)
+    if stopping is not None:
+        return stopping
     attempts_only = c.is_true(snapshot.status.conditions, c.COMPLETE)
     step = _delete_data(world, attempts_only=attempts_only)
     if isinstance(step, StartDelete):
@@ -169,14 +176,9 @@ def _residue(world: World) -> Action:
 
 
 def _stop_attempt(world: World) -> Action | None:
-    """Stops the last attempt's Job. One that has ended is kept for its log."""
+    """Stops the last attempt's Job."""
     name = world.snapshot.status.job_name
-    if name is None:
-        return None
-    job = world.seen.jobs.get(name)
-    if job is not None and finished(job) is not None and not world.seen.live_pods(name):
-        return None
-    return _stop(world, name)
+    return stop(world, name) if name is not None else None
 
 
 def _with_residue(snapshot: Snapshot, residue: str) -> SnapshotStatus:
@@ -206,7 +208,7 @@ def _verify(world: World) -> Action:
         case JobFailed(failure=failure, finished=ended):
             # A few attempts soon, then as rarely as probes.
             pause = RETRY_PAUSE if number < MAX_ATTEMPTS else world.settings.probe_interval
-            left = _pause_left(world, pause, ended)
+            left = pause_left(world, pause, ended)
             if left > 0:
                 message = f"It could not be read back; retrying: {failure.message}"
                 return Idle(left, transitions.unverified(snapshot, failure.reason, message, now))
@@ -222,7 +224,7 @@ def _deletion(world: World) -> Action:
     if naming.FINALIZER_DATA not in snapshot.meta.finalizers:
         return Idle()
     if world.cascade is not Cascade.NO:
-        return LetGo(_retained(snapshot, world.cascade.value) if _has_data(snapshot) else None)
+        return LetGo(_retained(snapshot, world.cascade.value) if _has_data(snapshot) else None, cascade=True)
     if not world.terminal:
         return _cancel(world)
     return _remove(world)
@@ -233,14 +235,19 @@ def _has_data(snapshot: Snapshot) -> bool:
     return snapshot.status.manifest_key is not None or snapshot.status.residue in ("Pending", "Unknown")
 
 
+def _has_copy(snapshot: Snapshot) -> bool:
+    """Whether the remote store holds a copy, or a part of one."""
+    return snapshot.status.remote is not None and snapshot.status.remote.attempts > 0
+
+
 def _cancel(world: World) -> Action:
     """It was deleted while running: its Job is stopped, then it is Failed, and what it stored is deleted as for any that failed."""
     snapshot = world.snapshot
     name = snapshot.status.job_name or job_name("snapshot", snapshot.meta.uid, max(snapshot.status.attempt, 1))
     since = clock.seconds_since(snapshot.meta.deleted or snapshot.meta.created, world.now)
-    stop = _stop(world, name) if since < STOP_WITHIN else None
-    if stop is not None:
-        return stop
+    stopping = stop(world, name) if since < STOP_WITHIN else None
+    if stopping is not None:
+        return stopping
     stored = snapshot.status.attempt > 1 or snapshot.status.job_name is not None or name in world.seen.jobs
     return GiveUp(Failure(reason=c.CANCELLED, message="The Snapshot was deleted before it was complete."), stored)
 
@@ -257,22 +264,51 @@ def _remove(world: World) -> Action:
             f"Rollback {world.used_by} restores this Snapshot. The deletion continues after the Rollback has ended."
         )
         return Idle(POLL, _deleting(world, Waiting(c.IN_USE, message, POLL)))
+    if world.dependents is not None and set(world.dependents) != set(snapshot.status.dependents):
+        return SetDependents(world.dependents)
+    if world.dependents:
+        return _has_dependents(world, world.dependents)
     if complete and snapshot.spec.deletion_policy == "Retain":
         return LetGo(_retained(snapshot, "deletionPolicy Retain"))
+    if _of_another_cluster(snapshot):
+        return LetGo(_retained(snapshot, NOT_TAKEN_OVER))
     if not _has_data(snapshot):
         return LetGo()
-    return _retained_by_store(world) or _delete(world)
+    stopping = plan_remote.stop_attempts(world)
+    return stopping or _retained_by_store(world) or _delete(world)
+
+
+def _has_dependents(world: World, names: tuple[str, ...]) -> Action:
+    """Differentials cannot be restored without it. The last one that is deleted continues the deletion."""
+    shown = ", ".join(names[:DEPENDENTS_SHOWN]) + (", …" if len(names) > DEPENDENTS_SHOWN else "")
+    message = f"{len(names)} Snapshots (differentials) need this one: {shown}. The deletion continues after the last of them is deleted."
+    return Idle(POLL, _deleting(world, Waiting(c.HAS_DEPENDENTS, message, POLL)))
 
 
 def _delete(world: World) -> Action:
-    step = _delete_data(world, attempts_only=False)
+    """The data in the Snapshot's own store, then the remote copy."""
+    # They write to the stores: they would leave objects behind.
+    for name in world.seen.of_command(plan_state.COMMAND):
+        stopping = stop(world, name)
+        if stopping is not None:
+            return stopping
+    remote, series = world.snapshot.status.remote, ""
+    step: StartDelete | Outcome | None = None
+    if remote is None or remote.local_deleted_at is None:
+        step = _delete_data(world, attempts_only=False)
+    if step is None and remote is not None and _has_copy(world.snapshot):
+        series = plan_remote.deletion_series(remote)
+        step = _delete_data(world, attempts_only=False, series=series)
     if step is None:
         return LetGo()
     if isinstance(step, StartDelete):
         return step
+    if step.reason == c.HAS_DEPENDENTS:
+        # Differentials without a Snapshot object: they were deleted with deletionPolicy Retain, or belong to another cluster.
+        return LetGo(Note("Warning", "DataRetained", f"{step.message} {location(world.snapshot)} is kept for them."))
     if step.reason != c.RETAINED_BY_STORE:
         return _blocked(world, step)
-    _, state = latest(world, "delete")
+    _, state = latest(world, "delete", series)
     if not isinstance(state, Succeeded) or not isinstance(state.payload, DeleteResult) or state.payload.kept is None:
         raise ValueError(f"{world.snapshot.key}: no Job has found what the store keeps")
     kept = state.payload.kept
@@ -326,7 +362,7 @@ def _deleting(world: World, end: Outcome) -> SnapshotStatus:
     stamp, status = Stamp.of(world.snapshot.meta, world.now), world.snapshot.status
     if end.reason == c.RETAINED_BY_STORE:
         status = summarize.with_condition(status, c.READY, "False", c.RETAINED_BY_STORE, end.message, stamp)
-    if end.reason in (c.PINNED, c.IN_USE, c.RETAINED_BY_STORE):
+    if end.reason in (c.PINNED, c.IN_USE, c.HAS_DEPENDENTS, c.RETAINED_BY_STORE):
         status = summarize.without(status, c.RECONCILING)
         return summarize.with_condition(status, c.STALLED, "True", end.reason, end.message, stamp)
     if not c.is_true(status.conditions, c.FAILED):
@@ -340,4 +376,9 @@ def location(snapshot: Snapshot) -> str:
     """Where the Snapshot's data is, for messages."""
     source = snapshot.status.source
     prefix = naming.snapshot_prefix(source.environment_id, snapshot.id) if source is not None else snapshot.id
-    return f"{prefix} in SnapshotStore {snapshot.status.store_name} (id {snapshot.status.store_id})"
+    places = [f"SnapshotStore {snapshot.status.store_name} (id {snapshot.status.store_id})"]
+    remote = snapshot.status.remote
+    if remote is not None and _has_copy(snapshot):
+        copy = f"SnapshotStore {remote.store_name} (id {remote.store_id or 'unknown'})"
+        places = [copy] if remote.local_deleted_at is not None else [*places, copy]
+    return f"{prefix} in {' and '.join(places)}"

@@ -9,6 +9,8 @@
     deadline ──► Stop the Job ──► GiveUp (at the latest STOP_WITHIN seconds after the deadline)
     START_MARGIN before it, and the Job does not run ──► GiveUp
 
+Before the Job of an attempt it is decided what of the filestore it stores (:mod:`~ocore_operator.snapshot.plan_base`).
+
 Attempt 0 exists only where spec.id is set: on a rebuilt cluster the store may already hold that snapshot, so it is inspected first.
 """
 
@@ -32,7 +34,7 @@ from ocore_operator.jobs.outcome import (
 )
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
-from ocore_operator.snapshot import plan_quiesce
+from ocore_operator.snapshot import plan_base, plan_quiesce
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -54,7 +56,9 @@ LEAST_TIME = 10.0
 #: Job controller deletes the pod at the deadline. The program would also end at once (jobs.MARGIN).
 START_MARGIN = 5.0
 #: Reasons for which this plan stopped a Job that never ran: it is not lost, and the store holds nothing of it.
-STOPPED_FOR = (c.POD_NOT_STARTED, c.JOB_REFUSED)
+NEVER_RAN = (c.POD_NOT_STARTED, c.JOB_REFUSED)
+#: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the Job before it was stopped.
+NOT_REPORTED = (c.RUNNING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def decide(world: World) -> Action:
             pod = world.seen.pods.get(case.job, ({},))[-1].get("metadata", {}).get("name", "")
             return Finish(result, clean=case.attempt == 1, pod=pod)
         case Absent():
-            return _absent(case)
+            return _absent(case, world)
         case Starting() | Running():
             if isinstance(state, Running) and state.ready and case.left > 0:
                 announce = plan_quiesce.announce(world)
@@ -133,24 +137,26 @@ def _import(case: _Case) -> Action:
     return found
 
 
-def _absent(case: _Case) -> Action:
+def _absent(case: _Case, world: World) -> Action:
     if case.snapshot.status.job_name == case.job:
         return _lost(case, "The Job was deleted before its result was read.")
     if case.left < LEAST_TIME:
         return GiveUp(_too_late(case), stored=case.stored)
-    return Start(case.attempt)
+    return plan_base.decide(world) or Start(case.attempt)
 
 
 def _stopped_for(case: _Case) -> Failure | None:
-    """Why this plan stopped the Job before it ran, or None. The state of what remains of the Job does not matter then."""
+    """Why this plan stopped the Job, or None: it never ran, or it had failed and its pod was still there. The state of what remains of the Job does
+    not matter then. What was reported is tried again: whether that helps is known no more.
+    """
     if case.snapshot.status.job_name != case.job:
         return None
     if case.job in case.seen.jobs and not case.seen.stopping(case.job):
         return None
     found = c.find(case.snapshot.status.conditions, c.RECONCILING)
-    if found is None or found.reason not in STOPPED_FOR:
+    if found is None or found.reason in NOT_REPORTED:
         return None
-    return Failure(reason=found.reason, message=found.message)
+    return Failure(reason=found.reason, message=found.message, retryable=found.reason not in NEVER_RAN)
 
 
 def _under_way(case: _Case, state: Starting | Running) -> Action:

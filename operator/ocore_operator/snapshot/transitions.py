@@ -11,6 +11,8 @@ from ocore_crds.snapshot import (
     EvidenceStatus,
     Progress,
     QuiesceStatus,
+    SnapshotBase,
+    SnapshotFilestore,
     SnapshotPart,
     SnapshotSizes,
     SnapshotSource,
@@ -21,6 +23,7 @@ from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs.inputs import JobInputs, image_tag
 from ocore_operator.jobs.log import LogState
+from ocore_operator.kube.differentials import Full
 from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.summarize import Stamp
 
@@ -62,7 +65,34 @@ def started(
             "parts": _parts(environment),
             "store_name": job_inputs.store.meta.name,
             "store_id": job_inputs.store.status.store_id,
+            "filestore": _filestore(environment),
         }
+    )
+
+
+def _filestore(environment: Environment) -> SnapshotFilestore | None:
+    found = environment.spec.filestore
+    if found is None:
+        return None
+    return SnapshotFilestore(claim_name=found.claim_name, path=found.path, layout=found.layout)
+
+
+def with_base(snapshot: Snapshot, chosen: Full | None) -> SnapshotStatus:
+    """It is decided what of the filestore is stored: all of it, or what the chosen full Snapshot does not have."""
+    base = SnapshotBase(name=chosen.name, id=chosen.id) if chosen is not None else None
+    return snapshot.status.model_copy(update={"base": base, "full_filestore": chosen is None})
+
+
+def without_base(snapshot: Snapshot) -> SnapshotStatus:
+    """The chosen full Snapshot cannot be used any more: another one is chosen."""
+    return snapshot.status.model_copy(update={"base": None, "full_filestore": None})
+
+
+def no_base(snapshot: Snapshot) -> str:
+    """Why a differential that was asked for is a full one, for people."""
+    return (
+        f"The whole filestore is stored: environment {snapshot.spec.environment_ref.name} has no full snapshot of the same filestore in the same store that is "
+        "Complete, not corrupt and not being deleted."
     )
 
 
@@ -110,18 +140,31 @@ def next_attempt(snapshot: Snapshot, attempt: int, message: str, now: datetime) 
 
 
 def completed(
-    snapshot: Snapshot, result: SnapshotResult, log: LogState | None, *, clean: bool, imported: bool, now: datetime
+    snapshot: Snapshot,
+    result: SnapshotResult,
+    log: LogState | None,
+    *,
+    clean: bool,
+    imported: bool,
+    now: datetime,
+    base_name: str | None = None,
 ) -> SnapshotStatus:
-    """The manifest is in the store: its contents become the status."""
+    """The manifest is in the store: its contents become the status. `base_name`: of the full Snapshot that the result names, where it is known."""
     stamp = Stamp.of(snapshot.meta, now)
     evidence = EvidenceStatus.of(result.evidence, result.checksums, result.paths)
     quiesce = snapshot.status.quiesce
     if quiesce is not None and quiesce.stopped_at is not None:
         evidence = evidence.model_copy(update={"proven": (*evidence.proven, stopped_for(quiesce))})
+    base = _base(snapshot, result, base_name)
+    if base is None and snapshot.status.base is None and _was_asked(snapshot) and not imported:
+        evidence = evidence.model_copy(update={"warnings": (*evidence.warnings, no_base(snapshot))})
     status = snapshot.status.model_copy(
         update={
+            "base": base,
+            "full_filestore": base is None,
             "consistent_at": result.consistent_at,
-            "store_id": result.store_id,
+            # An adopted one may be a copy: its manifest names the store that it was written to first.
+            "store_id": (imported and snapshot.status.store_id) or result.store_id,
             "manifest_key": result.manifest_key,
             "manifest_sha256": result.manifest_sha256,
             "server_version": result.server_version or None,
@@ -129,6 +172,7 @@ def completed(
             "client_version": result.client_version or None,
             "sizes": _sizes(result),
             "neutralized": result.neutralized,
+            "stored_state": result.state,
             "evidence": evidence,
             "source": _source(result.identity) if imported and result.identity else snapshot.status.source,
             "parts": _parts_stored(result) if imported else snapshot.status.parts,
@@ -150,6 +194,20 @@ def completed(
         status = summarize.with_condition(status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, message, stamp)
     how = "Found in the store and adopted. Restorable." if imported else "Restorable."
     return summarize.complete(status, c.SUCCEEDED, how, stamp)
+
+
+def _base(snapshot: Snapshot, result: SnapshotResult, base_name: str | None) -> SnapshotBase | None:
+    """What the manifest says. The mover stores the whole filestore where the chosen full Snapshot turns out to be of no use."""
+    if not result.base_snapshot_id:
+        return None
+    chosen = snapshot.status.base
+    if chosen is not None and chosen.id == result.base_snapshot_id:
+        return chosen
+    return SnapshotBase(name=base_name, id=result.base_snapshot_id)
+
+
+def _was_asked(snapshot: Snapshot) -> bool:
+    return snapshot.spec.filestore_mode == "Differential" and snapshot.status.filestore is not None
 
 
 def stopped_for(quiesce: QuiesceStatus) -> str:
@@ -199,10 +257,22 @@ def verified(snapshot: Snapshot, result: VerifyResult, now: datetime) -> Snapsho
 
 
 def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
-    """Stored bytes differ from the manifest: it must not be restored."""
+    """Stored bytes differ from the manifest: it must not be restored, but from a remote copy."""
     stamp = Stamp.of(snapshot.meta, now)
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.CORRUPT, message, stamp)
+    remote = status.remote
+    if remote is not None and remote.complete and not remote.only:
+        text = f"Restorable from the remote copy in {remote.store_name} only: {message}"
+        return summarize.ready(status, c.REMOTE_COPY_ONLY, text, stamp)
     return summarize.outcome(status, Stalled(c.CORRUPT, message), stamp).model_copy(update={"phase": "Corrupt"})
+
+
+def of_corrupt_base(snapshot: Snapshot, base: str, now: datetime) -> SnapshotStatus:
+    """The full Snapshot that it needs is corrupt: it must not be restored either."""
+    stamp = Stamp.of(snapshot.meta, now)
+    message = f"Snapshot {base}, the full one that this differential needs, is corrupt. Use another snapshot, and take a new full one."
+    status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.BASE_CORRUPT, message, stamp)
+    return summarize.outcome(status, Stalled(c.BASE_CORRUPT, message), stamp).model_copy(update={"phase": "Corrupt"})
 
 
 def unverified(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:

@@ -1,16 +1,19 @@
 """What the plan of a Snapshot sees, and the actions that it may choose. Frozen values without I/O."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, FreezeSignal, SnapshotResult
 from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.snapshot_state import StoredState
+from ocore_crds.snapshotpolicy import DEFAULT_FULL_EVERY, age
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Observation
+from ocore_operator.kube.differentials import Full
 from ocore_operator.kube.resources import Environment, Key, Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.settings import Settings
@@ -18,6 +21,8 @@ from ocore_operator.workloads.view import Peer, WorkloadView
 
 #: Seconds between two reconciles where events report every change anyway.
 POLL = 10.0
+#: Age of the newest full Snapshot from which the next one is full, too, without a SnapshotPolicy.
+FULL_EVERY = age(DEFAULT_FULL_EVERY)
 
 
 class Cascade(Enum):
@@ -26,6 +31,40 @@ class Cascade(Enum):
     NO = ""
     NAMESPACE = "The namespace is being deleted"
     CRD = "The CustomResourceDefinition is being deleted"
+
+
+@dataclass(frozen=True)
+class RemoteView:
+    """What the copy of a Complete Snapshot in a remote store depends on."""
+
+    #: SnapshotStore that the Environment names for copies; empty: none. None: the Environment does not exist, and the copy goes where it was wanted.
+    wanted: str | None = None
+    #: Why no attempt can be made now; of a complete copy: why its state object cannot be written.
+    blocked: Outcome | None = None
+    #: Bytes that the running attempt has reported.
+    bytes_done: int = 0
+    #: Name of a Rollback that restores the Snapshot and has not ended. Read where retention has let go of a copy.
+    used_by: str = ""
+    #: Of a full Snapshot, in the same case: Snapshots that need it and still have data in the same store.
+    needed_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BaseView:
+    """The full Snapshot that a differential has chosen, as it is now."""
+
+    #: None: it does not exist any more, or is not Complete.
+    full: Full | None
+    #: It lists the differential.
+    entered: bool
+
+
+@dataclass(frozen=True)
+class RestoreTest:
+    """A test restore that is asked for."""
+
+    run: str  # names the request
+    rollback: bool  # a Rollback of the environment has its lock or waits for it
 
 
 @dataclass(frozen=True)
@@ -63,6 +102,21 @@ class World:
     repetition: int = 0
     #: The Job has reported that the workloads may start again. Read BEFORE the workloads.
     may_resume: bool = False
+    #: Whether its own store takes the state object: the store is not read-only, and does not only import.
+    store_writable: bool = False
+    #: Of a Complete Snapshot with a remote copy.
+    remote: RemoteView | None = None
+    #: Before the Job of an attempt: the full Snapshots of the environment that a differential could need; the age from which the next one is full, too.
+    fulls: tuple[Full, ...] = ()
+    full_every: timedelta = FULL_EVERY
+    #: The same, once a full one was chosen: that one, read fresh.
+    base: BaseView | None = None
+    #: Of a full Snapshot: those that need it now. None: not read, because nothing is known to have changed.
+    dependents: tuple[str, ...] | None = None
+    #: Of a differential: name of its full Snapshot where that is corrupt.
+    corrupt_base: str = ""
+    #: Where a test restore is asked for, and the Snapshot can be restored.
+    restore_test: RestoreTest | None = None
     #: Why the action chosen before, in this same reconcile, could not be carried out.
     refusal: Outcome | None = None
 
@@ -119,6 +173,18 @@ class Start:
     """Create the Job of this attempt."""
 
     attempt: int
+
+
+@dataclass(frozen=True)
+class EnterInBase:
+    """Enter the differential in the full Snapshot that it has chosen, unless that one has changed since it was read."""
+
+
+@dataclass(frozen=True)
+class SetDependents:
+    """Write into a full Snapshot which Snapshots need it."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -179,16 +245,41 @@ class GiveUp:
 
 @dataclass(frozen=True)
 class StartDelete:
-    """Create a delete Job. `attempts_only`: what the manifest names stays."""
+    """Create a delete Job. `attempts_only`: what the manifest names stays. `series`: of Jobs that delete one of two copies, as plan_remote.py names them."""
 
     attempt: int
     attempts_only: bool
+    series: str = ""
 
 
 @dataclass(frozen=True)
 class StartVerify:
     """Create a Job that reads every byte back."""
 
+    attempt: int
+
+
+@dataclass(frozen=True)
+class StartState:
+    """Create a Job that writes a state object. `series`: empty, or that of the remote copy (plan_state.py)."""
+
+    attempt: int
+    state: StoredState
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class StartCopy:
+    """Create the Job that copies the Snapshot to the remote store."""
+
+    attempt: int
+
+
+@dataclass(frozen=True)
+class StartRestoreTest:
+    """Create a Job that restores the snapshot into a scratch database. `run`: the request, which names it."""
+
+    run: str
     attempt: int
 
 
@@ -213,9 +304,10 @@ class SendSignal:
 
 @dataclass(frozen=True)
 class LetGo:
-    """Remove the finalizer. `note`: the Event that reports which data stays where."""
+    """Remove the finalizer. `note`: the Event that reports which data stays where. `cascade`: everything around it goes, too."""
 
     note: Note | None = None
+    cascade: bool = False
 
 
 Action = (
@@ -224,6 +316,8 @@ Action = (
     | Idle
     | Begin
     | Start
+    | EnterInBase
+    | SetDependents
     | NextAttempt
     | Inspect
     | Stop
@@ -232,6 +326,9 @@ Action = (
     | GiveUp
     | StartDelete
     | StartVerify
+    | StartState
+    | StartCopy
+    | StartRestoreTest
     | SetReplicas
     | SendSignal
     | LetGo

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from ocore_crds.text import shortened, shortened_start
+from ocore_kube.types import PODS, WORKLOADS
 from ocore_operator.context import Context
 from ocore_operator.jobs.inputs import commit_of, image_of
 from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.jobs.trouble import container_trouble, pod_trouble
-from ocore_operator.kube.client import PODS, WORKLOADS
 from ocore_operator.kube.resources import Object
 from ocore_operator.workloads import images
 from ocore_operator.workloads.view import Commit, Kind, WorkloadView

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Rollback, Snapshot
 
 

@@ -10,8 +10,8 @@ import yaml
 from .cluster import GROUP, REPOSITORY, Cluster, Object
 
 CHART = REPOSITORY / "charts/ocore-snapshots"
-#: Kinds of the Prometheus Operator, which the local cluster has not.
-FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
+#: Kinds of the Prometheus Operator and the Gateway API, which the local cluster has not.
+FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
 
 
 class HelmError(AssertionError):
@@ -65,9 +65,9 @@ def find(objects: list[Object], kind: str, suffix: str = "") -> Object:
     return found
 
 
-def environment(objects: list[Object]) -> dict[str, str]:
-    """The variables of the operator's container that have a value."""
-    (container,) = find(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+def environment(objects: list[Object], deployment: str = "") -> dict[str, str]:
+    """The variables of a Deployment's container that have a value. `deployment`: how its name ends, where there are several."""
+    (container,) = find(objects, "Deployment", deployment)["spec"]["template"]["spec"]["containers"]
     return {v["name"]: v["value"] for v in container["env"] if "value" in v}
 
 

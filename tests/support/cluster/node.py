@@ -86,6 +86,15 @@ class PodNetwork:
             f"nft 'add rule inet faults in ip saddr {self._address} tcp dport {among} drop'"
         )
 
+    def block(self) -> None:
+        """Breaks every connection; from now on the pod does not reach the address."""
+        self._inside(
+            "nft add table inet faults && "
+            "nft 'add chain inet faults out { type filter hook output priority 0; }' && "
+            f"nft 'add rule inet faults out ip daddr {self._address} drop'"
+        )
+        self.cut()
+
     def allow_only(self, port: int) -> None:
         """From now on the pod reaches that port of the address, and names, and nothing else. What it sends elsewhere gets no answer."""
         self._inside(

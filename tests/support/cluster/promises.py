@@ -15,6 +15,8 @@ from .site import Site
 ROLLBACK_RECORD = re.compile(
     rf"environments/[0-9a-f-]{{36}}/rollbacks/[^/]+/[0-9a-f]+/[^/]+/[^/]+/({'|'.join(get_args(RecordState))})\.json"
 )
+#: Keys of the markers of differentials (docs/format.md).
+DEPENDENT = re.compile(r"environments/[0-9a-f-]{36}/snapshots/[0-9a-f-]{36}/dependents/[0-9a-f-]{36}")
 
 
 def fresh(prefix: str) -> str:
@@ -51,8 +53,9 @@ def stored_keys(site: Site) -> set[str]:
 
 
 def snapshot_keys(site: Site) -> set[str]:
-    """Keys in the bucket but for the records of rollbacks, which stay for good: a rebuilt cluster reads them."""
-    return {key for key in stored_keys(site) if not ROLLBACK_RECORD.fullmatch(key)}
+    """Keys in the bucket but for the records of rollbacks, which stay for good: a rebuilt cluster reads them; and the markers of differentials, which stay
+    as long as their full snapshot."""
+    return {key for key in stored_keys(site) if not ROLLBACK_RECORD.fullmatch(key) and not DEPENDENT.fullmatch(key)}
 
 
 def uploads(site: Site) -> list[str]:
@@ -69,12 +72,13 @@ def manifest(site: Site, snapshot: Object) -> Object:
 
 
 def named_keys(site: Site) -> set[str]:
-    """Keys that the manifests of the Complete snapshots name, and the manifests."""
+    """Keys that the manifests of the Complete snapshots name, the manifests, and the state objects beside them."""
     named = {"ocore-store.json"}
     for obj in site.cluster.objects("Snapshot", site.namespace):
         if is_true(obj, "Complete"):
             found = manifest(site, obj)
             named.add(obj["status"]["manifestKey"])
+            named.add(obj["status"]["manifestKey"].removesuffix("manifest.json") + "state.json")
             named.update(o["key"] for o in found["database"]["files"])
             named.update(o["key"] for o in found["filestore"]["packs"])
             named.add(found["filestore"]["index"]["key"])
@@ -131,12 +135,12 @@ def terminal_in_time(site: Site, kind: str, name: str) -> Object:
                 assert time.monotonic() < queued, f"{kind} {name} was never begun: {status}"
 
 
-def roll_back(site: Site, name: str, failpoints: str, **spec: object) -> Object:
+def roll_back(site: Site, name: str, annotations: dict[str, str], **spec: object) -> Object:
     """A rollback to `base` with nothing kept afterwards; its terminal state."""
     site.rollback(
         name,
         "base",
-        annotations={"ocore.dev/failpoints": failpoints} if failpoints else {},
+        annotations=annotations,
         undoWindowSeconds=0,
         **spec,
     )

@@ -307,11 +307,12 @@ class Site:
             return connection.execute(text, values).fetchall()  # type: ignore[arg-type]
 
     def databases(self, *, scratch: bool = False) -> list[str]:
-        """Names of all databases that begin with ours: nothing may be left over. `scratch`: also that of a proof, which comes and goes."""
+        """Names of all databases that begin with ours: nothing may be left over. `scratch`: also those of a proof and of a test restore, which come and go."""
         with self.servers.admin(self.host) as connection:
             rows = connection.execute(
-                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND (%s OR NOT starts_with(datname, %s)) ORDER BY 1",
-                [self.database, scratch, f"{self.database}_try_"],
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND (%s OR NOT (starts_with(datname, %s) OR starts_with(datname, %s)))"
+                " ORDER BY 1",
+                [self.database, scratch, f"{self.database}_try_", f"{self.database}_test_"],
             )
             return [r[0] for r in rows]
 

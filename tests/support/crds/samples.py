@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_crds import base, environment, neutralize, snapshotstore
+from ocore_crds import base, environment, neutralize, snapshotpolicy, snapshotstore
 from ocore_crds.schema import structural
 from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
 
@@ -16,6 +16,7 @@ ENVIRONMENT: Object = {
     "projectId": UUID,
     "type": "production",
     "storeRef": {"name": "main"},
+    "remoteStoreRef": {"name": "far"},
     "database": {
         "secretRef": {"name": "shop-db"},
         "adminSecretRef": {"name": "shop-db-admin"},
@@ -76,6 +77,8 @@ S3_STORE: Object = {
     "access": "ReadOnly",
     "serviceAccountName": "mover",
     "maxConcurrentJobs": 4,
+    "import": True,
+    "takeOver": False,
 }
 CLAIM_STORE: Object = {"claim": {"claimName": "backups", "path": "shop"}}
 SNAPSHOT: Object = {
@@ -89,6 +92,7 @@ SNAPSHOT: Object = {
     "retention": "Policy",
     "deletionPolicy": "Retain",
     "verify": "Checksums",
+    "filestoreMode": "Full",
     "quiesce": True,
 }
 SNAPSHOT_POLICY: Object = {
@@ -99,8 +103,10 @@ SNAPSHOT_POLICY: Object = {
     "timeZone": "Europe/Berlin",
     "spreadMinutes": 20,
     "startingDeadlineSeconds": 1800,
+    "fullEvery": "36h",
     "suspend": False,
     "retentionDays": 30,
+    "remoteRetentionDays": 365,
     "keepLast": 5,
     "keepHourly": 24,
     "keepDaily": 7,
@@ -109,6 +115,26 @@ SNAPSHOT_POLICY: Object = {
     "keepYearly": 10,
     "maxPinned": 10,
     "timeoutSeconds": 3600,
+    "verify": {
+        "schedule": ["@weekly"],
+        "restore": True,
+        "server": {
+            "secretRef": {"name": "tester"},
+            "adminSecretRef": {"name": "tester-admin"},
+            "tls": {
+                "mode": "verify-full",
+                "ca": {"secretRef": {"name": "tester-ca", "key": "ca.crt"}},
+                "clientCertificate": {
+                    "secretRef": {"name": "tester-client"},
+                    "certificateKey": "tls.crt",
+                    "privateKey": "tls.key",
+                },
+            },
+            "capacity": "50Gi",
+        },
+        "assertions": {"configMapRef": {"name": "own-queries"}},
+        "timeoutSeconds": 14400,
+    },
 }
 ROLLBACK: Object = {
     "id": UUID,
@@ -133,12 +159,15 @@ PREVIEW: Object = {"snapshotRef": {"name": "shop-1"}, "dryRun": True}
 TLS_ENVIRONMENT: Object = changed(
     {"spec": ENVIRONMENT}, {"spec.database.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}}}
 )["spec"]
+TLS_POLICY: Object = changed(
+    {"spec": SNAPSHOT_POLICY}, {"spec.verify.server.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}}}
+)["spec"]
 #: Kind → complete specs; together they have every field.
 SPECS: dict[str, tuple[Object, ...]] = {
     "Environment": (ENVIRONMENT, TLS_ENVIRONMENT),
     "SnapshotStore": (S3_STORE, CLAIM_STORE),
     "Snapshot": (SNAPSHOT,),
-    "SnapshotPolicy": (SNAPSHOT_POLICY,),
+    "SnapshotPolicy": (SNAPSHOT_POLICY, TLS_POLICY),
     "Rollback": (ROLLBACK, UNDO, PREVIEW),
 }
 #: Kind → a spec with nothing that may be left out.
@@ -183,7 +212,33 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
         {"claim": {"claimName": "backups"}},
     ),
     "Snapshot": ({"environmentRef": {"name": "shop"}, "pin": {}},),
-    "SnapshotPolicy": ({"environmentRef": {"name": "sample"}},),
+    "SnapshotPolicy": (
+        {"environmentRef": {"name": "sample"}},
+        {
+            "environmentRef": {"name": "sample"},
+            "verify": {"schedule": ["@weekly"], "server": {"secretRef": {"name": "tester"}}},
+        },
+        {
+            "environmentRef": {"name": "sample"},
+            "verify": {
+                "schedule": ["@weekly"],
+                "server": {
+                    "secretRef": {"name": "tester"},
+                    "tls": {
+                        "ca": {"secretRef": {"name": "tester-ca"}},
+                        "clientCertificate": {"secretRef": {"name": "tester-client"}},
+                    },
+                },
+            },
+        },
+        {
+            "environmentRef": {"name": "sample"},
+            "verify": {
+                "schedule": ["@weekly"],
+                "server": {"secretRef": {"name": "tester"}, "tls": {"ca": {"configMapRef": {"name": "tester-ca"}}}},
+            },
+        },
+    ),
     "Rollback": ({"snapshotRef": {"name": "shop-1"}}, {"undo": {"rollbackRef": {"name": "back"}}}),
 }
 _TLS = "spec.database.tls"
@@ -192,10 +247,11 @@ COMPANIONS: dict[tuple[str, str | None], Object] = {
     ("spec.s3.serverSideEncryption.algorithm", value): {"spec.s3.serverSideEncryption.kmsKeyId": REMOVED}
     for value in ("AES256", None)
 } | {
-    (f"{_TLS}.mode", "disable"): {f"{_TLS}.ca": REMOVED, f"{_TLS}.clientCertificate": REMOVED},
-    (f"{_TLS}.mode", "require"): {f"{_TLS}.ca": REMOVED},
     ("spec.filestore.consistency", "BestEffort"): {"spec.filestore.layout": "Plain"},
 }
+for _tls in (_TLS, "spec.verify.server.tls"):
+    COMPANIONS[f"{_tls}.mode", "disable"] = {f"{_tls}.ca": REMOVED, f"{_tls}.clientCertificate": REMOVED}
+    COMPANIONS[f"{_tls}.mode", "require"] = {f"{_tls}.ca": REMOVED}
 
 
 @dataclass(frozen=True)
@@ -255,6 +311,9 @@ PATTERNS: dict[str, Pattern] = {
         ("mail.example.org", ":25", "mail:", "mail:x", "a b:25", "-a:25"),
         fill="a",
         suffix=":25",
+    ),
+    snapshotpolicy.AGE_PATTERN: Pattern(
+        ("7d", "36h", "2w", "99999d"), ("", "0d", "7", "d", "1.5d", "-1d", "7 d", "7m"), fill="9", suffix="d"
     ),
     r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": Pattern(("A", "JobFailed"), ("", "1A", "Job Failed", "Job-Failed")),
 }
@@ -321,7 +380,46 @@ _NAME: dict[str, Cel] = {
         ({"metadata.name": "a" * 200},), ({"metadata.name": "a" * 201}, {"metadata.name": "a" * 253})
     )
 }
+
+
 #: Kind → path → message → what to try.
+def _tls_rules(tls: str) -> dict[str, dict[str, Cel]]:
+    """Of TLS to a database's server, at this path."""
+    return {
+        tls: {
+            "give mode, ca or clientCertificate": Cel(
+                (
+                    {tls: {"mode": "require"}},
+                    {tls: {"ca": {"secretRef": {"name": "ca"}}}},
+                    {tls: {"clientCertificate": {"secretRef": {"name": "client"}}}},
+                ),
+                ({tls: {}},),
+            ),
+            "mode verify-ca and verify-full need ca": Cel(
+                ({}, {f"{tls}.mode": "verify-ca"}, {f"{tls}.mode": "require", f"{tls}.ca": REMOVED}),
+                ({f"{tls}.ca": REMOVED}, {f"{tls}.mode": "verify-ca", f"{tls}.ca": REMOVED}),
+            ),
+            "ca goes with mode verify-ca or verify-full, or without mode": Cel(
+                ({f"{tls}.mode": "verify-ca"}, {f"{tls}.mode": REMOVED}),
+                (
+                    {f"{tls}.mode": "require"},
+                    {f"{tls}.mode": "disable", f"{tls}.clientCertificate": REMOVED},
+                ),
+            ),
+            "clientCertificate needs TLS: choose another mode than disable": Cel(
+                ({f"{tls}.mode": "require", f"{tls}.ca": REMOVED}, {tls: {"mode": "disable"}}),
+                ({f"{tls}.mode": "disable", f"{tls}.ca": REMOVED},),
+            ),
+        },
+        f"{tls}.ca": {
+            "give exactly one of secretRef, configMapRef": Cel(
+                ({}, {f"{tls}.ca": {"configMapRef": {"name": "ca"}}}),
+                ({f"{tls}.ca": {}}, {f"{tls}.ca.configMapRef": {"name": "ca"}}),
+            )
+        },
+    }
+
+
 CEL: dict[str, dict[str, dict[str, Cel]]] = {
     "Environment": {
         "": _NAME,
@@ -335,42 +433,19 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 ),
                 ({"spec.database": REMOVED, "spec.filestore": REMOVED},),
             ),
+            "remoteStoreRef must name another SnapshotStore than storeRef": Cel(
+                (
+                    {"spec.storeRef.name": "near", "spec.remoteStoreRef": {"name": "far"}},
+                    {"spec.remoteStoreRef": REMOVED},
+                ),
+                ({"spec.storeRef.name": "near", "spec.remoteStoreRef": {"name": "near"}},),
+            ),
             "layout Odoo needs the database that names the files": Cel(
                 ({"spec.database": REMOVED, "spec.filestore.layout": "Plain"}, {"spec.filestore.layout": "Plain"}),
                 ({"spec.database": REMOVED},),
             ),
         },
-        "spec.database.tls": {
-            "give mode, ca or clientCertificate": Cel(
-                (
-                    {_TLS: {"mode": "require"}},
-                    {_TLS: {"ca": {"secretRef": {"name": "ca"}}}},
-                    {_TLS: {"clientCertificate": {"secretRef": {"name": "client"}}}},
-                ),
-                ({_TLS: {}},),
-            ),
-            "mode verify-ca and verify-full need ca": Cel(
-                ({}, {f"{_TLS}.mode": "verify-ca"}, {f"{_TLS}.mode": "require", f"{_TLS}.ca": REMOVED}),
-                ({f"{_TLS}.ca": REMOVED}, {f"{_TLS}.mode": "verify-ca", f"{_TLS}.ca": REMOVED}),
-            ),
-            "ca goes with mode verify-ca or verify-full, or without mode": Cel(
-                ({f"{_TLS}.mode": "verify-ca"}, {f"{_TLS}.mode": REMOVED}),
-                (
-                    {f"{_TLS}.mode": "require"},
-                    {f"{_TLS}.mode": "disable", f"{_TLS}.clientCertificate": REMOVED},
-                ),
-            ),
-            "clientCertificate needs TLS: choose another mode than disable": Cel(
-                ({f"{_TLS}.mode": "require", f"{_TLS}.ca": REMOVED}, {_TLS: {"mode": "disable"}}),
-                ({f"{_TLS}.mode": "disable", f"{_TLS}.ca": REMOVED},),
-            ),
-        },
-        "spec.database.tls.ca": {
-            "give exactly one of secretRef, configMapRef": Cel(
-                ({}, {f"{_TLS}.ca": {"configMapRef": {"name": "ca"}}}),
-                ({f"{_TLS}.ca": {}}, {f"{_TLS}.ca.configMapRef": {"name": "ca"}}),
-            )
-        },
+        **_tls_rules("spec.database.tls"),
         "spec.filestore": {
             "consistency BestEffort needs layout Plain: the files of layout Odoo never change": Cel(
                 (
@@ -397,6 +472,15 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
         "spec": {
             "give exactly one of s3, claim": Cel(
                 ({}, _NEW_CLAIM), ({"spec.s3": REMOVED}, {"spec.claim": CLAIM_STORE["claim"]})
+            ),
+            "takeOver goes with import": Cel(
+                ({}, {"spec.import": True, "spec.takeOver": True}, {"spec.import": True}),
+                ({"spec.takeOver": True},),
+                spec=1,
+            ),
+            "takeOver needs access ReadWrite": Cel(
+                ({}, {"spec.takeOver": True, "spec.access": "ReadWrite"}),
+                ({"spec.takeOver": True},),
             ),
             _immutable("claim"): Cel(
                 ({}, {"spec.maxConcurrentJobs": 1}),
@@ -441,6 +525,9 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             ),
             _immutable("requestedBy"): _fixed("spec.requestedBy", "bob", optional=True),
             _immutable("timeoutSeconds"): _fixed("spec.timeoutSeconds", 60, keep={"spec.pin": {}}),
+            _immutable("filestoreMode"): _fixed(
+                "spec.filestoreMode", "Differential", optional=True, keep={"spec.pin": {}}
+            ),
             _immutable("quiesce"): _fixed("spec.quiesce", False, optional=True, keep={"spec.pin": {}}),
             "verify cannot go back from Full": Cel(
                 ({"spec.pin": REMOVED},), ({"spec.verify": "Checksums"}, {"spec.verify": REMOVED}), update=True, spec=1
@@ -457,6 +544,7 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
         "spec": {
             _immutable("environmentRef"): _fixed("spec.environmentRef.name", "other", keep={"spec.suspend": True}),
         },
+        **_tls_rules("spec.verify.server.tls"),
     },
     "Rollback": {
         "": _NAME,

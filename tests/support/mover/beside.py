@@ -15,7 +15,6 @@ from ocore_mover.__main__ import app
 from ocore_mover.database import position
 from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.position import Mark
-from support.mover.postgres_majors import cache
 from support.mover.site import Site
 
 ENVIRONMENT = "6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01"
@@ -61,12 +60,9 @@ class Finished:
 def start(site: Site, *arguments: str, failpoints: str = "") -> subprocess.Popen[str]:
     """Starts a command on the site, as a process of its own."""
     more = {"OCORE_FAILPOINTS": failpoints} if failpoints else {}
-    # Compiled once, outside the checkout: the start of a process is most of these tests' time.
-    compiled = {"PYTHONPYCACHEPREFIX": str(cache() / "pycache")}
-    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", "ocore_mover", *arguments],
-        env={**inherited, **compiled, **more, "OCORE_PG_BIN": str(site.server.bin)},
+        env={**os.environ, **more, "OCORE_PG_BIN": str(site.server.bin)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -8,10 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ocore_operator.errors import AlreadyExists, ApiError, Conflict
-from ocore_operator.kube.client import Kube, Type
+from ocore_kube.errors import AlreadyExists, ApiError, Conflict
+from ocore_kube.transport import APPLY_PATCH, Transport
+from ocore_kube.types import Type
+from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
-from ocore_operator.kube.transport import APPLY_PATCH, Transport
 
 SUBRESOURCES = ("status", "scale")
 

@@ -14,13 +14,14 @@ from typing import Any
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY, MOVER_CONTAINER
 from ocore_crds.protocol import FilestoreFacts, Payload, ProbeResult, Result, SnapshotResult, StoreProbeResult
+from ocore_kube import types
+from ocore_kube.errors import ApiError
+from ocore_kube.transport import MERGE_PATCH, Transport
+from ocore_kube.types import Type
 from ocore_operator import clock
-from ocore_operator.errors import ApiError
-from ocore_operator.kube import client
-from ocore_operator.kube.client import Kube, Type
+from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
-from ocore_operator.kube.transport import MERGE_PATCH, Transport
-from support.cluster.cluster import GROUP, Cluster
+from support.cluster.cluster import GROUP, REPOSITORY, Cluster, wait_for
 from support.operator.process import OperatorProcess
 
 #: Requests at the same time while objects are made.
@@ -28,6 +29,15 @@ PARALLEL = 24
 #: Bytes of a Snapshot as JSON, without managedFields.
 SNAPSHOT_BYTES = 5000
 PROJECT = "aaaaaaaa-2222-4333-8444-555555555555"
+
+
+def apply_crds(cluster: Cluster) -> None:
+    """Our CRDs as they are in the checkout; they are served when this returns."""
+    for crd in sorted((REPOSITORY / "crds").glob("*.yaml")):
+        cluster.kubectl("apply", "--server-side", "--filename", str(crd))
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(crd))
+        plural = crd.stem.partition("_")[2]
+        wait_for(f"{plural} served", lambda name=plural: cluster.kubectl("get", name, "-n", "default") or True, 60)
 
 
 class Api:
@@ -124,9 +134,9 @@ async def prepare(api: Api, cluster: Cluster, prefix: str) -> str:
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     }
     for name in ("files", "backups"):
-        await api.create(client.CLAIMS, {**claim, "metadata": {"name": name, "namespace": namespace}})
+        await api.create(types.CLAIMS, {**claim, "metadata": {"name": name, "namespace": namespace}})
     store = ours("SnapshotStore", namespace, "store", {"claim": {"claimName": "backups", "path": "all"}})
-    await api.create(client.STORES, store)
+    await api.create(types.STORES, store)
     return namespace
 
 
@@ -163,7 +173,7 @@ class FakeKubelet:
             for namespace in self._namespaces:
                 try:
                     found = await self._api.kube.list(
-                        client.PODS, namespace, labels=selector, fields="status.phase=Pending"
+                        types.PODS, namespace, labels=selector, fields="status.phase=Pending"
                     )
                 except ApiError:
                     continue  # the next round asks again
@@ -200,7 +210,7 @@ class FakeKubelet:
         }
         self.answered[arguments[0]] += 1
         try:
-            await self._api.status(client.PODS, meta["namespace"], meta["name"], status)
+            await self._api.status(types.PODS, meta["namespace"], meta["name"], status)
         except ApiError as error:
             print(f"fake kubelet: {meta['name']}: {error}", file=sys.stderr)
 

@@ -103,6 +103,7 @@ def started(seconds: float = 600, **status: Any) -> Object:
         },
         "storeName": "store",
         "storeId": OTHER_UID,
+        "fullFilestore": True,
         **status,
     }
 

@@ -114,7 +114,7 @@ class OperatorProcess:
         """Starts it; waits until it leads and has listed everything."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("OCORE_")}
         env |= {f"OCORE_{k.upper()}": str(v) for k, v in self._settings.items()}
-        env["PYTHONPATH"] = f"{REPOSITORY}/crds:{REPOSITORY}/operator"
+        env["PYTHONPATH"] = f"{REPOSITORY}/crds:{REPOSITORY}/kube:{REPOSITORY}/operator"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "ocore_operator"], env=env, stderr=log, stdout=log)
         if wait:

@@ -81,9 +81,29 @@ def verified(*steps: tuple[int, float | None] | float, own: dict[str, str] = SHO
     return series("ocore_snapshot_last_verified_timestamp_seconds", own, *steps)
 
 
+def uncopied(*steps: tuple[int, float | None] | float) -> Series:
+    """Since when a remote copy is wanted."""
+    return series("ocore_snapshot_remote_copy_wanted_since_timestamp_seconds", SHOP, *steps)
+
+
 def unverified(*steps: tuple[int, float | None] | float) -> Series:
     """When the oldest one was completed that is to be read back."""
     return series("ocore_snapshot_unverified_since_timestamp_seconds", SHOP, *steps)
+
+
+def restored(*steps: tuple[int, float | None] | float, own: dict[str, str] = SHOP) -> Series:
+    """When the newest successful test restore ended."""
+    return series("ocore_restore_test_last_success_timestamp_seconds", own, *steps)
+
+
+def due_tests(*steps: tuple[int, float | None] | float) -> Series:
+    """The newest slot of the test restores that is due."""
+    return series("ocore_policy_restore_test_due_timestamp_seconds", SHOP, *steps)
+
+
+def failed_tests(*steps: tuple[int, float | None] | float, pod: str = "ocore-1") -> Series:
+    """Whether the newest scheduled test restore failed."""
+    return series("ocore_policy_restore_test_failed", SHOP, *steps, pod=pod)
 
 
 def rollback(word: str, *steps: tuple[int, float | None] | float, own: dict[str, str] = SHOP) -> Series:
@@ -170,11 +190,41 @@ ALERTS = {
         Case("another one each hour", 20 * HOUR, (unverified(*((h * HOUR, h * HOUR) for h in range(1, 21))),)),
         Case("never asked for", 20 * HOUR, (success(HOUR),)),
     ), severity="warning"),
+    "OcoreRemoteCopyLate": Cases((
+        Case("the remote store is down", 14 * HOUR + 10 * MINUTE, (uncopied((HOUR, HOUR)),), (SHOP,)),
+        Case("it may take its time", 13 * HOUR + 30 * MINUTE, (uncopied((HOUR, HOUR)),)),
+        Case("copied", 20 * HOUR, (uncopied((HOUR, HOUR), (12 * HOUR, None)),)),
+        Case("another one each hour", 20 * HOUR, (uncopied(*((h * HOUR, h * HOUR) for h in range(1, 21))),)),
+        Case("no remote store", 20 * HOUR, (success(HOUR),)),
+    ), severity="warning"),
     "OcoreSnapshotCorrupt": Cases((
         Case("one is corrupt", 20 * MINUTE, (phases("Snapshot", "Corrupt", (10 * MINUTE, 1)),), ({"namespace": "shop"},)),
         Case("found a moment ago", 10 * MINUTE, (phases("Snapshot", "Corrupt", (10 * MINUTE, 1)),)),
         Case("other phases", HOUR, (phases("Snapshot", "Failed", 3), phases("Snapshot", "Complete", 3))),
         Case("deleted", HOUR, (phases("Snapshot", "Corrupt", 1, (40 * MINUTE, None)),)),
+    )),
+    "OcoreRestoreNeverTested": Cases((
+        Case("older than 30 days", 30 * DAY + 8 * HOUR, (restored(0), created(0), success(DAY)), (SHOP,)),
+        Case("a slot is due", 8 * DAY, (restored(0), created(0), success(DAY), due_tests((7 * DAY, 6 * DAY))), (SHOP,)),
+        Case("since a moment", 30 * DAY + 4 * HOUR, (restored(0), created(0), success(DAY))),
+        Case("younger, no schedule", 29 * DAY, (restored(0), created(0), success(DAY))),
+        Case("it was tested", 40 * DAY, (restored(DAY), created(0), success(DAY), due_tests(30 * DAY))),
+        Case("there is nothing to test", 40 * DAY, (restored(0), created(0), success(0))),
+        Case("each environment for itself", 40 * DAY,
+             (restored(0), created(0), success(DAY), restored(DAY, own=OTHER), created(0, own=OTHER), success(DAY, own=OTHER)), (SHOP,)),
+    ), step=4 * HOUR, severity="warning"),
+    "OcoreRestoreTestStale": Cases((
+        Case("a later slot had its time", 9 * DAY, (restored(DAY), due_tests((8 * DAY, 7 * DAY))), (SHOP,), "8d 0h 0m 0s"),
+        Case("it has just become due", 8 * DAY, (restored(DAY), due_tests((8 * DAY, 7 * DAY)))),
+        Case("tested since", 9 * DAY, (restored(DAY, (7 * DAY, 7 * DAY)), due_tests((8 * DAY, 7 * DAY - HOUR)))),
+        Case("never tested", 9 * DAY, (restored(0), due_tests(7 * DAY))),
+        Case("no schedule", 90 * DAY, (restored(DAY),)),
+    ), step=4 * HOUR, severity="warning"),
+    "OcoreRestoreTestFailed": Cases((
+        Case("the newest one failed", HOUR, (failed_tests((30 * MINUTE, 1)),), (SHOP,)),
+        Case("a moment ago", 35 * MINUTE, (failed_tests((30 * MINUTE, 1)),)),
+        Case("another one succeeded", 2 * HOUR, (failed_tests(1, (HOUR, 0)),)),
+        Case("two pods are scraped while one replaces the other", HOUR, (failed_tests(1), failed_tests(1, pod="ocore-2")), (SHOP,)),
     )),
     "OcoreRollbackFailed": Cases((
         Case("the only one failed", HOUR + 10 * MINUTE, (rollback("failure", (HOUR, HOUR)),), (SHOP,)),

@@ -26,16 +26,20 @@ def exported() -> dict[str, frozenset[str]]:
 def exposition() -> str:
     """What /metrics answers."""
     metrics, catalog = Metrics(), Catalog()
-    policy = {"environmentRef": {"name": "shop"}, "schedule": ["0 * * * *"]}
+    policy = {"environmentRef": {"name": "shop"}, "schedule": ["0 * * * *"], "verify": {"schedule": ["0 * * * *"]}}
     rollback = {"snapshotRef": {"name": "before"}}
-    verified = [{"type": "Verified", "status": "True", "reason": "Succeeded"}]
+    remote = {"state": "Pending", "storeName": "far", "requestedAt": at(0)}
+    verified = [{"type": t, "status": "True", "reason": "Succeeded"} for t in ("Verified", "RestoreTested")]
+    tested = {"answered": [], "testedAt": at(0)}
+    imported = {"imported": {"storeName": "store", "at": at(0)}, "sizes": {"filestoreStoredBytes": 1}}
     for number, each in enumerate((
         environment_object(),
-        obj("SnapshotStore", "store", {}),
-        snapshot_object({"verify": "Full"}, {"phase": "Complete", "completedAt": at(0)}, name="a"),
-        snapshot_object({}, {"phase": "Complete", "completedAt": at(0), "conditions": verified}, name="b"),
+        obj("SnapshotStore", "store", {}, {"orphans": {"objects": 1, "bytes": 1}}),
+        snapshot_object({"verify": "Full"}, {"phase": "Complete", "completedAt": at(0), "remote": remote}, name="a"),
+        snapshot_object({}, {"phase": "Complete", "completedAt": at(0), "conditions": verified, "restoreTest": tested}, name="b"),
         snapshot_object({}, {"phase": "Failed", "completedAt": at(0)}, name="c"),
-        obj("SnapshotPolicy", "shop", policy, {"scheduledFrom": at(0)}),
+        snapshot_object({}, {"phase": "Complete", "completedAt": at(0), "storeName": "store", **imported}, name="d"),
+        obj("SnapshotPolicy", "shop", policy, {"scheduledFrom": at(0), "restoreTestsFrom": at(0)}),
         obj("SnapshotPolicy", "suspended", policy | {"suspend": True}, {"scheduledFrom": at(0), "phase": "Suspended"}),
         obj("Rollback", "one", rollback, {"phase": "Failed", "completedAt": at(0)}),
         obj("Rollback", "two", rollback, {"phase": "Complete", "completedAt": at(0)}),

@@ -136,6 +136,7 @@ def series() -> list[dict[str, str]]:
         f"ocore_snapshot_last_success_timestamp_seconds{{{shop}}}": "600x36",
         f"ocore_snapshot_last_success_timestamp_seconds{{{new}}}": "0x36",
         f"ocore_snapshot_last_verified_timestamp_seconds{{{shop}}}": "600x36",
+        f"ocore_restore_test_last_success_timestamp_seconds{{{shop}}}": "600x36",
         f"ocore_policy_success_due_timestamp_seconds{{{shop}}}": "900x36",
         f"ocore_snapshot_stored_bytes{{{shop}}}": "1000x36",
         f'ocore_ready{{kind="Environment",{named}}}': "1x36",

@@ -95,6 +95,9 @@ class FakeObjects:
         name = body["metadata"].get("name") or body["metadata"]["generateName"] + "x7k2p"
         return {**body, "metadata": {**body["metadata"], "name": name}}
 
+    def user(self) -> str:
+        return "ann"
+
     def delete(self, kind: Kind, name: str) -> None:
         self.deleted.append((kind, name))
 
@@ -186,6 +189,19 @@ def test_success_says_what_came_out() -> None:
     waiting.wait_for_end(FakeObjects(snapshot=[DONE]), SNAPSHOT, "before", None, out)
     assert "Snapshot before is Complete after 12.0 s" in text(out)
     assert "stored 2.0 KiB, database 8.0 KiB, 3 files of 512 B" in text(out)
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ({"fullFilestore": True, "filestore": {"claimName": "files", "layout": "Odoo"}}, ", full filestore, shows"),
+        ({"fullFilestore": False, "base": {"name": "weekly", "id": "1"}}, ", differential to weekly, shows"),
+        ({"fullFilestore": False, "base": {"id": "1-2"}}, ", differential to 1-2, shows"),
+        ({"fullFilestore": True}, "3 files of 512 B, shows"),
+    ],
+)
+def test_whether_it_is_a_differential(status: Object, says: str) -> None:
+    assert says in run_of(SNAPSHOT, {**DONE, "status": {**DONE["status"], **status}}).result()
 
 
 @pytest.mark.parametrize(
@@ -394,7 +410,46 @@ def test_a_rollback_with_a_safety_snapshot_and_the_image(cli: FakeObjects) -> No
     assert (spec["createSafetySnapshot"], spec["restoreImage"]) == (True, "WaitForGit")
     ROLLBACK.spec.model_validate(spec)
     assert run("rollback", "before", "--yes") == 0
-    assert cli.created[1][1]["spec"].keys() == {"snapshotRef", "requestedBy"}
+    assert cli.created[1][1]["spec"] == {"snapshotRef": {"name": "before"}, "requestedBy": "ann"}
+
+
+def test_a_copy_of_a_snapshot_of_another_namespace(cli: FakeObjects) -> None:
+    cli.states["snapshot"] = [CliError("not allowed to read snapshots in namespace production")]
+    options = (
+        "--into",
+        "oenv/staging",
+        "--snapshot-namespace",
+        "production",
+        "--source-store",
+        "copy",
+        "--neutralize",
+        "Always",
+    )
+    assert run("rollback", "before", *options, "--yes") == 0
+    spec = cli.created[0][1]["spec"]
+    assert spec["snapshotRef"] == {"name": "before", "namespace": "production"}
+    assert (spec["targetEnvironmentRef"], spec["sourceStoreRef"]) == ({"name": "staging"}, {"name": "copy"})
+    assert spec["neutralize"] == "Always"
+    ROLLBACK.spec.model_validate(spec)
+
+
+def test_a_copy_asks_for_the_name_of_the_environment_that_is_replaced(
+    cli: FakeObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "ocore_cli.confirm.ask", lambda _objects, _console, environment, _spec: asked.append(environment)
+    )
+    assert run("rollback", "before", "--into", "staging") == 0
+    assert run("rollback", "before") == 0
+    assert asked == ["staging", "shop"]
+
+
+def test_a_snapshot_of_another_namespace_needs_a_target(cli: FakeObjects) -> None:
+    for command in (("rollback", "before", "--yes"), ("preview", "before")):
+        with pytest.raises(typer.BadParameter, match="needs --into"):
+            run(*command, "--snapshot-namespace", "production")
+    assert cli.created == []
 
 
 def test_rollback_to_what_is_not_complete_is_refused(cli: FakeObjects) -> None:
@@ -560,6 +615,30 @@ def test_status_names_a_corrupt_snapshot_once_and_does_not_count_it() -> None:
     assert text(out).count("pack 3 differs") == 1
     row = next(line for line in text(out).splitlines() if line.startswith("shop "))
     assert row.rstrip().endswith("none")
+
+
+def test_status_counts_the_copies_in_the_remote_store() -> None:
+    objects, out = FakeObjects(), console()
+    shop = {"type": "production", "remoteStoreRef": {"name": "far"}}
+    copy = {"storeName": "far", "requestedAt": "2026-01-01T00:00:00Z"}
+    states = ("Completed", "Completed", "Copying", "Failed")
+    objects.others = {
+        "environment": [{"metadata": {"name": "shop", "namespace": "shop"}, "spec": shop, "status": {}}],
+        "snapshot": [
+            CORRUPT
+            | {"metadata": CORRUPT["metadata"] | {"name": f"s{n}"}, "status": {"remote": copy | {"state": state}}}
+            for n, state in enumerate(states)
+        ],
+    }
+    app.show_status(objects, out)
+    assert "2 copied, 1 pending, 1 failed" in text(out)
+
+
+def test_a_corrupt_snapshot_with_a_whole_remote_copy_is_restorable() -> None:
+    ready = [c if c["type"] != "Ready" else c | {"status": "True"} for c in CORRUPT["status"]["conditions"]]
+    obj = CORRUPT | {"status": CORRUPT["status"] | {"conditions": ready, "phase": "Complete"}}
+    assert not run_of(SNAPSHOT, CORRUPT).restorable
+    assert run_of(SNAPSHOT, obj).restorable
 
 
 def test_a_corrupt_snapshot_is_not_rolled_back_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,15 @@ def test_old_snapshots_show_that_nothing_was_counted() -> None:
     assert "public.a unknown not counted" in " ".join(out.file.getvalue().split())
 
 
+def test_a_duration_from_a_test_restore_says_so() -> None:
+    out = Console(file=io.StringIO(), width=120)
+    measured = {"durationSeconds": 131.0, "durationSource": "TestRestore"}
+    data = Preview.model_validate({**REPORT, "prediction": measured})
+    preview.show(out, preview.Report("shop", "before", data, ()), "text")
+    assert isinstance(out.file, io.StringIO)
+    assert "2 min 11 s (measured by the environment's newest test restore)" in " ".join(out.file.getvalue().split())
+
+
 def test_json_has_every_field(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("preview", "before", "-o", "json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -69,6 +69,20 @@ def test_a_used_one_stays() -> None:
     assert "deletes 1 snapshots" in said
 
 
+def test_a_full_one_stays_with_the_differential_that_needs_it() -> None:
+    """Also in a dry run. What goes is counted with its differentials."""
+    full, kept, gone = snapshot("s5", 5), snapshot("s4", 4, pin={}), snapshot("s3", 3)
+    full["status"]["id"] = "F"
+    for each in (kept, gone):
+        each["status"]["base"] = {"name": "s5", "id": "F"}
+    objects = cluster(POLICY, snapshot("s0", 0), full, kept, gone)
+    lines = {line.split()[0]: line for line in shown(objects, keepDaily=1).splitlines() if line.startswith("s")}
+    assert "dependents" in lines["s5"]
+    assert "would delete 1 snapshots" in shown(objects, keepDaily=1)
+    del kept["spec"]["pin"]
+    assert "would delete 3 snapshots" in shown(objects, keepDaily=1)
+
+
 def test_the_defaults_without_a_policy() -> None:
     told = snapshot("told", 40)
     told["status"] |= {"keptBy": ["keepMonthly"], "expiresAt": "2026-09-01T00:00:00Z"}

@@ -18,6 +18,7 @@ PURE = {
     "datetime",
     "decimal",
     "enum",
+    "hashlib",
     "json",
     "pydantic",
     "pydantic_core",

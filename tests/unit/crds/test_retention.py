@@ -92,6 +92,17 @@ def test_row_14_the_newest_complete_and_the_newest_verified_stay() -> None:
     assert found["older"].expired
 
 
+def test_the_newest_one_that_a_test_restore_has_proven_stays() -> None:
+    old = [
+        complete("tested", NOW - timedelta(days=900), restore_tested=True),
+        complete("older", NOW - timedelta(days=950), restore_tested=True),
+        complete("newest", NOW - timedelta(days=800)),
+    ]
+    found = retention.verdicts(old, rules(retention_days=1), ZULU, NOW)
+    assert found["tested"] == verdict(latestRestoreTested=None)
+    assert found["older"].expired
+
+
 def test_pinned_and_used_ones_stay() -> None:
     old = [
         complete("new", NOW),
@@ -284,12 +295,18 @@ class Months(RuleBasedStateMachine):
         hours=st.floats(0.2, 400),
         ok=st.booleans(),
         verified=st.booleans(),
+        tested=st.booleans(),
         pinned=st.sampled_from([False] * 9 + [True]),
+        differential=st.booleans(),
     )
-    def snapshot(self, hours: float, ok: bool, verified: bool, pinned: bool) -> None:
+    def snapshot(self, hours: float, ok: bool, verified: bool, tested: bool, pinned: bool, differential: bool) -> None:
         self.now += timedelta(hours=hours)
         self.number += 1
-        new = Candidate(f"s{self.number:04}", self.now, ok, verified=ok and verified, pinned=pinned)
+        name = f"s{self.number:04}"
+        base = next((c.id for c in reversed(list(self.there.values())) if c.complete and not c.needs), "")
+        needs = base if differential and ok else ""
+        proven = {"verified": ok and verified, "restore_tested": ok and tested}
+        new = Candidate(name, self.now, ok, **proven, pinned=pinned, id=f"id-{name}", needs=needs)
         self.there[new.name] = new
         self.ever.append(new)
         self.prune()
@@ -306,16 +323,36 @@ class Months(RuleBasedStateMachine):
 
     def prune(self) -> None:
         before = [c for c in self.there.values() if c.complete]
-        found = retention.verdicts(self.there.values(), self.given, BERLIN, self.now)
-        self.there = {n: c for n, c in self.there.items() if not found[n].expired}
-        again = retention.verdicts(self.there.values(), self.given, BERLIN, self.now)
-        assert kept(again) == set(self.there), "a second look deletes more"
+        self.there = {n: c for n, c in self.there.items() if n in self.kept_now()}
+        assert self.kept_now() == set(self.there), "a second look deletes more"
         if before:
             newest = max(before, key=lambda c: c.time)
             assert newest.name in self.there, "the last good one was deleted"
         verified = [c for c in before if c.verified]
         if verified:
             assert max(verified, key=lambda c: c.time).name in self.there, "the last verified one was deleted"
+        tested = [c for c in before if c.restore_tested]
+        if tested:
+            assert max(tested, key=lambda c: c.time).name in self.there, "the last proven one was deleted"
+
+    def kept_now(self) -> set[str]:
+        every = self.there.values()
+        return kept(retention.protected(retention.verdicts(every, self.given, BERLIN, self.now), every))
+
+    @invariant()
+    def every_differential_can_be_restored(self) -> None:
+        ids = {c.id for c in self.there.values()}
+        assert all(c.needs in ids for c in self.there.values() if c.needs), (
+            "the full one of a kept differential was deleted"
+        )
+
+    @invariant()
+    def nothing_more_is_kept_for_differentials(self) -> None:
+        """What the rules keep, with the full ones that it needs, and nothing else."""
+        every = self.there.values()
+        plain = {n for n, v in retention.verdicts(every, self.given, BERLIN, self.now).items() if not v.expired}
+        needed = {c.needs for c in every if c.name in plain}
+        assert {c.name for c in every if c.id in needed} | plain == self.kept_now()
 
     @invariant()
     def pins_hold(self) -> None:
@@ -391,3 +428,227 @@ def test_a_safety_snapshot_is_kept_until_the_undo_window_ends() -> None:
 def test_the_safety_snapshot_of_a_running_rollback_is_in_use() -> None:
     running = retention.kept_for(complete("s", in_days(-40)), [retention.Safety("s", None)])
     assert retention.verdicts([complete("new", NOW), running], rules(), ZULU, NOW)["s"] == verdict(inUse=None)
+
+
+# --- remote copies ---------------------------------------------------------------------------------------------------
+
+
+def copied(name: str, days: float, **more: Any) -> Candidate:
+    """So many days old, with a complete copy."""
+    return complete(name, in_days(-days), id=name, **({"remote": "Completed"} | more))
+
+
+def both(*candidates: Candidate, **given: int) -> tuple[set[str], set[str]]:
+    """Names of those whose data, and whose copy, is kept."""
+    found = retention.verdicts(candidates, rules(**given), ZULU, NOW)
+    return {n for n, v in found.items() if v.rules}, {n for n, v in found.items() if v.copy}
+
+
+@pytest.mark.parametrize(
+    ("given", "data", "copies"),
+    [
+        # The copy goes with the data, but for the newest.
+        ({"keep_last": 1}, {"a"}, {"a"}),
+        ({"keep_last": 2}, {"a", "b"}, {"a", "b"}),
+        ({"keep_last": 1, "remote_retention_days": 15}, {"a"}, {"a", "b"}),
+        ({"keep_last": 1, "remote_retention_days": 0}, {"a"}, {"a", "b", "c"}),
+        # Shorter than the data.
+        ({"keep_last": 3, "remote_retention_days": 5}, {"a", "b", "c"}, {"a"}),
+        ({"keep_last": 3, "remote_retention_days": 1}, {"a", "b", "c"}, {"a"}),
+    ],
+)
+def test_the_copy_has_its_own_retention(given: dict[str, int], data: set[str], copies: set[str]) -> None:
+    assert both(copied("a", 2), copied("b", 10), copied("c", 100), **given) == (data, copies)
+
+
+def test_a_copy_that_is_the_only_place_of_the_data_is_kept_by_the_rules_of_the_data() -> None:
+    _, copies = both(
+        copied("a", 2), copied("b", 10, local=False), copied("c", 20), keep_last=3, remote_retention_days=5
+    )
+    assert copies == {"a", "b"}
+
+
+def test_the_copy_of_a_full_stays_while_the_copy_of_a_differential_needs_it() -> None:
+    """Also while that copy is made."""
+    full, other = copied("full", 100), copied("other", 100.5)
+    newest = copied("new", 1)
+    for remote, expected in (("Completed", True), ("Pending", True), ("", False)):
+        differential = copied("diff", 3, needs="full", remote=remote)
+        _, copies = both(newest, differential, full, other, keep_last=1, remote_retention_days=30)
+        assert ("full" in copies, "other" in copies) == (expected, False)
+
+
+def test_pinned_and_used_copies_stay() -> None:
+    _, copies = both(
+        copied("new", 0), copied("pinned", 99, pinned=True), copied("used", 99, in_use=True), remote_retention_days=5
+    )
+    assert copies == {"new", "pinned", "used"}
+
+
+@pytest.mark.parametrize(("days", "waits"), [(None, False), (30, True), (0, True), (5, False)])
+def test_data_waits_for_the_copy_that_outlives_it(days: int | None, waits: bool) -> None:
+    given = {"keep_last": 1} | ({} if days is None else {"remote_retention_days": days})
+    data, copies = both(copied("new", 0), copied("old", 10, remote="Pending"), **given)
+    assert (data, copies) == ({"new", "old"} if waits else {"new"}, {"new"})
+    # A copy that has failed is given up.
+    data, _ = both(copied("new", 0), copied("old", 10, remote=""), **given)
+    assert data == {"new"}
+
+
+CANDIDATES = st.lists(
+    st.builds(
+        lambda n, hours, remote, local, pinned, needs: complete(
+            f"s{n}", NOW - timedelta(hours=hours), id=f"s{n}", remote=remote, local=local or remote != "Completed", pinned=pinned,
+            needs=needs,
+        ),
+        st.integers(0, 30),
+        st.integers(0, 4000),
+        st.sampled_from(["", "Pending", "Completed"]),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from(["", "s1", "s2", "s3"]),
+    ),
+    unique_by=lambda c: c.name,
+    max_size=12,
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(CANDIDATES, any_rules, st.none() | st.integers(0, 200))
+def test_what_holds_for_every_remote_retention(candidates: list[Candidate], given: Retention, days: int | None) -> None:
+    wanted = given.model_copy(update={"remote_retention_days": days})
+    found = retention.verdicts(candidates, wanted, ZULU, NOW)
+    plain = retention.verdicts(candidates, given.model_copy(update={"remote_retention_days": None}), ZULU, NOW)
+    newest = max(candidates, key=lambda c: (c.time, c.name), default=None)
+    assert newest is None or found[newest.name].rules, "the newest is never let go of"
+    copies = [c for c in candidates if c.remote == "Completed"]
+    if copies:
+        assert found[max(copies, key=lambda c: (c.time, c.name)).name].copy, "nor the newest copy"
+    for c in candidates:
+        verdict = found[c.name]
+        assert (verdict.copy is not None) == (c.remote == "Completed")
+        # Whatever the remote rule says, the rules of the data keep what they kept.
+        assert set(plain[c.name].rules) <= set(verdict.rules)
+        if plain[c.name].rules:
+            assert not verdict.expired
+            assert c.local or verdict.copy or c.remote != "Completed", "kept, and its only place is not"
+        if c.remote == "Completed" and days is not None and (days == 0 or c.time + timedelta(days=days) > NOW):
+            assert verdict.copy
+        if verdict.copy and c.needs:
+            base = next((b for b in copies if b.id == c.needs), None)
+            assert base is None or found[base.name].copy, "the copy could not be restored"
+        told = retention.told_of({"status": retention.status_of(verdict)})
+        assert told is not None
+        assert retention.status_of(told) == retention.status_of(verdict)
+
+
+def test_a_deleted_policy_erases_no_copy_at_once() -> None:
+    """With the defaults a copy goes with the data; what the policy had told holds."""
+    snapshot = copied("old", 60)
+    by_policy = retention.verdicts(
+        [copied("new", 0), snapshot], rules(keep_last=1, remote_retention_days=90), ZULU, NOW
+    )
+    by_default = retention.verdicts([copied("new", 0), snapshot], rules(), ZULU, NOW)
+    assert by_default["old"].expired
+    told = retention.told_of({"status": retention.status_of(by_policy["old"])})
+    kept_ = retention.without_policy(by_default["old"], told, NOW)
+    assert (kept_.rules, kept_.copy, kept_.copy_until) == ((), ("remoteRetentionDays",), in_days(30))
+    assert retention.without_policy(by_default["old"], told, in_days(31)).expired
+
+
+def test_a_damaged_snapshot_does_not_count_as_a_place_of_its_data() -> None:
+    conditions = [
+        {"type": "Complete", "status": "True"},
+        {"type": "Verified", "status": "False"},
+    ]
+    status = {"conditions": conditions, "phase": "Complete", "consistentAt": "2026-01-01T00:00:00Z"}
+    obj = {"metadata": {"name": "a", "uid": "u"}, "spec": {"retention": "Policy"}, "status": status}
+    found = retention.candidate_of(obj, ())
+    assert found is not None
+    assert (found.local, found.remote) == (False, "")
+    status |= {"remote": {"state": "Copying", "only": True}, "base": {"id": "f"}}
+    found = retention.candidate_of(obj, ())
+    assert found is not None
+    assert (found.remote, found.needs) == ("Pending", "f")
+
+
+# --- differentials --------------------------------------------------------------------------------------------------------------
+
+
+def protected(*candidates: Candidate, **given: int) -> dict[str, Verdict]:
+    return retention.protected(retention.verdicts(candidates, rules(**given), ZULU, NOW), candidates)
+
+
+FULL = complete("full", in_days(-40), id="F")
+OTHER_FULL = complete("other", in_days(-50), id="G")
+NEEDS = {"needs": "F"}
+
+
+@pytest.mark.parametrize(
+    ("dependents", "expected"),
+    [
+        ((), verdict()),
+        # Until the last one that needs it goes.
+        ((complete("a", in_days(-29), **NEEDS), complete("b", in_days(-20), **NEEDS)), verdict(dependents=in_days(10))),
+        ((complete("a", in_days(-29)), complete("b", in_days(-20), needs="G")), verdict()),
+        # One without an end: the full one has none either.
+        (
+            (complete("a", in_days(-35), pinned=True, **NEEDS), complete("b", in_days(-20), **NEEDS)),
+            verdict(dependents=None),
+        ),
+        # What no rule keeps protects nothing. It is deleted first.
+        ((complete("a", in_days(-35), **NEEDS),), verdict()),
+        ((complete("a", in_days(-35), in_use=True, **NEEDS),), verdict(dependents=None)),
+        ((Candidate("a", in_days(-5), complete=False, **NEEDS),), verdict(dependents=in_days(2))),
+    ],
+)
+def test_row_49_a_full_one_is_kept_while_a_kept_differential_needs_it(
+    dependents: tuple[Candidate, ...], expected: Verdict
+) -> None:
+    found = protected(complete("new", NOW), FULL, OTHER_FULL, *dependents)
+    assert found["full"] == expected
+
+
+def test_the_newest_of_all_and_the_newest_verified_one_are_kept_with_their_full_ones() -> None:
+    pairs = (
+        FULL,
+        OTHER_FULL,
+        complete("verified", in_days(-39), verified=True, needs="G"),
+        complete("newest", in_days(-38), needs="F"),
+    )
+    found = protected(*pairs, retention_days=1)
+    assert {n: v.rules for n, v in found.items()} == {
+        "full": ("dependents",),
+        "other": ("dependents",),
+        "verified": ("latestVerified",),
+        "newest": ("latest",),
+    }
+
+
+def test_a_rule_of_its_own_keeps_a_full_one_beside_its_differentials() -> None:
+    found = protected(
+        complete("new", NOW), complete("full", in_days(-1), id="F"), complete("d", NOW, **NEEDS), retention_days=3
+    )
+    assert found["full"] == verdict(retentionDays=in_days(2), dependents=in_days(3))
+
+
+def test_what_the_rules_are_not_about_protects_its_full_one() -> None:
+    """One with retention Keep, one that runs, or one that is being deleted."""
+    candidates = retention.needed_by_others([complete("new", NOW), FULL, OTHER_FULL], {"F", ""})
+    found = protected(*candidates)
+    assert (found["full"], found["other"]) == (verdict(dependents=None), verdict())
+
+
+def test_what_a_snapshot_says_of_its_full_one() -> None:
+    status: dict[str, Any] = {"completedAt": UNTIL, "id": "D", "base": {"name": "f", "id": "F"}}
+    raw: dict[str, Any] = {"metadata": {"name": "d", "uid": "u"}, "spec": {"retention": "Policy"}, "status": status}
+    for ended, residue, needs in (
+        ("Complete", "None", "F"),
+        ("Failed", "Pending", "F"),
+        ("Failed", "None", ""),
+        ("Failed", "Unknown", ""),
+    ):
+        status |= {"conditions": [{"type": ended, "status": "True"}], "residue": residue}
+        found = retention.candidate_of(raw, used=())
+        assert found is not None
+        assert (found.id, found.needs) == ("D", needs)

@@ -14,7 +14,7 @@ from demo_app.__main__ import _parser
 from demo_run import __main__ as demo_main
 from demo_run import evidence, kube
 from demo_run.output import Observation, Output, StepFailed
-from demo_run.steps import Demo, rolled_out
+from demo_run.steps import NEEDED, Demo, remove_all, rolled_out
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
 from ocore_crds.rollback import RollbackSpec
 
@@ -206,7 +206,7 @@ def test_as_many_headings_as_the_output_counts() -> None:
     demo_main._story(made, fake)  # type: ignore[arg-type]
     assert text.getvalue().count("\n== ") == demo_main.STEPS
     assert all(callable(getattr(Demo, name)) for name in fake.called)
-    assert fake.called[-4:] == ["staging", "undo", "figures", "epilogue"]
+    assert fake.called[-4:] == ["undo", "rest", "figures", "epilogue"]
 
 
 def test_times_between() -> None:
@@ -247,6 +247,33 @@ def test_help_needs_no_cluster() -> None:
     done = subprocess.run([str(DEMO / "run"), "--help"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "--clean" in done.stdout
+
+
+def test_what_a_differential_needs_is_removed_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [StepFailed(f"snapshot full is needed by 1 differential snapshots (d): {NEEDED}")] * 2
+    made = kube.Kube({}, plain=True)
+
+    def kubectl(*_: str, timeout: float) -> str:
+        if answers:
+            raise answers.pop()
+        return ""
+
+    monkeypatch.setattr(made, "kubectl", kubectl)
+    monkeypatch.setattr("demo_run.steps.time.sleep", lambda _: None)
+    remove_all(made, "snapshots.ocore.dev")
+    assert not answers
+    answers[:] = [StepFailed("the server is away")] * 2
+    with pytest.raises(StepFailed, match="is away"):
+        remove_all(made, "snapshots.ocore.dev")
+    assert len(answers) == 1
+    answers[:] = [StepFailed(NEEDED)] * 2
+    with pytest.raises(StepFailed, match=NEEDED):
+        remove_all(made, "snapshots.ocore.dev", seconds=-1)
+
+
+def test_the_refusal_is_the_admission_policys() -> None:
+    policies = DEMO.parents[1] / "charts/ocore-snapshots/templates"
+    assert any(NEEDED in path.read_text() for path in policies.rglob("*needed*"))
 
 
 def test_what_is_applied_carries_the_builds_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

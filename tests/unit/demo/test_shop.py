@@ -10,6 +10,7 @@ import pytest
 
 from demo_app import shop
 from demo_app.check import check
+from demo_app.damage import DamageReport, damage
 from demo_app.database import Connection, Pool, connect, create_schema
 from demo_app.filestore import CHECKLIST, ContentDiffersError, Filestore, sha1
 from demo_app.settings import Settings
@@ -207,3 +208,26 @@ def test_a_switched_database_is_reconnected_to_and_known(settings: Settings, ser
     finally:
         pool.close()
         server.drop_database(f"{live}_prev_9c1f77aa")
+
+
+def test_damage_beside_customers_who_delete_the_same_rows(
+    settings: Settings, connection: Connection, filestore: Filestore
+) -> None:
+    connection.execute(
+        "INSERT INTO sale_order (id, partner_name, amount_total, state, attachment_count) SELECT n, 'Azur', 1, 'sale', 0 FROM generate_series(1, 4) n"
+    )
+    with connect(settings) as customer:
+        found: list[DamageReport] = []
+        thread = threading.Thread(target=lambda: found.append(damage(connection, filestore)))
+        with customer.transaction():
+            customer.execute("DELETE FROM sale_order WHERE id = 1")
+            thread.start()
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            deadline = time.monotonic() + 20
+            while customer.execute(waits).fetchone() != (1,):
+                assert time.monotonic() < deadline, "the damage did not wait for the customer"
+                time.sleep(0.05)
+        thread.join(20)
+    assert [report.orders_deleted for report in found] == [2]  # 2 and 4: the customer has deleted 1

@@ -83,7 +83,7 @@ def shops() -> FakeShops:
 
 @pytest.fixture
 def demo(shops: FakeShops) -> Demo:
-    output = Output(ci=True, steps=11)
+    output = Output(ci=True, steps=12)
     output.console = Console(file=io.StringIO(), width=200)
     made = Demo(output, shops)  # type: ignore[arg-type]
     made.undo_name, made.redo_name = "undo-x", "redo-x"

@@ -162,6 +162,8 @@ FIXED = {
         "imageDigest",
         "imageTag",
     ),
+    *("baseManifestSha256", "baseSnapshotId"),
+    *("key", "linesSha256", "next", "oldest", "originStoreId", "pinLabel", "report", "server"),
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
     *("plugin", "previousDatabase", "projectId", "publications", "reason", "requestedBy", "restoredDatabase"),
     *("schemaFingerprint", "serverIdentity", "slotName"),

@@ -14,6 +14,8 @@ WRITERS = {
     "MANAGER_EXECUTED": {"rollback/effects.py"},
     "MANAGER_PINS": {"policy/effects.py"},
     "MANAGER_RETENTION": {"policy/effects.py"},
+    "MANAGER_DEPENDENTS": {"snapshot/dependents.py"},
+    "MANAGER_RESTORE_TEST": {"policy/effects.py"},
 }
 #: Modules that read the environment: the settings; and, in crds, the failpoints of tests.
 READERS = {"operator/ocore_operator/settings.py", "crds/ocore_crds/failpoints.py"}

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_kube.errors import Conflict
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import operation_lock
-from ocore_operator.errors import Conflict, Waiting
+from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback
 from support.operator.api import ApiServer
 from support.operator.objects import at, environment_object, moment, obj

@@ -59,6 +59,17 @@ def check(connection: Connection, scripts: list[tuple[str, str]]) -> list[str]:
 
     Raises MoverError AssertionFailed where one returns a row, or a script has no query: it could never fail.
     """
+    proven, problems = asserted(connection, scripts)
+    if problems:
+        raise failed(problems)
+    return [f"neutralised: {each}" for each in proven]
+
+
+def asserted(connection: Connection, scripts: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Runs queries, which can change nothing. Returns what was proven and what was not: a row that came back, a script without a query, an error.
+
+    Raises MoverError where the server does not answer.
+    """
     proven, problems = [], []
     connection.execute("SELECT pg_catalog.set_config('row_security', 'off', false)")
     for name, text in scripts:
@@ -70,14 +81,14 @@ def check(connection: Connection, scripts: list[tuple[str, str]]) -> list[str]:
             known = query_failure(error, default=conditions.ASSERTION_FAILED, doing=f"assertion {name}")
             if known.retryable:
                 raise known from error
-            raise failed([known.message]) from error
+            problems.append(known.message)
+            continue
         if not queries:
             problems.append(f"assertion {name} has no query")
         problems.extend(f"assertion {name} returned a row: {row}" for row in found)
-        proven.append(f"neutralised: {queries} {'query' if queries == 1 else 'queries'} of {name} returned no row")
-    if problems:
-        raise failed(problems)
-    return proven
+        if queries and not found:
+            proven.append(f"{queries} {'query' if queries == 1 else 'queries'} of {name} returned no row")
+    return proven, problems
 
 
 def _results(connection: Connection, text: str) -> tuple[int, list[str]]:

@@ -18,6 +18,7 @@ class Checked:
 
     proven: tuple[str, ...]
     warnings: tuple[str, ...]
+    indexes: int = 0
 
 
 def check(access: CopyAccess, artifact: DatabaseArtifact, token: Token) -> Checked:
@@ -35,6 +36,7 @@ def check(access: CopyAccess, artifact: DatabaseArtifact, token: Token) -> Check
     return Checked(
         (f"restored database: {tables} tables, {indexes} valid indexes, {len(artifact.extensions)} extensions",),
         tuple(warnings),
+        indexes,
     )
 
 

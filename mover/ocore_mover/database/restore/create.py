@@ -16,6 +16,8 @@ from ocore_mover.database.rights import Rights
 _DROP_TIMEOUT = "300s"
 _CREATE_TIMEOUT = "300s"
 _FIRST_WITH_PROVIDERS = 15
+#: datconnlimit of a database whose DROP was interrupted (PostgreSQL 15.4 and newer): it can only be dropped. DATCONNLIMIT_INVALID_DB in pg_database.h.
+_INVALID = -2
 
 
 def drop(connection: Connection, database: str) -> None:
@@ -26,9 +28,11 @@ def drop(connection: Connection, database: str) -> None:
     """
     set_timeouts(connection, statement=_DROP_TIMEOUT, lock="60s")
     with translating(conditions.RESTORE_FAILED, f"dropping database {database}"):
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
+        row = connection.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", [database]).fetchone()
+        if row is None:
             return
-        sessions.close(connection, database)
+        if row[0] != _INVALID:  # else an earlier attempt has closed it, and ALTER DATABASE is refused
+            sessions.close(connection, database)
         for last in (False, False, True):
             sessions.end_all(connection, (database,))
             try:

@@ -1,7 +1,7 @@
 """Restores the dump into a database of its own beside the live one, which does not change."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,6 +80,10 @@ class DatabaseRestore:
     neutralize: bool = False  # the copy must not become live before it is neutralised
     #: The dump is of another environment: name, owner and grants of its database are not those of this one.
     other_environment: bool = False
+    #: Called once the whole dump is in scratch and checked, before anything is created.
+    on_fetched: Callable[[], None] = lambda: None
+    #: Called once the copy exists.
+    on_created: Callable[[], None] = lambda: None
 
     def run(self) -> RestoredDatabase:
         """Restores into the copy, which is closed before and after. A copy of an earlier attempt is dropped first.
@@ -94,12 +98,14 @@ class DatabaseRestore:
             rights, warnings = self._rights_of_live(maintenance, now)
             self.counter.bytes_total = sum(f.size for f in self.artifact.files) + self.artifact.size_bytes
             with fetched(self.store, self.artifact, self.scratch, self.names.restored, self.counter) as folder:
+                self.on_fetched()
                 contents = toc.TableOfContents(folder)
                 with translating(conditions.RESTORE_FAILED, "reading the owners of the dump"):
                     owners.check(maintenance, contents, rights.owner)
                 create.create(
                     maintenance, self.server, self.names, now, self.artifact, rights, neutralize=self.neutralize
                 )
+                self.on_created()
                 restored = self._load(maintenance, program, contents, rights.owner, now)
         return replace(restored, warnings=(*warnings, *restored.warnings))
 

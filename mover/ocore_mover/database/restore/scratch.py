@@ -1,4 +1,4 @@
-"""The scratch database of an environment, into which ``prove`` restores the schema of the live one."""
+"""The scratch databases of an environment: ``prove`` restores the schema of the live one into its own, ``test-restore`` a snapshot into another."""
 
 import psycopg
 from psycopg import sql
@@ -21,13 +21,42 @@ class ScratchNames(Names):
         return naming.proof_database(self.live, self.rollback_id)
 
 
+class RestoreTestNames(Names):
+    """As for a rollback; only the copy has another name. The id is of no rollback: temporary roles of one are never those of the other."""
+
+    @classmethod
+    def of(cls, live: str, environment_id: str) -> "RestoreTestNames":
+        """For the test restores of this environment, beside the database `live`."""
+        return cls(live, naming.restore_test_id(environment_id))
+
+    @property
+    def restored(self) -> str:
+        """The scratch database."""
+        return naming.restore_test_database(self.live, self.rollback_id)
+
+
+def drop_all(server: Server, environment_id: str, token: Token | None = None) -> tuple[str, ...]:
+    """Drops both scratch databases of the environment on its own server, whatever still runs in them: a rollback goes first. Returns the names of those
+    that existed.
+
+    Raises MoverError as :func:`~.restore.drop_restored`.
+    """
+    names = RestoreTestNames.of(server.live, environment_id)
+    return (*drop(server, environment_id, token), *drop_named(server, names, token))
+
+
 def drop(server: Server, environment_id: str, token: Token | None = None) -> tuple[str, ...]:
     """Drops the environment's scratch database and its temporary roles, also those of a killed command. Returns the database's name, if it existed.
 
     Raises MoverError as :func:`~.restore.drop_restored`.
     """
+    return drop_named(server, ScratchNames(server.live, environment_id), token)
+
+
+def drop_named(server: Server, names: Names, token: Token | None = None) -> tuple[str, ...]:
+    """The same for the scratch database of these names."""
     with connect_maintenance(server, application=APPLICATION, token=token) as maintenance:
-        now = drop_restored(maintenance, ScratchNames(server.live, environment_id))
+        now = drop_restored(maintenance, names)
     return (now.restored.name,) if now.restored is not None else ()
 
 

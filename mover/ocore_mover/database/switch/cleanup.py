@@ -1,8 +1,7 @@
 """Drops the databases that a rollback leaves on the server; never the live database."""
 
-from typing import Literal
-
 from ocore_crds import conditions
+from ocore_crds.protocol import CleanupPart
 from ocore_mover.database import copy_access, position, sessions
 from ocore_mover.database.connect import Server, translating
 from ocore_mover.database.restore import create
@@ -10,11 +9,8 @@ from ocore_mover.database.switch import replication_end
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
 
-#: Which database of a rollback to drop.
-Part = Literal["previous", "restored"]
 
-
-def cleanup(server: Server, rollback_id: str, part: Part) -> tuple[str, ...]:
+def cleanup(server: Server, rollback_id: str, part: CleanupPart) -> tuple[str, ...]:
     """Drops the previous database (after the undo window) or the restored one (no switch happened). Returns the dropped names.
 
     Allows connections to the live database first: an interrupted switch may have refused them. Raises MoverError SwitchFailed where

@@ -12,6 +12,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
+from ocore_mover.filestore.base import Reused
 from ocore_mover.filestore.folders import filesystem_error
 from ocore_mover.filestore.index import odoo_line
 from ocore_mover.filestore.links import OPEN_FILE, by_folder, opened
@@ -33,9 +34,17 @@ READ_AGAIN_AFTER = 0.2
 
 
 def store_odoo(
-    store: Store, prefix: str, frozen: Frozen, counter: Counter, *, jobs: int = 2, skipped_uris: int = 0
+    store: Store,
+    prefix: str,
+    frozen: Frozen,
+    counter: Counter,
+    *,
+    jobs: int = 2,
+    skipped_uris: int = 0,
+    reused: Reused | None = None,
 ) -> FilestoreArtifact:
-    """Stores the frozen files below ``<prefix>filestore/``. `prefix` is naming.attempt_prefix(…).
+    """Stores the frozen files below ``<prefix>filestore/``. `prefix` is naming.attempt_prefix(…). `reused`: the other files of a differential,
+    which are in its base.
 
     Every file's SHA-1 is compared with its name. Raises MoverError AttachmentCorrupt with the file's name, StoreError, and
     FilestoreChanging if a file that is not frozen was deleted (retryable with a new database snapshot). Hits the failpoint
@@ -48,14 +57,19 @@ def store_odoo(
         raise filesystem_error(error, "read the filestore's folders") from error
     with PackSet(store, prefix) as packs:
         copy = _OdooCopy(frozen, packs, counter)
+        if reused is not None:
+            counter.files_total += reused.files
+            counter.add(files=reused.files)
         run_workers(workers, copy.batches(), copy.work)
+        base = reused.write(packs) if reused is not None else None
         index, stored = packs.finish()
     return FilestoreArtifact(
         layout="Odoo",
-        file_count=len(frozen.names),
-        size_bytes=copy.bytes_done,
+        file_count=len(frozen.names) + (reused.files if reused is not None else 0),
+        size_bytes=copy.bytes_done + (reused.size if reused is not None else 0),
         index=index,
         packs=stored,
+        base=base,
         skipped_uris=skipped_uris,
         missing=frozen.missing,
     )

@@ -5,6 +5,7 @@ Files are linked before garbage collection is blocked, and while it is blocked o
 """
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,14 +118,42 @@ class Freezing:
         except OSError as error:
             raise filesystem_error(error, "link the filestore's files") from error
 
-    def finish(self, names: SortedNames) -> Frozen:
+    def size(self, names: Iterable[str]) -> int:
+        """Bytes of the named files (checked and sorted) that exist. Raises MoverError FilestoreNotReadable."""
+        if self._absent:
+            return 0
+        found = 0
+        try:
+            with self._folders.opened(self._folders.filestore) as root:
+                for folder, files in by_folder(names):
+                    with contextlib.suppress(FileNotFoundError), opened(folder, dir_fd=root) as fd:
+                        for file in files:
+                            with contextlib.suppress(FileNotFoundError):
+                                found += os.stat(file, dir_fd=fd, follow_symlinks=False).st_size
+        except OSError as error:
+            raise filesystem_error(error, "read the sizes of the filestore's files") from error
+        return found
+
+    def lost(self, names: Iterable[str]) -> Missing:
+        """The named files (checked and sorted) that the live filestore does not have. Raises MoverError FilestoreNotReadable."""
+        missing = Missing()
+        if not self._absent:
+            try:
+                with self._folders.opened(self._folders.filestore) as root:
+                    missing.add(_absent(root, names))
+            except OSError as error:
+                raise filesystem_error(error, "list the filestore's files") from error
+        return missing
+
+    def finish(self, names: SortedNames, *, named: int | None = None) -> Frozen:
         """The named files. Where `linked` is False, call it while garbage collection is blocked: it lists the live files.
+        `named`: files that the database names, where `names` are only those that a differential's base does not have.
 
         A new application creates its filestore with the first file: without names, a folder that does not exist is an empty one.
         Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace, and AttachmentsMissing if more files are missing than a manifest can list.
         """
         if self._absent:
-            if not len(names):
+            if not (len(names) if named is None else named):
                 return Frozen(self._folders, self._folders.claim, names, (), linked=False, absent=True)
             self._folders.require_filestore()
         missing = Missing()

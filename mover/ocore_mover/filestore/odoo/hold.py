@@ -40,6 +40,8 @@ log = structlog.get_logger()
 #: A folder with a younger time stamp may get another entry without a new time stamp: the kernel's clock ticks every few
 #: milliseconds, and some file systems count in steps of one or two seconds.
 SETTLED_NS = 3_000_000_000
+#: Time stamp of a held folder that may lack files: one second after the epoch.
+_INCOMPLETE = 1_000_000_000
 COPY_CHUNK = 1024 * 1024
 #: Lost files in a message.
 LISTED = 5
@@ -141,6 +143,7 @@ class HoldSet:
             with opened(folder, dir_fd=root) as target_fd:
                 for file in files:
                     self._put(file, source_fd, target_fd)
+                _mark(target_fd, _INCOMPLETE)
 
     def remove(self) -> bool:
         """Removes the set; returns False if it does not exist."""
@@ -252,7 +255,7 @@ def _replace_by_link(file: str, source_fd: int, target_fd: int) -> None:
 
 
 def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
-    """Links what the held folder lacks. Then gives it the source's time stamp: the mark that it was complete at that time."""
+    """Links what the held folder lacks. Then marks it as complete, unless the source may change without a new time stamp."""
     changed_at = os.fstat(source_fd).st_mtime_ns  # before it is listed
     if os.fstat(target_fd).st_mtime_ns == changed_at:
         return 0
@@ -266,9 +269,16 @@ def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
         except FileNotFoundError:
             continue  # garbage collection removed it: no row names it
         count += 1
-    if changed_at < now - SETTLED_NS:
-        os.utime(target_fd, ns=(changed_at, changed_at))
+    _mark(target_fd, changed_at if changed_at < now - SETTLED_NS else _INCOMPLETE)
     return count
+
+
+def _mark(folder_fd: int, changed_at: int) -> None:
+    """Sets a held folder's time stamp: that of the filestore's folder which it has completely, or one that the filestore's never has.
+
+    The one that its last entry gave it does not do: the filestore's folder may have been changed in the same tick of the clock.
+    """
+    os.utime(folder_fd, ns=(changed_at, changed_at))
 
 
 def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:

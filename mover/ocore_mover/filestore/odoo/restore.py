@@ -62,7 +62,7 @@ def add_missing(
         try:
             with folders.opened(folders.filestore) as filestore, folders.opened(folders.incoming) as incoming:
                 sync_filesystem(incoming)
-                _publish(filestore, incoming, hold)
+                _publish(filestore, incoming, hold, jobs)
                 sync_filesystem(filestore)
         except OSError as error:
             raise filesystem_error(error, "add files to the filestore") from error
@@ -129,6 +129,7 @@ class _Adding:
         self._counter = counter
         with folders.opened(folders.filestore) as filestore:
             self._like = _Neighbours(filestore)
+            self._existing = frozenset(name for name in names_in(filestore) if ODOO_FOLDER.fullmatch(name))
         self._lock = threading.Lock()
         self._seen = 0
         self.files_added = self.bytes_added = self.files_replaced = self.files_checked = 0
@@ -166,7 +167,8 @@ class _Adding:
         progress = _Progress(self._counter)
         wanted, replaced, checked = [], 0, 0
         for entry in known:
-            found = _examine(entry, filestore, buffer)
+            # A file of a folder that the application makes from now on is replaced by the same one.
+            found = _examine(entry, filestore, buffer) if entry.folder in self._existing else "missing"
             if found == "right":
                 checked += 1
                 progress.add(entry.size)
@@ -184,8 +186,7 @@ class _Adding:
             self.bytes_added += sum(entry.size for entry in wanted)
 
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview], incoming: int) -> None:
-        folder, _, file = entry.name.partition("/")
-        fd = self._create(folder, file, incoming)
+        fd = self._create(entry, incoming)
         try:
             digest = write_content(fd, pieces, hashlib.sha1(usedforsecurity=False))
             self._like.apply_to_file(fd)
@@ -193,17 +194,17 @@ class _Adding:
                 start_writeback(fd, 0, entry.size)
         finally:
             os.close(fd)
-        if digest != file:
+        if digest != entry.digest:
             raise Corrupt(f"{entry.name} in pack {entry.pack} does not have the SHA-1 that is its name")
 
-    def _create(self, folder: str, file: str, incoming: int) -> int:
+    def _create(self, entry: Entry, incoming: int) -> int:
         try:
-            return os.open(f"{folder}/{file}", CREATE_FILE, 0o600, dir_fd=incoming)
+            return self._like.create_file(entry.name, incoming)
         except FileNotFoundError:
-            ensure_folder(folder, incoming)
+            ensure_folder(entry.folder, incoming)
         except FileExistsError as error:
-            raise Corrupt(f"the index names {folder}/{file} twice") from error
-        return os.open(f"{folder}/{file}", CREATE_FILE, 0o600, dir_fd=incoming)
+            raise Corrupt(f"the index names {entry.name} twice") from error
+        return self._like.create_file(entry.name, incoming)
 
     # --- after -----------------------------------------------------------------------------------------------
 
@@ -275,7 +276,9 @@ class _Neighbours:
         self._folder_mode, self._file_mode = stat.S_IMODE(root.st_mode), 0o644
         self._uid = root.st_uid if os.geteuid() == 0 else -1
         self._gid = root.st_gid
-        self._gives_away: bool | None = None  # unknown before the first file
+        # What a new file lacks; unknown before the first one.
+        self._gives_away: bool | None = None
+        self._changes_mode = True
         for folder in sorted(items_in(filestore)):
             if folder.kind == "folder" and len(folder.name) == 2 and self._learn_from(folder.name, filestore):
                 break
@@ -292,12 +295,19 @@ class _Neighbours:
             return False
         return True
 
+    def create_file(self, name: str, folder: int) -> int:
+        """The descriptor of a new file in a folder of ours, which others cannot enter. It has the right mode already, unless the umask or a
+        default ACL limits it: a change of the mode costs as much as the file's creation."""
+        return os.open(name, CREATE_FILE, self._file_mode, dir_fd=folder)
+
     def apply_to_file(self, fd: int) -> None:
         """Call on every new file."""
-        os.fchmod(fd, self._file_mode)
         if self._gives_away is None:
             status = os.fstat(fd)
+            self._changes_mode = stat.S_IMODE(status.st_mode) != self._file_mode
             self._gives_away = self._uid not in (-1, status.st_uid) or self._gid != status.st_gid
+        if self._changes_mode:
+            os.fchmod(fd, self._file_mode)
         if self._gives_away:
             self._own(fd)
 
@@ -311,18 +321,22 @@ class _Neighbours:
             os.fchown(fd, self._uid, self._gid)
 
 
-def _publish(filestore: int, incoming: int, hold: HoldSet | None) -> None:
+def _publish(filestore: int, incoming: int, hold: HoldSet | None, jobs: int) -> None:
     """Moves every new file to its place. It enters the hold set first: garbage collection cannot destroy it then."""
     like = _Neighbours(filestore)
-    for folder in sorted(names_in(incoming)):
-        with opened(folder, dir_fd=incoming) as source:
-            _ensure_like(folder, filestore, like)
-            files = names_in(source)
-            if hold is not None:
-                hold.add_verified(source, folder, files)
-            with opened(folder, dir_fd=filestore) as target:
-                for file in files:
-                    os.rename(file, file, src_dir_fd=source, dst_dir_fd=target)
+
+    def work(folders: Iterator[str]) -> None:
+        for folder in folders:
+            with opened(folder, dir_fd=incoming) as source:
+                _ensure_like(folder, filestore, like)
+                files = names_in(source)
+                if hold is not None:
+                    hold.add_verified(source, folder, files)
+                with opened(folder, dir_fd=filestore) as target:
+                    for file in files:
+                        os.rename(file, file, src_dir_fd=source, dst_dir_fd=target)
+
+    run_workers(jobs, sorted(names_in(incoming)), work)
 
 
 def _ensure_like(folder: str, filestore: int, like: _Neighbours) -> None:

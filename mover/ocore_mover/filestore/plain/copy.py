@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from ocore_crds import conditions
@@ -15,18 +16,18 @@ from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.disk import birth_time
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
+from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
 from ocore_mover.filestore.folders import MAX_DEPTH, filesystem_error
 from ocore_mover.filestore.index import Entry, plain_line
 from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
+from ocore_mover.filestore.plain.base import BATCH, Difference, PlainBase
 from ocore_mover.filestore.plain.freeze import Frozen
 from ocore_mover.filestore.unkept import LISTED
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers
 
-#: Files of one batch: all of one folder.
-BATCH = 64
 BUFFER = 1024 * 1024
 #: Attempts to read a file that changes while it is read, and the pause between them in seconds.
 ATTEMPTS = 4
@@ -36,22 +37,46 @@ Consistency = Literal["Strict", "BestEffort"]
 
 
 def store_plain(
-    store: Store, prefix: str, frozen: Frozen, counter: Counter, *, consistency: Consistency = "Strict", jobs: int = 2
+    store: Store,
+    prefix: str,
+    frozen: Frozen,
+    counter: Counter,
+    *,
+    consistency: Consistency = "Strict",
+    jobs: int = 2,
+    base: PlainBase | None = None,
 ) -> tuple[FilestoreArtifact, tuple[str, ...]]:
     """Stores a frozen folder below ``<prefix>filestore/``. The second value are warnings.
+
+    With a base, only files that it does not have; all of them, with a warning, where the difference has outgrown it.
 
     `Strict`: raises FilestoreChanging for a file that the application changed after the database was exported. `BestEffort`:
     stores such a file as it is now and names it in a warning. Symbolic links are stored as links and never followed. Raises
     MoverError FilestoreChanging, FilestoreNotFound, FilestoreNotReadable, FilestoreLayoutUnsupported, and StoreError. Hits the
     failpoint snapshot-pack-stored.
     """
-    with PackSet(store, prefix) as packs:
+    with PackSet(store, prefix) as packs, ExitStack() as stack:
         copy = _PlainCopy(frozen, packs, counter, strict=consistency == "Strict")
         copy.check_replaced()
-        run_workers(jobs, copy.batches(), copy.work)
+        batches = copy.batches()
+        reused: Reused | None = None
+        if base is not None:
+            difference = stack.enter_context(Difference(base))
+            reused = copy.compare(difference)
+            batches = copy.batches_of(difference, only_new=reused is not None)
+        run_workers(jobs, batches, copy.work)
         copy.store_rest()
+        needed = reused.write(packs) if reused is not None else None
         index, stored = packs.finish()
-    artifact = FilestoreArtifact(layout="Plain", file_count=copy.files, size_bytes=copy.size, index=index, packs=stored)
+    artifact = FilestoreArtifact(
+        layout="Plain",
+        file_count=copy.files,
+        size_bytes=copy.size,
+        index=index,
+        packs=stored,
+        base=needed,
+        frozen_ns=frozen.since_ns,
+    )
     return artifact, tuple(copy.warnings)
 
 
@@ -61,7 +86,7 @@ class _Batch:
 
     folder: str
     late: bool  # files that the application created while the filestore was frozen
-    files: list[str] = field(default_factory=list)
+    files: list[str]
 
 
 class _PlainCopy:
@@ -75,11 +100,12 @@ class _PlainCopy:
         self._lock = threading.Lock()
         self.files = 0
         self.size = 0
+        self._outgrown: list[str] = []
 
     @property
     def warnings(self) -> list[str]:
         """What the snapshot does not have, or has in another state."""
-        found = self._frozen.unkept.warnings
+        found = self._outgrown + self._frozen.unkept.warnings
         if not self._frozen.linked:
             found.append(
                 "the filestore has no hard links: its files were read where they are. A file that the application deleted after the "
@@ -97,13 +123,47 @@ class _PlainCopy:
     def batches(self) -> Iterator[_Batch]:
         """All files, a few of one folder at a time."""
         found = 0
+        for late, folder in self._folders():
+            names = (item.name for item in self._files_of(folder))
+            while few := list(islice(names, BATCH)):
+                found += len(few)
+                self._counter.files_total = found
+                yield _Batch(folder.path, late, few)
+
+    def compare(self, difference: Difference) -> Reused | None:
+        """Compares all files with those of the base. Returns what the base has, which is not copied; None where that is too little."""
+        try:
+            for late, folder in self._folders():
+                for item in self._files_of(folder):
+                    try:
+                        status = os.stat(item.name, dir_fd=folder.fd, follow_symlinks=False)
+                    except FileNotFoundError:
+                        self._note_vanished(folder.path + item.name)
+                        continue
+                    difference.add(folder.path + item.name, status, late=late)
+        except OSError as error:
+            raise filesystem_error(error, "read the filestore") from error
+        reused, new = difference.reused()
+        if outgrown(new, reused.size):
+            self._outgrown.append(outgrown_warning(new, reused.size))
+            return None
+        self.files, self.size = reused.files, reused.size
+        self._counter.add(files=reused.files)
+        return reused
+
+    def batches_of(self, difference: Difference, *, only_new: bool) -> Iterator[_Batch]:
+        """As :meth:`batches`, of the files that were compared."""
+        found = self.files
+        for folder, late, few in difference.folders(only_new=only_new):
+            found += len(few)
+            self._counter.files_total = found
+            yield _Batch(folder, late, few)
+
+    def _folders(self) -> Iterator[tuple[bool, Folder]]:
         for late in self._frozen.parts:
             with self._frozen.opened(late=late) as root:
                 for folder in self._walk(root):
-                    for batch in self._batches_of(folder, late=late):
-                        found += len(batch.files)
-                        self._counter.files_total = found
-                        yield batch
+                    yield late, folder
 
     def _walk(self, root: int) -> Iterator[Folder]:
         try:
@@ -119,19 +179,12 @@ class _PlainCopy:
             raise error
         self._note_vanished(path)
 
-    def _batches_of(self, folder: Folder, *, late: bool) -> Iterator[_Batch]:
-        batch = _Batch(folder.path, late)
+    def _files_of(self, folder: Folder) -> Iterator[Item]:
         for item in folder.items:
             if item.kind == "other" and not self._frozen.linked:
                 self._frozen.unkept.note_special(folder.path + item.name)
-            if item.kind != "file":
-                continue
-            batch.files.append(item.name)
-            if len(batch.files) == BATCH:
-                yield batch
-                batch = _Batch(folder.path, late)
-        if batch.files:
-            yield batch
+            if item.kind == "file":
+                yield item
         if not self._frozen.linked:
             self._check_live(folder)
 

@@ -1,6 +1,8 @@
 """Exit codes, help, and that a password never leaves the program."""
 
 import secrets
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,15 +15,22 @@ from support.mover.site import Site
 
 COMMANDS = (
     "probe",
+    "measure",
     "prove",
     "probe-store",
     "snapshot",
     "verify",
+    "write-state",
+    "test-restore",
     "preview",
     "restore",
     "neutralize",
     "switch",
+    "list-manifests",
+    "sweep",
+    "remove-orphans",
     "delete",
+    "copy-remote",
     "cleanup",
     "inspect",
 )
@@ -52,6 +61,8 @@ def test_help_has_an_example_that_parses(name: str) -> None:
         ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", "no-uuid", "--snapshot-id", UUID],
         ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--attempt", "a/b"],
         ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--identity", "{}"],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--base-snapshot-id", UUID],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--base-manifest-sha256", "0" * 64],
         ["switch", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID],
         ["switch", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID, "--signal-file", "/f", "--back"],
         ["inspect", "--database", "/x", "--environment-id", UUID],
@@ -189,3 +200,17 @@ def test_folders_without_a_database(tmp_path: Path) -> None:
     assert call("cleanup", "--what", "previous", *common, *rollback).reason == "SwitchFailed"
     assert call("cleanup", "--what", "restored", *common, *rollback).code == 0
     assert [p.name for p in (tmp_path / "claim").iterdir() if p.name != ".ocore"] == ["data"]
+
+
+@pytest.mark.parametrize(
+    "module", ["psycopg", "rich", "botocore", "ocore_crds.environment", "ocore_mover.commands.snapshot"]
+)
+def test_the_start_imports_only_what_every_command_needs(module: str) -> None:
+    """Most of a short Job's time is its start. Each command imports the rest itself."""
+    code = f"import sys, ocore_mover.__main__; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_help_is_formatted_although_the_start_leaves_rich_out() -> None:
+    done = subprocess.run([sys.executable, "-m", "ocore_mover", "--help"], capture_output=True, text=True, check=True)
+    assert "Commands ─" in done.stdout

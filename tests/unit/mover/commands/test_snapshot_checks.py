@@ -1,5 +1,6 @@
 """What a snapshot checks before and after its manifest: damage that happens in the store while it is taken. No database is needed for it."""
 
+import json
 import shutil
 import uuid
 from collections.abc import Callable
@@ -104,3 +105,35 @@ def test_without_damage_it_is_complete(folder: Folder) -> None:
     assert call("inspect", *folder.which).code == 0
     shutil.rmtree(folder.claim)
     assert call("verify", *folder.which).code == 0
+
+
+# --- the state object ------------------------------------------------------------------------------------------------------
+
+
+def test_the_state_is_stored_with_the_snapshot_and_replaced_later(folder: Folder) -> None:
+    first = {"pinLabel": "audit", "retention": "Keep", "deletionPolicy": "Retain"}
+    assert folder.snapshot("--state", json.dumps(first)).result["payload"]["state"] == first
+    assert call("inspect", *folder.which).result["payload"]["state"] == first
+    second = {"retention": "Policy", "deletionPolicy": "Delete"}
+    assert call("write-state", *folder.which, "--state", json.dumps(second)).result["payload"]["state"] == second
+    assert call("inspect", *folder.which).result["payload"]["state"] == second
+
+
+def test_leftovers_are_removed_without_the_state_and_a_deletion_removes_it(folder: Folder) -> None:
+    assert folder.snapshot("--state", "{}").code == 0
+    assert call("delete", *folder.which, "--attempts-only").code == 0
+    assert "state.json" in folder.objects()
+    assert call("delete", *folder.which).code == 0
+    assert folder.objects() == []
+
+
+def test_no_state_is_written_after_the_deletion(folder: Folder) -> None:
+    assert folder.snapshot("--state", "{}").code == 0
+    assert call("delete", *folder.which).code == 0
+    refused = call("write-state", *folder.which, "--state", "{}")
+    assert (refused.code, refused.reason) == (1, "SnapshotNotFound")
+    assert folder.objects() == []
+
+
+def test_a_state_that_is_not_valid_is_refused(folder: Folder) -> None:
+    assert call("write-state", *folder.which, "--state", '{"retention": "Burn"}').code == 2

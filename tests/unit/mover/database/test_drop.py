@@ -2,6 +2,7 @@
 
 from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.restore import create
+from ocore_mover.errors import MoverError
 from support.cluster.cluster import wait_for
 from support.mover.site import Site
 
@@ -33,3 +34,18 @@ def test_autovacuum_does_not_keep_a_database(site: Site) -> None:
         site.server.execute("ALTER SYSTEM RESET autovacuum_naptime")
         site.server.execute("SELECT pg_reload_conf()")
     assert database not in site.databases()
+
+
+def test_a_database_whose_drop_was_interrupted_is_dropped(site_any: Site) -> None:
+    """A kill in DROP DATABASE leaves a database that refuses ALTER DATABASE. It must not block the next rollback."""
+    database = site_any.names.restored
+    site_any.sql(f'CREATE DATABASE "{database}"', "postgres")
+    site_any.server.execute(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{database}'")
+    refused = ""
+    with connect_maintenance(site_any.target, application="test") as connection:
+        try:
+            create.drop(connection, database)
+        except MoverError as error:
+            refused = error.message
+    assert refused == ""
+    assert database not in site_any.databases()

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,18 +20,20 @@ from support.mover.site import Site as DatabaseSite
 from support.mover.site import drop_all, make_site, server15, server17  # noqa: F401 - fixtures
 
 from .conftest import ENVIRONMENT, Site, some_bytes
+from .test_plain import make_tree, tree
 
 pytestmark = pytest.mark.servers
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 SNAPSHOT = "55555555-5555-4555-8555-555555555555"
+DIFFERENTIAL = "88888888-8888-4888-8888-888888888888"
 
 
 def commands(*, s3: bool) -> str:
     """The page's bash blocks, one after the other; fetching only where there is something to fetch."""
     page = (REPOSITORY / "docs" / "format.md").read_text()
     blocks = re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     assert blocks[0].startswith("mkdir -p") and "curl" in blocks[0]  # noqa: PT018
     return "".join(blocks if s3 else blocks[1:])
 
@@ -44,6 +47,7 @@ class Case:
     restored: str
     environment: dict[str, str]
     s3: bool
+    options: list[str]  # of every snapshot
 
     def follow_the_page(self) -> str:
         """Without anything of ours on the path of Python or of the shell."""
@@ -59,8 +63,26 @@ class Case:
         assert [line for line in done.stderr.splitlines() if not line.startswith("NOTICE:")] == []
         return done.stdout
 
+    def differential(self) -> dict[str, Any]:
+        """Takes the next snapshot, on the one before as its base; the page's commands restore that one. Returns its manifest."""
+        full = mover(
+            "inspect",
+            *self.options[: self.options.index("--database")],
+            "--snapshot-id",
+            SNAPSHOT,
+            bin_folder=self.database.server.bin,
+        )
+        base = ["--base-snapshot-id", SNAPSHOT, "--base-manifest-sha256", full["manifestSha256"]]
+        taken = mover(
+            "snapshot", *self.options, "--snapshot-id", DIFFERENTIAL, *base, bin_folder=self.database.server.bin
+        )
+        assert taken["baseSnapshotId"] == SNAPSHOT
+        self.environment["SNAPSHOT"] = DIFFERENTIAL
+        return taken
 
-def mover(*arguments: str, bin_folder: Path) -> None:
+
+def mover(*arguments: str, bin_folder: Path) -> dict[str, Any]:
+    """The payload of its result."""
     done = subprocess.run(
         [sys.executable, "-m", "ocore_mover", *arguments],
         env={**os.environ, "OCORE_PG_BIN": str(bin_folder), "PYTHONPATH": f"{REPOSITORY}/mover:{REPOSITORY}/crds"},
@@ -70,6 +92,8 @@ def mover(*arguments: str, bin_folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    payload: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["payload"]
+    return payload
 
 
 def make_unusual(database: DatabaseSite, other: str) -> None:
@@ -194,13 +218,19 @@ def case(request: pytest.FixtureRequest, postgres: Server, site: Site, tmp_path:
             "SECRET_KEY": server.secret,
         }
     mover("probe-store", *options, bin_folder=postgres.bin)
-    mover(
-        *("snapshot", *options, "--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT, "--attempt", "a1"),
-        *("--database", str(database.secret), "--claim", str(site.claim), "--filestore", site.path),
-        *("--config", str(tmp_path / "config"), "--scratch", str(tmp_path)),
-        bin_folder=postgres.bin,
-    )
-    yield Case(site, database, restored, environment, request.param == "s3")
+    options += ["--environment-id", ENVIRONMENT, "--database", str(database.secret), "--claim", str(site.claim)]
+    options += [
+        "--filestore",
+        site.path,
+        "--attempt",
+        "a1",
+        "--config",
+        str(tmp_path / "config"),
+        "--scratch",
+        str(tmp_path),
+    ]
+    mover("snapshot", *options, "--snapshot-id", SNAPSHOT, bin_folder=postgres.bin)
+    yield Case(site, database, restored, environment, request.param == "s3", options)
     drop_all(database)
     postgres.execute(f'DROP ROLE "{other.name}"')
 
@@ -231,6 +261,95 @@ def test_a_snapshot_is_restored_by_hand(case: Case, tmp_path: Path) -> None:
     assert ("pg_trgm", "ext") in [row[:2] for row in found]
     assert re.search(r"^filestore [0-9a-f]{64}\ndatabase [0-9a-f]{64}$", said, re.MULTILINE)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize(("case", "postgres"), [("folder", 17), ("s3", 17)], indirect=True)
+def test_a_differential_is_restored_by_hand(case: Case, tmp_path: Path) -> None:
+    """Files of the base that the snapshot does not have do not appear."""
+    gone = case.site.names[::9]
+    for name in gone:
+        case.site.unlink(name)
+        del case.site.contents[name]
+    case.database.sql(f"DELETE FROM ir_attachment WHERE store_fname IN ({', '.join(map(repr, gone))})")
+    new = case.site.add(b"new " * 5000)
+    case.database.sql(f"INSERT INTO ir_attachment (store_fname) VALUES ('{new}')")
+    case.differential()
+    case.follow_the_page()
+    files = tmp_path / "files"
+    assert {p.relative_to(files).as_posix(): p.read_bytes() for p in files.rglob("*") if p.is_file()} == (
+        case.site.contents
+    )
+
+
+@pytest.mark.parametrize("place", ["folder", "s3"])
+def test_a_plain_differential_is_restored_by_hand(place: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Names that need escapes in JSON, in tar and in a shell; a file that became a folder; one that is gone."""
+    root = tmp_path / "claim" / "files"
+    root.mkdir(parents=True)
+    make_tree(root)
+    (root / "weight").write_bytes(some_bytes(1, 200_000))
+    for name in (
+        "back\\nslash",
+        "tab\tand\rand\x01",
+        "emoji \U0001f600 end",
+        "-T",
+        "--null",
+        "*",
+        "[a]",
+        'quote"d',
+        "\\101",
+        "$(x)",
+        "becomes",
+        "gone",
+    ):
+        (root / name).write_bytes(name.encode() * 20)
+    options = ["--store", (tmp_path / "store").as_uri()]
+    environment = {
+        "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "STORE": str(tmp_path / "store"), "ENVIRONMENT": ENVIRONMENT, "SNAPSHOT": DIFFERENTIAL,
+        "FILES": str(tmp_path / "out"), "CONFIG": str(tmp_path / "none"), "WORK": str(tmp_path / "work"),
+    }  # fmt: skip
+    if place == "s3":
+        server: SeaweedFS = request.getfixturevalue("seaweed")
+        prefix = f"by-hand-{uuid.uuid4().hex[:8]}"
+        options = ["--store", f"s3://{BUCKET}/{prefix}", "--s3-endpoint", server.endpoint]
+        options += ["--s3-credentials", str(server.credentials())]
+        environment |= {"ENDPOINT": server.endpoint, "BUCKET": BUCKET, "PREFIX": f"{prefix}/", "REGION": "us-east-1"}
+        environment |= {"ACCESS_KEY": server.key, "SECRET_KEY": server.secret}
+    mover("probe-store", *options, bin_folder=tmp_path)
+    options += [
+        "--environment-id",
+        ENVIRONMENT,
+        "--claim",
+        str(tmp_path / "claim"),
+        "--filestore",
+        "files",
+        "--layout",
+        "Plain",
+    ]
+    full = mover("snapshot", *options, "--snapshot-id", SNAPSHOT, bin_folder=tmp_path)
+    (root / "gone").unlink()
+    (root / "becomes").unlink()
+    (root / "becomes").mkdir()
+    (root / "becomes" / "a file").write_bytes(b"below")
+    (root / "new").write_bytes(b"new")
+    base = ["--base-snapshot-id", SNAPSHOT, "--base-manifest-sha256", full["manifestSha256"]]
+    taken = mover("snapshot", *options, "--snapshot-id", DIFFERENTIAL, *base, bin_folder=tmp_path)
+    assert taken["baseSnapshotId"] == SNAPSHOT
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands(s3=place == "s3")], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    # tar keeps whole seconds.
+    assert in_seconds(tree(tmp_path / "out")) == in_seconds(tree(root))
+
+
+def in_seconds(found: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Files and folders with whole seconds; links without their times."""
+    return {
+        name: value[:2] if value[0] == "link" else (*value[:2], value[2] // 1_000_000_000, *value[3:])
+        for name, value in found.items()
+    }
 
 
 @pytest.mark.parametrize(("case", "postgres"), [("folder", 15)], indirect=True)

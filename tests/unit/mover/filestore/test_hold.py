@@ -3,7 +3,10 @@
 import hashlib
 import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -153,6 +156,53 @@ def test_restored_files_are_held_before_they_are_seen(site: Site, folder_store: 
         site.unlink(name)  # the live database names none of them
     assert hold.relink(site.names) == 40
     assert site.on_disk() == site.contents
+
+
+def test_a_file_that_came_before_restored_ones_is_held(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The held folder and the filestore's get their restored files in the same tick of the clock."""
+    site.fill(20)
+    artifact = site.store(folder_store)
+    for name in site.names:
+        site.unlink(name)
+    hold = site.hold
+    hold.hold_all()
+    folder = site.names[0].partition("/")[0]
+    new = hashlib.sha1(b"new", usedforsecurity=False).hexdigest()
+    (site.filestore / folder / f"{folder}{new[2:]}").write_bytes(b"written while the restore ran")
+    for call in ("link", "rename"):
+        monkeypatch.setattr(os, call, _in_one_tick(getattr(os, call)))
+    site.add_missing(folder_store, artifact, hold)
+    assert hold.extend() == 1
+
+
+def _in_one_tick(call: Callable[..., None]) -> Callable[..., None]:
+    def changed(*names: str, dst_dir_fd: int, **options: Any) -> None:
+        call(*names, dst_dir_fd=dst_dir_fd, **options)
+        os.utime(dst_dir_fd, (1_700_000_000, 1_700_000_000))
+
+    return changed
+
+
+@pytest.mark.parametrize("seconds", [1, 2])
+def test_a_coarse_clock_of_the_file_system(site: Site, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """The folder, and the links in the held one, have the same time stamp: a further file leaves it as it is."""
+    (name,) = (site.add(b"first"),)
+    folder = (site.filestore / name).parent
+    stamp = (time.time_ns() // 10**9 - seconds) * 10**9
+    os.utime(folder, ns=(stamp, stamp))
+    link = os.link
+
+    def in_one_tick(*names: str, dst_dir_fd: int, **options: Any) -> None:
+        link(*names, dst_dir_fd=dst_dir_fd, **options)
+        os.utime(dst_dir_fd, ns=(stamp, stamp))
+
+    monkeypatch.setattr(os, "link", in_one_tick)
+    assert site.hold.hold_all() == 1
+    (folder / f"{folder.name}{'0' * 38}").write_bytes(b"second")
+    os.utime(folder, ns=(stamp, stamp))
+    assert site.hold.extend() == 1
 
 
 def test_without_hard_links_copies_of_what_is_named_are_held(

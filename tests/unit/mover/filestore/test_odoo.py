@@ -224,14 +224,16 @@ def test_a_damaged_file_is_replaced(site: Site, folder_store: Store, tmp_path: P
     assert path.read_bytes() == data
 
 
-def test_new_files_look_like_their_neighbours(site: Site, folder_store: Store) -> None:
+@pytest.mark.parametrize("mode", [0o640, 0o666])
+def test_new_files_look_like_their_neighbours(site: Site, folder_store: Store, mode: int) -> None:
+    """Whether the umask lets a file be created with the mode or not."""
     site.fill(30)
     artifact = site.store(folder_store)
     names = site.names
     for path in site.filestore.iterdir():
         path.chmod(0o2750)
         for file in path.iterdir():
-            file.chmod(0o640)
+            file.chmod(mode)
             if os.geteuid() == 0:
                 os.chown(file, 1234, 1235)
         if os.geteuid() == 0:
@@ -245,7 +247,7 @@ def test_new_files_look_like_their_neighbours(site: Site, folder_store: Store) -
     site.add_missing(folder_store, artifact)
     for name in names:
         file, folder = (site.filestore / name).stat(), (site.filestore / name).parent.stat()
-        assert (file.st_mode & 0o7777, folder.st_mode & 0o7777) == (0o640, 0o2750)
+        assert (file.st_mode & 0o7777, folder.st_mode & 0o7777) == (mode, 0o2750)
         if os.geteuid() == 0:
             assert {(file.st_uid, file.st_gid), (folder.st_uid, folder.st_gid)} == {(1234, 1235)}
 

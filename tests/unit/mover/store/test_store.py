@@ -15,6 +15,7 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import ObjectInfo, Store, open_store
 from ocore_mover.store.base import Store as StoreProtocol
+from ocore_mover.store.base import Upload
 from ocore_mover.store.probe import probe_store, store_id
 from ocore_mover.store.read_only import ReadOnlyStore
 from ocore_mover.store.s3_writer import part_size
@@ -206,6 +207,7 @@ def test_a_read_only_store_is_never_written(store: Store) -> None:
         lambda: closed.delete(["a/object"]),
         lambda: closed.abort_uploads("a/"),
         lambda: closed.purge("a/"),
+        lambda: closed.discard(Upload("a/object", "id", 0.0)),
         lambda: closed.guarantees("b"),
         lambda: probe_store(closed),
     ]
@@ -219,6 +221,20 @@ def test_a_read_only_store_is_never_written(store: Store) -> None:
     assert closed.head("a/object") == store.head("a/object")
     assert list(closed.list("a/")) == list(store.list("a/"))
     # Every other method of a store is one that writes, and is tried above.
-    tried = {"writer", "adopt", "put_if_absent", "delete", "abort_uploads", "purge", "guarantees"}
-    reads = {"get", "read", "read_range", "head", "list", "url", "local_root", "encrypted"}
+    tried = {"writer", "adopt", "put_if_absent", "delete", "abort_uploads", "purge", "guarantees", "discard"}
+    assert list(closed.folders("")) == list(store.folders("")) == ["a"]
+    assert list(closed.uploads("a/")) == list(store.uploads("a/"))
+    reads = {
+        "get",
+        "read",
+        "read_range",
+        "digest",
+        "head",
+        "list",
+        "folders",
+        "uploads",
+        "url",
+        "local_root",
+        "encrypted",
+    }
     assert {name for name in vars(StoreProtocol) if not name.startswith("_")} == tried | reads

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
+from ocore_kube.errors import AlreadyExists, Conflict, Unavailable
 from ocore_operator.engine import lease
 from ocore_operator.engine.lease import Lease
-from ocore_operator.errors import AlreadyExists, Conflict, Unavailable
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
 

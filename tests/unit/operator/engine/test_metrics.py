@@ -147,6 +147,46 @@ def test_the_oldest_snapshot_that_is_to_be_read_back() -> None:
     assert value(ended("a", 10, "Corrupt", "False", verify="Full")) is None, "this one was read back"
 
 
+def test_what_filestores_store_by_mode() -> None:
+    def value(mode: str, *snapshots: Object) -> float | None:
+        labels = {"namespace": "shop", "environment": "shop", "mode": mode}
+        return registry(*snapshots).get_sample_value("ocore_snapshot_filestore_stored_bytes", labels)
+
+    def sized(name: str, full: bool, phase: str = "Complete", size: int = 100) -> Object:
+        status = {"phase": phase, "fullFilestore": full, "sizes": {"storedBytes": 1000, "filestoreStoredBytes": size}}
+        return snapshot_object(status=status, uid=name, name=name)
+
+    found = (sized("a", full=True), sized("b", full=False, size=3), sized("c", full=False, size=4))
+    assert (value("Full", *found), value("Differential", *found)) == (100, 7)
+    assert value("Full", sized("a", full=True, phase="Failed")) is None
+    assert value("Differential", found[0]) is None
+
+
+def test_orphans_and_imports_by_store() -> None:
+    def store(name: str, orphans: Object | None) -> Object:
+        status = {"orphans": orphans} if orphans is not None else {}
+        return obj("SnapshotStore", name, {"s3": {"bucket": "b"}}, status, uid=name)
+
+    def brought(name: str, status: Object) -> Object:
+        return snapshot_object(status={"storeName": "main", **status}, uid=name, name=name)
+
+    found = registry(
+        store("main", {"checkedAt": at(0), "objects": 3, "bytes": 4096}),
+        store("clean", {"checkedAt": at(0), "objects": 0, "bytes": 0}),
+        store("new", None),
+        brought("a", {"imported": {"at": at(0), "stored": {}}}),
+        brought("b", {"imported": {"at": at(0), "stored": {}, "takenOver": True}}),
+        brought("c", {}),
+    )
+
+    def value(metric: str, name: str) -> float | None:
+        return found.get_sample_value(f"ocore_store_{metric}", {"namespace": "shop", "store": name})
+
+    assert [value("orphans", name) for name in ("main", "clean", "new")] == [3, 0, None]
+    assert [value("orphan_bytes", name) for name in ("main", "clean", "new")] == [4096, 0, None]
+    assert [value("imported_snapshots", name) for name in ("main", "clean")] == [2, None]
+
+
 def test_the_newest_rollbacks() -> None:
     def rollback(name: str, seconds: float, phase: str) -> Object:
         spec = {"snapshotRef": {"name": "before"}}

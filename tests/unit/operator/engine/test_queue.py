@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocore_kube.errors import Conflict
 from ocore_operator.engine import queue as queue_module
 from ocore_operator.engine.queue import BACKOFF_CAP, WorkQueue, backoff
-from ocore_operator.errors import Conflict
 from ocore_operator.kube.resources import Key
 
 
@@ -168,6 +168,34 @@ def test_a_key_that_becomes_urgent_moves_to_the_front() -> None:
         assert all(seconds >= 0.05 for _, seconds in waited), "since it was queued first"
 
     asyncio.run(main())
+
+
+def test_a_time_that_counts_goes_before_what_is_queued() -> None:
+    done: list[Key] = []
+
+    async def handler(reconciled: Key) -> float | None:
+        done.append(reconciled)
+        await asyncio.sleep(0.01)
+        return 0.0 if reconciled == key(7) and done.count(key(7)) == 1 else None
+
+    async def work() -> None:
+        queue = WorkQueue(workers=1, timeout=5, punctual=lambda k: k.name in (key(5).name, key(7).name))
+        queue.add(key(7))  # it is due again at once when its first reconcile ends
+        for number in range(20, 60):
+            queue.add(key(number))
+        queue.add_after(key(4), 0.05)
+        queue.add_after(key(5), 0.05)
+        task = asyncio.create_task(queue.run(handler))
+        try:
+            await until(lambda: len(done) == 44)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(work())
+    assert done[:2] == [key(7), key(7)]
+    assert done.index(key(5)) < 30, "a slot waited for everything that was queued before it"
+    assert done[-1] == key(4), "a delay whose end does not count went first, too"
 
 
 def test_an_error_is_retried_until_it_passes(monkeypatch: pytest.MonkeyPatch) -> None:

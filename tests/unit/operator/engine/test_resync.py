@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from ocore_kube.errors import ApiError, Forbidden, Unavailable
+from ocore_kube.types import SNAPSHOTS, Type
 from ocore_operator.context import Context
 from ocore_operator.engine import resync as resync_module
 from ocore_operator.engine import watch as watch_module
@@ -15,9 +17,7 @@ from ocore_operator.engine.kinds import Reconciler
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.watch import Watch
-from ocore_operator.errors import ApiError, Forbidden, Unavailable
 from ocore_operator.kube.catalog import Catalog, Work
-from ocore_operator.kube.client import SNAPSHOTS, Type
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
 from support.operator.objects import UID, snapshot_object

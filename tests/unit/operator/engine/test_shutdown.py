@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from ocore_kube import types
 from ocore_operator.engine import shutdown
 from ocore_operator.engine.access import Access
 from ocore_operator.engine.kinds import Reconciler, judge
 from ocore_operator.engine.shutdown import Shutdown
-from ocore_operator.kube import client
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback.reconcile import critical
@@ -25,7 +25,7 @@ class Cluster:
     def __init__(self) -> None:
         self.queued: list[Key] = []
         self.synced = True
-        row = Reconciler(client.ROLLBACKS, self._never, critical=critical)
+        row = Reconciler(types.ROLLBACKS, self._never, critical=critical)
         self.catalog = Catalog(judge({"Rollback": row}))
         ctx: Any = SimpleNamespace(catalog=self.catalog)
         queue: Any = SimpleNamespace(add=self.queued.append)

@@ -13,6 +13,8 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocore_crds.restore_test import RestoreTests
+from ocore_crds.snapshot_state import StoredState
 from ocore_mover.__main__ import app
 from ocore_operator.jobs import build
 from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
@@ -23,7 +25,17 @@ from ocore_operator.kube.resources import Object, label_value
 from ocore_operator.rollback.executed import run_of, spec_hash
 from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity
-from support.operator.objects import OTHER_UID, SETTINGS, environment, environment_object, obj, snapshot, started, store
+from support.operator.objects import (
+    OTHER_UID,
+    PROJECT,
+    SETTINGS,
+    environment,
+    environment_object,
+    obj,
+    snapshot,
+    started,
+    store,
+)
 
 #: Of the first rollback: its digits are in the names of the databases.
 NAMES_ID = "77777777-2222-4333-8444-555555555555"
@@ -78,6 +90,20 @@ def undo(to: str) -> resources.Rollback:
     return resources.rollback(obj("Rollback", "undo", {"undo": {"rollbackRef": {"name": "back"}}}, status))
 
 
+#: Test restores on a server of their own, with own queries.
+ELSEWHERE = RestoreTests.model_validate(
+    {
+        "schedule": ["@weekly"],
+        "server": {
+            "secretRef": {"name": "tester"},
+            "tls": {"ca": {"secretRef": {"name": "tester-ca"}}},
+            "capacity": "1Gi",
+        },
+        "assertions": {"configMapRef": {"name": "own-queries"}},
+    }
+)
+
+
 def all_jobs(
     place: JobInputs, settings: Settings = SETTINGS, *, allow_replication_loss: bool = False
 ) -> dict[str, Object]:
@@ -86,23 +112,36 @@ def all_jobs(
     other = undo("Old")
     return {
         "probe": build.probe(settings, place, attempt="abcdef01"),
+        "measure": build.measure(settings, place, attempt="abcdef01"),
         "prove": build.prove(settings, place, attempt="abcdef01"),
         "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
-        "snapshot": build.snapshot(settings, place, snap, identity(snap), attempt=1, deadline=600),
+        "snapshot": build.snapshot(settings, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
         "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
+        "write-state": build.write_state(settings, place, snap, StoredState(pin_label="audit"), attempt=1),
+        "test-restore": build.restore_test(settings, place, snap, None, run="0badcafe", attempt=1, deadline=600),
+        "test-restore-elsewhere": build.restore_test(
+            settings, place, snap, ELSEWHERE, run="0badcafe", attempt=1, deadline=600
+        ),
         "delete": build.delete(settings, place, snap, series="", attempt=1, deadline=600),
         "delete-left": build.delete(settings, place, snap, series="left", attempt=1, deadline=600),
         "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
-        "restore": build.restore(settings, place, back, run_of(back), attempt=1, deadline=600),
-        "switch": build.switch(settings, place, back, run_of(back), attempt=1, wait=300, deadline=600),
+        "restore": build.restore(settings, place, back, run_of(back, PROJECT), attempt=1, deadline=600),
+        "switch": build.switch(settings, place, back, run_of(back, PROJECT), attempt=1, wait=300, deadline=600),
         "switch-back": build.switch_back(
-            settings, place, back, run_of(back), store_of_record=place.store, attempt=2, deadline=600
+            settings, place, back, run_of(back, PROJECT), store_of_record=place.store, attempt=2, deadline=600
         ),
         "switch-undo": build.undo(
-            settings, place, other, run_of(other), store_of_record=place.store, attempt=1, wait=300, deadline=600
+            settings,
+            place,
+            other,
+            run_of(other, PROJECT),
+            store_of_record=place.store,
+            attempt=1,
+            wait=300,
+            deadline=600,
         ),
         "switch-undo-back": build.switch_back(
-            settings, place, other, run_of(other), store_of_record=place.store, attempt=2, deadline=600
+            settings, place, other, run_of(other, PROJECT), store_of_record=place.store, attempt=2, deadline=600
         ),
         "neutralize-sql": build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
         "neutralize-image": build.neutralize(settings, place, neutralising("Image"), attempt=1, deadline=600),
@@ -184,6 +223,18 @@ def test_a_restore_reads_the_snapshot_that_its_status_names() -> None:
     assert args[args.index("--manifest-sha256") + 1] == "0" * 64
 
 
+def test_a_differential_names_its_base_and_the_bases_manifest() -> None:
+    snap = snapshot(status=started())
+    base = {"base_snapshot_id": OTHER_UID, "base_manifest_sha256": "0" * 64}
+    for based in ({}, base):
+        job = build.snapshot(
+            SETTINGS, job_inputs(), snap, identity(snap), state=StoredState(), attempt=1, deadline=600, **based
+        )
+        args = container_of(job)["args"]
+        named = {name: args[args.index(name) + 1] for name in args if name.startswith("--base-")}
+        assert named == ({"--base-snapshot-id": OTHER_UID, "--base-manifest-sha256": "0" * 64} if based else {})
+
+
 @pytest.mark.parametrize(("where", "name"), CASES)
 def test_every_job_keeps_the_restricted_standard(where: str, name: str) -> None:
     job = all_jobs(SITES[where])[name]
@@ -240,14 +291,44 @@ def test_a_job_that_cleans_up_after_a_deletion_has_no_owner() -> None:
     assert "ownerReferences" not in job["metadata"]
 
 
+def test_a_test_restore_only_reads_the_store_and_has_no_claim() -> None:
+    for where in SITES:
+        for name in ("test-restore", "test-restore-elsewhere"):
+            job = all_jobs(SITES[where])[name]
+            pod, container = pod_of(job), container_of(job)
+            assert "--store-read-only" in container["args"]
+            assert "--claim" not in container["args"]
+            claims = {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+            assert claims <= {"backups"}
+            assert all(m.get("readOnly") for m in container["volumeMounts"] if m["name"] == "store")
+            assert container["args"][container["args"].index("--jobs") + 1] == "1"
+
+
+def test_a_test_restore_on_another_server_has_none_of_the_environments_secrets() -> None:
+    job = all_jobs(SITES["admin"])["test-restore-elsewhere"]
+    secrets = {v["secret"]["secretName"] for v in pod_of(job)["volumes"] if "secret" in v}
+    assert secrets == {"s3", "tester"}
+    args = container_of(job)["args"]
+    assert "--separate-server" in args
+    assert args[args.index("--capacity") + 1] == str(2**30)
+    assert args[args.index("--assertions") + 1] == "/assertions"
+    own = container_of(all_jobs(job_inputs())["test-restore"])["args"]
+    assert "--separate-server" not in own
+    assert own[own.index("--capacity") + 1] == str(50 * 2**30)
+
+
 #: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True: SECURITY.md, "Mover pod".
 ADMINISTRATOR = {
     "probe": True,  # checks the administrator's rights
+    "measure": False,  # reads as the application
     "prove": True,  # creates the scratch database, as a restore creates the copy
     "probe-store": False,
     "preview": False,  # reads as the application
     "snapshot": False,
     "verify": False,
+    "write-state": False,
+    "test-restore": True,  # creates the scratch database, as a restore creates the copy
+    "test-restore-elsewhere": False,  # the server is not the environment's
     "delete": False,
     "delete-left": False,
     "inspect-snapshot": False,
@@ -333,8 +414,8 @@ def test_the_applications_container_has_no_secret_of_ours() -> None:
 def test_a_copy_that_must_be_neutralised_says_so_from_its_first_moment() -> None:
     for method, required in (("Sql", True), (None, False)):
         back = neutralising(method)
-        restore = build.restore(SETTINGS, job_inputs(), back, run_of(back), attempt=1, deadline=600)
-        switch = build.switch(SETTINGS, job_inputs(), back, run_of(back), attempt=1, wait=300, deadline=600)
+        restore = build.restore(SETTINGS, job_inputs(), back, run_of(back, PROJECT), attempt=1, deadline=600)
+        switch = build.switch(SETTINGS, job_inputs(), back, run_of(back, PROJECT), attempt=1, wait=300, deadline=600)
         assert "--neutralize" in container_of(restore)["args"]
         assert ("--neutralized" in container_of(switch)["args"]) == required
     ordinary = all_jobs(job_inputs())
@@ -357,7 +438,9 @@ def record_of(job: Object) -> Object:
 @pytest.mark.parametrize("name", ["restore", "switch", "switch-back"])
 def test_row_32_a_rollbacks_jobs_know_its_record(name: str) -> None:
     back = rollback()
-    assert record_of(all_jobs(job_inputs())[name]) == {
+    record = record_of(all_jobs(job_inputs())[name])
+    assert record.pop("rollback")["projectId"] == PROJECT  # the rest: test_record.py
+    assert record == {
         "name": "back", "specHash": spec_hash(back.spec), "uid": back.meta.uid, "rollbackId": back.id,
         "environmentId": environment().id, "snapshotId": OTHER_UID, "manifestSha256": "0" * 64,
         "attempt": "$(OCORE_POD_UID)",
@@ -504,7 +587,9 @@ def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
     )
 
     def value(settings: Settings, attempt: int) -> str:
-        job = build.snapshot(settings, job_inputs(), armed, identity(armed), attempt=attempt, deadline=60)
+        job = build.snapshot(
+            settings, job_inputs(), armed, identity(armed), state=StoredState(), attempt=attempt, deadline=60
+        )
         return next((e["value"] for e in container_of(job)["env"] if e["name"] == "OCORE_FAILPOINTS"), "")
 
     allowed = Settings(allow_failpoints=True)

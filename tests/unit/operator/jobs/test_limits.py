@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocore_kube.errors import ApiError, Forbidden, Unavailable
 from ocore_operator.context import Context
-from ocore_operator.errors import ApiError, Forbidden, Unavailable, Waiting
+from ocore_operator.errors import Waiting
 from ocore_operator.jobs import limits as limits_module
 from ocore_operator.jobs.limits import Limits, load, owner_of
 from ocore_operator.kube.catalog import Catalog

@@ -7,11 +7,12 @@ from typing import Any, cast
 import pytest
 
 from ocore_crds.protocol import DeleteResult, Result
+from ocore_kube.errors import AlreadyExists
+from ocore_kube.types import JOBS, Type
 from ocore_operator.context import Context
-from ocore_operator.errors import AlreadyExists, Failed
+from ocore_operator.errors import Failed
 from ocore_operator.jobs import control
 from ocore_operator.jobs.outcome import Absent, NoResult, Observation, Running, Starting, Succeeded
-from ocore_operator.kube.client import JOBS, Type
 from ocore_operator.kube.resources import Object, Snapshot
 from support.operator.objects import (
     OTHER_UID,

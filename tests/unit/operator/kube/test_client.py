@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from ocore_operator.errors import Conflict
+from ocore_kube.errors import Conflict
+from ocore_kube.types import DEPLOYMENTS, ENVIRONMENTS, JOBS, PODS, Type
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import DEPLOYMENTS, ENVIRONMENTS, JOBS, MANAGER_LOCK, PODS, Kube, Type
+from ocore_operator.kube.client import MANAGER_LOCK, Kube
 from ocore_operator.kube.resources import Meta, Object
 from ocore_operator.main import Operator
 from ocore_operator.settings import Settings
@@ -49,6 +50,9 @@ WRITES: dict[str, Callable[[Kube, ApiServer], Awaitable[Any]]] = {
     "set_scale": lambda kube, _: kube.set_scale(DEPLOYMENTS, NAMESPACE, "app", 0),
     "set_template": lambda kube, s: kube.set_template(
         DEPLOYMENTS, NAMESPACE, "app", {"spec": {}}, resource_version=seen(s, DEPLOYMENTS, "app").resource_version
+    ),
+    "set_spec": lambda kube, s: kube.set_spec(
+        ENVIRONMENTS, s.read(ENVIRONMENTS, NAMESPACE, "shop"), {"type": "staging"}
     ),
     "annotate": lambda kube, _: kube.annotate(PODS, NAMESPACE, "pod", {"a": "b"}),
 }

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.context import Context
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import reconcile
 from ocore_operator.settings import Settings

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import cast
 
+from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
 from ocore_operator.context import Context
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, POLICIES, SNAPSHOTS
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import reconcile
 from ocore_operator.settings import Settings

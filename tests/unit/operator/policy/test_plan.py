@@ -452,3 +452,63 @@ def test_a_safety_snapshot_is_kept_until_its_rollback_can_no_longer_be_undone() 
     bench.safeties = ()
     bench.run(at(days=2, hours=1))
     assert bench.deleted == ["s"]
+
+
+# --- differentials ---------------------------------------------------------------------------------------------
+
+
+def of_full(name: str, time: datetime, base: str, **spec: Any) -> Object:
+    """A differential."""
+    found = complete(name, time, **spec)
+    found["status"]["base"] = {"name": base, "id": f"uid-{base}"}
+    return found
+
+
+def test_the_differentials_go_first_then_their_full_one() -> None:
+    """The full one lists them until they are gone, and admission refuses to delete it before."""
+    old = complete("full", at(days=1))
+    old["status"]["dependents"] = ["a", "b"]
+    bench = Bench(
+        {"retentionDays": 5},
+        old,
+        of_full("a", at(days=1, hours=1), "full"),
+        of_full("b", at(days=1, hours=2), "full"),
+        complete("new", at(days=40)),
+    )
+    bench.run(at(days=40))
+    assert bench.deleted == ["a", "b"]
+    assert bench.snapshots["full"]["status"]["keptBy"] == []
+    bench.snapshots["full"]["status"]["dependents"] = []
+    bench.run(at(days=40))
+    assert bench.deleted == ["a", "b", "full"]
+
+
+def test_a_full_one_stays_while_a_differential_that_is_being_deleted_exists() -> None:
+    going = of_full("a", at(days=1, hours=1), "full")
+    going["metadata"]["deletionTimestamp"] = clock.text(at(days=39))
+    bench = Bench({"retentionDays": 5}, complete("full", at(days=1)), going, complete("new", at(days=40)))
+    bench.run(at(days=40))
+    assert bench.deleted == []
+    assert bench.snapshots["full"]["status"]["keptBy"] == ["dependents"]
+
+
+@pytest.mark.parametrize("spec", [{"pin": {"label": "audit"}}, {"retention": "Keep"}])
+def test_a_differential_that_stays_keeps_its_full_one(spec: Object) -> None:
+    bench = Bench(
+        {"retentionDays": 5},
+        complete("full", at(days=1)),
+        of_full("a", at(days=2), "full", **spec),
+        complete("new", at(days=40)),
+    )
+    bench.run(at(days=40))
+    assert bench.deleted == []
+    assert bench.snapshots["full"]["status"]["keptBy"] == ["dependents"]
+
+
+def test_without_a_policy_what_was_told_of_a_differential_keeps_its_full_one() -> None:
+    told = of_full("a", at(days=2), "full")
+    told["status"] |= {"keptBy": ["keepMonthly"], "expiresAt": clock.text(at(days=300))}
+    bench = Bench(None, complete("full", at(days=1)), told, complete("new", at(days=40)), policy=False)
+    bench.run(at(days=40))
+    assert bench.deleted == []
+    assert bench.snapshots["full"]["status"]["expiresAt"] == clock.text(at(days=300))

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import Replication, ReplicationSlot
 from ocore_crds.protocol import (
     DatabaseFacts,
     Failure,
@@ -20,6 +19,7 @@ from ocore_crds.protocol import (
     Result,
     StoreProbeResult,
 )
+from ocore_crds.replication import Replication, ReplicationSlot
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, Succeeded
 from ocore_operator.kube.resources import Object

@@ -9,12 +9,13 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.rollback import RollbackStatus
-from ocore_operator.errors import Forbidden
+from ocore_kube.errors import Forbidden
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator.jobs import build
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog, snapshot_used_by
-from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES, Kube
+from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.rollback import effects, observe, observe_source, plan, source
 from ocore_operator.rollback import world as v
@@ -241,7 +242,7 @@ class Reading:
     def store(self) -> v.StoreView | None:
         async def found() -> v.StoreView | None:
             snapshot_, _, _, environment = await observe._sources(self.ctx, self.rollback)
-            return await observe_source.store_of(self.ctx, self.rollback, snapshot_, environment)
+            return await observe_source.store_of(self.ctx, self.rollback, snapshot_, environment, None)
 
         return asyncio.run(found())
 
@@ -532,7 +533,9 @@ def test_a_restore_reads_one_store_and_records_in_the_other() -> None:
         "access": "ReadOnly",
         "serviceAccountName": "reads",
     }  # fmt: skip
-    job = build.restore(SETTINGS, place(source=objects.store(spec)), back, run_of(back), attempt=1, deadline=600)
+    job = build.restore(
+        SETTINGS, place(source=objects.store(spec)), back, run_of(back, PROJECT), attempt=1, deadline=600
+    )
     assert option(job, "--store") == "s3://own"
     assert option(job, "--source-store") == "s3://prod"
     assert option(job, "--environment-id") == STAGING_ID
@@ -550,7 +553,7 @@ def test_a_restore_reads_one_store_and_records_in_the_other() -> None:
 def test_a_claim_is_only_read() -> None:
     back = running(sourceStoreName="reader")
     claim = objects.store({"claim": {"claimName": "shared", "path": "prod"}, "access": "ReadOnly"})
-    job = build.restore(SETTINGS, place(source=claim), back, run_of(back), attempt=1, deadline=600)
+    job = build.restore(SETTINGS, place(source=claim), back, run_of(back, PROJECT), attempt=1, deadline=600)
     assert option(job, "--source-store") == "file:///source-store/prod"
     (mount,) = (
         m for m in job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "source-store"
@@ -564,7 +567,7 @@ def test_a_claim_is_only_read() -> None:
 
 def test_in_place_nothing_changes() -> None:
     back = running(sourceEnvironmentId=STAGING_ID)
-    job = build.restore(SETTINGS, place(), back, run_of(back), attempt=1, deadline=600)
+    job = build.restore(SETTINGS, place(), back, run_of(back, PROJECT), attempt=1, deadline=600)
     assert not any(a.startswith(("--source", "--project")) for a in arguments(job))
     assert not source.reads_elsewhere(back.status)
     assert not source.is_copy(running(sourceEnvironmentId=None).status)  # one that an older version started
@@ -585,13 +588,14 @@ def test_which_stores_a_job_gets(status: Object, store: str, read: str | None) -
         reading.put_store(name)
     environment = resources.environment(reading.api.read(ENVIRONMENTS, "stage", "copy"))
     taken = objects.snapshot(None, {"storeName": "store"}, namespace="stage")
-    observed: Any = SimpleNamespace(rollback=running(**status), snapshot=taken, environment=environment, world=None)
+    observed: Any = SimpleNamespace(rollback=running(**status), snapshot=taken, environment=environment,
+                                    world=SimpleNamespace(source=v.SourceView()))  # fmt: skip
     base = replace(place(), environment=replace(environment, spec=environment.spec.model_copy(update={"filestore": None})),
                    store=resources.store(reading.api.read(STORES, "stage", "own")))  # fmt: skip
 
     async def loaded() -> tuple[JobInputs, JobInputs, Any]:
         restore = await effects._with_stores_of_restore(reading.ctx, observed, base)
-        switch = await effects._with_store_of_snapshot(reading.ctx, observed, base)
+        switch = await effects._with_store(reading.ctx, base, effects._store_of_snapshot(observed))
         return restore, switch, await effects._store_of_record(reading.ctx, observed)
 
     restore, switch, back = asyncio.run(loaded())

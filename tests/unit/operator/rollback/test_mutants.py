@@ -76,13 +76,6 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "    if True:\n",
     ),
     (
-        "Drain",
-        "an image that was deployed in between is replaced without a record",
-        plan_image,
-        "        if again is not None:\n",
-        "        if False:\n",
-    ),
-    (
         "HealthCheck",
         "the image is not put back after a switch back",
         plan_image,

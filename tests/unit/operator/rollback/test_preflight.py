@@ -67,6 +67,7 @@ def snapshot(**changes: object) -> Callable[[v.World], v.World]:
     [
         (snapshot(complete=False, failed=True), c.SNAPSHOT_NOT_COMPLETE, "Choose one that is Complete"),
         (snapshot(broken="bytes differ."), c.VERIFICATION_FAILED, "bytes differ"),
+        (lambda w: replace(w, source=replace(w.source, corrupt_base="full")), c.VERIFICATION_FAILED, "full, the full Snapshot that it needs, is corrupt"),
         (snapshot(project_id="other"), c.OTHER_PROJECT, "stays within a project"),
         (snapshot(environment_id="other"), c.OTHER_ENVIRONMENT, "has id"),
         (snapshot(server_major=18), c.UNSUPPORTED_SERVER, "PostgreSQL 18"),

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ROLLBACKS, SNAPSHOTS
 from ocore_operator.rollback import preview_facts
-from ocore_operator.rollback.prediction import PastRollback, SnapshotRates
+from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.rollback.world import PreviewFacts
 from support.operator.objects import UID, at, environment, obj, snapshot
 
@@ -58,12 +58,29 @@ class Kube:
         return self.snapshots.get(name)
 
 
+def restored(name: str, minute: int, status: str = "True") -> Any:
+    """A Snapshot that was restored as a test: 40 s for the database."""
+    full = {
+        "sizes": SIZES,
+        "conditions": [{"type": "RestoreTested", "status": status, "reason": "X", "message": "", "lastTransitionTime": at(0)}],
+        "restoreTest": {"testedAt": at(60.0 * minute), "predictedRollbackSeconds": 46.0, "loadSeconds": 40.0},
+    }  # fmt: skip
+    return obj("Snapshot", name, {"environmentRef": {"name": "shop"}}, full, uid=name)
+
+
 def read(
-    rollbacks: list[Any], *, stage: str = "Preview", dry_run: bool = True, taken: bool = True
+    rollbacks: list[Any],
+    *restored_ones: Any,
+    stage: str = "Preview",
+    dry_run: bool = True,
+    taken: bool = True,
+    gone: bool = False,
 ) -> PreviewFacts | None:
     catalog = Catalog()
     for each in rollbacks:
         catalog.put("Rollback", each)
+    for each in restored_ones:
+        catalog.put("Snapshot", each)
     snapshots = {
         "before": {
             "metadata": {**obj("Snapshot", "before", {})["metadata"]},
@@ -71,7 +88,9 @@ def read(
             "status": {"id": UID, "sizes": SIZES},
         }
     }
-    ctx = cast(Context, SimpleNamespace(kube=Kube(rollbacks, snapshots if taken else {}), catalog=catalog))
+    found: dict[str, Any] = snapshots if taken else {}
+    found |= {} if gone else {s["metadata"]["name"]: s for s in restored_ones}
+    ctx = cast(Context, SimpleNamespace(kube=Kube(rollbacks, found), catalog=catalog))
     spec = {"snapshotRef": {"name": "before"}, "dryRun": dry_run}
     rollback = resources.rollback(obj("Rollback", "look", spec, {"stage": stage}))
     return asyncio.run(preview_facts.read(ctx, rollback, ENVIRONMENT, TAKEN))
@@ -117,3 +136,12 @@ def test_a_rollback_that_is_switching(phase: str, *, busy: bool) -> None:
 def test_only_a_running_preview_reads_them() -> None:
     assert read([], dry_run=False) is None
     assert read([], stage="Ended") is None
+
+
+def test_the_newest_test_restore_that_succeeded() -> None:
+    facts = read([], restored("old", 1), restored("new", 5), restored("failed", 9, "False"))
+    assert facts is not None
+    assert facts.tested == MeasuredRestore("new", at(300), 40.0, 1000, 0.0, 0)
+    for facts in (read([]), read([], restored("old", 1), gone=True)):
+        assert facts is not None
+        assert facts.tested is None

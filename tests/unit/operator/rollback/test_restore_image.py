@@ -11,8 +11,9 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
 from ocore_crds.rollback import ImageStatus, RollbackSpec, RollbackStatus, UndoStatus
 from ocore_crds.snapshot import SavedContainer, SavedImage, SavedWorkload
-from ocore_operator.errors import Conflict, Forbidden, Stalled
-from ocore_operator.kube.client import DEPLOYMENTS
+from ocore_kube.errors import Conflict, Forbidden
+from ocore_kube.types import DEPLOYMENTS
+from ocore_operator.errors import Stalled
 from ocore_operator.rollback import effects, plan, plan_image, plan_switch
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import snapshot_view

@@ -11,10 +11,11 @@ from ocore_crds import conditions as c
 from ocore_crds.naming import safety_snapshot as safety_name
 from ocore_crds.protocol import Failure, RestoreResult, Step
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_operator.errors import Forbidden, Stalled
+from ocore_kube.errors import Forbidden
+from ocore_kube.types import SNAPSHOTS
+from ocore_operator.errors import Stalled
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import SNAPSHOTS
 from ocore_operator.kube.resources import Rollback
 from ocore_operator.rollback import effects, observe, plan, plan_safety
 from ocore_operator.rollback.memory import Memory

@@ -10,12 +10,12 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.environment import UndoneRollback
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, UndoStatus
+from ocore_crds.rollback import ImportedRollback, RollbackSpec, RollbackStatus, UndoStatus
 from ocore_crds.snapshot import SavedWorkload
-from ocore_operator.errors import Conflict
+from ocore_kube.errors import Conflict
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import effects, executed, observe, plan, plan_undo, reconcile
 from ocore_operator.rollback.memory import Memories, Memory
@@ -48,6 +48,7 @@ from .test_parts import _at, conditions
 from .undo_model import UNDONE_ID, WINDOW, UndoModel, finished
 
 SPEC = RollbackSpec.model_validate({"undo": {"rollbackRef": {"name": "r1"}}, "undoWindowSeconds": 600})
+IMPORTED = ImportedRollback(at=stamp(START), store_name="store", name="r1", spec_hash="0" * 32)
 UNDO_ID = "22223333-0000-4000-8000-000000000003"
 
 
@@ -90,6 +91,7 @@ def decide(status: RollbackStatus, seen: World, seconds: float = 10) -> Action:
         (view(switched_at=None, position="Old", phase="Failed", residue="None"), c.NOTHING_TO_UNDO, "has not switched"),
         (view(switched_at=None, position=None, residue="None"), c.NOTHING_TO_UNDO, "has not switched"),
         (view(position=None), c.POSITION_UNKNOWN, "unknown"),
+        (view(residue=None, imported=IMPORTED), c.NOTHING_TO_UNDO, "was imported"),
         (view(live_missing=True, previous_database=None), c.NOTHING_TO_UNDO, "did not exist before"),
         (view(residue="None"), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (view(residue="Unknown"), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
@@ -415,7 +417,7 @@ def test_the_entry_of_an_undo() -> None:
     assert (
         len(executed.with_undo(resources.environment(environment_object(undoneRollbacks=many)), mine, "Running")) == 50
     )
-    assert executed.run_of(mine).undoes == UNDONE_ID
+    assert executed.run_of(mine, PROJECT_ID).undoes == UNDONE_ID
     assert executed.remembered(after, mine, stamp(START))[-1].undoes == UNDONE_ID
 
 

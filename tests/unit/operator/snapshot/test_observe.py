@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS
 from ocore_operator.jobs import inputs
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, SNAPSHOTS
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Wait, World

@@ -68,7 +68,11 @@ def world(snap: Snapshot, jobs: dict[str, Object] | None = None, seconds: float 
     """`jobs`: Job name → state of its container."""
     found, pods = [], {}
     for each, state in (jobs or {}).items():
-        command = next(x for x in ("delete", "verify", "snapshot") if f"-{x}-" in each or each.startswith(x))
+        command = next(
+            x
+            for x in ("delete", "verify", "write-state", "copy-remote", "snapshot")
+            if f"-{x}-" in each or each.startswith(x)
+        )
         found.append(job(each, command, condition="Failed" if "terminated" in state else ""))
         pods[each] = [pod(each, state, phase="Failed" if "terminated" in state else "Running")]
     return World(snap, moment(seconds), SETTINGS, observation(found, pods, seconds=seconds), **fields)
@@ -159,6 +163,18 @@ def test_nothing_remains() -> None:
     assert idle.seconds is None
 
 
+def test_a_full_one_whose_differentials_are_only_in_the_store_keeps_its_data() -> None:
+    """They were deleted with deletionPolicy Retain, or belong to another cluster. Nothing that a stored manifest needs is deleted."""
+    snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
+    refused = Failure(reason=c.HAS_DEPENDENTS, message="2 differentials in s3://b need it")
+    decision = decide(world(snap, {name("delete", 1): said(refused)}))
+    assert isinstance(decision, LetGo)
+    assert decision.note is not None
+    assert (decision.note.type, decision.note.reason) == ("Warning", "DataRetained")
+    assert "2 differentials in s3://b need it" in decision.note.message
+    assert "is kept for them" in decision.note.message
+
+
 # --- deletion --------------------------------------------------------------------------------------------------
 
 
@@ -181,7 +197,7 @@ def test_row_08_a_cascade_keeps_the_data_and_waits_for_nothing(cascade: Cascade)
     assert decision.note is not None
     assert cascade.value in decision.note.message
     assert decision.note.type == "Normal"
-    assert decide(world(terminal("Failed", residue="None", deleted=True), cascade=cascade)) == LetGo()
+    assert decide(world(terminal("Failed", residue="None", deleted=True), cascade=cascade)) == LetGo(cascade=True)
 
 
 def test_a_pin_and_a_rollback_stop_the_deletion() -> None:

@@ -233,6 +233,32 @@ def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it(
         assert gone.failure == stop.because
 
 
+@pytest.mark.parametrize(("attempt", "end"), [(1, NextAttempt), (MAX_ATTEMPTS, GiveUp)])
+def test_the_reason_of_an_attempt_outlives_its_job(attempt: int, end: type[NextAttempt | GiveUp]) -> None:
+    """It has reported its failure, and a slow kubelet still shows its pod as running: the Job is stopped, and it is not lost."""
+    failure = Failure(reason="DatabaseUnreachable", message="nowhere cannot be resolved", retryable=True)
+    status = started(attempt=attempt, jobName=name(attempt))
+    reported = {name(attempt): [pod(name(attempt), said(failure), phase="Running")]}
+    jobs = [job(name(attempt))]
+    stop = decide(Seen(snapshot(status=status), moment(20), SETTINGS, observation(jobs, reported, seconds=20)))
+    assert isinstance(stop, Stop)
+    assert stop.because == failure
+    remembered = {
+        "type": "Reconciling",
+        "status": "True",
+        "reason": failure.reason,
+        "message": failure.message,
+        "lastTransitionTime": at(0),
+    }
+    snap = snapshot(status=status | {"conditions": [remembered]})
+    after = decide(Seen(snap, moment(25), SETTINGS, observation([], seconds=25)))
+    assert isinstance(after, end)
+    said_then = after.because if isinstance(after, NextAttempt) else after.failure
+    assert said_then is not None
+    assert said_then.reason == failure.reason
+    assert failure.message in said_then.message
+
+
 @dataclass
 class World:
     """A cluster that does what is decided, and breaks what it likes."""

@@ -15,12 +15,12 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.failpoints import FailpointError
 from ocore_crds.naming import ANNOTATION_FAILPOINTS, ANNOTATION_SIGNAL, FINALIZER_DATA
+from ocore_kube.errors import Conflict, Forbidden
+from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Type
 from ocore_operator.context import Context
-from ocore_operator.errors import Conflict, Forbidden
 from ocore_operator.jobs.log import LogState
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Type
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.reconcile import reconcile
 from support.operator.objects import OTHER_UID, SETTINGS, UID, at, environment_object, job, moment, obj, pod, started

@@ -9,8 +9,8 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.naming import safety_snapshot
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator.kube.resources import Environment
 from ocore_operator.snapshot import effects, observe
 from ocore_operator.snapshot.plan import decide

@@ -1,0 +1,166 @@
+"""The cache as routes, writes and streams use it: the store, and the watches that keep it current."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import structlog
+
+from ocore_api.cache.entries import (
+    ENVIRONMENT,
+    KINDS,
+    ROLLBACK,
+    SNAPSHOT,
+    EnvironmentEntry,
+    RollbackEntry,
+    SnapshotEntry,
+)
+from ocore_api.cache.store import Callback, Store
+from ocore_api.cache.watch import Watch
+from ocore_api.views.values import Object
+from ocore_crds.timestamps import text
+from ocore_kube.errors import ApiError, Forbidden, Invalid
+from ocore_kube.transport import Transport
+from ocore_kube.types import OURS
+
+#: Seconds for which an id that the API server does not know is not asked for again.
+UNKNOWN_SECONDS = 5.0
+#: Ids that are remembered as unknown.
+UNKNOWN_IDS = 10_000
+#: Questions to the API server about unknown ids at the same time.
+QUESTIONS = 4
+
+FoundT = TypeVar("FoundT")
+_log = structlog.get_logger()
+
+
+def _now() -> str:
+    return text(datetime.now(UTC))
+
+
+class Cache:
+    """Every read. `put` and `hide` take the answers to writes, so that a client reads its own writes at once."""
+
+    def __init__(self, transport: Transport | None = None, namespaces: Sequence[str] = ()) -> None:
+        """`namespaces`: those that are served; none: the whole cluster. Without a transport nothing is read but what is put: for tests."""
+        self.store = Store(_now)
+        self._transport = transport
+        self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
+        self._watches = tuple(
+            Watch(transport, self.store, kind, namespace)
+            for namespace in self._namespaces
+            for kind in KINDS
+            if transport is not None
+        )
+        self._unknown: OrderedDict[tuple[str, str], float] = OrderedDict()  # until when
+        self._asked: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(QUESTIONS)
+
+    async def run(self) -> None:
+        """Lists and watches until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for watch in self._watches:
+                group.create_task(watch.run())
+
+    async def listed(self) -> None:
+        """Returns when all objects were read once that may be read."""
+        for watch in self._watches:
+            await watch.listed.wait()
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why reads cannot be answered; None if they can. A namespace of which nothing may be read counts only if there is no other one."""
+        found: list[str] = []
+        refused: list[str] = []
+        for namespace in self._namespaces:
+            watches = [w for w in self._watches if w.namespace == namespace]
+            problems = [f"{w.label}: {w.problem}" for w in watches if w.problem is not None]
+            (refused if all(w.unreadable for w in watches) else found).extend(problems)
+        if len(refused) == len(self._watches):
+            found = refused
+        return "; ".join(found[:3]) + (f"; {len(found) - 3} more" if len(found) > 3 else "") if found else None
+
+    # --- by id ----------------------------------------------------------------------------------------------
+    async def environment(self, environment_id: str) -> EnvironmentEntry | None:
+        """The Environment of that id."""
+        return await self._find(ENVIRONMENT, environment_id, self.store.environment)
+
+    async def snapshot(self, snapshot_id: str) -> SnapshotEntry | None:
+        """The Snapshot of that id."""
+        return await self._find(SNAPSHOT, snapshot_id, self.store.snapshot)
+
+    async def rollback(self, rollback_id: str) -> RollbackEntry | None:
+        """The Rollback of that id; None for a preview."""
+        return await self._find(ROLLBACK, rollback_id, self.store.rollback)
+
+    async def _find(self, kind: str, id_: str, get: Callable[[str], FoundT | None]) -> FoundT | None:
+        found = get(id_)
+        if found is not None or self._transport is None:
+            return found
+        key, now = (kind, id_), asyncio.get_running_loop().time()
+        if self._unknown.get(key, now) > now:
+            return None
+        task = self._asked.get(key)
+        if task is None:
+            task = self._asked[key] = asyncio.create_task(self._ask(self._transport, kind, id_))
+            task.add_done_callback(lambda _: self._asked.pop(key, None))
+        await asyncio.shield(task)
+        return get(id_)
+
+    async def _ask(self, transport: Transport, kind: str, id_: str) -> None:
+        """Asks the API server once for an object by its status.id (a selectable field of our CRDs). It then is in the store, or remembered as unknown."""
+        async with self._slots:
+            for namespace in self._namespaces:
+                query = {"fieldSelector": f"status.id={id_}", "limit": "10"}
+                try:
+                    answer = await transport.request("GET", OURS[kind].path(namespace), query=query)
+                except (Forbidden, Invalid) as error:
+                    # No Role in the namespace, or an API server before 1.31, which selects by no field of ours: the watch alone says what exists.
+                    _log.debug("id cannot be looked up", kind=kind, namespace=namespace, error=str(error))
+                    continue
+                except ApiError as error:
+                    if error.status != 404:  # the namespace is gone
+                        raise
+                    continue
+                for obj in answer["items"]:
+                    self.store.put(kind, obj)
+        self._unknown[kind, id_] = asyncio.get_running_loop().time() + UNKNOWN_SECONDS
+        if len(self._unknown) > UNKNOWN_IDS:
+            self._unknown.popitem(last=False)
+
+    # --- lists ----------------------------------------------------------------------------------------------
+    def snapshots_of(self, environment_id: str) -> Sequence[SnapshotEntry]:
+        """The Snapshots of an environment, newest first."""
+        return self.store.snapshots_of(environment_id)
+
+    def snapshots_in(self, project_id: str) -> Sequence[SnapshotEntry]:
+        """The Snapshots of a project, newest first."""
+        return self.store.snapshots_in(project_id)
+
+    def rollbacks_of(self, environment_id: str) -> Sequence[RollbackEntry]:
+        """The Rollbacks into an environment, newest first."""
+        return self.store.rollbacks_of(environment_id)
+
+    def policy_of(self, entry: EnvironmentEntry) -> Object | None:
+        """The SnapshotPolicy of an environment, as the API server returned it; None where it has none."""
+        return self.store.policy(entry.namespace, entry.name)
+
+    def known(self, kind: str, id_: str) -> SnapshotEntry | RollbackEntry | None:
+        """The Snapshot or Rollback of that id, without asking the API server."""
+        return self.store.snapshot(id_) if kind == SNAPSHOT else self.store.rollback(id_)
+
+    # --- writes and streams ---------------------------------------------------------------------------------
+    def put(self, kind: str, obj: Object) -> None:
+        """Takes the API server's answer to a write. An older event of the watch does not undo it."""
+        self.store.put(kind, obj)
+
+    def hide(self, kind: str, uid: str) -> None:
+        """A DELETE was answered: the object is not served from now on."""
+        self.store.hide(kind, uid)
+
+    def subscribe(self, kind: str, id_: str, callback: Callback) -> Callable[[], None]:
+        """Calls `callback` with a :class:`Progress` at each change of the Snapshot's or Rollback's progress, until it is unsubscribed by the function
+        that is returned."""
+        return self.store.subscribe(kind, id_, callback)

@@ -1,0 +1,226 @@
+"""One kind in one namespace: a list, then a watch, again and again.
+
+The list comes in pages and gives the resourceVersion at which the watch begins. A watch that the API server ends goes on where it stopped; after 410 Gone
+the list is read again. The connection is dead if nothing arrives for SILENCE seconds although the API server must send: it ends every watch after
+`timeoutSeconds`, which is less, so a half-open connection is noticed within SILENCE seconds. Pauses between attempts grow, with jitter.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+import structlog
+from pydantic_core import from_json
+
+from ocore_api.cache.store import Store
+from ocore_api.views.values import Object
+from ocore_kube.errors import UNREADABLE, ApiError, Unavailable
+from ocore_kube.types import OURS
+
+#: Objects in one page of a list.
+PAGE = 250
+#: Seconds after which the API server is asked to end a watch.
+ROUND = 40
+#: Seconds without a byte after which a connection is dead: more than ROUND.
+SILENCE = 50.0
+#: Bytes of the longest event. etcd takes objects of 1.5 MB; as JSON they can be larger.
+LONGEST_EVENT = 8 * 1024 * 1024
+#: Seconds of the shortest and the longest pause between attempts.
+PAUSES = (0.2, 20.0)
+#: Seconds after which a watch that has not heard from the API server makes the cache not ready.
+OUT_OF_STEP = 90.0
+#: Failures of a watch after which the list is read again, if it was the API server that refused.
+RELIST_AFTER = 2
+#: Objects after which other work gets its turn.
+TURN = 25
+
+_log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """What a watch needs of `ocore_kube.transport.Transport`."""
+
+    async def request(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Object:
+        """The answer's JSON."""
+
+    def lines(
+        self, path: str, *, query: Mapping[str, str], seconds: float, silence: float, longest: int = 0
+    ) -> AsyncIterator[str]:
+        """The lines of a streamed answer."""
+
+
+class _Gone(Exception):
+    """The API server does not know the resourceVersion any more."""
+
+
+class Watch:
+    """Keeps the store current for one kind in one namespace (None: the whole cluster)."""
+
+    def __init__(self, transport: Source, store: Store, kind: str, namespace: str | None) -> None:
+        self._transport = transport
+        self._store = store
+        self._kind = kind
+        #: None: the whole cluster.
+        self.namespace = namespace
+        self._path = OURS[kind].path(namespace)
+        self._version: str | None = None  # of the last event; None: a list is needed
+        self._heard: float | None = None  # when the API server last answered a list or a watch
+        self._error = ""
+        self._refused: float | None = None  # since when it has been refused
+        #: Whether the last attempt was refused: no Role in the namespace, or no such namespace.
+        self.unreadable = False
+        #: Set when all objects were read for the first time, or may not be read.
+        self.listed = asyncio.Event()
+
+    @property
+    def label(self) -> str:
+        """Kind and namespace, for people."""
+        return f"{self._kind} in {self.namespace or 'all namespaces'}"
+
+    @property
+    def problem(self) -> str | None:
+        """Why its objects may not be current; None if they are."""
+        why = f": {self._error}" if self._error else ""
+        if self._heard is None:
+            return f"not listed yet{why}"
+        silent = asyncio.get_running_loop().time() - self._heard
+        return f"no answer from the API server for {silent:.0f} s{why}" if silent > OUT_OF_STEP else None
+
+    async def run(self) -> None:
+        """Lists and watches until it is cancelled."""
+        failures = 0
+        while True:
+            try:
+                if self._version is None:
+                    await self._list()
+                    failures = 0
+                if await self._watch():
+                    failures = 0
+                    continue
+                self._error = "the API server ended the watch at once"
+            except _Gone:
+                _log.info("resourceVersion is gone; listing again", kind=self._kind, namespace=self.namespace)
+                self._version = None
+                self._error = "the resourceVersion of the watch is gone"
+                if not failures:
+                    failures = 1
+                    continue  # the first time at once
+            except ApiError as error:
+                self._failed(error, failures)
+            failures += 1
+            await asyncio.sleep(_pause(failures))
+
+    def _failed(self, error: ApiError, failures: int) -> None:
+        self._error = error.message or error.reason
+        if not isinstance(error, Unavailable) or (error.status and failures >= RELIST_AFTER):
+            self._version = None  # it may be unknown to the API server: etcd was restored, or changes were missed
+        now = asyncio.get_running_loop().time()
+        self.unreadable = error.status in UNREADABLE
+        if self.unreadable:
+            self.listed.set()
+        if not self.unreadable:
+            self._refused = None
+        elif self._refused is None:
+            self._refused = now
+        elif now - self._refused > OUT_OF_STEP:
+            # What cannot be read is not served: deletions would not be seen. An API server that starts refuses for a moment too.
+            self._store.forget(self._kind, self.namespace)
+        _log.warning("watch failed; retrying", kind=self._kind, namespace=self.namespace, error=self._error)
+
+    async def _list(self) -> None:
+        """Reads all objects in pages, and drops those that are gone. The API server prepares the next page while one is taken."""
+        names: set[tuple[str, str]] = set()
+        known = self._store.newest_version(self._kind, self.namespace)
+        coming: asyncio.Task[Object] | None = asyncio.create_task(self._page(None))
+        first = True
+        try:
+            while coming is not None:
+                answer = await coming
+                version, token = answer["metadata"]["resourceVersion"], answer["metadata"].get("continue")
+                coming = asyncio.create_task(self._page(token)) if token else None
+                if first and int(version) < known:
+                    _log.warning(
+                        "resourceVersions went back: etcd was restored; starting again",
+                        kind=self._kind,
+                        namespace=self.namespace,
+                    )
+                    self._store.forget(self._kind, self.namespace)
+                first = False
+                for count, obj in enumerate(answer["items"]):
+                    if count % TURN == 0:
+                        await asyncio.sleep(0)
+                    self._store.put(self._kind, obj)
+                    names.add((obj["metadata"]["namespace"], obj["metadata"]["name"]))
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+        self._store.keep_only(self._kind, self.namespace, names, int(version))
+        self._version = version
+        self._alive()
+        self.listed.set()
+
+    async def _page(self, token: str | None) -> Object:
+        """A page of the list: the first one, or the one of a token."""
+        query = {"limit": str(PAGE)} if token is None else {"limit": str(PAGE), "continue": token}
+        try:
+            return await self._transport.request("GET", self._path, query=query)
+        except ApiError as error:
+            if error.status == 410 and token is not None:  # the pages took too long
+                raise _Gone from None
+            raise
+
+    async def _watch(self) -> bool:
+        """One watch, from the last version on. False if the API server did not let it live for a moment."""
+        loop = asyncio.get_running_loop()
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version or "",
+            "timeoutSeconds": str(ROUND),
+        }
+        begin, events = loop.time(), 0
+        async for line in self._transport.lines(
+            self._path, query=query, seconds=SILENCE, silence=SILENCE, longest=LONGEST_EVENT
+        ):
+            if not line:
+                continue
+            try:
+                event = from_json(line)
+            except ValueError:
+                break  # the connection broke within a line
+            events += 1
+            self._take(event)
+            if events % TURN == 0:
+                await asyncio.sleep(0)
+        lived = loop.time() - begin
+        if lived < (ROUND + SILENCE) / 2:
+            self._alive()  # the API server ended it; a dead connection lasts for SILENCE seconds
+        return events > 0 or lived > 1.0
+
+    def _alive(self) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        self._error = ""
+        self._refused = None
+        self.unreadable = False
+
+    def _take(self, event: Object) -> None:
+        kind, obj = event["type"], event["object"]
+        if kind == "ERROR":
+            if obj.get("code") == 410 or obj.get("reason") in ("Expired", "Gone"):
+                raise _Gone
+            raise Unavailable(int(obj.get("code") or 0), str(obj.get("reason") or ""), str(obj.get("message") or ""))
+        self._alive()
+        meta = obj["metadata"]
+        if kind in ("ADDED", "MODIFIED"):
+            self._store.put(self._kind, obj)
+        elif kind == "DELETED":
+            self._store.remove(self._kind, meta["namespace"], meta["name"], meta["uid"])
+        self._version = meta["resourceVersion"]
+
+
+def _pause(failures: int) -> float:
+    """Seconds before the next attempt: doubled each time, with jitter."""
+    shortest, longest = PAUSES
+    return float(min(longest, shortest * 2.0 ** min(failures - 1, 20)) * random.uniform(0.5, 1.0))  # noqa: S311

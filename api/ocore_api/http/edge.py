@@ -1,0 +1,233 @@
+"""The one layer around the application. Pure ASGI: it costs a few microseconds per request.
+
+A path under `/api/` needs a valid token before anything else of the request is read: no route can forget it. What the token may do is checked by the routes.
+"""
+
+import asyncio
+import math
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from itertools import count
+from typing import Any
+
+import structlog
+from starlette.exceptions import HTTPException
+
+from ocore_api.auth import Authenticator, Principal
+from ocore_api.errors import Problem, TooLarge, TooManyRequests, Unauthorized
+from ocore_api.http.audit import NOTES, Audit
+from ocore_api.http.limits import RateLimit, address_key
+from ocore_api.http.metrics import Metrics
+from ocore_api.http.problems import MEDIA_TYPE, REQUEST_ID, body, internal_error, of_api_server
+from ocore_api.settings import Settings
+from ocore_kube.errors import Unavailable as ApiServerUnavailable
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Where the caller is kept in the scope of a request.
+PRINCIPAL = "ocore.principal"
+API = "/api"
+#: Paths of kubelets and Prometheus: neither a token nor a limit.
+UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
+DOCS = "/docs"
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NO_STORE = (b"cache-control", b"no-store")
+_CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+#: The page of FastAPI loads Swagger UI from a content delivery network.
+_DOCS_CSP = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src https://cdn.jsdelivr.net 'unsafe-inline'; style-src https://cdn.jsdelivr.net 'unsafe-inline'; "
+    b"img-src 'self' data: https://fastapi.tiangolo.com; connect-src 'self'; frame-ancestors 'none'",
+)
+
+_log = structlog.get_logger()
+
+
+class Edge:
+    """Wraps the application. Requests of other protocols (lifespan) pass unchanged."""
+
+    def __init__(
+        self, app: App, settings: Settings, authenticator: Authenticator, metrics: Metrics, audit: Audit
+    ) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._audit = audit
+        self._max_body = settings.max_body_bytes
+        self._body_seconds = settings.body_seconds
+        self._subjects = RateLimit(settings.rate_per_second, settings.rate_burst)
+        self._addresses = RateLimit(settings.anonymous_rate_per_second, settings.anonymous_rate_burst)
+        self._prefix = secrets.token_hex(4)
+        self._numbers = count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request. An error of the application is logged and answered, never raised."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request = _Exchange(scope, send, self._prefix, self._numbers)
+        principal: Principal | None = None
+        api = scope["path"].startswith("/api/") or scope["path"] == API
+        try:
+            request.check_length(self._max_body)
+            if api:
+                principal = await self._caller(scope, request.authorization)
+                scope[PRINCIPAL] = principal
+            elif scope["path"] not in UNLIMITED:
+                self._anonymous(scope)
+            if request.has_body:
+                receive = _Limited(receive, self._max_body, self._body_seconds)
+            await self._app(scope, receive, request.send)
+        except Problem as problem:
+            await request.refuse(problem)
+        except ApiServerUnavailable as error:
+            _log.warning("the API server did not answer", error=str(error), request_id=request.id)
+            await request.refuse(of_api_server())
+        except Exception:
+            _log.exception("request failed", request_id=request.id, method=scope["method"], route=_route(scope))
+            await request.refuse(internal_error())
+        finally:
+            route = _route(scope)
+            seconds = time.perf_counter() - started
+            self._metrics.record(route, scope["method"], request.status, seconds, stream=request.stream)
+            if api and (scope["method"] not in READS or NOTES in scope):
+                self._audit.write(scope, principal=principal, route=route, status=request.status, request_id=request.id)
+
+    async def _caller(self, scope: Scope, authorization: str | None) -> Principal:
+        """The caller, within its rate. A valid token is never refused for the failures of others."""
+        try:
+            principal = await self._authenticator.authenticate(authorization)
+        except Unauthorized:
+            self._anonymous(scope)
+            raise
+        wait = self._subjects.take(principal.subject)
+        if wait:
+            raise _too_many("of this caller", wait)
+        return principal
+
+    def _anonymous(self, scope: Scope) -> None:
+        client = scope.get("client")
+        wait = self._addresses.take(address_key(client[0]) if client else "")
+        if wait:
+            raise _too_many("without a valid token from this address", wait)
+
+
+class _Exchange:
+    """One request's headers, and its answer as it is sent."""
+
+    __slots__ = ("_csp", "_length", "_send", "authorization", "has_body", "id", "status", "stream")
+
+    def __init__(self, scope: Scope, send: Send, prefix: str, numbers: "count[int]") -> None:
+        self._send = send
+        self._length: bytes | None = None
+        self._csp = _DOCS_CSP if scope["path"] == DOCS else _CSP
+        self.authorization: str | None = None
+        self.has_body = False
+        self.status = 0
+        self.stream = False
+        request_id: bytes | None = None
+        tokens = 0
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                tokens += 1
+                self.authorization = value.decode("latin-1")
+            elif name == b"content-length":
+                self._length = value
+                self.has_body = True
+            elif name == b"transfer-encoding":
+                self.has_body = True
+            elif name == b"x-request-id":
+                request_id = value
+        if tokens > 1:
+            self.authorization = ""  # two tokens: neither counts
+        valid = request_id is not None and _REQUEST_ID.fullmatch(request_id)
+        self.id = request_id.decode() if request_id and valid else f"{prefix}-{next(numbers):x}"
+        scope[REQUEST_ID] = self.id
+
+    def check_length(self, limit: int) -> None:
+        """Refuses a body whose announced length is too large."""
+        if self._length is not None and self._length.isdigit() and int(self._length[:20]) > limit:
+            raise TooLarge("BodyTooLarge", f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of the answer, with our headers."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = list(message.get("headers", ()))
+            cached = False
+            for name, value in headers:
+                if name == b"cache-control":
+                    cached = True
+                elif name == b"content-type" and value.startswith(b"text/event-stream"):
+                    self.stream = True
+            headers += _HEADERS
+            if not cached:
+                headers.append(_NO_STORE)
+            headers.append(self._csp)
+            headers.append((b"x-request-id", self.id.encode()))
+            message["headers"] = headers
+        await self._send(message)
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answers with a problem, unless an answer has begun: then the server closes the connection, which tells the client that it is not whole."""
+        if self.status:
+            return
+        content = body(problem, self.id)
+        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(content)).encode())]
+        headers += [(k.lower().encode(), v.encode("latin-1", "replace")) for k, v in problem.headers.items()]
+        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": content})
+
+
+class _Limited:
+    """Receives a body up to a size, within a time. The framework turns exceptions other than HTTPException into 400."""
+
+    __slots__ = ("_complete", "_deadline", "_left", "_receive")
+
+    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
+        self._receive = receive
+        self._left = limit
+        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._complete = False
+
+    async def __call__(self) -> Message:
+        if self._complete:  # what comes now is the end of the connection, whenever that is
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, headers={"Connection": "close"}) from None
+        if message["type"] == "http.request":
+            self._complete = not message.get("more_body", False)
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise HTTPException(413, headers={"Connection": "close"})
+        return message
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that matched."""
+    return getattr(scope.get("route"), "path", "unmatched")
+
+
+def _too_many(whose: str, wait: float) -> TooManyRequests:
+    return TooManyRequests(
+        "TooManyRequests",
+        f"Too many requests {whose}. Try again after the time in Retry-After.",
+        headers={"Retry-After": str(max(1, math.ceil(wait)))},
+    )

@@ -1,0 +1,98 @@
+"""Limits of rates and of open streams. Their memory is bounded."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address
+
+from prometheus_client import Gauge
+
+from ocore_api.errors import TooManyRequests, Unavailable
+
+#: Keys that a limit remembers. The one that was used least recently is forgotten first: its allowance is the fullest.
+CAPACITY = 10_000
+
+
+class RateLimit:
+    """A token bucket for each key, kept as one number: the time at which the bucket would be full (GCRA). `clock`: seconds that never go back."""
+
+    def __init__(
+        self, rate: float, burst: int, *, capacity: int = CAPACITY, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval = 1 / rate
+        self._tolerance = (burst - 1) * self._interval
+        self._capacity = capacity
+        self._clock = clock
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def take(self, key: str) -> float:
+        """Takes one. Returns 0, or the seconds until one can be taken again."""
+        now = self._clock()
+        full_at = max(self._full_at.get(key, now), now)
+        wait = full_at - now - self._tolerance
+        if wait > 1e-9:
+            return wait
+        self._full_at[key] = full_at + self._interval
+        self._full_at.move_to_end(key)
+        if len(self._full_at) > self._capacity:
+            self._full_at.popitem(last=False)
+        return 0.0
+
+    def __len__(self) -> int:
+        """Keys that are remembered."""
+        return len(self._full_at)
+
+
+def address_key(address: str) -> str:
+    """What a client's address is counted by: itself, or its /64 network in IPv6, which one client owns as a whole."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped else address
+
+
+class StreamLimit:
+    """Open streams of this process and of each subject."""
+
+    def __init__(self, total: int, per_subject: int, gauge: Gauge) -> None:
+        self._total = total
+        self._per_subject = per_subject
+        self._gauge = gauge
+        self._open: dict[str, int] = {}
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """Open streams of all subjects."""
+        return self._count
+
+    @contextmanager
+    def hold(self, subject: str) -> Iterator[None]:
+        """Counts one stream while the block runs. Raises TooManyRequests (this subject) or Unavailable (all subjects)."""
+        mine = self._open.get(subject, 0)
+        if mine >= self._per_subject:
+            raise TooManyRequests(
+                "TooManyStreams",
+                f"{mine} streams of this caller are open. Close some of them.",
+                headers={"Retry-After": "5"},
+            )
+        if self._count >= self._total:
+            raise Unavailable(
+                "TooManyStreams",
+                "This server has no room for another stream. Try again later.",
+                headers={"Retry-After": "5"},
+            )
+        self._open[subject] = mine + 1
+        self._count += 1
+        self._gauge.set(self._count)
+        try:
+            yield
+        finally:
+            self._count -= 1
+            self._gauge.set(self._count)
+            if self._open[subject] == 1:
+                del self._open[subject]
+            else:
+                self._open[subject] -= 1

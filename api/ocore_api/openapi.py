@@ -1,0 +1,174 @@
+"""Writes what is generated from the routes and models: ``python -m ocore_api.openapi [--check]``.
+
+``docs/openapi.json``, and the tables of ``docs/rest-api.md``. With ``--check`` nothing is written: the files that differ are printed and the exit code is
+1. A development tool that the program never imports.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from ocore_api.auth import Authenticator
+from ocore_api.cache import Cache
+from ocore_api.facade import Facade
+from ocore_api.main import create_app
+from ocore_api.settings import Settings
+from ocore_api.views import models, requests
+from ocore_api.views.models import SOURCE
+from ocore_crds.recovery_evidence import RecoveryEvidence
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENT, PAGE = "docs/openapi.json", "docs/rest-api.md"
+#: Model → title of its table, in the order of the page.
+TABLES: dict[type[BaseModel], str] = {
+    models.SnapshotView: "Snapshot",
+    models.SnapshotDetails: "Snapshot with its rollback logs",
+    models.SnapshotPage: "Page of an environment's snapshots",
+    models.ProjectSnapshotPage: "Page of a project's snapshots",
+    models.RollbackLog: "Rollback log",
+    models.RollbackLogs: "Rollback logs of an environment",
+    requests.RollbackRequest: "Request of a rollback",
+    models.RollbackAccepted: "Answer to the request of a rollback",
+    models.SnapshotAccepted: "Answer to the request of a snapshot",
+    requests.PinRequest: "Request of a pin",
+    models.MessageAnswer: "Answer to pin and unpin",
+    models.SettingsView: "Settings",
+    requests.SettingsUpdate: "Request of an update of the settings",
+    models.SnapshotSize: "Sizes",
+    models.ProgressEvent: "Data of a progress event",
+    RecoveryEvidence: "recoveryEvidence",
+}
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document that the program serves."""
+    settings = Settings(
+        _env_file=None,
+        jwt_issuer="https://issuer.example.org",
+        jwt_audience="ocore-snapshots",
+        jwks_file=Path("jwks.json"),
+    )
+    facade = Facade(settings=settings, authenticator=Authenticator(settings), cache=Cache(), client=None)
+    return create_app(facade).openapi()
+
+
+def rendered(page: str) -> dict[str, str]:
+    """Path below the repository → content. `page`: the text of docs/rest-api.md, whose tables are replaced."""
+    document = json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
+    page = _between(page, "fields", "\n\n".join(_fields(model, title) for model, title in TABLES.items()))
+    return {DOCUMENT: document, PAGE: _between(page, "settings", _settings())}
+
+
+def _between(page: str, name: str, text: str) -> str:
+    begin, end = f"<!-- {name}: made by `make generate` -->", f"<!-- end of {name} -->"
+    pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
+    if not re.search(pattern, page, re.DOTALL):
+        raise ValueError(f"{PAGE} has no place for {name}: {begin} … {end}")
+    return re.sub(pattern, lambda _: f"{begin}\n\n{text}\n\n{end}", page, flags=re.DOTALL)
+
+
+def _fields(model: type[BaseModel], title: str) -> str:
+    """A table of a model's fields."""
+    lines = [f"### {title}", "", "| field | type | comes from, or is written to | meaning |", "|---|---|---|---|"]
+    if model is models.SnapshotDetails:
+        lines = [lines[0], "", "All fields of a snapshot, and:", *lines[1:]]
+    inherited = models.SnapshotView.model_fields if model is models.SnapshotDetails else {}
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    for name, field in model.model_fields.items():
+        if name in inherited:
+            continue
+        shown = schema["properties"][field.alias or name]
+        cells = (
+            f"`{field.alias or name}`",
+            _type(shown),
+            shown.get(SOURCE, "the same field of status.recoveryEvidence"),
+        )
+        lines.append(f"| {' | '.join(cells)} | {_cell(field.description or '')} |")
+    return "\n".join(lines)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """The type of a field, for people."""
+    options = schema.get("anyOf") or [schema]
+    found = []
+    for each in options:
+        if "$ref" in each:
+            found.append(each["$ref"].rsplit("/", 1)[1])
+        elif "enum" in each or "const" in each:
+            found.append(", ".join(f"`{v}`" for v in each.get("enum", [each.get("const")])))
+        elif each.get("type") == "array":
+            found.append(f"list of {_type(each.get('items', {}))}")
+        elif each.get("type") == "object":
+            found.append("map of strings")
+        else:
+            found.append(
+                str(schema.get("format") if each.get("type") == "string" and schema.get("format") else each["type"])
+            )
+    return " or ".join(found)
+
+
+def _settings() -> str:
+    """A table of the settings."""
+    prefix = Settings.model_config["env_prefix"]
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        value = field.default
+        default = (
+            "required" if value is PydanticUndefined else "none" if value in (None, "", ()) else f"`{_text(value)}`"
+        )
+        lines.append(f"| `{prefix}{name.upper()}` | {default} | {_cell(field.description or '')} |")
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def undocumented() -> Iterator[str]:
+    """Fields of answers and bodies that do not say where they come from."""
+    for each in TABLES:
+        if each is RecoveryEvidence:
+            continue  # ocore_crds describes it
+        for name, field in each.model_fields.items():
+            extra = field.json_schema_extra
+            if not (isinstance(extra, dict) and extra.get(SOURCE)):
+                yield f"{each.__name__}.{name}"
+
+
+def differing(root: Path) -> Iterable[str]:
+    """The files that are not what they should be."""
+    files = rendered((root / PAGE).read_text(encoding="utf-8"))
+    return [n for n, c in files.items() if not (root / n).exists() or (root / n).read_text(encoding="utf-8") != c]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ocore_api.openapi", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if files differ")
+    parser.add_argument("--root", type=Path, default=REPOSITORY, help="the repository")
+    options = parser.parse_args(arguments)
+    if options.check:
+        found = list(differing(options.root))
+        if found:
+            sys.stderr.write(
+                f"Generated files differ: {', '.join(found)}. Run `make generate` and commit the result.\n"
+            )
+        return 1 if found else 0
+    for name, content in rendered((options.root / PAGE).read_text(encoding="utf-8")).items():
+        (options.root / name).write_text(content, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Who may do what. Every route takes its caller from here, and reaches an object only through a function of this module.
+
+An object that is unknown and one that is not the caller's have the same answer, so that no one learns which ids exist.
+"""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+
+from ocore_api.auth import ADMIN, READ, ROLLBACK, SNAPSHOT, Principal
+from ocore_api.cache import EnvironmentEntry, RollbackEntry, SnapshotEntry
+from ocore_api.errors import Forbidden, NotFound
+from ocore_api.facade import Facade
+from ocore_api.http.edge import PRINCIPAL
+
+
+def caller_with(request: Request, scope: str) -> Principal:
+    """The caller, whose token the edge has verified. Raises Forbidden where it lacks the scope."""
+    principal: Principal = request.scope[PRINCIPAL]
+    if scope not in principal.scopes:
+        raise Forbidden(
+            "MissingScope",
+            f"The token lacks the scope `{scope}`.",
+            headers={"WWW-Authenticate": f'Bearer realm="ocore", error="insufficient_scope", scope="{scope}"'},
+        )
+    return principal
+
+
+class Caller(SecurityBase):
+    """A dependency: the caller, who has a scope. Raises Forbidden."""
+
+    def __init__(self, scope: str) -> None:
+        self.model = HTTPBearer(bearerFormat="JWT", description="JWT Bearer token (format: Bearer {token})")
+        self.scheme_name = "Authorization"
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> Principal:
+        return caller_with(request, self._scope)
+
+
+ReadCaller = Annotated[Principal, Depends(Caller(READ))]
+SnapshotCaller = Annotated[Principal, Depends(Caller(SNAPSHOT))]
+RollbackCaller = Annotated[Principal, Depends(Caller(ROLLBACK))]
+AdminCaller = Annotated[Principal, Depends(Caller(ADMIN))]
+
+
+def facade_of(request: Request) -> Facade:
+    """The parts of this process."""
+    facade: Facade = request.app.facade
+    return facade
+
+
+async def owned_environment(facade: Facade, principal: Principal, environment_id: UUID | str) -> EnvironmentEntry:
+    """The entry of an environment that is the caller's. Raises NotFound."""
+    wanted = str(environment_id)
+    entry = await facade.cache.environment(wanted)
+    if entry is None or not principal.may_see(entry.project_id, entry.environment_id):
+        raise _not_found("environment", wanted)
+    return entry
+
+
+async def owned_snapshot(
+    facade: Facade, principal: Principal, environment_id: UUID | str, snapshot_id: UUID | str
+) -> SnapshotEntry:
+    """The entry of a snapshot of an environment that is the caller's. Raises NotFound."""
+    environment = await owned_environment(facade, principal, environment_id)
+    wanted = str(snapshot_id)
+    entry = await facade.cache.snapshot(wanted)
+    if (
+        entry is None
+        or (entry.environment_id, entry.project_id) != (environment.environment_id, environment.project_id)
+        or not principal.may_see(entry.project_id, entry.environment_id)
+    ):
+        raise _not_found("snapshot", wanted)
+    return entry
+
+
+async def owned_rollback(facade: Facade, principal: Principal, deployment_id: UUID | str) -> RollbackEntry:
+    """The entry of a rollback into an environment that is the caller's. Raises NotFound."""
+    wanted = str(deployment_id)
+    entry = await facade.cache.rollback(wanted)
+    if entry is None or not principal.may_see(entry.project_id, entry.environment_id):
+        raise _not_found("deployment", wanted)
+    return entry
+
+
+async def visible_project(facade: Facade, principal: Principal, project_id: UUID | str) -> str:
+    """The id of a project that the caller sees, whole or one of its environments. Filter what is listed by `principal.may_see`. Raises NotFound."""
+    wanted = str(project_id)
+    if wanted in principal.projects:
+        return wanted
+    for environment_id in principal.environments:
+        entry = await facade.cache.environment(environment_id)
+        if entry is not None and entry.project_id == wanted:
+            return wanted
+    raise _not_found("project", wanted)
+
+
+def _not_found(what: str, wanted: str) -> NotFound:
+    return NotFound("NotFound", f"No {what} {wanted} is visible to this caller.")

@@ -1,0 +1,76 @@
+"""Rollbacks: start."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from ocore_api.auth import Principal
+from ocore_api.cache import EnvironmentEntry
+from ocore_api.errors import Unprocessable
+from ocore_api.facade import Facade
+from ocore_api.http.audit import note
+from ocore_api.http.edge import API
+from ocore_api.routes.access import RollbackCaller, facade_of, owned_environment, owned_snapshot
+from ocore_api.routes.parameters import EnvironmentId, IdempotencyKey
+from ocore_api.views.models import RollbackAccepted
+from ocore_api.views.requests import RollbackRequest
+from ocore_api.writes import rollbacks
+from ocore_api.writes.client import Client
+
+router = APIRouter(prefix=API, tags=["Snapshots"])
+
+
+@router.post(
+    "/environments/{environmentId}/rollback",
+    status_code=202,
+    response_model=RollbackAccepted,
+    summary="Rollback to snapshot",
+)
+async def start_rollback(
+    request: Request,
+    environment_id: EnvironmentId,
+    body: RollbackRequest,
+    caller: RollbackCaller,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Initiates a rollback to a specific snapshot, optionally to a different environment within the same project."""
+    facade, client = facade_of(request), Client(facade_of(request).client)
+    environment = await owned_environment(facade, caller, environment_id)
+    given = {
+        "snapshotId": body.snapshot_id,
+        "targetEnvironmentId": body.target_environment_id or environment.id,
+        "createSafetySnapshot": bool(body.create_safety_snapshot),
+    }
+    started = await rollbacks.repeated(facade.cache, client, caller.subject, environment.id, idempotency_key, given)
+    if started is None:
+        wanted = rollbacks.Request(
+            environment=environment,
+            snapshot=await owned_snapshot(facade, caller, environment_id, body.snapshot_id),
+            target=await _target(facade, caller, environment, body.target_environment_id),
+            create_safety_snapshot=bool(body.create_safety_snapshot),
+            body=given,
+        )
+        started = await rollbacks.start(client, facade.cache, wanted, caller.subject, idempotency_key)
+    note(
+        request.scope, name=started.name, object=started.id, target=started.environment_id, snapshot=started.snapshot_id
+    )
+    answer = {
+        "deploymentId": started.id,
+        "environmentId": started.environment_id,
+        "message": f"Rollback {started.name} was created.",
+        "snapshotId": started.snapshot_id,
+    }
+    return JSONResponse(answer, 202)
+
+
+async def _target(
+    facade: Facade, caller: Principal, environment: EnvironmentEntry, wanted: str | None
+) -> EnvironmentEntry:
+    """The environment that is replaced. Raises NotFound where it is not the caller's, Unprocessable where it is of another project."""
+    if wanted is None or wanted == environment.id:
+        return environment
+    target: EnvironmentEntry = await owned_environment(facade, caller, wanted)
+    if target.project_id != environment.project_id:
+        raise Unprocessable(
+            "OtherProject", "The target environment is of another project. A rollback stays within one project."
+        )
+    return target

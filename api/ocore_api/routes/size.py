@@ -1,0 +1,30 @@
+"""The size that a snapshot would have."""
+
+import math
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from ocore_api.http.edge import API
+from ocore_api.routes.access import ReadCaller, facade_of, owned_environment
+from ocore_api.routes.parameters import EnvironmentId
+from ocore_api.views.models import SnapshotSize
+from ocore_api.writes.client import Client
+
+router = APIRouter(prefix=API, tags=["Snapshots"])
+
+
+@router.get(
+    "/environments/{environmentId}/snapshot-size", response_model=SnapshotSize, summary="Estimate snapshot size"
+)
+async def snapshot_size(request: Request, environment_id: EnvironmentId, caller: ReadCaller) -> Response:
+    """Returns estimated database and filestore sizes for a potential snapshot."""
+    facade = facade_of(request)
+    environment = await owned_environment(facade, caller, environment_id)
+    sizes = await facade.measurements.sizes(Client(facade.client), facade.cache, environment)
+    body = {
+        "dbSizeBytes": sizes.database,
+        "filestoreSizeBytes": sizes.filestore,
+        "totalSizeBytes": sizes.database + sizes.filestore,
+    }
+    return JSONResponse(body, headers={} if sizes.fresh else {"Age": str(math.ceil(sizes.age))})

@@ -1,0 +1,53 @@
+"""Progress as server-sent events."""
+
+from fastapi import APIRouter, Request
+
+from ocore_api.http.edge import API
+from ocore_api.routes.access import ReadCaller, facade_of, owned_rollback, owned_snapshot
+from ocore_api.routes.parameters import DeploymentId, EnvironmentId, LastEventId, SnapshotId
+from ocore_api.streams import EventStream
+
+router = APIRouter(prefix=API, tags=["Snapshots"])
+
+
+@router.get(
+    "/deployments/{deploymentId}/rollback/progress",
+    summary="Stream rollback progress",
+    description="Streams server-sent events with rollback progress until the rollback completes or fails.",
+    response_description="SSE stream of rollback-progress events",
+    response_class=EventStream,
+    status_code=200,
+)
+async def rollback_progress(
+    request: Request,
+    caller: ReadCaller,
+    deployment_id: DeploymentId,
+    last_event_id: LastEventId = None,
+) -> EventStream:
+    """Events of the rollback whose id POST has answered as `deploymentId`."""
+    facade = facade_of(request)
+    entry = await owned_rollback(facade, caller, deployment_id)
+    return EventStream(facade.hub, "Rollback", entry.id, caller, last_event_id=last_event_id)
+
+
+@router.get(
+    "/environments/{environmentId}/snapshots/{snapshotId}/progress",
+    summary="Stream snapshot progress",
+    description="Streams server-sent events with snapshot creation progress until the snapshot completes or fails.",
+    response_description="SSE stream of snapshot-progress events",
+    response_class=EventStream,
+    status_code=200,
+)
+async def snapshot_progress(
+    request: Request,
+    caller: ReadCaller,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    last_event_id: LastEventId = None,
+) -> EventStream:
+    """Events of a snapshot of the environment."""
+    facade = facade_of(request)
+    entry = await owned_snapshot(facade, caller, environment_id, snapshot_id)
+    return EventStream(
+        facade.hub, "Snapshot", entry.id, caller, environment_id=entry.environment_id, last_event_id=last_event_id
+    )

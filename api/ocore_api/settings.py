@@ -1,0 +1,154 @@
+"""The facade's settings, read from the environment. Every setting is ``OCORE_API_<NAME>``, documented here and in docs/rest-api.md."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Read once at start. Lists are written with commas."""
+
+    model_config = SettingsConfigDict(env_prefix="OCORE_API_", frozen=True)
+
+    # --- the API server -------------------------------------------------------------------------------------
+    namespaces: Names = Field(
+        default=(), description="Namespaces that are served, with commas; empty: all of the cluster."
+    )
+    kubeconfig: Path | None = Field(
+        default=None, description="Outside a cluster: the kubeconfig file. Inside, the service account is used."
+    )
+    request_timeout: Seconds = Field(default=10, description="Seconds that one request to the API server may take.")
+
+    # --- serving --------------------------------------------------------------------------------------------
+    http_host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a pod's own address
+    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="Port of everything.")
+    shutdown_seconds: Seconds = Field(
+        default=10, description="Seconds after SIGTERM in which open requests may end. Streams end at once."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    trusted_proxies: Names = Field(
+        default=(),
+        description=(
+            "Addresses or networks of reverse proxies, with commas. Only their `X-Forwarded-For` is used as the address of a client; "
+            "without it, all clients behind a proxy share one limit of failed requests."
+        ),
+    )
+    cors_origins: Names = Field(
+        default=(),
+        description="Origins of web pages that may call the API from a browser, with commas, for example `https://app.example.org`; empty: none.",
+    )
+    docs: bool = Field(default=True, description="Serve `/docs` and `/openapi.json`.")
+
+    # --- tokens ---------------------------------------------------------------------------------------------
+    jwt_issuer: str = Field(min_length=1, description="The `iss` that tokens must have, exactly.")
+    jwt_audience: Annotated[Names, Field(min_length=1)] = Field(
+        description="The `aud` that tokens must have; with commas: any of these."
+    )
+    jwks_url: str | None = Field(default=None, description="URL of the issuer's JSON Web Key Set.")
+    jwks_file: Path | None = Field(
+        default=None, description="File with a JSON Web Key Set. It is read again when it changes."
+    )
+    jwt_secret_file: Path | None = Field(
+        default=None,
+        description="File with a shared secret for HS256, at least 32 bytes. It is read again when it changes.",
+    )
+    jwks_allow_http: bool = Field(
+        default=False, description="Allow `http://` in `jwks_url`. Who can change the answer can issue tokens."
+    )
+    jwks_ca_file: Path | None = Field(
+        default=None,
+        description="Certificates of authorities that may sign the key server's certificate; none: those of the system.",
+    )
+    jwks_timeout: Seconds = Field(default=5, description="Seconds that one request to the key server may take.")
+    jwks_max_age: Seconds = Field(default=300, description="Seconds after which the keys are fetched again.")
+    jwks_stale_seconds: Seconds = Field(
+        default=86400, description="Seconds for which fetched keys stay valid while the key server does not answer."
+    )
+    jwks_refetch_seconds: Seconds = Field(
+        default=10, description="Least seconds between two fetches that tokens with an unknown `kid` cause."
+    )
+    jwt_leeway: Annotated[float, Field(ge=0, le=300)] = Field(
+        default=30,
+        description="Seconds by which the clocks of the issuer and the facade may differ (`exp`, `nbf`, `iat`).",
+    )
+    claim_projects: str = Field(
+        default="projects", description="Claim with the ids of the projects that the caller may see."
+    )
+    claim_environments: str = Field(
+        default="environments", description="Claim with the ids of the environments that the caller may see."
+    )
+    claim_scopes: str = Field(default="scope", description="Claim with the scopes.")
+    scope_prefix: str = Field(
+        default="", description="What our scopes begin with in the tokens, for example `ocore:` for `ocore:read`."
+    )
+    default_scopes: Names = Field(default=(), description="Scopes of a token without the claim of scopes, with commas.")
+    token_cache_size: Count = Field(
+        default=10_000, description="Verified tokens that are remembered until they expire."
+    )
+
+    # --- limits ---------------------------------------------------------------------------------------------
+    max_body_bytes: Count = Field(default=65536, description="Size of a request's body; beyond: 413.")
+    body_seconds: Seconds = Field(default=10, description="Seconds in which a body must arrive; beyond: 408.")
+    head_seconds: Seconds = Field(
+        default=10,
+        description="Seconds in which the headers of a request must arrive; beyond, the connection is closed.",
+    )
+    rate_per_second: Annotated[float, Field(gt=0)] = Field(
+        default=100, description="Requests per second of one subject on this replica; beyond: 429."
+    )
+    rate_burst: Count = Field(default=200, description="Requests of one subject at once.")
+    anonymous_rate_per_second: Annotated[float, Field(gt=0)] = Field(
+        default=20,
+        description="Requests per second without a valid token of one client address on this replica; beyond: 429.",
+    )
+    anonymous_rate_burst: Count = Field(
+        default=100, description="Requests without a valid token of one address at once."
+    )
+    max_streams: Count = Field(default=10_000, description="Open progress streams of this replica; beyond: 503.")
+    max_streams_per_subject: Count = Field(
+        default=100, description="Open progress streams of one subject; beyond: 429."
+    )
+    stream_stall_seconds: Seconds = Field(
+        default=30,
+        description="Seconds for which the client of a progress stream may read nothing. Then it is dropped.",
+    )
+
+    @field_validator("namespaces", "trusted_proxies", "cors_origins", "jwt_audience", "default_scopes", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("default_scopes")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(value) - {"read", "snapshot", "rollback", "admin"}
+        if unknown:
+            raise ValueError(f"unknown scopes: {', '.join(sorted(unknown))}. Use read, snapshot, rollback, admin")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not v.startswith(("https://", "http://")) for v in value):
+            raise ValueError(
+                "an origin is a scheme and a host, for example https://app.example.org; `*` is not allowed"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_source_of_keys(self) -> Self:
+        if sum(s is not None for s in (self.jwks_url, self.jwks_file, self.jwt_secret_file)) != 1:
+            raise ValueError("set exactly one of OCORE_API_JWKS_URL, OCORE_API_JWKS_FILE, OCORE_API_JWT_SECRET_FILE")
+        if self.jwks_url is not None and not self.jwks_url.startswith(
+            ("https://", "http://") if self.jwks_allow_http else "https://"
+        ):
+            raise ValueError(
+                "OCORE_API_JWKS_URL must begin with https://; for tests, set OCORE_API_JWKS_ALLOW_HTTP=true"
+            )
+        return self

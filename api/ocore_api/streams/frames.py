@@ -1,0 +1,68 @@
+"""The bytes of server-sent events. Pure."""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+
+from ocore_api.cache.entries import Progress
+
+#: Kind of an operation → the name of its events.
+EVENTS = {"Snapshot": b"snapshot-progress", "Rollback": b"rollback-progress"}
+#: Sent after a time without events, so that proxies and clients see that the stream is open.
+ALIVE = b": alive\n\n"
+
+_ID = re.compile(r"([0-9]{1,20})-([A-Za-z0-9_-]{12})")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event, encoded once for all readers. `version`: of the object that it was read from; `digest`: of its data; `chunk`: `data` as a chunk of HTTP."""
+
+    version: int
+    digest: str
+    data: bytes
+    chunk: bytes
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The newest event that a client has, by its Last-Event-ID."""
+
+    version: int
+    digest: str
+
+    def covers(self, frame: Frame) -> bool:
+        """Whether the client needs the frame no more: it has the same data, or newer data from a replica that was ahead of this one. A final event
+        is always sent."""
+        return not frame.final and (self.digest == frame.digest or self.version >= frame.version)
+
+
+def frame(kind: str, progress: Progress) -> Frame:
+    """The event of a Snapshot or Rollback. Its id is the version and a digest of the data: every replica gives the same state the same id."""
+    digest = base64.urlsafe_b64encode(hashlib.blake2b(progress.event, digest_size=9).digest()).decode()
+    head = b"id: %d-%b\nevent: %b\ndata: " % (progress.version, digest.encode(), EVENTS[kind])
+    data = b"".join((head, progress.event, b"\n\n"))
+    return Frame(progress.version, digest, data, chunk(data), progress.final)
+
+
+def chunk(data: bytes) -> bytes:
+    """Bytes as a chunk of HTTP/1.1."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def seen(last_event_id: str | None) -> Seen | None:
+    """What a Last-Event-ID stands for; None where it is absent or not one of ours: then the client gets the current state."""
+    found = _ID.fullmatch(last_event_id or "")
+    return Seen(int(found[1]), found[2]) if found else None
+
+
+def retry(milliseconds: int) -> bytes:
+    """How long a client waits before it opens a lost stream again."""
+    return b"retry: %d\n\n" % milliseconds
+
+
+def comment(text: str) -> bytes:
+    """A comment: clients ignore it, people see it in curl."""
+    return b": %b\n\n" % text.encode()

@@ -1,0 +1,97 @@
+"""Values of answers from raw objects: states, messages, times, JSON. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+from ocore_crds import conditions as c
+from ocore_crds.timestamps import parse
+
+Object = dict[str, Any]
+#: Statuses after which an operation never changes again.
+FINAL = ("completed", "failed")
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON in UTF-8."""
+    return to_json(value)
+
+
+def lower_snake(value: str) -> str:
+    """``PreRollback`` → ``pre_rollback``."""
+    return "".join(f"_{ch.lower()}" if ch.isupper() and n else ch.lower() for n, ch in enumerate(value))
+
+
+def by_type(obj: Object) -> dict[str, Object]:
+    """Condition type → condition."""
+    return {x["type"]: x for x in status_of(obj).get("conditions") or ()}
+
+
+def status_of(obj: Object) -> Object:
+    """The status; {} before the operator has written one."""
+    found: Object = obj.get("status") or {}
+    return found
+
+
+def is_refused(obj: Object) -> bool:
+    """Whether the operator refused the object because another one has its id."""
+    found = by_type(obj)
+    return any(
+        found.get(t, {}).get("status") == "True" and found[t].get("reason") == c.DUPLICATE_ID
+        for t in (c.STALLED, c.FAILED)
+    )
+
+
+def operation_status(obj: Object) -> str:
+    """pending, running, completed or failed: of a Snapshot or Rollback. As ``ocore_crds.evidence`` decides it."""
+    status = status_of(obj)
+    phase = status.get("phase")
+    ended = c.outcome(status.get("conditions") or ())
+    if ended == "Complete" and phase != "Corrupt":
+        return "completed"
+    if ended is not None:
+        return "failed"
+    return "pending" if phase in (None, "Pending") else "running"
+
+
+def error_message(obj: Object) -> str | None:
+    """Why a failed Snapshot or Rollback failed; the reason where it has no message; None where it has not failed."""
+    if operation_status(obj) != "failed":
+        return None
+    told = status_of(obj).get("failureMessage")
+    if told:
+        return str(told)
+    found = by_type(obj)
+    # A corrupt Snapshot keeps its condition Complete; one of the others says what was found.
+    for type_, value in ((c.FAILED, "True"), (c.STALLED, "True"), (c.READY, "False"), (c.VERIFIED, "False")):
+        condition = found.get(type_, {})
+        if condition.get("status") == value:
+            return str(condition.get("message") or condition.get("reason") or "")
+    return str(status_of(obj).get("phase") or "")
+
+
+def created_at(obj: Object) -> str:
+    """When the object was created; where it is older than the object (an import), when it started."""
+    created = str(obj["metadata"]["creationTimestamp"])
+    started = status_of(obj).get("startedAt")
+    return min(created, str(started)) if started else created
+
+
+def milliseconds(begin: str | None, end: str | None) -> int | None:
+    """Milliseconds between two timestamps, never negative; None where one is missing."""
+    if not begin or not end:
+        return None
+    return max(0, round((parse(end) - parse(begin)).total_seconds() * 1000))
+
+
+def text(found: Mapping[str, Any], name: str) -> str | None:
+    """A text of a mapping; None where it is absent or empty."""
+    value = found.get(name)
+    return str(value) if value else None
+
+
+def number(found: Mapping[str, Any], name: str) -> int | None:
+    """A number of a mapping; None where it is absent."""
+    value = found.get(name)
+    return int(value) if value is not None else None

@@ -1,0 +1,90 @@
+"""A small typed client over the transport: create, apply without force, merge patch, delete. Raises ocore_kube.errors."""
+
+from typing import Any
+
+from ocore_api.writes.managed import applied_spec
+from ocore_api.writes.refusals import field_conflicts
+from ocore_kube.errors import ApiError, Conflict
+from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, Transport
+from ocore_kube.types import Type
+
+Object = dict[str, Any]
+
+#: Field manager of everything that a request asks for.
+MANAGER = "ocore-api"
+#: Field manager of a SnapshotPolicy that GET creates. Another one: its apply must never remove what MANAGER has applied.
+MANAGER_DEFAULTS = "ocore-api-defaults"
+#: Attempts at an apply with a resourceVersion. The operator writes statuses, which move it.
+ATTEMPTS = 8
+
+
+class Client:
+    """Without state. A 404 means None."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def get(self, type_: Type, namespace: str, name: str) -> Object | None:
+        """The object as the API server has it now; None if it does not exist."""
+        return await self._or_none("GET", type_.path(namespace, name))
+
+    async def list(self, type_: Type, namespace: str) -> list[Object]:
+        """All objects of the namespace."""
+        answer = await self._transport.request("GET", type_.path(namespace))
+        return list(answer["items"])
+
+    async def create(self, type_: Type, obj: Object) -> Object:
+        """Raises AlreadyExists. An unknown field is an error: an older CRD would drop it."""
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+        return await self._transport.request("POST", type_.path(obj["metadata"]["namespace"]), query=query, body=obj)
+
+    async def apply(self, type_: Type, metadata: Object, spec: Object, *, manager: str = MANAGER) -> Object:
+        """Server-side apply WITHOUT force. Raises Conflict where another manager owns a field with another value, and where a `uid` or
+        `resourceVersion` in `metadata` is not that of the live object."""
+        body = {"apiVersion": type_.api_version, "kind": type_.kind, "metadata": metadata, "spec": spec}
+        query = {"fieldManager": manager, "force": "false", "fieldValidation": "Strict"}
+        path = type_.path(metadata["namespace"], metadata["name"])
+        return await self._transport.request("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
+
+    async def apply_with_owned(self, type_: Type, live: Object, given: Object) -> Object | None:
+        """Applies `given` together with the fields of the spec that MANAGER has applied before: an apply removes what it leaves out. Read again where
+        the object changed in between. None where it is gone, or another object has its name. Raises Conflict as `apply`."""
+        meta = live["metadata"]
+        for attempt in range(ATTEMPTS):
+            metadata = {k: live["metadata"][k] for k in ("namespace", "name", "uid", "resourceVersion")}
+            try:
+                return await self.apply(type_, metadata, {**applied_spec(live, MANAGER), **given})
+            except Conflict as error:
+                if field_conflicts(error) or attempt == ATTEMPTS - 1:
+                    raise
+            read = await self.get(type_, meta["namespace"], meta["name"])
+            if read is None or read["metadata"]["uid"] != meta["uid"]:
+                return None
+            live = read
+        raise AssertionError("unreachable")
+
+    async def merge_patch(self, type_: Type, namespace: str, name: str, patch: Object) -> Object | None:
+        """RFC 7386; None where the object does not exist. With metadata.uid in the patch: raises Conflict where another object has the name."""
+        query = {"fieldManager": MANAGER}
+        path = type_.path(namespace, name)
+        return await self._or_none("PATCH", path, query=query, body=patch, content_type=MERGE_PATCH)
+
+    async def delete(self, type_: Type, namespace: str, name: str, *, uid: str, dry_run: bool = False) -> bool:
+        """False where no object of that name exists. Raises Conflict where it has another uid, Forbidden where admission refuses."""
+        body: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        }
+        if dry_run:
+            body["dryRun"] = ["All"]
+        return await self._or_none("DELETE", type_.path(namespace, name), body=body) is not None
+
+    async def _or_none(self, method: str, path: str, **options: Any) -> Object | None:
+        try:
+            return await self._transport.request(method, path, **options)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise

@@ -1,0 +1,52 @@
+"""Pins of snapshots."""
+
+from ocore_api.cache import Cache, SnapshotEntry
+from ocore_api.errors import NotFound
+from ocore_api.writes.client import Client, Object
+from ocore_api.writes.refusals import translated
+from ocore_kube.errors import Conflict
+from ocore_kube.types import SNAPSHOTS
+
+
+async def pin(client: Client, cache: Cache, snapshot: SnapshotEntry, label: str | None) -> None:
+    """Pins the Snapshot, without force. Without a label, a label that another client has set stays.
+
+    Raises Problem: NotFound; FieldOwned where another client has set another label; AdmissionRefused beyond `maxPinned`.
+    """
+    given: Object = {"pin": {} if label is None else {"label": label}}
+    with translated():
+        live = await _live(client, snapshot)
+        changed = await client.apply_with_owned(SNAPSHOTS, live, given)
+    if changed is None:
+        raise _not_found(snapshot)
+    cache.put("Snapshot", changed)
+
+
+async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
+    """Removes the pin of any client: a server-side apply could only remove a pin of the facade. A GitOps tool that has it in Git sets it again.
+
+    Raises NotFound.
+    """
+    with translated():
+        live = await _live(client, snapshot)
+        if (live.get("spec") or {}).get("pin") is not None:
+            patch = {"metadata": {"uid": snapshot.uid}, "spec": {"pin": None}}
+            try:
+                patched = await client.merge_patch(SNAPSHOTS, snapshot.namespace, snapshot.name, patch)
+            except Conflict:  # another object has the name now
+                patched = None
+            if patched is None:
+                raise _not_found(snapshot)
+            live = patched
+    cache.put("Snapshot", live)
+
+
+async def _live(client: Client, snapshot: SnapshotEntry) -> Object:
+    live = await client.get(SNAPSHOTS, snapshot.namespace, snapshot.name)
+    if live is None or live["metadata"]["uid"] != snapshot.uid or "deletionTimestamp" in live["metadata"]:
+        raise _not_found(snapshot)
+    return live
+
+
+def _not_found(snapshot: SnapshotEntry) -> NotFound:
+    return NotFound("NotFound", f"No snapshot {snapshot.id} is visible to this caller.")

@@ -1,0 +1,107 @@
+"""What the API server refuses, as a problem for the client. Pure.
+
+The message of an admission policy or a schema rule is written for people and passed on. That of RBAC names accounts, so it is only logged.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from ocore_api import errors
+from ocore_kube.errors import ApiError, Conflict, Forbidden, Invalid, Unavailable
+
+#: The cause of a conflict between field managers, in the answer to a server-side apply.
+FIELD_CONFLICT = "FieldManagerConflict"
+_MANAGER = re.compile(r'conflict with "([^"]*)"')
+_DENIED = re.compile(r"denied (?:the )?request: ?(.*)", re.DOTALL)
+_QUOTA = "exceeded quota"
+
+_log = structlog.get_logger()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Within the block a refusal of the API server becomes a Problem. One that may pass (Unavailable) stays: the room `http` answers it with 503."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except ApiError as error:
+        raise problem(error) from error
+
+
+def problem(error: ApiError) -> errors.Problem:
+    """The problem of a refusal."""
+    if isinstance(error, Conflict):
+        return _owned(error) or errors.Conflict(
+            "Conflict", "The object was changed or deleted at the same moment. Read it again, then repeat the request."
+        )
+    if isinstance(error, Forbidden):
+        return _forbidden(error)
+    if isinstance(error, Invalid):
+        return _invalid(error)
+    if error.status == 404:
+        return errors.NotFound("NotFound", "The object does not exist any more.")
+    return _unexpected(error)
+
+
+def field_conflicts(error: ApiError) -> list[dict[str, str]]:
+    """The fields of an apply that other managers own, each with its `manager`."""
+    found = []
+    for cause in error.causes:
+        if cause.get("reason") == FIELD_CONFLICT:
+            match = _MANAGER.search(cause.get("message", ""))
+            field = cause.get("field", "").lstrip(".")
+            found.append({"field": field, "manager": match.group(1) if match else "unknown"})
+    return found
+
+
+def _owned(error: ApiError) -> errors.Problem | None:
+    conflicts = field_conflicts(error)
+    if not conflicts:
+        return None
+    first = conflicts[0]
+    fields = ", ".join(f"{each['field']} (by {each['manager']})" for each in conflicts)
+    return errors.Conflict(
+        "FieldOwned",
+        f"Another client of the API server owns {fields} and has set another value. Change the value there, for example in Git, or remove the field there.",
+        manager=first["manager"],
+        field=first["field"],
+        conflicts=conflicts,
+    )
+
+
+def _forbidden(error: ApiError) -> errors.Problem:
+    denied = _DENIED.search(error.message)
+    if denied:
+        return errors.Conflict("AdmissionRefused", f"An admission policy refuses this: {denied.group(1).strip()}")
+    if _QUOTA in error.message:
+        quota = error.message[error.message.index(_QUOTA) :]
+        return errors.Forbidden(
+            "QuotaExceeded",
+            f"A ResourceQuota of the namespace refuses this: {quota}. Delete objects, or raise the quota.",
+        )
+    if "because it is being terminated" in error.message:
+        return errors.Conflict("NamespaceTerminating", "The environment's namespace is being deleted.")
+    return _unexpected(error)
+
+
+def _invalid(error: ApiError) -> errors.Problem:
+    listed = [
+        {"field": cause.get("field", "").lstrip("."), "message": cause.get("message", "")}
+        for cause in error.causes[:20]
+    ]
+    what = "; ".join(f"{each['field']}: {each['message']}" for each in listed[:5]) or error.message
+    return errors.Unprocessable("InvalidValue", f"The API server refuses a value: {what}", errors=listed)
+
+
+def _unexpected(error: ApiError) -> errors.Problem:
+    """The facade's own rights are missing, or the CRD is: nothing that the client can change."""
+    _log.error("the API server refused a request of the facade", status=error.status, message=error.message)
+    return errors.Unavailable(
+        "FacadeRefused",
+        "The API server refused a request of this facade. Its log has the reason: check its permissions and the CRDs.",
+        headers={"Retry-After": "30"},
+    )

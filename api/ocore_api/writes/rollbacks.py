@@ -1,0 +1,200 @@
+"""Rollbacks: started. Created with POST: what a server-side apply creates is a GitOps tool's, which the history limit leaves alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry
+from ocore_api.errors import Conflict, NotFound
+from ocore_api.writes import keys
+from ocore_api.writes.client import Client, Object
+from ocore_api.writes.refusals import translated
+from ocore_api.writes.snapshots import OPEN, being_deleted, same_request
+from ocore_crds import conditions as c
+from ocore_crds import naming
+from ocore_kube.errors import AlreadyExists
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
+
+
+@dataclass(frozen=True)
+class Request:
+    """A rollback that was asked for. `environment`: of the path; it owns `snapshot`. `target`: what is replaced; the caller may see it, and it has the
+    same project. `body`: the parsed body, for the comparison of two requests with one key."""
+
+    environment: EnvironmentEntry
+    snapshot: SnapshotEntry
+    target: EnvironmentEntry
+    create_safety_snapshot: bool
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Started:
+    """An accepted Rollback. `id`: the deploymentId; `environment_id`: the target's."""
+
+    name: str
+    id: str
+    environment_id: str
+    snapshot_id: str
+
+
+async def repeated(
+    cache: Cache, client: Client, subject: str, environment_id: str, key: str | None, body: dict[str, Any]
+) -> Started | None:
+    """What a request with the same key has started; None where there was none. Asked before everything else: by now the snapshot may be deleted, and the
+    operation that runs may be this one.
+
+    Raises IdempotencyKeyReused where it had another body.
+    """
+    if key is None:
+        return None
+    identity = keys.identity("Rollback", subject, environment_id, key)
+    entry = await cache.rollback(identity.id)
+    if entry is None:
+        return None
+    with translated():
+        found = await client.get(ROLLBACKS, entry.namespace, entry.name)
+    if found is None or found["metadata"]["uid"] != entry.uid:
+        return None
+    if not same_request(found, _marked(body, subject)):
+        raise keys.reused()
+    status = found.get("status") or {}
+    recorded = found["metadata"]["annotations"]
+    return Started(
+        name=found["metadata"]["name"],
+        id=identity.id,
+        environment_id=status.get("environmentId") or recorded[naming.ANNOTATION_TARGET_ID],
+        snapshot_id=status.get("snapshotId") or recorded[naming.ANNOTATION_SNAPSHOT_ID],
+    )
+
+
+async def start(client: Client, cache: Cache, request: Request, subject: str, key: str | None) -> Started:
+    """Creates the Rollback in the namespace of the target.
+
+    Raises Problem: Conflict where the snapshot is not complete (SnapshotNotComplete), an operation runs on the target (OperationRunning), or its namespace
+    may not restore the snapshot (AccessNotGranted, StoreNotFound).
+    """
+    identity = keys.identity("Rollback", subject, request.environment.id, key)
+    target = request.target
+    name = identity.name(target.name)
+    with translated():
+        snapshot = await _complete(client, request.snapshot)
+        await _need_idle(client, cache, target, name)
+        spec: Object = {
+            "id": identity.id,
+            "snapshotRef": {"name": request.snapshot.name},
+            # Always named: the target stays the one that was checked, whatever is created under the name that the Snapshot has recorded.
+            "targetEnvironmentRef": {"name": target.name},
+            "createSafetySnapshot": request.create_safety_snapshot,
+            "requestedBy": subject,
+        }
+        if request.snapshot.namespace != target.namespace:
+            spec["snapshotRef"]["namespace"] = request.snapshot.namespace
+            source_store = await _source_store(client, request, snapshot)
+            if source_store is not None:
+                spec["sourceStoreRef"] = {"name": source_store}
+        body = {
+            "apiVersion": ROLLBACKS.api_version,
+            "kind": ROLLBACKS.kind,
+            "metadata": {
+                "namespace": target.namespace,
+                "name": name,
+                "annotations": {
+                    naming.ANNOTATION_REQUEST: keys.body_digest(request.body),
+                    naming.ANNOTATION_TARGET_ID: target.id,
+                    naming.ANNOTATION_SNAPSHOT_ID: request.snapshot.id,
+                },
+            },
+            "spec": spec,
+        }
+        try:
+            made = await client.create(ROLLBACKS, body)
+        except AlreadyExists:  # the same key at the same moment, on another replica
+            made = await _before(client, body)
+    cache.put("Rollback", made)
+    return Started(made["metadata"]["name"], identity.id, target.id, request.snapshot.id)
+
+
+def _marked(body: dict[str, Any], subject: str) -> Object:
+    return {
+        "metadata": {"annotations": {naming.ANNOTATION_REQUEST: keys.body_digest(body)}},
+        "spec": {"requestedBy": subject},
+    }
+
+
+async def _before(client: Client, body: Object) -> Object:
+    metadata = body["metadata"]
+    found = await client.get(ROLLBACKS, metadata["namespace"], metadata["name"])
+    if found is None or "deletionTimestamp" in found["metadata"]:
+        raise being_deleted()
+    if not same_request(found, body):
+        raise keys.reused()
+    return found
+
+
+async def _complete(client: Client, entry: SnapshotEntry) -> Object:
+    """The Snapshot as it is now. Raises Conflict where it is not Complete, or is known to be corrupt."""
+    live = await client.get(SNAPSHOTS, entry.namespace, entry.name)
+    if live is None or live["metadata"]["uid"] != entry.uid or "deletionTimestamp" in live["metadata"]:
+        raise NotFound("NotFound", f"No snapshot {entry.id} is visible to this caller.")
+    status = live.get("status") or {}
+    if not c.is_true(_conditions(status), c.COMPLETE) or status.get("phase") == "Corrupt":
+        raise Conflict(
+            "SnapshotNotComplete",
+            "Only a completed snapshot can be restored. Wait until its status is `completed`, or choose another one.",
+        )
+    return live
+
+
+def _conditions(status: Object) -> list[c.Condition]:
+    return [c.Condition.model_validate(each) for each in status.get("conditions") or ()]
+
+
+async def _need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own: str) -> None:
+    """No operation runs on the target but the Rollback `own`: a request with the same key may have created it since `repeated`. Two requests at the same
+    moment may both pass: the operator then runs one after the other."""
+    live = await client.get(ENVIRONMENTS, target.namespace, target.name)
+    if live is None or live["metadata"]["uid"] != target.uid:
+        raise NotFound("NotFound", f"No environment {target.id} is visible to this caller.")
+    operation = (live.get("status") or {}).get("operation")
+    if operation is not None and (operation["kind"], operation["name"]) != ("Rollback", own):
+        raise _running(f"{operation['kind']} {operation['name']} runs since {operation['since']}.")
+    waiting = [
+        rollback for rollback in cache.rollbacks_of(target.id) if rollback.status in OPEN and rollback.name != own
+    ]
+    if waiting:
+        raise _running(f"Rollback {waiting[0].name} has not ended.")
+
+
+def _running(what: str) -> Conflict:
+    return Conflict(
+        "OperationRunning", f"{what} The target environment has one operation at a time: repeat the request later."
+    )
+
+
+async def _source_store(client: Client, request: Request, snapshot: Object) -> str | None:
+    """Of a Snapshot in another namespace: the SnapshotStore of the target's namespace for the Snapshot's store; None where that is the target's own.
+
+    Raises Conflict where the target's namespace may not restore the Snapshot, or has no such SnapshotStore.
+    """
+    namespace = request.target.namespace
+    source = await client.get(ENVIRONMENTS, request.environment.namespace, request.environment.name)
+    grants = ((source or {}).get("spec") or {}).get("allowRollbackTo") or ()
+    if all(grant.get("namespace") != namespace for grant in grants):
+        raise Conflict(
+            "AccessNotGranted",
+            f"The target environment is in another namespace. Add {namespace} to spec.allowRollbackTo of Environment {request.environment.name}.",
+        )
+    target = await client.get(ENVIRONMENTS, namespace, request.target.name)
+    own = ((target or {}).get("spec") or {}).get("storeRef", {}).get("name")
+    wanted = (snapshot.get("status") or {}).get("storeId")
+    stores: dict[str, Object] = {s["metadata"]["name"]: s for s in await client.list(STORES, namespace)}
+    found = sorted(n for n, s in stores.items() if wanted and (s.get("status") or {}).get("storeId") == wanted)
+    if own in found:
+        return None
+    if not found:
+        raise Conflict(
+            "StoreNotFound",
+            f"Namespace {namespace} has no SnapshotStore for the snapshot's store. Create one there with access ReadOnly.",
+        )
+    # Keys that can only read are enough, and safer.
+    return min(found, key=lambda name: (stores[name]["spec"].get("access") != "ReadOnly", name))

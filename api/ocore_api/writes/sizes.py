@@ -1,0 +1,111 @@
+"""The size of a snapshot that could be taken now. Where the known sizes are too old, the operator is asked to measure, once for all callers."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from ocore_api.cache import Cache, EnvironmentEntry
+from ocore_api.cache import Sizes as KnownSizes
+from ocore_api.errors import NotFound, Unavailable
+from ocore_api.writes.client import Client
+from ocore_api.writes.refusals import translated
+from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
+from ocore_crds.timestamps import text
+from ocore_kube.types import ENVIRONMENTS
+
+#: Seconds for which sizes are fresh.
+FRESH = 60.0
+#: Seconds for which new sizes are waited for.
+WAIT = 10.0
+#: Seconds between two reads of the cache, once per environment that is measured. The cache has no subscription to Environments.
+LOOK = 0.1
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """In bytes. `age`: seconds since they were measured."""
+
+    database: int
+    filestore: int
+    age: float
+
+    @property
+    def fresh(self) -> bool:
+        """Whether they are young enough to be served as they are."""
+        return self.age <= FRESH
+
+
+def sizes_of(found: KnownSizes | None, now: float) -> Sizes | None:
+    """The sizes of an environment that was measured; None before the first time. `now`: seconds since the epoch. Pure."""
+    if found is None or found.measured_at is None:
+        return None
+    age = max(now - datetime.fromisoformat(found.measured_at).timestamp(), 0.0)
+    return Sizes(found.database_bytes, found.filestore_bytes, age)
+
+
+def failed_since(found: KnownSizes | None, request: str) -> bool:
+    """Whether a measurement ended without a result at `request` (RFC 3339, whole seconds) or later: no newer sizes come. Pure."""
+    return found is not None and found.attempt_error != "" and (found.attempted_at or "") >= request
+
+
+class Measurements:
+    """Those under way, by environment: concurrent callers share one."""
+
+    def __init__(self, *, wait: float = WAIT, clock: Callable[[], float] = time.time) -> None:
+        self._wait = wait
+        self._clock = clock
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def sizes(self, client: Client, cache: Cache, environment: EnvironmentEntry) -> Sizes:
+        """The sizes. Those that are not fresh could not be measured in time.
+
+        Raises Unavailable where the environment has never been measured.
+        """
+        found = sizes_of(await _known(cache, environment), self._clock())
+        if found is None or not found.fresh:
+            running = self._running.get(environment.uid)
+            if running is None:
+                running = asyncio.create_task(self._measure(client, cache, environment))
+                self._running[environment.uid] = running
+                running.add_done_callback(lambda _: self._running.pop(environment.uid, None))
+            await asyncio.shield(running)
+            found = sizes_of(await _known(cache, environment), self._clock())
+        if found is None:
+            raise Unavailable(
+                "NotMeasured",
+                "The environment's sizes are not known yet. Its conditions say whether it can be probed; try again later.",
+                headers={"Retry-After": str(int(WAIT))},
+            )
+        return found
+
+    async def _measure(self, client: Client, cache: Cache, environment: EnvironmentEntry) -> None:
+        """Asks the operator, and waits until it has measured, or could not, or the time is over."""
+        request = text(datetime.fromtimestamp(self._clock(), UTC))
+        patch = {"metadata": {"uid": environment.uid, "annotations": {ANNOTATION_PROBE_REQUESTED: request}}}
+        with translated():
+            answer = await client.merge_patch(ENVIRONMENTS, environment.namespace, environment.name, patch)
+        if answer is None:
+            raise NotFound("NotFound", f"No environment {environment.id} is visible to this caller.")
+        until = asyncio.get_running_loop().time() + self._wait
+        while not self._settled(await _known(cache, environment), request):
+            if asyncio.get_running_loop().time() >= until:
+                _log.info("sizes were not measured in time", environment=environment.id)
+                return
+            await asyncio.sleep(LOOK)
+
+    def _settled(self, found: KnownSizes | None, request: str) -> bool:
+        sizes = sizes_of(found, self._clock())
+        return (sizes is not None and sizes.fresh) or failed_since(found, request)
+
+
+async def _known(cache: Cache, environment: EnvironmentEntry) -> KnownSizes | None:
+    """The sizes, as the cache has them now."""
+    entry = await cache.environment(environment.id)
+    found: KnownSizes | None = entry.sizes if entry is not None else None
+    return found

@@ -1,0 +1,40 @@
+"""The resource types of the API server that our programs use."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Type:
+    """A resource type of the API server."""
+
+    api_version: str
+    plural: str
+    kind: str
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
+        """Its URL path; `namespace` None or empty: the whole cluster."""
+        parts = ["/api" if "/" not in self.api_version else "/apis", self.api_version]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [p for p in (name, subresource) if p]
+        return "/".join(parts)
+
+
+ENVIRONMENTS = Type("ocore.dev/v1alpha1", "environments", "Environment")
+STORES = Type("ocore.dev/v1alpha1", "snapshotstores", "SnapshotStore")
+SNAPSHOTS = Type("ocore.dev/v1alpha1", "snapshots", "Snapshot")
+POLICIES = Type("ocore.dev/v1alpha1", "snapshotpolicies", "SnapshotPolicy")
+ROLLBACKS = Type("ocore.dev/v1alpha1", "rollbacks", "Rollback")
+OURS = {t.kind: t for t in (ENVIRONMENTS, STORES, SNAPSHOTS, POLICIES, ROLLBACKS)}
+JOBS = Type("batch/v1", "jobs", "Job")
+PODS = Type("v1", "pods", "Pod")
+CLAIMS = Type("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+CONFIG_MAPS = Type("v1", "configmaps", "ConfigMap")
+NAMESPACES = Type("v1", "namespaces", "Namespace")
+EVENTS = Type("v1", "events", "Event")
+DEPLOYMENTS = Type("apps/v1", "deployments", "Deployment")
+STATEFUL_SETS = Type("apps/v1", "statefulsets", "StatefulSet")
+CRDS = Type("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
+LEASES = Type("coordination.k8s.io/v1", "leases", "Lease")
+WORKLOADS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}

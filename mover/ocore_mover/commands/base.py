@@ -1,0 +1,74 @@
+"""The base of a differential: the full snapshot whose files it does not store again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocore_crds.manifest import FilestoreArtifact
+from ocore_mover import manifests
+from ocore_mover.errors import Cancelled, Corrupt, MoverError, StoreError
+from ocore_mover.filestore.base import BaseSnapshot
+from ocore_mover.filestore.odoo.base import OdooBase
+from ocore_mover.filestore.plain.base import PlainBase
+from ocore_mover.store.base import Store
+
+
+@dataclass(frozen=True)
+class BaseChoice:
+    """The full snapshot that the caller chose as the base, of the same environment and in the same store."""
+
+    snapshot_id: str
+    manifest_sha256: str
+
+
+class Unusable(Exception):
+    """A full snapshot is taken instead; the message says why."""
+
+
+def find(store: Store, environment_id: str, snapshot_id: str, layout: str, choice: BaseChoice) -> BaseSnapshot:
+    """Reads the manifest of the base and checks that its filestore is whole, by the sizes of its objects. Raises Unusable, StoreError."""
+    if choice.snapshot_id == snapshot_id:
+        raise Unusable("a snapshot cannot be its own base")
+    try:
+        found = manifests.find(store, environment_id, choice.snapshot_id, sha256=choice.manifest_sha256)
+        if found is None:
+            raise Unusable(f"{store.url} has no snapshot {choice.snapshot_id} of this environment")
+        artifact = _usable(found.manifest.filestore, choice.snapshot_id, layout)
+        manifests.check_filestore(store, found.manifest)
+    except (StoreError, Cancelled):
+        raise
+    except MoverError as error:
+        raise Unusable(error.message) from error
+    return BaseSnapshot(choice.snapshot_id, found.key, found.sha256, artifact)
+
+
+def _usable(artifact: FilestoreArtifact | None, snapshot_id: str, layout: str) -> FilestoreArtifact:
+    if artifact is None:
+        raise Unusable(f"snapshot {snapshot_id} has no filestore")
+    if artifact.base is not None:
+        raise Unusable(f"snapshot {snapshot_id} is itself a differential")
+    if artifact.layout != layout:
+        raise Unusable(
+            f"the filestore of snapshot {snapshot_id} has layout {artifact.layout}, the environment's {layout}"
+        )
+    if layout == "Plain" and artifact.frozen_ns is None:
+        raise Unusable(f"snapshot {snapshot_id} was taken by a version that did not store when its files were frozen")
+    return artifact
+
+
+def read(store: Store, snapshot: BaseSnapshot, scratch: Path) -> OdooBase | PlainBase:
+    """Reads the index of the base into scratch. The caller closes it. Raises Unusable, StoreError, and MoverError ScratchFull."""
+    base = (OdooBase if snapshot.artifact.layout == "Odoo" else PlainBase)(snapshot, scratch)
+    try:
+        base.read(store)
+    except Corrupt as error:
+        base.close()
+        raise Unusable(error.message) from error
+    except BaseException:
+        base.close()
+        raise
+    return base
+
+
+def unused_warning(snapshot_id: str, error: Unusable) -> str:
+    """Why a full snapshot was taken."""
+    return f"a full snapshot was taken instead of a differential: the base {snapshot_id} cannot be used: {error}"

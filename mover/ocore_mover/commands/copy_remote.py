@@ -1,0 +1,213 @@
+"""``copy-remote``: copies a snapshot into another store, byte for byte, under the same keys.
+
+The manifest goes last and keeps the id of the store that the snapshot was written to. A copy is accepted by the manifest's SHA-256: with the same
+manifest, every object has the digest that the manifest names. An attempt that was killed is continued: an object that is in the remote store with its
+size and SHA-256 is not sent again.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ocore_crds import conditions, failpoints, naming
+from ocore_crds.manifest import Manifest, StoredObject
+from ocore_crds.protocol import CopyResult, Step
+from ocore_crds.snapshot_state import MAX_BYTES
+from ocore_mover import dependents, manifests, states
+from ocore_mover.commands.runtime import Runtime
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.manifests import StoredManifest
+from ocore_mover.report import Counter
+from ocore_mover.store.base import Store
+from ocore_mover.store.probe import store_id
+from ocore_mover.workers import run_workers
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """The snapshot to copy."""
+
+    environment_id: str
+    snapshot_id: str
+    manifest_sha256: str | None
+    jobs: int
+
+
+@dataclass(frozen=True)
+class _Sent:
+    objects: int
+    bytes: int
+
+
+def copy_remote(runtime: Runtime, source: Store, target: Store, options: CopyOptions) -> CopyResult:
+    """Copies the snapshot from `source` to `target`.
+
+    Raises MoverError SameStore, SnapshotNotFound, RemoteCopyConflict (another manifest is there), BaseNotCopied (retryable); Corrupt where the source
+    differs from its manifest: such bytes never become an object of the target.
+    """
+    source, target = runtime.guarded(source), runtime.guarded(target)
+    with runtime.step(Step.COPY_REMOTE):
+        with _of_target():
+            remote = store_id(target)
+        if store_id(source) == remote:
+            raise MoverError(
+                conditions.SAME_STORE,
+                f"{source.url} and {target.url} are the same store (id {remote}), so a copy would protect nothing. Name another SnapshotStore in "
+                "spec.remoteStoreRef of the Environment.",
+            )
+        stored, data = manifests.read_bytes(
+            source, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
+        )
+        published = _check_target(target, stored, data)
+        _check_base(target, stored.manifest)
+        counter = runtime.counter(Step.COPY_REMOTE)
+        sent = _Copy(source, target, stored.manifest, counter).run(options.jobs)
+        failpoints.hit("copy-remote-objects")
+        if not published:
+            _copy_state(source, target, options)
+        _publish(target, stored, data)
+        failpoints.hit("copy-remote-manifest")
+        with _of_target():
+            state = states.readable(target, options.environment_id, options.snapshot_id)
+    objects = stored.manifest.objects()
+    return CopyResult(
+        store_id=remote,
+        origin_store_id=stored.manifest.store_id,
+        manifest_key=stored.key,
+        manifest_sha256=stored.sha256,
+        objects=len(objects),
+        bytes=stored.manifest.stored_bytes(),
+        objects_sent=sent.objects,
+        bytes_sent=sent.bytes,
+        state=state,
+    )
+
+
+class _Copy:
+    """The objects of one manifest, copied by some threads."""
+
+    def __init__(self, source: Store, target: Store, manifest: Manifest, counter: Counter) -> None:
+        self._source, self._target, self._manifest, self._counter = source, target, manifest, counter
+        self._lock = threading.Lock()
+        self._sent = _Sent(0, 0)
+
+    def run(self, jobs: int) -> _Sent:
+        """Copies what the target lacks, the largest objects first. Returns what was sent."""
+        objects = sorted(self._manifest.objects(), key=lambda obj: -obj.size)
+        self._counter.bytes_total, self._counter.files_total = sum(obj.size for obj in objects), len(objects)
+        identity = self._manifest.identity
+        prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
+        with _of_target():
+            self._target.abort_uploads(prefix)  # of a killed attempt; one copy of a snapshot runs at a time
+            sizes = {found.key: found.size for found in self._target.list(prefix)}
+
+        def work(some: Iterator[StoredObject]) -> None:
+            for obj in some:
+                with _of_target():
+                    known = sizes.get(obj.key) == obj.size and self._is_copied(obj)
+                if known:
+                    self._counter.add(bytes_=obj.size, files=1)
+                else:
+                    self._send(obj)
+
+        run_workers(min(jobs, len(objects)), objects, work)
+        with _of_target():
+            manifests.check_objects(self._target, self._manifest)
+        return self._sent
+
+    def _is_copied(self, obj: StoredObject) -> bool:
+        """Whether the target's object, which has the right size, has the right bytes: by the store's own checksum, else by reading it."""
+        digest = self._target.digest(obj.key)
+        if digest is not None:
+            return digest == obj.sha256
+        try:
+            for _ in self._target.read(obj):
+                pass
+        except Corrupt:
+            return False
+        return True
+
+    def _send(self, obj: StoredObject) -> None:
+        """Streams one object. Leaving the writer without a commit discards it: so it does where the source's bytes are not those of the manifest."""
+        with self._target.writer(obj.key) as writer:
+            for chunk in self._source.read(obj):
+                with _of_target():
+                    writer.write(chunk)
+                self._counter.add(bytes_=len(chunk))
+            with _of_target():
+                written = writer.commit()
+        if written != obj:
+            raise _not_written(f"{obj.key} was written to {self._target.url} with other bytes than were read")
+        self._counter.add(files=1)
+        with self._lock:
+            self._sent = _Sent(self._sent.objects + 1, self._sent.bytes + obj.size)
+        failpoints.hit("copy-remote-object")
+
+
+def _check_target(target: Store, stored: StoredManifest, data: bytes) -> bool:
+    """Whether the target has the manifest already. Raises MoverError RemoteCopyConflict before anything is sent."""
+    with _of_target():
+        info = target.head(stored.key)
+        same = info is None or (info.size == len(data) and target.get(stored.key) == data)
+    if not same:
+        raise _conflict(target, stored)
+    return info is not None
+
+
+def _check_base(target: Store, manifest: Manifest) -> None:
+    """Raises MoverError BaseNotCopied for a differential whose full is not in the target: the copy could not be restored."""
+    base = manifest.base
+    if base is None:
+        return
+    with _of_target():
+        found = manifests.find(target, manifest.identity.environment_id, base.snapshot_id, sha256=base.manifest_sha256)
+    if found is None:
+        raise MoverError(
+            conditions.BASE_NOT_COPIED,
+            f"snapshot {manifest.identity.snapshot_id} is a differential of snapshot {base.snapshot_id}, which is not in {target.url} yet. Copy that one "
+            "first.",
+            retryable=True,
+        )
+
+
+def _copy_state(source: Store, target: Store, options: CopyOptions) -> None:
+    """Pin, retention and deletionPolicy as they are now, for an import from the copy. They are no part of the snapshot's contents.
+
+    Never beside a manifest: from then on ``write-state`` replaces them, and a pod that was believed dead could write older ones.
+    """
+    key = naming.state_key(options.environment_id, options.snapshot_id)
+    data = source.get(key, limit=MAX_BYTES) if source.head(key) is not None else None
+    if data is None:
+        return
+    with _of_target(), target.writer(key) as writer:
+        writer.write(data)
+        writer.commit()
+
+
+def _publish(target: Store, stored: StoredManifest, data: bytes) -> None:
+    with _of_target():
+        dependents.enter(target, stored.manifest)  # the copy of a differential protects the copy of its full snapshot
+        if manifests.publish(target, stored.key, data) is None:
+            raise _conflict(target, stored)
+
+
+def _conflict(target: Store, stored: StoredManifest) -> MoverError:
+    return MoverError(
+        conditions.REMOTE_COPY_CONFLICT,
+        f"{target.url} has another manifest under {stored.key}: two snapshots have the same id, or the object was changed. Compare both; delete the wrong one "
+        "by hand, then the copy is made.",
+    )
+
+
+def _not_written(message: str) -> MoverError:
+    return MoverError(conditions.STORE_NOT_WRITABLE, f"{message}. Check the remote store.", retryable=True)
+
+
+@contextmanager
+def _of_target() -> Iterator[None]:
+    """Bytes that differ in the target are no damage of the snapshot: `Corrupt` always means the source."""
+    try:
+        yield
+    except Corrupt as error:
+        raise _not_written(error.message.rstrip(".")) from error

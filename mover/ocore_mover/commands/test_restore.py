@@ -1,0 +1,404 @@
+"""``test-restore``: really restores a snapshot into a scratch database, checks every figure, and drops it.
+
+The database is restored by the code of a rollback, closed for every other role. The filestore's packs are read completely, and each file's digest is
+compared; no claim is needed. Neither the live database nor the live filestore changes.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import structlog
+
+from ocore_crds import conditions, failpoints
+from ocore_crds.manifest import DatabaseArtifact, FilestoreArtifact, Manifest
+from ocore_crds.protocol import Finding, RestoreTestPhases, RestoreTestResult, Step
+from ocore_crds.quantity import human
+from ocore_mover import manifests
+from ocore_mover.commands.runtime import Runtime, best_effort
+from ocore_mover.database import copy_access
+from ocore_mover.database.connect import (
+    Connection,
+    Server,
+    connect_maintenance,
+    set_timeouts,
+    translating,
+)
+from ocore_mover.database.copy_access import CopyAccess, application_search_path
+from ocore_mover.database.dump.export import copy_names
+from ocore_mover.database.facts import used_bytes_of
+from ocore_mover.database.neutralize import scripts
+from ocore_mover.database.restore import check, compare, extensions, scratch
+from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
+from ocore_mover.database.restore.scratch import RestoreTestNames
+from ocore_mover.errors import Cancelled, MoverError
+from ocore_mover.filestore import digests
+from ocore_mover.filestore.names import Without, spooled
+from ocore_mover.store.base import Store
+
+log = structlog.get_logger()
+
+APPLICATION = compare.APPLICATION
+#: Space for the copy and for building its indexes, as a rollback needs it.
+SPACE_FACTOR = 1.5
+#: For each of the own queries.
+QUERY_TIMEOUT = "900s"
+#: What a restore of this snapshot would lack. Everything else is about the server, the store or the Job: the command fails, and no verdict is given.
+VERDICTS = frozenset(
+    (
+        conditions.CORRUPT,
+        conditions.SNAPSHOT_NOT_FOUND,
+        conditions.RESTORE_FAILED,
+        conditions.VERIFICATION_FAILED,
+        conditions.ATTACHMENTS_MISSING,
+        conditions.ATTACHMENT_CORRUPT,
+        conditions.ASSERTION_FAILED,
+    )
+)
+
+
+#: Messages of the server when another session has ended ours, or taken the scratch database away.
+_DISTURBED = re.compile(
+    r'terminating connection|server closed the connection|database "[^"]+" (?:does not exist|is not currently accepting connections)'
+)
+
+
+@dataclass(frozen=True)
+class RestoreTestOptions:
+    """The snapshot, the server, and limits."""
+
+    environment_id: str
+    snapshot_id: str
+    manifest_sha256: str | None
+    server: Server | None
+    scratch: Path
+    jobs: int = 1
+    #: Of the volume of the server's databases, in bytes. None: unknown, which is refused on the environment's own server.
+    capacity: int | None = None
+    #: Queries that must return no row.
+    assertions: Path | None = None
+    #: The server is not the environment's: nothing there belongs to it.
+    separate: bool = False
+
+
+class RestoreTestRun:
+    """One run of the command. It can be repeated: what a killed run left is dropped first."""
+
+    def __init__(self, runtime: Runtime, store: Store, options: RestoreTestOptions) -> None:
+        self._runtime = runtime
+        self._token = runtime.token
+        self._store = runtime.guarded(store)
+        self._options = options
+        self._server = _with_own_name(options) if options.server is not None else None
+        self._names = (
+            RestoreTestNames.of(self._server.live, options.environment_id) if self._server is not None else None
+        )
+        self._result: dict[str, object] = {}
+        self._seconds: dict[str, float] = {}
+        self._created = False  # the scratch database
+        self._findings: list[Finding] = []
+        self._warnings: list[str] = []
+
+    def run(self) -> RestoreTestResult:
+        """Restores, checks and drops. What a restore would lack is a finding of the result.
+
+        Raises MoverError where no verdict can be given: the server does not answer, has no space or lacks rights, the deadline is over.
+        """
+        began = time.monotonic()
+        try:
+            with self._verdict():
+                self._test()
+        finally:
+            self._clean_up()
+        return RestoreTestResult.model_validate(
+            {
+                **self._result,
+                "phases": RestoreTestPhases.model_validate(self._seconds),
+                "seconds": round(time.monotonic() - began, 1),
+                "findings": tuple(self._findings),
+                "warnings": tuple(self._warnings),
+            }
+        )
+
+    def _test(self) -> None:
+        options = self._options
+        with self._runtime.step(Step.PREFLIGHT):
+            manifest = self._read_manifest()
+            if manifest.database is not None:
+                self._prepare(manifest.database)
+        key = digests.new_key()
+        names: digests.NameSums | None = None
+        if manifest.filestore is not None:
+            with self._verdict():
+                names = self._read_files(manifest.filestore, key)
+        if manifest.config is not None:
+            with self._verdict():
+                for _ in self._store.read(manifest.config.archive):
+                    pass
+        if manifest.database is not None and self._server is not None and self._names is not None:
+            with self._verdict(), self._undisturbed(self._server, self._names):
+                restored = self._restore(self._server, self._names, manifest.database)
+                with (
+                    self._runtime.step(Step.CHECK),
+                    self._timed("check_seconds"),
+                    copy_access.opened(self._server, self._names, restored.owner, self._token) as access,
+                ):
+                    self._check(self._server, access, manifest, names, key)
+        self._result["bytes_read"] = manifest.needed_bytes() if not self._findings else 0
+        log.info("tested", snapshot=options.snapshot_id, findings=len(self._findings))
+
+    # --- before ------------------------------------------------------------------------------------------------
+
+    def _read_manifest(self) -> Manifest:
+        options = self._options
+        stored = manifests.read(
+            self._store, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
+        )
+        self._result["manifest_sha256"] = stored.sha256
+        manifest = stored.manifest
+        if manifest.database is not None and options.server is None:
+            raise MoverError(
+                conditions.DATABASE_NOT_FOUND,
+                "the snapshot has a database, and no server is given to restore it; give --database",
+            )
+        manifests.check_objects(self._store, manifest)
+        return manifest
+
+    def _prepare(self, artifact: DatabaseArtifact) -> None:
+        """Drops what a killed run left, then checks rights and space: the server must not run full."""
+        server, names = self._server, self._names
+        if server is None or names is None:
+            return
+        names.check_length()
+        scratch.drop_named(server, names, self._token)
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, "reading the server's properties"),
+            connect_maintenance(server, application=APPLICATION, token=self._token) as maintenance,
+        ):
+            version = maintenance.execute("SELECT pg_catalog.current_setting('server_version')").fetchone()
+            self._result |= {
+                "server": server.actor.place,
+                "server_version": str(version[0]).split()[0] if version else "",
+                "separate_server": self._options.separate,
+            }
+            if self._options.separate:
+                _check_ordinary(maintenance, server)
+            self._check_space(maintenance, artifact)
+            extensions.check_available(maintenance, artifact)
+
+    def _check_space(self, maintenance: Connection, artifact: DatabaseArtifact) -> None:
+        capacity = self._options.capacity
+        if capacity is None:
+            if self._options.separate:
+                return
+            raise MoverError(
+                conditions.CAPACITY_UNKNOWN,
+                "the capacity of the database's volume is unknown, and a test restore that fills it would stop the live database. Set "
+                "spec.database.capacity of the Environment, or test on another server (spec.verify.server of the SnapshotPolicy)",
+            )
+        used, warnings = used_bytes_of(maintenance)
+        self._warnings.extend(warnings)
+        wanted = int(artifact.size_bytes * SPACE_FACTOR)
+        if used + wanted > capacity:
+            field = "verify.server.capacity" if self._options.separate else "spec.database.capacity"
+            raise MoverError(
+                conditions.INSUFFICIENT_CAPACITY,
+                f"the server uses {human(used)} and the test needs up to {human(wanted)} ({SPACE_FACTOR} times {human(artifact.size_bytes)}), but the "
+                f"volume holds {human(capacity)} ({field}). Enlarge it, or test on another server (spec.verify.server of the SnapshotPolicy)",
+            )
+
+    # --- the filestore -----------------------------------------------------------------------------------------
+
+    def _read_files(self, artifact: FilestoreArtifact, key: bytes) -> digests.NameSums | None:
+        with self._runtime.step(Step.VERIFY), self._timed("files_seconds"):
+            counter = self._runtime.counter(Step.VERIFY)
+            read = digests.read_all(self._store, artifact, counter, key, jobs=self._options.jobs)
+        self._result |= {"files": read.files, "file_bytes": read.size}
+        return read.names
+
+    # --- the database ------------------------------------------------------------------------------------------
+
+    def _restore(self, server: Server, names: RestoreTestNames, artifact: DatabaseArtifact) -> RestoredDatabase:
+        began = fetched = time.monotonic()
+
+        def note() -> None:
+            nonlocal fetched
+            fetched = time.monotonic()
+            self._seconds["download_seconds"] = round(fetched - began, 2)
+
+        def created() -> None:
+            self._created = True
+
+        with self._runtime.step(Step.RESTORE_DATABASE):
+            restored = DatabaseRestore(
+                server=server,
+                names=names,
+                artifact=artifact,
+                store=self._store,
+                scratch=self._options.scratch,
+                counter=self._runtime.counter(Step.RESTORE_DATABASE),
+                token=self._token,
+                jobs=self._options.jobs,
+                other_environment=self._options.separate,
+                on_fetched=note,
+                on_created=created,
+            ).run()
+        self._seconds["load_seconds"] = round(time.monotonic() - fetched, 2)
+        self._result["database_bytes"] = restored.size_bytes
+        self._warnings.extend(restored.warnings)
+        failpoints.hit("test-restore-loaded")
+        return restored
+
+    def _check(
+        self, server: Server, access: CopyAccess, manifest: Manifest, names: digests.NameSums | None, key: bytes
+    ) -> None:
+        """Each check gives its own finding: one that fails does not hide the next one."""
+        artifact = manifest.database
+        if artifact is None:
+            return
+        with self._verdict():
+            checked = check.check(access, artifact, self._token)
+            self._result["indexes"] = checked.indexes
+            self._warnings.extend(checked.warnings)
+        with self._verdict():
+            compared = compare.compare(access, artifact.table_rows, self._token)
+            self._result |= {"tables": compared.tables, "rows": compared.rows, "constraints": compared.constraints}
+            self._warnings.extend(compared.warnings)
+            if compared.problems:
+                raise MoverError(
+                    conditions.VERIFICATION_FAILED,
+                    f"the restored database differs from the snapshot: {'; '.join(compared.problems)}",
+                )
+        if manifest.filestore is not None and names is not None:
+            with self._verdict():
+                self._check_attachments(server, access, manifest.filestore, names, key)
+        if self._options.assertions is not None:
+            with self._verdict():
+                self._assert(server, access, self._options.assertions)
+
+    def _check_attachments(
+        self, server: Server, access: CopyAccess, artifact: FilestoreArtifact, stored: digests.NameSums, key: bytes
+    ) -> None:
+        with copy_names(server, access, self._token) as found, spooled(found, self._options.scratch) as named:
+            known = set(artifact.missing)
+            lost = tuple(name for name in named.files if name in known) if known else ()
+            files = Without(named.files, lost)
+            digests.check_names(files, stored, self._store, artifact, key)
+            self._result["attachments"] = len(files)
+        if lost:
+            self._warnings.append(
+                f"{len(lost)} files that the database names were already lost when the snapshot was taken"
+            )
+
+    def _assert(self, server: Server, access: CopyAccess, folder: Path) -> None:
+        """Runs the own queries as the application's role, read-only, with the search path that the application has."""
+        try:
+            found = scripts.load(folder)
+        except MoverError as error:
+            raise MoverError(conditions.ASSERTION_FAILED, error.message) from error
+        path = application_search_path(server, access, self._token)
+        with (
+            translating(conditions.ASSERTION_FAILED, "checking the assertions"),
+            access.connect(application=APPLICATION, token=self._token) as connection,
+            self._token.on_cancel(connection.cancel_safe),
+        ):
+            set_timeouts(connection, statement=QUERY_TIMEOUT, lock="10s")
+            connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
+            try:
+                proven, problems = scripts.asserted(connection, found)
+            except MoverError:
+                self._token.check()  # a statement that was cancelled
+                raise
+        self._result["queries"] = len(proven)
+        if problems:
+            raise MoverError(conditions.ASSERTION_FAILED, "; ".join(problems))
+
+    # --- after -------------------------------------------------------------------------------------------------
+
+    def _clean_up(self) -> None:
+        """Drops the scratch database, whatever happened. What remains is dropped by the next test or rollback."""
+        server, names = self._server, self._names
+        if server is None or names is None:
+            return
+        if self._token.cancelled:  # the process must end within the pod's grace period
+            best_effort("the scratch database", lambda: scratch.drop_named(server, names))
+            return
+        try:
+            scratch.drop_named(server, names)
+        except (MoverError, psycopg.Error) as error:
+            log.warning("the scratch database was not dropped", database=names.restored, error=str(error))
+
+    @contextmanager
+    def _verdict(self) -> Iterator[None]:
+        """Turns a failure that is about the snapshot into a finding; all others end the command."""
+        try:
+            yield
+        except MoverError as error:
+            if isinstance(error, Cancelled) or error.retryable or error.reason not in VERDICTS:
+                raise
+            self._token.check()
+            self._findings.append(Finding(reason=error.reason, message=error.message))
+
+    @contextmanager
+    def _undisturbed(self, server: Server, names: RestoreTestNames) -> Iterator[None]:
+        """A rollback of the environment goes first and drops the scratch database: what fails then says nothing about the snapshot."""
+        before = len(self._findings)
+        try:
+            yield
+        except MoverError as error:
+            if isinstance(error, Cancelled) or error.retryable:
+                raise
+            self._check_undisturbed(server, names, error.message)
+            raise
+        for finding in self._findings[before:]:
+            self._check_undisturbed(server, names, finding.message)
+
+    def _check_undisturbed(self, server: Server, names: RestoreTestNames, message: str) -> None:
+        if not self._created:
+            return
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, "looking for the scratch database"),
+            connect_maintenance(server, application=APPLICATION, token=self._token) as maintenance,
+        ):
+            found = maintenance.execute("SELECT FROM pg_catalog.pg_database WHERE datname = %s", [names.restored])
+            exists = found.rowcount > 0
+        if not exists or _DISTURBED.search(message):
+            raise MoverError(
+                conditions.CANCELLED,
+                f"the scratch database {names.restored} was dropped or its sessions were ended, for example by a rollback: {message}",
+                retryable=True,
+            )
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] = round(time.monotonic() - began, 2)
+
+
+def _with_own_name(options: RestoreTestOptions) -> Server:
+    """On a server that is not the environment's, the name of the live database stands for none: nothing there is read or compared with."""
+    server = options.server
+    assert server is not None  # noqa: S101 - checked by the caller
+    if not options.separate:
+        return server
+    return Server(server.app.at(f"ocore_{options.environment_id.replace('-', '')[:8]}"), server.admin)
+
+
+def _check_ordinary(maintenance: Connection, server: Server) -> None:
+    """Raises MoverError SecretInvalid for a superuser: code inside a dump would run with its rights."""
+    row = maintenance.execute(
+        "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %s", [server.app.user]
+    ).fetchone()
+    if row is not None and row[0]:
+        raise MoverError(
+            conditions.SECRET_INVALID,
+            f"role {server.app.user} of verify.server.secretRef is a superuser, and code inside the dump would run with its rights. Name an ordinary role "
+            "with CREATEDB there, and the superuser in verify.server.adminSecretRef where an extension needs one",
+        )

@@ -1,0 +1,67 @@
+"""What a store contains: its environments and snapshots, in pages of bounded size.
+
+What a store holds may have been written by anyone who has its keys. A key counts only where it has the layout of docs/format.md, a manifest only where its
+ids are those of its key and it is readable, and everything is read with a limit.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from ocore_crds import conditions
+from ocore_crds.base import UUID_PATTERN
+from ocore_mover import manifests
+from ocore_mover.errors import MoverError
+from ocore_mover.manifests import StoredManifest
+from ocore_mover.store.base import Store
+
+#: Threads that read manifests at the same time, and share the Job's memory.
+READERS = 8
+ENVIRONMENTS = "environments/"
+#: Folders that are looked at for one readable manifest of an environment that is not ours.
+FOREIGN_TRIES = 5
+#: Folders of all environments that are not ours which are counted, at most.
+FOREIGN_COUNTED = 100_000
+#: What makes a manifest unreadable, and not the store: it is counted and named, and the others are read.
+UNREADABLE = (conditions.CORRUPT, conditions.MANIFEST_TOO_LARGE)
+
+_UUID = re.compile(UUID_PATTERN)
+
+
+def environments(store: Store) -> Iterator[str]:
+    """Ids of the environments that have anything in the store, sorted."""
+    return (name for name in store.folders(ENVIRONMENTS) if _UUID.fullmatch(name))
+
+
+def snapshots(store: Store, environment_id: str) -> Iterator[str]:
+    """Ids of the environment's snapshots, with or without a manifest, sorted."""
+    return (name for name in store.folders(f"{ENVIRONMENTS}{environment_id}/snapshots/") if _UUID.fullmatch(name))
+
+
+def after(store: Store, wanted: Mapping[str, str], position: str) -> Iterator[tuple[str, str]]:
+    """Environment and snapshot of each folder of the wanted environments behind the position ``environment/snapshot``, sorted."""
+    for environment_id in sorted(wanted):
+        for snapshot_id in snapshots(store, environment_id):
+            if f"{environment_id}/{snapshot_id}" > position:
+                yield environment_id, snapshot_id
+
+
+def read(store: Store, environment_id: str, snapshot_id: str) -> StoredManifest | MoverError | None:
+    """The manifest; why it cannot be read; None where there is none. Raises MoverError where the store does not answer."""
+    try:
+        return manifests.find_listed(store, environment_id, snapshot_id, readers=READERS)
+    except MoverError as error:
+        if error.reason not in UNREADABLE:
+            raise
+        return error
+
+
+def first_of(store: Store, environment_id: str) -> tuple[StoredManifest | None, int]:
+    """A manifest of the environment that can be read, and how many snapshots it has at most."""
+    found: StoredManifest | None = None
+    count = 0
+    for count, snapshot_id in enumerate(islice(snapshots(store, environment_id), FOREIGN_COUNTED), 1):
+        if found is None and count <= FOREIGN_TRIES:
+            each = read(store, environment_id, snapshot_id)
+            found = each if isinstance(each, StoredManifest) else None
+    return found, count

@@ -1,0 +1,148 @@
+"""Layout Plain: the base has a file if it has one of the same path, size, modification time and mode.
+
+The content is not compared, as rsync and restic do not compare it: what is trusted is that a file that was changed has another modification
+time or size. A file of the base with a modification time from its freeze on is never used: it may have been changed again within the same
+step of the clock.
+"""
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from itertools import groupby, islice
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from ocore_mover.errors import Corrupt
+from ocore_mover.filestore.base import BaseIndex, BaseSnapshot, Reused, runs
+from ocore_mover.filestore.index import parse
+from ocore_mover.filestore.names import scratch_errors
+from ocore_mover.filestore.sorting import Descending
+from ocore_mover.store.base import Store
+
+#: After a path and a zero byte, in the base: size, modification time, mode, number of the line.
+_OF_BASE = struct.Struct("=QqHI")
+#: The same of a file that is to be stored: size, modification time, mode, whether only the second pass saw it.
+_OF_FILE = struct.Struct("=QqH?")
+_LINE = struct.Struct("=I")
+#: Lengths of what the two do not have in common.
+_NUMBER, _LATE = _LINE.size, 1
+#: A mode that no file has: the application has just replaced the file by something else.
+_NO_FILE = 0xFFFF
+#: Files of one folder that are copied together.
+BATCH = 64
+
+
+class PlainBase(BaseIndex):
+    """The files that a base has, by their paths."""
+
+    def __init__(self, snapshot: BaseSnapshot, scratch: Path) -> None:
+        super().__init__(snapshot, scratch)
+        self.scratch = scratch
+        self._files = _sorted_in(scratch)
+
+    def read(self, store: Store) -> None:
+        """Reads the index. Raises Corrupt, StoreError, and MoverError ScratchFull."""
+        frozen_ns = self.snapshot.artifact.frozen_ns or 0
+        for block in self.blocks(store):
+            found = [parse(line) for line in block]
+            with scratch_errors(self._scratch):
+                for number, entry in enumerate(found, start=self.count):
+                    if entry.base or not block[number - self.count].endswith(b"}"):
+                        raise Corrupt(f"the index of the base has a line of another kind: {entry.name!r}")
+                    if entry.kind == "file" and entry.mtime_ns < frozen_ns:
+                        rest = _packed(_OF_BASE, entry.size, entry.mtime_ns, entry.mode, number)
+                        self._files.add(os.fsencode(entry.name) + b"\0" + rest)
+            files = sum(entry.kind == "file" for entry in found)
+            size = sum(entry.size for entry in found)
+            self.note(runs(entry.pack for entry in found), lines=len(found), files=files, size=size)
+
+    def files(self) -> Iterator[bytes]:
+        """The records, from the greatest path down."""
+        return iter(self._files)
+
+    def close(self) -> None:
+        """Frees the space."""
+        super().close()
+        self._files.close()
+
+
+class Compared(NamedTuple):
+    """A file of the filestore."""
+
+    path: bytes
+    late: bool
+    size: int
+    line: int | None  # of the same file in the base's index
+
+
+class Difference:
+    """The files of a filestore beside those of a base. Add all of them, then iterate. A context manager: frees the space in scratch."""
+
+    def __init__(self, base: PlainBase) -> None:
+        self._base = base
+        self._files = _sorted_in(base.scratch)
+
+    def add(self, path: str, status: os.stat_result, *, late: bool) -> None:
+        """Raises MoverError ScratchFull, InternalError."""
+        mode = stat.S_IMODE(status.st_mode) if stat.S_ISREG(status.st_mode) else _NO_FILE
+        rest = _OF_FILE.pack(status.st_size, status.st_mtime_ns, mode, late)
+        with scratch_errors(self._base.scratch):
+            self._files.add(os.fsencode(path) + b"\0" + rest)
+
+    def __iter__(self) -> Iterator[Compared]:
+        """The files, from the greatest path down."""
+        known = self._base.files()
+        following = next(known, None)
+        for record in self._files:
+            path = record[: -_OF_FILE.size - 1]
+            while following is not None and following[: -_OF_BASE.size - 1] > path:
+                following = next(known, None)
+            line: int | None = None
+            if following is not None and following[:-_NUMBER] == record[:-_LATE]:
+                (line,) = _LINE.unpack(following[-_NUMBER:])
+            size, _, _, late = _OF_FILE.unpack(record[-_OF_FILE.size :])
+            yield Compared(path, late, size, line)
+
+    def reused(self) -> tuple[Reused, int]:
+        """The files of the base that are used, and the bytes of the others."""
+        found, new = Reused(self._base), 0
+        for file in self:
+            if file.line is None:
+                new += file.size
+            else:
+                found.add([(file.line, file.size)])
+        return found, new
+
+    def folders(self, *, only_new: bool) -> Iterator[tuple[str, bool, list[str]]]:
+        """Folder (with a slash at its end, or empty), late, names in it. A folder may come several times, with few names."""
+        files = (file for file in self if file.line is None or not only_new)
+        for (folder, late), some in groupby(files, lambda file: (file.path.rpartition(b"/")[0], file.late)):
+            names = (os.fsdecode(file.path.rpartition(b"/")[2]) for file in some)
+            while few := list(islice(names, BATCH)):
+                yield os.fsdecode(folder + b"/") if folder else "", late, few
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.close()
+
+
+def _sorted_in(scratch: Path) -> Descending:
+    with scratch_errors(scratch):
+        fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return Descending(fd)
+        finally:
+            os.close(fd)
+
+
+def _packed(form: struct.Struct, *values: int) -> bytes:
+    try:
+        return form.pack(*values)
+    except struct.error as error:
+        raise Corrupt(f"the index of the base has values that no file has: {values}") from error

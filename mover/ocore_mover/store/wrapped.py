@@ -1,0 +1,64 @@
+"""A store over another store: what its subclasses do not change."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ocore_crds.manifest import StoredObject
+from ocore_mover.store.base import ObjectInfo, Store, Upload
+
+
+class WrappedStore:
+    """The reading methods of :class:`~ocore_mover.store.base.Store`, passed on. :meth:`_before_read` may refuse them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @property
+    def url(self) -> str:
+        return self._store.url
+
+    @property
+    def local_root(self) -> Path | None:
+        return self._store.local_root
+
+    @property
+    def encrypted(self) -> bool:
+        return self._store.encrypted
+
+    def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
+        self._before_read()
+        return self._store.get(key, limit=limit)
+
+    def read(self, obj: StoredObject) -> Iterator[bytes]:
+        for chunk in self._store.read(obj):
+            self._before_read()
+            yield chunk
+
+    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+        for chunk in self._store.read_range(obj, start, length):
+            self._before_read()
+            yield chunk
+
+    def head(self, key: str) -> ObjectInfo | None:
+        self._before_read()
+        return self._store.head(key)
+
+    def digest(self, key: str) -> str | None:
+        self._before_read()
+        return self._store.digest(key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self._before_read()
+        return self._store.list(prefix)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        for name in self._store.folders(prefix):
+            self._before_read()
+            yield name
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        self._before_read()
+        return self._store.uploads(prefix)
+
+    def _before_read(self) -> None:
+        """Called before each read, and after each chunk of an object."""

@@ -1,0 +1,409 @@
+"""Carries out an import: one Job for each page, then a Snapshot or a Rollback for each line of its log. Every step can be repeated after a crash.
+
+A page is done when all its objects have their status; the SnapshotStore's status then names the next page. What a page has already brought is found by
+its id, so nothing is created twice.
+"""
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from ocore_crds.listing import STARTS, StoredRollback, StoredSnapshot, parse
+from ocore_crds.protocol import Failure
+from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
+from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
+from ocore_kube.errors import AlreadyExists, ApiError, Forbidden, Invalid
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, Type
+from ocore_operator import summarize
+from ocore_operator.contents import imports, rollbacks
+from ocore_operator.contents.imports import Counted, Place
+from ocore_operator.context import Context
+from ocore_operator.errors import Failed, Waiting
+from ocore_operator.jobs import build, control, inputs
+from ocore_operator.jobs.outcome import (
+    MAX_ATTEMPTS,
+    Absent,
+    JobFailed,
+    JobState,
+    NoResult,
+    Observation,
+    Running,
+    Starting,
+    Succeeded,
+)
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube import resources
+from ocore_operator.kube.client import MANAGER_IMPORT
+from ocore_operator.kube.resources import Object, Store
+
+COMMAND = "list-manifests"
+POLL = 10.0
+EntryT = TypeVar("EntryT", StoredSnapshot, StoredRollback)
+#: Objects that are created at the same time.
+PARALLEL = 12
+#: Seconds of one reconcile in which objects are created. The rest of the page follows in the next one.
+BUDGET = 60.0
+#: Seconds in which a page's log is read.
+READ = 60.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Known:
+    """A Snapshot or Rollback of the namespace."""
+
+    name: str
+    half: bool
+    imported_at: str
+
+
+async def run(ctx: Context, store: Store) -> tuple[SnapshotStoreStatus, float | None]:
+    """One step of the import: the status, and seconds until the next one; None: when something changes."""
+    found = imports.places(await _environments(ctx, store))
+    scope = imports.scope(found, store.status.store_id or "")
+    now = ctx.now()
+    if imports.is_due(store, scope, now):
+        return imports.with_import(store, imports.begun(scope, now), now), 0.0
+    running = store.status.import_
+    if running is None or running.state != "Running":
+        if running is not None and running.state == "Done" and store.spec.take_over and running.taken_over is None:
+            return await _take_over(ctx, store, running)
+        again = imports.AGAIN if running is not None and running.state == "Failed" else None
+        return store.status, again
+    return await _page(ctx, store, running, found)
+
+
+async def _environments(ctx: Context, store: Store) -> list[resources.Environment]:
+    """Those of the namespace whose id is their own: one with the id of an older Environment gets nothing."""
+    listed = await ctx.kube.list(ENVIRONMENTS, store.meta.namespace)
+    parsed = [resources.environment(obj) for obj in listed]
+    return [e for e in parsed if ctx.catalog.elder(e.key) is None]
+
+
+# --- one page ------------------------------------------------------------------------------------------------------
+
+
+async def _page(
+    ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place]
+) -> tuple[SnapshotStoreStatus, float | None]:
+    seen = await control.observe(ctx, store)
+    attempt = imports.job_attempt(running)
+    name = job_name(COMMAND, store.meta.uid, attempt)
+    state = seen.state(name)
+    match state:
+        case Absent():
+            return await _start(ctx, store, running, found, attempt)
+        case Starting() | Running():
+            return store.status, POLL
+        case Succeeded(payload=ManifestsResult() as result):
+            texts = await _lines(ctx, seen, name, result)
+            if texts is not None:
+                return await _process(ctx, store, running, found, result, texts, (seen, name))
+    return _failed(ctx, store, running, state)
+
+
+async def _start(
+    ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], attempt: str
+) -> tuple[SnapshotStoreStatus, float | None]:
+    job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
+    projects = {id_: place.project_id for id_, place in found.items()}
+    job = build.list_manifests(ctx.settings, job_inputs, projects, after=running.after, attempt=attempt)
+    try:
+        await control.start(ctx, job, waiting_since=running.started_at)
+    except Waiting as end:
+        return store.status, end.after
+    except Failed as end:
+        return _failed(ctx, store, running, JobFailed(Failure(reason=end.reason, message=end.message), ""))
+    return store.status, POLL
+
+
+def _failed(
+    ctx: Context, store: Store, running: ImportStatus, state: JobState
+) -> tuple[SnapshotStoreStatus, float | None]:
+    """Another attempt at the page, or the end of the import."""
+    retryable = True
+    match state:
+        case JobFailed(failure=failure):
+            why, retryable = failure.message, failure.retryable
+        case NoResult(message=message):
+            why = f"The Job left no result: {message}."
+        case _:
+            why = "The Job's log does not have what its result names."
+    if retryable and running.attempt < MAX_ATTEMPTS:
+        again = running.model_copy(update={"attempt": running.attempt + 1, "message": why})
+        return imports.with_import(store, again, ctx.now()), 0.0
+    return imports.with_import(store, imports.failed(running, why, ctx.now()), ctx.now()), imports.AGAIN
+
+
+async def _lines(ctx: Context, seen: Observation, job: str, result: ManifestsResult) -> list[str] | None:
+    """The lines of the page, as the Job has written them; None where the log cannot be read whole."""
+    pods = seen.pods.get(job, ())
+    if not pods:
+        return None
+    texts: list[str] = []
+    size = 0
+    meta = pods[-1]["metadata"]
+    try:
+        async for line in ctx.kube.follow_log(meta["namespace"], meta["name"], follow=False, seconds=READ):
+            if line.text.startswith(STARTS):
+                texts.append(line.text)
+                size += len(line.text)
+            if len(texts) > 2 * PAGE_SNAPSHOTS or size > 2 * PAGE_BYTES:
+                return None
+    except ApiError as error:
+        _log.warning("the log of an import's Job cannot be read", pod=meta["name"], error=str(error))
+        return None
+    digest = hashlib.sha256("".join(f"{text}\n" for text in sorted(texts)).encode()).hexdigest()
+    return texts if (len(texts), digest) == (result.listed, result.lines_sha256) else None
+
+
+async def _process(
+    ctx: Context,
+    store: Store,
+    running: ImportStatus,
+    found: dict[str, Place],
+    result: ManifestsResult,
+    texts: list[str],
+    job: tuple[Observation, str],
+) -> tuple[SnapshotStoreStatus, float | None]:
+    if result.store_id != store.status.store_id:
+        message = f"The Job has read the store {result.store_id}, and this one is {store.status.store_id}."
+        return imports.with_import(store, imports.failed(running, message, ctx.now()), ctx.now()), imports.AGAIN
+    counted = Counted()
+    entries = [entry for text in texts if (entry := parse(text)) is not None]
+    page = _Page(ctx, store, running, found, await _known(ctx, store), counted)
+    if not await page.create([each for each in entries if isinstance(each, StoredSnapshot)]):
+        return store.status, 0.0
+    ended = [each for each in entries if isinstance(each, StoredRollback)]
+    if ended and not await _Rollbacks(page, await _known_rollbacks(ctx, store)).create(ended):
+        return store.status, 0.0
+    seen, name = job
+    after = imports.after_page(running, result, counted, ctx.now())
+    await control.remove(ctx, seen, store.meta.namespace, name)
+    _log.info(
+        "import", namespace=store.meta.namespace, name=store.meta.name, page=running.page, found=after.found,
+        imported=after.imported, state=after.state,
+    )  # fmt: skip
+    return imports.with_import(store, after, ctx.now()), 0.0
+
+
+async def _known(ctx: Context, store: Store) -> dict[str, Known]:
+    """The Snapshots of the namespace by id, from the API server."""
+    found: dict[str, Known] = {}
+    async for page in ctx.kube.pages(SNAPSHOTS, store.meta.namespace):
+        for obj in page:
+            meta, status = obj["metadata"], obj.get("status") or {}
+            known = Known(meta["name"], imports.is_half(obj), (status.get("imported") or {}).get("at") or "")
+            found[(obj.get("spec") or {}).get("id") or meta["uid"]] = known
+    return found
+
+
+async def _known_rollbacks(ctx: Context, store: Store) -> dict[str, Known]:
+    """The Rollbacks of the namespace by id, from the API server."""
+    found: dict[str, Known] = {}
+    async for page in ctx.kube.pages(ROLLBACKS, store.meta.namespace):
+        for obj in page:
+            imported = (obj.get("status") or {}).get("imported") or {}
+            known = Known(obj["metadata"]["name"], rollbacks.is_half(obj), imported.get("at") or "")
+            found[(obj.get("spec") or {}).get("id") or obj["metadata"]["uid"]] = known
+    return found
+
+
+async def _together(entries: Sequence[EntryT], create: Callable[[EntryT], Coroutine[Any, Any, None]]) -> bool:
+    """Creates some at a time. False: time is up, and the rest follows in the next reconcile."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + BUDGET
+    for start in range(0, len(entries), PARALLEL):
+        if loop.time() > until:
+            return False
+        # The first error ends the reconcile; it is repeated and finds what the others have created.
+        async with asyncio.TaskGroup() as group:
+            for entry in entries[start : start + PARALLEL]:
+                group.create_task(create(entry))
+    return True
+
+
+class _Page:
+    """The Snapshots of one page."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        store: Store,
+        running: ImportStatus,
+        found: dict[str, Place],
+        known: dict[str, Known],
+        counted: Counted,
+    ) -> None:
+        self.ctx = ctx
+        self.store = store
+        self.running = running
+        self.places = found
+        self.known = known
+        self.counted = counted
+
+    async def create(self, entries: list[StoredSnapshot]) -> bool:
+        """Creates what is missing. False: time is up."""
+        # Full snapshots first: a differential names the Snapshot of its full one.
+        return await _together(sorted(entries, key=lambda e: bool(e.result.base_snapshot_id)), self._one)
+
+    async def made(self, type_: Type, id_: str, known: Known | None, bodies: Sequence[Object]) -> Object | None:
+        """The object without a status: created under the first name that is free, or found where a crash had left it."""
+        ctx = self.ctx
+        if known is not None:
+            return await ctx.kube.get(type_, self.store.meta.namespace, known.name)
+        for body in bodies:
+            try:
+                return await ctx.kube.create(type_, body, MANAGER_IMPORT)
+            except AlreadyExists:
+                continue
+            except (Forbidden, Invalid) as error:
+                self.counted.refuse(id_, f"the API server refuses the {bodies[0]['kind']}: {error.message}")
+                return None
+        self.counted.refuse(id_, f"other {bodies[0]['kind']}s have its names")
+        return None
+
+    async def _one(self, entry: StoredSnapshot) -> None:
+        identity, place = entry.result.identity, imports.belongs(entry, self.places)
+        if identity is None or place is None:
+            return
+        id_ = identity.snapshot_id
+        known = self.known.get(id_)
+        if known is not None and not known.half:
+            if known.imported_at >= self.running.started_at:
+                self.counted.imported += 1
+            else:
+                self.counted.existing += 1
+            return
+        base = self.known.get(entry.result.base_snapshot_id)
+        if entry.result.base_snapshot_id and base is None:
+            self.counted.waiting += 1
+            return
+        if self.ctx.catalog.is_elsewhere("Snapshot", self.store.meta.namespace, id_):
+            self.counted.refuse(id_, "another namespace has a Snapshot of this id")
+            return
+        if known is None and len(self.known) >= self.ctx.settings.import_limit:
+            self.counted.refuse(id_, f"the namespace has {len(self.known)} Snapshots (OCORE_IMPORT_LIMIT)")
+            return
+        bodies = [imports.body(self.store, identity, place.name, name) for name in imports.names(identity)]
+        obj = await self.made(SNAPSHOTS, id_, known, bodies)
+        if obj is not None:
+            await self._complete(entry, obj, base.name if base is not None else "")
+
+    async def _complete(self, entry: StoredSnapshot, obj: Object, base_name: str) -> None:
+        snapshot = resources.snapshot(obj)
+        now = self.ctx.now()
+        status = imports.status(snapshot, self.store, entry, base_name, now)
+        if await summarize.write_quietly(self.ctx, snapshot, status) is None:
+            return
+        self.known[snapshot.id] = Known(snapshot.meta.name, half=False, imported_at=self.running.started_at)
+        self.counted.imported += 1
+
+
+class _Rollbacks:
+    """The finished rollbacks of one page, which has all of an environment."""
+
+    def __init__(self, page: _Page, known: dict[str, Known]) -> None:
+        self._page = page
+        self._known = known
+        self._siblings: Mapping[str, rollbacks.Siblings] = {}
+
+    async def create(self, entries: list[StoredRollback]) -> bool:
+        """Creates what is missing, within the history limit. False: time is up."""
+        page, snapshots = self._page, {id_: each.name for id_, each in self._page.known.items()}
+        by_environment: dict[str, list[StoredRollback]] = defaultdict(list)
+        for entry in entries:
+            if rollbacks.belongs(entry, page.places) is not None:
+                by_environment[entry.run.environment_id].append(entry)
+        self._siblings = {id_: rollbacks.siblings(each, snapshots) for id_, each in by_environment.items()}
+        wanted = [entry for id_, each in by_environment.items() for entry in self._within_limit(id_, each)]
+        return await _together(wanted, self._one)
+
+    def _within_limit(self, environment_id: str, entries: list[StoredRollback]) -> list[StoredRollback]:
+        """Without those that the history limit would remove at once: the next import would bring them back."""
+        page, place = self._page, self._page.places[environment_id]
+        new = [each for each in entries if each.run.rollback_id not in self._known]
+        existing = page.ctx.catalog.finished(page.store.meta.namespace, place.name)
+        beyond = rollbacks.beyond(new, existing, page.ctx.settings.rollback_history_limit, page.ctx.now())
+        page.counted.older += len(beyond)
+        return [each for each in entries if each.run.rollback_id not in beyond]
+
+    async def _one(self, entry: StoredRollback) -> None:
+        page, id_ = self._page, entry.run.rollback_id
+        place, siblings = page.places[entry.run.environment_id], self._siblings[entry.run.environment_id]
+        known = self._known.get(id_)
+        if known is not None and not known.half:
+            if known.imported_at >= page.running.started_at:
+                page.counted.rollbacks += 1
+            else:
+                page.counted.rollbacks_existing += 1
+            return
+        if page.ctx.catalog.is_elsewhere("Rollback", page.store.meta.namespace, id_):
+            page.counted.refuse(id_, "another namespace has a Rollback of this id")
+            return
+        now = page.ctx.now()
+        names = rollbacks.names(entry, place, now)
+        bodies = [rollbacks.body(page.store, entry, place, name, siblings, now) for name in names]
+        obj = await page.made(ROLLBACKS, id_, known, bodies)
+        if obj is None:
+            return
+        rollback = resources.rollback(obj)
+        status = rollbacks.status(rollback, page.store, entry, place, siblings, now)
+        if await summarize.write_quietly(page.ctx, rollback, status) is None:
+            return
+        self._known[id_] = Known(rollback.meta.name, half=False, imported_at=page.running.started_at)
+        page.counted.rollbacks += 1
+
+
+# --- take-over -----------------------------------------------------------------------------------------------------
+
+
+async def _take_over(ctx: Context, store: Store, done: ImportStatus) -> tuple[SnapshotStoreStatus, float | None]:
+    """Gives the imported Snapshots what the store has for them. The spec first: until the status says so, the data is never deleted."""
+    loop = asyncio.get_running_loop()
+    until, count = loop.time() + BUDGET, 0
+    async for page in ctx.kube.pages(SNAPSHOTS, store.meta.namespace):
+        mine = [obj for obj in page if _is_mine(obj, store)]
+        for start in range(0, len(mine), PARALLEL):
+            if loop.time() > until:
+                return store.status, 0.0
+            async with asyncio.TaskGroup() as group:
+                for obj in mine[start : start + PARALLEL]:
+                    group.create_task(_take(ctx, obj))
+        count += sum(_is_taken(obj, store) for obj in page) + len(mine)
+    found = done.model_copy(update={"taken_over": count})
+    return imports.with_import(store, found, ctx.now()), None
+
+
+def _imported(obj: Object, store: Store) -> Object | None:
+    status: Object = obj.get("status") or {}
+    if status.get("storeName") != store.meta.name or "deletionTimestamp" in obj["metadata"]:
+        return None
+    return status.get("imported")
+
+
+def _is_mine(obj: Object, store: Store) -> bool:
+    imported = _imported(obj, store)
+    return imported is not None and not imported.get("takenOver")
+
+
+def _is_taken(obj: Object, store: Store) -> bool:
+    imported = _imported(obj, store)
+    return imported is not None and bool(imported.get("takenOver"))
+
+
+async def _take(ctx: Context, obj: Object) -> None:
+    wanted = imports.spec_of_stored(resources.snapshot(obj))
+    if wanted is not None:
+        written = await ctx.kube.set_spec(SNAPSHOTS, obj, wanted)
+        if written is None:
+            return
+        obj = written
+    snapshot = resources.snapshot(obj)
+    await summarize.write_quietly(ctx, snapshot, imports.taken_over(snapshot))

@@ -1,0 +1,55 @@
+"""Which Snapshots of an environment are copied to its remote store next. Pure.
+
+A new Snapshot at once, whatever waits. Of those that exist already (the Environment has just got a remote store), the newest first, a few at a time.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from ocore_operator.kube.catalog import Entry
+from ocore_operator.policy.world import RequestCopies, World
+
+#: Copies of older Snapshots that are wanted at the same time, per environment.
+BACKFILL = 4
+#: Requested by one action.
+BATCH = 20
+
+
+def decide(world: World) -> RequestCopies | None:
+    """None: there is no remote store, or nothing to request now."""
+    if not world.remote_store or world.environment_id is None:
+        return None
+    # One whose own data is damaged waits for nothing: it must not hold up the others.
+    running = [
+        e for e in world.snapshots if e.remote is not None and e.remote.state != "Completed" and e.verified != "False"
+    ]
+    newest = max((_age_order(e) for e in running), default=None)
+    wanted: list[Entry] = []
+    for e in sorted(_without_copy(world), key=_age_order, reverse=True)[:BATCH]:
+        if len(running) + len(wanted) < BACKFILL or (newest is not None and _age_order(e) > newest):
+            wanted.append(e)
+    keys = [e.key for e in (*wanted, *_bases(world, (*running, *wanted)))]
+    return RequestCopies(tuple(dict.fromkeys(keys)), world.remote_store) if keys else None
+
+
+def _age_order(entry: Entry) -> tuple[str, str, str]:
+    """By the end of the Snapshot: of an adopted one, when its data was stored."""
+    return entry.completed, *entry.age_order
+
+
+def _without_copy(world: World) -> Iterable[Entry]:
+    """Complete Snapshots whose data is whole, as far as is known, and whose copy would be kept."""
+    days = world.spec.remote_retention_days
+    for e in world.snapshots:
+        if e.phase != "Complete" or e.deleting or e.remote is not None or e.verified == "False":
+            continue
+        candidate = e.retention.candidate if e.retention is not None else None
+        if candidate is None or not days or candidate.time + timedelta(days=days) > world.now:
+            yield e
+
+
+def _bases(world: World, entries: Iterable[Entry]) -> Iterable[Entry]:
+    """The fulls that differentials among the entries need: they are copied first, whatever their age."""
+    by_id = {e.id: e for e in world.snapshots if e.phase == "Complete" and not e.deleting and e.remote is None}
+    needed = {e.pairing.needs for e in entries if e.pairing is not None}
+    return [by_id[n] for n in sorted(needed) if n in by_id]

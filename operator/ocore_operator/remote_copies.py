@@ -1,0 +1,164 @@
+"""Transitions of ``status.remote``, the copy of a Snapshot in a remote store. Pure: each returns a new status.
+
+The Snapshot stays Ready whatever becomes of its copy; the condition RemoteCopied reports it.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import CopyResult
+from ocore_crds.remote_copy import RemoteCopy
+from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.snapshot_state import StoredState
+from ocore_crds.text import sentence
+from ocore_operator import clock, summarize
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.summarize import Stamp
+
+#: Seconds from a failed attempt to the next: doubled each time, up to the longest.
+FIRST_PAUSE = 30.0
+LONGEST_PAUSE = 3600.0
+#: Seconds between attempts while a person must change something.
+FAILED_PAUSE = 6 * 3600.0
+#: Seconds after which a copy that does not succeed is `Failed`: its attempts continue.
+LATE = 3 * 86400.0
+#: Failures that no retry can help.
+PERMANENT = frozenset(
+    {
+        c.CORRUPT,
+        c.SNAPSHOT_NOT_FOUND,
+        c.SAME_STORE,
+        c.REMOTE_COPY_CONFLICT,
+        c.STORE_READ_ONLY,
+        c.STORE_NOT_FOUND,
+        c.STORE_ID_CONFLICT,
+        c.SERVICE_ACCOUNT_CONFLICT,
+        c.MANIFEST_TOO_LARGE,
+    }
+)
+
+
+def moment(remote: RemoteCopy) -> int:
+    """When the copy was requested, in seconds since the epoch: Jobs of an earlier copy of the same Snapshot may still exist."""
+    return int(clock.parse(remote.requested_at).timestamp())
+
+
+def requested(snapshot: Snapshot, store: str, now: datetime) -> SnapshotStatus:
+    """A copy is wanted in that SnapshotStore."""
+    remote = RemoteCopy(state="Pending", store_name=store, requested_at=clock.text(now))
+    return _with(snapshot, remote, c.PENDING, "The copy waits to begin.", now)
+
+
+def waiting(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:
+    """No attempt is made now: what it waits for. Where a person must change something, the copy is Failed until then."""
+    failed = reason in PERMANENT
+    remote = _remote(snapshot).model_copy(update={"state": "Failed" if failed else "Pending", "message": message})
+    return _with(snapshot, remote, reason, message, now)
+
+
+def copying(snapshot: Snapshot, attempt: int, job: str, now: datetime) -> SnapshotStatus:
+    """The Job of the attempt exists."""
+    sizes = snapshot.status.sizes
+    update = {
+        "state": "Copying",
+        "attempts": attempt,
+        "job_name": job,
+        "started_at": clock.text(now),
+        "next_attempt_at": None,
+        "message": "",
+        "bytes": sizes.stored_bytes if sizes is not None else 0,
+        "bytes_done": 0,
+    }
+    remote = _remote(snapshot).model_copy(update=update)
+    return _with(snapshot, remote, c.COPYING, f"Job {job} copies the snapshot to {remote.store_name}.", now)
+
+
+def progressed(snapshot: Snapshot, bytes_done: int) -> SnapshotStatus:
+    """More bytes are copied."""
+    remote = _remote(snapshot)
+    done = min(max(remote.bytes_done, bytes_done), remote.bytes or bytes_done)
+    return snapshot.status.model_copy(update={"remote": remote.model_copy(update={"bytes_done": done})})
+
+
+def failed(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:
+    """The attempt has failed. Another one follows: soon, or rarely where a person must change something."""
+    old = _remote(snapshot)
+    permanent = reason in PERMANENT
+    pause = FAILED_PAUSE if permanent else min(FIRST_PAUSE * 2.0 ** min(old.attempts - 1, 20), LONGEST_PAUSE)
+    late = clock.seconds_since(old.requested_at, now) > LATE
+    update: dict[str, Any] = {
+        "state": "Failed" if permanent or late else "Pending",
+        "job_name": None,
+        "message": message,
+        "next_attempt_at": clock.text(clock.after(now, pause)),
+    }
+    return _with(snapshot, old.model_copy(update=update), reason, message, now)
+
+
+def completed(snapshot: Snapshot, result: CopyResult, now: datetime) -> SnapshotStatus:
+    """The remote store has every object and the manifest. Without a state object an import assumes the defaults there."""
+    default = StoredState() if snapshot.status.stored_state is not None else None
+    update: dict[str, Any] = {
+        "state": "Completed",
+        "store_id": result.store_id,
+        "completed_at": clock.text(now),
+        "manifest_sha256": result.manifest_sha256,
+        "bytes": result.bytes,
+        "bytes_done": result.bytes,
+        "job_name": None,
+        "next_attempt_at": None,
+        "message": "",
+        "stored_state": result.state or default,
+    }
+    remote = _remote(snapshot).model_copy(update=update)
+    text = f"{result.objects} objects, {result.bytes} bytes are in SnapshotStore {remote.store_name} (id {result.store_id}), each with the SHA-256 of the manifest."
+    return _with(snapshot, remote, c.SUCCEEDED, text, now)
+
+
+def state_stored(snapshot: Snapshot, state: StoredState) -> SnapshotStatus:
+    """The remote store has this pin, retention and deletionPolicy."""
+    remote = _remote(snapshot).model_copy(update={"stored_state": state, "message": ""})
+    return snapshot.status.model_copy(update={"remote": remote})
+
+
+def unfinished(snapshot: Snapshot, message: str) -> SnapshotStatus:
+    """Of a complete copy: what is not done yet, and why."""
+    remote = _remote(snapshot).model_copy(update={"message": sentence(message)})
+    return snapshot.status.model_copy(update={"remote": remote})
+
+
+def only_copy(snapshot: Snapshot) -> SnapshotStatus:
+    """From now on the Snapshot is restored from its copy: the data in its own store is deleted next."""
+    return snapshot.status.model_copy(update={"remote": _remote(snapshot).model_copy(update={"only": True})})
+
+
+def local_deleted(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
+    """The data in the Snapshot's own store is gone."""
+    remote = _remote(snapshot).model_copy(update={"local_deleted_at": clock.text(now), "message": ""})
+    return snapshot.status.model_copy(update={"remote": remote})
+
+
+def without_copy(snapshot: Snapshot) -> SnapshotStatus:
+    """There is no copy, and none is made."""
+    status = summarize.without(snapshot.status, c.REMOTE_COPIED)
+    return status.model_copy(update={"remote": None})
+
+
+def _remote(snapshot: Snapshot) -> RemoteCopy:
+    remote = snapshot.status.remote
+    if remote is None:
+        raise ValueError(f"{snapshot.key} has no remote copy")
+    return remote
+
+
+def _with(snapshot: Snapshot, remote: RemoteCopy, reason: str, message: str, now: datetime) -> SnapshotStatus:
+    value: Literal["True", "False", "Unknown"] = (
+        "True" if remote.complete else "False" if remote.state == "Failed" else "Unknown"
+    )
+    stamp = Stamp.of(snapshot.meta, now)
+    status = snapshot.status.model_copy(update={"remote": remote})
+    observed = status.observed_generation
+    status = summarize.with_condition(status, c.REMOTE_COPIED, value, reason, message, stamp)
+    # The rest of the plan decides when a new generation is observed.
+    return status.model_copy(update={"observed_generation": observed})

@@ -1,0 +1,130 @@
+"""Whether a rollback reads the Snapshot from its own store or from its remote copy. Pure.
+
+Its own store comes first: it is nearer. The copy is read where the own store does not have the snapshot whole: known before the restore, or found by it.
+Nothing has been stopped then. A rollback that names its store (``sourceStoreRef``, or a Snapshot of another namespace) reads from that one only.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import Failure, Finding
+from ocore_crds.rollback import PreflightWarning, RemoteSource, RollbackSpec, RollbackStatus
+from ocore_operator.kube.resources import Rollback, Snapshot, Store
+from ocore_operator.rollback.world import JobView, SnapshotView, World
+
+#: Failures of a restore, or of a preview, that say that a store does not have the snapshot whole, or does not give it.
+OF_THE_STORE = frozenset(
+    {
+        c.CORRUPT,
+        c.SNAPSHOT_NOT_FOUND,
+        c.BUCKET_NOT_FOUND,
+        c.STORE_UNREACHABLE,
+        c.STORE_ACCESS_DENIED,
+        c.STORE_NOT_READY,
+        c.STORE_NOT_WRITABLE,
+        c.STORE_ID_CONFLICT,
+    }
+)
+
+
+def may_choose(rollback: Rollback, snapshot: Snapshot) -> bool:
+    """Whether the operator may read the copy: it is complete, and the rollback names no store."""
+    remote = snapshot.status.remote
+    return remote is not None and remote.complete and _names_no_store(rollback.spec, rollback.meta.namespace)
+
+
+def _names_no_store(spec: RollbackSpec, namespace: str) -> bool:
+    ref = spec.snapshot_ref
+    return ref is not None and ref.namespace in (None, namespace) and spec.source_store_ref is None
+
+
+def chosen(snapshot: Snapshot, own: Store | None, corrupt_base: str = "") -> RemoteSource | None:
+    """The copy, where the Snapshot's own store is known not to have it whole, or cannot be read; None: the own store is tried. `own`: that SnapshotStore;
+    `corrupt_base`: name of the full Snapshot that it needs, where that is damaged in its own store."""
+    why = _why_not(snapshot, own, corrupt_base)
+    remote = snapshot.status.remote
+    if why is None or remote is None:
+        return None
+    return RemoteSource(store_name=remote.store_name, store_id=remote.store_id, reason=why.reason, message=why.message)
+
+
+def _why_not(snapshot: Snapshot, own: Store | None, corrupt_base: str) -> Failure | None:
+    status, name = snapshot.status, snapshot.status.store_name
+    if status.remote is not None and status.remote.only:
+        return Failure(reason=c.REMOTE_COPY_ONLY, message=f"Retention has deleted the data in SnapshotStore {name}.")
+    verified = c.find(status.conditions, c.VERIFIED)
+    if verified is not None and verified.status == "False":
+        return Failure(reason=c.CORRUPT, message=f"The data in SnapshotStore {name} is damaged: {verified.message}")
+    if corrupt_base:
+        text = f"The full Snapshot {corrupt_base}, which it needs, is damaged in SnapshotStore {name}."
+        return Failure(reason=c.CORRUPT, message=text)
+    if own is None:
+        return Failure(reason=c.STORE_NOT_FOUND, message=f"There is no SnapshotStore {name} any more.")
+    ready = c.find(own.status.conditions, c.READY)
+    if ready is not None and ready.status == "False":
+        return Failure(reason=c.STORE_NOT_READY, message=f"SnapshotStore {name} is not ready: {ready.message}")
+    return None
+
+
+def is_readable(world: World, snapshot: SnapshotView) -> bool:
+    """Whether a Snapshot that is damaged in its own store can be restored: from its copy, which the operator chooses or the rollback names."""
+    store = world.source.store
+    named = store is not None and bool(store.id) and store.id == snapshot.remote_store_id
+    return world.source.remote is not None or named
+
+
+def store_ids(snapshot: SnapshotView) -> tuple[str, ...]:
+    """Ids of the stores that the Snapshot can be read from."""
+    own = () if snapshot.local_gone or snapshot.broken else (snapshot.store_id,)
+    return tuple(i for i in (*own, snapshot.remote_store_id) if i)
+
+
+def warning(remote: RemoteSource | None) -> tuple[PreflightWarning, ...]:
+    """That the copy is read, and why."""
+    if remote is None:
+        return ()
+    text = f"The snapshot is read from its remote copy in SnapshotStore {remote.store_name}. {remote.message}"
+    return (PreflightWarning(reason=c.REMOTE_COPY_ONLY, message=text),)
+
+
+def evidence(remote: RemoteSource) -> str:
+    """For the evidence of a restore."""
+    where = f"SnapshotStore {remote.store_name} (id {remote.store_id})"
+    return f"source: the remote copy in {where}, with the manifest of the Snapshot; not its own store ({remote.reason}: {remote.message})"
+
+
+# --- after a failure ---------------------------------------------------------------------------------------------------
+
+
+def after(
+    status: RollbackStatus, spec: RollbackSpec, world: World, failures: Iterable[Failure | Finding]
+) -> RemoteSource | None:
+    """The copy, after an attempt that has found the Snapshot's own store to be missing, damaged or silent; None: that was not the reason, or there is no copy."""
+    snapshot = world.snapshot
+    failure = next((f for f in failures if f.reason in OF_THE_STORE), None)
+    if status.remote is not None or snapshot is None or failure is None or not snapshot.remote_store:
+        return None
+    if world.source.namespace or spec.source_store_ref is not None:
+        return None
+    return RemoteSource(
+        store_name=snapshot.remote_store,
+        store_id=snapshot.remote_store_id or None,
+        reason=failure.reason,
+        message=failure.message,
+        first_attempt=status.attempt + 1,
+    )
+
+
+def attempt_of(status: RollbackStatus, job: JobView) -> int:
+    """Number of the Job's attempt at the store that it read, from 1."""
+    return job.attempt - (status.remote.first_attempt if status.remote is not None else 1) + 1
+
+
+def naming_both(status: RollbackStatus, job: JobView) -> JobView:
+    """The Job; where neither store has the snapshot whole, its failure names both."""
+    remote, failure = status.remote, job.failure
+    if remote is None or failure is None or failure.reason not in OF_THE_STORE:
+        return job
+    text = f"Neither place has the snapshot whole. Its own store: {remote.message} The remote copy in SnapshotStore {remote.store_name}: {failure.message}"
+    return replace(job, failure=failure.model_copy(update={"message": text}))

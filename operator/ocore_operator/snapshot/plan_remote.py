@@ -1,0 +1,201 @@
+"""The plan of a Complete Snapshot's copy in a remote store: made, repeated for days, and let go of by retention. Pure.
+
+The copy's Job takes no operation lock and delays nothing. Its attempts have numbers; an attempt that finds objects of an earlier one continues it.
+What retention has let go of is deleted here: the data in the Snapshot's own store, while the copy stays, or the copy.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import CopyResult
+from ocore_crds.remote_copy import RemoteCopy, releases
+from ocore_operator import clock, remote_copies
+from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, NoResult, Running, Starting, Succeeded, finished
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.reconcile_loop import Note
+from ocore_operator.snapshot import transitions
+from ocore_operator.snapshot.series import stop
+from ocore_operator.snapshot.world import POLL, Action, Idle, Record, StartCopy, StartDelete, World
+
+COMMAND = "copy-remote"
+#: Seconds until it is checked again whether the remote store, or the base of a differential, is ready.
+STORE_PAUSE = 30.0
+#: Seconds until it is checked again whether what uses or needs the Snapshot is done.
+USED_PAUSE = 30.0
+#: Seconds until a deletion that a person must make possible is tried again.
+DELETE_PAUSE = 600.0
+
+#: Deletes a copy by Jobs of that series: None once it is deleted; an Outcome while that takes.
+Delete = Callable[[str], StartDelete | Outcome | None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do now; or for how many seconds nothing is to do (None: until something changes)."""
+
+    action: Action | None = None
+    wait: float | None = None
+
+
+def attempt_name(remote: RemoteCopy, attempt: int) -> str:
+    """Of a Job: with the time of the request."""
+    return f"{remote_copies.moment(remote)}-{attempt}"
+
+
+def deletion_series(remote: RemoteCopy) -> str:
+    """Of the Jobs that delete the copy."""
+    return f"remote-{remote_copies.moment(remote)}-"
+
+
+def name_of_job(snapshot: Snapshot, remote: RemoteCopy, attempt: int) -> str:
+    """The Job of an attempt."""
+    return job_name(COMMAND, snapshot.meta.uid, attempt_name(remote, attempt))
+
+
+def within(action: Action, wait: float | None) -> Action:
+    """The action; where it only waits, not longer than `wait`."""
+    if wait is None or not isinstance(action, Idle):
+        return action
+    return Idle(wait if action.seconds is None else min(action.seconds, wait), action.status)
+
+
+def decide(world: World, delete: Delete) -> Step:
+    """The next step of the copy. The Snapshot is terminal and is not being deleted."""
+    remote = world.snapshot.status.remote
+    if remote is None or world.remote is None or not c.is_true(world.snapshot.status.conditions, c.COMPLETE):
+        return Step()
+    if remote.only:
+        return _delete_local(world, remote, delete) if remote.local_deleted_at is None else Step()
+    if remote.complete:
+        return _release(world, remote, delete)
+    wanted = world.remote.wanted
+    if wanted is not None and wanted != remote.store_name:
+        return _withdraw(world, remote, delete)
+    return _copying(world, remote) if remote.state == "Copying" else _waiting(world, remote)
+
+
+# --- attempts --------------------------------------------------------------------------------------------------
+
+
+def _copying(world: World, remote: RemoteCopy) -> Step:
+    snapshot, now = world.snapshot, world.now
+    state = _state(world, remote, remote.attempts)
+    match state:
+        case Starting() | Running():
+            status = remote_copies.progressed(snapshot, world.remote.bytes_done if world.remote is not None else 0)
+            return Step(Record(status)) if status != snapshot.status else Step(wait=POLL)
+        case Succeeded(payload=CopyResult() as result) if result.manifest_sha256 == snapshot.status.manifest_sha256:
+            note = Note("Normal", "RemoteCopied", f"The snapshot is copied to {remote.store_name}.")
+            return Step(Record(remote_copies.completed(snapshot, result, now), (note,)))
+        case JobFailed(failure=failure):
+            return _failed(world, failure.reason, failure.message)
+        case Succeeded():
+            return _failed(
+                world, c.JOB_FAILED, "The Job reported the copy of another manifest. Check the operator's mover image."
+            )
+        case NoResult(message=message):
+            return _failed(world, c.JOB_LOST, f"The Job of the copy left no result: {message}.")
+        case Absent():
+            return _failed(world, c.JOB_LOST, "The Job of the copy was deleted before it ended.")
+
+
+def _failed(world: World, reason: str, message: str) -> Step:
+    """The attempt has failed. Bytes that differ in the Snapshot's own store are found here as by reading them back."""
+    status = remote_copies.failed(world.snapshot, reason, message, world.now)
+    if reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
+        status = transitions.corrupt(world.snapshot.with_status(status), message, world.now)
+    was = world.snapshot.status.remote
+    news = was is None or was.message != message
+    return Step(Record(status, (Note("Warning", "RemoteCopyFailed", message),) if news else ()))
+
+
+def _state(world: World, remote: RemoteCopy, attempt: int) -> JobState:
+    return world.seen.state(name_of_job(world.snapshot, remote, attempt))
+
+
+def _waiting(world: World, remote: RemoteCopy) -> Step:
+    """Pending or Failed. A Job of the next attempt that exists already was created before a crash."""
+    attempt = remote.attempts + 1
+    if not isinstance(_state(world, remote, attempt), Absent):
+        name = name_of_job(world.snapshot, remote, attempt)
+        return Step(Record(remote_copies.copying(world.snapshot, attempt, name, world.now)))
+    left = -clock.seconds_since(remote.next_attempt_at, world.now) if remote.next_attempt_at is not None else 0.0
+    if left > 0:
+        return Step(wait=left)
+    if world.refusal is not None:
+        return _wait_for(world, world.refusal)
+    blocked = world.remote.blocked if world.remote is not None else None
+    if blocked is not None:
+        return _wait_for(world, blocked)
+    return Step(StartCopy(attempt))
+
+
+def _wait_for(world: World, end: Outcome) -> Step:
+    """Shows what the copy waits for. It needs no attempt, so nothing is lost when that takes days."""
+    status = remote_copies.waiting(world.snapshot, end.reason, end.message, world.now)
+    pause = end.after if isinstance(end, Waiting) else STORE_PAUSE
+    # Written by what waits, not by Record: after a refusal no other action may follow in this decision.
+    return Step(Idle(pause, status)) if status != world.snapshot.status else Step(wait=pause)
+
+
+# --- the end of a copy -----------------------------------------------------------------------------------------
+
+
+def _withdraw(world: World, remote: RemoteCopy, delete: Delete) -> Step:
+    """The Environment does not name the store any more, and the copy is not complete: what was copied is deleted."""
+    for attempt in (remote.attempts, remote.attempts + 1):
+        stopping = stop(world, name_of_job(world.snapshot, remote, attempt))
+        if stopping is not None:
+            return Step(stopping)
+    if remote.attempts == 0:
+        return Step(Record(remote_copies.without_copy(world.snapshot)))
+    return _deleted(world, delete(deletion_series(remote)), Record(remote_copies.without_copy(world.snapshot)))
+
+
+def stop_attempts(world: World) -> Action | None:
+    """Stops the copy's Jobs: before the Snapshot's data is deleted. None once nothing of them is left that can act."""
+    remote = world.snapshot.status.remote
+    if remote is None:
+        return None
+    names = (name_of_job(world.snapshot, remote, remote.attempts + n) for n in (0, 1))
+    return next((found for name in names if (found := stop(world, name)) is not None), None)
+
+
+def _release(world: World, remote: RemoteCopy, delete: Delete) -> Step:
+    """Deletes what retention has let go of, once nothing uses the Snapshot."""
+    released = releases({"spec": world.snapshot.spec.wire(), "status": world.snapshot.status.wire()})
+    if released is None:
+        return Step()
+    if world.remote is not None and (world.remote.used_by or world.remote.needed_by):
+        return Step(wait=USED_PAUSE)  # differentials go first: they are restored with the files of this one
+    others = [name for name, job in world.seen.jobs.items() if finished(job) is None and "delete" not in name]
+    if others:  # they read one of the copies
+        return Step(wait=USED_PAUSE)
+    if released == "Local":
+        note = Note(
+            "Normal", "RetentionExpired", "No rule keeps the data in the Snapshot's own store; the remote copy stays."
+        )
+        status = remote_copies.only_copy(world.snapshot)
+        return Step(Record(status, (note,), failpoint="operator-remote-release-recorded"))
+    note = Note("Normal", "RetentionExpired", f"No rule keeps the copy in {remote.store_name}: it is deleted.")
+    return _deleted(world, delete(deletion_series(remote)), Record(remote_copies.without_copy(world.snapshot), (note,)))
+
+
+def _delete_local(world: World, remote: RemoteCopy, delete: Delete) -> Step:
+    """The status says that only the copy counts: nothing reads the data in the Snapshot's own store any more."""
+    done = Record(remote_copies.local_deleted(world.snapshot, world.now))
+    return _deleted(world, delete(f"local-{remote_copies.moment(remote)}-"), done)
+
+
+def _deleted(world: World, found: StartDelete | Outcome | None, done: Action) -> Step:
+    if found is None:
+        return Step(done)
+    if isinstance(found, StartDelete):
+        return Step(found)
+    if isinstance(found, Stalled):
+        status = remote_copies.unfinished(world.snapshot, found.message)
+        return Step(Record(status)) if status != world.snapshot.status else Step(wait=DELETE_PAUSE)
+    return Step(wait=found.after if isinstance(found, Waiting) else DELETE_PAUSE)

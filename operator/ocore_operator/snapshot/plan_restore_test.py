@@ -1,0 +1,121 @@
+"""The plan of a terminal Snapshot's test restores: when its Job starts, stops, and what its end means. Pure.
+
+A request is the slot of the SnapshotPolicy in the status, or an annotation (``ocore_crds.restore_test``). Its Jobs are named by it, so a slot runs once. A
+test holds no operation lock, so snapshots go on; a Rollback of the environment ends it, and it begins again after that.
+"""
+
+from dataclasses import replace
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import Failure, RestoreTestResult
+from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.jobs.outcome import (
+    MAX_ATTEMPTS,
+    Absent,
+    JobFailed,
+    NoResult,
+    Running,
+    Starting,
+    Succeeded,
+    finished,
+)
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.snapshot import plan_after_end, restore_tests
+from ocore_operator.snapshot.series import STOP_PAUSE, latest, pause_left, stop
+from ocore_operator.snapshot.world import (
+    POLL,
+    Action,
+    Cascade,
+    Idle,
+    Record,
+    RestoreTest,
+    StartRestoreTest,
+    Stop,
+    World,
+)
+
+COMMAND = "test-restore"
+#: Seconds until an attempt is repeated that gave no verdict.
+RETRY_PAUSE = 60.0
+
+
+def decide(world: World) -> Action:
+    """The next action for a Snapshot that is terminal or is being deleted: a test restore comes after everything else, and waits while another Job of the
+    Snapshot runs."""
+    if world.snapshot.meta.deleted is not None:
+        return _stop_for_deletion(world) or plan_after_end.decide(world)
+    action, asked = plan_after_end.decide(world), world.restore_test
+    if asked is None or world.refusal is not None or not isinstance(action, Idle):
+        return action
+    if action.status is not None:  # what the others report goes with what the test reports
+        world = replace(world, snapshot=world.snapshot.with_status(action.status))
+    test = _test(world, asked)
+    if isinstance(test, StartRestoreTest) and _another_runs(world):
+        return action
+    if not isinstance(test, Idle):
+        return test
+    pauses = [seconds for seconds in (action.seconds, test.seconds) if seconds is not None]
+    return Idle(min(pauses, default=None), test.status or action.status)
+
+
+def refused(world: World, run: str, refusal: Outcome) -> Action:
+    """The Job cannot be created now: wait for what it needs, or end the test without a verdict."""
+    if isinstance(refusal, Waiting):
+        status = restore_tests.pending(world.snapshot, refusal.reason, refusal.message, world.now)
+        return Idle(refusal.after, status)
+    failure = Failure(reason=refusal.reason, message=refusal.message)
+    return Record(restore_tests.without_verdict(world.snapshot, run, failure, world.now))
+
+
+def _another_runs(world: World) -> bool:
+    """Whether a Job of the Snapshot that reads or writes its data has not ended."""
+    return any(finished(job) is None for job in world.seen.jobs.values())
+
+
+def _stop_for_deletion(world: World) -> Action | None:
+    """Stops a test that runs, before its data is deleted; None: none does, or everything around the Snapshot is deleted anyway."""
+    if world.cascade is not Cascade.NO:
+        return None
+    stopping = (stop(world, name) for name in world.seen.of_command(COMMAND))
+    return next((action for action in stopping if action is not None), None)
+
+
+def _test(world: World, test: RestoreTest) -> Action:
+    snapshot, now = world.snapshot, world.now
+    number, state = latest(world, COMMAND, f"{test.run}-")
+    name = job_name(COMMAND, snapshot.meta.uid, f"{test.run}-{number}")
+    if number and (world.seen.stopping(name) or (isinstance(state, Absent) and world.seen.live_pods(name))):
+        return Idle(STOP_PAUSE)
+    match state:
+        case Succeeded(payload=RestoreTestResult() as result, finished=ended):
+            return Record(restore_tests.tested(snapshot, test.run, result, ended, now))
+        case Succeeded():
+            text = "The test restore's Job reported something else. Set OCORE_MOVER_IMAGE to the operator's version."
+            failure = Failure(reason=c.INTERNAL_ERROR, message=text)
+            return Record(restore_tests.without_verdict(snapshot, test.run, failure, now))
+    if test.rollback:
+        if number:
+            return Stop(name)
+        text = "A Rollback of the environment has started or waits. The test restore begins after it."
+        return Idle(POLL, restore_tests.pending(snapshot, c.WAITING_FOR_OPERATION, text, now))
+    match state:
+        case Starting() | Running():
+            text = "A Job restores the snapshot into a scratch database."
+            return Idle(POLL, restore_tests.pending(snapshot, c.TESTING, text, now))
+        case JobFailed(failure=failure, finished=ended):
+            return _failed(world, test, number, failure, ended) or StartRestoreTest(test.run, number + 1)
+        case NoResult(message=message, finished=ended):
+            failure = Failure(reason=c.JOB_LOST, message=f"The test restore left no result: {message}.", retryable=True)
+            return _failed(world, test, number, failure, ended) or StartRestoreTest(test.run, number + 1)
+    return StartRestoreTest(test.run, number + 1)
+
+
+def _failed(world: World, test: RestoreTest, number: int, failure: Failure, ended: str) -> Action | None:
+    """The attempt gave no verdict; None: it is time for another one."""
+    snapshot, now = world.snapshot, world.now
+    if not failure.retryable or number >= MAX_ATTEMPTS:
+        return Record(restore_tests.without_verdict(snapshot, test.run, failure, now))
+    left = pause_left(world, RETRY_PAUSE, ended)
+    if left <= 0:
+        return None
+    return Idle(left, restore_tests.pending(snapshot, failure.reason, f"Retrying: {failure.message}", now))

@@ -1,0 +1,115 @@
+"""Transitions of a Snapshot's status by its test restores. Pure: each returns a new status."""
+
+from datetime import datetime
+
+from ocore_crds import conditions as c
+from ocore_crds.protocol import Failure, Finding, RestoreTestResult
+from ocore_crds.quantity import human, span
+from ocore_crds.restore_test import RestoreTestFinding, RestoreTestStatus
+from ocore_crds.snapshot import SnapshotStatus
+from ocore_operator import clock, summarize
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.snapshot import transitions
+from ocore_operator.summarize import Stamp
+
+#: Findings that show that stored bytes are wrong or gone. All others say nothing about the store.
+STORED_BYTES = frozenset((c.CORRUPT, c.SNAPSHOT_NOT_FOUND))
+#: Seconds of a rollback that do not grow with the database: Jobs that start, checks, the switch.
+FIXED_SECONDS = 6.0
+#: Characters of each message, and warnings, that the status keeps.
+_MESSAGE, _WARNINGS = 2000, 20
+
+
+def tested(snapshot: Snapshot, run: str, result: RestoreTestResult, ended: str, now: datetime) -> SnapshotStatus:
+    """A test gave a verdict. Where stored bytes are wrong, the Snapshot is Corrupt, as if it had been read back."""
+    found = _status(snapshot, run, result.findings, ended or clock.text(now)).model_copy(
+        update={
+            "manifest_sha256": result.manifest_sha256,
+            "duration_seconds": result.seconds,
+            "predicted_rollback_seconds": None if result.findings else predicted(result),
+            "download_seconds": result.phases.download_seconds,
+            "load_seconds": result.phases.load_seconds,
+            "check_seconds": result.phases.check_seconds,
+            "files_seconds": result.phases.files_seconds,
+            "server": result.server,
+            "server_version": result.server_version,
+            "separate_server": result.separate_server,
+            "database_bytes": result.database_bytes,
+            "tables": result.tables,
+            "rows": result.rows,
+            "indexes": result.indexes,
+            "constraints": result.constraints,
+            "queries": result.queries,
+            "attachments": result.attachments,
+            "files": result.files,
+            "file_bytes": result.file_bytes,
+            "bytes": result.bytes_read,
+            "warnings": tuple(w[:_MESSAGE] for w in result.warnings[:_WARNINGS]),
+        }
+    )
+    status = snapshot.status.model_copy(update={"restore_test": found})
+    if not result.findings:
+        return _with(snapshot, status, "True", c.SUCCEEDED, _summary(result), now)
+    first = next((f for f in result.findings if f.reason in STORED_BYTES), result.findings[0])
+    status = _with(snapshot, status, "False", first.reason, first.message, now)
+    if first.reason in STORED_BYTES:
+        return transitions.corrupt(snapshot.with_status(status), first.message, now)
+    return status
+
+
+def without_verdict(snapshot: Snapshot, run: str, failure: Failure, now: datetime) -> SnapshotStatus:
+    """No attempt could test it: because of the server, its rights, its space, or the Job. This says nothing about what is stored, unless the bytes of
+    the manifest itself are wrong."""
+    found = _status(snapshot, run, (failure,), clock.text(now))
+    status = snapshot.status.model_copy(update={"restore_test": found})
+    status = _with(snapshot, status, "False", failure.reason, failure.message, now)
+    if failure.reason in STORED_BYTES:
+        return transitions.corrupt(snapshot.with_status(status), failure.message, now)
+    return status
+
+
+def pending(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:
+    """A test runs or waits. The verdict of an earlier one stays until then."""
+    found = c.find(snapshot.status.conditions, c.RESTORE_TESTED)
+    if found is not None and found.status != "Unknown":
+        return snapshot.status.model_copy(update={"observed_generation": snapshot.meta.generation})
+    return _with(snapshot, snapshot.status, "Unknown", reason, message, now)
+
+
+def predicted(result: RestoreTestResult) -> float:
+    """Seconds that a rollback would take at most: it restores database and files in parallel, and only the files that are missing."""
+    phases = result.phases
+    database = phases.download_seconds + phases.load_seconds + phases.check_seconds
+    return round(FIXED_SECONDS + max(database, phases.files_seconds), 1)
+
+
+def _status(
+    snapshot: Snapshot, run: str, findings: tuple[Finding, ...] | tuple[Failure, ...], at: str
+) -> RestoreTestStatus:
+    before = snapshot.status.restore_test
+    # A slot and an annotation at most are asked at a time: what was answered before them is not asked again.
+    answered = tuple(dict.fromkeys((*(before.answered if before is not None else ()), run)))[-4:]
+    return RestoreTestStatus(
+        answered=answered,
+        tested_at=at,
+        findings=tuple(RestoreTestFinding(reason=f.reason, message=f.message[:_MESSAGE]) for f in findings),
+    )
+
+
+def _summary(result: RestoreTestResult) -> str:
+    parts = []
+    if result.server:
+        where = "a server of its own" if result.separate_server else "the environment's server"
+        parts.append(
+            f"{result.tables} tables with {result.rows} rows and {result.indexes} valid indexes were restored on {where} ({result.server})"
+        )
+    if result.files:
+        parts.append(f"{result.files} files ({human(result.file_bytes)}) match their digests")
+    return f"{', '.join(parts) or 'Every byte was read'}, in {span(result.seconds)}."
+
+
+def _with(
+    snapshot: Snapshot, status: SnapshotStatus, value: str, reason: str, message: str, now: datetime
+) -> SnapshotStatus:
+    stamp = Stamp.of(snapshot.meta, now)
+    return summarize.with_condition(status, c.RESTORE_TESTED, value, reason, message, stamp)  # type: ignore[arg-type]

@@ -1,0 +1,157 @@
+"""Differentials on a real cluster: a full snapshot, new files, a differential, and a rollback from both. The full one stays as long as it is needed."""
+
+from typing import Literal
+
+import pytest
+
+from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.operator import Operator
+from support.cluster.promises import fresh, holds_all_promises, manifest, stored_keys
+from support.cluster.site import Servers, Site, make_site
+
+from .test_faults import OPERATOR_DIFFERENTIAL_POINTS, everywhere, operator_killed
+
+
+def load(site: Site, seed: int, seconds: int = 1) -> None:
+    """New attachments and orders. A full snapshot has more than a differential adds: else that would be a full one, too."""
+    code, log = site.in_app("load", "--seconds", str(seconds), "--writers", "2", "--seed", str(seed))
+    assert code == 0, log
+
+
+def attachments(site: Site) -> list[tuple[object, ...]]:
+    """What the database names."""
+    return [
+        tuple(row)
+        for row in site.query(
+            "SELECT id, store_fname, checksum FROM ir_attachment WHERE store_fname IS NOT NULL ORDER BY id"
+        )
+    ]
+
+
+def tree(site: Site) -> str:
+    """Every file of the filestore, with its digest."""
+    script = (
+        f"cd /claim/{site.path} && find . -type f -not -path './.ocore/*' | LC_ALL=C sort | xargs -r -d '\\n' sha256sum"
+    )
+    code, log = site.in_shop("sh", "-c", script)
+    assert code == 0, log
+    return log
+
+
+def taken(site: Site, name: str, **spec: object) -> Object:
+    """A Complete Snapshot."""
+    return site.completed("Snapshot", site.snapshot(name, **spec))
+
+
+def is_differential(obj: Object, base: str) -> bool:
+    status = obj["status"]
+    return status["fullFilestore"] is False and status["base"]["name"] == base
+
+
+def dependents(site: Site, name: str) -> list[str]:
+    found = site.cluster.get("Snapshot", name, site.namespace)
+    assert found is not None
+    return list(found["status"].get("dependents") or ())
+
+
+@pytest.mark.parametrize("layout", ["Odoo", "Plain"])
+@pytest.mark.timeout(900)
+def test_row_49_a_rollback_to_a_differential_restores_exactly(
+    cluster: Cluster, servers: Servers, layout: Literal["Odoo", "Plain"]
+) -> None:
+    with make_site(cluster, servers, layout=layout) as site:
+        load(site, 11, seconds=8)
+        full = taken(site, "full", deletionPolicy="Delete")
+        assert full["status"]["fullFilestore"] is True
+        assert full["status"].get("base") is None
+
+        load(site, 12)
+        named, files = attachments(site), tree(site)
+        differential = taken(site, "differential", deletionPolicy="Delete")
+        assert is_differential(differential, "full"), differential["status"].get("evidence")
+        assert dependents(site, "full") == ["differential"]
+        sizes, before = differential["status"]["sizes"], full["status"]["sizes"]
+        assert sizes["filestoreFiles"] > before["filestoreFiles"]
+        stored = manifest(site, differential)
+        assert stored["formatVersion"] == 2
+        assert stored["filestore"]["base"]["snapshotId"] == full["status"]["id"]
+        own = {o["key"] for o in stored["filestore"]["packs"]}
+        assert all(differential["status"]["id"] in key for key in own)
+
+        # The deletion of the full one is refused, with the name of what needs it.
+        refused = cluster.kubectl("-n", site.namespace, "delete", "osnap", "full", "--wait=false", check=False)
+        assert "snapshot full is needed by 1 differential snapshots (differential)" in refused
+
+        load(site, 13)
+        site.query("DELETE FROM ir_attachment RETURNING 1")
+        site.http("/api/gc", b"", "POST")
+        site.completed("Rollback", site.rollback("back", "differential", undoWindowSeconds=0))
+        site.app_ready()
+        assert attachments(site) == named
+        if layout == "Plain":
+            assert tree(site) == files
+        code, log = site.in_app("check")
+        assert code == 0, log
+
+        # Read back, it is whole: its own objects and those of its base.
+        cluster.patch("Snapshot", "differential", site.namespace, {"spec": {"verify": "Full"}})
+        cluster.wait("Snapshot", "differential", site.namespace, lambda o: is_true(o, "Verified"), 90, "verified")
+
+        cluster.delete("Snapshot", "differential", site.namespace)
+        cluster.wait_gone("Snapshot", "differential", site.namespace, 90)
+        assert dependents(site, "full") == []
+        cluster.delete("Snapshot", "full", site.namespace)
+        cluster.wait_gone("Snapshot", "full", site.namespace, 90)
+        assert [k for k in stored_keys(site) if "/snapshots/" in k] == []
+        holds_all_promises(site)
+
+
+@pytest.mark.timeout(600)
+def test_row_50_a_corrupt_full_one_takes_its_differentials_along(cluster: Cluster, servers: Servers) -> None:
+    """They say so, nothing is stopped for a rollback to them, and the next snapshot is a full one."""
+    with make_site(cluster, servers) as site:
+        load(site, 21, seconds=8)
+        full = taken(site, "full")
+        load(site, 22)
+        assert is_differential(taken(site, "differential"), "full")
+        key = max(manifest(site, full)["filestore"]["packs"], key=lambda o: o["size"])["key"]
+        s3, where = servers.s3_client(), {"Bucket": site.bucket, "Key": f"test/{key}"}
+        data = bytearray(s3.get_object(**where)["Body"].read())
+        data[len(data) // 2] ^= 1
+        s3.put_object(**where, Body=bytes(data))
+        cluster.patch("Snapshot", "full", site.namespace, {"spec": {"verify": "Full"}})
+        found = cluster.wait(
+            "Snapshot",
+            "differential",
+            site.namespace,
+            lambda o: (condition(o, "Verified") or {}).get("reason") == "BaseCorrupt",
+            120,
+            "of a corrupt base",
+        )
+        assert not is_true(found, "Ready")
+        assert "Snapshot full" in (condition(found, "Verified") or {})["message"]
+        failed = site.failed("Rollback", site.rollback("refused", "differential"), "VerificationFailed")
+        assert failed["status"].get("quiescedAt") is None
+        assert site.accepts_connections()
+        assert taken(site, "next")["status"]["fullFilestore"] is True
+
+
+@pytest.mark.timeout(600)
+def test_operator_killed_before_the_job_of_a_differential(
+    cluster: Cluster, servers: Servers, operator: Operator
+) -> None:
+    """Between the choice, the entry and the Job: the next operator continues with the same base, and one Job runs."""
+    with make_site(cluster, servers) as site:
+        load(site, 31, seconds=8)
+        taken(site, "full", deletionPolicy="Delete")
+        with operator_killed(operator, *OPERATOR_DIFFERENTIAL_POINTS):
+            annotations = everywhere(*OPERATOR_DIFFERENTIAL_POINTS)
+            name = site.snapshot(fresh("d"), annotations=annotations, deletionPolicy="Delete")
+            obj = site.completed("Snapshot", name)
+        assert obj["status"]["attempt"] == 1
+        assert is_differential(obj, "full")
+        assert dependents(site, "full") == [name]
+        cluster.delete("Snapshot", name, site.namespace)
+        cluster.wait_gone("Snapshot", name, site.namespace, 90)
+        wait_for("nothing needs it any more", lambda: dependents(site, "full") == [], 60)
+        holds_all_promises(site)

@@ -1,0 +1,90 @@
+"""The cluster is lost, the store is there: docs/disaster-recovery.md, "Loss of the cluster", step by step."""
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from support.cluster.cluster import Cluster, Object, is_true
+from support.cluster.procedures import rehearsed
+from support.cluster.promises import marker, set_marker, stored_keys
+from support.cluster.site import DEMO_IMAGE, Servers, make_site
+
+ENVIRONMENT_ID = str(uuid.uuid4())
+
+
+def test_row_53_snapshots_come_back_after_the_loss_of_the_cluster(
+    cluster: Cluster, servers: Servers, tmp_path: Path
+) -> None:
+    with make_site(cluster, servers, environment={"id": ENVIRONMENT_ID}) as old:
+        old.environment_ready()
+        set_marker(old, 5)
+        old.snapshot("before", pin={"label": "audit"}, retention="Policy", deletionPolicy="Delete")
+        before = old.completed("Snapshot", "before")
+        old.snapshot("later", deletionPolicy="Delete")
+        later = old.completed("Snapshot", "later")
+        keys = stored_keys(old)
+        cluster.delete("Namespace", old.namespace)
+        cluster.wait_gone("Namespace", old.namespace, None, 180)
+        assert stored_keys(old) == keys, "the loss of a namespace erases nothing"
+
+        variables = {"BUCKET": old.bucket, "PREFIX": "test", "ENDPOINT": old.endpoint, "CREDENTIALS": "s3"}
+        # The second step: the Environment.
+        with (
+            make_site(cluster, servers, environment={"id": ENVIRONMENT_ID, "storeRef": {"name": "main"}}) as new,
+            rehearsed(
+                cluster, new.namespace, "Loss of the cluster", tmp_path, ENVIRONMENT=new.environment, **variables
+            ) as page,
+        ):
+            page.step(1)
+            page.step(3)
+            for name, was in (("before", before), ("later", later)):
+                found = new.completed("Snapshot", name)
+                for field in ("id", "manifestSha256", "consistentAt"):
+                    assert found["status"][field] == was["status"][field], field
+                assert (found["spec"]["retention"], found["spec"]["deletionPolicy"]) == ("Keep", "Retain")
+
+            # A drill deletes nothing, whatever people ask for.
+            cluster.patch("Snapshot", "later", new.namespace, {"spec": {"deletionPolicy": "Delete"}})
+            cluster.delete("Snapshot", "later", new.namespace)
+            cluster.wait_gone("Snapshot", "later", new.namespace, 60)
+            assert stored_keys(old) == keys
+
+            new.environment_ready()
+            assert marker(new) != 5
+            page.step(4)
+            assert marker(new) == 5
+
+            page.step(5)
+            taken = cluster.wait(
+                "Snapshot", "before", new.namespace, lambda o: o["status"]["imported"]["takenOver"], 60, "taken over"
+            )
+            assert taken["spec"]["pin"] == {"label": "audit"}
+            assert (taken["spec"]["retention"], taken["spec"]["deletionPolicy"]) == ("Policy", "Delete")
+
+
+def test_orphans_are_reported_and_removed_on_request(cluster: Cluster, servers: Servers) -> None:
+    """The snapshot beside them stays whole."""
+    with make_site(cluster, servers, store="Claim") as site:
+        base = site.completed("Snapshot", site.snapshot("base"))
+        folder = f"/store/snapshots/environments/{base['status']['source']['environmentId']}/snapshots"
+        lost = [f"{folder}/{uuid.uuid4()}/attempt-1/filestore" for _ in range(2)]
+        made = " && ".join(f"mkdir -p {p} && touch -d '9 days ago' {p}/pack-00000.tar" for p in lost)
+        code, log = cluster.run_pod(site.namespace, DEMO_IMAGE, ["sh", "-c", made], claims={"/store": "store"})
+        assert code == 0, log
+
+        def annotate(**annotations: str) -> None:
+            body = {
+                "metadata": {"annotations": {f"ocore.dev/{k.replace('_', '-')}": v for k, v in annotations.items()}}
+            }
+            cluster.patch("SnapshotStore", site.store, site.namespace, body)
+
+        def found(obj: Object, **fields: object) -> bool:
+            orphans = obj.get("status", {}).get("orphans") or {}
+            return all(orphans.get(name) == value for name, value in fields.items())
+
+        annotate(sweep_requested=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
+        swept = cluster.wait("SnapshotStore", site.store, site.namespace, lambda o: found(o, objects=2), 120, "swept")
+        annotate(remove_orphans=swept["status"]["orphans"]["report"])
+        cluster.wait("SnapshotStore", site.store, site.namespace, lambda o: found(o, objects=0), 240, "removed")
+        cluster.patch("Snapshot", "base", site.namespace, {"spec": {"verify": "Full"}})
+        cluster.wait("Snapshot", "base", site.namespace, lambda o: is_true(o, "Verified"), 120, "read back")

@@ -1,0 +1,326 @@
+"""The REST API from the outside: the facade's real image in the cluster, real tokens, the real operator, and a client generated from docs/openapi.json."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from support.api.clients import Clients
+from support.api.matrix import Ids, routes
+from support.cluster import node
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
+from support.cluster.facade import Facade
+from support.cluster.operator import Operator
+from support.cluster.promises import marker, set_marker, snapshot_keys
+from support.cluster.site import PROJECT, Servers, Site, make_site
+
+from .test_cross_environment import grant, store_to_read
+from .test_undo import files_fit, load
+
+#: A watch reports a change within this time; here the machine is busy with other tests.
+SEEN = 30
+#: After an outage. Pauses between attempts grow to 20 s.
+IN_STEP = 60
+ANN = "ann@example.org"
+
+
+# --- the story ----------------------------------------------------------------------------------------------------
+@contextmanager
+def two_environments(cluster: Cluster, servers: Servers) -> Iterator[tuple[Site, Site]]:
+    """Two environments of one project in two namespaces. The second one may restore snapshots of the first one, with keys that may only read."""
+    with (
+        make_site(cluster, servers, environment={"type": "staging"}) as source,
+        make_site(cluster, servers, environment={"type": "development"}) as target,
+    ):
+        grant(source, target.namespace)
+        source.environment_ready()
+        target.environment_ready()
+        store_to_read(source, target)
+        yield source, target
+
+
+def environment_id(site: Site) -> str:
+    found = site.cluster.get("Environment", site.environment, site.namespace)
+    assert found is not None
+    return str(found["status"]["id"])
+
+
+@pytest.mark.timeout(480)
+def test_the_story_with_a_generated_client(
+    cluster: Cluster, servers: Servers, facade: Facade, clients: Clients
+) -> None:
+    with two_environments(cluster, servers) as (source, target):
+        here, there = environment_id(source), environment_id(target)
+        token = facade.token(ANN, projects=(PROJECT,))
+
+        def story(*arguments: str) -> Any:
+            return json.loads(clients.run("story", *arguments, api=facade.url, token=token, timeout=240))
+
+        load(source, 5)
+        set_marker(source, 3)
+        taken = story("snapshot", here, PROJECT)
+        (snapshot,) = cluster.objects("Snapshot", source.namespace)  # the repeated Idempotency-Key made no second one
+        assert (snapshot["status"]["id"], snapshot["spec"]["requestedBy"]) == (taken["snapshotId"], ANN)
+        assert (snapshot["spec"]["retention"], snapshot["spec"]["trigger"]) == ("Policy", "Manual")
+        assert {e["step"] for e in taken["events"]} & {"DumpDatabase", "CopyFilestore"}, taken["events"]
+        assert taken["size"]["dbSizeBytes"] > 1_000_000
+        row, status = taken["row"], snapshot["status"]
+        assert row["totalSizeBytes"] == status["sizes"]["storedBytes"]
+        assert row["recoveryEvidence"] == status["recoveryEvidence"]
+        assert None not in (row["dbDumpPath"], row["filestorePath"], row["configPath"])
+        policy = cluster.get("SnapshotPolicy", source.environment, source.namespace)
+        assert policy is not None
+        assert policy["spec"]["failurePolicy"] == "Continue"
+
+        # In place.
+        set_marker(source, 1)
+        back = story("rollback", here, taken["snapshotId"])
+        assert marker(source) == 3
+        files_fit(source)
+        assert back["log"]["performedBy"] == ANN
+        assert len({e["step"] for e in back["events"]}) > 2, back["events"]
+
+        # Into another environment, in another namespace.
+        set_marker(target, 7)
+        across = story("rollback", here, taken["snapshotId"], there)
+        assert marker(target) == marker(source) == 3
+        files_fit(target)
+        assert across["log"]["environmentId"] == there
+        with facade.client(ANN, projects=(PROJECT,)) as client:
+            details = client.get(f"/api/environments/{here}/snapshots/{taken['snapshotId']}").json()
+            assert [log["id"] for log in details["rollbackLogs"]] == [across["deploymentId"], back["deploymentId"]]
+        with facade.client("bob", environments=(here,)) as client:  # sees the source, and nothing of the target
+            details = client.get(f"/api/environments/{here}/snapshots/{taken['snapshotId']}").json()
+            assert [log["id"] for log in details["rollbackLogs"]] == [back["deploymentId"]]
+            refused = client.post(
+                f"/api/environments/{here}/rollback",
+                json={"snapshotId": taken["snapshotId"], "targetEnvironmentId": there},
+            )
+            assert refused.status_code == 404
+
+        # The data leaves the store with the Snapshot.
+        assert snapshot_keys(source) > {"ocore-store.json"}
+        story("delete", here, taken["snapshotId"])
+        cluster.wait_gone("Snapshot", snapshot["metadata"]["name"], source.namespace, 120)
+        assert snapshot_keys(source) == {"ocore-store.json"}
+
+
+# --- tenants ------------------------------------------------------------------------------------------------------
+class Tenant:
+    """An Environment without a database, a Snapshot and a Rollback of it: enough to have ids."""
+
+    def __init__(self, cluster: Cluster, facade: Facade, namespace: str, name: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.name = name
+        project = str(uuid4())
+        self._create(
+            "Environment",
+            name,
+            {
+                "projectId": project,
+                "type": "staging",
+                "storeRef": {"name": "none"},
+                "database": {"secretRef": {"name": "none"}},
+            },
+        )
+        self.snapshot(f"{name}-1")
+        self._create(
+            "Rollback", f"{name}-1", {"snapshotRef": {"name": f"{name}-1"}, "targetEnvironmentRef": {"name": name}}
+        )
+        self.ids = Ids(
+            project, self._id("Environment", name), self._id("Snapshot", f"{name}-1"), self._id("Rollback", f"{name}-1")
+        )
+        with facade.client(name, projects=(project,)) as client:
+            wait_for("the facade sees the tenant", lambda: self._seen(client), SEEN)
+
+    def snapshot(self, name: str) -> None:
+        """A Snapshot of the Environment."""
+        self._create("Snapshot", name, {"environmentRef": {"name": self.name}})
+
+    def _create(self, kind: str, name: str, spec: Object) -> None:
+        metadata = {"name": name, "namespace": self.namespace}
+        self.cluster.apply({"apiVersion": GROUP, "kind": kind, "metadata": metadata, "spec": spec})
+
+    def _id(self, kind: str, name: str) -> str:
+        found = self.cluster.wait(
+            kind, name, self.namespace, lambda o: bool(o.get("status", {}).get("id")), 60, "has its id"
+        )
+        return str(found["status"]["id"])
+
+    def _seen(self, client: httpx.Client) -> bool:
+        url = f"/api/environments/{self.ids.environment}"
+        logs = client.get(f"{url}/rollback-logs")
+        return client.get(f"{url}/snapshots").status_code == 200 and len(logs.json()["rollbackLogs"]) == 1
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, facade: Facade) -> Iterator[str]:
+    name = cluster.namespace("rest")
+    yield name
+    cluster.delete("Namespace", name)
+
+
+def versions(cluster: Cluster, namespace: str) -> dict[str, Any]:
+    """The specs of all objects of ours in the namespace: no one has written where they are the same later."""
+    kinds = ("Environment", "Snapshot", "SnapshotPolicy", "Rollback")
+    return {
+        f"{kind}/{o['metadata']['name']}": (o["metadata"]["uid"], o["metadata"].get("annotations"), o["spec"])
+        for kind in kinds
+        for o in cluster.objects(kind, namespace)
+    }
+
+
+def test_row_45_a_tenant_sees_nothing_of_another_one(cluster: Cluster, facade: Facade, namespace: str) -> None:
+    """Every route of the served document: foreign objects answer as those that do not exist, and nothing is changed."""
+    mine, other = (Tenant(cluster, facade, namespace, name) for name in ("mine", "other"))
+    before = versions(cluster, namespace)
+    nothing = mine.ids.unknown()
+    with (
+        facade.client("mine", projects=(mine.ids.project,)) as by_project,
+        facade.client("mine", environments=(mine.ids.environment,)) as by_environment,
+        facade.client("mine", projects=(mine.ids.project,), scope="") as without_scope,
+        httpx.Client(base_url=facade.url) as anonymous,
+    ):
+        found = routes(by_project)
+        assert len(found) == 14
+        for route in found:
+            status, text = route.send(by_project, nothing)
+            assert status == 404, (route, text)
+            for client in (by_project, by_environment):
+                answer = route.send(client, other.ids)
+                assert _without_ids(answer, other.ids) == _without_ids((status, text), nothing), route
+                for what, ids in mine.ids.mixed(other.ids):
+                    if what.startswith("environment") and not route.names("environment"):
+                        continue
+                    if what.startswith("snapshot") and not (
+                        route.names("snapshot") or route.path.endswith("/rollback")
+                    ):
+                        continue
+                    assert route.send(client, ids)[0] == 404, (route, what)
+            assert route.send(without_scope, mine.ids)[0] == 403, route
+            assert route.send(anonymous, mine.ids)[0] == 401, route
+
+        for client in (by_project, by_environment):
+            listed = client.get(f"/api/projects/{mine.ids.project}/snapshots").json()
+            assert [s["id"] for s in listed["snapshots"]] == [mine.ids.snapshot]
+        into = {"snapshotId": mine.ids.snapshot, "targetEnvironmentId": other.ids.environment}
+        assert by_project.post(f"/api/environments/{mine.ids.environment}/rollback", json=into).status_code == 404
+    assert versions(cluster, namespace) == before
+
+
+def _without_ids(answer: tuple[int, str], ids: Ids) -> tuple[int, Any]:
+    """Status and problem, without the ids of the request and the id of the request itself."""
+    status, text = answer
+    for id_ in (ids.project, ids.environment, ids.snapshot, ids.deployment):
+        text = text.replace(id_, "ID")
+    problem = json.loads(text)
+    return status, {k: v for k, v in problem.items() if k not in ("instance", "requestId")}
+
+
+def test_row_47_git_keeps_what_it_owns(cluster: Cluster, facade: Facade, namespace: str) -> None:
+    """409 with the owner's name, and no change; the fields that Git does not own can be changed."""
+    tenant = Tenant(cluster, facade, namespace, "shop")
+    url = f"/api/environments/{tenant.ids.environment}"
+    metadata = {"namespace": namespace}
+
+    def from_git(kind: str, name: str, spec: Object) -> None:
+        document = {"apiVersion": GROUP, "kind": kind, "metadata": {**metadata, "name": name}, "spec": spec}
+        cluster.kubectl(
+            "apply", "--server-side", "--field-manager=argocd-controller", "-f", "-", stdin=json.dumps(document)
+        )
+
+    from_git("SnapshotPolicy", "shop", {"environmentRef": {"name": "shop"}, "retentionDays": 90})
+    from_git("Snapshot", "from-git", {"environmentRef": {"name": "shop"}, "deletionPolicy": "Retain"})
+    with facade.client(ANN, projects=(tenant.ids.project,)) as client:
+        wait_for("settings", lambda: client.get(f"{url}/snapshot-settings").json()["retentionDays"] == 90, SEEN)
+        refused = client.put(f"{url}/snapshot-settings", json={"retentionDays": 1, "maxPinned": 3})
+        assert refused.status_code == 409
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert (refused.json()["manager"], refused.json()["field"]) == ("argocd-controller", "spec.retentionDays")
+        kept = client.get(f"{url}/snapshot-settings").json()
+        assert kept["retentionDays"] == 90
+        changed = client.put(f"{url}/snapshot-settings", json={"maxPinned": kept["maxPinned"] + 1})
+        assert changed.status_code == 200
+        assert (changed.json()["retentionDays"], changed.json()["maxPinned"]) == (90, kept["maxPinned"] + 1)
+        # The next sync of Git changes nothing of ours, and we nothing of Git's.
+        from_git("SnapshotPolicy", "shop", {"environmentRef": {"name": "shop"}, "retentionDays": 91})
+        expected = {**changed.json(), "retentionDays": 91}
+        wait_for(
+            "both kept",
+            lambda: {**client.get(f"{url}/snapshot-settings").json(), "updatedAt": expected["updatedAt"]} == expected,
+            SEEN,
+        )
+
+        ended = cluster.wait("Snapshot", "from-git", namespace, lambda o: is_true(o, "Failed"), 90, "failed")
+        id_ = ended["status"]["id"]
+        wait_for("failed", lambda: client.get(f"{url}/snapshots/{id_}").json()["status"] == "failed", SEEN)
+        assert client.get(f"{url}/snapshots/{id_}").json()["errorMessage"] == condition(ended, "Failed")["message"]  # type: ignore[index]
+        refused = client.delete(f"{url}/snapshots/{id_}")
+        assert refused.status_code == 409, refused.text
+        assert refused.json()["field"] == "spec.deletionPolicy"
+        assert cluster.get("Snapshot", "from-git", namespace) is not None
+        assert client.get(f"{url}/snapshots/{id_}").status_code == 200
+        from_git("Snapshot", "from-git", {"environmentRef": {"name": "shop"}})
+        wait_for("deleted", lambda: client.delete(f"{url}/snapshots/{id_}").status_code == 204, SEEN)
+        assert client.get(f"{url}/snapshots/{id_}").status_code == 404
+    cluster.wait_gone("Snapshot", "from-git", namespace, 60)
+
+
+# --- the API server goes away -------------------------------------------------------------------------------------
+def test_row_46_reads_survive_the_api_server(
+    cluster: Cluster, operator: Operator, facade: Facade, namespace: str
+) -> None:
+    """While the API server cannot be reached, reads are answered. Afterwards the cache has what it missed, though the API server was killed. A facade that
+    starts in such a time says in `/readyz` that it has listed nothing, stays alive, and is ready by itself later."""
+    operator.ready()
+    tenant = Tenant(cluster, facade, namespace, "shop")
+    url = f"/api/environments/{tenant.ids.environment}/snapshots"
+    service = cluster.get("Service", "kubernetes", "default")
+    assert service is not None
+    pod = facade.pod()
+    with facade.client(ANN, projects=(tenant.ids.project,)) as client:
+        with node.PodNetwork(pod, service["spec"]["clusterIP"]) as network:
+            network.block()
+            node.kill_component("kube-apiserver")
+            wait_for("missed", lambda: tenant.snapshot("missed") or True, 60)
+            read = client.get(url)
+            assert read.status_code == 200
+            assert [s["id"] for s in read.json()["snapshots"]] == [tenant.ids.snapshot]
+            refused = client.post(url)
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) > 0
+        begun = time.monotonic()
+        wait_for("in step", lambda: client.get(url).json()["total"] == 2, IN_STEP)
+        print(f"in step after {time.monotonic() - begun:.1f} s")
+        assert facade.ready() == (200, [])
+
+        with node.PodNetwork(pod, service["spec"]["clusterIP"]) as network:
+            network.block()
+            node.kill(pod, "ocore_api")
+            _, reasons = wait_for("not ready", lambda: _not_ready(facade), 60)
+            assert "not listed yet" in reasons[0]
+            assert httpx.get(f"http://{facade.address()}:8080/healthz", timeout=5).status_code == 200
+        wait_for("ready again", lambda: facade.ready() == (200, []), IN_STEP)
+        wait_for("served", lambda: _answer(client, url) == 202, SEEN)
+        assert client.get(url).json()["total"] == 3
+    assert facade.pod()["metadata"]["uid"] == pod["metadata"]["uid"]
+    operator.ready()
+
+
+def _answer(client: httpx.Client, url: str) -> int | None:
+    """Status of a POST; None while the Service does not reach the pod again."""
+    try:
+        return client.post(url).status_code
+    except httpx.TransportError:
+        return None
+
+
+def _not_ready(facade: Facade) -> tuple[int, list[str]] | None:
+    found = facade.ready()
+    return found if found[0] == 503 else None

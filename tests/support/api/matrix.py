@@ -1,0 +1,87 @@
+"""Every route of the served OpenAPI document as a request, so that no route is left out of a test of rights."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+METHODS = ("get", "post", "put", "delete")
+#: The scope that a route needs, where it is not `read`.
+SCOPES = {
+    ("post", "/api/environments/{environmentId}/rollback"): "rollback",
+    ("put", "/api/environments/{environmentId}/snapshot-settings"): "admin",
+    ("post", "/api/environments/{environmentId}/snapshots"): "snapshot",
+    ("delete", "/api/environments/{environmentId}/snapshots/{snapshotId}"): "admin",
+    ("delete", "/api/environments/{environmentId}/snapshots/{snapshotId}/pin"): "admin",
+    ("put", "/api/environments/{environmentId}/snapshots/{snapshotId}/pin"): "admin",
+}
+
+
+@dataclass(frozen=True)
+class Ids:
+    """What a tenant owns."""
+
+    project: str
+    environment: str
+    snapshot: str
+    deployment: str
+
+    def unknown(self) -> "Ids":
+        """Ids that no one owns."""
+        return Ids(*(str(uuid4()) for _ in range(4)))
+
+    def mixed(self, other: "Ids") -> Iterator[tuple[str, "Ids"]]:
+        """Ours, with one id of another tenant."""
+        yield "snapshot of another environment", replace(self, snapshot=other.snapshot)
+        yield "environment of another tenant", replace(self, environment=other.environment)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of the document."""
+
+    method: str
+    path: str
+
+    @property
+    def scope(self) -> str:
+        """The scope that it needs."""
+        return SCOPES.get((self.method, self.path), "read")
+
+    def names(self, id_: str) -> bool:
+        """Whether the path has the id: project, environment, snapshot or deployment."""
+        return f"{{{id_}Id}}" in self.path
+
+    def url(self, ids: Ids) -> str:
+        """The path with the ids."""
+        return self.path.format(
+            projectId=ids.project,
+            environmentId=ids.environment,
+            snapshotId=ids.snapshot,
+            deploymentId=ids.deployment,
+        )
+
+    def body(self, ids: Ids) -> dict[str, Any] | None:
+        """A valid body, or None."""
+        if self.path.endswith("/rollback"):
+            return {"snapshotId": ids.snapshot}
+        if self.method == "put":
+            return {"label": "mine"} if self.path.endswith("/pin") else {"retentionDays": 7}
+        return None
+
+    def send(self, client: httpx.Client, ids: Ids) -> tuple[int, str]:
+        """Status and text of the answer. Of a stream that is accepted, the text is empty."""
+        with client.stream(self.method.upper(), self.url(ids), json=self.body(ids)) as answer:
+            if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                return answer.status_code, ""
+            answer.read()
+            return answer.status_code, answer.text
+
+
+def routes(client: httpx.Client) -> list[Route]:
+    """All operations of the served document, those that delete last."""
+    paths = client.get("/openapi.json").raise_for_status().json()["paths"]
+    found = [Route(method, path) for path, operations in paths.items() for method in operations if method in METHODS]
+    return sorted(found, key=lambda r: (r.method == "delete" and not r.path.endswith("/pin"), r.path, r.method))

@@ -1,0 +1,49 @@
+"""An Environment that needs no server: a folder of files on a claim, and a store on another claim."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from support.cluster.cluster import GROUP, Cluster, Object
+from support.cluster.site import claim
+
+IMAGE = "localhost/ocore-snapshots/mover:17"
+PROJECT = "11111111-2222-4333-8444-555555555555"
+#: Settings of an operator whose tests do not wait for long.
+FAST = {"environment_wait": 3, "resync_interval": 5, "request_timeout": 5, "cleanup_timeout": 20}
+
+
+def folder_store(namespace: str, **spec: object) -> Object:
+    """The SnapshotStore `store`, with more fields of its spec."""
+    return {
+        "apiVersion": GROUP,
+        "kind": "SnapshotStore",
+        "metadata": {"name": "store", "namespace": namespace},
+        "spec": {"claim": {"claimName": "backups", "path": "eu"}, **spec},
+    }
+
+
+@contextmanager
+def folder_environment(cluster: Cluster, prefix: str, script: str, **spec: object) -> Iterator[str]:
+    """A namespace with the Environment `shop`, layout Plain, with more fields of its spec. `script` fills its folder, /files/data."""
+    name = cluster.namespace(prefix)
+    cluster.apply(claim("files", name), claim("backups", name))
+    code, log = cluster.run_pod(name, IMAGE, ["sh", "-c", script], claims={"/files": "files"})
+    assert code == 0, log
+    cluster.apply(
+        folder_store(name),
+        {
+            "apiVersion": GROUP,
+            "kind": "Environment",
+            "metadata": {"name": "shop", "namespace": name},
+            "spec": {
+                "projectId": PROJECT,
+                "type": "staging",
+                "storeRef": {"name": "store"},
+                "filestore": {"claimName": "files", "path": "data", "layout": "Plain"},
+                "jobs": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+                **spec,
+            },
+        },
+    )
+    yield name
+    cluster.delete("Namespace", name)

@@ -1,0 +1,356 @@
+"""The cache in memory: ids, lists, ownership, read-your-writes, subscriptions."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ocore_api.cache.store import Store
+from ocore_api.views import models
+from support.api import objects as o
+
+SNAPSHOT = o.uid_of("Snapshot/apps/before")
+
+
+@pytest.fixture
+def store() -> Store:
+    """With one Environment."""
+    found = Store(lambda: o.at(9999))
+    found.put("Environment", o.environment())
+    return found
+
+
+def put(store: Store, *objects: o.Object) -> None:
+    for each in objects:
+        store.put(each["kind"], each)
+
+
+def names(found: Any) -> list[str]:
+    return [e.name for e in found]
+
+
+def rows(store: Store, limit: int = 20, offset: int = 0, environment: str = o.ENVIRONMENT) -> Any:
+    found = json.loads(store.environment_page(environment, limit, offset))
+    models.SnapshotPage.model_validate_json(store.environment_page(environment, limit, offset))
+    return found
+
+
+# --- lists --------------------------------------------------------------------------------------------------------
+
+
+def test_snapshots_are_listed_newest_first(store: Store) -> None:
+    put(store, *(o.complete(f"s{n}", created=created, version=n) for n, created in enumerate((5, 1, 9, 5), 1)))
+    ties = sorted(("s1", "s4"), key=lambda n: o.uid_of(f"Snapshot/apps/{n}"), reverse=True)
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["s3", *ties, "s2"]
+    assert names(store.snapshots_in(o.PROJECT)) == ["s3", *ties, "s2"]
+
+
+def test_pages(store: Store) -> None:
+    put(store, *(o.complete(f"s{n}", created=n) for n in range(5)))
+    first = rows(store, 2, 0)
+    assert ([s["id"] for s in first["snapshots"]], first["total"]) == (
+        [o.uid_of(f"Snapshot/apps/s{n}") for n in (4, 3)],
+        5,
+    )
+    assert [s["id"] for s in rows(store, 2, 4)["snapshots"]] == [o.uid_of("Snapshot/apps/s0")]
+    assert rows(store, 2, 5) == {"limit": 2, "offset": 5, "snapshots": [], "total": 5}
+
+
+def test_a_page_is_encoded_once_until_something_changes(store: Store) -> None:
+    put(store, o.complete(version=1))
+    first = store.environment_page(o.ENVIRONMENT, 20, 0)
+    assert store.environment_page(o.ENVIRONMENT, 20, 0) is first
+    put(store, o.complete(spec={"pin": {"label": "keep"}}, version=2))
+    assert rows(store)["snapshots"][0]["pinLabel"] == "keep"
+    store.remove("Snapshot", "apps", "before")
+    assert rows(store) == {"limit": 20, "offset": 0, "snapshots": [], "total": 0}
+
+
+def test_a_project_is_filtered(store: Store) -> None:
+    other = o.source(o.OTHER_ENVIRONMENT, name="stage", type_="staging")
+    put(
+        store,
+        o.environment("stage", o.OTHER_ENVIRONMENT, type_="staging"),
+        o.complete("a", created=1),
+        o.failed("b", created=2),
+        o.complete("c", created=3, of=other),
+        o.complete("d", created=4, of=o.source(project=o.OTHER_PROJECT, id_=o.uid_of("else"))),
+    )
+
+    def found(**how: Any) -> tuple[list[str], int]:
+        entries, total = store.project_page(o.PROJECT, 0, 20, **how)
+        return names(entries), total
+
+    assert found() == (["c", "b", "a"], 3)
+    assert found(status="completed") == (["c", "a"], 2)
+    assert found(environment_type="production") == (["b", "a"], 2)
+    assert found(environment_type="staging", status="failed") == ([], 0)
+    assert found(visible={o.ENVIRONMENT}.__contains__) == (["b", "a"], 2)
+    entries, total = store.project_page(o.PROJECT, 1, 1, status="completed")
+    assert (names(entries), total) == (["a"], 2)
+
+
+# --- identity -----------------------------------------------------------------------------------------------------
+
+
+def test_an_environment_is_served_once_the_operator_has_written_its_id() -> None:
+    store = Store(lambda: o.at(0))
+    put(store, o.environment(id_=None))
+    assert store.environment(o.uid_of("Environment/apps/shop")) is None
+    put(store, o.environment(version=2))
+    found = store.environment(o.ENVIRONMENT)
+    assert found is not None
+    assert (found.project_id, found.environment_id) == (o.PROJECT, o.ENVIRONMENT)
+
+
+def test_a_refused_environment_shows_nothing_of_the_one_whose_id_it_claims(store: Store) -> None:
+    thief = o.environment("thief", project=o.OTHER_PROJECT, namespace="evil", status=o.DUPLICATE)
+    put(store, thief, o.complete("mine"), o.snapshot("theirs", {"environmentRef": {"name": "thief"}}, namespace="evil"))
+    found = store.environment(o.ENVIRONMENT)
+    assert found is not None
+    assert found.namespace == "apps"
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["mine"]
+    store.remove("Environment", "apps", "shop")
+    assert store.environment(o.ENVIRONMENT) is None
+
+
+def test_an_environment_that_is_not_refused_yet_comes_after_the_older_one(store: Store) -> None:
+    put(store, o.environment("thief", project=o.OTHER_PROJECT, namespace="evil", created=5))
+    found = store.environment(o.ENVIRONMENT)
+    assert found is not None
+    assert found.namespace == "apps"
+
+
+def test_an_environment_of_another_project_with_the_id_of_a_deleted_one_shows_none_of_its_snapshots(
+    store: Store,
+) -> None:
+    put(store, o.complete("secret"))
+    store.remove("Environment", "apps", "shop")
+    put(store, o.environment("thief", project=o.OTHER_PROJECT, namespace="evil", created=500))
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == []
+    assert rows(store)["total"] == 0
+    assert names(store.snapshots_in(o.OTHER_PROJECT)) == []
+
+
+def test_a_refused_snapshot_is_never_served_under_the_id(store: Store) -> None:
+    claim = {"id": SNAPSHOT}
+    put(store, o.complete(created=9), o.snapshot("thief", claim, o.DUPLICATE, created=1))
+    found = store.snapshot(SNAPSHOT)
+    assert found is not None
+    assert found.name == "before"
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["before"]
+    store.remove("Snapshot", "apps", "before")
+    assert store.snapshot(SNAPSHOT) is None
+
+
+def test_a_new_snapshot_does_not_take_the_id_of_another_one_before_it_is_refused(store: Store) -> None:
+    put(store, o.snapshot("thief", {"id": SNAPSHOT}, created=1), o.complete(created=9))
+    found = store.snapshot(SNAPSHOT)
+    assert found is not None
+    assert found.name == "before"
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["before"]
+
+
+def test_a_snapshot_gets_its_environment_from_the_environment_until_it_has_recorded_it(store: Store) -> None:
+    put(store, o.snapshot("early", {"environmentRef": {"name": "late"}}))
+    assert store.snapshot(o.uid_of("Snapshot/apps/early")) is None
+    put(store, o.environment("late", o.OTHER_ENVIRONMENT, type_="staging"))
+    found = store.snapshot(o.uid_of("Snapshot/apps/early"))
+    assert found is not None
+    row = json.loads(found.encoded)
+    assert (row["environmentId"], row["environmentName"], row["environmentType"]) == (
+        o.OTHER_ENVIRONMENT,
+        "late",
+        "staging",
+    )
+
+
+def test_an_object_that_cannot_be_read_is_left_out(store: Store) -> None:
+    broken = o.complete("broken")
+    del broken["status"]["source"]["projectId"]
+    put(store, broken, o.complete("fine"))
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["fine"]
+
+
+# --- rollbacks ----------------------------------------------------------------------------------------------------
+
+
+def test_a_rollback_belongs_to_its_target(store: Store) -> None:
+    put(
+        store,
+        o.environment("stage", o.OTHER_ENVIRONMENT, type_="staging"),
+        o.complete(spec={"deploymentId": o.uid_of("d")}),
+        o.rollback("copy", {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "stage"}}, created=1),
+        o.rollback("back", created=2),
+    )
+    assert names(store.rollbacks_of(o.OTHER_ENVIRONMENT)) == ["copy"]
+    assert names(store.rollbacks_of(o.ENVIRONMENT)) == ["back"]
+    assert names(store.rollbacks_to(SNAPSHOT)) == ["back", "copy"]
+    log = json.loads(store.log_row(store.rollbacks_of(o.OTHER_ENVIRONMENT)[0]))
+    assert (log["environmentId"], log["snapshotId"], log["deploymentId"]) == (
+        o.OTHER_ENVIRONMENT,
+        SNAPSHOT,
+        o.uid_of("d"),
+    )
+    models.RollbackLog.model_validate(log)
+
+
+def test_the_order_in_which_objects_arrive_does_not_matter() -> None:
+    objects = [
+        o.environment(),
+        o.complete(),
+        o.rollback("back", created=2),
+        o.rollback("undo", {"undo": {"rollbackRef": {"name": "back"}}}),
+    ]
+    for order in (objects, objects[::-1]):
+        store = Store(lambda: o.at(0))
+        put(store, *order)
+        assert names(store.rollbacks_of(o.ENVIRONMENT)) == ["back", "undo"]
+        assert names(store.rollbacks_to(SNAPSHOT)) == ["back"]
+
+
+def test_the_log_of_a_deleted_snapshot_has_no_deployment(store: Store) -> None:
+    put(store, o.complete(spec={"deploymentId": o.uid_of("d")}), o.rolled_back())
+    store.remove("Snapshot", "apps", "before")
+    log = json.loads(store.log_row(store.rollbacks_of(o.ENVIRONMENT)[0]))
+    assert (log["snapshotId"], log["deploymentId"]) == (SNAPSHOT, None)
+
+
+def test_a_preview_is_no_log(store: Store) -> None:
+    preview = o.rollback("preview", {"snapshotRef": {"name": "before"}, "dryRun": True})
+    put(store, o.complete(), preview)
+    assert names(store.rollbacks_of(o.ENVIRONMENT)) == []
+    assert store.rollback(preview["metadata"]["uid"]) is None
+
+
+def test_a_rollback_into_an_environment_that_was_created_again_is_not_shown_under_the_new_one(store: Store) -> None:
+    put(store, o.rolled_back())
+    store.remove("Environment", "apps", "shop")
+    put(store, o.environment("shop", o.OTHER_ENVIRONMENT, o.OTHER_PROJECT, uid=o.uid_of("again"), version=9))
+    assert names(store.rollbacks_of(o.OTHER_ENVIRONMENT)) == []
+    assert store.rollback(o.uid_of("Rollback/apps/back")) is None
+
+
+def test_a_rollback_that_names_a_snapshot_of_another_project_does_not_show_its_id(store: Store) -> None:
+    put(
+        store,
+        o.environment("other", o.OTHER_ENVIRONMENT, o.OTHER_PROJECT),
+        o.complete(),
+        o.rollback("probe", {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "other"}}),
+    )
+    assert json.loads(store.log_row(store.rollbacks_of(o.OTHER_ENVIRONMENT)[0]))["snapshotId"] is None
+    assert names(store.rollbacks_to(SNAPSHOT)) == []
+
+
+def test_undos_in_a_circle_end(store: Store) -> None:
+    put(
+        store,
+        o.rollback("a", {"undo": {"rollbackRef": {"name": "b"}}}),
+        o.rollback("b", {"undo": {"rollbackRef": {"name": "a"}}}),
+        o.rollback("c", {"undo": {"rollbackRef": {"name": "c"}}}),
+    )
+    assert names(store.rollbacks_of(o.ENVIRONMENT)) == []
+
+
+# --- older and newer ----------------------------------------------------------------------------------------------
+
+
+def test_an_older_event_does_not_undo_a_write(store: Store) -> None:
+    put(store, o.complete(spec={"pin": {"label": "mine"}}, version=7), o.complete(version=5))
+    found = store.snapshot(SNAPSHOT)
+    assert found is not None
+    assert json.loads(found.encoded)["pinLabel"] == "mine"
+
+
+def test_a_late_answer_does_not_bring_a_deleted_object_back(store: Store) -> None:
+    put(store, o.complete(version=5))
+    store.remove("Snapshot", "apps", "before", SNAPSHOT)
+    put(store, o.complete(version=6))
+    assert store.snapshot(SNAPSHOT) is None
+
+
+def test_a_deletion_of_an_earlier_object_of_that_name_changes_nothing(store: Store) -> None:
+    put(store, o.complete(uid=o.uid_of("new"), version=9))
+    store.remove("Snapshot", "apps", "before", o.uid_of("old"))
+    assert store.snapshot(o.uid_of("new")) is not None
+
+
+def test_a_full_list_removes_what_it_lacks_unless_that_is_newer(store: Store) -> None:
+    put(store, o.complete("old", version=3), o.complete("new", version=12), o.complete("kept", version=4))
+    put(store, o.complete("elsewhere", namespace="other", version=2))
+    store.keep_only("Snapshot", "apps", {("apps", "kept")}, 10)
+    assert sorted(names(store.snapshots_in(o.PROJECT))) == ["elsewhere", "kept", "new"]
+    store.keep_only("Snapshot", None, set(), 20)
+    assert names(store.snapshots_in(o.PROJECT)) == []
+
+
+def test_a_deleted_snapshot_is_hidden_while_it_is_still_listed(store: Store) -> None:
+    put(store, o.complete(version=1))
+    store.hide("Snapshot", SNAPSHOT)
+    assert (store.snapshot(SNAPSHOT), rows(store)["total"]) == (None, 0)
+    put(store, o.complete(version=2))
+    assert store.snapshot(SNAPSHOT) is None
+
+
+def test_a_snapshot_that_is_being_deleted_is_hidden_after_a_restart_too(store: Store) -> None:
+    put(store, o.complete(version=2, deletionTimestamp=o.at(5)))
+    assert (store.snapshot(SNAPSHOT), rows(store)["total"]) == (None, 0)
+
+
+def test_policies(store: Store) -> None:
+    policy = o.obj("SnapshotPolicy", "shop", {"environmentRef": {"name": "shop"}}, version=4)
+    put(store, policy, {**policy, "metadata": {**policy["metadata"], "resourceVersion": "3", "labels": {}}})
+    assert store.policy("apps", "shop") == policy
+    store.remove("SnapshotPolicy", "apps", "shop")
+    assert store.policy("apps", "shop") is None
+
+
+# --- subscriptions ------------------------------------------------------------------------------------------------
+
+
+def test_subscribers_see_each_change_once(store: Store) -> None:
+    seen: list[Any] = []
+    unsubscribe = store.subscribe("Snapshot", SNAPSHOT, seen.append)
+    put(store, o.running(percent=10, version=2), o.running(percent=10, version=3), o.running(percent=20, version=4))
+    put(store, o.complete(version=5))
+    assert [(p.version, json.loads(p.event)["percent"], p.final) for p in seen] == [
+        (2, 10, False),
+        (4, 20, False),
+        (5, 100, True),
+    ]
+    unsubscribe()
+    unsubscribe()
+    put(store, o.failed(version=6))
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("how", ["removed", "hidden", "deleting"])
+def test_subscribers_of_a_deleted_operation_get_a_final_event(store: Store, how: str) -> None:
+    seen: list[Any] = []
+    put(store, o.running(version=2))
+    store.subscribe("Snapshot", SNAPSHOT, seen.append)
+    if how == "removed":
+        store.remove("Snapshot", "apps", "before")
+    elif how == "hidden":
+        store.hide("Snapshot", SNAPSHOT)
+    else:
+        put(store, o.running(version=3, deletionTimestamp=o.at(5)))
+    [last] = seen
+    event = models.ProgressEvent.model_validate_json(last.event)
+    assert (last.final, event.status, event.time) == (True, "failed", o.at(9999))
+    assert "deleted" in event.message
+
+
+def test_a_terminal_operation_that_is_deleted_sends_nothing(store: Store) -> None:
+    seen: list[Any] = []
+    put(store, o.complete(version=2))
+    store.subscribe("Snapshot", SNAPSHOT, seen.append)
+    store.remove("Snapshot", "apps", "before")
+    assert seen == []
+
+
+def test_progress_of_an_entry(store: Store) -> None:
+    put(store, o.running(percent=30, version=8))
+    found = store.snapshot(SNAPSHOT)
+    assert found is not None
+    assert (found.progress.version, json.loads(found.progress.event)["percent"], found.progress.final) == (8, 30, False)

@@ -1,0 +1,209 @@
+"""Streams read by clients that others wrote: curl, npm's `eventsource` with the Authorization header, and fetch in Chromium."""
+
+import html
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.api import objects
+from support.api.clients import Clients
+
+from .conftest import SNAPSHOT_PATH, Fed
+
+DEADLINE = 60
+BROWSER = (
+    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+)  # fmt: skip
+PAGE = """<!doctype html><title>stream</title><ol id=events></ol><script>
+const show = (text) => { document.getElementById("events").append(Object.assign(document.createElement("li"), { textContent: text })); };
+(async () => {
+  const answer = await fetch(URL_, { headers: { Authorization: "Bearer " + TOKEN } });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    const parts = (rest + value).split("\\n\\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const data = part.split("\\n").find((line) => line.startsWith("data: "));
+      if (data) show(data.slice(6));
+    }
+  }
+  show("end");
+})().catch((error) => show("error " + error));
+</script>"""
+
+
+def token(fed: Fed) -> str:
+    """Of a caller that may see the project."""
+    return fed.serving.issuer.token(projects=[objects.PROJECT])
+
+
+def statuses(lines: list[str]) -> list[tuple[str, int]]:
+    """Status and percent of each event."""
+    return [(e["status"], e["percent"]) for e in map(json.loads, lines)]
+
+
+def feed_when_open(fed: Fed) -> None:
+    """Two changes, once the client reads."""
+    fed.wait_for_streams(1)
+    fed.running(50)
+    fed.complete()
+
+
+def test_curl(fed: Fed) -> None:
+    command = [
+        "curl",
+        "-sSN",
+        "--max-time",
+        str(DEADLINE),
+        "-H",
+        f"Authorization: Bearer {token(fed)}",
+        fed.serving.url + SNAPSHOT_PATH,
+    ]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as curl:
+        assert curl.stdout is not None
+        lines: list[str] = []
+        for line in curl.stdout:
+            lines.append(line)
+            if line.startswith("data: ") and '"percent":10,' in line:
+                feed_when_open(fed)
+    assert curl.returncode == 0
+    data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    assert statuses(data)[0] == ("running", 10)
+    assert statuses(data)[-1] == ("completed", 100)
+
+
+def test_curl_of_a_refused_stream(fed: Fed) -> None:
+    command = [
+        "curl",
+        "-sS",
+        "--max-time",
+        str(DEADLINE),
+        "-w",
+        "\n%{http_code} %{content_type}",
+        fed.serving.url + SNAPSHOT_PATH,
+    ]
+    done = subprocess.run(command, text=True, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == "401 application/problem+json"
+
+
+@pytest.fixture(scope="module")
+def eventsource(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the compiled program `listen`."""
+    return Clients(tmp_path_factory.mktemp("eventsource")).folder
+
+
+@contextmanager
+def listening(folder: Path, fed: Fed) -> Iterator["subprocess.Popen[str]"]:
+    """`listen` on the Snapshot's stream. Its output is a pipe."""
+    env = {**os.environ, "OCORE_API": fed.serving.url, "OCORE_TOKEN": token(fed)}
+    command = ["node", "dist/listen.js", SNAPSHOT_PATH]
+    process = subprocess.Popen(command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = threading.Timer(DEADLINE, process.kill)
+    deadline.start()
+    try:
+        yield process
+    finally:
+        deadline.cancel()
+        process.kill()
+        process.communicate()
+
+
+def test_npm_eventsource(fed: Fed, eventsource: Path) -> None:
+    with listening(eventsource, fed) as client:
+        assert client.stdout is not None
+        first = client.stdout.readline()
+        feed_when_open(fed)
+        rest = client.stdout.read()
+        assert client.wait(DEADLINE) == 0
+    assert statuses([first, *rest.splitlines()])[0] == ("running", 10)
+    assert statuses(rest.splitlines())[-1] == ("completed", 100)
+
+
+def test_npm_eventsource_resumes(fed: Fed, eventsource: Path) -> None:
+    """The stream ends before the operation, as at SIGTERM. The client opens it again automatically, with Last-Event-ID, and sees nothing twice."""
+    with listening(eventsource, fed) as client:
+        assert client.stdout is not None
+        first = client.stdout.readline()
+        fed.wait_for_streams(1)
+        fed.serving.call(lambda: [r.close("bye") for r in tuple(fed.serving.facade.hub.readers)])
+        fed.wait_for_streams(0)
+        fed.wait_for_streams(1)
+        fed.running(60)
+        fed.complete()
+        rest = client.stdout.read()
+        assert client.wait(DEADLINE) == 0
+    seen = statuses([first, *rest.splitlines()])
+    assert seen.count(("running", 10)) == 1
+    assert seen[-1] == ("completed", 100)
+
+
+def test_npm_eventsource_of_a_refused_stream_gives_up(fed: Fed, eventsource: Path) -> None:
+    fed.remove("Snapshot", "before")
+    with listening(eventsource, fed) as client:
+        assert client.wait(DEADLINE) == 1
+        assert client.stderr is not None
+        assert "stream refused: 404" in client.stderr.read()
+
+
+@contextmanager
+def page() -> Iterator[tuple[str, dict[str, str]]]:
+    """A web page of another origin. The text of its document is read when it is asked for."""
+    document: dict[str, str] = {"text": ""}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(document["text"].encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Tests need no access log."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", document
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_fetch_in_chromium(feed: Callable[..., Fed], tmp_path: Path) -> None:
+    """A page of an origin that CORS allows, with the token in a header."""
+    with page() as (origin, document):
+        fed = feed(cors_origins=(origin,))
+        constants = f"<script>const URL_ = {json.dumps(fed.serving.url + SNAPSHOT_PATH)}, TOKEN = {json.dumps(token(fed))};</script>"
+        document["text"] = constants + PAGE
+        command = [
+            *BROWSER,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
+            origin,
+        ]
+        with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as browser:
+            deadline = threading.Timer(DEADLINE, browser.kill)
+            deadline.start()
+            feed_when_open(fed)
+            shown, _ = browser.communicate()
+            deadline.cancel()
+    items = [html.unescape(i) for i in re.findall(r"<li>(.*?)</li>", shown)]
+    assert items[-1:] == ["end"], shown
+    assert statuses(items[:-1])[0][0] == "running"
+    assert statuses(items[:-1])[-1] == ("completed", 100)

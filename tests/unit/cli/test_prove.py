@@ -1,0 +1,133 @@
+"""`kubectl ocore prove`: the certificate is valid only for the manifest that the Snapshot has now."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ocore_cli import app as app_module
+from ocore_cli import prove
+from ocore_cli.errors import CliError
+from ocore_crds.kinds import Kind
+from ocore_crds.restore_test import run_of
+from unit.cli.test_cli import FakeObjects, Object, condition, run, snapshot
+
+SHA = "a" * 64
+TEST: Object = {
+    "answered": ["0badcafe"],
+    "testedAt": "2026-03-01T12:00:00Z",
+    "manifestSha256": SHA,
+    "durationSeconds": 75.0,
+    "predictedRollbackSeconds": 61.5,
+    "server": "db:5432",
+    "serverVersion": "17.2",
+    "databaseBytes": 4096,
+    "tables": 4,
+    "rows": 99,
+    "indexes": 7,
+    "constraints": 3,
+    "attachments": 2,
+    "files": 2,
+    "fileBytes": 10,
+    "bytes": 1000,
+    "warnings": ["a warning"],
+}
+
+
+def proven(test: Object | None = TEST, phase: str = "Complete", status: str = "True", **more: Any) -> Object:
+    conditions = [condition("Complete", reason="Succeeded")]
+    if test is not None:
+        conditions.append(condition("RestoreTested", status, "Succeeded"))
+        more["restoreTest"] = test
+    return snapshot(phase, conditions=conditions, manifestSha256=SHA, manifestKey="k/manifest.json", **more)
+
+
+class Annotated(FakeObjects):
+    """Remembers annotations."""
+
+    def __init__(self, **states: Any) -> None:
+        super().__init__(**states)
+        self.annotations: dict[str, str] = {}
+
+    def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
+        self.annotations |= annotations
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch) -> Annotated:
+    found = Annotated(snapshot=[proven()])
+    monkeypatch.setattr(app_module, "KubernetesObjects", lambda *_: found)
+    return found
+
+
+def test_a_valid_certificate(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("prove", "osnap/before") == 0
+    text = capsys.readouterr().out
+    for part in (
+        SHA,
+        "db:5432",
+        "PostgreSQL 17.2",
+        "4 tables with 99 rows",
+        "7 valid indexes",
+        "1 min 01 s",
+        "a warning",
+    ):
+        assert part in text
+
+
+def test_as_json(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("prove", "before", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["valid"], found["problem"], found["snapshot"]["manifestSha256"]) == (True, "", SHA)
+    assert found["test"]["rows"] == 99
+
+
+@pytest.mark.parametrize(
+    ("obj", "expected"),
+    [
+        (proven(None), "never been restored as a test"),
+        (proven(TEST | {"manifestSha256": "b" * 64}), "another manifest"),
+        (proven(TEST | {"findings": [{"reason": "Corrupt", "message": "pack-1"}]}, status="False"), "Corrupt: pack-1"),
+        (proven(TEST, phase="Corrupt"), "cannot be restored any more"),
+        (proven(TEST, status="Unknown"), "not True"),
+    ],
+)
+def test_no_certificate(objects: Annotated, obj: Object, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    objects.states["snapshot"] = [obj]
+    assert run("prove", "before") == 1
+    assert expected in capsys.readouterr().out
+    assert run("prove", "before", "-o", "json") == 1
+    assert json.loads(capsys.readouterr().out)["valid"] is False
+
+
+def test_how_to_get_one(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
+    objects.states["snapshot"] = [proven(None)]
+    run("prove", "before")
+    text = capsys.readouterr().out
+    assert "kubectl ocore prove before --now" in text
+    assert "spec.verify.schedule" in text
+
+
+def test_now_asks_and_waits(objects: Annotated, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answered() -> Object:
+        (text,) = objects.annotations.values()
+        return proven(TEST | {"answered": [run_of("annotation", text)]})
+
+    states: list[Callable[[], Object]] = [lambda: proven(None), lambda: proven(None), answered]
+    monkeypatch.setattr(objects, "get", lambda *_: (states.pop(0) if len(states) > 1 else states[0])())
+    monkeypatch.setattr(prove, "PAUSE", 0)
+    assert run("prove", "before", "--now") == 0
+    assert list(objects.annotations) == ["ocore.dev/restore-test-requested"]
+
+
+def test_now_of_what_cannot_be_tested(objects: Annotated) -> None:
+    objects.states["snapshot"] = [snapshot("Failed")]
+    with pytest.raises(CliError, match="only a Complete one"):
+        prove.request(objects, "before")
+
+
+def test_the_time_to_wait_ends(objects: Annotated) -> None:
+    objects.states["snapshot"] = [proven(None)]
+    with pytest.raises(CliError, match="It continues"):
+        prove.wait(objects, "before", "0badcafe", lambda: None, lambda: False)

@@ -1,0 +1,394 @@
+"""An import, from the folder of a store to the Snapshots: with the real mover, and an API server in memory."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocore_api.views import values
+from ocore_cli import runs
+from ocore_crds import conditions as c
+from ocore_crds import naming, stored_contents, timestamps
+from ocore_crds.kinds import SNAPSHOT
+from ocore_crds.listing import StoredSnapshot
+from ocore_crds.retention import candidate_of
+from ocore_crds.snapshot_state import StoredState
+from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
+from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, SNAPSHOTS
+from ocore_mover import manifests
+from ocore_mover.commands import list_manifests
+from ocore_mover.manifests import StoredManifest
+from ocore_operator.contents import importing, imports
+from ocore_operator.errors import Waiting
+from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import entry
+from ocore_operator.policy.transitions import with_results
+from ocore_operator.snapshot import observe, plan_after_end, transitions
+from ocore_operator.snapshot.plan import decide
+from ocore_operator.snapshot.world import Idle, LetGo, StartDelete, World
+from ocore_operator.summarize import Stamp, applied
+from support.mover.contents import ENVIRONMENT, OTHER, PROJECT, add, at, manifest, put, snapshot_id
+from support.operator.contents import Place, as_json
+from support.operator.objects import SETTINGS, moment, observation, snapshot_object
+
+PINNED = StoredState(pin_label="audit", retention="Policy", deletion_policy="Delete")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def imported(found: Place) -> Any:
+    status = found.read_store().status.import_
+    assert status is not None
+    return status
+
+
+def condition(found: Place) -> tuple[str, str]:
+    got = c.find(found.read_store().status.conditions, c.IMPORTED)
+    assert got is not None
+    return got.status, got.reason
+
+
+def test_row_53_snapshots_come_back_as_they_were(place: Place) -> None:
+    full = add(place.store, 1, full=True, state=PINNED)
+    add(place.store, 2, base=full, trigger="Deployment")
+    place.run()
+    assert (imported(place).state, imported(place).found, imported(place).imported) == ("Done", 2, 2)
+    assert condition(place) == ("True", "Succeeded")
+    obj = place.snapshots()[snapshot_id(1)]
+    assert obj["metadata"]["name"] == "snapshot-1"
+    assert obj["spec"]["retention"] == "Keep"
+    assert obj["spec"]["deletionPolicy"] == "Retain"
+    assert "pin" not in obj["spec"]
+    assert obj["spec"]["requestedBy"] == "someone@example.com"
+    assert obj["spec"]["deploymentId"] == "55555555-5555-4555-8555-555555555555"
+    status = obj["status"]
+    assert (status["phase"], status["startedAt"], status["completedAt"]) == ("Complete", at(1), at(1.02))
+    assert status["manifestSha256"] == full.sha256
+    assert status["imported"]["stored"] == {"pinLabel": "audit", "retention": "Policy", "deletionPolicy": "Delete"}
+    assert status["storeId"] == place.store_id
+    assert place.snapshots()[snapshot_id(2)]["spec"]["trigger"] == "Deployment"
+    assert place.snapshots()[snapshot_id(2)]["status"]["base"] == {"name": "snapshot-1", "id": snapshot_id(1)}
+    assert place.snapshots()[snapshot_id(1)]["status"]["fullFilestore"] is True
+    assert all(observe.idle(each) for each in place.snapshots().values())
+    assert [p for p in place.api.paths() if "/jobs/" in p] == []
+
+
+def test_the_status_is_what_adoption_gives(place: Place) -> None:
+    add(place.store, 1)
+    place.run()
+    obj = place.snapshots()[snapshot_id(1)]
+    adopted = place.snapshots()[snapshot_id(1)]["status"]
+    result = manifests.result(manifests.read(place.store, ENVIRONMENT, snapshot_id(1)))
+    snap = resources.snapshot({**obj, "status": {"observedGeneration": -1}})
+    wanted = applied(transitions.completed(snap, result, None, clean=True, imported=True, now=place.now))
+    for own in (
+        "imported",
+        "storeName",
+        "storeId",
+        "id",
+        "observedGeneration",
+        "conditions",
+        "progress",
+        "recoveryEvidence",
+    ):
+        wanted.pop(own, None)
+        adopted.pop(own, None)
+    assert as_json(wanted) == as_json(adopted)
+
+
+def test_a_second_import_changes_nothing(place: Place) -> None:
+    for number in range(5):
+        add(place.store, number)
+    place.run()
+    before = place.snapshots()
+    place.now += timedelta(hours=1)
+    place.set_store({naming.ANNOTATION_IMPORT_REQUESTED: "2026-03-01T12:30:00Z"}, **{"import": True})
+    place.run()
+    assert place.snapshots() == before
+    assert (imported(place).imported, imported(place).existing) == (0, 5)
+
+
+def test_an_existing_snapshot_of_the_id_is_not_touched(place: Place) -> None:
+    add(place.store, 1)
+    mine = snapshot_object({"id": snapshot_id(1), "deletionPolicy": "Delete"}, {"phase": "Failed"})
+    mine["metadata"]["name"] = "mine"
+    before = place.api.put(SNAPSHOTS, mine)
+    place.run()
+    assert place.snapshots() == {snapshot_id(1): before}
+    assert imported(place).existing == 1
+
+
+def test_a_name_that_is_taken_is_replaced(place: Place) -> None:
+    add(place.store, 1)
+    add(place.store, 2, name="No valid NAME")
+    other = snapshot_object({}, {"phase": "Complete"}, uid="other")
+    other["metadata"]["name"] = "snapshot-1"
+    place.api.put(SNAPSHOTS, other)
+    place.run()
+    names = {place.snapshots()[snapshot_id(n)]["metadata"]["name"] for n in (1, 2)}
+    assert names == {f"imported-{snapshot_id(1)}", f"imported-{snapshot_id(2)}"}
+
+
+def test_pages_follow_each_other(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_manifests, "BATCH", 3)
+    monkeypatch.setattr(stored_contents, "PAGE_SNAPSHOTS", 3)
+    for number in range(10):
+        add(place.store, number)
+    place.run()
+    assert len(place.snapshots()) == 10
+    assert (imported(place).found, imported(place).imported, imported(place).page) == (10, 10, 4)
+
+
+def test_a_differential_waits_for_its_full_snapshot(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_manifests, "BATCH", 1)
+    monkeypatch.setattr(stored_contents, "PAGE_SNAPSHOTS", 1)
+    numbers = sorted(range(4), key=snapshot_id)
+    full = add(place.store, numbers[-1], full=True)  # listed last
+    for number in numbers[:-1]:
+        add(place.store, number, base=full)
+    place.run()
+    assert len(place.snapshots()) == 4
+    assert (imported(place).imported, imported(place).waiting, imported(place).round) == (4, 0, 2)
+
+
+def test_a_differential_without_its_full_snapshot_is_reported(place: Place) -> None:
+    full = add(place.store, 1, full=True)
+    add(place.store, 2, base=full)
+    add(place.store, 3)
+    place.store.delete([full.key])
+    place.run()
+    assert set(place.snapshots()) == {snapshot_id(3)}
+    assert imported(place).waiting == 1
+    assert condition(place) == ("False", "ImportIncomplete")
+
+
+def test_another_environment_gets_nothing_until_it_exists(place: Place) -> None:
+    add(place.store, 1, environment_id=OTHER, project_id=OTHER)
+    place.run()
+    assert place.snapshots() == {}
+    foreign = imported(place).foreign[0]
+    assert (foreign.environment_id, foreign.project_id, foreign.snapshots) == (OTHER, OTHER, 1)
+    place.environment(OTHER, OTHER, name="second")
+    place.run()
+    assert place.snapshots()[snapshot_id(1)]["spec"]["environmentRef"]["name"] == "second"
+
+
+def test_another_project_gets_nothing(place: Place) -> None:
+    add(place.store, 1, project_id=OTHER)
+    place.run()
+    assert place.snapshots() == {}
+    assert imported(place).skipped == 1
+    assert condition(place) == ("False", "ImportIncomplete")
+
+
+def test_an_environment_with_the_id_of_an_older_one_gets_nothing(place: Place) -> None:
+    add(place.store, 1)
+    victim = place.api.read(ENVIRONMENTS, "shop", "shop")
+    victim["metadata"] |= {"namespace": "victim", "uid": "elder", "creationTimestamp": "2020-01-01T00:00:00Z"}
+    place.catalog.put("Environment", victim)
+    place.run()
+    assert place.snapshots() == {}
+
+
+def test_an_id_of_another_namespace_is_not_taken(place: Place) -> None:
+    add(place.store, 1)
+    theirs = snapshot_object({"id": snapshot_id(1)}, {"phase": "Complete"}, namespace="victim")
+    place.catalog.put("Snapshot", theirs)
+    place.run()
+    assert place.snapshots() == {}
+    assert imported(place).skipped == 1
+
+
+def test_hostile_manifests_are_counted(place: Place) -> None:
+    add(place.store, 1)
+    put(place.store, naming.manifest_key(ENVIRONMENT, snapshot_id(2)), b"[" * 50_000)
+    put(place.store, naming.manifest_key(ENVIRONMENT, snapshot_id(3)), b"{}")
+    place.run()
+    assert set(place.snapshots()) == {snapshot_id(1)}
+    assert (imported(place).state, imported(place).skipped) == ("Done", 2)
+    assert len(imported(place).skipped_examples) == 2
+
+
+def test_the_number_of_snapshots_has_a_limit(tmp_path: Path) -> None:
+    place = Place(tmp_path, SETTINGS.model_copy(update={"import_limit": 3}))
+    for number in range(5):
+        add(place.store, number)
+    place.run()
+    assert len(place.snapshots()) == 3
+    assert imported(place).skipped == 2
+
+
+def test_a_log_that_is_not_whole_is_read_again_and_then_the_import_fails(place: Place) -> None:
+    add(place.store, 1)
+    real = place.run_jobs
+
+    def torn() -> None:
+        real()
+        for lines in place.api.logs.values():
+            lines[:] = [line.replace('"attempt":"a1"', '"attempt":"a2"') for line in lines]
+
+    place.run_jobs = torn  # type: ignore[method-assign]
+    place.run()
+    assert place.snapshots() == {}
+    assert (imported(place).state, imported(place).attempt) == ("Failed", 3)
+    assert condition(place) == ("False", "ImportFailed")
+    place.run_jobs = real  # type: ignore[method-assign]
+    place.now += timedelta(hours=2)
+    place.run()
+    assert set(place.snapshots()) == {snapshot_id(1)}
+
+
+def test_what_a_crash_left_is_completed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        add(place.store, number)
+
+    async def killed(*_: Any) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importing.summarize, "write_quietly", killed)
+        with pytest.raises(BaseExceptionGroup):
+            place.run()
+    halves = place.snapshots()
+    assert halves
+    assert all("phase" not in o.get("status", {}) for o in halves.values())
+    place.run()
+    assert len(place.snapshots()) == 3
+    assert {o["status"]["phase"] for o in place.snapshots().values()} == {"Complete"}
+    assert imported(place).imported == 3
+
+
+def test_what_is_not_complete_yet_waits_for_its_import() -> None:
+    obj = snapshot_object({"id": snapshot_id(1)}, annotations={naming.ANNOTATION_IMPORT: "x"})
+    snap = resources.snapshot(obj)
+    waiting = decide(World(snap, moment(10), SETTINGS, observation((), {}, seconds=10)))
+    assert waiting == Idle(290.0)
+    assert not isinstance(decide(World(snap, moment(301), SETTINGS, observation((), {}, seconds=301))), Idle)
+
+
+# --- a drill, and a take-over --------------------------------------------------------------------------------------
+
+
+def deleted(obj: Any, **spec: Any) -> Any:
+    obj["metadata"]["deletionTimestamp"] = "2026-03-01T13:00:00Z"
+    obj["spec"] |= spec
+    return decide(World(resources.snapshot(obj), moment(7200), SETTINGS, observation((), {})))
+
+
+def test_row_52_a_drill_never_deletes_data(place: Place) -> None:
+    add(place.store, 1, state=PINNED)
+    place.run()
+    obj = place.snapshots()[snapshot_id(1)]
+    action = deleted(obj, deletionPolicy="Delete", retention="Policy")
+    assert isinstance(action, LetGo)
+    assert action.note is not None
+    assert "has not taken over" in action.note.message
+
+
+def test_nothing_else_deletes_data_in_a_drill_either(place: Place) -> None:
+    add(place.store, 1, state=PINNED)
+    place.run()
+    obj = place.snapshots()[snapshot_id(1)]
+    for residue in ("Pending", "None"):
+        obj["status"]["residue"] = residue
+        seen = World(resources.snapshot(obj), moment(7200), SETTINGS, observation((), {}))
+        assert not isinstance(decide(seen), StartDelete)
+        for attempts_only in (True, False):
+            assert isinstance(plan_after_end._delete_data(seen, attempts_only=attempts_only), Waiting)
+
+
+def test_a_drill_never_writes_a_state(place: Place) -> None:
+    add(place.store, 1, state=PINNED)
+    place.run()
+    obj = place.snapshots()[snapshot_id(1)]
+    assert observe.idle(obj)
+    obj["spec"] |= {"pin": {"label": "drill"}}
+    assert observe.idle(obj)
+    action = decide(World(resources.snapshot(obj), moment(7200), SETTINGS, observation((), {}), store_writable=True))
+    assert isinstance(action, Idle)
+
+
+def test_a_take_over_applies_what_the_store_has(place: Place) -> None:
+    add(place.store, 1, state=PINNED)
+    add(place.store, 2)
+    add(place.store, 3, state=PINNED)
+    place.run()
+    theirs = place.snapshots()[snapshot_id(3)]
+    theirs["spec"]["pin"] = {"label": "a person"}
+    place.api.put(SNAPSHOTS, theirs)
+    place.set_store(**{"import": True, "takeOver": True})
+    place.run()
+    first, second, third = (place.snapshots()[snapshot_id(n)] for n in (1, 2, 3))
+    assert (first["spec"]["retention"], first["spec"]["deletionPolicy"]) == ("Policy", "Delete")
+    assert first["spec"]["pin"] == {"label": "audit"}
+    assert (second["spec"]["retention"], second["spec"]["deletionPolicy"]) == ("Keep", "Retain")
+    assert third["spec"]["pin"] == {"label": "a person"}
+    assert third["spec"]["retention"] == "Keep"
+    assert all(o["status"]["imported"]["takenOver"] for o in (first, second, third))
+    assert imported(place).taken_over == 3
+    assert observe.idle(first)
+    before = place.snapshots()
+    place.run()
+    assert place.snapshots() == before
+
+
+def test_after_a_take_over_the_data_is_deleted_as_asked(place: Place) -> None:
+    add(place.store, 1, state=StoredState(retention="Policy", deletion_policy="Delete"))
+    place.set_store(**{"import": True, "takeOver": True})
+    place.run()
+    assert isinstance(deleted(place.snapshots()[snapshot_id(1)]), StartDelete)
+
+
+def test_jobs_of_another_object_are_not_believed(place: Place) -> None:
+    add(place.store, 1)
+    place.step()
+    place.step()
+    names = [p.rpartition("/")[2] for p in place.api.paths() if "/jobs/" in p]
+    job = place.api.read(JOBS, "shop", names[0])
+    job["metadata"]["ownerReferences"][0]["uid"] = "of someone else"
+    place.api.put(JOBS, job)
+    assert place.api.read(PODS, "shop", names[0])
+    place.step()
+    assert place.snapshots() == {}
+    assert (imported(place).state, condition(place)) == ("Failed", ("False", "ImportFailed"))
+
+
+def test_a_manifest_of_another_project_is_refused_by_the_operator_too(place: Place) -> None:
+    found = {ENVIRONMENT: imports.Place("shop", PROJECT)}
+    for fields in ({"project_id": OTHER}, {"environment_id": OTHER}):
+        made = manifest(1, **fields)  # type: ignore[arg-type]
+        key = naming.manifest_key(made.identity.environment_id, made.identity.snapshot_id)
+        assert (
+            imports.belongs(StoredSnapshot(result=manifests.result(StoredManifest(made, key, "0" * 64))), found) is None
+        )
+    good = manifests.result(StoredManifest(manifest(1), naming.manifest_key(ENVIRONMENT, snapshot_id(1)), "0" * 64))
+    assert imports.belongs(StoredSnapshot(result=good), found) is not None
+    moved = good.model_copy(update={"manifest_key": naming.manifest_key(ENVIRONMENT, snapshot_id(2))})
+    assert imports.belongs(StoredSnapshot(result=moved), found) is None
+
+
+# --- age and order -------------------------------------------------------------------------------------------------
+
+
+def test_order_comes_from_the_manifests_and_not_from_the_objects(place: Place) -> None:
+    numbers = sorted(range(6), key=snapshot_id)
+    for number in numbers:
+        add(place.store, number)
+    place.run()
+    every = [entry("Snapshot", obj) for obj in place.snapshots().values()]
+    assert [e.key.name for e in sorted(every, key=lambda e: e.data_order)] == [f"snapshot-{n}" for n in range(6)]
+    status = with_results(SnapshotPolicyStatus(), every, Stamp(at(100), 1))
+    assert status.last_successful_time == at(5.02)
+    found = c.find(status.conditions, c.LAST_SNAPSHOT_SUCCEEDED)
+    assert found is not None
+    assert "snapshot-5" in found.message
+    obj = place.snapshots()[snapshot_id(3)]
+    assert values.created_at(obj) == at(3)
+    assert runs.run_of(SNAPSHOT, obj).elapsed(place.now) == pytest.approx(0.02 * 3600)
+    candidate = candidate_of({**obj, "spec": {**obj["spec"], "retention": "Policy"}}, used=())
+    assert candidate is not None
+    assert timestamps.text(candidate.time) == at(3.01).replace(".000", "")

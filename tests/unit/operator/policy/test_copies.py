@@ -1,0 +1,140 @@
+"""Which Snapshots are copied to the remote store next."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocore_operator import clock
+from ocore_operator.kube import catalog
+from ocore_operator.kube.catalog import Entry
+from ocore_operator.kube.resources import Key, Object
+from ocore_operator.policy import copies
+from ocore_operator.policy.copies import BACKFILL
+from ocore_operator.policy.world import RequestCopies, World
+
+from .test_plan import at, complete, snapshot
+
+NOW = at(days=100)
+
+
+def entry(name: str, time: datetime, remote: str = "", *, base: str = "", own: str = "", **spec: Any) -> Entry:
+    found: Object = complete(name, time, **spec)
+    if remote:
+        found["status"]["remote"] = {"state": remote, "storeName": "far", "requestedAt": clock.text(time)}
+    if base:
+        found["status"]["base"] = {"id": base}
+    if own:
+        found["spec"]["id"] = own
+    return catalog.entry("Snapshot", found)
+
+
+def world(*entries: Entry, store: str = "far", days: int | None = None) -> World:
+    found = World(
+        key=Key("SnapshotPolicy", "default", "shop"),
+        policy=None,
+        environment_id="id",
+        pins=None,
+        snapshots=entries,
+        used=frozenset(),
+        safeties=(),
+        rollbacks=(),
+        history_limit=0,
+        now=NOW,
+        remote_store=store,
+    )
+    if days is None:
+        return found
+
+    class WithDays(World):
+        @property
+        def spec(self) -> Any:
+            return World.spec.fget(self).model_copy(update={"remote_retention_days": days})  # type: ignore[attr-defined]
+
+    return WithDays(**{f: getattr(found, f) for f in found.__dataclass_fields__})
+
+
+def chosen(found: World) -> list[str]:
+    action = copies.decide(found)
+    if action is None:
+        return []
+    assert isinstance(action, RequestCopies)
+    assert action.store == found.remote_store
+    return [key.name for key in action.keys]
+
+
+def old(count: int) -> list[Entry]:
+    """s0 is the newest."""
+    return [entry(f"s{n}", at(days=99 - n)) for n in range(count)]
+
+
+def test_without_a_remote_store_nothing_is_copied() -> None:
+    assert chosen(world(*old(3), store="")) == []
+    assert chosen(replace(world(*old(3)), environment_id=None)) == []
+
+
+def test_the_newest_go_first_a_few_at_a_time() -> None:
+    assert chosen(world(*old(20))) == ["s0", "s1", "s2", "s3"]
+    running = [entry(f"s{n}", at(days=99 - n), "Copying" if n < 4 else "") for n in range(20)]
+    assert chosen(world(*running)) == []
+    running[0] = entry("s0", at(days=99), "Completed")
+    assert chosen(world(*running)) == ["s4"]
+
+
+def test_a_new_snapshot_waits_for_no_old_one() -> None:
+    waiting = [entry(f"s{n}", at(days=90 - n), "Pending") for n in range(BACKFILL)]
+    assert chosen(world(*waiting, *old(2), entry("ancient", at(days=1)))) == ["s0", "s1"]
+
+
+def test_what_fails_holds_up_the_old_ones_only() -> None:
+    failed = [entry(f"f{n}", at(days=80 - n), "Failed") for n in range(BACKFILL)]
+    assert chosen(world(*failed, entry("older", at(days=2)))) == []
+    assert chosen(world(*failed, entry("newer", at(days=99)))) == ["newer"]
+
+
+def test_only_complete_whole_and_lasting_ones() -> None:
+    damaged = replace(entry("damaged", at(days=99)), verified="False")
+    leaving = replace(entry("leaving", at(days=99)), deleting=True)
+    running = catalog.entry("Snapshot", snapshot("running", at(days=99), "Running"))
+    failed = catalog.entry("Snapshot", snapshot("failed", at(days=99), "Failed"))
+    assert chosen(world(damaged, leaving, running, failed)) == []
+    young, aged = entry("young", at(days=95)), entry("aged", at(days=80))
+    assert chosen(world(young, aged, days=10)) == ["young"]
+    assert chosen(world(young, aged, days=0)) == ["young", "aged"]
+    assert chosen(world(entry("kept", at(days=80), retention="Keep"), days=10)) == ["kept"]
+
+
+def test_the_full_that_a_differential_needs_goes_along() -> None:
+    full = entry("full", at(days=1), own="11111111-1111-4111-8111-111111111111")
+    need = entry("diff", at(days=99), "Pending", base=full.id)
+    others = [entry(f"s{n}", at(days=98 - n), "Pending") for n in range(BACKFILL)]
+    assert chosen(world(full, need, *others)) == ["full"]
+    assert chosen(world(replace(full, remote=need.remote), need, *others)) == []
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 50), st.sampled_from(["", "Pending", "Copying", "Completed", "Failed"])), max_size=30
+    )
+)
+def test_it_ends_and_leaves_none_out(states: list[tuple[int, str]]) -> None:
+    """Each round the requested ones are copied: in the end all are, and never more old ones at a time than allowed."""
+    entries = [entry(f"s{n}", at(days=days) + timedelta(seconds=n), state) for n, (days, state) in enumerate(states)]
+    entries = [e for e in entries if e.remote is None or e.remote.state != "Failed"]
+    for _ in range(2 * len(entries) + 1):
+        names = chosen(world(*entries))
+        assert len(set(names)) == len(names)
+        running = [e for e in entries if e.remote is not None and e.remote.state != "Completed"]
+        newest = max((e.completed for e in running), default=None)
+        backfill = [e for e in entries if e.key.name in names and (newest is None or e.completed < newest)]
+        assert len(running) + len(backfill) <= max(BACKFILL, len(running))
+        if not names and not running:
+            break
+        done = {e.key.name for e in running} | set(names)
+        entries = [
+            entry(e.key.name, clock.parse(e.completed), "Completed") if e.key.name in done else e for e in entries
+        ]
+    assert all(e.remote is not None for e in entries)

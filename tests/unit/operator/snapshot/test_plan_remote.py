@@ -1,0 +1,472 @@
+"""The copy of a Complete Snapshot in a remote store: attempts for days, crashes at each point, what retention lets go of."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocore_crds import conditions as c
+from ocore_crds.base import Model
+from ocore_crds.protocol import CopyResult, DeleteResult, Failure, Result, SnapshotResult, VerifyResult
+from ocore_crds.remote_copy import RemoteCopy, releases, state_of, work_remains
+from ocore_operator import clock, remote_copies
+from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Object, Snapshot
+from ocore_operator.snapshot import observe, transitions
+from ocore_operator.snapshot.observe_remote import blocked
+from ocore_operator.snapshot.plan import decide
+from ocore_operator.snapshot.plan_remote import deletion_series, name_of_job
+from ocore_operator.snapshot.world import (
+    Action,
+    Idle,
+    LetGo,
+    Record,
+    RemoteView,
+    StartCopy,
+    StartDelete,
+    StartVerify,
+    Stop,
+    World,
+)
+from support.operator.objects import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started, store
+
+DIGEST = "a" * 64
+RESULT = CopyResult(
+    store_id="far", origin_store_id="near", manifest_key="k", manifest_sha256=DIGEST, objects=3, bytes=9
+)
+DOWN = Failure(reason=c.STORE_UNREACHABLE, message="The store does not answer.", retryable=True)
+RUNNING: Object = {"running": {"startedAt": at(1)}}
+VIEW = RemoteView(wanted="far")
+
+
+def complete(
+    remote: RemoteCopy | None, *, deleted: bool = False, spec: Object | None = None, **status: Any
+) -> Snapshot:
+    full = started(
+        phase="Complete",
+        completedAt=at(60),
+        observedGeneration=1,
+        conditions=[
+            {"type": t, "status": "True", "reason": "X", "message": "", "lastTransitionTime": at(60)}
+            for t in (c.COMPLETE, c.READY)
+        ],
+        manifestKey="k",
+        manifestSha256=DIGEST,
+        residue="None",
+        **({"remote": remote.wire()} if remote is not None else {}),
+        **status,
+    )
+    meta = {"deletionTimestamp": at(100)} if deleted else {}
+    more = {"retention": "Policy", "deletionPolicy": "Delete"} | (spec or {})
+    return snapshot(more, full, finalizers=["ocore.dev/data"], generation=1, creationTimestamp=at(0), **meta)
+
+
+def copy(state: str = "Pending", **more: Any) -> RemoteCopy:
+    return RemoteCopy.model_validate({"state": state, "storeName": "far", "requestedAt": at(61), **more})
+
+
+def said(payload: Model | Failure) -> Object:
+    well = not isinstance(payload, Failure)
+    failure = payload if isinstance(payload, Failure) else None
+    result = Result.model_validate(
+        {"ok": well, "payload": None if failure else payload, "failure": failure, "time": at(0)}
+    )
+    return ended(result.termination_message(), 0 if well else 1)
+
+
+def world(snap: Snapshot, jobs: dict[str, Object] | None = None, seconds: float = 101, **fields: Any) -> World:
+    found, pods = [], {}
+    for each, state in (jobs or {}).items():
+        command = next(x for x in ("copy-remote", "delete", "verify") if each.startswith(x))
+        found.append(job(each, command, condition="Failed" if "terminated" in state else ""))
+        pods[each] = [pod(each, state, phase="Failed" if "terminated" in state else "Running")]
+    fields = {"remote": VIEW} | fields
+    return World(snap, moment(seconds), SETTINGS, observation(found, pods, seconds=seconds), **fields)
+
+
+def named(snap: Snapshot, attempt: int) -> str:
+    assert snap.status.remote is not None
+    return name_of_job(snap, snap.status.remote, attempt)
+
+
+def recorded(action: Action) -> Record:
+    assert isinstance(action, Record), action
+    return action
+
+
+def condition(status: Any) -> tuple[str, str]:
+    found = c.find(status.conditions, c.REMOTE_COPIED)
+    assert found is not None
+    return found.status, found.reason
+
+
+def is_ready(status: Any) -> bool:
+    return c.is_true(status.conditions, c.READY) and c.find(status.conditions, c.STALLED) is None
+
+
+# --- attempts --------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_wanted_copy_nothing_happens() -> None:
+    assert decide(world(complete(None))) == Idle(None, complete(None).status)
+
+
+def test_a_copy_is_made_and_reported() -> None:
+    snap = complete(copy())
+    assert decide(world(snap)) == StartCopy(1)
+    name = named(snap, 1)
+    begun = recorded(decide(world(snap, {name: RUNNING})))
+    assert begun.status.remote is not None
+    assert (begun.status.remote.state, begun.status.remote.attempts, begun.status.remote.job_name) == (
+        "Copying",
+        1,
+        name,
+    )
+    assert condition(begun.status) == ("Unknown", c.COPYING)
+    snap = snap.with_status(begun.status)
+    assert decide(world(snap, {name: RUNNING})) == Idle(10.0, snap.status)
+    done = recorded(decide(world(snap, {name: said(RESULT)})))
+    assert done.status.remote is not None
+    assert (done.status.remote.state, done.status.remote.store_id, done.status.remote.bytes) == ("Completed", "far", 9)
+    assert done.status.remote.manifest_sha256 == DIGEST
+    assert condition(done.status) == ("True", c.SUCCEEDED)
+    assert is_ready(done.status)
+    assert not work_remains({"spec": {}, "status": done.status.wire()})
+
+
+def test_progress_never_goes_back() -> None:
+    snap = complete(copy("Copying", attempts=1, bytes=100, bytesDone=40))
+    far = recorded(decide(world(snap, {named(snap, 1): RUNNING}, remote=replace(VIEW, bytes_done=70))))
+    assert far.status.remote is not None
+    assert far.status.remote.bytes_done == 70
+    snap = snap.with_status(far.status)
+    assert isinstance(decide(world(snap, {named(snap, 1): RUNNING}, remote=replace(VIEW, bytes_done=3))), Idle)
+
+
+def test_a_job_that_was_created_before_a_crash_is_adopted() -> None:
+    """Killed after the creation (failpoint operator-remote-job-created): the status still says Pending."""
+    snap = complete(copy(attempts=2, nextAttemptAt=at(5000)))
+    begun = recorded(decide(world(snap, {named(snap, 3): said(RESULT)})))
+    assert begun.status.remote is not None
+    assert (begun.status.remote.state, begun.status.remote.attempts) == ("Copying", 3)
+    done = recorded(decide(world(snap.with_status(begun.status), {named(snap, 3): said(RESULT)})))
+    assert state_of(done.status.remote) == "completed"
+
+
+def test_the_jobs_of_an_earlier_copy_do_not_count() -> None:
+    """The copy was deleted and is wanted again within the TTL of its Jobs."""
+    old, new = complete(copy()), complete(copy(requestedAt=at(90)))
+    assert decide(world(new, {named(old, 1): said(RESULT)})) == StartCopy(1)
+
+
+def test_the_copy_of_another_manifest_is_not_accepted() -> None:
+    snap = complete(copy("Copying", attempts=1))
+    other = RESULT.model_copy(update={"manifest_sha256": "b" * 64})
+    end = recorded(decide(world(snap, {named(snap, 1): said(other)})))
+    assert state_of(end.status.remote) == "pending"
+    assert end.status.phase == "Complete"
+
+
+def test_row_54_a_remote_store_that_is_down_for_days_loses_nothing() -> None:
+    snap, seconds, attempts = complete(copy()), 101.0, 0
+    pauses = []
+    while seconds < 5 * 86400:
+        assert decide(world(snap, seconds=seconds)) == StartCopy(attempts + 1)
+        attempts += 1
+        snap = snap.with_status(remote_copies.copying(snap, attempts, named(snap, attempts), moment(seconds)))
+        end = recorded(decide(world(snap, {named(snap, attempts): said(DOWN)}, seconds=seconds)))
+        snap = snap.with_status(end.status)
+        assert is_ready(snap.status), "a late copy does not make the Snapshot less restorable"
+        assert snap.status.remote is not None
+        # Late is reported, and does not end the attempts.
+        assert snap.status.remote.state == ("Failed" if seconds - 61 > 3 * 86400 else "Pending")
+        waits = decide(world(snap, seconds=seconds))
+        assert isinstance(waits, Idle)
+        assert waits.seconds is not None
+        pauses.append(round(waits.seconds))
+        seconds += waits.seconds
+    assert pauses[:4] == [30, 60, 120, 240]
+    assert max(pauses) == 3600
+    back = decide(world(snap, seconds=seconds))
+    assert back == StartCopy(attempts + 1)
+
+
+def test_a_store_that_is_not_ready_costs_no_attempt() -> None:
+    snap = complete(copy())
+    why = Waiting(c.STORE_NOT_READY, "It does not answer.", 30.0)
+    end = decide(world(snap, remote=replace(VIEW, blocked=why)))
+    assert isinstance(end, Idle)
+    assert end.status is not None
+    assert end.status.remote is not None
+    assert (end.seconds, end.status.remote.state, end.status.remote.message) == (30.0, "Pending", "It does not answer.")
+    assert condition(end.status) == ("Unknown", c.STORE_NOT_READY)
+    snap = snap.with_status(end.status)
+    assert decide(world(snap)) == StartCopy(1)
+
+
+def test_the_same_store_is_refused_until_it_is_corrected() -> None:
+    snap = complete(copy())
+    end = decide(world(snap, remote=replace(VIEW, blocked=Stalled(c.SAME_STORE, "The same."))))
+    assert isinstance(end, Idle)
+    assert end.status is not None
+    assert condition(end.status) == ("False", c.SAME_STORE)
+    assert state_of(end.status.remote) == "failed"
+    assert decide(world(snap.with_status(end.status))) == StartCopy(1)
+
+
+def test_waiting_for_a_slot_is_shown() -> None:
+    end = decide(world(complete(copy()), refusal=Waiting(c.WAITING_FOR_JOB_SLOT, "Full.", 5.0)))
+    assert isinstance(end, Idle)
+    assert end.seconds == 5.0
+    assert end.status is not None
+    assert condition(end.status) == ("Unknown", c.WAITING_FOR_JOB_SLOT)
+
+
+@pytest.mark.parametrize("reason", [c.CORRUPT, c.SNAPSHOT_NOT_FOUND])
+def test_damage_that_a_copy_finds_is_damage_of_the_snapshot(reason: str) -> None:
+    snap = complete(copy("Copying", attempts=1))
+    end = recorded(decide(world(snap, {named(snap, 1): said(Failure(reason=reason, message="Other bytes."))})))
+    assert end.status.phase == "Corrupt"
+    assert state_of(end.status.remote) == "failed"
+    assert not is_ready(end.status)
+
+
+def test_a_lost_job_is_repeated() -> None:
+    snap = complete(copy("Copying", attempts=1, jobName="x"))
+    end = recorded(decide(world(snap)))
+    assert state_of(end.status.remote) == "pending"
+    assert decide(world(snap.with_status(end.status), seconds=140)) == StartCopy(2)
+
+
+def test_a_copy_delays_no_verification_and_is_not_delayed_by_one() -> None:
+    snap = complete(copy("Copying", attempts=1), spec={"verify": "Full"})
+    assert decide(world(snap, {named(snap, 1): RUNNING})) == StartVerify(1)
+    waiting = complete(copy(), spec={"verify": "Full"})
+    assert decide(world(waiting)) == StartCopy(1)
+    both = {named(snap, 1): RUNNING, job_name("verify", UID, 1): RUNNING}
+    end = decide(world(snap, both))
+    assert isinstance(end, Idle)
+    assert end.seconds == 10.0
+
+
+# --- the Environment names another store -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", ["", "other"])
+def test_a_copy_that_is_not_wanted_any_more_is_removed(wanted: str) -> None:
+    view = RemoteView(wanted=wanted)
+    fresh = recorded(decide(world(complete(copy()), remote=view)))
+    assert fresh.status.remote is None
+    snap = complete(copy("Copying", attempts=1))
+    assert decide(world(snap, {named(snap, 1): RUNNING}, remote=view)) == Stop(named(snap, 1))
+    remote = snap.status.remote
+    assert remote is not None
+    assert decide(world(snap, remote=view)) == StartDelete(1, False, deletion_series(remote))
+    deleted = job_name("delete", UID, f"{deletion_series(remote)}1")
+    end = recorded(decide(world(snap, {deleted: said(DeleteResult())}, remote=view)))
+    assert end.status.remote is None
+    assert c.find(end.status.conditions, c.REMOTE_COPIED) is None
+
+
+@pytest.mark.parametrize("wanted", ["", "other", None])
+def test_a_copy_that_is_complete_stays_where_it_is(wanted: str | None) -> None:
+    assert isinstance(decide(world(complete(copy("Completed", attempts=1)), remote=RemoteView(wanted=wanted))), Idle)
+
+
+def test_without_an_environment_the_copy_goes_where_it_was_wanted() -> None:
+    assert decide(world(complete(copy()), remote=RemoteView(wanted=None))) == StartCopy(1)
+
+
+# --- retention ----------------------------------------------------------------------------------------------------------
+
+DONE = copy("Completed", attempts=1, storeId="far")
+
+
+def test_the_data_goes_and_the_copy_stays() -> None:
+    snap = complete(DONE, keptBy=[], remoteKeptBy=["forever"])
+    first = recorded(decide(world(snap)))
+    assert first.failpoint == "operator-remote-release-recorded"
+    assert first.status.remote is not None
+    assert (first.status.remote.only, first.status.remote.local_deleted_at) == (True, None)
+    snap = snap.with_status(first.status)
+    series = deletion_series(DONE).replace("remote", "local")
+    # Killed here, or later: the status says that nothing reads the data any more.
+    assert decide(world(snap)) == StartDelete(1, False, series)
+    done = {job_name("delete", UID, f"{series}1"): said(DeleteResult(objects=3))}
+    end = recorded(decide(world(snap, done)))
+    assert end.status.remote is not None
+    assert end.status.remote.local_deleted_at == at(101)
+    assert isinstance(decide(world(snap.with_status(end.status))), Idle)
+    assert is_ready(end.status)
+
+
+def test_the_copy_goes_and_the_data_stays() -> None:
+    snap = complete(DONE, keptBy=["keepLast"], remoteKeptBy=[])
+    assert decide(world(snap)) == StartDelete(1, False, deletion_series(DONE))
+    done = {job_name("delete", UID, f"{deletion_series(DONE)}1"): said(DeleteResult(objects=3))}
+    assert recorded(decide(world(snap, done))).status.remote is None
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [{job_name("verify", UID, 1): RUNNING}, {}],
+)
+def test_what_is_used_is_not_let_go_of(jobs: dict[str, Object]) -> None:
+    snap = complete(DONE, keptBy=[], remoteKeptBy=["forever"])
+    view = RemoteView(used_by="" if jobs else "rollback")
+    assert isinstance(decide(world(snap, jobs, remote=view)), Idle)
+
+
+def test_verification_reads_the_copy_that_is_left() -> None:
+    """And finds damage there: nothing is left to restore from."""
+    only = copy("Completed", attempts=1, only=True, localDeletedAt=at(70))
+    snap = complete(only, spec={"verify": "Full"})
+    assert decide(world(snap)) == StartVerify(1)
+    bad = {job_name("verify", UID, 1): said(Failure(reason=c.CORRUPT, message="Other bytes."))}
+    assert recorded(decide(world(snap, bad))).status.phase == "Corrupt"
+
+
+def test_a_damaged_snapshot_with_a_whole_copy_stays_restorable() -> None:
+    snap = complete(DONE, spec={"verify": "Full"})
+    bad = {job_name("verify", UID, 1): said(Failure(reason=c.CORRUPT, message="Other bytes."))}
+    end = recorded(decide(world(snap, bad)))
+    assert is_ready(end.status)
+    ready, verified = (c.find(end.status.conditions, t) for t in (c.READY, c.VERIFIED))
+    assert ready is not None
+    assert verified is not None
+    assert (end.status.phase, ready.reason, verified.status) == ("Complete", c.REMOTE_COPY_ONLY, "False")
+    assert "far" in ready.message
+    good = {job_name("verify", UID, 1): said(VerifyResult(objects=1, bytes_read=1))}
+    assert recorded(decide(world(snap, good))).status.phase == "Complete"
+
+
+@settings(max_examples=400)
+@given(
+    state=st.sampled_from(["Pending", "Copying", "Completed", "Failed"]),
+    only=st.booleans(),
+    gone=st.booleans(),
+    kept=st.none() | st.just([]) | st.just(["keepLast"]),
+    kept_remotely=st.none() | st.just([]) | st.just(["forever"]),
+    pinned=st.booleans(),
+    retention=st.sampled_from(["Keep", "Policy"]),
+    damaged=st.booleans(),
+)
+def test_row_54_the_last_whole_place_is_never_let_go_of(
+    state: str, only: bool, gone: bool, kept: Any, kept_remotely: Any, pinned: bool, retention: str, damaged: bool
+) -> None:
+    only = (only or gone) and state == "Completed"
+    remote: Object = {"state": state, "only": only, **({"localDeletedAt": at(1)} if gone and only else {})}
+    conditions = [{"type": c.VERIFIED, "status": "False"}] if damaged else []
+    obj = {
+        "spec": {"retention": retention, **({"pin": {}} if pinned else {})},
+        "status": {"remote": remote, "conditions": conditions, "keptBy": kept, "remoteKeptBy": kept_remotely},
+    }
+    found = releases(obj)
+    if found is None:
+        return
+    assert state == "Completed"
+    assert not pinned
+    assert retention == "Policy"
+    assert not only
+    assert found == "Local" or not damaged
+    assert (kept, kept_remotely) == (([], ["forever"]) if found == "Local" else (["keepLast"], []))
+
+
+def test_row_54_the_copy_of_a_damaged_snapshot_stays() -> None:
+    status = {"remote": {"state": "Completed"}, "conditions": [], "keptBy": ["keepLast"], "remoteKeptBy": []}
+    obj = {"spec": {"retention": "Policy"}, "status": status}
+    assert releases(obj) == "Remote"
+    damaged = {**status, "conditions": [{"type": c.VERIFIED, "status": "False"}]}
+    assert releases({**obj, "status": damaged}) is None
+
+
+# --- deletion -----------------------------------------------------------------------------------------------------------
+
+
+def test_deletion_removes_both() -> None:
+    snap = complete(DONE, deleted=True)
+    assert decide(world(snap)) == StartDelete(1, attempts_only=False)
+    first = {job_name("delete", UID, 1): said(DeleteResult(objects=3))}
+    assert decide(world(snap, first)) == StartDelete(1, False, deletion_series(DONE))
+    both = first | {job_name("delete", UID, f"{deletion_series(DONE)}1"): said(DeleteResult(objects=3))}
+    assert decide(world(snap, both)) == LetGo()
+
+
+def test_deletion_removes_the_copy_that_is_left() -> None:
+    only = copy("Completed", attempts=1, only=True, localDeletedAt=at(70))
+    assert decide(world(complete(only, deleted=True))) == StartDelete(1, False, deletion_series(only))
+
+
+def test_deletion_stops_the_copy_first() -> None:
+    snap = complete(copy("Copying", attempts=1), deleted=True)
+    assert decide(world(snap, {named(snap, 1): RUNNING})) == Stop(named(snap, 1))
+    pending = complete(copy(), deleted=True)
+    assert decide(world(pending, {named(pending, 1): RUNNING})) == Stop(named(pending, 1)), "created before a crash"
+
+
+def test_retain_keeps_both_and_says_where_they_are() -> None:
+    end = decide(world(complete(DONE, deleted=True, spec={"deletionPolicy": "Retain"})))
+    assert isinstance(end, LetGo)
+    assert end.note is not None
+    assert "far" in end.note.message
+
+
+# --- what is read --------------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_whose_copy_remains_is_not_idle() -> None:
+    for remote, expected in (
+        (None, True),
+        (copy(), False),
+        (copy("Failed"), False),
+        (DONE, True),
+        (copy("Completed", only=True), False),
+        (copy("Completed", only=True, localDeletedAt=at(1)), True),
+    ):
+        snap = complete(remote)
+        obj = {
+            "metadata": {"generation": 1},
+            "spec": snap.spec.wire(),
+            "status": snap.status.wire() | {"observedGeneration": 1},
+        }
+        assert observe.idle(obj) == expected, remote
+
+
+def test_which_stores_allow_an_attempt() -> None:
+    snap = complete(copy(), storeId="near")
+
+    def reason(target: Any, source: Any) -> str:
+        found = blocked(snap, copy(), target, source)
+        return found.reason if found is not None else ""
+
+    ready = store(name="far", status={"storeId": "far", "conditions": [_ready("True")]})
+    near = store(name="near")
+    assert reason(ready, near) == ""
+    assert reason(None, near) == reason(ready, None) == c.STORE_NOT_FOUND
+    assert reason(store(name="far", status={"storeId": "near", "conditions": [_ready("True")]}), near) == c.SAME_STORE
+    assert reason(store(name="far", status={"conditions": [_ready("False")]}), near) == c.STORE_NOT_READY
+    assert reason(store({"access": "ReadOnly"}, name="far"), near) == c.STORE_READ_ONLY
+    one, two = store({"serviceAccountName": "a"}, name="far"), store({"serviceAccountName": "b"}, name="near")
+    assert reason(one, two) == c.SERVICE_ACCOUNT_CONFLICT
+
+
+def _ready(status: str) -> Object:
+    return {"type": "Ready", "status": status, "reason": "X", "message": "it is down", "lastTransitionTime": at(0)}
+
+
+def test_a_copy_that_is_adopted_is_in_the_store_that_it_was_found_in() -> None:
+    """On a rebuilt cluster the remote store may be the only one. The manifest has the id of the first."""
+    found = SnapshotResult(
+        attempt="a", manifest_key="k", manifest_sha256=DIGEST, store_id="near", started_at=at(0), consistent_at=at(0), completed_at=at(1)
+    )  # fmt: skip
+    snap = snapshot({}, started(storeId="far"))
+    for imported, expected in ((True, "far"), (False, "near")):
+        status = transitions.completed(snap, found, None, clean=True, imported=imported, now=moment(2))
+        assert status.store_id == expected
+
+
+def test_times_are_those_of_the_request() -> None:
+    assert clock.text(moment(61)) == copy().requested_at
