@@ -10,6 +10,7 @@ finished, forward or back: see ``plan_switch.py``. Cleanup after the end is in `
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
@@ -172,7 +173,7 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         text = source.not_granted(world.source.namespace, status.snapshot_name or "", world.source.into)
         return abort(status, c.ACCESS_NOT_GRANTED, text, now)
     if job is None:
-        return _refused(status, world, now) or Do(StartJob("restore", status.attempt))
+        return _start("restore", status.attempt, status, world, now)
     if not job.ended:
         return Wait(5, c.RUNNING, job.problem or f"Job {job.name} restores the snapshot beside the live environment.")
     if isinstance(job.payload, RestoreResult):
@@ -185,7 +186,7 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return plan_safety.cancel(world) or _ran_before(status, job.failure, now)
     remote = remote_source.after(status, spec, world, (job.failure,) if job.failure is not None else ())
     if remote is not None:
-        return plan_switch.stop_jobs((job,)) if job.live else _read_copy(status, remote)
+        return _read_copy(status, remote)
     next_attempt = change(status, attempt=status.attempt + 1)
     job = remote_source.naming_both(status, job)
     return _retry_or_abort(status, next_attempt, job, now, number=remote_source.attempt_of(status, job))
@@ -211,17 +212,25 @@ def _ran_before(status: RollbackStatus, failure: Failure, now: datetime) -> Reco
 def _retry_or_abort(
     status: RollbackStatus, next_attempt: RollbackStatus, failed: JobView, now: datetime, *, number: int | None = None
 ) -> Action:
-    """Another attempt where the failure may pass, else the end. The failed Job's pod must be gone before another attempt. `number`: which attempt this was,
+    """Another attempt where the failure may pass, else the end. It is recorded at once: the failure is gone with the Job. `number`: which attempt this was,
     where that is not the Job's number."""
     number = failed.attempt if number is None else number
     reason = failed.failure.reason if failed.failure else c.JOB_FAILED
     message = failed.failure.message if failed.failure else f"Job {failed.name} ended without a result."
     if failed.failure is None or not failed.failure.retryable or number >= MAX_ATTEMPTS:
         return abort(status, reason, message, now)
-    if failed.live:
-        return plan_switch.stop_jobs((failed,))
     text = f"Attempt {number} of {MAX_ATTEMPTS} failed ({reason}: {message}); retrying."
     return Record(next_attempt, (Note("Warning", reason, text),))
+
+
+def _start(
+    kind: Literal["restore", "neutralize", "switch"], attempt: int, status: RollbackStatus, world: World, now: datetime
+) -> Action:
+    """Starts the Job of an attempt, once those of earlier attempts and their pods are gone: two must not work in one copy."""
+    earlier = world.live(kind)
+    if earlier:
+        return plan_switch.stop_jobs(earlier)
+    return _refused(status, world, now) or Do(StartJob(kind, attempt))
 
 
 def _refused(status: RollbackStatus, world: World, now: datetime) -> Record | None:
@@ -239,7 +248,7 @@ def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: d
     """The copy is neutralised and asserted by one Job. Without its result there is no switch; the switch Job checks the copy's mark as well."""
     job = world.job("neutralize", status.neutralize_attempt)
     if job is None:
-        return _refused(status, world, now) or Do(StartJob("neutralize", status.neutralize_attempt))
+        return _start("neutralize", status.neutralize_attempt, status, world, now)
     if not job.ended:
         return Wait(2, c.RUNNING, job.problem or f"Job {job.name} neutralises the restored copy.")
     result, plan = job.payload, status.neutralize
@@ -281,7 +290,7 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return Record(enter(status, "Await", now))
     job = world.job("switch", status.switch_attempt)
     if job is None:
-        return _refused(status, world, now) or Do(StartJob("switch", status.switch_attempt))
+        return _start("switch", status.switch_attempt, status, world, now)
     if job.ended and job.failure is not None and job.failure.reason in RAN_BEFORE:  # of an undo: it restores nothing
         return _ran_before(status, job.failure, now)
     if job.ended:

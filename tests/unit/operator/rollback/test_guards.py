@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Signal
+from ocore_crds.protocol import Failure, Signal
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_MARGIN_SECONDS
 from ocore_operator.rollback import plan
@@ -16,6 +16,7 @@ from ocore_operator.rollback.world import (
     Action,
     Do,
     EnvironmentView,
+    JobKind,
     JobView,
     OperationLock,
     Record,
@@ -147,6 +148,29 @@ def test_a_switch_back_never_runs_beside_an_earlier_switch(*, ended: bool) -> No
     assert isinstance(decide(found, world(jobs=(stopping,)), 10), Wait)
     gone = JobView("switch", 1, "rollback-switch-1", ended=True)
     assert decide(found, world(jobs=(gone,)), 10) == Do(StartJob("switch-back", 2))
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "attempt"),
+    [
+        ("Restore", "restore", "attempt"),
+        ("Neutralize", "neutralize", "neutralize_attempt"),
+        ("Prepare", "switch", "switch_attempt"),
+    ],
+)
+def test_a_failed_attempt_counts_although_its_pod_is_still_shown(stage: str, kind: JobKind, attempt: str) -> None:
+    """A slow kubelet shows the pod as running after the Job has failed. The failure is gone with the Job, so it is recorded first."""
+    found = change(status(stage), neutralize_attempt=1)
+    failure = Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True)
+    failed = JobView(kind, 1, "rollback-1", ended=True, pods=1, uid="u", failure=failure)
+    counted = decide(found, world(jobs=(failed,)), 10)
+    assert isinstance(counted, Record)
+    assert getattr(counted.status, attempt) == 2
+    assert "no answer" in counted.notes[0].message
+    # Two must not work in one copy.
+    assert decide(counted.status, world(jobs=(failed,)), 11) == Do(StopJob(failed))
+    assert isinstance(decide(counted.status, world(jobs=(replace(failed, stopping=True),)), 12), Wait)
+    assert decide(counted.status, world(), 13) == Do(StartJob(kind, 2))
 
 
 def test_a_signal_that_comes_too_late_is_not_sent() -> None:

@@ -243,10 +243,6 @@ def test_a_failure_that_may_pass_is_tried_again() -> None:
     failure = Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True)
     _, status = ended(model, failure=failure)
     assert (status.stage, status.neutralize_attempt) == ("Neutralize", 2)
-    # Its pod must be gone before: two must not work in one copy.
-    action, _ = ended(model, failure=failure, pods=1)
-    assert isinstance(action, v.Do)
-    assert isinstance(action.effect, v.StopJob)
 
 
 def test_its_pod_does_not_delay_the_start_of_the_workloads() -> None:

@@ -175,8 +175,11 @@ def test_row_55_a_store_that_fails_is_left_for_the_copy(reason: str) -> None:
 
 
 def test_the_pod_of_the_failed_restore_ends_first() -> None:
-    action = after(restoring(), ended(1, failure(c.CORRUPT), pods=1))
-    assert isinstance(action, v.Do), action
+    failed = ended(1, failure(c.CORRUPT), pods=1)
+    chosen = after(restoring(), failed)
+    assert isinstance(chosen, v.Record), chosen
+    assert chosen.status.remote is not None
+    assert after(chosen.status, failed) == v.Do(v.StopJob(failed))
 
 
 def test_another_failure_is_none_of_the_stores() -> None:
