@@ -27,6 +27,9 @@ class Queue(Protocol):
     def add(self, key: Key) -> None:
         """Reconciles the object as soon as a worker is free."""
 
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Reconciles the object in that many seconds, or earlier where that is set already."""
+
 
 class Metrics(Protocol):
     """The part of the metrics that a reconcile uses."""

@@ -7,8 +7,9 @@ its id, so nothing is created twice.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -43,10 +44,10 @@ from ocore_operator.kube.resources import Object, Store
 
 COMMAND = "list-manifests"
 POLL = 10.0
-EntryT = TypeVar("EntryT", StoredSnapshot, StoredRollback)
-#: Objects that are created at the same time.
+EntryT = TypeVar("EntryT")
+#: Objects that are created or changed at the same time.
 PARALLEL = 12
-#: Seconds of one reconcile in which objects are created. The rest of the page follows in the next one.
+#: Seconds of one reconcile in which objects are created or changed. The rest follows in the next one.
 BUDGET = 60.0
 #: Seconds in which a page's log is read.
 READ = 60.0
@@ -215,18 +216,23 @@ async def _known_rollbacks(ctx: Context, store: Store) -> dict[str, Known]:
     return found
 
 
-async def _together(entries: Sequence[EntryT], create: Callable[[EntryT], Coroutine[Any, Any, None]]) -> bool:
-    """Creates some at a time. False: time is up, and the rest follows in the next reconcile."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + BUDGET
-    for start in range(0, len(entries), PARALLEL):
-        if loop.time() > until:
-            return False
-        # The first error ends the reconcile; it is repeated and finds what the others have created.
-        async with asyncio.TaskGroup() as group:
-            for entry in entries[start : start + PARALLEL]:
-                group.create_task(create(entry))
-    return True
+async def _together(
+    entries: Iterable[EntryT], create: Callable[[EntryT], Coroutine[Any, Any, None]], until: float
+) -> bool:
+    """Creates or changes some at a time, in their order. False: the time of the event loop is past `until`, and the rest follows in the next reconcile."""
+    loop, left = asyncio.get_running_loop(), iter(entries)
+
+    async def work() -> None:
+        for entry in left:
+            await create(entry)
+            if loop.time() > until:
+                return
+
+    # The first error ends the reconcile; it is repeated and finds what the others have created.
+    async with asyncio.TaskGroup() as group:
+        for _ in range(PARALLEL):
+            group.create_task(work())
+    return next(left, None) is None
 
 
 class _Page:
@@ -250,8 +256,11 @@ class _Page:
 
     async def create(self, entries: list[StoredSnapshot]) -> bool:
         """Creates what is missing. False: time is up."""
-        # Full snapshots first: a differential names the Snapshot of its full one.
-        return await _together(sorted(entries, key=lambda e: bool(e.result.base_snapshot_id)), self._one)
+        until = asyncio.get_running_loop().time() + BUDGET
+        # All full snapshots first: a differential names the Snapshot of its full one.
+        fulls = (each for each in entries if not each.result.base_snapshot_id)
+        differentials = (each for each in entries if each.result.base_snapshot_id)
+        return await _together(fulls, self._one, until) and await _together(differentials, self._one, until)
 
     async def made(self, type_: Type, id_: str, known: Known | None, bodies: Sequence[Object]) -> Object | None:
         """The object without a status: created under the first name that is free, or found where a crash had left it."""
@@ -323,7 +332,7 @@ class _Rollbacks:
                 by_environment[entry.run.environment_id].append(entry)
         self._siblings = {id_: rollbacks.siblings(each, snapshots) for id_, each in by_environment.items()}
         wanted = [entry for id_, each in by_environment.items() for entry in self._within_limit(id_, each)]
-        return await _together(wanted, self._one)
+        return await _together(wanted, self._one, asyncio.get_running_loop().time() + BUDGET)
 
     def _within_limit(self, environment_id: str, entries: list[StoredRollback]) -> list[StoredRollback]:
         """Without those that the history limit would remove at once: the next import would bring them back."""
@@ -366,16 +375,11 @@ class _Rollbacks:
 
 async def _take_over(ctx: Context, store: Store, done: ImportStatus) -> tuple[SnapshotStoreStatus, float | None]:
     """Gives the imported Snapshots what the store has for them. The spec first: until the status says so, the data is never deleted."""
-    loop = asyncio.get_running_loop()
-    until, count = loop.time() + BUDGET, 0
+    until, count = asyncio.get_running_loop().time() + BUDGET, 0
     async for page in ctx.kube.pages(SNAPSHOTS, store.meta.namespace):
         mine = [obj for obj in page if _is_mine(obj, store)]
-        for start in range(0, len(mine), PARALLEL):
-            if loop.time() > until:
-                return store.status, 0.0
-            async with asyncio.TaskGroup() as group:
-                for obj in mine[start : start + PARALLEL]:
-                    group.create_task(_take(ctx, obj))
+        if not await _together(mine, partial(_take, ctx), until):
+            return store.status, 0.0
         count += sum(_is_taken(obj, store) for obj in page) + len(mine)
     found = done.model_copy(update={"taken_over": count})
     return imports.with_import(store, found, ctx.now()), None

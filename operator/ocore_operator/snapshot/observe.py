@@ -24,6 +24,9 @@ from ocore_operator.snapshot.world import Cascade, RestoreTest, World, is_ready
 from ocore_operator.workloads import scale, turns
 from ocore_operator.workloads.view import Kind, peer_of
 
+#: Seconds until the end of a Snapshot is seen by those that need it, or that it needs.
+SETTLE = 1.0
+
 
 def idle(obj: Object) -> bool:
     """Whether a Snapshot needs no reconcile: it is terminal and nothing remains to be done. Cheap, over raw JSON: a resync asks for thousands."""
@@ -84,10 +87,11 @@ async def _store_writable(ctx: Context, snapshot: Snapshot) -> bool:
 
 
 def _settle(ctx: Context, key: Key) -> None:
-    """Queues the Snapshots for which something follows from the end of this one: see kube/pairs.py."""
+    """Queues the Snapshots for which something follows from the end of this one: see kube/pairs.py. After a moment: an import brings the differentials of
+    a full Snapshot one after the other, and they are entered in it together."""
     for other in pairs.related(ctx.catalog, key):
         if other != key and pairs.unsettled(ctx.catalog, other):
-            ctx.queue.add(other)
+            ctx.queue.add_after(other, SETTLE)
 
 
 async def _with_others(ctx: Context, world: World) -> World:

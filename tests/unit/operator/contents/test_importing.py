@@ -1,5 +1,6 @@
 """An import, from the folder of a store to the Snapshots: with the real mover, and an API server in memory."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,24 @@ def test_a_differential_waits_for_its_full_snapshot(place: Place, monkeypatch: p
     place.run()
     assert len(place.snapshots()) == 4
     assert (imported(place).imported, imported(place).waiting, imported(place).round) == (4, 0, 2)
+
+
+def test_a_full_snapshot_is_there_before_its_differentials_of_the_same_page(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Created beside it, they would wait for another round over the whole store."""
+    write = importing.summarize.write_quietly
+
+    async def slow(*args: Any) -> Any:
+        await asyncio.sleep(0.01)
+        return await write(*args)
+
+    monkeypatch.setattr(importing.summarize, "write_quietly", slow)
+    full = add(place.store, 1, full=True)
+    for number in range(2, 6):
+        add(place.store, number, base=full)
+    place.run()
+    assert (imported(place).imported, imported(place).waiting, imported(place).round) == (5, 0, 1)
 
 
 def test_a_differential_without_its_full_snapshot_is_reported(place: Place) -> None:

@@ -35,7 +35,7 @@ class Bench:
             catalog=self.catalog,
             now=lambda: moment(200),
             settings=SETTINGS,
-            queue=SimpleNamespace(add=self.queued.append),
+            queue=SimpleNamespace(add_after=lambda key, _: self.queued.append(key)),
         )
         for obj in objects:
             self.put(obj)
