@@ -40,8 +40,9 @@ log = structlog.get_logger()
 #: A folder with a younger time stamp may get another entry without a new time stamp: the kernel's clock ticks every few
 #: milliseconds, and some file systems count in steps of one or two seconds.
 SETTLED_NS = 3_000_000_000
-#: Time stamp of a held folder that may lack files: one second after the epoch.
-_INCOMPLETE = 1_000_000_000
+#: A held folder that has all files of the filestore's folder has that one's time stamp, less this. No entry gives it such a time stamp by chance: the
+#: filestore's folder may be changed in the same tick of the clock in which ours is made or gets an entry.
+_COMPLETE_NS = 10 * 365 * 86400 * 1_000_000_000
 COPY_CHUNK = 1024 * 1024
 #: Lost files in a message.
 LISTED = 5
@@ -143,7 +144,13 @@ class HoldSet:
             with opened(folder, dir_fd=root) as target_fd:
                 for file in files:
                     self._put(file, source_fd, target_fd)
-                _mark(target_fd, _INCOMPLETE)
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[Callable[[str, int], bool]]:
+        """A function that holds a file of the filestore, of this name and size, where the set lacks it or has it in another size: the application has
+        written it since :meth:`hold_all`. It returns False where the file cannot be held: it has vanished, or it is still written."""
+        with self._opened() as (filestore, root):
+            yield lambda name, size: _has(name, size, root) or self._keep(name, filestore, root)
 
     def remove(self) -> bool:
         """Removes the set; returns False if it does not exist."""
@@ -191,6 +198,22 @@ class HoldSet:
                     with opened(folder, dir_fd=root) as target_fd:
                         count += _link_new(source_fd, target_fd, folder, now)
         return count
+
+    def _keep(self, name: str, filestore: int, root: int) -> bool:
+        folder, _, file = name.partition("/")
+        try:
+            with opened(folder, dir_fd=filestore) as source_fd:
+                ensure_folder(folder, root)
+                with opened(folder, dir_fd=root) as target_fd:
+                    if self._copies:
+                        return _copy(file, source_fd, target_fd, replace=True) > 0
+                    try:
+                        link(file, source_fd, target_fd)
+                    except FileExistsError:
+                        _replace_by_link(file, source_fd, target_fd)
+        except (FileNotFoundError, LinksUnsupported):
+            return False
+        return True
 
     def _add_copies(self, names: Iterable[str] | None) -> int:
         count = 0
@@ -257,7 +280,7 @@ def _replace_by_link(file: str, source_fd: int, target_fd: int) -> None:
 def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
     """Links what the held folder lacks. Then marks it as complete, unless the source may change without a new time stamp."""
     changed_at = os.fstat(source_fd).st_mtime_ns  # before it is listed
-    if os.fstat(target_fd).st_mtime_ns == changed_at:
+    if os.fstat(target_fd).st_mtime_ns == changed_at - _COMPLETE_NS:
         return 0
     held = set(names_in(target_fd))
     count = 0
@@ -269,16 +292,10 @@ def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
         except FileNotFoundError:
             continue  # garbage collection removed it: no row names it
         count += 1
-    _mark(target_fd, changed_at if changed_at < now - SETTLED_NS else _INCOMPLETE)
+    if _COMPLETE_NS < changed_at < now - SETTLED_NS:
+        complete = changed_at - _COMPLETE_NS
+        os.utime(target_fd, ns=(complete, complete))
     return count
-
-
-def _mark(folder_fd: int, changed_at: int) -> None:
-    """Sets a held folder's time stamp: that of the filestore's folder which it has completely, or one that the filestore's never has.
-
-    The one that its last entry gave it does not do: the filestore's folder may have been changed in the same tick of the clock.
-    """
-    os.utime(folder_fd, ns=(changed_at, changed_at))
 
 
 def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:
@@ -323,6 +340,13 @@ def _present(filestore: int, folder: str) -> dict[str, int]:
         return {}
 
 
+def _has(name: str, size: int, root: int) -> bool:
+    try:
+        return os.stat(name, dir_fd=root, follow_symlinks=False).st_size == size
+    except FileNotFoundError:
+        return False
+
+
 def _inodes(fd: int) -> dict[str, int]:
     with os.scandir(fd) as entries:
         return {entry.name: entry.inode() for entry in entries}
@@ -333,10 +357,14 @@ def _size(file: str, folder_fd: int) -> int:
 
 
 def _filesystem_time(folder_fd: int) -> int:
-    """The time stamp of a new entry: the file server's clock for a network file system."""
+    """The time stamp of a new entry: the file server's clock for a network file system. Raises LinksUnsupported where it has no hard links: the
+    filestore may have no file yet that shows that."""
     name = f"{_TEMPORARY}{secrets.token_hex(4)}"
+    second = f"{name}-link"
     os.close(os.open(name, CREATE_FILE, 0o600, dir_fd=folder_fd))
     try:
+        link(name, folder_fd, folder_fd, second)
+        os.unlink(second, dir_fd=folder_fd)
         return os.stat(name, dir_fd=folder_fd).st_mtime_ns
     finally:
         os.unlink(name, dir_fd=folder_fd)

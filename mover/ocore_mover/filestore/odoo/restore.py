@@ -5,7 +5,8 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -47,15 +48,16 @@ def add_missing(
     """Adds the snapshot's files that the live filestore lacks; removes nothing.
 
     Existing files are read and compared with their names, because the restored database relies on them. A damaged one is
-    replaced in one step. New files go into a folder of ours first. After all of them and all packs are verified and flushed,
-    they are held (in `hold`) and then made visible. Raises Corrupt (then nothing became visible), StoreError, and MoverError
-    FilestoreNotFound, NoSpace. Hits the failpoint restore-files-added.
+    replaced in one step. A right one is held as well: garbage collection may remove it before the switch. New files go into a
+    folder of ours first. After all of them and all packs are verified and flushed, they are held (in `hold`) and then made
+    visible. Raises Corrupt (then nothing became visible), StoreError, and MoverError FilestoreNotFound, NoSpace. Hits the
+    failpoint restore-files-added.
     """
     folders.require_filestore()
     folders.remove(folders.incoming)
     folders.make_own(folders.incoming)
     try:
-        run = _Adding(store, artifact, folders, counter)
+        run = _Adding(store, artifact, folders, hold, counter)
         run.check_space()
         run_workers(jobs, run.blocks(), run.work)
         run.check_whole()
@@ -122,10 +124,18 @@ def _missing(store: Store, artifact: FilestoreArtifact, root: int) -> tuple[int,
 class _Adding:
     """What the workers share."""
 
-    def __init__(self, store: Store, artifact: FilestoreArtifact, folders: ClaimFolders, counter: Counter) -> None:
+    def __init__(
+        self,
+        store: Store,
+        artifact: FilestoreArtifact,
+        folders: ClaimFolders,
+        hold: HoldSet | None,
+        counter: Counter,
+    ) -> None:
         self._store = store
         self._artifact = artifact
         self._folders = folders
+        self._hold = hold
         self._counter = counter
         with folders.opened(folders.filestore) as filestore:
             self._like = _Neighbours(filestore)
@@ -156,20 +166,23 @@ class _Adding:
             with (
                 self._folders.opened(self._folders.filestore) as filestore,
                 self._folders.opened(self._folders.incoming) as incoming,
+                self._hold.keeping() if self._hold is not None else nullcontext(_keep_nothing) as keep,
             ):
                 for pack, known in packs:
-                    self._restore_block(pack, known, filestore, incoming)
+                    self._restore_block(pack, known, filestore, incoming, keep)
         except OSError as error:
             raise filesystem_error(error, "write to the filestore's claim") from error
 
-    def _restore_block(self, pack: StoredObject, known: list[Entry], filestore: int, incoming: int) -> None:
+    def _restore_block(
+        self, pack: StoredObject, known: list[Entry], filestore: int, incoming: int, keep: Callable[[str, int], bool]
+    ) -> None:
         buffer = bytearray(READ_CHUNK)
         progress = _Progress(self._counter)
         wanted, replaced, checked = [], 0, 0
         for entry in known:
             # A file of a folder that the application makes from now on is replaced by the same one.
             found = _examine(entry, filestore, buffer) if entry.folder in self._existing else "missing"
-            if found == "right":
+            if found == "right" and keep(entry.name, entry.size):
                 checked += 1
                 progress.add(entry.size)
             else:
@@ -216,6 +229,11 @@ class _Adding:
     def result(self) -> Restored:
         """For the report."""
         return Restored(self.files_added, self.bytes_added, self.files_replaced, self.files_checked)
+
+
+def _keep_nothing(_: str, __: int) -> bool:
+    """Without a hold set nothing has to be held."""
+    return True
 
 
 def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:

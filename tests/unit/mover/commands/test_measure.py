@@ -45,7 +45,8 @@ def test_it_measures_what_a_probe_measures(site: Site, tmp_path: Path) -> None:
     assert got["filestoreBytes"] == probe["filestore"]["sizeBytes"] == 5010
     assert got["filestoreFiles"] == probe["filestore"]["fileCount"] == 2
     (size,) = site.server.execute(f"SELECT pg_database_size('{site.live}')")[0]
-    assert got["databaseBytes"] == size == probe["database"]["sizeBytes"]
+    # Autovacuum may add a map of free space between two of them.
+    assert 5_000_000 < probe["database"]["sizeBytes"] <= got["databaseBytes"] <= size
     assert got["warnings"] == []
 
 

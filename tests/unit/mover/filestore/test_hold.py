@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.odoo import hold as hold_module
+from ocore_mover.filestore.odoo import restore as restore_module
 from ocore_mover.store import Store
 
 from .conftest import ROLLBACK, Site, new_site, some_bytes
@@ -183,6 +184,99 @@ def _in_one_tick(call: Callable[..., None]) -> Callable[..., None]:
         os.utime(dst_dir_fd, (1_700_000_000, 1_700_000_000))
 
     return changed
+
+
+def test_a_folder_that_the_application_changes_as_its_twin_is_made_is_held(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both get the same time stamp: within one tick of the clock, which is some milliseconds. Found as a file that a rollback had lost."""
+    name = site.add(b"named by the snapshot")
+    stamp = time.time_ns()
+    os.utime((site.filestore / name).parent, ns=(stamp, stamp))
+    mkdir = os.mkdir
+
+    def in_one_tick(path: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        mkdir(path, mode, dir_fd=dir_fd)
+        os.utime(path, ns=(stamp, stamp), dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", in_one_tick)
+    assert site.hold.hold_all() == 1
+    site.unlink(name)
+    assert site.hold.relink([name]) == 1
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["links", "copies"])
+def test_a_file_that_was_there_only_while_it_was_checked_is_held(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch, *, linked: bool
+) -> None:
+    """The application writes a file again that the snapshot names, after the set was made; garbage collection removes it before the database is checked."""
+    site.fill(20)
+    artifact = site.store(folder_store)
+    if not linked:
+        no_links(monkeypatch)
+    hold = site.hold
+    for name in site.names:
+        site.unlink(name)
+    hold.hold_all()
+    for name in site.names:
+        (site.filestore / name).write_bytes(site.contents[name])
+    assert site.add_missing(folder_store, artifact, hold).files_checked == 20
+    assert list(hold.held()) == sorted(site.names)
+    for name in site.names:
+        site.unlink(name)
+    assert hold.relink(site.names) == 20
+    assert site.on_disk() == site.contents
+
+
+def test_an_empty_filestore_without_hard_links_gets_its_files(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.fill(5)
+    artifact = site.store(folder_store)
+    for name in site.names:
+        site.unlink(name)
+    no_links(monkeypatch)
+    hold = site.hold
+    hold.hold_all()
+    assert site.add_missing(folder_store, artifact, hold).files_added == 5
+    assert (hold.consists_of_copies, site.on_disk()) == (True, site.contents)
+
+
+def test_a_torn_file_that_is_held_is_replaced_by_the_one_that_was_checked(site: Site, folder_store: Store) -> None:
+    """The application was killed while it wrote the one that is held."""
+    name = site.add(b"a file that was torn")
+    artifact = site.store(folder_store)
+    (site.filestore / name).write_bytes(b"a file")
+    hold = site.hold
+    hold.hold_all()
+    site.unlink(name)
+    (site.filestore / name).write_bytes(site.contents[name])
+    assert site.add_missing(folder_store, artifact, hold).files_checked == 1
+    assert hold.relink([name]) == 0
+    assert site.on_disk() == site.contents
+
+
+def test_a_file_that_vanishes_as_it_is_checked_is_restored(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.fill(20)
+    artifact = site.store(folder_store)
+    hold = site.hold
+    for name in site.names:
+        site.unlink(name)
+    hold.hold_all()
+    for name in site.names:
+        (site.filestore / name).write_bytes(site.contents[name])
+    examine = restore_module._examine
+
+    def collected(entry: Any, *args: Any) -> str:
+        found = examine(entry, *args)
+        site.unlink(entry.name)
+        return found
+
+    monkeypatch.setattr(restore_module, "_examine", collected)
+    assert site.add_missing(folder_store, artifact, hold).files_added == 20
+    assert site.on_disk() == site.contents
 
 
 @pytest.mark.parametrize("seconds", [1, 2])
