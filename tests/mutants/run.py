@@ -13,9 +13,9 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -66,8 +66,9 @@ class Tree:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, packages)),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
         }
+        subprocess.run([sys.executable, "-m", "compileall", "-q", *packages[:-1]], env=environment, check=True)
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(HERE / "worker.py")],
             cwd=self.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -81,15 +82,29 @@ class Tree:
         self._process.stdin.close()
         self._process.wait()
 
-    def run(self, tests: Sequence[str]) -> tuple[list[Case], str]:
-        """Runs tests. Returns their outcomes and what pytest printed."""
+    @contextmanager
+    def changed(self, mutant: Mutant) -> Iterator[None]:
+        """Takes a guard out for the block. Raises BadPatch, FileNotFoundError."""
+        path = self.root / mutant.file
+        original, stamp = path.read_text(encoding="utf-8"), path.stat()
+        try:
+            path.write_text(mutant.mutate(original), encoding="utf-8")
+            # Compiled files are compared by time and size: the one of the original must not stand for the changed file, and must again for the original.
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 2 * 10**9))
+            yield
+        finally:
+            path.write_text(original, encoding="utf-8")
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    def run(self, tests: Sequence[str], *, original: bool = False) -> tuple[list[Case], str]:
+        """Runs tests; on the `original` tree, compiled files are kept. Returns their outcomes and what pytest printed."""
         report, output = self._temporary / "report.xml", self._temporary / "output"
         report.unlink(missing_ok=True)
         arguments = [
             *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
             "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self._temporary}/pytest",
         ]  # fmt: skip
-        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS}
+        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS, "compiled": original}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
@@ -162,7 +177,7 @@ class Run:
     def _passes(self, tests: list[str]) -> bool:
         tree = self._free.get()
         try:
-            cases, printed = tree.run(tests)
+            cases, printed = tree.run(tests, original=True)
         finally:
             self._free.put(tree)
         if problem := why_it_does_not_pass(cases, tests):
@@ -172,14 +187,9 @@ class Run:
     def _is_killed(self, mutant: Mutant) -> bool:
         since = time.monotonic()
         tree = self._free.get()
-        path = tree.root / mutant.file
         try:
-            original = path.read_text(encoding="utf-8")
-            try:
-                path.write_text(mutant.mutate(original), encoding="utf-8")
+            with tree.changed(mutant):
                 cases, printed = tree.run(mutant.tests)
-            finally:
-                path.write_text(original, encoding="utf-8")
             problem = why_it_survives(cases, mutant)
         except (BadPatch, FileNotFoundError) as error:
             problem, cases, printed = str(error), [], ""
