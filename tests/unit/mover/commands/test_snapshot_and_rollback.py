@@ -279,7 +279,7 @@ def test_plain_layout_killed_between(site_any: Site, tmp_path: Path, failpoint: 
     assert site_any.sql("SELECT which FROM t") == [(expected,)]
 
 
-def test_consistent_while_the_application_writes(desk: Desk, application: Application) -> None:
+def test_row_56_consistent_while_the_application_writes(desk: Desk, application: Application) -> None:
     """Short form of the consistency run: writes, deletes and garbage collection continue; not one file is missing."""
     application.write_many(300)
     stop = threading.Event()
