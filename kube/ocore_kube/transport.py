@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ class Transport:
         seconds: float,
         silence: float,
         longest: int = LONGEST_LINE,
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str]:
         """The lines of a streamed answer, until it ends, `seconds` have passed, no line came for `silence` seconds, or one has more than `longest`
         bytes. A broken connection ends the stream as its end does: the caller knows whether more must follow."""
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=self._timeout / 2, sock_read=silence)

@@ -1,13 +1,15 @@
-"""One kind in one namespace: a list, then a watch, again and again.
+"""One kind in one namespace: all objects, then a watch, again and again.
 
-The list comes in pages and gives the resourceVersion at which the watch begins. A watch that the API server ends goes on where it stopped; after 410 Gone
+All objects come as a stream from the API server's memory (streaming lists, KEP-3157, on by default from Kubernetes 1.34 on), else as a list in pages,
+which it reads from etcd. Both give the resourceVersion at which the watch begins. A watch that the API server ends goes on where it stopped; after 410 Gone
 the list is read again. The connection is dead if nothing arrives for SILENCE seconds although the API server must send: it ends every watch after
 `timeoutSeconds`, which is less, so a half-open connection is noticed within SILENCE seconds. Pauses between attempts grow, with jitter.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Protocol
 
 import structlog
@@ -15,13 +17,17 @@ from pydantic_core import from_json
 
 from ocore_api.cache.store import Store
 from ocore_api.views.values import Object
-from ocore_kube.errors import UNREADABLE, ApiError, Unavailable
+from ocore_kube.errors import UNREADABLE, ApiError, Invalid, Unavailable
 from ocore_kube.types import OURS
 
 #: Objects in one page of a list.
 PAGE = 250
 #: Seconds after which the API server is asked to end a watch.
 ROUND = 40
+#: Seconds in which a stream of all objects must end.
+STREAM = 300
+#: The annotation of the event after the last object (k8s.io/apimachinery, meta/v1: InitialEventsAnnotationKey).
+STREAM_END = "k8s.io/initial-events-end"
 #: Seconds without a byte after which a connection is dead: more than ROUND.
 SILENCE = 50.0
 #: Bytes of the longest event. etcd takes objects of 1.5 MB; as JSON they can be larger.
@@ -46,7 +52,7 @@ class Source(Protocol):
 
     def lines(
         self, path: str, *, query: Mapping[str, str], seconds: float, silence: float, longest: int = 0
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str]:
         """The lines of a streamed answer."""
 
 
@@ -64,7 +70,8 @@ class Watch:
         #: None: the whole cluster.
         self.namespace = namespace
         self._path = OURS[kind].path(namespace)
-        self._version: str | None = None  # of the last event; None: a list is needed
+        self._version: str | None = None  # of the last event; None: all objects are needed
+        self._streams = True  # the API server has streaming lists, as far as is known
         self._heard: float | None = None  # when the API server last answered a list or a watch
         self._error = ""
         self._refused: float | None = None  # since when it has been refused
@@ -93,7 +100,7 @@ class Watch:
         while True:
             try:
                 if self._version is None:
-                    await self._list()
+                    await self._read_all()
                     failures = 0
                 if await self._watch():
                     failures = 0
@@ -128,6 +135,52 @@ class Watch:
             self._store.forget(self._kind, self.namespace)
         _log.warning("watch failed; retrying", kind=self._kind, namespace=self.namespace, error=self._error)
 
+    async def _read_all(self) -> None:
+        """Reads all objects, and drops those that are gone."""
+        if self._streams:
+            try:
+                if await self._stream():
+                    return
+            except Invalid:  # it does not know the parameter, or the feature is off
+                self._streams = False
+        await self._list()
+
+    async def _stream(self) -> bool:
+        """The same from one stream. False where it ended early, or resourceVersions went back, so that the store took none of its objects: a list in
+        pages follows."""
+        names: set[tuple[str, str]] = set()
+        known = self._store.newest_version(self._kind, self.namespace)
+        query = {
+            "watch": "true",
+            "sendInitialEvents": "true",
+            "resourceVersionMatch": "NotOlderThan",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(STREAM),
+        }
+        lines = self._transport.lines(self._path, query=query, seconds=STREAM, silence=SILENCE, longest=LONGEST_EVENT)
+        async with aclosing(lines):
+            async for line in lines:
+                event = from_json(line)
+                meta = event["object"].get("metadata") or {}
+                if (meta.get("annotations") or {}).get(STREAM_END) == "true":
+                    if int(meta["resourceVersion"]) < known:
+                        return False
+                    self._complete(names, meta["resourceVersion"])
+                    return True
+                self._apply(event)
+                if event["type"] != "BOOKMARK":
+                    names.add((meta["namespace"], meta["name"]))
+                if len(names) % TURN == 0:
+                    await asyncio.sleep(0)
+        return False
+
+    def _complete(self, names: set[tuple[str, str]], version: str) -> None:
+        """All objects were read: drops those that are gone. Of these `names` one may be deleted already; the store knows."""
+        self._store.keep_only(self._kind, self.namespace, names, int(version))
+        self._version = version
+        self._alive()
+        self.listed.set()
+
     async def _list(self) -> None:
         """Reads all objects in pages, and drops those that are gone. The API server prepares the next page while one is taken."""
         names: set[tuple[str, str]] = set()
@@ -156,10 +209,7 @@ class Watch:
             if coming is not None:
                 coming.cancel()
                 await asyncio.gather(coming, return_exceptions=True)
-        self._store.keep_only(self._kind, self.namespace, names, int(version))
-        self._version = version
-        self._alive()
-        self.listed.set()
+        self._complete(names, version)
 
     async def _page(self, token: str | None) -> Object:
         """A page of the list: the first one, or the one of a token."""
@@ -206,18 +256,22 @@ class Watch:
         self.unreadable = False
 
     def _take(self, event: Object) -> None:
+        """An event of the watch."""
+        self._apply(event)
+        self._alive()
+        self._version = event["object"]["metadata"]["resourceVersion"]
+
+    def _apply(self, event: Object) -> None:
         kind, obj = event["type"], event["object"]
         if kind == "ERROR":
             if obj.get("code") == 410 or obj.get("reason") in ("Expired", "Gone"):
                 raise _Gone
             raise Unavailable(int(obj.get("code") or 0), str(obj.get("reason") or ""), str(obj.get("message") or ""))
-        self._alive()
         meta = obj["metadata"]
         if kind in ("ADDED", "MODIFIED"):
             self._store.put(self._kind, obj)
         elif kind == "DELETED":
             self._store.remove(self._kind, meta["namespace"], meta["name"], meta["uid"])
-        self._version = meta["resourceVersion"]
 
 
 def _pause(failures: int) -> float:

@@ -23,6 +23,8 @@ class FakeApiServer:
         self.namespace = ""  # of the last request
         self.head = ""  # of the last request, in lower case
         self.mute = False  # watches get nothing, and do not end
+        self.streams = False  # it has streaming lists
+        self.breaks_stream = False  # in the middle of one
         self._events: list[tuple[int, str, Object]] = []
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -100,6 +102,8 @@ class FakeApiServer:
         refused = self.refuse(plural, query)
         if refused is not None:
             _send(writer, *refused)
+        elif "sendInitialEvents" in query and not self.streams:
+            _send(writer, 422, {"reason": "Invalid", "message": "sendInitialEvents: Forbidden"})
         elif "watch" in query:
             await self._watch(writer, plural, query)
         else:
@@ -117,20 +121,33 @@ class FakeApiServer:
 
     async def _watch(self, writer: asyncio.StreamWriter, plural: str, query: dict[str, str]) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
-        since, at = int(query["resourceVersion"]), 0
+        since, at = int(query.get("resourceVersion", self.version)), 0
+        if "sendInitialEvents" in query:
+            found = list(self.objects.get(plural, {}).values())
+            for obj in found[: len(found) // 2] if self.breaks_stream else found:
+                _event(writer, {"type": "ADDED", "object": obj})
+            if self.breaks_stream:
+                writer.write(b"0\r\n\r\n")
+                return
+            meta = {"resourceVersion": str(self.version), "annotations": {"k8s.io/initial-events-end": "true"}}
+            _event(writer, {"type": "BOOKMARK", "object": {"metadata": meta}})
         end = asyncio.get_running_loop().time() + float(query["timeoutSeconds"])
         while self.mute or asyncio.get_running_loop().time() < end:
             found = [] if self.mute else self._events[at:]
             for version, of, event in found:
                 if of == plural and (version > since or event["type"] == "ERROR"):
-                    line = json.dumps(event).encode() + b"\n"
-                    writer.write(b"%x\r\n%b\r\n" % (len(line), line))
+                    _event(writer, event)
             at += len(found)
             await writer.drain()
             if writer.is_closing():
                 return
             await asyncio.sleep(0.005)
         writer.write(b"0\r\n\r\n")
+
+
+def _event(writer: asyncio.StreamWriter, event: Object) -> None:
+    line = json.dumps(event).encode() + b"\n"
+    writer.write(b"%x\r\n%b\r\n" % (len(line), line))
 
 
 def _send(writer: asyncio.StreamWriter, status: int, body: Object) -> None:

@@ -80,6 +80,38 @@ def test_a_list_in_pages_then_events(monkeypatch: pytest.MonkeyPatch) -> None:
     case(work)
 
 
+def test_all_objects_as_a_stream_then_events() -> None:
+    async def work(server: FakeApiServer) -> None:
+        server.streams = True
+        for n in range(50):
+            server.put("snapshots", o.complete(f"s{n}", created=n + 1))
+        async with running(server) as cache:
+            assert "not listed yet" in str(cache.not_ready)
+            await until(lambda: cache.not_ready is None)
+            assert names(cache) == [*(f"s{n}" for n in reversed(range(50))), "before"]
+            server.put("snapshots", o.complete("new", created=60))
+            server.delete("snapshots", "apps", "s0")
+            await until(lambda: names(cache) == ["new", *(f"s{n}" for n in range(49, 0, -1)), "before"])
+            assert server.listed("snapshots") == 0
+
+    case(work)
+
+
+def test_a_stream_that_breaks_is_followed_by_pages() -> None:
+    """What was read of it does not count as all."""
+
+    async def work(server: FakeApiServer) -> None:
+        server.streams = server.breaks_stream = True
+        for n in range(9):
+            server.put("snapshots", o.complete(f"s{n}", created=n + 1))
+        async with running(server) as cache:
+            await cache.listed()
+            assert len(names(cache)) == 10
+            assert server.listed("snapshots") == 1
+
+    case(work)
+
+
 def test_the_next_page_is_requested_while_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "PAGE", 100)
     monkeypatch.setattr(watch, "TURN", 1)
@@ -134,11 +166,14 @@ def test_the_collector_lets_complete_reads_be(monkeypatch: pytest.MonkeyPatch) -
     case(work)
 
 
+@pytest.mark.parametrize("streams", [True, False])
 @pytest.mark.parametrize("how", ["event", "status"])
-def test_410_gone_lists_again_and_drops_what_is_gone(how: str) -> None:
+def test_410_gone_reads_all_again_and_drops_what_is_gone(how: str, *, streams: bool) -> None:
     async def work(server: FakeApiServer) -> None:
+        server.streams = streams
         async with running(server) as cache:
             await until(lambda: cache.not_ready is None)
+            before = str(server.version)
             server.delete("snapshots", "apps", "before", silent=True)
             server.put("snapshots", o.complete("after"), silent=True)
             if how == "event":
@@ -146,7 +181,7 @@ def test_410_gone_lists_again_and_drops_what_is_gone(how: str) -> None:
             else:
                 gone = (410, {"reason": "Expired", "message": "too old resource version"})
                 server.refuse = lambda plural, q: (
-                    gone if plural == "snapshots" and "watch" in q and server.listed(plural) < 2 else None
+                    gone if plural == "snapshots" and q.get("resourceVersion") == before else None
                 )
                 server.disconnect()
             await until(lambda: names(cache) == ["after"])
@@ -223,8 +258,10 @@ def test_what_may_not_be_read_any_more_is_not_served_after_a_while() -> None:
     case(work)
 
 
-def test_resource_versions_that_go_back_start_again() -> None:
+@pytest.mark.parametrize("streams", [True, False])
+def test_resource_versions_that_go_back_start_again(*, streams: bool) -> None:
     async def work(server: FakeApiServer) -> None:
+        server.streams = streams
         server.version = 5000
         server.put("snapshots", o.complete("lost"))
         async with running(server) as cache:
