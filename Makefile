@@ -7,8 +7,10 @@ MAKEFLAGS += --no-print-directory
 export OCORE_CACHE ?= $(HOME)/.cache/ocore-snapshots
 # The packages are used from the checkout, never installed: two checkouts can share one virtual environment.
 export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/kube:$(CURDIR)/operator:$(CURDIR)/mover:$(CURDIR)/api:$(CURDIR)/cli:$(CURDIR)/examples/demo
-# What Python, mypy and ruff derive from the code is kept outside the checkout. Without it each process of the tests compiles every module.
+# What Python, mypy and ruff derive from the code is kept outside the checkout. Where compiled files may not be written, as containers like to have it,
+# each of the thousands of processes of the tests would compile every module: 2.6 s instead of 1.1 s for the start of the facade.
 export PYTHONPYCACHEPREFIX := $(OCORE_CACHE)/pycache
+export PYTHONDONTWRITEBYTECODE :=
 export MYPY_CACHE_DIR := $(OCORE_CACHE)/mypy
 export RUFF_CACHE_DIR := $(OCORE_CACHE)/ruff
 PYTHON ?= python3
