@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -112,16 +113,31 @@ async def _page(
 async def _start(
     ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], attempt: str
 ) -> tuple[SnapshotStoreStatus, float | None]:
-    job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
-    projects = {id_: place.project_id for id_, place in found.items()}
-    job = build.list_manifests(ctx.settings, job_inputs, projects, after=running.after, attempt=attempt)
     try:
-        await control.start(ctx, job, waiting_since=running.started_at)
+        await _start_job(ctx, store, running, found, attempt)
     except Waiting as end:
         return store.status, end.after
     except Failed as end:
         return _failed(ctx, store, running, JobFailed(Failure(reason=end.reason, message=end.message), ""))
     return store.status, POLL
+
+
+async def _start_job(ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], attempt: str) -> None:
+    job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
+    projects = {id_: place.project_id for id_, place in found.items()}
+    job = build.list_manifests(ctx.settings, job_inputs, projects, after=running.after, attempt=attempt)
+    await control.start(ctx, job, waiting_since=running.started_at)
+
+
+async def _start_ahead(
+    ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], seen: Observation, after: str
+) -> None:
+    """Starts the Job of the page after this one: it lists while the objects of this one are created. One that cannot start now does so in its turn."""
+    following = running.model_copy(update={"page": running.page + 1, "attempt": 1, "after": after})
+    attempt = imports.job_attempt(following)
+    if following.page < imports.MAX_PAGES and job_name(COMMAND, store.meta.uid, attempt) not in seen.jobs:
+        with suppress(Waiting, Failed):
+            await _start_job(ctx, store, following, found, attempt)
 
 
 def _failed(
@@ -176,6 +192,9 @@ async def _process(
     if result.store_id != store.status.store_id:
         message = f"The Job has read the store {result.store_id}, and this one is {store.status.store_id}."
         return imports.with_import(store, imports.failed(running, message, ctx.now()), ctx.now()), imports.AGAIN
+    seen, name = job
+    if result.next:
+        await _start_ahead(ctx, store, running, found, seen, result.next)
     counted = Counted()
     entries = [entry for text in texts if (entry := parse(text)) is not None]
     page = _Page(ctx, store, running, found, await _known(ctx, store), counted)
@@ -184,7 +203,6 @@ async def _process(
     ended = [each for each in entries if isinstance(each, StoredRollback)]
     if ended and not await _Rollbacks(page, await _known_rollbacks(ctx, store)).create(ended):
         return store.status, 0.0
-    seen, name = job
     after = imports.after_page(running, result, counted, ctx.now())
     await control.remove(ctx, seen, store.meta.namespace, name)
     _log.info(

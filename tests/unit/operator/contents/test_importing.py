@@ -144,6 +144,26 @@ def test_pages_follow_each_other(place: Place, monkeypatch: pytest.MonkeyPatch) 
     assert (imported(place).found, imported(place).imported, imported(place).page) == (10, 10, 4)
 
 
+def test_the_next_page_is_listed_while_one_is_created(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_manifests, "BATCH", 1)
+    monkeypatch.setattr(stored_contents, "PAGE_SNAPSHOTS", 1)
+    for number in range(3):
+        add(place.store, number)
+    seen: list[tuple[int, int]] = []  # Snapshots that are created, Jobs that list
+    write = importing.summarize.write_quietly
+
+    async def noted(*args: Any) -> Any:
+        paths = place.api.paths()
+        seen.append((sum("/snapshots/" in p for p in paths), sum("/jobs/" in p for p in paths)))
+        return await write(*args)
+
+    monkeypatch.setattr(importing.summarize, "write_quietly", noted)
+    place.run()
+    assert seen == [(1, 2), (2, 2), (3, 2)]  # the last page has the rollbacks
+    assert (imported(place).imported, imported(place).page) == (3, 4)
+    assert not any("/jobs/" in path for path in place.api.paths())
+
+
 def test_a_differential_waits_for_its_full_snapshot(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_manifests, "BATCH", 1)
     monkeypatch.setattr(stored_contents, "PAGE_SNAPSHOTS", 1)
