@@ -181,7 +181,8 @@ def test_a_move_without_an_event_ends_the_stream_too(fed: Fed) -> None:
     assert stream.rest() == []
 
 
-def test_a_client_that_leaves_is_forgotten(fed: Fed) -> None:
+def test_a_client_that_leaves_is_forgotten(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "KEEP_ALIVE", 0.1)  # the next write finds it gone
     stream = fed.listen()
     stream.event()
     fed.wait_for_streams(1)
@@ -241,7 +242,8 @@ def test_ids_are_uuids(fed: Fed, path: str) -> None:
 
 
 # --- limits --------------------------------------------------------------------------------------------------
-def test_streams_of_one_subject_are_limited(feed: Callable[..., Fed]) -> None:
+def test_streams_of_one_subject_are_limited(feed: Callable[..., Fed], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "KEEP_ALIVE", 0.1)
     fed = feed(max_streams_per_subject=1)
     first = fed.listen()
     first.event()

@@ -36,13 +36,6 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         'if status.undo is None or status.position != "Old":',
         "if True:",
     ),
-    (
-        "BackJob",
-        "what was live until the undo was switched back is dropped early",
-        plan_undo,
-        "if until is not None and",
-        "if False and",
-    ),
 ]
 
 
