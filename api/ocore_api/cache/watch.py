@@ -160,7 +160,10 @@ class Watch:
         lines = self._transport.lines(self._path, query=query, seconds=STREAM, silence=SILENCE, longest=LONGEST_EVENT)
         async with aclosing(lines):
             async for line in lines:
-                event = from_json(line)
+                try:
+                    event = from_json(line)
+                except ValueError:
+                    return False  # the connection broke within a line
                 meta = event["object"].get("metadata") or {}
                 if (meta.get("annotations") or {}).get(STREAM_END) == "true":
                     if int(meta["resourceVersion"]) < known:

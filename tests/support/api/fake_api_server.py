@@ -24,7 +24,7 @@ class FakeApiServer:
         self.head = ""  # of the last request, in lower case
         self.mute = False  # watches get nothing, and do not end
         self.streams = False  # it has streaming lists
-        self.breaks_stream = False  # in the middle of one
+        self.breaks_stream = False  # in the middle of an object
         self._events: list[tuple[int, str, Object]] = []
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -127,7 +127,7 @@ class FakeApiServer:
             for obj in found[: len(found) // 2] if self.breaks_stream else found:
                 _event(writer, {"type": "ADDED", "object": obj})
             if self.breaks_stream:
-                writer.write(b"0\r\n\r\n")
+                writer.write(b'8\r\n{"type":\r\n0\r\n\r\n')
                 return
             meta = {"resourceVersion": str(self.version), "annotations": {"k8s.io/initial-events-end": "true"}}
             _event(writer, {"type": "BOOKMARK", "object": {"metadata": meta}})

@@ -7,7 +7,7 @@ a store and an Environment.
 import json
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -479,7 +479,9 @@ class Site:
         with self.servers.admin(self.host) as connection:
             try:
                 for name in self.databases(scratch=True):
-                    connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
+                    # One whose DROP was interrupted, with its Job, can only be dropped.
+                    with suppress(psycopg.errors.ObjectNotInPrerequisiteState):
+                        connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
                     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
                 connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.role)))
             except (psycopg.errors.InvalidCatalogName, psycopg.errors.DependentObjectsStillExist):

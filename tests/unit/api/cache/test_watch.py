@@ -105,7 +105,7 @@ def test_a_stream_that_breaks_is_followed_by_pages() -> None:
         for n in range(9):
             server.put("snapshots", o.complete(f"s{n}", created=n + 1))
         async with running(server) as cache:
-            await cache.listed()
+            await until(lambda: cache.not_ready is None)
             assert len(names(cache)) == 10
             assert server.listed("snapshots") == 1
 
