@@ -101,7 +101,7 @@ def test_a_failure_leaves_the_target_as_it_was(site: Site, case: str) -> None:
 # --- by the application's image ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def with_image(site: Site) -> Iterator[Site]:
     """The Environment has an administrator, and the demo application's own command neutralises."""
     create_administrator(site, f"{site.role}_neutral")

@@ -69,15 +69,17 @@ def test_a_safety_snapshot_that_fails_ends_the_rollback_with_nothing_changed(
 ) -> None:
     """Its Job finds that a file of a row is lost. The application runs all the time."""
     with make_site(cluster, servers) as site:
+        named = "SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL ORDER BY id DESC"
         load(site, 5)
+        old = site.query(named)
         site.completed("Snapshot", site.snapshot("base"))
         set_marker(site, 3)
         load(site, 6)
         before = cluster.get("Deployment", "shop", site.namespace)
-        rows = site.query(
-            "SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL ORDER BY id DESC LIMIT 1"
-        )
-        code, log = site.in_shop("rm", f"/claim/{site.path}/{rows[0][0]}")
+        lost = next(
+            row[0] for row in site.query(named) if row not in old
+        )  # a differential has the others from its base
+        code, log = site.in_shop("rm", f"/claim/{site.path}/{lost}")
         assert code == 0, log
 
         site.rollback("back", "base", createSafetySnapshot=True)
