@@ -7,6 +7,7 @@ path is opened part by part, each relative to the descriptor of the part before 
 import contextlib
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -78,6 +79,16 @@ def opened_below(root: int, path: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def filesystem_time(folder: int) -> int:
+    """The time stamp of a new entry: the file server's clock for a network file system."""
+    name = f".clock-{secrets.token_hex(4)}"
+    os.close(os.open(name, CREATE_FILE, 0o600, dir_fd=folder))
+    try:
+        return os.stat(name, dir_fd=folder).st_mtime_ns
+    finally:
+        os.unlink(name, dir_fd=folder)
 
 
 # --- listing -------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from ocore_mover.filestore.links import (
     LinksUnsupported,
     by_folder,
     ensure_folder,
+    filesystem_time,
     link,
     names_in,
     open_folder,
@@ -191,7 +192,8 @@ class HoldSet:
     def _add_links(self) -> int:
         count = 0
         with self._opened() as (filestore, root):
-            now = _filesystem_time(root)
+            _require_links(root)
+            now = filesystem_time(root)
             for folder in _odoo_folders(filestore):
                 with opened(folder, dir_fd=filestore) as source_fd:
                     ensure_folder(folder, root)
@@ -356,16 +358,14 @@ def _size(file: str, folder_fd: int) -> int:
     return os.stat(file, dir_fd=folder_fd, follow_symlinks=False).st_size
 
 
-def _filesystem_time(folder_fd: int) -> int:
-    """The time stamp of a new entry: the file server's clock for a network file system. Raises LinksUnsupported where it has no hard links: the
-    filestore may have no file yet that shows that."""
+def _require_links(folder_fd: int) -> None:
+    """Raises LinksUnsupported where the file system has no hard links: the filestore may have no file yet that shows that."""
     name = f"{_TEMPORARY}{secrets.token_hex(4)}"
     second = f"{name}-link"
     os.close(os.open(name, CREATE_FILE, 0o600, dir_fd=folder_fd))
     try:
         link(name, folder_fd, folder_fd, second)
         os.unlink(second, dir_fd=folder_fd)
-        return os.stat(name, dir_fd=folder_fd).st_mtime_ns
     finally:
         os.unlink(name, dir_fd=folder_fd)
 

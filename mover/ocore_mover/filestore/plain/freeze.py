@@ -28,11 +28,11 @@ from ocore_crds import conditions
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, FolderNotWritable, filesystem_error
 from ocore_mover.filestore.links import (
-    CREATE_FILE,
     Item,
     LinksUnsupported,
     Subfolders,
     ensure_folder,
+    filesystem_time,
     items_in,
     link,
     open_folder,
@@ -99,7 +99,7 @@ class Frozen:
                 opened(TREE, dir_fd=root) as tree,
                 opened(LATE, dir_fd=root) as late,
             ):
-                _Second(self, self._folders, _filesystem_time(root)).run(source, tree, late)
+                _Second(self, self._folders, filesystem_time(root)).run(source, tree, late)
         except LinksUnsupported as error:
             raise MoverError(
                 conditions.FILESTORE_CHANGING,
@@ -323,21 +323,11 @@ def _finish_folder(target: int, live: os.stat_result) -> None:
     os.utime(target, ns=(live.st_mtime_ns, live.st_mtime_ns))
 
 
-def _filesystem_time(folder: int) -> int:
-    """The time stamp of a new entry: the file server's clock for a network file system."""
-    name = f".clock-{secrets.token_hex(4)}"
-    os.close(os.open(name, CREATE_FILE, 0o600, dir_fd=folder))
-    try:
-        return os.stat(name, dir_fd=folder).st_mtime_ns
-    finally:
-        os.unlink(name, dir_fd=folder)
-
-
 def _next_filesystem_time(folder: int) -> int:
     """Waits until the file system's clock has moved on: what was written before has an earlier time stamp."""
-    first = _filesystem_time(folder)
+    first = filesystem_time(folder)
     end = time.monotonic() + CLOCK_STEP
-    while (now := _filesystem_time(folder)) <= first and time.monotonic() < end:
+    while (now := filesystem_time(folder)) <= first and time.monotonic() < end:
         time.sleep(CLOCK_PAUSE)
     return now
 

@@ -109,7 +109,7 @@ def test_a_file_replaced_after_the_export_is_the_old_one(
 ) -> None:
     path = put(folders.filestore / "file", b"old")
     with freeze(folders, "a1") as frozen:
-        monkeypatch.setattr(freeze_module, "_filesystem_time", lambda _: frozen.since_ns)  # the export is over
+        monkeypatch.setattr(freeze_module, "filesystem_time", lambda _: frozen.since_ns)  # the export is over
         replace(path, b"new")
         os.utime(path, OLD)  # its own time does not matter
         assert path.stat().st_ctime_ns > frozen.since_ns
