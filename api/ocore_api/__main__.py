@@ -8,10 +8,10 @@ import uvloop
 from pydantic import ValidationError
 
 from ocore_api.cache import Cache
-from ocore_api.http import logs
 from ocore_api.http.server import Server
 from ocore_api.main import create_app, open_facade, running
 from ocore_api.settings import Settings
+from ocore_kube import logs
 
 #: Objects that are made before the garbage collector visits the young ones. Python's default of 700 makes it visit each page of a list dozens of times.
 YOUNG = 20_000

@@ -9,12 +9,13 @@ from typing import Any
 import kopf
 import structlog
 
+from ocore_kube import logs
 from ocore_kube.errors import ApiError
 from ocore_kube.transport import Transport, connect
 from ocore_kube.types import Type
 from ocore_operator import clock
 from ocore_operator.context import Context
-from ocore_operator.engine import handlers, login, logs
+from ocore_operator.engine import handlers, login
 from ocore_operator.engine.access import Access, Namespace, title
 from ocore_operator.engine.dispatch import Dispatch
 from ocore_operator.engine.health import HealthServer

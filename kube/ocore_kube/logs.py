@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object per line on stderr, for kopf and the operator."""
+"""Structured logs: one JSON object per line on stderr, for the operator with kopf, and the facade with uvicorn."""
 
 import logging
 import sys
@@ -13,7 +13,6 @@ def configure(level: str) -> None:
     """For the whole process. `level`: DEBUG, INFO, WARNING or ERROR."""
     number = logging.getLevelNamesMapping()[level]
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
