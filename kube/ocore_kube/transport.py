@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,15 @@ def _causes(details: Any) -> tuple[dict[str, str], ...]:
     return tuple({k: v for k, v in cause.items() if isinstance(v, str)} for cause in found if isinstance(cause, dict))
 
 
+def _no_answer(seconds: float) -> Unavailable:
+    return Unavailable(0, "NoAnswer", f"the API server did not answer within {seconds:g} s")
+
+
+def _text(error: Exception) -> str:
+    """Some errors have no text."""
+    return str(error) or type(error).__name__
+
+
 class Transport:
     """One connection pool. Raises ApiError and its kinds; a 404 is an ApiError with status 404."""
 
@@ -113,11 +122,16 @@ class Transport:
     async def _once(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Any, content_type: str
     ) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=self._timeout / 2)
-        async with self._response(method, path, query, body, content_type, timeout) as response:
-            data = await response.read()
-            if not 200 <= response.status <= 299:
-                raise to_error(response.status, data)
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._response(method, path, query, body, content_type) as response,
+            ):
+                data = await response.read()
+        except TimeoutError:
+            raise _no_answer(self._timeout) from None
+        if not 200 <= response.status <= 299:
+            raise to_error(response.status, data)
         answer: dict[str, Any] = json.loads(data)
         return answer
 
@@ -132,22 +146,32 @@ class Transport:
     ) -> AsyncGenerator[str]:
         """The lines of a streamed answer, until it ends, `seconds` have passed, no line came for `silence` seconds, or one has more than `longest`
         bytes. A broken connection ends the stream as its end does: the caller knows whether more must follow."""
-        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=self._timeout / 2, sock_read=silence)
-        async with self._response("GET", path, query, None, JSON, limits) as response:
-            if response.status != 200:
-                raise to_error(response.status, await response.read())
+        ends = asyncio.get_running_loop().time() + seconds
+        async with AsyncExitStack() as stack:
             try:
-                rest = b""
-                async for chunk in response.content.iter_any():
-                    *whole, rest = (rest + chunk).split(b"\n")
-                    for line in whole:
-                        yield line.decode(errors="replace")
-                    if len(rest) > longest:
-                        return
-                if rest:
-                    yield rest.decode(errors="replace")
-            except (TimeoutError, aiohttp.ClientError):
-                return
+                async with asyncio.timeout_at(ends):
+                    response = await stack.enter_async_context(self._response("GET", path, query, None, JSON, silence))
+                    if response.status != 200:
+                        raise to_error(response.status, await response.read())
+            except TimeoutError:
+                raise _no_answer(seconds) from None
+            rest = b""
+            while True:
+                try:
+                    # Not around `yield`: there it would interrupt the caller's work.
+                    async with asyncio.timeout_at(ends):
+                        chunk = await response.content.readany()
+                except (TimeoutError, aiohttp.ClientError):
+                    return
+                if not chunk:
+                    break
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    yield line.decode(errors="replace")
+                if len(rest) > longest:
+                    return
+            if rest:
+                yield rest.decode(errors="replace")
 
     @asynccontextmanager
     async def _response(
@@ -157,8 +181,11 @@ class Transport:
         query: Mapping[str, str] | None,
         body: Any,
         content_type: str,
-        limits: aiohttp.ClientTimeout,
+        silence: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        # The caller limits the whole time, by asyncio.timeout. aiohttp's own `total` takes a task's cancellation for its timeout where both come at once
+        # (its TimerContext is entered twice in a request and takes back two cancellations): a program that is told to stop would go on.
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout / 2, sock_read=silence)
         headers = {
             "Accept": "application/json, */*",
             # The API server compresses answers of 128 KiB and more if it may: that costs both sides more time than a network of 10 Gbit/s saves.
@@ -173,15 +200,11 @@ class Transport:
             )  # fmt: skip
             answer = await self._api.rest_client.request(method, url, headers, body, _request_timeout=limits)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unavailable(
-                0, "NoAnswer", f"the API server did not answer: {error or type(error).__name__}"
-            ) from None
+            raise Unavailable(0, "NoAnswer", f"the API server did not answer: {_text(error)}") from None
         response: aiohttp.ClientResponse = answer.response
         try:
             yield response
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unavailable(
-                0, "NoAnswer", f"the API server closed the connection: {error or type(error).__name__}"
-            ) from None
+            raise Unavailable(0, "NoAnswer", f"the API server closed the connection: {_text(error)}") from None
         finally:
             response.release()

@@ -74,7 +74,7 @@ class UrlSource:
         self.interval = interval
         self.pause = pause
         self._url = url
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
         self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
         self._seen: bytes | None = None
@@ -82,13 +82,14 @@ class UrlSource:
     async def load(self) -> KeySet | None:
         """See Source."""
         try:
-            body = await self._fetch()
+            async with asyncio.timeout(self._timeout):  # not aiohttp's: see ocore_kube.transport
+                body = await self._fetch()
             digest = hashlib.sha256(body).digest()
             if digest == self._seen:
                 return None
             keys = parse(body)
         except (TimeoutError, aiohttp.ClientError, OSError, UnusableKeys) as error:
-            raise SourceError(f"{self._url}: {error or 'no answer in time'}") from None
+            raise SourceError(f"{self._url}: {str(error) or 'no answer in time'}") from None
         self._seen = digest
         return keys
 
@@ -96,7 +97,7 @@ class UrlSource:
         if self._session is None:
             trust = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, connector=aiohttp.TCPConnector(ssl=trust, force_close=True)
+                timeout=aiohttp.ClientTimeout(total=None), connector=aiohttp.TCPConnector(ssl=trust, force_close=True)
             )
         headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": "ocore-api"}
         async with self._session.get(self._url, headers=headers, allow_redirects=False) as answer:

@@ -1,0 +1,126 @@
+"""The transport against a server that does not answer."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from kubernetes.aio import client
+
+from ocore_kube.errors import Unavailable
+from ocore_kube.transport import Transport
+
+#: Seconds after which a request has failed.
+LIMIT = 0.2
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@asynccontextmanager
+async def silent(answer: bytes) -> AsyncIterator[Transport]:
+    """A transport to a server that sends these bytes to each request, and then nothing."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    transport = Transport(client.ApiClient(client.Configuration(host=host)), LIMIT, "test")
+    try:
+        yield transport
+    finally:
+        await transport.close()
+        server.close()
+
+
+async def write(transport: Transport) -> Any:
+    """Not retried, as reads are."""
+    return await transport.request("POST", "/x", body={})
+
+
+async def follow(transport: Transport) -> list[str]:
+    return [line async for line in transport.lines("/x", query={}, seconds=LIMIT, silence=9)]
+
+
+#: No head, no body, no end.
+PLACES = pytest.mark.parametrize(
+    ("answer", "use"),
+    [(b"", write), (HEAD, write), (b"", follow), (HEAD, follow), (HEAD + b"2\r\nx\n\r\n", follow)],
+    ids=["head", "body", "stream", "first-line", "next-line"],
+)
+
+
+@PLACES
+def test_row_57_a_cancellation_is_not_taken_for_the_timeout_of_that_moment(
+    answer: bytes, use: Callable[[Transport], Awaitable[Any]]
+) -> None:
+    """The event loop stood still beyond the timeout, as on a starved node; then its first act is to cancel the request."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with silent(answer) as transport:
+            task = asyncio.ensure_future(use(transport))
+            await asyncio.sleep(LIMIT / 2)
+            time.sleep(LIMIT)  # noqa: ASYNC251 - it is the fault
+            loop.call_soon(task.cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("answer", [b"", HEAD], ids=["head", "body"])
+def test_a_request_without_an_answer_in_time_says_so(answer: bytes) -> None:
+    async def main() -> None:
+        async with silent(answer) as transport:
+            with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
+                await write(transport)
+
+    asyncio.run(main())
+
+
+def test_a_stream_without_an_answer_in_time_says_so() -> None:
+    async def main() -> None:
+        async with silent(b"") as transport:
+            with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
+                await follow(transport)
+
+    asyncio.run(main())
+
+
+def test_a_stream_ends_after_its_seconds_with_what_came() -> None:
+    async def main() -> None:
+        async with silent(HEAD + b"2\r\nx\n\r\n") as transport:
+            assert await follow(transport) == ["x"]
+
+    asyncio.run(main())
+
+
+def test_a_stream_does_not_interrupt_its_reader() -> None:
+    """The time passes while the reader works on a line."""
+
+    async def main() -> None:
+        async with silent(HEAD + b"2\r\nx\n\r\n") as transport:
+            seen = []
+            async for line in transport.lines("/x", query={}, seconds=LIMIT, silence=9):
+                await asyncio.sleep(2 * LIMIT)
+                seen.append(line)
+            assert seen == ["x"]
+
+    asyncio.run(main())
+
+
+def test_an_error_without_a_text_is_named() -> None:
+    """A server that cannot be reached."""
+
+    async def main() -> None:
+        transport = Transport(client.ApiClient(client.Configuration(host="http://127.0.0.1:1")), LIMIT, "test")
+        with pytest.raises(Unavailable, match=r"did not answer: \S"):
+            await write(transport)
+        await transport.close()
+
+    asyncio.run(main())
