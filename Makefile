@@ -184,10 +184,12 @@ deps: ## Debian packages for the tests and the local cluster (root)
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 	localcluster/cluster deps
 
+# The images get the versions that the tests run with: dev first, the others within it.
 lock: venv ## Lock the dependencies again (uv)
-	for e in mover operator api cli demo dev; do \
-	  uv pip compile -q pyproject.toml --extra $$e --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt; done
+	for e in dev mover operator api cli demo; do \
+	  [ $$e = dev ] && within= || within="-c requirements/dev.txt"; \
+	  uv pip compile -q pyproject.toml $$within --extra $$e --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt || exit; done
 	uv pip compile -q requirements/postgres.in --no-deps --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header -o requirements/postgres.txt
 	cd tests/clients && npm install --silent --package-lock-only
