@@ -149,7 +149,7 @@ class ImportStatus(StatusModel):
     scope: str = Field(default="", description="Of which environments, as a digest: another one starts another import.")
     round: int = Field(
         default=1,
-        description="A differential is imported after its full snapshot, if need be in another round over the store.",
+        description="Another round over the store follows only where the operator was restarted while differentials waited for their full snapshot.",
     )
     page: int = Field(default=0, description="Jobs that have ended.")
     after: str = Field(default="", description="Where the next page begins.")
@@ -157,7 +157,7 @@ class ImportStatus(StatusModel):
     found: int = Field(default=0, description="Snapshots in the store that belong here.")
     imported: int = Field(default=0, description="Of these, for which a Snapshot was created.")
     existing: int = Field(default=0, description="Of these, which had a Snapshot. It was not changed.")
-    waiting: int = Field(default=0, description="Differentials whose full snapshot was not there yet in this round.")
+    waiting: int = Field(default=0, description="Differentials whose full snapshot has not come yet in this round.")
     skipped: int = Field(
         default=0,
         description="Manifests and records of rollbacks that cannot be read, or that are of another project, and what the API server refused.",

@@ -9,7 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ from ocore_operator.jobs.outcome import (
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_IMPORT
-from ocore_operator.kube.resources import Object, Store
+from ocore_operator.kube.resources import Key, Object, Store
 
 COMMAND = "list-manifests"
 POLL = 10.0
@@ -52,6 +52,8 @@ PARALLEL = 12
 BUDGET = 60.0
 #: Seconds in which a page's log is read.
 READ = 60.0
+#: Bytes of the lines of differentials that wait for their full snapshot, at most.
+WAITING_BYTES = 32 * 1024 * 1024
 
 _log = structlog.get_logger()
 
@@ -65,7 +67,57 @@ class Known:
     imported_at: str
 
 
-async def run(ctx: Context, store: Store) -> tuple[SnapshotStoreStatus, float | None]:
+@dataclass
+class Memory:
+    """What an import remembers from page to page of a round. It can be lost: then the namespace is read again, and another round over the store brings
+    the differentials that waited."""
+
+    #: The import (uid of the store, its begin) and the round.
+    of: tuple[str, str, int]
+    #: By id.
+    snapshots: dict[str, Known]
+    rollbacks: dict[str, Known]
+    #: The lines of differentials whose full snapshot no page has had yet: by its id, then by their own.
+    waiting: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Whether that is so of all of this round: it was not lost, and there was room.
+    whole: bool = False
+
+    def wait(self, lines: Mapping[str, Mapping[str, str]]) -> None:
+        """Keeps the lines of a page, where there is room."""
+        size = sum(len(line) for each in self.waiting.values() for line in each.values())
+        for base, each in lines.items():
+            for id_, line in each.items():
+                size += len(line)
+                if size > WAITING_BYTES:
+                    self.whole = False
+                    return
+                self.waiting.setdefault(base, {})[id_] = line
+
+
+class Memories:
+    """Of the imports of all stores."""
+
+    def __init__(self) -> None:
+        self._by_store: dict[Key, Memory] = {}
+
+    async def take(self, ctx: Context, store: Store, running: ImportStatus) -> Memory:
+        """The memory of the import. It is out of here until `keep`: after an error the next reconcile reads what the namespace has."""
+        of = (store.meta.uid, running.started_at, running.round)
+        found = self._by_store.pop(store.key, None)
+        if found is not None and found.of == of:
+            return found
+        return Memory(of, await _known(ctx, store), await _known_rollbacks(ctx, store), whole=not running.after)
+
+    def keep(self, store: Store, memory: Memory) -> None:
+        """For the next page."""
+        self._by_store[store.key] = memory
+
+    def forget(self, key: Key) -> None:
+        """No import of the store runs."""
+        self._by_store.pop(key, None)
+
+
+async def run(memories: Memories, ctx: Context, store: Store) -> tuple[SnapshotStoreStatus, float | None]:
     """One step of the import: the status, and seconds until the next one; None: when something changes."""
     found = imports.places(await _environments(ctx, store))
     scope = imports.scope(found, store.status.store_id or "")
@@ -74,11 +126,12 @@ async def run(ctx: Context, store: Store) -> tuple[SnapshotStoreStatus, float | 
         return imports.with_import(store, imports.begun(scope, now), now), 0.0
     running = store.status.import_
     if running is None or running.state != "Running":
+        memories.forget(store.key)
         if running is not None and running.state == "Done" and store.spec.take_over and running.taken_over is None:
             return await _take_over(ctx, store, running)
         again = imports.AGAIN if running is not None and running.state == "Failed" else None
         return store.status, again
-    return await _page(ctx, store, running, found)
+    return await _page(memories, ctx, store, running, found)
 
 
 async def _environments(ctx: Context, store: Store) -> list[resources.Environment]:
@@ -92,7 +145,7 @@ async def _environments(ctx: Context, store: Store) -> list[resources.Environmen
 
 
 async def _page(
-    ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place]
+    memories: Memories, ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place]
 ) -> tuple[SnapshotStoreStatus, float | None]:
     seen = await control.observe(ctx, store)
     attempt = imports.job_attempt(running)
@@ -106,7 +159,7 @@ async def _page(
         case Succeeded(payload=ManifestsResult() as result):
             texts = await _lines(ctx, seen, name, result)
             if texts is not None:
-                return await _process(ctx, store, running, found, result, texts, (seen, name))
+                return await _process(memories, ctx, store, running, found, result, texts, (seen, name))
     return _failed(ctx, store, running, state)
 
 
@@ -181,6 +234,7 @@ async def _lines(ctx: Context, seen: Observation, job: str, result: ManifestsRes
 
 
 async def _process(
+    memories: Memories,
     ctx: Context,
     store: Store,
     running: ImportStatus,
@@ -195,15 +249,19 @@ async def _process(
     seen, name = job
     if result.next:
         await _start_ahead(ctx, store, running, found, seen, result.next)
-    counted = Counted()
-    entries = [entry for text in texts if (entry := parse(text)) is not None]
-    page = _Page(ctx, store, running, found, await _known(ctx, store), counted)
-    if not await page.create([each for each in entries if isinstance(each, StoredSnapshot)]):
+    memory = await memories.take(ctx, store, running)
+    page = _Page(ctx, store, running, found, memory)
+    lines = [(entry, text) for text in texts if (entry := parse(text)) is not None]
+    if not await page.create([(each, text) for each, text in lines if isinstance(each, StoredSnapshot)]):
+        memories.keep(store, memory)
         return store.status, 0.0
-    ended = [each for each in entries if isinstance(each, StoredRollback)]
-    if ended and not await _Rollbacks(page, await _known_rollbacks(ctx, store)).create(ended):
+    ended = [each for each, _ in lines if isinstance(each, StoredRollback)]
+    if ended and not await _Rollbacks(page, memory.rollbacks).create(ended):
+        memories.keep(store, memory)
         return store.status, 0.0
-    after = imports.after_page(running, result, counted, ctx.now())
+    page.settle()
+    memories.keep(store, memory)
+    after = imports.after_page(running, result, page.counted, ctx.now(), complete=memory.whole)
     await control.remove(ctx, seen, store.meta.namespace, name)
     _log.info(
         "import", namespace=store.meta.namespace, name=store.meta.name, page=running.page, found=after.found,
@@ -254,31 +312,43 @@ async def _together(
 
 
 class _Page:
-    """The Snapshots of one page."""
+    """The Snapshots of one page, and those that waited for them."""
 
     def __init__(
-        self,
-        ctx: Context,
-        store: Store,
-        running: ImportStatus,
-        found: dict[str, Place],
-        known: dict[str, Known],
-        counted: Counted,
+        self, ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], memory: Memory
     ) -> None:
         self.ctx = ctx
         self.store = store
         self.running = running
         self.places = found
-        self.known = known
-        self.counted = counted
+        self.known = memory.snapshots
+        self.counted = Counted()
+        self._memory = memory
+        #: Lines of this page that wait, as in Memory.
+        self._waiting: dict[str, dict[str, str]] = defaultdict(dict)
 
-    async def create(self, entries: list[StoredSnapshot]) -> bool:
+    async def create(self, entries: list[tuple[StoredSnapshot, str]]) -> bool:
         """Creates what is missing. False: time is up."""
         until = asyncio.get_running_loop().time() + BUDGET
         # All full snapshots first: a differential names the Snapshot of its full one.
-        fulls = (each for each in entries if not each.result.base_snapshot_id)
-        differentials = (each for each in entries if each.result.base_snapshot_id)
-        return await _together(fulls, self._one, until) and await _together(differentials, self._one, until)
+        fulls = (pair for pair in entries if not pair[0].result.base_snapshot_id)
+        if not await _together(fulls, self._one, until):
+            return False
+        differentials = [pair for pair in entries if pair[0].result.base_snapshot_id]
+        before = [(entry, text) for text in self._arrived() if isinstance(entry := parse(text), StoredSnapshot)]
+        return await _together(differentials + before, self._one, until)
+
+    def _arrived(self) -> list[str]:
+        """Lines of earlier pages whose full snapshot is there now."""
+        waiting = self._memory.waiting
+        return [text for base, lines in waiting.items() if base in self.known for text in lines.values()]
+
+    def settle(self) -> None:
+        """The page is done: what it brought does not wait any more, and what is left of it does."""
+        self.counted.waiting -= len(self._arrived())
+        for base in [base for base in self._memory.waiting if base in self.known]:
+            del self._memory.waiting[base]
+        self._memory.wait(self._waiting)
 
     async def made(self, type_: Type, id_: str, known: Known | None, bodies: Sequence[Object]) -> Object | None:
         """The object without a status: created under the first name that is free, or found where a crash had left it."""
@@ -296,7 +366,8 @@ class _Page:
         self.counted.refuse(id_, f"other {bodies[0]['kind']}s have its names")
         return None
 
-    async def _one(self, entry: StoredSnapshot) -> None:
+    async def _one(self, line: tuple[StoredSnapshot, str]) -> None:
+        entry, text = line
         identity, place = entry.result.identity, imports.belongs(entry, self.places)
         if identity is None or place is None:
             return
@@ -311,6 +382,7 @@ class _Page:
         base = self.known.get(entry.result.base_snapshot_id)
         if entry.result.base_snapshot_id and base is None:
             self.counted.waiting += 1
+            self._waiting[entry.result.base_snapshot_id][id_] = text
             return
         if self.ctx.catalog.is_elsewhere("Snapshot", self.store.meta.namespace, id_):
             self.counted.refuse(id_, "another namespace has a Snapshot of this id")

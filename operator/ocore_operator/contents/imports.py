@@ -194,8 +194,11 @@ class Counted:
         self.examples = (*self.examples, shortened(f"{id_}: {why}", 200))[:EXAMPLES]
 
 
-def after_page(running: ImportStatus, result: ManifestsResult, counted: Counted, now: datetime) -> ImportStatus:
-    """The import after a page: the next page, another round for differentials that came before their full snapshots, or the end."""
+def after_page(
+    running: ImportStatus, result: ManifestsResult, counted: Counted, now: datetime, *, complete: bool
+) -> ImportStatus:
+    """The import after a page: the next page, another round for differentials that were forgotten before their full snapshots came, or the end.
+    `complete`: none was forgotten, so those that still wait have no full snapshot in the store."""
     examples = (
         *running.skipped_examples,
         *(f"{each.key}: {each.reason}" for each in result.skipped_examples),
@@ -224,7 +227,7 @@ def after_page(running: ImportStatus, result: ManifestsResult, counted: Counted,
         if found.page >= MAX_PAGES:
             return failed(found, f"The store offers more than {MAX_PAGES} pages of snapshots.", now)
         return found
-    if found.waiting and counted_in_round(found) and found.round < MAX_ROUNDS:
+    if found.waiting and not complete and counted_in_round(found) and found.round < MAX_ROUNDS:
         return _next_round(found)
     return _done(found, now)
 
@@ -239,7 +242,7 @@ def _rollbacks(before: ImportedRollbacks, result: ManifestsResult, counted: Coun
     )
 
 
-#: Rounds over the store: the full snapshots, then the differentials of them, and one for what a crash left.
+#: Rounds over the store: one, another one for the differentials that a restart of the operator made it forget, and one where that came again.
 MAX_ROUNDS = 3
 
 

@@ -1,6 +1,7 @@
 """SnapshotStore: what `readiness` does, then one step of the import and of the sweep."""
 
 from dataclasses import replace
+from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_kube.types import STORES
@@ -13,19 +14,18 @@ from ocore_operator.kube.resources import Key, Store
 from ocore_operator.readiness import snapshotstore
 
 
-async def reconcile(ctx: Context, key: Key) -> float | None:
+async def reconcile(memories: importing.Memories, ctx: Context, key: Key) -> float | None:
     """Reconciles a SnapshotStore; seconds until the next reconcile, None: when something changes."""
     after = await snapshotstore.reconcile(ctx, key)
     obj = await ctx.kube.get(STORES, key.namespace, key.name)
     if obj is None:
+        memories.forget(key)
         return after
     store = resources.store(obj)
     if store.meta.deleted is not None or not _is_ready(store):
         return after
     times = [after]
-    for step in (importing.run, sweeping.run):
-        if step is importing.run and not store.spec.import_:
-            continue
+    for step in (partial(importing.run, memories), sweeping.run) if store.spec.import_ else (sweeping.run,):
         try:
             status, again = await step(ctx, store)
         except Stalled:

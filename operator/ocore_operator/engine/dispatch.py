@@ -90,7 +90,9 @@ class Dispatch:
         old = catalog.get(key)
         new = catalog.take(news.entry)
         known = old is not None and old.version >= new.version and old.uid == new.uid and news.type is not None
-        if not known and not new.work.idle:
+        # An import that ended between the two writes of an object is found by the resync: thousands of reconciles would find that they must wait.
+        arriving = new.work.arriving and not new.phase and not new.deleting
+        if not known and not new.work.idle and not arriving:
             self._queue.add(key)
 
     def job_changed(self, job: Object, deleted: bool) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ocore_kube import types
+from ocore_operator.contents import importing, imports, rollbacks
 from ocore_operator.contents import reconcile as contents
 from ocore_operator.context import Context
 from ocore_operator.kube.catalog import Judge, Work
@@ -46,11 +47,14 @@ class Reconciler:
     punctual: bool = False
     #: Whether its reconciles go before those of the others, by its raw JSON.
     urgent: Callable[[Object], bool] = never
+    #: Whether an import has just created it and writes its status next, by its raw JSON.
+    arriving: Callable[[Object], bool] = never
 
     def work(self, obj: Object) -> Work:
         """What the object asks of the operator. Pure."""
         critical = self.critical(obj)
-        return Work(idle=self.idle(obj), urgent=critical or self.urgent(obj), critical=critical)
+        urgent = critical or self.urgent(obj)
+        return Work(idle=self.idle(obj), urgent=urgent, critical=critical, arriving=self.arriving(obj))
 
 
 Reconcilers = dict[str, Reconciler]
@@ -64,10 +68,15 @@ def judge(reconcilers: Reconcilers) -> Judge:
 def reconcilers() -> Reconcilers:
     """By kind. Called once: what a kind remembers between two reconciles is created here."""
     rows = (
-        Reconciler(types.STORES, contents.reconcile),
+        Reconciler(types.STORES, partial(contents.reconcile, importing.Memories())),
         Reconciler(types.ENVIRONMENTS, environment.reconcile, concerns=policy.of_environment),
         Reconciler(
-            types.SNAPSHOTS, snapshot.reconcile, snapshot.idle, critical=snapshot.critical, concerns=policy.of_snapshot
+            types.SNAPSHOTS,
+            snapshot.reconcile,
+            snapshot.idle,
+            critical=snapshot.critical,
+            concerns=policy.of_snapshot,
+            arriving=imports.is_half,
         ),
         Reconciler(types.POLICIES, policy.reconcile, punctual=True),
         Reconciler(
@@ -77,6 +86,7 @@ def reconcilers() -> Reconcilers:
             critical=rollback.critical,
             urgent=rollback.under_way,
             concerns=policy.of_rollback,
+            arriving=rollbacks.is_half,
         ),
     )
     return {row.type.kind: row for row in rows}

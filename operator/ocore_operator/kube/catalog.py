@@ -72,6 +72,7 @@ class Work:
     idle: bool = False  # it needs no reconcile
     urgent: bool = False  # its reconciles go before those of the others
     critical: bool = False  # an application is stopped until it is reconciled further
+    arriving: bool = False  # an import has just created it and writes its status next
 
 
 NO_WORK = Work()

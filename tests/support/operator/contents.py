@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -83,6 +84,7 @@ class Place:
         self.api = ListingServer()
         self.catalog = Catalog()
         self.now: datetime = NOW
+        self.restart()
         self.environment()
         self.set_store(**{"import": True})
         self.ctx = cast(
@@ -133,19 +135,24 @@ class Place:
         every = (self.api.read(ROLLBACKS, "shop", name) for name in names)
         return {o["spec"].get("id") or o["metadata"]["uid"]: o for o in every}
 
-    def step(self, run: Any = importing.run) -> None:
-        """One reconcile, then the Jobs that it has started."""
+    def restart(self) -> None:
+        """The operator forgets what it only remembers."""
+        self._memories = importing.Memories()
+
+    def step(self, run: Any = None) -> None:
+        """One reconcile (None: of the import), then the Jobs that it has started."""
 
         async def once() -> None:
             store = self.read_store()
-            status, _ = await run(self.ctx, store)
+            step = run or partial(importing.run, self._memories)
+            status, _ = await step(self.ctx, store)
             if status != store.status:
                 await self.ctx.kube.apply_status(store, status.wire())
 
         asyncio.run(once())
         self.run_jobs()
 
-    def run(self, steps: int = 40, run: Any = importing.run) -> None:
+    def run(self, steps: int = 40, run: Any = None) -> None:
         """Until nothing changes."""
         for _ in range(steps):
             before = (self.read_store().status, sorted(self.api.paths()))

@@ -7,10 +7,11 @@ from typing import cast
 import kopf
 import pytest
 
+from ocore_crds import naming
 from ocore_operator.context import Context
 from ocore_operator.engine.dispatch import Dispatch, configure
 from ocore_operator.engine.handlers import Forgetful
-from ocore_operator.engine.kinds import reconcilers
+from ocore_operator.engine.kinds import judge, reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
@@ -47,12 +48,14 @@ def queue() -> Added:
 
 @pytest.fixture
 def dispatch(queue: Added) -> Dispatch:
+    rows = reconcilers()
+
     class Fake:
-        catalog = Catalog()
+        catalog = Catalog(judge(rows))
         limits = Waiters()
 
     Fake.catalog.put("Snapshot", snapshot_object())
-    return Dispatch(cast(Context, Fake()), queue, reconcilers())
+    return Dispatch(cast(Context, Fake()), queue, rows)
 
 
 def changed(obj: Object, **metadata: object) -> Object:
@@ -166,3 +169,42 @@ def test_who_wakes_the_policy(
 ) -> None:
     dispatch.changed(dispatch.news(kind, type_, object_))
     assert (POLICY in queue.keys) == woken
+
+
+SNAPSHOT = Key("Snapshot", "shop", "before")
+ROLLBACK = Key("Rollback", "shop", "undo")
+IMPORTED = {"annotations": {naming.ANNOTATION_IMPORT: "uid"}}
+
+
+def rollback(**metadata: object) -> Object:
+    """Without a status."""
+    return changed(obj("Rollback", "undo", {"snapshotRef": {"name": "before"}}, None, uid=OTHER_UID), **metadata)
+
+
+@pytest.mark.parametrize(
+    ("found", "queued"),
+    [
+        (changed(snapshot_object(uid=OTHER_UID), **IMPORTED), []),
+        (changed(snapshot_object(uid=OTHER_UID)), [SNAPSHOT]),
+        (changed(snapshot_object(uid=OTHER_UID), deletionTimestamp="2026-03-01T12:00:00Z", **IMPORTED), [SNAPSHOT]),
+        (changed(snapshot_object({}, {"phase": "Pending"}, uid=OTHER_UID), **IMPORTED), [SNAPSHOT]),
+        (rollback(**IMPORTED), []),
+        (rollback(), [ROLLBACK]),
+        (changed({**rollback(), "status": {"phase": "Pending"}}, **IMPORTED), [ROLLBACK]),
+    ],
+    ids=[
+        "imported",
+        "not-imported",
+        "deleted-before-its-status",
+        "adopted",
+        "rollback-imported",
+        "rollback",
+        "rollback-of-a-person",
+    ],
+)
+def test_what_an_import_creates_is_reconciled_when_it_has_its_status(
+    dispatch: Dispatch, queue: Added, found: Object, queued: list[Key]
+) -> None:
+    """Not before: thousands of reconciles would find that they must wait. The resync finds those that never get one."""
+    dispatch.changed(dispatch.news(found["kind"], "ADDED", found))
+    assert [key for key in queue.keys if key.kind == found["kind"]] == queued
