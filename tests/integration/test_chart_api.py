@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocore_api.settings import Settings
-from support.cluster.chart import CHART, FOREIGN, Helm, HelmError, environment, find
+from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find
 from support.cluster.cluster import GROUP, Cluster, Object, unique, wait_for
 from support.crds.samples import SPECS
 
@@ -116,13 +116,7 @@ def pod_of(objects: list[Object]) -> Object:
 class TestRendered:
     def test_the_api_server_takes_every_object(self, crds: Cluster, helm: Helm, namespace: str, values: Object) -> None:
         for obj in helm.render(values, release=unique("r"), namespace=namespace):
-            if obj["kind"] in FOREIGN:
-                continue
-            resource = crds.dynamic.resources.get(api_version=obj["apiVersion"], kind=obj["kind"])
-            resource.server_side_apply(
-                body=obj, name=obj["metadata"]["name"], namespace=obj["metadata"].get("namespace"),
-                field_manager="helm", dry_run="All", query_params=[("fieldValidation", "Strict")], force_conflicts=True,
-            )  # fmt: skip
+            accepted(crds, obj)
 
     def test_the_pod_is_restricted(self, cluster: Cluster, helm: Helm, namespace: str, values: Object) -> None:
         template = pod_of(helm.render(values, namespace=namespace))

@@ -10,7 +10,7 @@ import yaml
 from ocore_crds.kinds import KINDS
 from ocore_kube import types
 from ocore_operator.settings import Settings
-from support.cluster.chart import CHART, FOREIGN, Helm, HelmError, environment, find
+from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
 
 PROMETHEUS: list[Object] = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
@@ -97,13 +97,7 @@ def namespace(cluster: Cluster) -> Any:
 class TestRendered:
     def test_the_api_server_takes_every_object(self, crds: Cluster, helm: Helm, namespace: str, values: Object) -> None:
         for obj in helm.render(values, release=unique("r"), namespace=namespace):
-            if obj["kind"] in FOREIGN:
-                continue
-            resource = crds.dynamic.resources.get(api_version=obj["apiVersion"], kind=obj["kind"])
-            resource.server_side_apply(
-                body=obj, name=obj["metadata"]["name"], namespace=obj["metadata"].get("namespace"),
-                field_manager="helm", dry_run="All", query_params=[("fieldValidation", "Strict")], force_conflicts=True,
-            )  # fmt: skip
+            accepted(crds, obj)
 
     def test_the_pod_is_restricted(self, cluster: Cluster, helm: Helm, namespace: str, values: Object) -> None:
         account = {"serviceAccount": {"create": False, "name": "default"}}

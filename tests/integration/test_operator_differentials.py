@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from kubernetes.dynamic.exceptions import ConflictError
 
-from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
-from support.operator.folder import FAST, IMAGE, folder_environment
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
+from support.operator.folder import IMAGE, create_snapshot, folder_environment, operating
 from support.operator.process import OperatorProcess
 
 #: Kills the operator once a differential has chosen its base, and once it is entered there.
@@ -25,27 +25,12 @@ def namespace(crds: Cluster) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def operator(crds: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """The operator, with the Environment ready."""
-    operator = OperatorProcess(crds, [namespace], tmp_path_factory.mktemp("operator"), **FAST).start()
-    crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 120, "ready")
-    yield operator
-    operator.stop()
+    with operating(crds, namespace, tmp_path_factory.mktemp("operator")) as operator:
+        yield operator
 
 
 def create(cluster: Cluster, namespace: str, failpoints: str = "", **spec: object) -> str:
-    name = unique("s")
-    cluster.apply(
-        {
-            "apiVersion": GROUP,
-            "kind": "Snapshot",
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "annotations": {"ocore.dev/failpoints": failpoints} if failpoints else {},
-            },
-            "spec": {"environmentRef": {"name": "shop"}, "timeoutSeconds": 240, "deletionPolicy": "Delete", **spec},
-        }
-    )
-    return name
+    return create_snapshot(cluster, namespace, failpoints, deletionPolicy="Delete", **spec)
 
 
 def completed(cluster: Cluster, namespace: str, name: str) -> Object:

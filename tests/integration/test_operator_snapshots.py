@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
-from support.operator.folder import FAST, IMAGE, folder_environment
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
+from support.operator.folder import IMAGE, create_snapshot, folder_environment, operating
 from support.operator.process import OperatorProcess
 
 #: Those of a quiesce need workloads: tests/e2e/test_faults.py.
@@ -29,28 +29,8 @@ def namespace(crds: Cluster) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def operator(crds: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """The operator, with the Environment ready."""
-    operator = OperatorProcess(crds, [namespace], tmp_path_factory.mktemp("operator"), **FAST).start()
-    crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
-    yield operator
-    operator.stop()
-
-
-def create(cluster: Cluster, namespace: str, failpoints: str = "", **spec: object) -> str:
-    """A Snapshot; its name."""
-    name = unique("s")
-    cluster.apply(
-        {
-            "apiVersion": GROUP,
-            "kind": "Snapshot",
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "annotations": {"ocore.dev/failpoints": failpoints} if failpoints else {},
-            },
-            "spec": {"environmentRef": {"name": "shop"}, "timeoutSeconds": 180, **spec},
-        }
-    )
-    return name
+    with operating(crds, namespace, tmp_path_factory.mktemp("operator")) as operator:
+        yield operator
 
 
 def finished(cluster: Cluster, namespace: str, name: str, timeout: float = 120) -> Object:
@@ -85,7 +65,7 @@ def jobs(cluster: Cluster, namespace: str, obj: Object, command: str) -> list[Ob
 def test_a_snapshot_completes_and_is_deleted_with_its_data(
     crds: Cluster, namespace: str, operator: OperatorProcess
 ) -> None:
-    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete"))
+    obj = completed(crds, namespace, create_snapshot(crds, namespace, deletionPolicy="Delete"))
     status = obj["status"]
     assert condition(obj, "Reconciling") is None
     assert is_true(obj, "Ready")
@@ -105,7 +85,7 @@ def test_a_snapshot_completes_and_is_deleted_with_its_data(
 
 def test_a_foreground_deletion_removes_the_data_too(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
     """Argo CD's default: the garbage collector deletes what the Snapshot owns while the finalizer is still at work."""
-    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete"))
+    obj = completed(crds, namespace, create_snapshot(crds, namespace, deletionPolicy="Delete"))
     crds.delete("Snapshot", obj["metadata"]["name"], namespace, propagationPolicy="Foreground")
     crds.wait_gone("Snapshot", obj["metadata"]["name"], namespace, 60)
     assert stored(crds, namespace, obj) == []
@@ -113,7 +93,7 @@ def test_a_foreground_deletion_removes_the_data_too(crds: Cluster, namespace: st
 
 def test_a_pin_holds_a_deletion_until_it_is_removed(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
     """Where the admission policy is not there: the finalizer holds it."""
-    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete", pin={"label": "keep"}))
+    obj = completed(crds, namespace, create_snapshot(crds, namespace, deletionPolicy="Delete", pin={"label": "keep"}))
     name = obj["metadata"]["name"]
     crds.delete("Snapshot", name, namespace)
     crds.wait("Snapshot", name, namespace, lambda o: (condition(o, "Stalled") or {}).get("reason") == "Pinned", 20)
@@ -126,7 +106,7 @@ def test_a_pin_holds_a_deletion_until_it_is_removed(crds: Cluster, namespace: st
 def test_a_rollback_that_has_not_ended_holds_a_deletion(
     crds: Cluster, namespace: str, operator: OperatorProcess
 ) -> None:
-    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete"))
+    obj = completed(crds, namespace, create_snapshot(crds, namespace, deletionPolicy="Delete"))
     name = obj["metadata"]["name"]
     crds.apply(
         {
@@ -151,9 +131,9 @@ def test_a_rollback_that_has_not_ended_holds_a_deletion(
 
 
 def test_one_at_a_time_and_the_oldest_first(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    first = create(crds, namespace, "snapshot-start=sleep:4")
+    first = create_snapshot(crds, namespace, "snapshot-start=sleep:4")
     crds.wait("Snapshot", first, namespace, lambda o: o.get("status", {}).get("phase") == "Running", 30)
-    second = create(crds, namespace)
+    second = create_snapshot(crds, namespace)
     waiting = crds.wait(
         "Snapshot",
         second,
@@ -167,12 +147,12 @@ def test_one_at_a_time_and_the_oldest_first(crds: Cluster, namespace: str, opera
 
 
 def test_verify_set_later_reads_everything_back(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    obj = completed(crds, namespace, create(crds, namespace))
+    obj = completed(crds, namespace, create_snapshot(crds, namespace))
     name = obj["metadata"]["name"]
     crds.patch("Snapshot", name, namespace, {"spec": {"verify": "Full"}})
     obj = crds.wait("Snapshot", name, namespace, lambda o: is_true(o, "Verified"), 60, "verified")
     assert is_true(obj, "Ready")
-    bad = completed(crds, namespace, create(crds, namespace))
+    bad = completed(crds, namespace, create_snapshot(crds, namespace))
     pack = next(k for k in stored(crds, namespace, bad) if "/filestore/" in k and "index" not in k)
     flip = f"printf '\\001' | dd of={pack} bs=1 seek=99 conv=notrunc"
     code, log = crds.run_pod(namespace, IMAGE, ["sh", "-c", flip], claims={"/backups": "backups"})
@@ -189,11 +169,11 @@ def test_verify_set_later_reads_everything_back(crds: Cluster, namespace: str, o
 def test_the_same_id_again_takes_over_what_is_stored(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
     """The object is deleted with its data kept, and created again with its id: no second copy is taken."""
     deployment = str(uuid.uuid4())
-    obj = completed(crds, namespace, create(crds, namespace, deploymentId=deployment))
+    obj = completed(crds, namespace, create_snapshot(crds, namespace, deploymentId=deployment))
     identity, digest = obj["status"]["id"], obj["status"]["manifestSha256"]
     crds.delete("Snapshot", obj["metadata"]["name"], namespace)
     crds.wait_gone("Snapshot", obj["metadata"]["name"], namespace, 20)
-    again = completed(crds, namespace, create(crds, namespace, id=identity))
+    again = completed(crds, namespace, create_snapshot(crds, namespace, id=identity))
     assert again["status"]["manifestSha256"] == digest
     assert again["status"]["source"] == obj["status"]["source"], "it tells what the manifest says"
     assert jobs(crds, namespace, again, "snapshot") == []
@@ -202,7 +182,7 @@ def test_the_same_id_again_takes_over_what_is_stored(crds: Cluster, namespace: s
 def test_a_running_snapshot_is_cancelled_by_its_deletion(
     crds: Cluster, namespace: str, operator: OperatorProcess
 ) -> None:
-    name = create(crds, namespace, "after-upload-before-manifest=sleep:90")
+    name = create_snapshot(crds, namespace, "after-upload-before-manifest=sleep:90")
     obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
     wait_for("something stored", lambda: stored(crds, namespace, obj), 60, interval=1)
     crds.delete("Snapshot", name, namespace)
@@ -212,7 +192,7 @@ def test_a_running_snapshot_is_cancelled_by_its_deletion(
 
 def test_a_job_that_somebody_deleted(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
     """While it runs: another attempt."""
-    name = create(crds, namespace, "snapshot-start=sleep:60@1")
+    name = create_snapshot(crds, namespace, "snapshot-start=sleep:60@1")
     obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
     crds.wait("Job", obj["status"]["jobName"], namespace, lambda j: j.get("status", {}).get("active"), 30)
     crds.delete("Job", obj["status"]["jobName"], namespace)
@@ -223,7 +203,7 @@ def test_the_jobs_result_is_read_from_the_store_where_the_job_is_gone(
     crds: Cluster, namespace: str, operator: OperatorProcess
 ) -> None:
     """Its TTL beats us: the operator is away, the Job ends and is deleted."""
-    name = create(crds, namespace, "snapshot-start=sleep:3")
+    name = create_snapshot(crds, namespace, "snapshot-start=sleep:3")
     obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
     operator.kill()
     try:
@@ -241,7 +221,7 @@ def test_the_jobs_result_is_read_from_the_store_where_the_job_is_gone(
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_a_failpoint(crds: Cluster, namespace: str, operator: OperatorProcess, point: str) -> None:
     """The next one takes it up: one attempt, and so one Job, which is named after the attempt."""
-    name = create(crds, namespace, f"{point}=kill")
+    name = create_snapshot(crds, namespace, f"{point}=kill")
     assert operator.exit_code(60) == -9
     operator.start()
     obj = completed(crds, namespace, name)
@@ -260,7 +240,7 @@ def test_a_quota_refuses_the_job(crds: Cluster, namespace: str, operator: Operat
     )
     crds.wait("ResourceQuota", "none", namespace, lambda o: o.get("status", {}).get("hard"), 20)
     try:
-        obj = finished(crds, namespace, create(crds, namespace, timeoutSeconds=30), 60)
+        obj = finished(crds, namespace, create_snapshot(crds, namespace, timeoutSeconds=30), 60)
         found = condition(obj, "Failed")
         assert found is not None
         assert found["reason"] == "JobRefused"
@@ -270,7 +250,7 @@ def test_a_quota_refuses_the_job(crds: Cluster, namespace: str, operator: Operat
 
 
 def test_the_deadline_ends_it(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    name = create(crds, namespace, "snapshot-start=sleep:300", timeoutSeconds=30)
+    name = create_snapshot(crds, namespace, "snapshot-start=sleep:300", timeoutSeconds=30)
     obj = finished(crds, namespace, name, 95)
     assert (condition(obj, "Failed") or {})["reason"] == "DeadlineExceeded"
     crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("residue") == "None", 60)
@@ -281,7 +261,7 @@ def test_row_08_a_store_that_is_gone_does_not_hold_a_deletion(
     crds: Cluster, namespace: str, operator: OperatorProcess, tmp_path: Path
 ) -> None:
     """The SnapshotStore was deleted: after OCORE_CLEANUP_TIMEOUT the object goes, and an Event says what is left where."""
-    obj = completed(crds, namespace, create(crds, namespace, deletionPolicy="Delete"))
+    obj = completed(crds, namespace, create_snapshot(crds, namespace, deletionPolicy="Delete"))
     name = obj["metadata"]["name"]
     store = crds.get("SnapshotStore", "store", namespace)
     assert store is not None

@@ -80,3 +80,14 @@ def snapshot(namespace: str, name: str, pin: Object | None, **metadata: Any) -> 
         "metadata": {"name": name, "namespace": namespace, **metadata},
         "spec": spec,
     }
+
+
+def accepted(cluster: Cluster, obj: Object) -> None:
+    """The API server takes the object, and knows all of its fields. Nothing is created."""
+    if obj["kind"] in FOREIGN:
+        return
+    resource = cluster.dynamic.resources.get(api_version=obj["apiVersion"], kind=obj["kind"])
+    resource.server_side_apply(
+        body=obj, name=obj["metadata"]["name"], namespace=obj["metadata"].get("namespace"),
+        field_manager="helm", dry_run="All", query_params=[("fieldValidation", "Strict")], force_conflicts=True,
+    )  # fmt: skip

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from support.cluster.cluster import GROUP, Cluster, Object
+from support.cluster.cluster import GROUP, Cluster, Object, is_true, unique
 from support.cluster.site import claim
+
+from .process import OperatorProcess
 
 IMAGE = "localhost/ocore-snapshots/mover:17"
 PROJECT = "11111111-2222-4333-8444-555555555555"
@@ -47,3 +50,27 @@ def folder_environment(cluster: Cluster, prefix: str, script: str, **spec: objec
     )
     yield name
     cluster.delete("Namespace", name)
+
+
+@contextmanager
+def operating(cluster: Cluster, namespace: str, folder: Path) -> Iterator[OperatorProcess]:
+    """An operator of the test's own, with the Environment ready."""
+    operator = OperatorProcess(cluster, [namespace], folder, **FAST).start()
+    cluster.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 120, "ready")
+    yield operator
+    operator.stop()
+
+
+def create_snapshot(cluster: Cluster, namespace: str, failpoints: str = "", **spec: object) -> str:
+    """A Snapshot of the Environment; its name."""
+    name = unique("s")
+    annotations = {"ocore.dev/failpoints": failpoints} if failpoints else {}
+    cluster.apply(
+        {
+            "apiVersion": GROUP,
+            "kind": "Snapshot",
+            "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
+            "spec": {"environmentRef": {"name": "shop"}, "timeoutSeconds": 240, **spec},
+        }
+    )
+    return name

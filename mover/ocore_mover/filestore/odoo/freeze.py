@@ -17,17 +17,17 @@ import structlog
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, FolderNotWritable, filesystem_error
+from ocore_mover.filestore.frozen import FrozenFolder
 from ocore_mover.filestore.links import LinksUnsupported, by_folder, link_names, names_in, opened
 from ocore_mover.filestore.names import MAX_MISSING, Missing, SortedNames, Without
-from ocore_mover.filestore.unkept import Unkept
 
 log = structlog.get_logger()
 
 
-class Frozen:
-    """The files of a snapshot. A context manager: removes its folder at the end.
+class Frozen(FrozenFolder):
+    """The files of a snapshot.
 
-    On a file system without hard links, `linked` is False and `root` is the live filestore. If a file vanishes before it is
+    Where there are no hard links, `root` is the live filestore. If a file vanishes before it is
     read, the copy fails with FilestoreChanging, and the snapshot starts again with a new database snapshot.
     """
 
@@ -41,13 +41,10 @@ class Frozen:
         linked: bool,
         absent: bool = False,
     ) -> None:
-        self._folders = folders
-        self.root = root
+        super().__init__(folders, root, linked=linked)
         self.names = names
         self.missing = missing
-        self.linked = linked
         self.absent = absent  # there is no filestore yet; `root` is the claim
-        self.unkept = Unkept()
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -62,20 +59,6 @@ class Frozen:
             for name in filter(ODOO_FOLDER.fullmatch, names_in(filestore)):
                 with gone, opened(name, dir_fd=filestore) as fd:
                     self.unkept.note_folder(name, fd)
-
-    def remove(self) -> None:
-        """Removes the links; the files themselves stay with the application."""
-        if self.linked:
-            self._folders.remove(self.root)
-            self._folders.drop_own_if_empty()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
 
 
 class Freezing:

@@ -19,14 +19,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import structlog
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, FolderNotWritable, filesystem_error
+from ocore_mover.filestore.frozen import FrozenFolder
 from ocore_mover.filestore.links import (
     Item,
     LinksUnsupported,
@@ -38,7 +37,6 @@ from ocore_mover.filestore.links import (
     open_folder,
     opened,
 )
-from ocore_mover.filestore.unkept import Unkept
 
 log = structlog.get_logger()
 
@@ -53,25 +51,19 @@ FIRST_PASSES = 2
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
 
 
-class Frozen:
-    """The frozen tree of a snapshot. A context manager: removes its folder at the end.
-
-    On a file system without hard links, `linked` is False and the tree is the live folder.
-    """
+class Frozen(FrozenFolder):
+    """The frozen tree of a snapshot. Where there are no hard links, the tree is the live folder."""
 
     def __init__(self, folders: ClaimFolders, root: Path, begin_ns: int, since_ns: int, *, linked: bool) -> None:
-        self._folders = folders
-        self._root = root
+        super().__init__(folders, root, linked=linked)
         self.begin_ns = begin_ns
         self.since_ns = since_ns
-        self.unkept = Unkept()
-        self.linked = linked
         self.replaced: list[str] = []  # replaced about when the database was exported: which one it saw is unknown
 
     @contextmanager
     def opened(self, *, late: bool = False) -> Iterator[int]:
         """The descriptor of the tree, or of the files that only pass 2 saw. Raises OSError."""
-        with self._folders.opened(self._root) as root:
+        with self._folders.opened(self.root) as root:
             if not self.linked:
                 yield root
                 return
@@ -94,7 +86,7 @@ class Frozen:
         try:
             with (
                 _translated(),
-                self._folders.opened(self._root) as root,
+                self._folders.opened(self.root) as root,
                 self._folders.opened(self._folders.filestore) as source,
                 opened(TREE, dir_fd=root) as tree,
                 opened(LATE, dir_fd=root) as late,
@@ -106,20 +98,6 @@ class Frozen:
                 f"the application created a file that cannot have a hard link ({error}). The snapshot starts again and reads the live files.",
                 retryable=True,
             ) from error
-
-    def remove(self) -> None:
-        """Removes the links; the files themselves stay with the application."""
-        if self.linked:
-            self._folders.remove(self._root)
-            self._folders.drop_own_if_empty()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
 
 
 def freeze(folders: ClaimFolders, attempt: str) -> Frozen:

@@ -8,7 +8,7 @@ from types import FunctionType, ModuleType
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from ocore_operator.rollback import plan, plan_after_end, plan_image, plan_safety, plan_switch, transitions
 from ocore_operator.workloads import view
@@ -190,20 +190,24 @@ def damaged(module: ModuleType, old: str, new: str) -> Iterator[None]:
             getattr(module, name).__code__ = code
 
 
+def find_out(machine: type[RuleBasedStateMachine], focus: str, most: int) -> None:
+    """Runs at most so many examples of the machine, with that focus."""
+    run_state_machine_as_test(
+        type("Focused", (machine,), {"focus": focus}),
+        settings=settings(
+            max_examples=most,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
 @pytest.mark.parametrize(("focus", "what", "module", "old", "new"), MUTANTS, ids=[m[1] for m in MUTANTS])
 def test_a_damaged_plan_is_found_out(focus: str, what: str, module: ModuleType, old: str, new: str) -> None:
-    machine = type("Focused", (RollbackMachine,), {"focus": focus})
     with damaged(module, old, new), pytest.raises((AssertionError, BaseExceptionGroup)):
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=4000,
-                stateful_step_count=30,
-                deadline=None,
-                derandomize=True,
-                database=None,
-                phases=[Phase.generate],
-                report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        find_out(RollbackMachine, focus, 4000)

@@ -3,12 +3,10 @@
 from types import ModuleType
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from ocore_operator.rollback import plan, plan_undo, transitions
 
-from .test_mutants import damaged
+from .test_mutants import damaged, find_out
 from .undo_machine import UndoMachine
 
 #: Stage where the faults begin, what is wrong, and the change.
@@ -41,18 +39,5 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
 
 @pytest.mark.parametrize(("focus", "what", "module", "old", "new"), MUTANTS, ids=[m[1] for m in MUTANTS])
 def test_a_damaged_plan_is_found_out(focus: str, what: str, module: ModuleType, old: str, new: str) -> None:
-    machine = type("Focused", (UndoMachine,), {"focus": focus})
     with damaged(module, old, new), pytest.raises((AssertionError, BaseExceptionGroup)):
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=2000,
-                stateful_step_count=30,
-                deadline=None,
-                derandomize=True,
-                database=None,
-                phases=[Phase.generate],
-                report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        find_out(UndoMachine, focus, 2000)
