@@ -79,7 +79,7 @@ class Operator:
             queue=queue,
             catalog=catalog,
             limits=Limits(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
-            followers=Followers(kube, queue.add, clock.now),
+            followers=Followers(kube, catalog, queue.add, clock.now),
             events=Recorder(kube),
             metrics=metrics,
             probes=ProbeRequests(),

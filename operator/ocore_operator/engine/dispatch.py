@@ -1,5 +1,7 @@
 """What a watch event means: it feeds the catalog and puts keys into the work queue. And how kopf is configured for that."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -67,6 +69,7 @@ class Dispatch:
         self._ctx = ctx
         self._queue = queue
         self._reconcilers = reconcilers
+        self._told: dict[str, str] = {}  # of Jobs and pods of known objects, by uid
 
     def kinds(self) -> Iterable[tuple[str, str]]:
         """Kind and plural of all that is watched."""
@@ -98,15 +101,53 @@ class Dispatch:
     def job_changed(self, job: Object, deleted: bool) -> None:
         """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a slot."""
         owner = owner_of_job(job, self._ctx.catalog)
-        if owner is None:
+        if owner is None or not self._is_news(job, deleted):
             return  # it has our label, but is not ours
         self._queue.add(owner)
         if deleted or finished(job) is not None:
             for waiting in self._ctx.limits.waiters():
                 self._queue.add(waiting)
 
-    def pod_changed(self, pod: Object) -> None:
+    def pod_changed(self, pod: Object, deleted: bool) -> None:
         """A pod with our label changed: the object that it names is reconciled, where that exists."""
         owner = owner_of_pod(pod, self._ctx.catalog)
-        if owner is not None:
+        if owner is not None and self._is_news(pod, deleted):
             self._queue.add(owner)
+
+    def _is_news(self, obj: Object, deleted: bool) -> bool:
+        """Whether the event of a Job or pod says anything that a reconcile reads. About half of them do not: addresses, counts, readiness by condition."""
+        uid = obj["metadata"]["uid"]
+        if deleted:
+            self._told.pop(uid, None)
+            return True
+        told = substance(obj)
+        if self._told.get(uid) == told:
+            return False
+        self._told[uid] = told
+        return True
+
+
+#: Conditions of a pod that only repeat what its containers say.
+REPEATED = ("Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready")
+
+
+def substance(obj: Object) -> str:
+    """What a reconcile reads of a Job or pod, as a digest: `jobs/outcome.py` and `jobs/trouble.py` know no other field that changes."""
+    meta, status = obj["metadata"], obj.get("status") or {}
+    conditions = [
+        [x.get(name) for name in ("type", "status", "reason", "message")]
+        for x in status.get("conditions") or ()
+        if x["type"] not in REPEATED
+    ]
+    containers = [
+        {name: x.get(name) for name in ("name", "state", "lastState", "ready", "restartCount")}
+        for x in status.get("containerStatuses") or ()
+    ]
+    read = [
+        *(meta.get(name) for name in ("deletionTimestamp", "ownerReferences", "labels", "annotations")),
+        *(status.get(name) for name in ("phase", "reason", "message")),
+        obj.get("spec", {}).get("nodeName"),
+        conditions,
+        containers,
+    ]
+    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()

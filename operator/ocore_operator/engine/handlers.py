@@ -48,6 +48,6 @@ def registry(
 
     @kopf.on.event("", "v1", "pods", registry=found, id="on-pod")
     async def _pod(event: Any, **_: Any) -> None:
-        call(to.pod_changed, event["object"])
+        call(to.pod_changed, event["object"], event["type"] == "DELETED")
 
     return found

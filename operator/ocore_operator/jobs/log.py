@@ -20,6 +20,7 @@ from ocore_kube.types import OURS
 from ocore_operator import clock
 from ocore_operator.jobs.percent import percent
 from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import MANAGER_PROGRESS, Kube
 from ocore_operator.kube.resources import Key
 
@@ -92,9 +93,10 @@ class _Follower:
 class Followers:
     """All followed logs."""
 
-    def __init__(self, kube: Kube, wake: Callable[[Key], None], now: Callable[[], datetime]) -> None:
+    def __init__(self, kube: Kube, catalog: Catalog, wake: Callable[[Key], None], now: Callable[[], datetime]) -> None:
         """`wake`: called with the owner's key when a step has changed."""
         self._kube = kube
+        self._catalog = catalog
         self._wake = wake
         self._now = now
         self._followers: dict[tuple[str, str], _Follower] = {}
@@ -200,9 +202,12 @@ class Followers:
             if old is not None and old.percent > progress.percent:
                 progress = progress.model_copy(update={"percent": old.percent})
             try:
-                await self._kube.apply_status(resource, {"progress": progress.wire()}, MANAGER_PROGRESS)
+                written = await self._kube.apply_status(resource, {"progress": progress.wire()}, MANAGER_PROGRESS)
             except Conflict:
                 continue
+            if written is not None:
+                # No reconcile follows from a figure. One each second, with all that it reads, was most of what the API server had to do.
+                self._catalog.put_own(owner.kind, obj, written)
             return True
         return True
 

@@ -396,6 +396,14 @@ class Catalog:
             self._busy[new.key] = new
         return new
 
+    def put_own(self, kind: str, read: Object, written: Object) -> None:
+        """Takes what we have written over the object that was read, so that its event brings nothing new. Not where something had changed before that
+        the catalog does not know yet: the event of that change must be seen."""
+        meta = read["metadata"]
+        found = self.get(Key(kind, meta["namespace"], meta["name"]))
+        if found is not None and (found.uid, found.version) == (meta["uid"], int(meta["resourceVersion"])):
+            self.put(kind, written)
+
     def remove(self, key: Key, uid: str | None = None) -> None:
         """The object is gone. With `uid`: unless another object has its name already."""
         old = self.get(key)

@@ -6,13 +6,16 @@ from typing import cast
 
 import kopf
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocore_crds import naming
 from ocore_operator.context import Context
-from ocore_operator.engine.dispatch import Dispatch, configure
+from ocore_operator.engine.dispatch import Dispatch, configure, substance
 from ocore_operator.engine.handlers import Forgetful
 from ocore_operator.engine.kinds import judge, reconcilers
 from ocore_operator.engine.queue import WorkQueue
+from ocore_operator.jobs import outcome, trouble
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from support.operator.objects import OTHER_UID, controller, environment_object, job, obj, pod, snapshot_object
@@ -99,7 +102,7 @@ def test_a_job_without_owner_wakes_the_object_that_is_being_deleted(dispatch: Di
 
 
 def test_a_pod_wakes_the_object_that_it_names(dispatch: Dispatch, queue: Added) -> None:
-    dispatch.pod_changed(pod("a", {}))
+    dispatch.pod_changed(pod("a", {}), False)
     assert queue.keys == [OWNER]
 
 
@@ -113,8 +116,96 @@ def test_a_pod_wakes_the_object_that_it_names(dispatch: Dispatch, queue: Added) 
     ],
 )
 def test_a_forged_pod_makes_no_work(dispatch: Dispatch, queue: Added, forged: Object) -> None:
-    dispatch.pod_changed(forged)
+    dispatch.pod_changed(forged, False)
+    dispatch.pod_changed(forged, True)
     assert queue.keys == []
+    assert dispatch._told == {}
+
+
+WAITING_TO_START = {"waiting": {"reason": "ContainerCreating"}}
+READY = [{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]
+LOST = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+
+
+@pytest.mark.parametrize(
+    ("then", "wakes"),
+    [
+        (pod("a", WAITING_TO_START), False),
+        (pod("a", WAITING_TO_START, podIP="10.0.0.9", startTime="2026-03-01T12:00:00Z", conditions=READY), False),
+        (changed(pod("a", WAITING_TO_START), resourceVersion="7", managedFields=[{"manager": "kubelet"}]), False),
+        (pod("a", {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}), True),
+        (pod("a", {"running": {"startedAt": "2026-03-01T12:00:00Z"}}), True),
+        (pod("a", WAITING_TO_START, conditions=LOST), True),
+        (pod("a", WAITING_TO_START, reason="Evicted", message="the node has no memory"), True),
+        (changed(pod("a", WAITING_TO_START), deletionTimestamp="2026-03-01T12:00:00Z"), True),
+        ({**pod("a", WAITING_TO_START), "spec": {"nodeName": "node2"}}, True),
+        (pod("a", WAITING_TO_START, phase="Failed"), True),
+    ],
+)
+def test_a_pod_wakes_its_owner_where_it_says_something_new(
+    dispatch: Dispatch, queue: Added, then: Object, wakes: bool
+) -> None:
+    dispatch.pod_changed(pod("a", WAITING_TO_START), False)
+    queue.keys.clear()
+    dispatch.pod_changed(then, False)
+    assert queue.keys == ([OWNER] if wakes else [])
+    dispatch.pod_changed(then, True)
+    assert queue.keys[-1:] == [OWNER]
+    assert dispatch._told == {}
+
+
+def test_a_job_that_only_counts_wakes_nobody(dispatch: Dispatch, queue: Added) -> None:
+    dispatch.job_changed(job("a"), False)
+    counting = job("a")
+    counting["status"] |= {"active": 1, "ready": 1, "startTime": "2026-03-01T12:00:00Z"}
+    dispatch.job_changed(counting, False)
+    assert queue.keys == [OWNER]
+
+
+STATES = st.sampled_from(
+    [
+        {},
+        WAITING_TO_START,
+        {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}},
+        {"running": {"startedAt": "2026-03-01T12:00:00Z"}},
+        {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    ]
+)
+CONDITIONS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["PodScheduled", "Ready", "Initialized", "DisruptionTarget"]),
+            "status": st.sampled_from(["True", "False"]),
+            "reason": st.sampled_from(["Unschedulable", "PreemptionByScheduler"]),
+        }
+    ),
+    max_size=3,
+)
+
+
+@st.composite
+def pods(draw: st.DrawFn) -> Object:
+    phase = draw(st.sampled_from(["Pending", "Running", "Succeeded", "Failed"]))
+    found = pod("a", draw(STATES), phase=phase, conditions=draw(CONDITIONS), podIP=draw(st.sampled_from(["", "::1"])))
+    found["spec"] = {"nodeName": draw(st.sampled_from(["", "node1"]))}
+    if draw(st.booleans()):
+        found["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    if draw(st.booleans()):
+        del found["status"]["containerStatuses"]
+    return found
+
+
+@given(pods(), pods())
+def test_two_pods_of_one_substance_mean_the_same_to_a_reconcile(one: Object, other: Object) -> None:
+    def read(found: Object) -> list[object]:
+        status = trouble.mover(found)
+        return [
+            *(outcome.pod_ended(found), outcome._running(found), outcome._terminated(found), outcome._ever_ran(found)),
+            *(trouble.pod_trouble(found), trouble.container_trouble(status), trouble.died(found)),
+        ]
+
+    if substance(one) == substance(other):
+        assert read(one) == read(other)
 
 
 def test_row_36_what_goes_to_the_main_event_loop_holds_no_object(dispatch: Dispatch) -> None:

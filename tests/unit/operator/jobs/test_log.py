@@ -1,12 +1,21 @@
 """Progress and steps from a Job's log."""
 
+import asyncio
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.base import Model
 from ocore_crds.protocol import SNAPSHOT_STEPS, ProgressReport, Step, StepReport
-from ocore_operator.jobs.log import LogState, summary
+from ocore_crds.snapshot import Progress
+from ocore_kube.types import SNAPSHOTS
+from ocore_operator.jobs.log import Followers, LogState, summary
 from ocore_operator.jobs.percent import MOST, percent
+from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.resources import Key
+from support.operator.api import ApiServer
+from support.operator.objects import NOW, OTHER_UID, snapshot_object
 
 STEPS = st.sampled_from(SNAPSHOT_STEPS)
 LINES = st.one_of(
@@ -71,3 +80,55 @@ def test_stray_lines_say_nothing(line: str) -> None:
     state = LogState()
     assert not state.take(line)
     assert summary(state, SNAPSHOT_STEPS, "2026-01-01T00:00:00Z", 0) is None
+
+
+OWNER = Key("Snapshot", "shop", "before")
+HALF = Progress(step="Dump", percent=50, updated_at="2026-03-01T12:00:00Z")
+
+
+@pytest.fixture
+def api() -> ApiServer:
+    """With a Snapshot that runs."""
+    found = ApiServer()
+    found.put(SNAPSHOTS, snapshot_object(status={"phase": "Running"}))
+    return found
+
+
+def report(api: ApiServer, catalog: Catalog, progress: Progress) -> int:
+    """Writes a figure; the resourceVersion of the object with it."""
+    followers = Followers(api.client(), catalog, lambda _: None, lambda: NOW)
+    assert asyncio.run(followers._patch(OWNER, progress))
+    written = api.read(SNAPSHOTS, "shop", "before")
+    assert written["status"]["progress"]["percent"] == progress.percent
+    return int(written["metadata"]["resourceVersion"])
+
+
+def test_a_figure_makes_no_reconcile(api: ApiServer) -> None:
+    """Its event brings nothing that the catalog does not know."""
+    catalog = Catalog()
+    catalog.put("Snapshot", api.read(SNAPSHOTS, "shop", "before"))
+    for percent_ in (50, 60):
+        version = report(api, catalog, HALF.model_copy(update={"percent": percent_}))
+        known = catalog.get(OWNER)
+        assert known is not None
+        assert known.version == version
+
+
+def test_a_figure_hides_no_change_of_another_client(api: ApiServer) -> None:
+    """A person cancelled in that moment, and the event of it is still on its way."""
+    catalog = Catalog()
+    before = catalog.put("Snapshot", api.read(SNAPSHOTS, "shop", "before"))
+    api.put(SNAPSHOTS, snapshot_object({"cancel": True}, {"phase": "Running"}))
+    report(api, catalog, HALF)
+    assert catalog.get(OWNER) == before
+
+
+def test_a_figure_of_an_unknown_object_is_not_taken(api: ApiServer) -> None:
+    catalog = Catalog()
+    report(api, catalog, HALF)
+    assert catalog.get(OWNER) is None
+    stranger = snapshot_object(uid=OTHER_UID)
+    stranger["metadata"]["resourceVersion"] = "1"
+    before = catalog.put("Snapshot", stranger)
+    report(api, catalog, HALF.model_copy(update={"percent": 60}))
+    assert catalog.get(OWNER) == before
