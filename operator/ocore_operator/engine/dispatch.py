@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import kopf
 
@@ -44,12 +45,28 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 5
     settings.watching.chunk_size = PAGE
     settings.queueing.idle_timeout = KEPT
+    settings.persistence.diffbase_storage = NoDifferences()
     settings.watching.reconnect_backoff = 1
     settings.networking.request_timeout = 20
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = ATTEMPTS
     for resource in (("batch", "v1", "jobs"), ("", "v1", "pods")):
         settings.watching.label_selectors[resource] = OURS
+
+
+class NoDifferences(kopf.DiffBaseStorage):
+    """What kopf keeps of an object for handlers that ask what changed: nothing. We have none, and it would copy each object of each event for them."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """What changes are compared with."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        """What was there when a handler last ran."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Writes nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,18 @@
 """The transport against a server that does not answer."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes.aio import client
 
 from ocore_kube.errors import Unavailable
-from ocore_kube.transport import Transport
+from ocore_kube.transport import Transport, connect
 
 #: Seconds after which a request has failed.
 LIMIT = 0.2
@@ -124,3 +126,72 @@ def test_an_error_without_a_text_is_named() -> None:
         await transport.close()
 
     asyncio.run(main())
+
+
+@pytest.fixture
+def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Sends a request to http://api.invalid, which exists only behind a proxy; what the proxy got. Options: variables of the environment, with the
+    proxy's address for %s."""
+
+    def run(cluster: dict[str, str], **variables: str) -> list[str]:
+        got: list[str] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            got.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+            writer.close()
+
+        async def main() -> None:
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
+            address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value.replace("%s", address))
+            place = {name: value.replace("%s", address) for name, value in cluster.items()}
+            file = tmp_path / "kubeconfig"
+            context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+            file.write_text(
+                json.dumps(
+                    {
+                        "current-context": "c",
+                        "contexts": [context],
+                        "clusters": [{"name": "c", "cluster": {"server": "http://api.invalid", **place}}],
+                        "users": [{"name": "u", "user": {"token": "t"}}],
+                    }
+                )
+            )
+            transport = Transport(await connect(file), 5, "test")
+            try:
+                with suppress(Unavailable):
+                    await write(transport)
+            finally:
+                await transport.close()
+                server.close()
+
+        asyncio.run(main())
+        return got
+
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("cluster", "variables", "used"),
+    [
+        ({}, {"http_proxy": "%s"}, True),
+        ({"proxy-url": "%s"}, {}, True),
+        ({}, {"http_proxy": "%s", "no_proxy": "api.invalid"}, False),
+        ({}, {}, False),
+    ],
+)
+def test_the_proxy_of_the_kubeconfig_or_of_the_environment_is_used(
+    proxied: Callable[..., list[str]], cluster: dict[str, str], variables: dict[str, str], used: bool
+) -> None:
+    got = proxied(cluster, **variables)
+    assert [head.split(" ")[1] for head in got] == (["http://api.invalid/x"] if used else [])
+
+
+def test_a_netrc_gives_no_credentials(proxied: Callable[..., list[str]], tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine api.invalid login someone password secret\n")
+    (head,) = proxied({"proxy-url": "%s"}, NETRC=str(tmp_path / "netrc"))
+    assert "authorization: bearer t\r\n" in head.lower()

@@ -220,6 +220,8 @@ def test_row_36_kopf_keeps_no_object_either(dispatch: Dispatch) -> None:
     configure(configuration)
     assert configuration.watching.chunk_size
     assert configuration.queueing.idle_timeout < 1
+    body = kopf.Body(cast(kopf.RawBody, snapshot_object()))
+    assert configuration.persistence.diffbase_storage.build(body=body) == {}
 
     async def main() -> None:
         memories = Forgetful()
