@@ -8,7 +8,6 @@ the base is found and read, the names are compared twice, new files are frozen a
 """
 
 import argparse
-import contextlib
 import random
 import statistics
 import subprocess
@@ -16,13 +15,12 @@ import sys
 from pathlib import Path
 
 from figures import Figure, faster, limit, report
-from filestore import ENVIRONMENT, MEMORY_LIMIT_MB, Bench, Measured, details, make_filestore, prepared, run, warm
+from filestore import MEMORY_LIMIT_MB, Bench, Measured, details, make_filestore, prepared, run, warm
 
 from support.mover.s3_server import BUCKET
 
-FULL = "33333333-3333-4333-8333-333333333333"
-NEXT = "44444444-4444-4444-8444-444444444444"
-TIME = "2026-01-02T03:04:05Z"
+#: What is measured.
+MOVER = Path(__file__).with_name("differential_mover.py")
 #: New files, as a fraction of all.
 NEW = 0.01
 #: Issue 13.
@@ -74,10 +72,12 @@ class DifferentialBench(Bench):
             str(self.jobs),
             str(scratch),
         ]
-        child = [sys.executable, __file__, "--child"]
+        child = [sys.executable, str(MOVER)]
+        self._names(scratch)
         run([*child, "full", *options, str(self.claim)], self._child(), self.work, self.work)
 
         def measure() -> Measured:
+            self._names(scratch)
             measured = run([*child, "differential", *options, str(self.claim)], self._child(), self.work, self.work)
             claim = self.fresh("our-claim")
             (claim / "filestore").mkdir()
@@ -88,6 +88,11 @@ class DifferentialBench(Bench):
         self._measured("ours", target, count, size, measure)
         self._forget(target, f"ours-{self._number}")
 
+    def _names(self, scratch: Path) -> None:
+        """What the database would name: all files that are there."""
+        found = sorted(f"{file.parent.name}/{file.name}" for file in self.source.glob("??/*"))
+        (scratch / "names").write_text("\n".join(found))
+
     def _measured(self, tool: str, target: str, count: int, size: int, measure: "object") -> None:
         made = self.add_new(count, size)
         try:
@@ -96,87 +101,6 @@ class DifferentialBench(Bench):
         finally:
             for path in made:
                 path.unlink()
-
-
-def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, scratch: str, claim: str) -> None:
-    """What the mover does, without a database."""
-    import os
-
-    from ocore_crds import naming
-    from ocore_crds.manifest import Identity, Manifest, format_version
-    from ocore_crds.protocol import Step
-    from ocore_mover import manifests
-    from ocore_mover.commands import base as base_command
-    from ocore_mover.filestore.folders import ClaimFolders
-    from ocore_mover.filestore.names import name_files, spooled
-    from ocore_mover.filestore.odoo import restore
-    from ocore_mover.filestore.odoo.base import OdooBase
-    from ocore_mover.filestore.odoo.copy import store_odoo
-    from ocore_mover.filestore.odoo.freeze import Freezing
-    from ocore_mover.report import Reporter
-    from ocore_mover.store import S3Options, open_store
-
-    store = open_store(
-        url, S3Options(endpoint=endpoint or None, credentials=Path(credentials) if credentials else None)
-    )
-    folders = ClaimFolders(Path(claim), "filestore", ENVIRONMENT)
-    counter = Reporter().counter(Step.COPY_FILESTORE)
-    place = Path(scratch)
-    if operation == "restore":
-        stored = manifests.read(store, ENVIRONMENT, NEXT)
-        assert stored.manifest.filestore is not None
-        restore.add_missing(store, stored.manifest.filestore, folders, None, counter, jobs=int(jobs))
-        return
-    snapshot_id = FULL if operation == "full" else NEXT
-    prefix = naming.attempt_prefix(ENVIRONMENT, snapshot_id, "1")
-    with contextlib.ExitStack() as stack:
-        base = None
-        if operation == "differential":
-            full = (place / "full").read_text()
-            choice = base_command.BaseChoice(FULL, full)
-            found = base_command.find(store, ENVIRONMENT, snapshot_id, "Odoo", choice)
-            base = stack.enter_context(base_command.read(store, found, place))
-            assert isinstance(base, OdooBase)
-        freezing = stack.enter_context(Freezing(folders, "1"))
-        names = sorted(
-            f"{folder.name}/{file.name}"
-            for folder in os.scandir(folders.filestore)
-            if len(folder.name) == 2
-            for file in os.scandir(folder)
-        )
-        for _ in range(2):  # before the lock, and the names of the exported snapshot
-            listed = stack.enter_context(spooled(names, place)).files
-            new, reused = listed, None
-            if base is not None:
-                new, known = stack.enter_context(name_files(place, 2))
-                reused = base.split(listed, new, known)
-                freezing.size(new)
-            freezing.link(new)
-        if base is not None:
-            assert freezing.lost(known).count == 0
-        frozen = stack.enter_context(freezing.finish(new, named=len(listed)))
-        artifact = store_odoo(store, prefix, frozen, counter, jobs=int(jobs), reused=reused)
-    identity = Identity(
-        environment_id=ENVIRONMENT, environment_name="bench", environment_type="development", project_id=ENVIRONMENT, snapshot_id=snapshot_id
-    )  # fmt: skip
-    manifest = Manifest(
-        format_version=format_version(artifact),
-        store_id="bench",
-        attempt="1",
-        identity=identity,
-        started_at=TIME,
-        consistent_at=TIME,
-        completed_at=TIME,
-        filestore=artifact,
-    )
-    manifests.check_base(store, manifest)
-    manifests.check_objects(store, manifest)
-    written = manifests.write(store, manifest)
-    manifests.check_base(store, manifest)
-    if operation == "full":
-        (place / "full").write_text(written.sha256)
-    else:
-        assert manifest.base is not None
 
 
 def figures(benches: dict[int, DifferentialBench]) -> list[Figure]:
@@ -213,9 +137,6 @@ def growth(benches: dict[int, DifferentialBench], operation: str, where: str) ->
 
 def main() -> None:
     """Runs both tools in turn, so that a noisy minute hits both."""
-    if sys.argv[1:2] == ["--child"]:
-        child(*sys.argv[2:])
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--files", default="30000,300000", help="sizes of the filestore")

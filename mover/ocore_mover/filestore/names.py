@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from itertools import groupby, islice
+from operator import ge, itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -59,20 +59,16 @@ class NameFile:
 
     def write(self, names: Iterable[str]) -> None:
         """Appends valid names (ODOO_NAME). Raises OSError, and MoverError InternalError unless they ascend."""
-        batch = bytearray()
-        last = ""
-        for name in names:
-            if name <= last:
-                raise MoverError(conditions.INTERNAL_ERROR, f"attachment names are not sorted: {name} after {last}")
-            last = name
-            folder = name.index("/")
-            batch.append(folder)
-            batch += bytes.fromhex(name[folder + 1 :])
-            self._count += 1
-            if len(batch) == _BATCH * RECORD_BYTES:
-                write_all(self._fd, batch)
-                batch.clear()
-        write_all(self._fd, batch)
+        left, last = iter(names), ""
+        while some := list(islice(left, _BATCH)):
+            if any(map(ge, (last, *some), some)):
+                wrong = next(pair for pair in zip((last, *some), some, strict=False) if pair[0] >= pair[1])
+                text = f"attachment names are not sorted: {wrong[1]} after {wrong[0]}"
+                raise MoverError(conditions.INTERNAL_ERROR, text)
+            last = some[-1]
+            # The length of the folder's name, then the SHA-1: as one text for all, which takes half of the time.
+            write_all(self._fd, bytes.fromhex("".join(["02" + n[3:] if n[2] == "/" else "03" + n[4:] for n in some])))
+            self._count += len(some)
 
     def write_records(self, records: list[bytes]) -> None:
         """Appends records that come after all others. Raises OSError."""
@@ -154,9 +150,13 @@ def spooled(store_fnames: Iterable[str], scratch: Path) -> Iterator[Names]:
 
 def valid(store_fnames: Iterable[str]) -> Iterator[str]:
     """The names that are files, without duplicates that follow each other."""
+    return _without_duplicates(filter(ODOO_NAME.fullmatch, store_fnames))
+
+
+def _without_duplicates(names: Iterable[str]) -> Iterator[str]:
     last = ""
-    for name in store_fnames:
-        if name != last and ODOO_NAME.fullmatch(name):
+    for name in names:
+        if name != last:
             last = name
             yield name
 
@@ -164,18 +164,18 @@ def valid(store_fnames: Iterable[str]) -> Iterator[str]:
 def _valid(store_fnames: Iterable[str], names: Names) -> Iterator[str]:
     """As :func:`valid`; counts the others in `names`."""
 
-    def files() -> Iterator[str]:
-        for name in store_fnames:
-            if ODOO_NAME.fullmatch(name):
-                yield name
-            elif _URI.match(name):
-                names.uris += 1
-            else:
-                names.invalid += 1
-                if len(names.invalid_shown) < SHOWN:
-                    names.invalid_shown += (name,)
+    def is_file(name: str) -> bool:
+        if ODOO_NAME.fullmatch(name):
+            return True
+        if _URI.match(name):
+            names.uris += 1
+        else:
+            names.invalid += 1
+            if len(names.invalid_shown) < SHOWN:
+                names.invalid_shown += (name,)
+        return False
 
-    return valid(files())
+    return _without_duplicates(filter(is_file, store_fnames))
 
 
 @contextmanager

@@ -46,9 +46,15 @@ def test_more_names_than_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert next(one, None) is None
 
 
-def test_unsorted_names_are_refused(folder: int) -> None:
-    with NameFile(folder) as names, pytest.raises(MoverError, match="not sorted"):
-        names.write([OLD, GOOD])
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+@pytest.mark.parametrize("place", range(1, 6))
+def test_unsorted_names_are_refused(folder: int, monkeypatch: pytest.MonkeyPatch, batch: int, place: int) -> None:
+    monkeypatch.setattr(names_module, "_BATCH", batch)
+    names = some_names(6)
+    for wrong in (names[place - 1], names[0]):  # twice, and one that came before
+        listed = [*names[:place], wrong, *names[place:]]
+        with NameFile(folder) as file, pytest.raises(MoverError, match=f"not sorted: {wrong} after {names[place - 1]}"):
+            file.write(listed)
 
 
 def test_a_full_scratch_names_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
