@@ -6,7 +6,7 @@ its id, so nothing is created twice.
 
 import asyncio
 import hashlib
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -52,8 +52,10 @@ PARALLEL = 12
 BUDGET = 60.0
 #: Seconds in which a page's log is read.
 READ = 60.0
-#: Bytes of the lines of differentials that wait for their full snapshot, at most.
-WAITING_BYTES = 32 * 1024 * 1024
+#: Imports that are remembered at most, and bytes of the lines of differentials that wait for their full snapshot in each: what a store offers, and how
+#: many there are, is not trusted.
+REMEMBERED = 2
+WAITING_BYTES = 16 * 1024 * 1024
 
 _log = structlog.get_logger()
 
@@ -98,7 +100,7 @@ class Memories:
     """Of the imports of all stores."""
 
     def __init__(self) -> None:
-        self._by_store: dict[Key, Memory] = {}
+        self._by_store: OrderedDict[Key, Memory] = OrderedDict()
 
     async def take(self, ctx: Context, store: Store, running: ImportStatus) -> Memory:
         """The memory of the import. It is out of here until `keep`: after an error the next reconcile reads what the namespace has."""
@@ -109,8 +111,10 @@ class Memories:
         return Memory(of, await _known(ctx, store), await _known_rollbacks(ctx, store), whole=not running.after)
 
     def keep(self, store: Store, memory: Memory) -> None:
-        """For the next page."""
+        """For the next page. With more imports than are remembered, the one whose page is longest ago is forgotten."""
         self._by_store[store.key] = memory
+        if len(self._by_store) > REMEMBERED:
+            self._by_store.popitem(last=False)
 
     def forget(self, key: Key) -> None:
         """No import of the store runs."""

@@ -18,10 +18,11 @@ async def reconcile(memories: importing.Memories, ctx: Context, key: Key) -> flo
     """Reconciles a SnapshotStore; seconds until the next reconcile, None: when something changes."""
     after = await snapshotstore.reconcile(ctx, key)
     obj = await ctx.kube.get(STORES, key.namespace, key.name)
-    if obj is None:
+    store = resources.store(obj) if obj is not None else None
+    if store is None or not store.spec.import_:
         memories.forget(key)
+    if store is None:
         return after
-    store = resources.store(obj)
     if store.meta.deleted is not None or not _is_ready(store):
         return after
     times = [after]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,7 @@ class Dispatch:
         self._ctx = ctx
         self._queue = queue
         self._reconcilers = reconcilers
-        self._told: dict[str, str] = {}  # of Jobs and pods of known objects, by uid
+        self._told: OrderedDict[str, str] = OrderedDict()  # of Jobs and pods of known objects, by uid
 
     def kinds(self) -> Iterable[tuple[str, str]]:
         """Kind and plural of all that is watched."""
@@ -117,9 +118,9 @@ class Dispatch:
 
     def job_changed(self, job: Object, deleted: bool) -> None:
         """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a slot."""
-        owner = owner_of_job(job, self._ctx.catalog)
-        if owner is None or not self._is_news(job, deleted):
-            return  # it has our label, but is not ours
+        owner = owner_of_job(job, self._ctx.catalog)  # None: it has our label, but is not ours
+        if not self._is_news(job, owner, deleted) or owner is None:
+            return
         self._queue.add(owner)
         if deleted or finished(job) is not None:
             for waiting in self._ctx.limits.waiters():
@@ -128,22 +129,23 @@ class Dispatch:
     def pod_changed(self, pod: Object, deleted: bool) -> None:
         """A pod with our label changed: the object that it names is reconciled, where that exists."""
         owner = owner_of_pod(pod, self._ctx.catalog)
-        if owner is not None and self._is_news(pod, deleted):
+        if self._is_news(pod, owner, deleted) and owner is not None:
             self._queue.add(owner)
 
-    def _is_news(self, obj: Object, deleted: bool) -> bool:
+    def _is_news(self, obj: Object, owner: Key | None, deleted: bool) -> bool:
         """Whether the event of a Job or pod says anything that a reconcile reads. About half of them do not: addresses, counts, readiness by condition."""
         uid = obj["metadata"]["uid"]
-        if deleted:
-            self._told.pop(uid, None)
+        old = self._told.pop(uid, None)
+        if deleted or owner is None:
             return True
-        told = substance(obj)
-        if self._told.get(uid) == told:
-            return False
-        self._told[uid] = told
-        return True
+        self._told[uid] = substance(obj)
+        if len(self._told) > TOLD:  # the deletion of some was missed
+            self._told.popitem(last=False)
+        return self._told[uid] != old
 
 
+#: Jobs and pods of which is known what they said last, at most. Of another one each event wakes its owner.
+TOLD = 20_000
 #: Conditions of a pod that only repeat what its containers say.
 REPEATED = ("Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready")
 

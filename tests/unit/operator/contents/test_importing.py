@@ -1,6 +1,7 @@
 """An import, from the folder of a store to the Snapshots: with the real mover, and an API server in memory."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,21 @@ def test_without_room_another_round_brings_those_that_waited(last: Place, monkey
     last.run()
     assert len(last.snapshots()) == 4
     assert outcome(last) == (4, 0, 0, 2)
+
+
+def test_two_imports_are_remembered_at_most(last: Place) -> None:
+    """The number of stores is the tenants' choice."""
+    last.step()
+    last.step()  # begun, and the first page is listed
+    store = last.read_store()
+    memories = importing.Memories()
+    stores = [replace(store, meta=replace(store.meta, name=name)) for name in ("a", "b", "c")]
+    running = imported(last)
+    kept = [asyncio.run(memories.take(last.ctx, each, running)) for each in stores]
+    for each, memory in zip(stores, kept, strict=True):
+        memories.keep(each, memory)
+    again = [asyncio.run(memories.take(last.ctx, each, running)) for each in stores]
+    assert [new is old for new, old in zip(again, kept, strict=True)] == [False, True, True]
 
 
 def test_a_page_that_takes_longer_than_a_reconcile_counts_once(last: Place, monkeypatch: pytest.MonkeyPatch) -> None:

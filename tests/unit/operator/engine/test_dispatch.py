@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import naming
 from ocore_operator.context import Context
+from ocore_operator.engine import dispatch as dispatch_module
 from ocore_operator.engine.dispatch import Dispatch, configure, substance
 from ocore_operator.engine.handlers import Forgetful
 from ocore_operator.engine.kinds import judge, reconcilers
@@ -152,6 +153,29 @@ def test_a_pod_wakes_its_owner_where_it_says_something_new(
     dispatch.pod_changed(then, True)
     assert queue.keys[-1:] == [OWNER]
     assert dispatch._told == {}
+
+
+def test_nothing_is_kept_of_a_pod_whose_owner_went_first(dispatch: Dispatch) -> None:
+    dispatch.pod_changed(pod("a", WAITING_TO_START), False)
+    dispatch.job_changed(job("a"), False)
+    assert len(dispatch._told) == 2
+    dispatch._ctx.catalog.remove(OWNER)
+    dispatch.pod_changed(pod("a", WAITING_TO_START), True)
+    dispatch.job_changed(job("a"), True)
+    assert dispatch._told == {}
+
+
+def test_what_is_kept_of_pods_has_a_limit(dispatch: Dispatch, queue: Added, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where their deletion was missed. Of one that was dropped the next event wakes the owner."""
+    monkeypatch.setattr(dispatch_module, "TOLD", 3)
+    for number in range(10):
+        dispatch.pod_changed(pod(f"a{number}", WAITING_TO_START), False)
+    assert len(dispatch._told) == 3
+    queue.keys.clear()
+    dispatch.pod_changed(pod("a9", WAITING_TO_START), False)
+    assert queue.keys == []
+    dispatch.pod_changed(pod("a0", WAITING_TO_START), False)
+    assert queue.keys == [OWNER]
 
 
 def test_a_job_that_only_counts_wakes_nobody(dispatch: Dispatch, queue: Added) -> None:
