@@ -30,7 +30,7 @@ def operator(crds: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFac
 
 
 def create(cluster: Cluster, namespace: str, failpoints: str = "", **spec: object) -> str:
-    return create_snapshot(cluster, namespace, failpoints, deletionPolicy="Delete", **spec)
+    return create_snapshot(cluster, namespace, failpoints, **{"deletionPolicy": "Delete", **spec})
 
 
 def completed(cluster: Cluster, namespace: str, name: str) -> Object:
