@@ -26,7 +26,7 @@ MANAGER_RESTORE_TEST = "ocore-operator-restore-test"  # owns Snapshot.status.res
 
 
 #: Objects in one page of a list: limits the memory of one answer.
-PAGE = 250
+PAGE = 100
 #: Seconds without a line after which a pod's log is requested again: the connection may be dead.
 LOG_SILENCE = 60.0
 
