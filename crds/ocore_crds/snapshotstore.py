@@ -149,7 +149,7 @@ class ImportStatus(StatusModel):
     scope: str = Field(default="", description="Of which environments, as a digest: another one starts another import.")
     round: int = Field(
         default=1,
-        description="Another round over the store follows only where the operator was restarted while differentials waited for their full snapshot.",
+        description="Another round over the store follows only where the operator has forgotten differentials that waited for their full snapshot, as at a restart.",
     )
     page: int = Field(default=0, description="Jobs that have ended.")
     after: str = Field(default="", description="Where the next page begins.")

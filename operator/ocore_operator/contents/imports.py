@@ -242,7 +242,7 @@ def _rollbacks(before: ImportedRollbacks, result: ManifestsResult, counted: Coun
     )
 
 
-#: Rounds over the store: one, another one for the differentials that a restart of the operator made it forget, and one where that came again.
+#: Rounds over the store: one, another one for the differentials that the operator has forgotten, as at a restart, and one where that came again.
 MAX_ROUNDS = 3
 
 
