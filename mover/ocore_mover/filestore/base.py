@@ -9,7 +9,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, groupby, islice
+from itertools import compress, groupby
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
@@ -31,8 +31,6 @@ T = TypeVar("T")
 MOST_NEW = 0.5
 #: Bytes of an index, and of records, that stay in memory.
 IN_MEMORY = 4 * 1024 * 1024
-#: Lines that are parsed at a time.
-BLOCK = 4096
 #: Value of a byte: records are grouped by one.
 GROUPS = 256
 
@@ -111,14 +109,12 @@ class BaseIndex:
         with scratch_errors(scratch):
             self._spool = tempfile.SpooledTemporaryFile(IN_MEMORY, "w+b", dir=str(scratch))  # noqa: SIM115 - see close
 
-    def blocks(self, store: Store) -> Iterator[list[bytes]]:
-        """The lines from the store, some at a time, and keeps them. The caller calls :meth:`note` for each block.
+    def texts(self, store: Store) -> Iterator[bytes]:
+        """The lines from the store, some at a time (:func:`.index.texts`), and keeps them. The caller calls :meth:`note` for each text.
 
         Raises Corrupt if the index is damaged, or differs from what the manifest states.
         """
-        found = index.lines(self._kept(store))
-        while block := list(islice(found, BLOCK)):
-            yield block
+        yield from index.texts(self._kept(store))
         files, size = self.snapshot.artifact.file_count, self.snapshot.artifact.size_bytes
         if (self._named, self._named_bytes) != (files, size):
             raise Corrupt(
@@ -132,7 +128,7 @@ class BaseIndex:
             yield chunk
 
     def note(self, packs: Iterable[tuple[str, int]], *, lines: int, files: int, size: int) -> None:
-        """The packs of a block's lines (:func:`runs`), and its files with their bytes. Raises Corrupt for what the manifest does not have."""
+        """The packs of a text's lines (:func:`runs`), and its files with their bytes. Raises Corrupt for what the manifest does not have."""
         start = self.count
         for name, length in packs:
             end = start + length
@@ -154,12 +150,14 @@ class BaseIndex:
         """The used lines for the index of the new snapshot, some at a time, in their order. Raises MoverError ScratchFull, InternalError."""
         self._spool.seek(0)
         with scratch_errors(self._scratch):
-            found = index.lines(iter(lambda: self._spool.read(READ_CHUNK), b""))
             start = 0
-            while block := list(islice(found, BLOCK)):
-                end = start + len(block)
-                if used.find(1, start, end) >= 0:
-                    yield b"".join([line[:-1] + index.BASE_END for line in compress(block, used[start:end])])
+            for text in index.texts(iter(lambda: self._spool.read(READ_CHUNK), b"")):
+                end = start + text.count(b"\n")
+                some = used.count(1, start, end)
+                if 0 < some < end - start:
+                    text = b"\n".join((*compress(text[:-1].split(b"\n"), used[start:end]), b""))
+                if some:
+                    yield text.replace(b"}\n", index.BASE_END)
                 start = end
 
     def packs_of(self, used: bytearray) -> tuple[StoredObject, ...]:

@@ -87,8 +87,16 @@ def plain_line(entry: Entry) -> bytes:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompresses and splits. Raises Corrupt if the data is not zstd, is truncated, expands beyond MAX_RATIO, or has a line that is
-    too long."""
+    """The lines without their line feeds. Raises Corrupt as :func:`texts`."""
+    for text in texts(chunks):
+        yield from text[:-1].split(b"\n")
+
+
+def texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompresses. Each text is some whole lines with their line feeds: DECOMPRESSED_CHUNK and a line at most.
+
+    Raises Corrupt if the data is not zstd, is truncated, expands beyond MAX_RATIO, or has a line that is too long.
+    """
     decompressor = chunk_sizes.decompressor()
     rest = b""
     allowed = MAX_LINE  # bytes that may still come out of what was read
@@ -106,8 +114,11 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             allowed -= len(piece)
             if allowed < 0:
                 raise Corrupt(f"the filestore's index expands to more than {MAX_RATIO} times its size")
-            *whole, rest = (rest + piece).split(b"\n")
-            yield from whole
+            text = rest + piece
+            end = text.rfind(b"\n") + 1
+            rest = text[end:]
+            if end:
+                yield text[:end]
             if len(rest) > MAX_LINE:
                 raise Corrupt("the filestore's index has a line that is too long")
             if decompressor.eof:
@@ -170,12 +181,12 @@ def parse_odoo(line: bytes) -> Entry:
     return Entry(name.decode(), pack.decode(), int(offset), frame, int(size), sha1.decode(), base=base is not None)
 
 
-def parse_odoo_block(block: list[bytes]) -> list[tuple[bytes, bytes, bytes, bytes, bytes]]:
-    """Parses lines of a full Odoo filestore, without their line feeds: folder of two characters or empty, folder of three or empty, SHA-1,
+def parse_odoo_lines(text: bytes) -> list[tuple[bytes, bytes, bytes, bytes, bytes]]:
+    """Parses whole lines of a full Odoo filestore: folder of two characters or empty, folder of three or empty, SHA-1,
     size, pack of each. Raises Corrupt for any other line. Four times as fast as :func:`parse_odoo`."""
-    found: list[tuple[bytes, bytes, bytes, bytes, bytes]] = _ODOO_LINES.findall(b"\n".join((*block, b"")))
-    if len(found) != len(block):  # a match begins and ends with its line
-        wrong = next((line for line in block if _ODOO_LINES.fullmatch(line + b"\n") is None), b"")
+    found: list[tuple[bytes, bytes, bytes, bytes, bytes]] = _ODOO_LINES.findall(text)
+    if len(found) != text.count(b"\n"):  # a match begins and ends with its line
+        wrong = next((line for line in text[:-1].split(b"\n") if _ODOO_LINES.fullmatch(line + b"\n") is None), b"")
         raise Corrupt(f"the index of the base has a line that is invalid for a full Odoo filestore: {wrong[:200]!r}")
     return found
 

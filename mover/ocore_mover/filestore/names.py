@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, filterfalse, groupby, islice
 from operator import ge, itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -154,28 +154,31 @@ def valid(store_fnames: Iterable[str]) -> Iterator[str]:
 
 
 def _without_duplicates(names: Iterable[str]) -> Iterator[str]:
-    last = ""
-    for name in names:
-        if name != last:
-            last = name
-            yield name
+    return map(itemgetter(0), groupby(names))
 
 
 def _valid(store_fnames: Iterable[str], names: Names) -> Iterator[str]:
     """As :func:`valid`; counts the others in `names`."""
 
-    def is_file(name: str) -> bool:
-        if ODOO_NAME.fullmatch(name):
-            return True
+    def files() -> Iterator[list[str]]:
+        left = iter(store_fnames)
+        while some := list(islice(left, _BATCH)):
+            found = list(filter(ODOO_NAME.fullmatch, some))
+            if len(found) != len(some):
+                _count_others(some, names)
+            yield found
+
+    return _without_duplicates(chain.from_iterable(files()))
+
+
+def _count_others(store_fnames: Iterable[str], names: Names) -> None:
+    for name in filterfalse(ODOO_NAME.fullmatch, store_fnames):
         if _URI.match(name):
             names.uris += 1
         else:
             names.invalid += 1
             if len(names.invalid_shown) < SHOWN:
                 names.invalid_shown += (name,)
-        return False
-
-    return _without_duplicates(filter(is_file, store_fnames))
 
 
 @contextmanager

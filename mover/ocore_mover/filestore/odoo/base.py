@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot, Grouped, Reused, runs
-from ocore_mover.filestore.index import parse_odoo_block
+from ocore_mover.filestore.index import parse_odoo_lines
 from ocore_mover.filestore.names import RECORD_BYTES, NameFile, first_byte, scratch_errors
 from ocore_mover.store.base import Store
 
@@ -25,8 +25,8 @@ class OdooBase(BaseIndex):
 
     def read(self, store: Store) -> None:
         """Reads the index. Raises Corrupt, StoreError, and MoverError ScratchFull."""
-        for block in self.blocks(store):
-            found = parse_odoo_block(block)
+        for text in self.texts(store):
+            found = parse_odoo_lines(text)
             sizes = [int(size) for _, _, _, size, _ in found]
             joined = unhexlify(b"".join([(_TWO if two else _THREE) + sha1 for two, _, sha1, _, _ in found]))
             names = [joined[start : start + RECORD_BYTES] for start in range(0, len(joined), RECORD_BYTES)]

@@ -15,7 +15,7 @@ from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused
 from ocore_mover.filestore.folders import filesystem_error
 from ocore_mover.filestore.index import odoo_line
-from ocore_mover.filestore.links import OPEN_FILE, by_folder, opened
+from ocore_mover.filestore.links import OPEN_FILE, OdooFiles, by_folder
 from ocore_mover.filestore.odoo.freeze import Frozen
 from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content
 from ocore_mover.filestore.unkept import Unkept
@@ -101,13 +101,13 @@ class _OdooCopy:
                 self._copy_batch(root, batch, lanes, reader)
         lanes.close()
 
-    def _copy_batch(self, root: int, names: list[str], lanes: Lanes, reader: "_Reader") -> None:
+    def _copy_batch(self, root: OdooFiles, names: list[str], lanes: Lanes, reader: "_Reader") -> None:
         size = 0
         for folder, files in by_folder(names):
             try:
-                with opened(folder, dir_fd=root) as fd:
-                    for file in files:
-                        size += reader.copy(f"{folder}/{file}", file, fd, lanes)
+                with root.folder(folder) as (fd, start):
+                    for sha1 in files:
+                        size += reader.copy(f"{folder}/{sha1}", start + sha1, fd, lanes)
             except FileNotFoundError as error:
                 raise _vanished(f"{folder}/…") from error
             except OSError as error:
@@ -132,14 +132,15 @@ class _Reader:
         self._uncounted = 0
 
     def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int:
-        """Copies one file into a pack; returns its size."""
+        """Copies one file, which has another name in the open folder, into a pack; returns its size."""
+        sha1 = name.rpartition("/")[2]
         try:
             fd = os.open(file, OPEN_FILE, dir_fd=folder_fd)
         except FileNotFoundError as error:
             raise _vanished(name) from error
         try:
             for last in (False, True):
-                size = self._copy_once(name, file, fd, lanes)
+                size = self._copy_once(name, sha1, fd, lanes)
                 if size is not None:
                     # Another link has another name, so another content: it is a backup's, or ours.
                     self._unkept.note_file(name, fd, os.fstat(fd), links=None)
@@ -154,13 +155,13 @@ class _Reader:
             "Restore that file from an older copy, or delete the attachment in the application.",
         )
 
-    def _copy_once(self, name: str, file: str, fd: int, lanes: Lanes) -> int | None:
+    def _copy_once(self, name: str, sha1: str, fd: int, lanes: Lanes) -> int | None:
         """Returns None if the content does not match the name."""
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return None
         if status.st_size > WHOLE:
-            return self._stream(name, file, fd, status, lanes)
+            return self._stream(name, sha1, fd, status, lanes)
         view = memoryview(self._buffer)
         size = 0
         while read := os.preadv(fd, [view[tar.BLOCK + size : tar.BLOCK + WHOLE + 1]], size):
@@ -168,7 +169,7 @@ class _Reader:
             if size >= status.st_size:
                 break
         content = view[tar.BLOCK : tar.BLOCK + size]
-        if hashlib.sha1(content, usedforsecurity=False).hexdigest() != file:
+        if hashlib.sha1(content, usedforsecurity=False).hexdigest() != sha1:
             return None
         end = tar.BLOCK + size + tar.padding(size)
         view[tar.BLOCK + size : end] = bytes(tar.padding(size))
@@ -183,7 +184,7 @@ class _Reader:
             self.count()
         return size
 
-    def _stream(self, name: str, file: str, fd: int, status: os.stat_result, lanes: Lanes) -> int | None:
+    def _stream(self, name: str, sha1: str, fd: int, status: os.stat_result, lanes: Lanes) -> int | None:
         """Copies a large file in pieces. If its content is wrong, the index does not name the member, and a later member of
         the same name replaces it in the tar."""
         size = status.st_size
@@ -192,7 +193,7 @@ class _Reader:
         pack.write(_header(name, size, status))
         offset = pack.offset
         digest = hashlib.sha1(usedforsecurity=False)
-        if not copy_content(fd, size, pack, self._buffer, digest, self._counter) or digest.hexdigest() != file:
+        if not copy_content(fd, size, pack, self._buffer, digest, self._counter) or digest.hexdigest() != sha1:
             return None
         pack.lines.append(odoo_line(name, size, pack.name, offset, frame))
         return size

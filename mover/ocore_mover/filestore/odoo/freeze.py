@@ -18,10 +18,13 @@ from ocore_crds import conditions
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, FolderNotWritable, filesystem_error
 from ocore_mover.filestore.frozen import FrozenFolder
-from ocore_mover.filestore.links import LinksUnsupported, by_folder, link_names, names_in, opened
+from ocore_mover.filestore.links import LinksUnsupported, OdooFiles, by_folder, names_in, opened
 from ocore_mover.filestore.names import MAX_MISSING, Missing, SortedNames, Without
 
 log = structlog.get_logger()
+
+#: Most files whose links are all in one folder.
+FLAT = 4096
 
 
 class Frozen(FrozenFolder):
@@ -39,18 +42,20 @@ class Frozen(FrozenFolder):
         missing: tuple[str, ...],
         *,
         linked: bool,
+        flat: bool = False,
         absent: bool = False,
     ) -> None:
         super().__init__(folders, root, linked=linked)
+        self._flat = flat
         self.names = names
         self.missing = missing
         self.absent = absent  # there is no filestore yet; `root` is the claim
 
     @contextmanager
-    def opened(self) -> Iterator[int]:
-        """The descriptor of the folder with the files, for the block. Raises OSError."""
+    def opened(self) -> Iterator[OdooFiles]:
+        """The files, for the block. Raises OSError."""
         with self._folders.opened(self.root) as fd:
-            yield fd
+            yield OdooFiles(fd, self._flat)
 
     def note_folders(self) -> None:
         """Notes what a snapshot does not keep of the live folders. They may vanish: the links have the files."""
@@ -72,6 +77,7 @@ class Freezing:
         self._target = folders.freeze(attempt)
         self.linked = True  # False: the file system has no hard links, or our folder is not writable
         self._absent = False  # there is no filestore yet
+        self._flat: bool | None = None  # whether all links are in one folder; decided by the number of the first names
 
     def begin(self) -> None:
         """Makes the empty folder; removes leftovers of the same attempt. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace."""
@@ -85,7 +91,7 @@ class Freezing:
         except FolderNotWritable as error:
             self._give_up(error)
 
-    def link(self, names: Iterable[str]) -> None:
+    def link(self, names: SortedNames) -> None:
         """Links the named files (checked and sorted) that exist and are not linked yet; takes about 10 µs for each.
 
         Raises MoverError FilestoreNotReadable, NoSpace.
@@ -93,13 +99,21 @@ class Freezing:
         if not self.linked:
             return
         try:
-            with self._folders.opened(self._folders.filestore) as source, self._folders.opened(self._target) as fd:
-                for _ in link_names(source, fd, names):
+            with self._opened(names) as (live, links):
+                for _ in live.link_into(links, names):
                     pass  # `finish` looks for those that do not exist
         except LinksUnsupported as error:
             self._give_up(error)
         except OSError as error:
             raise filesystem_error(error, "link the filestore's files") from error
+
+    @contextmanager
+    def _opened(self, names: SortedNames) -> Iterator[tuple[OdooFiles, OdooFiles]]:
+        """The live filestore and our links of the names, for the block."""
+        if self._flat is None:
+            self._flat = len(names) <= FLAT
+        with self._folders.opened(self._folders.filestore) as live, self._folders.opened(self._target) as links:
+            yield OdooFiles(live), OdooFiles(links, self._flat)
 
     def size(self, names: Iterable[str]) -> int:
         """Bytes of the named files (checked and sorted) that exist. Raises MoverError FilestoreNotReadable."""
@@ -123,7 +137,7 @@ class Freezing:
         if not self._absent:
             try:
                 with self._folders.opened(self._folders.filestore) as root:
-                    missing.add(_absent(root, names))
+                    missing.add(OdooFiles(root).absent(names))
             except OSError as error:
                 raise filesystem_error(error, "list the filestore's files") from error
         return missing
@@ -142,14 +156,14 @@ class Freezing:
         missing = Missing()
         if self.linked:
             try:
-                with self._folders.opened(self._folders.filestore) as source, self._folders.opened(self._target) as fd:
-                    missing.add(link_names(source, fd, _absent(fd, names)))
+                with self._opened(names) as (live, links):
+                    missing.add(live.link_into(links, links.absent(names)))
             except LinksUnsupported as error:
                 self._give_up(error)
             except OSError as error:
                 raise filesystem_error(error, "link the filestore's files") from error
             else:
-                return Frozen(self._folders, self._target, *_split(names, missing), linked=True)
+                return Frozen(self._folders, self._target, *_split(names, missing), linked=True, flat=links.flat)
         return _unfrozen(self._folders, names)
 
     def _give_up(self, error: Exception) -> None:
@@ -190,19 +204,8 @@ def freeze(folders: ClaimFolders, attempt: str, names: SortedNames) -> Frozen:
 def _unfrozen(folders: ClaimFolders, names: SortedNames) -> Frozen:
     with folders.opened(folders.filestore) as root:
         missing = Missing()
-        missing.add(_absent(root, names))
+        missing.add(OdooFiles(root).absent(names))
     return Frozen(folders, folders.filestore, *_split(names, missing), linked=False)
-
-
-def _absent(root: int, names: Iterable[str]) -> Iterator[str]:
-    """The names that an open filestore does not have."""
-    for folder, files in by_folder(names):
-        try:
-            with opened(folder, dir_fd=root) as fd:
-                present = set(names_in(fd))
-        except FileNotFoundError:
-            present = set()
-        yield from (f"{folder}/{file}" for file in files if file not in present)
 
 
 def _split(names: SortedNames, missing: Missing) -> tuple[SortedNames, tuple[str, ...]]:

@@ -45,11 +45,12 @@ class PlainBase(BaseIndex):
     def read(self, store: Store) -> None:
         """Reads the index. Raises Corrupt, StoreError, and MoverError ScratchFull."""
         frozen_ns = self.snapshot.artifact.frozen_ns or 0
-        for block in self.blocks(store):
-            found = [parse(line) for line in block]
+        for text in self.texts(store):
+            lines = text[:-1].split(b"\n")
+            found = [parse(line) for line in lines]
             with scratch_errors(self._scratch):
                 for number, entry in enumerate(found, start=self.count):
-                    if entry.base or not block[number - self.count].endswith(b"}"):
+                    if entry.base or not lines[number - self.count].endswith(b"}"):
                         raise Corrupt(f"the index of the base has a line of another kind: {entry.name!r}")
                     if entry.kind == "file" and entry.mtime_ns < frozen_ns:
                         rest = _packed(_OF_BASE, entry.size, entry.mtime_ns, entry.mode, number)

@@ -14,6 +14,7 @@ from ocore_mover.commands import snapshot as snapshot_command
 from ocore_mover.database.dump import export
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
+from ocore_mover.filestore.links import OdooFiles
 from ocore_mover.filestore.odoo import freeze
 from support.mover.application import Application
 from support.mover.site import Site
@@ -47,17 +48,17 @@ class Linking:
 
     def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch, after_first: Callable[[], None]) -> None:
         self.calls: list[tuple[bool, list[str]]] = []
-        original = freeze.link_names
+        original = OdooFiles.link_into
 
-        def link_names(source: int, target: int, names: Iterable[str]) -> Iterator[str]:
+        def link_into(live: OdooFiles, target: OdooFiles, names: Iterable[str]) -> Iterator[str]:
             listed = list(names)
             self.calls.append((lock_is_held(site), listed))
-            missing = list(original(source, target, listed))
+            missing = list(original(live, target, listed))
             if len(self.calls) == 1:
                 after_first()
             return iter(missing)
 
-        monkeypatch.setattr(freeze, "link_names", link_names)
+        monkeypatch.setattr(OdooFiles, "link_into", link_into)
 
     def walked(self, *, locked: bool) -> set[str]:
         return {name for held, names in self.calls if held is locked for name in names}
@@ -213,7 +214,7 @@ def test_a_file_system_without_hard_links_is_listed_while_garbage_collection_is_
         raise freeze.LinksUnsupported("Operation not permitted")
 
     monkeypatch.setattr(freeze, "_unfrozen", unfrozen)
-    monkeypatch.setattr(freeze, "link_names", refuse)
+    monkeypatch.setattr(OdooFiles, "link_into", refuse)
     done = desk.ok("snapshot")
     assert held == [True]
     assert any("no hard links" in w for w in done.result["payload"]["evidence"]["warnings"])

@@ -12,6 +12,7 @@ import pytest
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_crds.protocol import Step
 from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.filestore.odoo import restore
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
@@ -125,6 +126,14 @@ def new_site(claim: Path) -> Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return new_site(tmp_path / "claim")
+
+
+@pytest.fixture(params=["flat", "folders"])
+def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both kinds of a frozen view, whatever the number of files."""
+    kind: str = request.param
+    monkeypatch.setattr(freeze_module, "FLAT", 10**9 if kind == "flat" else -1)
+    return kind
 
 
 @pytest.fixture

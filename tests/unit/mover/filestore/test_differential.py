@@ -165,7 +165,7 @@ def test_names_beyond_the_memory_go_through_scratch(
     site: Site, other: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base_module, "IN_MEMORY", 500)
-    monkeypatch.setattr(base_module, "BLOCK", 7)
+    monkeypatch.setattr(index, "DECOMPRESSED_CHUNK", 700)
     monkeypatch.setattr(names, "_BATCH", 5)
     site.fill(300, largest=500)
     first = full(site, folder_store)
@@ -176,6 +176,7 @@ def test_names_beyond_the_memory_go_through_scratch(
     assert other.on_disk() == site.contents
 
 
+@pytest.mark.usefixtures("links")
 def test_folders_of_three_characters_are_other_names(site: Site, tmp_path: Path, folder_store: Store) -> None:
     """Odoo up to 15 keeps ``xxx/sha1``: the same content under another name is another file."""
     data = b"both"

@@ -117,14 +117,61 @@ def test_a_file_that_was_just_written_is_read_again(site: Site, other: Site, fol
     assert other.on_disk() == site.contents
 
 
-def test_frozen_files_survive_garbage_collection(site: Site, other: Site, folder_store: Store) -> None:
+def test_frozen_files_survive_garbage_collection(site: Site, other: Site, folder_store: Store, links: str) -> None:
     site.fill(50)
     with freeze(site.folders, "a1", site.names) as frozen:
         assert frozen.linked
+        assert any(entry.is_dir() for entry in frozen.root.iterdir()) == (links == "folders")
         shutil.rmtree(site.filestore)
         artifact = copy.store_odoo(folder_store, PREFIX, frozen, counter())
     other.add_missing(folder_store, artifact)
     assert other.on_disk() == site.contents
+
+
+def test_few_links_are_in_one_folder(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of the names at the first pass decides, also where a later pass has more of them."""
+    site.fill(9)
+    monkeypatch.setattr(freeze_module, "FLAT", 5)
+    for count in (5, 6):
+        with freeze_module.Freezing(site.folders, "a1") as freezing:
+            freezing.link(site.names[:count])
+            (root,) = site.folders.own.iterdir()
+            assert sum(entry.is_dir() for entry in root.iterdir()) == (0 if count == 5 else 6)
+            assert sum(path.is_file() for path in root.rglob("*")) == count
+            with freezing.finish(site.names) as frozen:
+                assert tuple(frozen.names) == site.names
+
+
+@pytest.mark.usefixtures("links")
+def test_one_content_in_folders_of_two_and_three_characters(site: Site, other: Site, folder_store: Store) -> None:
+    sha1 = site.add(b"both").rpartition("/")[2]
+    long = site.filestore / sha1[:3] / sha1
+    long.parent.mkdir()
+    long.write_bytes(b"both")
+    site.contents[f"{sha1[:3]}/{sha1}"] = b"both"
+    other.add_missing(folder_store, site.store(folder_store))
+    assert other.on_disk() == site.contents
+    assert len(other.on_disk()) == 2
+
+
+@pytest.mark.usefixtures("links")
+def test_freezing_once_more_adds_what_is_new(site: Site, other: Site, folder_store: Store) -> None:
+    """A name whose file comes between two passes, one that never comes, and one that goes after its link."""
+    site.fill(20)
+    late, never, gone = site.names[2], site.names[11], site.names[17]
+    site.unlink(late)
+    site.unlink(never)
+    with freeze_module.Freezing(site.folders, "a1") as freezing:
+        freezing.link(site.names)
+        path = site.filestore / late
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(site.contents[late])
+        site.unlink(gone)
+        with freezing.finish(site.names) as frozen:
+            assert frozen.missing == (never,)
+            artifact = copy.store_odoo(folder_store, PREFIX, frozen, counter())
+    other.add_missing(folder_store, artifact)
+    assert other.on_disk() == {name: data for name, data in site.contents.items() if name != never}
 
 
 def test_without_hard_links_a_vanished_file_is_told(
