@@ -3,13 +3,13 @@
 Each command imports its own module when it is called: a Job runs one command, and most of a short Job's time is its start.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
-import structlog
 import typer
 from pydantic import ValidationError
 
@@ -54,7 +54,7 @@ State = Annotated[
     ),
 ]
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="ocore_mover",
@@ -731,7 +731,7 @@ def _optional_records(where: OptionalStoreOptions, rollback: "RollbackRun") -> "
     try:
         return RollbackRecords(where.open(), rollback)
     except Exception as error:
-        log.warning("store not opened; the outcome is only in the database's comment", error=str(error))
+        log.warning("store not opened; the outcome is only in the database's comment", extra={"error": str(error)})
         return None
 
 

@@ -4,17 +4,16 @@ Code calls :meth:`Token.check` between its steps and waits with :meth:`Token.sle
 registers with :meth:`Token.on_cancel` how to interrupt it.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import structlog
-
 from ocore_crds import conditions
 from ocore_mover.errors import Cancelled, MoverError
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 
 class Token:
@@ -95,4 +94,4 @@ class Token:
             try:
                 callback()
             except Exception as error:  # the other callbacks must run too
-                log.warning("a running query or program could not be interrupted", error=str(error))
+                log.warning("a running query or program could not be interrupted", extra={"error": str(error)})

@@ -7,9 +7,9 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import structlog
+from pythonjsonlogger.json import JsonFormatter
 
 from ocore_crds.base import Model
 from ocore_crds.protocol import (
@@ -33,20 +33,41 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def configure_logging(verbose: bool = False) -> None:
-    """Logs JSON lines on stderr: stdout is for the reports."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact.processor,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+class _Formatter(JsonFormatter):
+    """A JSON line, with secrets masked before JSON's escapes would hide them."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        masked = redact.log_line(log_data)
+        masked["level"] = masked["level"].lower()
+        return masked
+
+
+class _Stderr(logging.Handler):
+    """Writes to what is stderr now: tests run commands in their own process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
+_stderr = _Stderr()
+_stderr.setFormatter(
+    _Formatter(
+        ["message", "levelname"],
+        rename_fields={"message": "event", "levelname": "level", "exc_info": "exception"},
+        timestamp=True,
     )
+)
+
+
+def configure_logging(verbose: bool = False) -> None:
+    """Logs JSON lines on stderr: stdout is for the reports. Warnings of libraries are logged the same way, so that secrets in them are masked."""
+    root = logging.getLogger()
+    root.addHandler(_stderr)  # once, however often
+    root.setLevel(logging.WARNING)
+    logging.getLogger("ocore_mover").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 class Counter:

@@ -31,6 +31,7 @@ LIBRARIES = (
         "pydantic_settings",
         "structlog",
         "typer.testing",
+        "pythonjsonlogger.json",
         "psycopg",
         "boto3",
         "kopf",

@@ -3,13 +3,12 @@
 The copy's mark is `pending` until every assertion held. ``switch`` refuses such a copy, also if a person runs it.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
-
-import structlog
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import Evidence
@@ -23,7 +22,7 @@ from ocore_mover.database.neutralize.hand_over import HandOver
 from ocore_mover.database.position import Names, Neutralization
 from ocore_mover.errors import MoverError
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-neutralize"
 #: Sessions of the application's command beside our own.
@@ -156,7 +155,7 @@ class NeutralizeRun:
                 f"{conditions.ISOLATION_UNPROVEN}: {error.message}. It was started all the same (isolation: BestEffort)"
             )
             report.warnings.append(text)
-            log.warning("isolation is not proven", error=error.message)
+            log.warning("isolation is not proven", extra={"error": error.message})
 
     def _change(self, access: CopyAccess) -> None:
         options, report = self._options, self._report

@@ -4,13 +4,13 @@ The dump, the load and the checks are those of a snapshot and of a rollback. So 
 missing or a function that does not find its names, is found before a rollback is needed. The live database is only read.
 """
 
+import logging
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import structlog
 
 from ocore_crds import conditions, naming
 from ocore_crds.manifest import DatabaseArtifact
@@ -27,7 +27,7 @@ from ocore_mover.errors import Cancelled, MoverError
 from ocore_mover.store.base import Store
 from ocore_mover.store.folder import FolderStore
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 #: Seconds for the dump: it has ACCESS SHARE on every table, and a migration would wait for it.
 DUMP_SECONDS = 120.0
@@ -128,7 +128,9 @@ class ProofRun:
         try:
             scratch.drop(options.server, options.environment_id)
         except (MoverError, psycopg.Error) as error:
-            log.warning("the scratch database was not dropped", database=self._names.restored, error=str(error))
+            log.warning(
+                "the scratch database was not dropped", extra={"database": self._names.restored, "error": str(error)}
+            )
 
     def _dump(self, store: Store) -> DatabaseArtifact:
         """The schema in the store. Notes its fingerprint, which is that of the same moment."""
@@ -160,7 +162,7 @@ def _fingerprint(server: Server, connection: Connection) -> str:
     try:
         return fingerprint.read(connection, fingerprint.roles_of(server))
     except psycopg.Error as error:
-        log.warning("the fingerprint of the schema could not be read", error=str(error))
+        log.warning("the fingerprint of the schema could not be read", extra={"error": str(error)})
         return ""
 
 

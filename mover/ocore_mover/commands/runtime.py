@@ -1,6 +1,7 @@
 """Runs a command: its deadline and signals, its report lines, its result, its exit code."""
 
 import errno
+import logging
 import os
 import signal
 import threading
@@ -8,8 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
-
-import structlog
 
 from ocore_crds import conditions
 from ocore_crds.protocol import Failure, Payload, Step
@@ -19,7 +18,7 @@ from ocore_mover.guard import GuardedCounter, GuardedStore
 from ocore_mover.report import Counter, Reporter, configure_logging
 from ocore_mover.store.base import Store
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 #: Seconds for a cancelled command to clean up and end: less than a pod's grace period of 30 s.
 GRACE = 20.0
@@ -82,13 +81,13 @@ def best_effort(what: str, work: Callable[[], object]) -> None:
         try:
             work()
         except Exception as error:
-            log.warning("cleanup is incomplete", what=what, error=str(error))
+            log.warning("cleanup is incomplete", extra={"what": what, "error": str(error)})
 
     thread = threading.Thread(target=run, name="cleanup", daemon=True)
     thread.start()
     thread.join(CLEANUP)
     if thread.is_alive():
-        log.warning("cleanup is incomplete", what=what, error=f"not done within {CLEANUP:.0f} s")
+        log.warning("cleanup is incomplete", extra={"what": what, "error": f"not done within {CLEANUP:.0f} s"})
 
 
 def as_failure(error: BaseException) -> Failure:
@@ -142,7 +141,7 @@ def _watchdog(token: Token, reporter: Reporter, ended: threading.Event, grace: f
             return
     if ended.wait(grace):
         return
-    log.error("the command did not end in time; exiting", grace_seconds=grace)
+    log.error("the command did not end in time; exiting", extra={"grace_seconds": grace})
     try:
         token.check()
     except MoverError as error:

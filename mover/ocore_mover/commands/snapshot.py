@@ -1,5 +1,6 @@
 """``snapshot``: stores database, filestore and configuration of one point in time. The manifest is written last."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -7,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import structlog
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
@@ -47,7 +47,7 @@ from ocore_mover.report import now
 from ocore_mover.store.base import Store
 from ocore_mover.store.probe import store_id
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 _POLL = 0.05
 #: Database snapshots and copies that are taken of a filestore that changes while it is copied (it has no hard links).
@@ -245,7 +245,8 @@ class SnapshotRun:
         except Unusable as error:
             self._warnings.append(base_command.unused_warning(options.base.snapshot_id, error))
             log.warning(
-                "the base cannot be used: taking a full snapshot", base=options.base.snapshot_id, error=str(error)
+                "the base cannot be used: taking a full snapshot",
+                extra={"base": options.base.snapshot_id, "error": str(error)},
             )
 
     def _await_signal(self, quiesce: Quiesce) -> None:
@@ -321,7 +322,8 @@ class SnapshotRun:
                 if self._options.quiesce is not None and self._may_resume:
                     raise  # the workloads run again: another database snapshot would not be a quiesced one
                 log.warning(
-                    "the filestore changed while it was copied; taking a new database snapshot", error=error.message
+                    "the filestore changed while it was copied; taking a new database snapshot",
+                    extra={"error": error.message},
                 )
                 self._remove_leftovers()
 

@@ -5,6 +5,7 @@ another run, with ``--now --back`` (docs/decisions/0012).
 """
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import structlog
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
@@ -25,7 +25,7 @@ from ocore_mover.database.position import RollbackMark
 from ocore_mover.errors import Cancelled, MoverError, StoreError
 from ocore_mover.rollback_records import RollbackRecords
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 _POLL = 0.05
 #: Reasons of a switch that has not happened, and that another try would give again: the application starts at once.
@@ -151,7 +151,7 @@ class _Outcomes:
         try:
             records.write(state, failure=failure)
         except Exception as error:
-            log.warning("outcome not written to the store", state=state, error=str(error))
+            log.warning("outcome not written to the store", extra={"state": state, "error": str(error)})
 
     def __enter__(self) -> Self:
         return self
@@ -171,7 +171,7 @@ class _Outcomes:
         try:
             return self._switcher.read_position().position != self._goal
         except MoverError as error:
-            log.warning("position not read", reason=error.reason, error=error.message)
+            log.warning("position not read", extra={"reason": error.reason, "error": error.message})
             return False
 
 
@@ -194,7 +194,7 @@ def _by_signal(
         if time.monotonic() >= until:
             raise _no_signal(options.wait)
         runtime.token.sleep(_POLL)
-    log.info("signal", action=signal.action, position=now.position)
+    log.info("signal", extra={"action": signal.action, "position": now.position})
     if now.position == options.goal:
         # An earlier container switched, and its report may be lost.
         runtime.reporter.step(Step.SWITCH, "Done", json.dumps(now.wire(), separators=(",", ":")))
@@ -222,7 +222,7 @@ def check_runs_once(records: RollbackRecords, marks: tuple[RollbackMark, ...]) -
         try:
             records.check(marks)
         except StoreError as error:
-            log.warning("the records of earlier runs were not read", error=error.message)
+            log.warning("the records of earlier runs were not read", extra={"error": error.message})
             return
         except MoverError as error:
             found.append(error)
@@ -277,7 +277,7 @@ def read_signal(path: Path) -> Signal | None:
     try:
         return Signal.model_validate_json(text)
     except ValidationError:
-        log.warning("ignoring an invalid signal", text=text[:200])
+        log.warning("ignoring an invalid signal", extra={"text": text[:200]})
         return None
 
 

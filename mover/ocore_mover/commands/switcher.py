@@ -1,11 +1,10 @@
 """Switches the database and the filestore of one rollback together. Slow work runs before connections are refused."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
-
-import structlog
 
 from ocore_crds import conditions
 from ocore_crds.protocol import SwitchResult
@@ -22,7 +21,7 @@ from ocore_mover.filestore.names import NameFile
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.plain import switch
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 #: Sentences about replication in a result.
 _REPORTED = 50
@@ -256,7 +255,9 @@ class Switcher:
         try:
             return self._spool_live(self._hold, self._server)
         except MoverError as error:
-            log.warning("attachments of the restored database not read", reason=error.reason, error=error.message)
+            log.warning(
+                "attachments of the restored database not read", extra={"reason": error.reason, "error": error.message}
+            )
             return None
 
     def _keep_switched_back_files(self) -> None:
@@ -267,7 +268,9 @@ class Switcher:
         try:
             self._hold.extend(_listed(self._switched_back_names))
         except MoverError as error:
-            log.warning("files of the restored database not held", reason=error.reason, error=error.message)
+            log.warning(
+                "files of the restored database not held", extra={"reason": error.reason, "error": error.message}
+            )
 
     def _folders_forward(self) -> None:
         if self._plain is not None:

@@ -4,6 +4,7 @@ The database is restored by the code of a rollback, closed for every other role.
 compared; no claim is needed. Neither the live database nor the live filestore changes.
 """
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import structlog
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact, FilestoreArtifact, Manifest
@@ -40,7 +40,7 @@ from ocore_mover.filestore import digests
 from ocore_mover.filestore.names import Without, spooled
 from ocore_mover.store.base import Store
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 APPLICATION = compare.APPLICATION
 #: Space for the copy and for building its indexes, as a rollback needs it.
@@ -149,7 +149,7 @@ class RestoreTestRun:
                 ):
                     self._check(self._server, access, manifest, names, key)
         self._result["bytes_read"] = manifest.needed_bytes() if not self._findings else 0
-        log.info("tested", snapshot=options.snapshot_id, findings=len(self._findings))
+        log.info("tested", extra={"snapshot": options.snapshot_id, "findings": len(self._findings)})
 
     # --- before ------------------------------------------------------------------------------------------------
 
@@ -330,7 +330,7 @@ class RestoreTestRun:
         try:
             scratch.drop_named(server, names)
         except (MoverError, psycopg.Error) as error:
-            log.warning("the scratch database was not dropped", database=names.restored, error=str(error))
+            log.warning("the scratch database was not dropped", extra={"database": names.restored, "error": str(error)})
 
     @contextmanager
     def _verdict(self) -> Iterator[None]:

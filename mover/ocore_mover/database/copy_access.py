@@ -8,13 +8,13 @@ Without an administrator the copy belongs to the application's own role, which n
 while it is open, with a session of ours in it so that it cannot be cloned, and it refuses connections otherwise.
 """
 
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import psycopg
-import structlog
 from psycopg import sql
 
 from ocore_crds import conditions, naming
@@ -35,7 +35,7 @@ from ocore_mover.database.position import Names
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-copy"
 #: First part of a temporary role's name; the rollback's short id and random digits follow.
@@ -203,7 +203,7 @@ def _empty_role(server: Server, maintenance: Connection, names: Names, role: str
             with connect(server.actor.at(names.restored), application=APPLICATION, trusted=True) as copy:
                 copy.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
     except (psycopg.Error, MoverError) as error:
-        log.warning("the temporary role was not emptied", role=role, error=str(error))
+        log.warning("the temporary role was not emptied", extra={"role": role, "error": str(error)})
 
 
 def _lock_out(connection: Connection, role: str) -> None:
@@ -220,7 +220,7 @@ def _close(server: Server, maintenance: Connection, names: Names) -> None:
             sessions.end_all(connection, (names.restored,))
     except psycopg.Error as error:
         # The next attempt, the switch and the cleanup close it as well.
-        log.warning("the copy was not closed", database=names.restored, error=str(error))
+        log.warning("the copy was not closed", extra={"database": names.restored, "error": str(error)})
 
 
 def _drop_role(connection: Connection, role: str, owner: str = "") -> None:
@@ -232,7 +232,7 @@ def _drop_role(connection: Connection, role: str, owner: str = "") -> None:
         connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))  # grants on databases
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
     except psycopg.Error as error:
-        log.warning("the temporary role was not dropped", role=role, error=str(error))
+        log.warning("the temporary role was not dropped", extra={"role": role, "error": str(error)})
         if owner:
             connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(owner), sql.Identifier(role)))
 

@@ -154,10 +154,11 @@ class BaseIndex:
             for text in index.texts(iter(lambda: self._spool.read(READ_CHUNK), b"")):
                 end = start + text.count(b"\n")
                 some = used.count(1, start, end)
-                if 0 < some < end - start:
-                    text = b"\n".join((*compress(text[:-1].split(b"\n"), used[start:end]), b""))
-                if some:
+                if some == end - start:
                     yield text.replace(b"}\n", index.BASE_END)
+                elif some:
+                    lines = compress(text[:-1].split(b"\n"), used[start:end])
+                    yield b"".join([line[:-1] + index.BASE_END for line in lines])
                 start = end
 
     def packs_of(self, used: bytearray) -> tuple[StoredObject, ...]:

@@ -1,11 +1,10 @@
 """Tests a store: its id, whether it checks what is written, whether it honours If-None-Match."""
 
 import json
+import logging
 import re
 import secrets
 import uuid
-
-import structlog
 
 from ocore_crds import conditions
 from ocore_crds.naming import STORE_ID_KEY
@@ -13,7 +12,7 @@ from ocore_crds.protocol import StoreProbeResult
 from ocore_mover.errors import StoreError
 from ocore_mover.store.base import Guarantees, Store
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 FORMAT = "ocore-store"
 #: Prefix of test objects; never part of a snapshot.
@@ -67,7 +66,7 @@ def _purge(store: Store) -> None:
     try:
         store.purge(PROBE_PREFIX)
     except StoreError as error:
-        log.warning("versions of test objects not removed", error=error.message)
+        log.warning("versions of test objects not removed", extra={"error": error.message})
 
 
 def _try(store: Store, key: str) -> None:

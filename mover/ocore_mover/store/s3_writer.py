@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 import tempfile
 import threading
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
-import structlog
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
@@ -21,7 +21,7 @@ from ocore_mover.store.s3_client import code_of, translated
 if TYPE_CHECKING:
     from ocore_mover.store.s3 import S3Store
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 #: (parts, bytes of each). S3 allows 10,000 parts of at most 5 GiB, and 5 TiB in all. A request costs boto3 about 5 ms of
@@ -250,7 +250,7 @@ class S3Writer:
             with translated(f"abort {self._key}", self._store.url):
                 self._store.abort_upload(self._full_key, self._upload)
         except MoverError as error:
-            log.warning("an unfinished upload remains in the store", key=self._key, error=error.message)
+            log.warning("an unfinished upload remains in the store", extra={"key": self._key, "error": error.message})
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from typer.testing import CliRunner
 
 from ocore_mover.__main__ import app
@@ -88,7 +87,6 @@ def call(*arguments: str) -> Finished:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        structlog.reset_defaults()  # its logger holds the runner's stderr
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Finished(done.exit_code, parse(done.stdout) if done.exit_code != 2 else [], done.stdout, done.stderr)

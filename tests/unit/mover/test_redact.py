@@ -1,11 +1,12 @@
 """Secrets never appear in what is written, and never change what the protocol says."""
 
 import json
+import logging
 import typing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-import structlog
 from pydantic import BaseModel
 
 from ocore_crds import protocol
@@ -138,14 +139,35 @@ def test_logs_are_masked_but_for_their_own_fields(capsys: pytest.CaptureFixture[
     for password in ("warning", "level", "event", "p@ss/word"):
         redact.register(password)
     configure_logging()
-    try:
-        structlog.get_logger().warning("event one", detail={"event": ["p@ss/word", 3, "p%40ss%2Fword"]})
-    finally:
-        structlog.reset_defaults()
+    logging.getLogger("a.library").warning(
+        "event %s", "one", extra={"detail": {"event": ["p@ss/word", 3, "p%40ss%2Fword"]}}
+    )
     logged = json.loads(capsys.readouterr().err)
     assert logged["level"] == "warning"
     assert logged["event"] == "*** one"
     assert logged["detail"] == {"event": ["***", 3, "***"]}
+
+
+def test_what_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each, also where it is configured again: ours from INFO on, those of libraries from WARNING on. Tracebacks are masked."""
+    redact.register("s3cr3t-of-the-trace")
+    configure_logging(verbose=True)
+    configure_logging()
+    ours, library = logging.getLogger("ocore_mover.commands.switch"), logging.getLogger("botocore.retries")
+    for logger in (ours, library):
+        logger.debug("debug")
+        logger.info("info")
+        logger.warning("warning")
+    try:
+        int("s3cr3t-of-the-trace")
+    except ValueError:
+        ours.exception("failed")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["info", "warning", "warning", "failed"]
+    assert [line["level"] for line in lines] == ["info", "warning", "warning", "error"]
+    assert all(datetime.fromisoformat(line["timestamp"]).tzinfo is not None for line in lines)
+    assert lines[-1]["exception"].endswith("invalid literal for int() with base 10: '***'")
+    assert lines[-1].keys() == {"event", "level", "timestamp", "exception"}
 
 
 #: Fields that hold no free text: ids, names, keys, digests, times, enumerations, versions.

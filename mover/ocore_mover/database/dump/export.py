@@ -4,6 +4,7 @@ There are two connections. One holds the lock, for a moment: the files are linke
 keeps the REPEATABLE READ transaction open, whose snapshot pg_dump imports, until pg_dump has ended.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Generic, Protocol
 
 import psycopg
-import structlog
 from psycopg import sql
 from typing_extensions import TypeVar
 
@@ -22,7 +22,7 @@ from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-snapshot"
 #: Seconds. Odoo's garbage collection holds its SHARE lock while it unlinks; waiting behind it blocks no other session.
@@ -263,7 +263,7 @@ def _locked(server: Server, token: Token, table: str | None) -> Iterator[None]:
                 f"of the filestore: {error.diag.message_primary or error}. Check whether the filestore's volume is slow",
                 retryable=True,
             ) from error
-        log.info("garbage collection was paused", seconds=round(seconds, 3), table=table)
+        log.info("garbage collection was paused", extra={"seconds": round(seconds, 3), "table": table})
 
 
 def _lock(connection: Connection, table: str, token: Token) -> None:

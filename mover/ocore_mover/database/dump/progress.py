@@ -1,14 +1,14 @@
 """Progress of a dump: bytes of tables that COPY has read, of the bytes of all tables."""
 
+import logging
 from collections.abc import Mapping
 
 import psycopg
-import structlog
 
 from ocore_mover.database.connect import Connection
 from ocore_mover.report import Counter
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 
 def copied_bytes(table_bytes: Mapping[int, int], active: Mapping[int, int]) -> int:
@@ -43,7 +43,7 @@ class DumpProgress:
                 [self._application],
             ).fetchall()
         except psycopg.Error as error:
-            log.info("progress is unknown", error=str(error))
+            log.info("progress is unknown", extra={"error": str(error)})
             connection.close()
             return
         self._reach(copied_bytes(self._table_bytes, dict(rows)))

@@ -3,14 +3,15 @@
 Until then the other database has none of them: a grant would open it.
 """
 
+import logging
+
 import psycopg
-import structlog
 from psycopg import sql
 
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.rights import Grant, Rights, read_rights
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 
 def give(connection: Connection, database: str, rights: Rights) -> None:
@@ -34,7 +35,10 @@ def give(connection: Connection, database: str, rights: Rights) -> None:
         except psycopg.DatabaseError as error:
             if isinstance(error, psycopg.OperationalError):
                 raise
-            log.warning("a grant on the database was not copied", database=database, role=grant.role, error=str(error))
+            log.warning(
+                "a grant on the database was not copied",
+                extra={"database": database, "role": grant.role, "error": str(error)},
+            )
     if current.connection_limit != rights.connection_limit:
         connection.execute(
             sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(rights.connection_limit))

@@ -3,11 +3,11 @@
 Only after the renames: until their commit the rollback can still fail, and the replication must then continue as before.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-import structlog
 from psycopg import sql
 
 from ocore_crds import conditions
@@ -18,7 +18,7 @@ from ocore_mover.database.rights import read_rights
 from ocore_mover.database.switch import handover
 from ocore_mover.errors import MoverError
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-replication"
 #: A connection that fails at once: DROP SUBSCRIPTION contacts the publisher where the first copy of a table is not complete, and may wait.
@@ -46,7 +46,7 @@ def retire(server: Server, maintenance: Connection, database: str, *, allowed: b
         done = [_drop_slot(maintenance, database, slot) for slot in slots]
         return done + _detach(server, maintenance, database, attached)
     except (psycopg.Error, MoverError) as error:
-        log.warning("logical replication not ended", database=database, error=str(error))
+        log.warning("logical replication not ended", extra={"database": database, "error": str(error)})
         return [
             f"logical replication of {database} was not ended: {error}; see pg_replication_slots and pg_subscription"
         ]
@@ -69,7 +69,7 @@ def drop_subscriptions(server: Server, maintenance: Connection, database: str) -
             _detach_one(connection, subscription)
             connection.execute(sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(name, sql.Literal(_NOWHERE)))
             connection.execute(sql.SQL("DROP SUBSCRIPTION {}").format(name))
-            log.info("subscription dropped", database=database, subscription=subscription.name)
+            log.info("subscription dropped", extra={"database": database, "subscription": subscription.name})
 
 
 def _drop_slot(maintenance: Connection, database: str, slot: Slot) -> str:

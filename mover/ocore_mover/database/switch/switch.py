@@ -1,12 +1,12 @@
 """The switch: renames both databases in one transaction, and allows connections again on success and on failure."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import psycopg
-import structlog
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
@@ -18,7 +18,7 @@ from ocore_mover.database.rights import read_rights
 from ocore_mover.database.switch import handover, replication_end
 from ocore_mover.errors import MoverError
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-switch"
 #: RENAME itself waits up to 5 s for ending sessions.
@@ -87,7 +87,7 @@ class DatabaseSwitch:
         try:
             return position.read(self.connection(), self.names)
         except psycopg.Error as error:
-            log.info("reading the position failed; retrying", error=str(error))
+            log.info("reading the position failed; retrying", extra={"error": str(error)})
         try:
             return position.read(self.connection(), self.names)
         except psycopg.Error as error:
@@ -107,7 +107,7 @@ class DatabaseSwitch:
         now = self.read()
         if now.refuses:
             sessions.allow(self.connection(), self.names.live, True)
-            log.info("connections allowed", database=self.names.live)
+            log.info("connections allowed", extra={"database": self.names.live})
             now = self.read()
         return now
 
@@ -230,7 +230,7 @@ class DatabaseSwitch:
         except BaseException as error:
             # After any failure the live database must accept connections again.
             failure = error
-            log.warning("switch failed", goal=direction.goal, error=str(error))
+            log.warning("switch failed", extra={"goal": direction.goal, "error": str(error)})
         now = self._finish(direction, finish, failure)
         if isinstance(failure, psycopg.Error):
             raise query_failure(failure, default=conditions.SWITCH_FAILED, doing="switching") from failure

@@ -5,14 +5,13 @@ Files are linked before garbage collection is blocked, and while it is blocked o
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import structlog
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
@@ -21,7 +20,7 @@ from ocore_mover.filestore.frozen import FrozenFolder
 from ocore_mover.filestore.links import LinksUnsupported, OdooFiles, by_folder, names_in, opened
 from ocore_mover.filestore.names import MAX_MISSING, Missing, SortedNames, Without
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 #: Most files whose links are all in one folder.
 FLAT = 4096
@@ -167,7 +166,9 @@ class Freezing:
         return _unfrozen(self._folders, names)
 
     def _give_up(self, error: Exception) -> None:
-        log.warning("cannot make hard links on the filestore's claim: reading the live files", error=str(error))
+        log.warning(
+            "cannot make hard links on the filestore's claim: reading the live files", extra={"error": str(error)}
+        )
         self.linked = False
         self.remove()
 

@@ -11,12 +11,11 @@ a restore adds. It then needs as much space as these files; ``probe`` warns abou
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-
-import structlog
 
 from ocore_crds import conditions
 from ocore_mover.disk import sync_entries, sync_filesystem, write_all
@@ -36,7 +35,7 @@ from ocore_mover.filestore.links import (
 )
 from ocore_mover.filestore.names import ODOO_NAME, NameFile, valid
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 #: A folder with a younger time stamp may get another entry without a new time stamp: the kernel's clock ticks every few
 #: milliseconds, and some file systems count in steps of one or two seconds.
@@ -177,7 +176,10 @@ class HoldSet:
             try:
                 return self._add_links()
             except LinksUnsupported as error:
-                log.warning("no hard links on the filestore's claim: the hold set consists of copies", error=str(error))
+                log.warning(
+                    "no hard links on the filestore's claim: the hold set consists of copies",
+                    extra={"error": str(error)},
+                )
                 self._folders.remove(self._root)
                 self._folders.make_own(self._root)
                 with self._folders.opened(self._root) as root:

@@ -2,14 +2,13 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-
-import structlog
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
@@ -25,7 +24,7 @@ from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 #: Fraction of the volume that must stay free, and its limit in bytes: a full filestore stops the application.
 RESERVE = 0.05
@@ -243,7 +242,7 @@ def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:
     except FileNotFoundError:
         return "missing"
     except OSError as error:
-        log.warning("a file cannot be read and will be replaced", name=entry.name, error=error.strerror)
+        log.warning("a file cannot be read and will be replaced", extra={"file": entry.name, "error": error.strerror})
         return "wrong"
     try:
         status = os.fstat(fd)

@@ -12,6 +12,7 @@ in place: from :attr:`Frozen.since_ns` on, a modification counts as one after th
 
 import contextlib
 import errno
+import logging
 import os
 import secrets
 import stat
@@ -19,8 +20,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import structlog
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
@@ -38,7 +37,7 @@ from ocore_mover.filestore.links import (
     opened,
 )
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 #: The tree of pass 1 with the folders and symbolic links of both, and the files that only pass 2 saw.
 TREE, LATE = "tree", "late"
@@ -120,7 +119,9 @@ def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
                     _First(folders).run(source, tree)
             since_ns = _next_filesystem_time(root)
     except (LinksUnsupported, FolderNotWritable) as error:
-        log.warning("cannot make hard links on the filestore's claim: reading the live files", error=str(error))
+        log.warning(
+            "cannot make hard links on the filestore's claim: reading the live files", extra={"error": str(error)}
+        )
         since_ns = _time_without_links(folders, target)
         return Frozen(folders, folders.filestore, since_ns, since_ns, linked=False)
     except BaseException:
