@@ -486,6 +486,8 @@ class Site:
                 connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.role)))
             except (psycopg.errors.InvalidCatalogName, psycopg.errors.DependentObjectsStillExist):
                 return False
+            except psycopg.OperationalError:
+                return False  # seen once: the session was gone between two statements
         return True
 
 
