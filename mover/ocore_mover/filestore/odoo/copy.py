@@ -132,7 +132,7 @@ class _Reader:
         self._uncounted = 0
 
     def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int:
-        """Copies one file, which has another name in the open folder, into a pack; returns its size."""
+        """Copies one file into a pack; returns its size. `file`: what it is called in the open folder."""
         sha1 = name.rpartition("/")[2]
         try:
             fd = os.open(file, OPEN_FILE, dir_fd=folder_fd)
