@@ -3,10 +3,12 @@
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 from ocore_crds import naming
 from ocore_crds.manifest import (
     ConfigArtifact,
+    DatabaseArtifact,
     Evidence,
     FilestoreArtifact,
     FilestoreBase,
@@ -36,6 +38,29 @@ def put(store: Store, key: str, data: bytes = b"x") -> StoredObject:
     with store.writer(key) as writer:
         writer.write(data)
         return writer.commit()
+
+
+def dumped(
+    *files: StoredObject, raw_bytes: int, compression: Literal["pg_dump", "external-zstd"] = "pg_dump"
+) -> DatabaseArtifact:
+    """A dump that consists of the files."""
+    return DatabaseArtifact(
+        name="shop", size_bytes=1000, server_version="17.1", server_major=17, client_version="17.1", encoding="UTF8",
+        collate="C", ctype="C", compression=compression, raw_bytes=raw_bytes, files=files,
+    )  # fmt: skip
+
+
+def of_production(
+    environment_id: str, snapshot_id: str, *, time: str, store_id: str, attempt: str = "a1", **artifacts: Any
+) -> Manifest:
+    """The manifest of a production snapshot with these artifacts."""
+    identity = Identity(
+        environment_id=environment_id, environment_name="shop", environment_type="production", project_id=environment_id,
+        snapshot_id=snapshot_id,
+    )  # fmt: skip
+    return Manifest(
+        store_id=store_id, attempt=attempt, identity=identity, started_at=time, consistent_at=time, completed_at=time, **artifacts
+    )  # fmt: skip
 
 
 def at(hours: float) -> str:

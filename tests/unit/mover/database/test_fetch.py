@@ -10,21 +10,14 @@ from ocore_mover.database.restore.fetch import fetched
 from ocore_mover.errors import Corrupt
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
+from support.mover import contents
+from support.mover.contents import put
 
 MIB = 1024 * 1024
 
 
-def put(store: Store, key: str, data: bytes) -> StoredObject:
-    with store.writer(key) as writer:
-        writer.write(data)
-        return writer.commit()
-
-
 def dumped(*files: StoredObject, raw_bytes: int, external: bool) -> DatabaseArtifact:
-    return DatabaseArtifact(
-        name="shop", size_bytes=1, server_version="15.1", server_major=15, client_version="15.1", encoding="UTF8",
-        collate="C", ctype="C", compression="external-zstd" if external else "pg_dump", raw_bytes=raw_bytes, files=files,
-    )  # fmt: skip
+    return contents.dumped(*files, raw_bytes=raw_bytes, compression="external-zstd" if external else "pg_dump")
 
 
 @pytest.mark.parametrize("external", [False, True])

@@ -10,15 +10,10 @@ from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, unpack
 from ocore_mover.filestore.index import Entry
 from ocore_mover.store import Store
+from support.mover.contents import put
 
 SHA1 = "0123456789abcdef0123456789abcdef01234567"
 LINE = index.odoo_line(f"01/{SHA1}", 10, "p-1.tar", 512, None)
-
-
-def put(store: Store, key: str, data: bytes) -> StoredObject:
-    with store.writer(key) as writer:
-        writer.write(data)
-        return writer.commit()
 
 
 def artifact(files: int, size: int, store: Store | None = None, data: bytes = b"") -> FilestoreArtifact:

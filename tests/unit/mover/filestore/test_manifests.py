@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.manifest import ConfigArtifact, DatabaseArtifact, Evidence, Identity, Manifest, StoredObject
+from ocore_crds.manifest import ConfigArtifact, Evidence, Manifest, StoredObject
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.folder import FolderStore
+from support.mover.contents import dumped, of_production, put
 
 from .conftest import ENVIRONMENT, Site, counter, new_site, some_bytes
 
@@ -28,43 +29,19 @@ SNAPSHOT = "33333333-3333-4333-8333-333333333333"
 TIME = "2026-01-02T03:04:05Z"
 
 
-def put(store: Store, key: str, data: bytes) -> StoredObject:
-    with store.writer(key) as writer:
-        writer.write(data)
-        return writer.commit()
-
-
 def snapshot(site: Site, store: Store, *, attempt: str = "a1", snapshot_id: str = SNAPSHOT) -> Manifest:
     """Everything but the manifest is in the store afterwards."""
     prefix = naming.attempt_prefix(ENVIRONMENT, snapshot_id, attempt)
     with freeze(site.folders, attempt, site.names) as frozen:
         filestore = store_odoo(store, prefix, frozen, counter())
-    return Manifest(
+    dump = (put(store, f"{prefix}database/toc.dat", b"toc"), put(store, f"{prefix}database/1.dat.zst", b"data"))
+    return of_production(
+        ENVIRONMENT,
+        snapshot_id,
+        time=TIME,
         store_id="s",
         attempt=attempt,
-        identity=Identity(
-            environment_id=ENVIRONMENT,
-            environment_name="shop",
-            environment_type="production",
-            project_id=ENVIRONMENT,
-            snapshot_id=snapshot_id,
-        ),
-        started_at=TIME,
-        consistent_at=TIME,
-        completed_at=TIME,
-        database=DatabaseArtifact(
-            name="shop",
-            size_bytes=1000,
-            server_version="17.1",
-            server_major=17,
-            client_version="17.1",
-            encoding="UTF8",
-            collate="C",
-            ctype="C",
-            compression="pg_dump",
-            raw_bytes=30,
-            files=(put(store, f"{prefix}database/toc.dat", b"toc"), put(store, f"{prefix}database/1.dat.zst", b"data")),
-        ),
+        database=dumped(*dump, raw_bytes=30),
         filestore=filestore,
         config=ConfigArtifact(archive=put(store, f"{prefix}config.tar", b"tar"), file_count=1),
     )

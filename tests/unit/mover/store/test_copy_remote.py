@@ -16,18 +16,16 @@ import pytest
 
 from ocore_crds import conditions, naming
 from ocore_crds.manifest import (
-    DatabaseArtifact,
     FilestoreArtifact,
     FilestoreBase,
-    Identity,
     Manifest,
-    StoredObject,
 )
 from ocore_crds.snapshot_state import StoredState
 from ocore_mover import dependents, manifests, states
 from ocore_mover.store import S3Options, Store, open_store
 from ocore_mover.store.probe import probe_store
 from support.mover.beside import Finished, call, finish
+from support.mover.contents import dumped, of_production, put
 from support.mover.faulty_http import Faults, FaultyProxy, Request
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import SeaweedFS
@@ -105,12 +103,6 @@ def folders(tmp_path: Path) -> tuple[Place, Place]:
     return found[0], found[1]
 
 
-def put(store: Store, key: str, data: bytes) -> StoredObject:
-    with store.writer(key) as writer:
-        writer.write(data)
-        return writer.commit()
-
-
 def taken(place: Place, *, snapshot: str = SNAPSHOT, flavour: bytes = b"x") -> Manifest:
     """A snapshot with its manifest."""
     prefix = naming.attempt_prefix(ENVIRONMENT, snapshot, "a1")
@@ -118,32 +110,12 @@ def taken(place: Place, *, snapshot: str = SNAPSHOT, flavour: bytes = b"x") -> M
     for name, size in SIZES.items():
         block = hashlib.sha256(flavour + name.encode()).digest()
         files.append(put(place.store, f"{prefix}database/{name}", (block * (size // 32 + 1))[:size]))
-    manifest = Manifest(
+    manifest = of_production(
+        ENVIRONMENT,
+        snapshot,
+        time=TIME,
         store_id=json.loads(place.store.get(naming.STORE_ID_KEY) or b"")["id"],
-        attempt="a1",
-        identity=Identity(
-            environment_id=ENVIRONMENT,
-            environment_name="shop",
-            environment_type="production",
-            project_id=ENVIRONMENT,
-            snapshot_id=snapshot,
-        ),
-        started_at=TIME,
-        consistent_at=TIME,
-        completed_at=TIME,
-        database=DatabaseArtifact(
-            name="shop",
-            size_bytes=1000,
-            server_version="17.1",
-            server_major=17,
-            client_version="17.1",
-            encoding="UTF8",
-            collate="C",
-            ctype="C",
-            compression="pg_dump",
-            raw_bytes=TOTAL,
-            files=tuple(files),
-        ),
+        database=dumped(*files, raw_bytes=TOTAL),
     )
     manifests.write(place.store, manifest)
     return manifest

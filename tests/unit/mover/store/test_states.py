@@ -14,17 +14,12 @@ from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import Store
 from ocore_mover.store.folder import FolderStore
 from ocore_mover.store.read_only import ReadOnlyStore
+from support.mover.contents import put
 
 ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
 SNAPSHOT = "22222222-2222-4222-8222-222222222222"
 KEY = naming.state_key(ENVIRONMENT, SNAPSHOT)
 PINNED = StoredState(pin_label="audit", retention="Policy", deletion_policy="Delete")
-
-
-def put(store: Store, key: str, data: bytes) -> None:
-    with store.writer(key) as writer:
-        writer.write(data)
-        writer.commit()
 
 
 def test_a_state_is_replaced_as_a_whole(store: Store) -> None:
