@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from figures import Figure, faster, limit, report
-from filestore import MEMORY_LIMIT_MB, Bench, Measured, details, make_filestore, prepared, run, warm
+from filestore import MEMORY_LIMIT_MB, NUMBERS, Bench, Measured, details, make_filestore, prepared, run, warm
 
 from support.mover.s3_server import BUCKET
 
@@ -48,26 +48,22 @@ class DifferentialBench(Bench):
 
     def restic_again(self, target: str, count: int, size: int) -> None:
         """Both runs of restic; the second is measured."""
-        self._number += 1
+        self._number = next(NUMBERS)
         server = self.servers.get(target)
-        place = (
-            f"s3:{server.endpoint}/{BUCKET}/restic-{self.work.name}-{self._number}"
-            if server
-            else str(self.fresh("restic"))
-        )
+        place = f"s3:{server.endpoint}/{BUCKET}/restic-{self._number}" if server else str(self.fresh("restic"))
         env = self.environment() | {"RESTIC_REPOSITORY": place, "RESTIC_CACHE_DIR": str(self.fresh("restic-cache"))}
         subprocess.run(["restic", "init", "-q"], env=env, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["restic", "backup", "-q", "."], env=env, check=True, cwd=self.source)
         self._measured(
             "restic", target, count, size, lambda: run(["restic", "backup", "-q", "."], env, self.source, self.work)
         )
-        self._forget(target, f"restic-{self.work.name}-{self._number}")
+        self._forget(target, f"restic-{self._number}")
 
     def ours_again(self, target: str, count: int, size: int) -> None:
         """A full snapshot and a differential, which is measured, restored and compared."""
-        self._number += 1
+        self._number = next(NUMBERS)
         server = self.servers.get(target)
-        url = f"s3://{BUCKET}/ours-{self.work.name}-{self._number}" if server else self.fresh("our-store").as_uri()
+        url = f"s3://{BUCKET}/ours-{self._number}" if server else self.fresh("our-store").as_uri()
         scratch = self.fresh("scratch")
         options = [
             url,
@@ -90,7 +86,7 @@ class DifferentialBench(Bench):
             return measured
 
         self._measured("ours", target, count, size, measure)
-        self._forget(target, f"ours-{self.work.name}-{self._number}")
+        self._forget(target, f"ours-{self._number}")
 
     def _names(self, scratch: Path) -> None:
         """What the database would name: all files that are there."""

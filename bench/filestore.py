@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -44,6 +45,8 @@ PASSWORD = "bench"
 #: The network of the target `link`: seconds, bytes a second.
 ROUND_TRIP, RATE = 0.02, 125e6
 INCOMPRESSIBLE = 0.5
+#: Of what a tool makes. Never the same twice: benches of several sizes share the S3 servers.
+NUMBERS = itertools.count(1)
 
 
 # --- data ----------------------------------------------------------------------------------------------------
@@ -106,7 +109,7 @@ class Measured:
     cpu: float
     memory: int  # bytes, anonymous
     stored: int = 0  # bytes that went over the network, of ours
-    moved: float = 0.0  # bytes that a restore added, of those that were missing
+    moved: float = 0.0  # bytes that a restore added, as a share of those that were missing
 
 
 @dataclass
@@ -228,7 +231,7 @@ class Bench:
 
     def ours(self, target: str) -> None:
         """Snapshot, restore, restore over existing files."""
-        self._number += 1
+        self._number = next(NUMBERS)
         server = self.servers.get(target)
         url = f"s3://{BUCKET}/ours-{self._number}" if server else self.fresh("our-store").as_uri()
         flush = self.work
@@ -284,7 +287,7 @@ class Bench:
 
     def restic(self, target: str) -> None:
         """The same by restic, whose repository is encrypted in any case."""
-        self._number += 1
+        self._number = next(NUMBERS)
         server = self.servers.get(target)
         place = f"s3:{server.endpoint}/{BUCKET}/restic-{self._number}" if server else str(self.fresh("restic"))
         env = self.environment() | {"RESTIC_REPOSITORY": place, "RESTIC_CACHE_DIR": str(self.fresh("restic-cache"))}
@@ -300,7 +303,7 @@ class Bench:
 
     def rclone(self, target: str) -> None:
         """One object a file."""
-        self._number += 1
+        self._number = next(NUMBERS)
         server = self.servers.get(target)
         remote = f":s3:{BUCKET}/rclone-{self._number}" if server else str(self.fresh("rclone"))
         options = ["-q", "--transfers=16", "--checkers=16", "--config="]
