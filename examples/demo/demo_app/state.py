@@ -11,9 +11,11 @@ from psycopg.rows import dict_row
 from .database import Connection
 from .filestore import Filestore
 
-#: How long a count of missing files is valid (seconds), and at least how many times its own duration.
-_SCAN_TTL = 2.0
+#: How long a count of missing files is valid (seconds): so many times its own duration, within these bounds. The upper one is how long a person
+#: waits at most, also where the machine stood still during a count.
 _SCAN_SHARE = 10.0
+_SCAN_LEAST = 2.0
+_SCAN_MOST = 15.0
 _NEWEST = 8
 #: What acts on the world. `neutralized` is Odoo's own flag.
 _ACTING = """
@@ -50,7 +52,7 @@ class Scanner:
                 started = time.monotonic()
                 self._last = self._count(connection)
                 ended = time.monotonic()
-                self._valid_until = ended + max(_SCAN_TTL, _SCAN_SHARE * (ended - started))
+                self._valid_until = ended + min(_SCAN_MOST, max(_SCAN_LEAST, _SCAN_SHARE * (ended - started)))
             return self._last
 
     def _count(self, connection: Connection) -> Scan:
