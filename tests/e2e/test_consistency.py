@@ -68,7 +68,7 @@ def test_twenty_snapshots_under_load(cluster: Cluster, servers: Servers, request
 
             writer = threading.Thread(target=load)
             writer.start()
-            wait_for("load", lambda: site.cluster.pods(site.namespace, ""), 10)
+            wait_for("load", lambda: site.cluster.pods(site.namespace, ""))
             name = site.snapshot(f"run-{run}", deletionPolicy="Delete")
             site.completed("Snapshot", name)
             writer.join(seconds + 120)

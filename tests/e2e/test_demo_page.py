@@ -64,7 +64,7 @@ def test_the_page_shows_what_the_application_holds(cluster: Cluster, servers: Se
         code, log = site.in_app("damage")
         assert code == 0, log
         assert json.loads(log)["files_unlinked"] > 0
-        wait_for("the application notices", lambda: site.http("/api/state")["attachments"]["missing"] > 0, 30)
+        wait_for("the application notices", lambda: site.http("/api/state")["attachments"]["missing"] > 0)
         document = rendered(site.url, tmp_path / "profile")
         assert figure(document, "missing") > 0
         assert "named by a row, not there" in document

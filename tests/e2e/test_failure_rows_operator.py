@@ -154,7 +154,7 @@ def test_row_22_in_step_after_a_lost_watch(site: Site, cluster: Cluster, operato
     service = cluster.get("Service", "kubernetes", "default")
     assert service is not None
     with node.PodNetwork(operator.pod(), service["spec"]["clusterIP"]) as network:
-        wait_for("the watches stand", lambda: len(network.connections()) >= 5, 30)
+        wait_for("the watches stand", lambda: len(network.connections()) >= 5)
         if harm == "cut":
             network.cut()
         elif harm == "half-open":

@@ -293,7 +293,7 @@ def operator_killed(operator: Operator, *points: str) -> Iterator[None]:
     yield
     problem = ""
     try:
-        wait_for("operator restarted", lambda: operator.restarts(operator.pod()) >= before + len(points), 30)
+        wait_for("operator restarted", lambda: operator.restarts(operator.pod()) >= before + len(points))
     except TimedOutError:
         problem = f"restarts: {operator.restarts(operator.pod()) - before} of {len(points)}. "
     silent = [point for point in points if operator.fired(point) <= marks[point]]

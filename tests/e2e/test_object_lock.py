@@ -49,4 +49,4 @@ def test_a_locked_snapshot_reports_its_end_and_is_deleted_then(site: Site) -> No
     assert "Contents" not in s3.list_objects_v2(Bucket=site.bucket, Prefix=key)
     site.cluster.wait_gone("Snapshot", name, site.namespace, 180)
     assert datetime.now(UTC) >= until
-    wait_for("no version is left", lambda: versions(site, identifier) == [], 10)
+    wait_for("no version is left", lambda: versions(site, identifier) == [])

@@ -49,7 +49,7 @@ def _apply_crds(cluster: Cluster) -> str:
     for crd in found:
         cluster.wait("CustomResourceDefinition", crd["metadata"]["name"], None, _established, 30)
         plural = crd["spec"]["names"]["plural"]
-        wait_for(f"{plural} served", lambda plural=plural: cluster.kubectl("get", plural, "-n", "default") or True, 30)
+        wait_for(f"{plural} served", lambda plural=plural: cluster.kubectl("get", plural, "-n", "default") or True)
     return "applied"
 
 

@@ -274,7 +274,7 @@ def test_a_rollback_is_started_once(site: Site) -> None:
     assert reason(site.send("POST", "/rollback", json=other, headers=KEY)) == (422, "IdempotencyKeyReused")
     name = rollback["metadata"]["name"]
     site.status("orb", name, phase="Failed", conditions=[done("Failed"), done("Stalled")])
-    wait_for("the end", lambda: site.send("GET", "/rollback-logs").json()["rollbackLogs"][0]["status"] == "failed", 20)
+    wait_for("the end", lambda: site.send("GET", "/rollback-logs").json()["rollbackLogs"][0]["status"] == "failed")
     assert json.dumps(site.send("POST", "/rollback", json={"snapshotId": id_}, headers=KEY).json()) == answer
 
 

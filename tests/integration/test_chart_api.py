@@ -386,7 +386,7 @@ def facade(crds: Cluster, helm: Helm, namespace: str) -> Iterator[Any]:
         )
 
     labelled = ("label", "oenv", "shop", "probe=1", "--dry-run=server")
-    wait_for("the policy", lambda: "may change only the annotation" in kubectl(*labelled), 30)
+    wait_for("the policy", lambda: "may change only the annotation" in kubectl(*labelled))
     yield kubectl
     crds.patch("Environment", "shop", namespace, {"metadata": {"finalizers": None}})
     crds.delete("Environment", "shop", namespace)

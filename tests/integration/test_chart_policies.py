@@ -151,7 +151,7 @@ def limited(crds: Cluster, pins: str) -> str:
     )
     set_pinned(crds, pins, 1)
     crds.apply(snapshot(pins, "free", None))
-    wait_for("the policy", lambda: "maxPinned" in pin(crds, pins, "free", "--dry-run=server"), 30)
+    wait_for("the policy", lambda: "maxPinned" in pin(crds, pins, "free", "--dry-run=server"))
     return pins
 
 
@@ -192,7 +192,7 @@ def test_other_environments_and_a_limit_of_0_are_free(crds: Cluster, limited: st
     other["spec"]["environmentRef"]["name"] = "another"
     crds.apply(other)
     crds.patch("SnapshotPolicy", "shop", limited, {"spec": {"maxPinned": 0}})
-    wait_for("no limit", lambda: "patched" in pin(crds, limited, "free", "--dry-run=server"), 10)
+    wait_for("no limit", lambda: "patched" in pin(crds, limited, "free", "--dry-run=server"))
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def unlimited(crds: Cluster, pins: str) -> str:
     )
     count_pins(crds, pins, {"pinned": 1, "limit": 1})
     crds.apply(snapshot(pins, "free", None))
-    wait_for("the policy", lambda: "default limit" in pin(crds, pins, "free", "--dry-run=server"), 30)
+    wait_for("the policy", lambda: "default limit" in pin(crds, pins, "free", "--dry-run=server"))
     return pins
 
 
@@ -328,9 +328,9 @@ def test_a_project_is_held_to_the_namespaces_label(crds: Cluster, namespace: str
 
     with Policy(crds, {"admissionPolicies": {"projectLabel": "example.org/project"}}, namespace):
         unlabelled = f"namespace {namespace} has no label example.org/project: ask a cluster administrator"
-        wait_for("the policy", lambda: unlabelled in ask(mine), 30)
+        wait_for("the policy", lambda: unlabelled in ask(mine))
         crds.patch("Namespace", namespace, None, {"metadata": {"labels": {"example.org/project": mine}}})
-        wait_for("the label", lambda: "created" in ask(mine), 30)
+        wait_for("the label", lambda: "created" in ask(mine))
         assert f"projectId must be {mine}, the project of namespace {namespace}" in ask(other)
 
 

@@ -222,7 +222,7 @@ def judged(crds: Cluster, namespace: str) -> Iterator[Cluster]:
     crds.apply(*objects)
     for kind in PLURAL:
         (ready, *_) = [s.obj for k, s in ALL if k == kind and s.name == "stalled"]
-        wait_for(f"the policy for {kind}", lambda ready=ready: verdict(crds, namespace, ready), 30)
+        wait_for(f"the policy for {kind}", lambda ready=ready: verdict(crds, namespace, ready))
     yield crds
     for obj in objects:
         crds.delete(obj["kind"], obj["metadata"]["name"])

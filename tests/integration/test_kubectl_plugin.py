@@ -148,4 +148,4 @@ def test_in_a_checkout_and_as_a_module(crds: Cluster) -> None:
         [sys.executable, "-m", "ocore_cli", "--help"], capture_output=True, text=True, timeout=30, check=True
     )
     assert "kubectl ocore" in done.stdout
-    wait_for("help of the plugin", lambda: ocore(crds, "--help")[0] == 0, 30)
+    wait_for("help of the plugin", lambda: ocore(crds, "--help")[0] == 0)

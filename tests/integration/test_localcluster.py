@@ -161,7 +161,7 @@ def test_an_unknown_image_fails_at_once(cluster: Cluster, namespace: str) -> Non
             s["state"].get("waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff") for s in statuses
         )
 
-    wait_for("ErrImagePull", reason, 20)
+    wait_for("ErrImagePull", reason)
 
 
 # --- its life --------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_a_second_cluster_lives_beside_the_first_and_leaves_nothing(
     run(second, "exec", "--", "touch", f"/state/volumes/{volume}/kept")
     assert volume in loop_devices()
     os.kill(node, signal.SIGKILL)
-    wait_for("the node to end", lambda: not Path(f"/proc/{node}").exists(), 20)
+    wait_for("the node to end", lambda: not Path(f"/proc/{node}").exists())
     run(second, "up")
     assert kubectl(second, "get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
 
@@ -229,7 +229,7 @@ def test_a_second_cluster_lives_beside_the_first_and_leaves_nothing(
     name = f"ocore-{second['OCORE_CLUSTER']}"
     assert list(Path("/sys/fs/cgroup").glob(f"**/{name}")) == []
     assert str(state) not in Path("/proc/mounts").read_text()
-    wait_for("the loop device to be let go", lambda: volume not in loop_devices(), 10)
+    wait_for("the loop device to be let go", lambda: volume not in loop_devices())
     assert set(os.listdir("/sys/class/net")) == links  # noqa: PTH208
     left = {p.name: namespaces & namespaces_of(p.name, kinds) for p in Path("/proc").iterdir() if p.name.isdigit()}
     assert {p: n for p, n in left.items() if n} == {}

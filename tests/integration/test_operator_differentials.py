@@ -185,6 +185,6 @@ def test_a_retained_differential_keeps_the_data_of_its_full_one(
         events = crds.objects("Event", namespace)
         return [e for e in events if e["reason"] == "DataRetained" and e["involvedObject"]["name"] == full]
 
-    (event,) = wait_for("event", told, 10)
+    (event,) = wait_for("event", told)
     assert event["type"] == "Warning"
     assert "need it" in event["message"]

@@ -70,7 +70,7 @@ def create(cluster: Cluster, namespace: str, name: str) -> None:
     )
 
 
-def reconciled(cluster: Cluster, namespace: str, name: str, timeout: float = 30) -> None:
+def reconciled(cluster: Cluster, namespace: str, name: str, timeout: float = 60) -> None:
     """Waits until the Snapshot has failed: its Environment does not exist."""
     found = cluster.wait(
         "Snapshot", name, namespace, lambda o: condition(o, "Failed") is not None, timeout, "reconciled"
@@ -105,7 +105,7 @@ def test_row_33_trouble_stays_in_its_namespace(crds: Cluster, install: Install, 
             binding["metadata"].pop(field)
         crds.apply(binding)
         reconciled(crds, first, "unseen", 60)
-        wait_for("list works", lambda: "cannot list" not in operator.get("/readyz")[1], 30)
+        wait_for("list works", lambda: "cannot list" not in operator.get("/readyz")[1])
         wait_for("watch works", lambda: operator.get("/readyz") == (200, "ok"), 120)
 
         crds.delete("Namespace", first)

@@ -179,15 +179,15 @@ def test_the_default_limit_of_pins_holds_without_a_policy(crds: Cluster, tmp_pat
             crds.apply(*(pinned(namespace, f"s{n}") for n in range(10)))
             full = {"pinned": 10, "limit": 10}
             crds.wait("Environment", "shop", namespace, lambda o: o["status"].get("pins") == full, 30, "counted")
-            wait_for("the 11th pin is refused", lambda: "the default limit is 10" in accepted(crds, namespace), 30)
+            wait_for("the 11th pin is refused", lambda: "the default limit is 10" in accepted(crds, namespace))
 
             crds.apply(policy(namespace, "shop", maxPinned=11))
-            wait_for("the policy allows it", lambda: "created" in accepted(crds, namespace), 30)
+            wait_for("the policy allows it", lambda: "created" in accepted(crds, namespace))
             crds.patch("SnapshotPolicy", "shop", namespace, {"spec": {"maxPinned": 10}})
-            wait_for("and refuses it", lambda: "maxPinned of its SnapshotPolicy is 10" in accepted(crds, namespace), 30)
+            wait_for("and refuses it", lambda: "maxPinned of its SnapshotPolicy is 10" in accepted(crds, namespace))
 
             crds.delete("SnapshotPolicy", "shop", namespace)
-            wait_for("the default holds again", lambda: "the default limit is 10" in accepted(crds, namespace), 30)
+            wait_for("the default holds again", lambda: "the default limit is 10" in accepted(crds, namespace))
     finally:
         operator.stop()
         crds.delete("Namespace", namespace)

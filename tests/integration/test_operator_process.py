@@ -53,7 +53,7 @@ def snapshot(cluster: Cluster, namespace: str, name: str, **spec: object) -> str
     return name
 
 
-def failed(cluster: Cluster, namespace: str, name: str, reason: str, timeout: float = 30) -> Object:
+def failed(cluster: Cluster, namespace: str, name: str, reason: str, timeout: float = 60) -> Object:
     """The Snapshot once it has failed for that reason."""
     obj = cluster.wait(
         "Snapshot", name, namespace, lambda o: (condition(o, "Failed") or {}).get("status") == "True", timeout, "Failed"
@@ -176,10 +176,10 @@ def test_an_environment_says_what_is_missing(crds: Cluster, watched: str, operat
         obj = crds.get("Environment", name, watched) or {}
         return str((condition(obj, "Stalled") or {}).get("reason"))
 
-    wait_for("store not found", lambda: reason("one") == "StoreNotFound", 20)
-    wait_for("duplicate", lambda: reason("two") == "DuplicateId", 20)
+    wait_for("store not found", lambda: reason("one") == "StoreNotFound")
+    wait_for("duplicate", lambda: reason("two") == "DuplicateId")
     crds.delete("Environment", "one", watched)
-    wait_for("no duplicate any more", lambda: reason("two") == "StoreNotFound", 20)
+    wait_for("no duplicate any more", lambda: reason("two") == "StoreNotFound")
 
 
 def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Facade:
         name = self.cluster.objects("Deployment", NAMESPACE, SELECTOR)[0]["metadata"]["name"]
         self.cluster.kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{name}")
         self.cluster.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=90s", timeout=100)
-        wait_for("the facade's Service", lambda: self.ready()[0] == 200, 30)
+        wait_for("the facade's Service", lambda: self.ready()[0] == 200)
 
     @property
     def url(self) -> str:
@@ -68,7 +68,7 @@ class Facade:
 
     def pod(self) -> Object:
         """The running pod."""
-        found: Object = wait_for("the facade's pod", self._pod, 30)
+        found: Object = wait_for("the facade's pod", self._pod)
         return found
 
     def address(self) -> str:

@@ -37,7 +37,7 @@ def kill_component(name: str) -> None:
     """`kill -9` of one of the node's own components (kubelet, kube-apiserver); the node starts it again."""
     before = component(name)
     signal([before], "KILL")
-    wait_for(f"{name} started again", lambda: component(name) not in (0, before), 30)
+    wait_for(f"{name} started again", lambda: component(name) not in (0, before))
 
 
 def component(name: str) -> int:

@@ -96,7 +96,7 @@ def is_no_snapshot(site: Site, obj: Object) -> None:
 
 def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
     """The invariants of the README and that nothing is left over."""
-    wait_for("live database accepts connections", site.accepts_connections, 30)
+    wait_for("live database accepts connections", site.accepts_connections)
     wait_for("only the live database is left", lambda: site.databases() == [site.database], timeout)
     site.app_ready()
     deployment = site.cluster.get("Deployment", "shop", site.namespace)

@@ -331,7 +331,7 @@ class Site:
     def http(self, path: str, data: bytes | None = None, method: str | None = None) -> Any:
         """The application's JSON answer."""
         request = urllib.request.Request(f"{self.url}{path}", data=data, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
             return json.loads(response.read() or b"null")
 
     def app_ready(self, timeout: float = 60) -> None:

@@ -145,7 +145,7 @@ class OperatorProcess:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def exit_code(self, timeout: float = 30) -> int:
+    def exit_code(self, timeout: float = 60) -> int:
         """Waits for its end."""
         assert self.process is not None
         return self.process.wait(timeout)
