@@ -46,7 +46,8 @@ def peak(operation: str, count: int, folder: Path) -> int:
         # With real files: these keep the names of one folder, a 256th of them.
         ("freeze", 20_000, 100_000),
         ("hold", 20_000, 100_000),
-        ("plain", 60_000, 120_000),  # a pack of 20,000 files is in memory for each worker
+        # A pack of 20,000 files is in memory for each worker; six packs show the peak of both, three do not always.
+        ("plain", 120_000, 240_000),
     ],
 )
 def test_row_43_memory_does_not_grow_with_names(operation: str, few: int, many: int, tmp_path: Path) -> None:
