@@ -274,7 +274,10 @@ def filesystem_error(error: OSError, what: str) -> MoverError:
     """Converts an error of the filestore's claim; `what` failed, for example "read FILE"."""
     detail = f"cannot {what}: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MoverError(conditions.NO_SPACE, f"{detail}. Enlarge the filestore's volume or free space on it.")
+        return MoverError(
+            conditions.NO_SPACE,
+            f"{detail}. Enlarge the filestore's volume or free space on it. If it has space and inodes, one folder has too many names for the file system.",
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return MoverError(
             conditions.FILESTORE_NOT_READABLE,

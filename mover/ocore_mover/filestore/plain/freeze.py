@@ -32,6 +32,7 @@ from ocore_mover.filestore.links import (
     ensure_folder,
     filesystem_time,
     items_in,
+    items_to_copy,
     link,
     open_folder,
     opened,
@@ -168,7 +169,7 @@ class _First(_Pass):
         before = os.fstat(source)
         os.fchmod(target, 0o700)
         below = Subfolders(source)
-        for item in items_in(source):
+        for item in items_to_copy(source):
             if item.kind == "folder":
                 below.note(item)
             elif item.kind != "other":

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +14,14 @@ import pytest
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore import packset
+from ocore_mover.filestore import links, packset
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.plain import copy
 from ocore_mover.filestore.plain import freeze as freeze_module
 from ocore_mover.filestore.plain.freeze import Frozen, freeze
 from ocore_mover.store import Store
 
-from .conftest import ACL, PREFIX, counter
+from .conftest import ACL, ENVIRONMENT, PREFIX, counter
 from .test_odoo import no_links
 from .test_plain import _entries, folders, stage, tree  # noqa: F401 - folders is a fixture
 
@@ -365,3 +366,46 @@ def test_a_sealed_folder_is_frozen_and_removed(folders: ClaimFolders, folder_sto
     assert warnings == ()
     assert not (folders.claim / ".ocore").exists()
     assert stat.S_IMODE((stage(folder_store, artifact, folders) / "sealed").stat().st_mode) == 0o555
+
+
+# --- a folder with very many names ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_ext4(tmp_path: Path) -> Iterator[ClaimFolders]:
+    """A claim of ext4 with blocks of 1 KiB, whose index of a folder is full early (root only)."""
+    image, claim = tmp_path / "image", tmp_path / "claim"
+    with image.open("wb") as file:
+        file.truncate(256 * 1024 * 1024)
+    subprocess.run(["mkfs.ext4", "-q", "-b", "1024", "-N", "60000", "-O", "^large_dir", image], check=True)
+    claim.mkdir()
+    subprocess.run(["mount", "-o", "loop", image, claim], check=True)
+    try:
+        found = ClaimFolders(claim, "app/files", ENVIRONMENT)
+        found.filestore.mkdir(parents=True)
+        yield found
+    finally:
+        subprocess.run(["umount", claim], check=True)
+
+
+def test_row_58_a_folder_that_fills_its_index(
+    small_ext4: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the index, fewer than 22,000 of these names fit in one folder; in any other order 27,000 do."""
+    monkeypatch.setattr(links, "LARGE_FOLDER", 1024 * 1024)
+    count = 27_000
+    root = small_ext4.filestore
+    (root / "first").write_bytes(b"x")
+    for number in range(1, count):
+        os.link(root / "first", root / f"document-{number:06d}-{'x' * 191}")
+
+    full = None
+    try:
+        with exported(small_ext4) as frozen:
+            artifact, _ = take(frozen, folder_store)
+        staged = stage(folder_store, artifact, small_ext4)
+    except MoverError as error:
+        full = error.message
+    assert full is None
+    assert {path.name for path in staged.iterdir()} == {path.name for path in root.iterdir()}
+    assert artifact.file_count == count
