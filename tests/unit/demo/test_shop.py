@@ -216,6 +216,10 @@ def test_damage_beside_customers_who_delete_the_same_rows(
     connection.execute(
         "INSERT INTO sale_order (id, partner_name, amount_total, state, attachment_count) SELECT n, 'Azur', 1, 'sale', 0 FROM generate_series(1, 4) n"
     )
+    connection.execute(
+        "INSERT INTO ir_attachment (name, res_model, res_id, mimetype, store_fname, file_size, checksum)"
+        " SELECT 'a', 'sale.order', n, 'text/plain', 'aa/' || n, 1, 'aa' FROM generate_series(1, 4) n"
+    )
     with connect(settings) as customer:
         found: list[DamageReport] = []
         thread = threading.Thread(target=lambda: found.append(damage(connection, filestore)))
@@ -229,5 +233,9 @@ def test_damage_beside_customers_who_delete_the_same_rows(
             while customer.execute(waits).fetchone() != (1,):
                 assert time.monotonic() < deadline, "the damage did not wait for the customer"
                 time.sleep(0.05)
+            # Then its attachments, as the shop does: a deadlock if the damage has them and waits for the order.
+            customer.execute("DELETE FROM ir_attachment WHERE res_model = 'sale.order' AND res_id = 1")
         thread.join(20)
-    assert [report.orders_deleted for report in found] == [2]  # 2 and 4: the customer has deleted 1
+    assert [(report.orders_deleted, report.attachments_deleted) for report in found] == [
+        (2, 2)
+    ]  # 2 and 4: the customer has deleted 1
