@@ -22,7 +22,7 @@ BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
 CLIENTS := $(OCORE_CACHE)/clients-$(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
 PACKAGES := crds kube operator mover api cli examples/demo tests bench
 # Debian packages of the tests: a PostgreSQL server, a browser, tools that check the format.
-TEST_DEBS := postgresql zstd tar chromium shellcheck
+TEST_DEBS := postgresql zstd tar chromium shellcheck e2fsprogs mount
 # Where npm does not come with another package of Node.js.
 TEST_DEBS += $(if $(shell command -v npm),,nodejs npm)
 

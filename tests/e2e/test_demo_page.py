@@ -5,13 +5,15 @@ import re
 import subprocess
 import threading
 import urllib.request
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
+from demo_app.shop import NewAttachment
+from demo_app.targets import HttpTarget
 from support.cluster.cluster import Cluster, wait_for
 from support.cluster.site import Servers, make_site
 
@@ -20,7 +22,6 @@ BROWSER = (
     "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
-ORDER = {"partner": "Azure Interior", "amount": "12.00", "state": "sale"}
 
 
 def rendered(url: str, profile: Path, milliseconds: int = 2500) -> str:
@@ -44,10 +45,11 @@ def figure(document: str, name: str) -> int:
 def test_the_page_shows_what_the_application_holds(cluster: Cluster, servers: Servers, tmp_path: Path) -> None:
     """Counts, a missing file, and a page that refreshes itself; text from the data is text, not markup."""
     with make_site(cluster, servers) as site:
+        shop = HttpTarget(site.url, timeout=60)
         # On a busy machine a load for some seconds may place two orders, and the damage would leave none.
         for number in range(6):
-            document = {"name": "a.txt", "mimetype": "text/plain", "data": b64encode(b"order %d" % number).decode()}
-            site.http("/api/orders", json.dumps({**ORDER, "attachments": [document]}).encode())
+            document = NewAttachment("a.txt", b"order %d" % number, "text/plain")
+            shop.place("Azure Interior", Decimal(12), "sale", [document])
         site.query("UPDATE sale_order SET partner_name = '<img src=x onerror=alert(1)>' RETURNING 1")
 
         document = rendered(site.url, tmp_path / "profile")

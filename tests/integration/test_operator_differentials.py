@@ -83,7 +83,7 @@ def test_row_49_a_deletion_before_the_entry_makes_the_snapshot_a_full_one(
     for each in others:
         crds.wait_gone("Snapshot", each, namespace, 120)
     name = create(crds, namespace, "operator-snapshot-base-chosen=kill")
-    assert operator.exit_code(60) == -9
+    assert operator.exit_code() == -9
     chosen = crds.get("Snapshot", name, namespace)
     assert chosen is not None
     assert chosen["status"]["base"]["name"] == full
@@ -101,7 +101,7 @@ def test_row_49_an_entry_before_the_deletion_keeps_the_full_one(
 ) -> None:
     """The race, the other order: the entry is there, no Job yet, and a deletion begins."""
     name = create(crds, namespace, "operator-snapshot-base-entered=kill")
-    assert operator.exit_code(60) == -9
+    assert operator.exit_code() == -9
     assert dependents(crds, namespace, full) == [name]
     crds.delete("Snapshot", full, namespace)
     operator.start()
@@ -142,7 +142,7 @@ def test_the_api_server_refuses_an_entry_in_what_was_deleted_since(crds: Cluster
 def test_killed_before_the_job(crds: Cluster, namespace: str, full: str, operator: OperatorProcess, point: str) -> None:
     """The next one continues with the same base: one attempt, and one entry."""
     name = create(crds, namespace, f"{point}=kill")
-    assert operator.exit_code(60) == -9
+    assert operator.exit_code() == -9
     operator.start()
     obj = completed(crds, namespace, name)
     assert obj["status"]["attempt"] == 1

@@ -104,7 +104,7 @@ def test_row_33_trouble_stays_in_its_namespace(crds: Cluster, install: Install, 
         for field in ("resourceVersion", "uid", "creationTimestamp", "managedFields"):
             binding["metadata"].pop(field)
         crds.apply(binding)
-        reconciled(crds, first, "unseen", 60)
+        reconciled(crds, first, "unseen")
         wait_for("list works", lambda: "cannot list" not in operator.get("/readyz")[1])
         wait_for("watch works", lambda: operator.get("/readyz") == (200, "ok"), 120)
 

@@ -294,7 +294,7 @@ def test_an_api_server_that_is_away(crds: Cluster, namespace: str, proxied: tupl
     sleep_until(time.monotonic() + 15)
     assert operator.get("/healthz")[0] == 200
     proxy.refusing = False
-    failed(crds, namespace, "away", "EnvironmentNotFound", 60)
+    failed(crds, namespace, "away", "EnvironmentNotFound")
     assert operator.get("/healthz")[0] == 200
 
 

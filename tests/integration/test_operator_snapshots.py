@@ -222,7 +222,7 @@ def test_the_jobs_result_is_read_from_the_store_where_the_job_is_gone(
 def test_killed_at_a_failpoint(crds: Cluster, namespace: str, operator: OperatorProcess, point: str) -> None:
     """The next one takes it up: one attempt, and so one Job, which is named after the attempt."""
     name = create_snapshot(crds, namespace, f"{point}=kill")
-    assert operator.exit_code(60) == -9
+    assert operator.exit_code() == -9
     operator.start()
     obj = completed(crds, namespace, name)
     assert obj["status"]["attempt"] == 1
