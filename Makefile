@@ -81,14 +81,14 @@ generate: venv ## Regenerate CRDs, field reference, failpoint list and the REST 
 
 ##@ Tests
 test-unit: venv promtool clients ## Unit tests that need no server
-	$(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
+	tests/in-memory $(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 servers on loopback
-	$(PYTEST) tests/unit -m servers -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
+	tests/in-memory $(PYTEST) tests/unit -m servers -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 MUTANTS ?=
 test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
-	$(BIN)/python tests/mutants/run.py --workers $(UNIT_WORKERS) $(MUTANTS)
+	tests/in-memory $(BIN)/python tests/mutants/run.py --workers $(UNIT_WORKERS) $(MUTANTS)
 
 mutants: venv ## Changes every line of the guard modules and lists what no test notices (hours; MUTANTS="disk.py" for one)
 	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)

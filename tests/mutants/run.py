@@ -1,7 +1,8 @@
 """Takes each guard out of a copy of the tree and demands that the named tests fail (``make test-mutants``).
 
 First every named test must pass on the unchanged copy, once for each file. Then, for each patch, every named test must fail by an assertion: an
-error while the tests are collected or set up, a skipped test or a timeout shows nothing. Exit code 1 where a mutant survives.
+error while the tests are collected or set up, a skipped test or a timeout shows nothing, and is tried once more: a machine may have stood still.
+Exit code 1 where a mutant survives; the last lines name the survivors.
 """
 
 import argparse
@@ -30,6 +31,8 @@ TEST_SECONDS = 300
 RUN_SECONDS = 600
 #: How the message of a failed test begins where the test itself noticed something.
 ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE", "ExceptionGroup")
+#: How a test that does not notice a mutant is told. The only outcome that says something about the test: it is never tried again.
+PASSES = "passes without the guard"
 PACKAGES = ("crds", "kube", "operator", "mover", "api", "cli", "examples/demo")
 
 
@@ -145,7 +148,7 @@ def why_it_survives(cases: Sequence[Case], mutant: Mutant) -> str:
         if other := next((case for case in own if case.outcome in ("error", "skipped")), None):
             return f"{test}: {other.outcome}, which shows nothing: {other.message[:300]}"
         if not failed:
-            return f"{test} passes without the guard"
+            return f"{test} {PASSES}"
         if wrong := next((case for case in failed if not case.message.startswith(shows)), None):
             return f"{test} fails by something else than an assertion: {wrong.message[:300]}"
     return ""
@@ -160,6 +163,8 @@ class Run:
             self._free.put(tree)
         self._workers = len(trees)
         self._report = report
+        #: What was reported of tests that do not pass and of mutants that survive.
+        self.problems: list[str] = []
 
     def all(self, mutants: Sequence[Mutant]) -> bool:
         """Whether every mutant is killed."""
@@ -181,27 +186,36 @@ class Run:
         finally:
             self._free.put(tree)
         if problem := why_it_does_not_pass(cases, tests):
-            self._report(f"FAILED    {problem}\n{printed if not cases else ''}")
+            self._tell(f"FAILED    {problem}", printed if not cases else "")
         return not problem
 
     def _is_killed(self, mutant: Mutant) -> bool:
         since = time.monotonic()
+        problem, printed = self._try(mutant)
+        if problem and not problem.endswith(PASSES):
+            self._report(f"again     {mutant.name}: {problem}")
+            problem, printed = self._try(mutant)
+        if problem:
+            self._tell(f"SURVIVED  {mutant.name}: {mutant.guard}\n          {problem}", printed)
+        else:
+            self._report(f"killed    {mutant.name} ({time.monotonic() - since:.1f} s)")
+        return not problem
+
+    def _try(self, mutant: Mutant) -> tuple[str, str]:
+        """Why the mutant is not killed, empty where it is; what pytest printed where no test was run."""
         tree = self._free.get()
         try:
             with tree.changed(mutant):
                 cases, printed = tree.run(mutant.tests)
-            problem = why_it_survives(cases, mutant)
         except (BadPatch, FileNotFoundError) as error:
-            problem, cases, printed = str(error), [], ""
+            return str(error), ""
         finally:
             self._free.put(tree)
-        if problem:
-            self._report(
-                f"SURVIVED  {mutant.name}: {mutant.guard}\n          {problem}\n{printed if not cases else ''}"
-            )
-        else:
-            self._report(f"killed    {mutant.name} ({time.monotonic() - since:.1f} s)")
-        return not problem
+        return why_it_survives(cases, mutant), printed if not cases else ""
+
+    def _tell(self, problem: str, printed: str) -> None:
+        self.problems.append(problem)
+        self._report(f"{problem}\n{printed}")
 
 
 def main() -> int:
@@ -223,7 +237,9 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocore-mutants-")))
         copies = range(min(options.workers, len(mutants)))
         trees = [stack.enter_context(Tree(HERE.parents[1], folder / str(number))) for number in copies]
-        killed = Run(trees, lambda text: print(text, flush=True)).all(mutants)
+        run = Run(trees, lambda text: print(text, flush=True))
+        killed = run.all(mutants)
+    print(*run.problems, sep="\n", end="\n" if run.problems else "")
     print(f"{len(mutants)} mutants, {'all killed' if killed else 'NOT all killed'}, {time.monotonic() - since:.0f} s")
     return 0 if killed else 1
 

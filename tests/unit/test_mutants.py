@@ -16,8 +16,11 @@ MODULE = """def half(number):
     return number // 2
 """
 TESTS = """import time
+from pathlib import Path
 import pytest
 from mod import half
+
+stood_still = Path(__file__).with_name("stood-still")
 
 def test_odd_is_refused():
     with pytest.raises(ValueError, match="odd"):
@@ -54,6 +57,16 @@ def test_raises():
     except ValueError:
         return
     raise KeyError("none")
+
+def test_hangs_once():
+    try:
+        half(3)
+    except ValueError:
+        return
+    if not stood_still.exists():
+        stood_still.touch()
+        time.sleep(60)
+    assert half(3) is None
 """
 PATCH = """Guard: odd numbers are refused
 {headers}
@@ -87,7 +100,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[run.Tree]:
 
 def outcome(tree: run.Tree, *mutants: Mutant) -> tuple[bool, str]:
     said: list[str] = []
-    killed = run.Run([tree], said.append).all(mutants)
+    runner = run.Run([tree], said.append)
+    killed = runner.all(mutants)
+    assert killed == (not runner.problems)
     assert (tree.root / "mod.py").read_text() == MODULE, "the copy is as it was"
     return killed, "\n".join(said)
 
@@ -110,6 +125,15 @@ def test_what_shows_nothing_does_not_kill(tree: run.Tree, test: str, says: str) 
     killed, said = outcome(tree, mutant("test_odd_is_refused", test))
     assert not killed
     assert says in said
+    assert ("again " in said) == ("passes without" not in says)
+
+
+def test_a_test_that_a_machine_stopped_is_tried_once_more(tree: run.Tree) -> None:
+    killed, said = outcome(tree, mutant("test_hangs_once"))
+    assert killed
+    assert (
+        "again     m: test_mod.py::test_hangs_once fails by something else than an assertion: Failed: Timeout" in said
+    )
 
 
 def test_an_expected_error_kills(tree: run.Tree) -> None:

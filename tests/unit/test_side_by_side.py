@@ -42,13 +42,13 @@ def test_the_output_comes_in_the_order_of_the_commands() -> None:
     ]
 
 
-@pytest.mark.parametrize("commands", [("false", "echo went on"), ("echo went on", "exit 3")])
-def test_one_that_fails_is_named_and_the_other_goes_on(commands: tuple[str, str]) -> None:
+@pytest.mark.parametrize("commands", [("seq 30; false", "echo went on"), ("echo went on", "seq 30; exit 3")])
+def test_one_that_fails_is_named_with_its_last_lines_and_the_other_goes_on(commands: tuple[str, str]) -> None:
     done = run(*commands)
     assert done.returncode == 1
     assert "\nwent on\n" in done.stdout
-    failed = next(c for c in commands if "echo" not in c)
-    assert done.stderr == f"failed: {failed}\n"
+    failed = next(c for c in commands if "seq" in c)
+    assert done.stderr.splitlines() == [f"failed: {failed}", *map(str, range(19, 31))]
 
 
 def test_a_signal_takes_down_what_runs(tmp_path: Path) -> None:
