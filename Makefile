@@ -51,7 +51,7 @@ check: ## Formatting, lint, types, layers, generated files and unit tests: what 
 test: ## Everything that CI runs: `make check`, tests with servers, the demo, integration and end-to-end tests
 	$(MAKE) check
 	$(MAKE) test-servers
-	$(MAKE) test-mutants
+	$(MAKE) test-mutants MUTANTS=$(if $(PYTEST_ARGS),,--passed)
 	$(MAKE) test-cluster
 
 ##@ Checks

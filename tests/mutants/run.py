@@ -63,6 +63,7 @@ class Tree:
     def __init__(self, source: Path, folder: Path) -> None:
         self.root = folder / "tree"
         self._temporary = folder / "tmp"
+        self._changes = 0
         self._temporary.mkdir(parents=True)
         copy_tree(source, self.root)
         packages = [*(self.root / package for package in PACKAGES), self.root / "tests"]
@@ -92,22 +93,23 @@ class Tree:
         original, stamp = path.read_text(encoding="utf-8"), path.stat()
         try:
             path.write_text(mutant.mutate(original), encoding="utf-8")
-            # Compiled files are compared by time and size: the one of the original must not stand for the changed file, and must again for the original.
-            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 2 * 10**9))
+            # A compiled file is taken by time (in seconds) and size: that of the original, or of another mutant, must not stand for this one.
+            self._changes += 1
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 2 * 10**9 * self._changes))
             yield
         finally:
             path.write_text(original, encoding="utf-8")
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
-    def run(self, tests: Sequence[str], *, original: bool = False) -> tuple[list[Case], str]:
-        """Runs tests; on the `original` tree, compiled files are kept. Returns their outcomes and what pytest printed."""
+    def run(self, tests: Sequence[str]) -> tuple[list[Case], str]:
+        """Runs tests. Returns their outcomes and what pytest printed."""
         report, output = self._temporary / "report.xml", self._temporary / "output"
         report.unlink(missing_ok=True)
         arguments = [
             *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
             "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self._temporary}/pytest",
         ]  # fmt: skip
-        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS, "compiled": original}
+        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS, "compiled": True}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
@@ -166,23 +168,22 @@ class Run:
         #: What was reported of tests that do not pass and of mutants that survive.
         self.problems: list[str] = []
 
-    def all(self, mutants: Sequence[Mutant]) -> bool:
-        """Whether every mutant is killed."""
+    def all(self, mutants: Sequence[Mutant], *, passed: bool = False) -> bool:
+        """Whether every mutant is killed. `passed`: the named tests have just passed on this tree."""
         files: dict[str, list[str]] = {}
         for mutant in mutants:
             for test in mutant.tests:
                 known = files.setdefault(test.partition("::")[0], [])
                 known += [test] if test not in known else []
         with ThreadPoolExecutor(self._workers) as pool:
-            passing = list(pool.map(self._passes, files.values()))
-            if not all(passing):
+            if not passed and not all(list(pool.map(self._passes, files.values()))):
                 return False
             return all(list(pool.map(self._is_killed, mutants)))
 
     def _passes(self, tests: list[str]) -> bool:
         tree = self._free.get()
         try:
-            cases, printed = tree.run(tests, original=True)
+            cases, printed = tree.run(tests)
         finally:
             self._free.put(tree)
         if problem := why_it_does_not_pass(cases, tests):
@@ -223,6 +224,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="names of patches, without .patch; none: all")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--passed", action="store_true", help="the named tests have just passed on this tree")
     options = parser.parse_args()
     since = time.monotonic()
     try:
@@ -238,7 +240,7 @@ def main() -> int:
         copies = range(min(options.workers, len(mutants)))
         trees = [stack.enter_context(Tree(HERE.parents[1], folder / str(number))) for number in copies]
         run = Run(trees, lambda text: print(text, flush=True))
-        killed = run.all(mutants)
+        killed = run.all(mutants, passed=options.passed)
     print(*run.problems, sep="\n", end="\n" if run.problems else "")
     print(f"{len(mutants)} mutants, {'all killed' if killed else 'NOT all killed'}, {time.monotonic() - since:.0f} s")
     return 0 if killed else 1

@@ -136,6 +136,16 @@ def test_a_test_that_a_machine_stopped_is_tried_once_more(tree: run.Tree) -> Non
     )
 
 
+def test_a_mutant_is_not_taken_for_one_of_the_same_length(tree: run.Tree) -> None:
+    """Each is compiled for itself, and the original again after them."""
+    one = mutant("test_odd_is_refused")
+    other = mutant("test_even", more="Fails-with: ValueError", text=PATCH.replace("if False", "if not 0"))
+    assert len(one.mutate(MODULE)) == len(other.mutate(MODULE))
+    said: list[str] = []
+    assert run.Run([tree], said.append).all([one, other, one], passed=True), said
+    assert outcome(tree, other)[0]
+
+
 def test_an_expected_error_kills(tree: run.Tree) -> None:
     assert outcome(tree, mutant("test_raises", more="Fails-with: KeyError"))[0]
 
@@ -154,6 +164,14 @@ def test_tests_must_pass_without_the_patch(tree: run.Tree) -> None:
         (tree.root / "test_mod.py").write_text(TESTS)
     assert not killed
     assert "test_even does not pass without the patch" in said
+
+
+def test_tests_that_have_passed_are_not_run_without_the_patch(tree: run.Tree) -> None:
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.Run, "_passes", lambda *_: pytest.fail("run again"))
+        assert run.Run([tree], said.append).all([mutant("test_odd_is_refused")], passed=True)
+        assert not run.Run([tree], said.append).all([mutant("test_even")], passed=True)
 
 
 @pytest.mark.parametrize("change", [("number % 2", "number % 4"), ("def half", "def halves")])
