@@ -23,6 +23,9 @@ from .conftest import ENVIRONMENT, PREFIX, ROLLBACK, Site, counter, new_site
 from .test_odoo import no_links
 from .test_plain import _entries
 
+#: A thread that died swaps nothing.
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+
 SECRET = b"the password of the database"
 NAME = "ab/ab" + "0" * 38
 
@@ -279,8 +282,8 @@ def test_row_28_a_held_copy_is_not_made_of_a_link(
 
 @contextmanager
 def swapping(path: Path, target: Path) -> Iterator[list[int]]:
-    """Swaps a folder for a link and back, as fast as it can; counts."""
-    stop = threading.Event()
+    """Swaps a folder for a link and back, as fast as it can; counts. The block begins after the first time."""
+    going, stop = threading.Event(), threading.Event()
     aside, link = path.with_name(".aside"), path.with_name(".link")
     count = [0]
 
@@ -293,6 +296,7 @@ def swapping(path: Path, target: Path) -> Iterator[list[int]]:
                 path.rename(link)
                 aside.rename(path)
                 count[0] += 1
+                going.set()
             with contextlib.suppress(OSError):  # a failure in the middle
                 if aside.exists() and not path.exists() and not path.is_symlink():
                     aside.rename(path)
@@ -300,6 +304,7 @@ def swapping(path: Path, target: Path) -> Iterator[list[int]]:
     thread = threading.Thread(target=swap)
     thread.start()
     try:
+        assert going.wait(60)
         yield count
     finally:
         stop.set()
@@ -335,15 +340,20 @@ def test_row_28_a_folder_swapped_for_a_link_while_we_run(
 def test_row_28_a_folder_swapped_for_a_link_while_it_is_removed(tmp_path: Path, secrets: Secrets) -> None:
     folders = ClaimFolders(tmp_path / "claim", "data/files", ENVIRONMENT)
     stage = folders.stage(ROLLBACK)
-    removed = 0
+    removed = swapped = 0
     for _ in range(30):
         for number in range(20):
             (stage / "below" / f"{number}").mkdir(parents=True, exist_ok=True)
-        with swapping(stage / "below", secrets.folder) as _, contextlib.suppress(MoverError):
-            removed += folders.remove(stage)
+        with swapping(stage / "below", secrets.folder) as count, contextlib.suppress(MoverError):
+            before = count[0]
+            try:
+                removed += folders.remove(stage)
+            finally:
+                swapped += count[0] - before
         with contextlib.suppress(MoverError, FileNotFoundError):
             folders.remove(stage)
     assert removed
+    assert swapped
     secrets.assert_untouched()
 
 
