@@ -71,6 +71,7 @@ class Tree:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, packages)),
             "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
+            "PYTHONDONTWRITEBYTECODE": "",
         }
         subprocess.run([sys.executable, "-m", "compileall", "-q", *packages[:-1]], env=environment, check=True)
         self._process = subprocess.Popen(
@@ -109,7 +110,7 @@ class Tree:
             *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
             "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self._temporary}/pytest",
         ]  # fmt: skip
-        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS, "compiled": True}
+        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)

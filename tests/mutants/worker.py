@@ -1,7 +1,7 @@
 """Runs pytest in one copy of the tree, again and again: each time in a fork of this process, which has the libraries loaded.
 
 Loading them takes most of the time of a short run. The packages of the tree are loaded by the fork, after its files were changed.
-One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N, "compiled": whether compiled files may be written}; the answer is
+One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N}; the answer is
 the exit code, or null after `seconds`. Requests come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS ARGUMENT…``, which exits as pytest
 does.
 """
@@ -45,12 +45,11 @@ LIBRARIES = (
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h: a run ends with the process that started it
 
 
-def run(arguments: list[str], output: str, seconds: float, *, compiled: bool = False) -> int | None:
+def run(arguments: list[str], output: str, seconds: float) -> int | None:
     """pytest's exit code; None where it was ended."""
     child = os.fork()
     if child == 0:
         os.setsid()
-        sys.dont_write_bytecode = not compiled
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a path as the request has it
             os.dup2(file.fileno(), 1)
