@@ -4,7 +4,7 @@ The flushes are recorded as they happen (fsync and syncfs), with what they write
 as POSIX allows and as real file systems sometimes do. A disk may also write a name early and the bytes never: so each rename and each link is checked
 at its moment, too (:attr:`PowerLoss.torn`).
 
-Nothing is really flushed: a flush waits for what other programs wrote to the same disk, too, and in CI that once took longer than the test had time.
+Nothing is really flushed: a flush waits for what other programs wrote to the same disk, too.
 """
 
 import os

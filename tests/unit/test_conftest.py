@@ -1,4 +1,4 @@
-"""`make test` fails where a test is skipped."""
+"""What tests/conftest.py changes for all tests."""
 
 import os
 from pathlib import Path
@@ -15,17 +15,23 @@ SKIPS = {
 }
 
 
-@pytest.mark.parametrize("how", SKIPS)
-def test_a_skip_is_a_failure(
-    pytester: pytest.Pytester, repository: Path, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
+RUN = ("-p", "no:xdist", "-p", "no:randomly")
+
+
+@pytest.fixture
+def tree(pytester: pytest.Pytester, repository: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder of tests with the project's conftest."""
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*path, str(repository / "tests")]))  # for the conftest's imports
     pytester.makeconftest((repository / "tests/conftest.py").read_text())
-    pytester.makepyfile(SKIPS[how])
-    arguments = ("-p", "no:xdist", "-p", "no:randomly")
-    assert pytester.runpytest_subprocess(*arguments).ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    result = pytester.runpytest_subprocess("--no-skips", *arguments)
+    return pytester
+
+
+@pytest.mark.parametrize("how", SKIPS)
+def test_a_skip_is_a_failure(tree: pytest.Pytester, how: str) -> None:
+    tree.makepyfile(SKIPS[how])
+    assert tree.runpytest_subprocess(*RUN).ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    result = tree.runpytest_subprocess("--no-skips", *RUN)
     assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
     assert "no server" in result.stdout.str()
 
@@ -36,3 +42,16 @@ def test_make_test_gives_the_option(repository: Path) -> None:
     (command,) = [line for line in lines if line.startswith("PYTEST :=")]
     assert "--no-skips" in command
     assert not [line for line in lines if "-m pytest" in line and line != command]
+
+
+@pytest.mark.parametrize("verbose", ["-q", "-v"])
+@pytest.mark.parametrize("variable", ["CI", "BUILD_NUMBER"])
+def test_a_failure_in_ci_is_explained_as_elsewhere(
+    tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, variable: str, verbose: str
+) -> None:
+    """Not by a whole diff: the one of 15 restored files took seven minutes."""
+    tree.makepyfile("def test_it():\n    assert {n: 'left' for n in range(50)} == {n: 'right' for n in range(50)}\n")
+    monkeypatch.setenv(variable, "1")
+    result = tree.runpytest_subprocess(verbose, *RUN)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "49: 'left'" not in result.stdout.str()
