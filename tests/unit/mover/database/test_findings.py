@@ -1,5 +1,6 @@
 """Each finding names the statement that fixes it, and disappears once that statement has run."""
 
+import contextlib
 import re
 import socket
 import threading
@@ -164,7 +165,6 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> "Relay":
-
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
@@ -172,7 +172,6 @@ class Relay:
         self._listener.close()
 
     def _accept(self) -> None:
-
         while True:
             try:
                 client, _ = self._listener.accept()
@@ -183,8 +182,8 @@ class Relay:
             threading.Thread(target=self._copy, args=(server, client, True), daemon=True).start()
 
     def _copy(self, source: socket.socket, sink: socket.socket, change: bool) -> None:
-        while data := source.recv(65536):
-            if change and (at := data.find(b"K\0\0\0\x0c")) >= 0:
-                data = data[: at + 5] + b"\0\0\0\x07" + data[at + 9 :]
-            sink.sendall(data)
-        sink.close()
+        with sink, contextlib.suppress(ConnectionError):  # each end closes when it likes
+            while data := source.recv(65536):
+                if change and (at := data.find(b"K\0\0\0\x0c")) >= 0:
+                    data = data[: at + 5] + b"\0\0\0\x07" + data[at + 9 :]
+                sink.sendall(data)

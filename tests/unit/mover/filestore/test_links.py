@@ -340,8 +340,10 @@ def test_row_28_a_folder_swapped_for_a_link_while_we_run(
 def test_row_28_a_folder_swapped_for_a_link_while_it_is_removed(tmp_path: Path, secrets: Secrets) -> None:
     folders = ClaimFolders(tmp_path / "claim", "data/files", ENVIRONMENT)
     stage = folders.stage(ROLLBACK)
-    removed = swapped = 0
-    for _ in range(30):
+    rounds = removed = swapped = 0
+    until = time.monotonic() + 60
+    while (rounds < 30 or swapped < 30 or not removed) and time.monotonic() < until:
+        rounds += 1
         for number in range(20):
             (stage / "below" / f"{number}").mkdir(parents=True, exist_ok=True)
         with swapping(stage / "below", secrets.folder) as count, contextlib.suppress(MoverError):
