@@ -1,11 +1,12 @@
 """The dump under stress: bounded scratch, a killed pg_dump, full disks, a slow store."""
 
+import itertools
 import os
 import random
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,15 +62,18 @@ newer = pytest.mark.parametrize("wide", ["wide17"], indirect=True)
 
 
 class SlowStore(FarStore):
-    """Takes 20 ms for every 8 MiB step, so that the dump is faster."""
+    """Takes `delay` seconds for every 8 MiB step, so that the dump is faster."""
 
     delay = 0.02
+    #: Called before a step is written.
+    before_step: Callable[[], None] = staticmethod(lambda: None)
 
     def writer(self, key: str):  # type: ignore[no-untyped-def]
         inner = super().writer(key)
-        write, delay = inner.write, self.delay
+        write, delay, before = inner.write, self.delay, self.before_step
 
         def slow(data: bytes) -> None:
+            before()
             time.sleep(delay)
             write(data)
 
@@ -99,12 +103,18 @@ def test_scratch_is_given_back_and_the_bytes_are_the_same(
     assert wide.copy_sql("SELECT md5(string_agg(text, '' ORDER BY i)) FROM wide_a") == before
 
 
+@pytest.fixture
+def little_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dump is at most 10 MiB ahead of the store, so it lasts as long as the store needs for the rest."""
+    monkeypatch.setattr(drain, "HIGH", 10 * MIB)
+    monkeypatch.setattr(drain, "LOW", 4 * MIB)
+
+
 @both
+@pytest.mark.usefixtures("little_on_the_way")
 def test_a_slow_store_stops_the_dump(
     wide: Site, store: Store, scratch: Path, counter: Counter, token: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "HIGH", 10 * MIB)
-    monkeypatch.setattr(drain, "LOW", 4 * MIB)
     paused = []
     pause = programs.Running.pause
     monkeypatch.setattr(programs.Running, "pause", lambda self: (paused.append(1), pause(self)))
@@ -126,11 +136,15 @@ def size(path: Path) -> int:
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.usefixtures("little_on_the_way")
 @newer
 def test_row_10_a_killed_pg_dump_fails(
     wide: Site, store: Store, scratch: Path, counter: Counter, token: Token, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As soon as a random part is written, the leader or one of its workers: never by time, which is over too soon on a fast machine."""
+    """As soon as a random part is written, the leader or one of its workers: never by time, which is over too soon on a fast machine.
+
+    The store holds the dump up, or it is over before the process is killed.
+    """
     threshold = random.Random(seed).randint(1, 12 * MIB)  # noqa: S311
     start = programs.Running.__init__
 
@@ -156,6 +170,7 @@ def test_row_10_a_killed_pg_dump_fails(
 
     monkeypatch.setattr(programs.Running, "__init__", killing)
     slow = SlowStore(store, token)
+    slow.delay = 0.5
     with pytest.raises(MoverError) as raised:
         take(wide, slow, scratch, counter, token)
     assert raised.value.reason == "DumpFailed"
@@ -169,7 +184,8 @@ def test_ended_in_the_middle(wide: Site, store: Store, scratch: Path, counter: C
     token = Token(120)
     slow = SlowStore(store, token)
     slow.delay = 0.3
-    threading.Timer(0.8, token.cancel).start()
+    steps = itertools.count(1)
+    slow.before_step = lambda: token.cancel() if next(steps) == 3 else None
     since = time.monotonic()
     with pytest.raises(Cancelled) as raised:
         take(wide, slow, scratch, counter, token)
