@@ -13,8 +13,11 @@ from support.cluster.shared import Shared
 #: Fixtures that start a PostgreSQL or S3 server, and the values of parameters that ask for one of them.
 SERVER_FIXTURES = {
     *("server", "server15", "server17", "server_any", "servers"),
-    *("seaweed", "s3_store", "s3"),
+    *("seaweed", "s3_store", "s3", "elsewhere"),
+    *("wide15", "wide17"),
 }
+
+RUNNING = pytest.StashKey[pytest.Item]()
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -59,6 +62,18 @@ def _needs_a_server(item: pytest.Item) -> bool:
     chosen = parameters.params.values() if parameters is not None else ()
     names = {*getattr(item, "fixturenames", ()), *(v for v in chosen if isinstance(v, str))}
     return "unit" in item.path.parts and bool(names & SERVER_FIXTURES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.config.stash[RUNNING] = item
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
+    """A server that a test asked for by another name than those: `make check` would need it."""
+    item = request.config.stash[RUNNING]
+    if fixturedef.argname in SERVER_FIXTURES and "unit" in item.path.parts and not item.get_closest_marker("servers"):
+        pytest.fail(f"{item.nodeid} uses the server {fixturedef.argname}: add what it asks for to SERVER_FIXTURES")
 
 
 @pytest.hookimpl(wrapper=True)

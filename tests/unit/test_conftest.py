@@ -55,3 +55,23 @@ def test_a_failure_in_ci_is_explained_as_elsewhere(
     result = tree.runpytest_subprocess(verbose, *RUN)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "49: 'left'" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "outcome"), [("s3", {"passed": 1}), ("other", {"errors": 1}), ("none", {"passed": 1})]
+)
+def test_a_server_is_used_by_a_test_for_servers_only(
+    tree: pytest.Pytester, parameter: str, outcome: dict[str, int]
+) -> None:
+    """Asked for by the name in a parameter: a name that the conftest knows, another one, and no server."""
+    (tree.path / "unit").mkdir()
+    (tree.path / "unit/test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\ndef s3():\n    pass\n"
+        "@pytest.fixture\ndef other(s3):\n    pass\n"
+        "@pytest.fixture\ndef none():\n    pass\n"
+        f"@pytest.fixture(params=['{parameter}'])\ndef store(request):\n    request.getfixturevalue(request.param)\n"
+        "def test_it(store):\n    pass\n"
+    )
+    tree.runpytest_subprocess(*RUN).assert_outcomes(**outcome)
+    assert tree.runpytest_subprocess("-m", "servers", *RUN).parseoutcomes().get("passed", 0) == (parameter == "s3")
