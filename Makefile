@@ -30,8 +30,9 @@ TEST_DEBS += $(if $(shell command -v npm),,nodejs npm)
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest --no-skips $(PYTEST_ARGS)
 NONE_IS_FINE := $(if $(PYTEST_ARGS),|| [ $$? = 5 ])
-# Unit tests compute, tests in a cluster mostly wait: more of those run side by side than there are processors.
+# Unit tests compute; tests with servers or in a cluster also wait: more of those run side by side than there are processors.
 UNIT_WORKERS ?= 2
+SERVER_WORKERS ?= 3
 CLUSTER_WORKERS ?= 3
 TEST_CLUSTER ?= ocore-test
 
@@ -84,11 +85,11 @@ test-unit: venv promtool clients ## Unit tests that need no server
 	tests/in-memory $(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 servers on loopback
-	tests/in-memory $(PYTEST) tests/unit -m servers -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
+	tests/in-memory $(PYTEST) tests/unit -m servers -n $(SERVER_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 MUTANTS ?=
 test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
-	tests/in-memory $(BIN)/python tests/mutants/run.py --workers $(UNIT_WORKERS) $(MUTANTS)
+	tests/in-memory $(BIN)/python tests/mutants/run.py --workers $(SERVER_WORKERS) $(MUTANTS)
 
 mutants: venv ## Changes every line of the guard modules and lists what no test notices (hours; MUTANTS="disk.py" for one)
 	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)
