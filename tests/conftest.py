@@ -33,9 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # By these pytest takes itself to be in CI (docs: "CI Pipelines") and explains a failed comparison by the whole diff. For the bytes of a few
-    # restored files that takes minutes: the test ended with its deadline, and did not say why it had failed.
-    for variable in ("CI", "BUILD_NUMBER"):
-        os.environ.pop(variable, None)
+    # restored files that takes minutes: the test ended with its deadline, and did not say why it had failed. Hypothesis draws the same examples in
+    # each run in CI. It has read the variables by now; the processes that xdist starts must still have them.
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        for variable in ("CI", "BUILD_NUMBER"):
+            os.environ.pop(variable, None)
     config.addinivalue_line("markers", "servers: a unit test with a real PostgreSQL or S3 server (make test-servers)")
     config.addinivalue_line("markers", "long: takes minutes; runs with --long (make test-all)")
     config.addinivalue_line(

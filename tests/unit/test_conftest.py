@@ -44,17 +44,26 @@ def test_make_test_gives_the_option(repository: Path) -> None:
     assert not [line for line in lines if "-m pytest" in line and line != command]
 
 
-@pytest.mark.parametrize("verbose", ["-q", "-v"])
+@pytest.mark.parametrize("arguments", [("-q", *RUN), ("-v", *RUN), ("-n", "1", "-p", "no:randomly")], ids=" ".join)
 @pytest.mark.parametrize("variable", ["CI", "BUILD_NUMBER"])
 def test_a_failure_in_ci_is_explained_as_elsewhere(
-    tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, variable: str, verbose: str
+    tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, variable: str, arguments: tuple[str, ...]
 ) -> None:
     """Not by a whole diff: the one of 15 restored files took seven minutes."""
     tree.makepyfile("def test_it():\n    assert {n: 'left' for n in range(50)} == {n: 'right' for n in range(50)}\n")
     monkeypatch.setenv(variable, "1")
-    result = tree.runpytest_subprocess(verbose, *RUN)
+    result = tree.runpytest_subprocess(*arguments)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "49: 'left'" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("arguments", [RUN, ("-n", "1", "-p", "no:randomly")], ids=" ".join)
+def test_examples_in_ci_are_the_same_in_each_run(
+    tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    tree.makepyfile("from hypothesis import settings\ndef test_it():\n    assert settings().derandomize\n")
+    monkeypatch.setenv("CI", "1")
+    tree.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
