@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from . import timestamps
 from .text import sentence
 
 GROUP = "ocore.dev"
@@ -15,14 +16,25 @@ API_VERSION = f"{GROUP}/{VERSION}"
 UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 NAMESPACE_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-#: RFC 3339 in UTC with seconds, as ``metadata.creationTimestamp`` has it.
-TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$"
+#: RFC 3339 in UTC with seconds, as ``metadata.creationTimestamp`` has it. Of the years 1970 to 8999: a program may add and subtract months.
+TIME_PATTERN = r"^(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,18})?Z$"
 
 Uuid = Annotated[str, StringConstraints(pattern=UUID_PATTERN, min_length=36, max_length=36)]
 ObjectName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=253)]
 NamespaceName = Annotated[str, StringConstraints(pattern=NAMESPACE_PATTERN, min_length=1, max_length=63)]
+
+
+def _moment(value: str) -> str:
+    """The text, once it has been parsed: the pattern knows no calendar."""
+    timestamps.parse(value)
+    return value
+
+
 Timestamp = Annotated[
-    str, StringConstraints(pattern=TIME_PATTERN, max_length=40), Field(json_schema_extra={"format": "date-time"})
+    str,
+    StringConstraints(pattern=TIME_PATTERN, max_length=39),
+    AfterValidator(_moment),
+    Field(json_schema_extra={"format": "date-time"}),
 ]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", min_length=64, max_length=64)]
 #: A message for people: a whole sentence, also where it was made of others.

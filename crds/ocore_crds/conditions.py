@@ -34,6 +34,7 @@ PREVIEWED = (
     "Previewed"  # normal-true, terminal: a Rollback with dryRun has its report; it never ran, so it is not Complete
 )
 PREFLIGHT_WARNINGS = "PreflightWarnings"  # abnormal-true, Rollback: found before it started, and blocks nothing
+INCOMPLETE = "Incomplete"  # abnormal-true, Snapshot: restorable, but it lacks, or may lack, data of the application
 
 IMPORTED = "Imported"  # normal-true, SnapshotStore with import: every snapshot that belongs to an Environment of the namespace is there
 
@@ -51,6 +52,7 @@ VERIFYING = "Verifying"  # a Complete snapshot is being read back
 TESTING = "Testing"  # a test restore of the Snapshot is running
 DELETING = "Deleting"  # its data in the store is being removed
 SUCCEEDED = "Succeeded"
+FILES_NOT_INCLUDED = "FilesNotIncluded"  # a Snapshot is Complete without files that the application needs
 IMPORTING = "Importing"  # an import runs
 IMPORT_INCOMPLETE = "ImportIncomplete"  # some snapshots in the store could not be imported
 IMPORT_FAILED = "ImportFailed"  # the store could not be listed
@@ -79,6 +81,9 @@ STORE_NOT_WRITABLE = "StoreNotWritable"
 BUCKET_NOT_FOUND = "BucketNotFound"
 STORE_ID_CONFLICT = "StoreIdConflict"
 SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
+STORE_IO_ERROR = "StoreIoError"  # the disk or file server under a claim store fails
+OBJECT_ARCHIVED = "ObjectArchived"  # an object was moved to an archive class (Glacier): it cannot be read
+OBJECTS_MISSING = "ObjectsMissing"  # a manifest that was found in a store names objects that are not there
 SNAPSHOT_NOT_COMPLETE = "SnapshotNotComplete"
 OTHER_PROJECT = "OtherProject"
 ACCESS_NOT_GRANTED = (
@@ -93,6 +98,9 @@ REMOTE_COPY_ONLY = (
 )
 SAME_STORE = "SameStore"  # the remote store is the store that the snapshot is in
 REMOTE_COPY_CONFLICT = "RemoteCopyConflict"  # the remote store has another manifest of the snapshot
+REMOTE_COPY_LOST = (
+    "RemoteCopyLost"  # the remote store was asked again, and it has not every object of the copy any more
+)
 BASE_NOT_COPIED = "BaseNotCopied"  # the full that a differential needs is not in the remote store yet
 SERVICE_ACCOUNT_CONFLICT = "ServiceAccountConflict"  # a Job's two stores have different service accounts
 OTHER_ENVIRONMENT = "OtherEnvironment"
@@ -107,6 +115,7 @@ PINNED = "Pinned"  # a pinned Snapshot is not deleted
 HAS_DEPENDENTS = "HasDependents"  # differentials need the full Snapshot, so it is not deleted
 IN_USE = "InUse"  # a Rollback restores the Snapshot, so it is not deleted
 CONFIG_NOT_FOUND = "ConfigNotFound"
+JOB_USER_UNKNOWN = "JobUserUnknown"  # neither spec.jobs nor the workload names the user of the claim's files
 WORKLOAD_NOT_FOUND = "WorkloadNotFound"
 AUTHENTICATION_FAILED = "AuthenticationFailed"
 DATABASE_NOT_FOUND = "DatabaseNotFound"
@@ -123,6 +132,7 @@ PROOF_FAILED = (
 )
 INSUFFICIENT_CAPACITY = "InsufficientCapacity"
 FILESTORE_NOT_FOUND = "FilestoreNotFound"
+FILESTORE_NOT_CREATED = "FilestoreNotCreated"  # layout Plain: a new application creates it with its first file
 FILESTORE_NOT_READABLE = "FilestoreNotReadable"
 FILESTORE_LAYOUT_UNSUPPORTED = "FilestoreLayoutUnsupported"
 ATTACHMENTS_MISSING = "AttachmentsMissing"
@@ -147,11 +157,12 @@ NEUTRALIZES_PRODUCTION = "NeutralizesProduction"  # neutralize: Always, into pro
 NOT_NEUTRALIZED = "NotNeutralized"  # the restored copy must be neutralised, and is not proven to be
 CANNOT_NEUTRALIZE = "CannotNeutralize"  # nothing can neutralise the copy: no database, no script, no image
 NEUTRALIZE_FAILED = "NeutralizeFailed"  # the scripts, or the command in the image
-ASSERTION_FAILED = "AssertionFailed"  # what must be off in a neutralised copy is on
+ASSERTION_FAILED = "AssertionFailed"  # what must be off in a neutralised copy is on, or an own query returned a row or could not be run
 ISOLATION_UNPROVEN = "IsolationUnproven"  # the neutralising pod can reach more than PostgreSQL
 WORKLOAD_SCALED_UP = "WorkloadScaledUp"
 QUIESCE_FAILED = "QuiesceFailed"
 SWITCHED_BACK = "SwitchedBack"
+UNREADABLE = "Unreadable"  # a field of the object has a value that the operator cannot use
 UNDONE = "Undone"  # another Rollback has undone this one
 ROLLBACK_NOT_FOUND = "RollbackNotFound"  # the Rollback that an undo names
 ROLLBACK_NOT_FINISHED = "RollbackNotFinished"
@@ -160,13 +171,16 @@ ALREADY_UNDONE = "AlreadyUndone"
 OTHER_ROLLBACK_SINCE = "OtherRollbackSince"  # undoing the named Rollback would undo a later one too
 SAFETY_SNAPSHOT_FAILED = "SafetySnapshotFailed"  # so the rollback ended before the switch
 IMAGE_UNKNOWN = "ImageUnknown"  # restoreImage: the snapshot has recorded no image
+IMAGE_NOT_ALLOWED = "ImageNotAllowed"  # only a manifest names it, and no workload has one of its repository
 RESTORE_IMAGE_DISABLED = "RestoreImageDisabled"  # the operator may not change workloads (chart: settings.restoreImage)
 RESTORE_IMAGE_FAILED = "RestoreImageFailed"  # the image could not be set, so the rollback was switched back
 IMAGE_OWNED = "ImageOwned"  # a GitOps tool owns the image of a workload: it is not changed
 PREVIOUS_GONE = "PreviousGone"  # someone dropped or renamed the database that an undo would make live
 WORKLOAD_NOT_READY = "WorkloadNotReady"
+WORKLOAD_NOT_RESUMED = "WorkloadNotResumed"  # the API server refuses the saved replicas
 WORKLOAD_NOT_STOPPED = "WorkloadNotStopped"  # pods remain after the quiesce's deadline
 ENVIRONMENT_NOT_READY = "EnvironmentNotReady"  # no probe found the environment ready in time
+MISMATCH = "Mismatch"  # layout Plain: the databases' names and the folders give different positions
 POSITION_UNKNOWN = "PositionUnknown"  # it could not be read whether the databases were switched
 OUTCOME_UNKNOWN = "OutcomeUnknown"  # an earlier rollback of this name and spec may have switched
 ORPHANS_CHANGED = "OrphansChanged"  # the store has another report than the one whose orphans are to be removed
@@ -174,6 +188,7 @@ RECORD_CONFLICT = "RecordConflict"  # the rollback's record in the store has oth
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 JOB_FAILED = "JobFailed"
 JOB_LOST = "JobLost"
+OUT_OF_MEMORY = "OutOfMemory"  # the Job, or a process of it, reached the memory's limit: repeated once only
 JOB_REFUSED = "JobRefused"  # quota, admission
 POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling
 CANCELLED = "Cancelled"
@@ -186,9 +201,11 @@ TRANSIENT = frozenset(
         STORE_NOT_READY,
         STORE_UNREACHABLE,
         DATABASE_UNREACHABLE,
+        FILESTORE_NOT_CREATED,
         JOB_FAILED,
         JOB_LOST,
         JOB_REFUSED,
+        OUT_OF_MEMORY,
         CANCELLED,
         DEADLINE_EXCEEDED,
     }

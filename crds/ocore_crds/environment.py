@@ -18,6 +18,7 @@ from .base import (
     Uuid,
 )
 from .conditions import Conditions
+from .naming import CLAIM_FOLDER
 from .neutralize import Neutralize
 from .replication import Replication
 from .rules import exactly_one, immutable, rule, validations
@@ -161,9 +162,25 @@ class Filestore(Model):
 
 
 class Config(Model):
-    """The configuration that is stored with each snapshot."""
+    """The configuration that is stored with each snapshot: a ConfigMap, or a file beside the filestore."""
 
-    config_map_ref: LocalRef = Field(description="ConfigMap whose keys are stored with each snapshot.")
+    config_map_ref: LocalRef | None = Field(
+        default=None, description="ConfigMap whose keys are stored with each snapshot."
+    )
+    path: Annotated[RelativePath, Field(min_length=1)] | None = Field(
+        default=None,
+        description="File of at most 1 MiB below the root of the filestore's claim, for example `odoo.conf`. No symbolic link is followed.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            exactly_one("configMapRef", "path"),
+            rule(
+                f"!has(self.path) || !(self.path == '{CLAIM_FOLDER}' || self.path.startsWith('{CLAIM_FOLDER}/'))",
+                f"path cannot be in {CLAIM_FOLDER}: that folder belongs to ocore-snapshots",
+            ),
+        )
+    )
 
 
 class Workload(Model):
@@ -218,11 +235,13 @@ class Jobs(Model):
         default=2, description="Tables dumped and restored, and packs written, at the same time."
     )
     run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
-        default=None, description="User id. It must be able to read the filestore, and must own it for hard links."
+        default=None,
+        description="User id. It must be able to read the filestore, and must own it for hard links. Required where the workload runs as root or its image decides.",
     )
     run_as_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(default=None, description="Group id.")
     fs_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
-        default=None, description="Group of the volumes."
+        default=None,
+        description="Group of the volumes. The kubelet gives all files of the claims to it: set none that the workload does not have.",
     )
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=20)] = Field(
         default=(), description="Added to the workload's own."
@@ -242,7 +261,14 @@ class EnvironmentSpec(Model):
         default=None,
         description="Identity in manifests and in the REST API; the default is metadata.uid. Keep it when a cluster is rebuilt.",
     )
-    project_id: Uuid = Field(description="Project the environment belongs to; rollbacks stay within a project.")
+    project_id: Uuid | None = Field(
+        default=None,
+        description=(
+            "Project the environment belongs to; rollbacks stay within a project. The default is derived from the namespace's name: one project for each "
+            "namespace (`status.projectId`). Give it where a project has several namespaces, or where clusters that share a store or the issuer of tokens use "
+            "one name for namespaces of different owners."
+        ),
+    )
     type: Literal["production", "staging", "development"] = Field(description="Kind of environment.")
     store_ref: LocalRef = Field(description="SnapshotStore that snapshots go to.")
     remote_store_ref: LocalRef | None = Field(
@@ -281,6 +307,10 @@ class EnvironmentSpec(Model):
             rule(
                 "!has(self.remoteStoreRef) || self.remoteStoreRef.name != self.storeRef.name",
                 "remoteStoreRef must name another SnapshotStore than storeRef",
+            ),
+            rule(
+                "!has(self.config) || !has(self.config.path) || has(self.filestore)",
+                "config.path is on the filestore's claim: give filestore, or config.configMapRef",
             ),
             rule("has(self.database) || has(self.filestore)", "give a database, a filestore or both"),
             rule(
@@ -413,6 +443,9 @@ class EnvironmentStatus(StatusModel):
         default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
     )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
+    project_id: str | None = Field(
+        default=None, description="spec.projectId, or the id that is derived from the namespace's name."
+    )
     phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
         default=None, description="Summary of the conditions."
     )

@@ -253,6 +253,7 @@ def _proofs_of_snapshot(
         *(_proof_of_part(part, status, evidence, sizes) for part in parts),
         Proof(read, {"report: what was proven": bool(evidence.proven)}),
         *_lost(evidence.missing),
+        *_incomplete(evidence.incomplete),
         *_restore_tested(status),
     )
 
@@ -471,6 +472,12 @@ def _lost(missing: Sequence[str]) -> tuple[Proof, ...]:
             "", {f"filestore: lost files that the database names ({len(missing)} listed, for example {names})": False}
         ),
     )
+
+
+def _incomplete(found: Sequence[str]) -> tuple[Proof, ...]:
+    """What the snapshot lacks, or may lack, of the application's data."""
+    facts = {f"everything of the application: {shortened(text, MESSAGE_CHARACTERS)}": False for text in found}
+    return (Proof("", facts),) if facts else ()
 
 
 def _known(values: Mapping[str, str]) -> dict[str, str]:

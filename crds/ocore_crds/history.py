@@ -1,12 +1,13 @@
 """Which finished Rollbacks of an environment stay listed. Pure.
 
-The newest ones up to the limit stay, and the newest one that switched, because the environment runs on its snapshot. Older ones are removed when
+The newest ones up to the limit stay, and the newest one that switched, because the environment runs on its snapshot. A temporary preview that was left
+behind goes. Older ones are removed when
 nothing depends on the object any more. One that was applied from a file is never removed: it would be applied again.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from . import conditions, naming, timestamps
@@ -23,6 +24,8 @@ APPLIED_BY = (
     "objectset.rio.cattle.io/",
     "configmanagement.gke.io/",
 )
+#: Time after which a temporary preview was left behind: its report is read within seconds.
+LEFT_BEHIND = timedelta(minutes=10)
 #: Reasons of a Rollback that did nothing because an earlier one of its name and spec had run. So something creates it again.
 CREATED_AGAIN = (conditions.ALREADY_EXECUTED, conditions.SWITCHED_BACK, conditions.OUTCOME_UNKNOWN)
 
@@ -36,6 +39,7 @@ class Finished:
     switched: bool  # the environment ran on its snapshot, at least for a while
     removable: bool  # apart from its place and its undo window
     preview: bool = False  # with dryRun: it never ran
+    temporary: bool = False  # a preview that its maker removes
     undo_until: str = ""  # end of the undo window; empty: there was none
 
 
@@ -44,12 +48,14 @@ def finished_of(rollback: Mapping[str, Any]) -> Finished | None:
     meta, status = rollback["metadata"], rollback.get("status") or {}
     if "deletionTimestamp" in meta or not conditions.is_terminal(status.get("conditions") or ()):
         return None
+    preview = bool((rollback.get("spec") or {}).get("dryRun"))
     return Finished(
         name=meta["name"],
         time=status.get("completedAt") or meta["creationTimestamp"],
         switched=bool(status.get("switchedAt")),
         removable=_nothing_depends_on(meta, status) and not applied(meta),
-        preview=bool((rollback.get("spec") or {}).get("dryRun")),
+        preview=preview,
+        temporary=preview and naming.ANNOTATION_TEMPORARY in (meta.get("annotations") or ()),
         undo_until=status.get("undoUntil") or "",
     )
 
@@ -82,10 +88,12 @@ def applied(meta: Mapping[str, Any]) -> bool:
 
 def beyond(finished: Iterable[Finished], limit: int, now: datetime) -> list[str]:
     """Names of the Rollbacks of one environment to remove, oldest first. `limit`: how many stay; 0: all. It holds for previews apart from the
-    others: looking does not push out what ran."""
+    others: looking does not push out what ran. Temporary previews that were left behind go whatever the limit."""
     listed = tuple(finished)
     previews, ran = [f for f in listed if f.preview], [f for f in listed if not f.preview]
-    names = {*_beyond(previews, limit, now), *_beyond(ran, limit, now)}
+    left = timestamps.text(now - LEFT_BEHIND)
+    names = {f.name for f in listed if f.temporary and f.removable and f.time <= left}
+    names |= {*_beyond(previews, limit, now), *_beyond(ran, limit, now)}
     return [f.name for f in sorted(listed, key=lambda f: (f.time, f.name)) if f.name in names]
 
 

@@ -156,10 +156,13 @@ class FilestoreArtifact(_Part):
 
 
 class ConfigArtifact(_Part):
-    """The configuration: one tar of the ConfigMap's keys."""
+    """The configuration: one tar of the ConfigMap's keys, or of a file on the filestore's claim."""
 
     archive: StoredObject
     file_count: int
+    path: str = Field(
+        default="", max_length=512, description="Of the file on the claim; empty: the keys of a ConfigMap."
+    )
 
 
 class Evidence(_Part):
@@ -169,6 +172,9 @@ class Evidence(_Part):
     proven: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = Field(
+        default=(), description="What the snapshot lacks, or may lack: it is restorable and no clean success."
+    )
 
 
 class Manifest(_Part):

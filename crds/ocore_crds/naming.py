@@ -36,9 +36,15 @@ ANNOTATION_SWEEP_REQUESTED = f"{GROUP}/sweep-requested"
 ANNOTATION_REMOVE_ORPHANS = f"{GROUP}/remove-orphans"
 #: On a Snapshot or Rollback of the REST facade: SHA-256 of the request's body, to recognise the same Idempotency-Key with another body.
 ANNOTATION_REQUEST = f"{GROUP}/request-sha256"
+#: On a Snapshot or Rollback of the REST facade: when it was asked for, with milliseconds. metadata.creationTimestamp has whole seconds.
+ANNOTATION_REQUESTED_AT = f"{GROUP}/requested-at"
+#: On a Rollback with dryRun: who made it removes it again after reading the report. Where that was killed, the operator does.
+ANNOTATION_TEMPORARY = f"{GROUP}/temporary"
 #: On a Rollback of the REST facade: ids of the target and of the snapshot, for the answer to a repeated request before the status has them.
 ANNOTATION_TARGET_ID = f"{GROUP}/target-environment-id"
 ANNOTATION_SNAPSHOT_ID = f"{GROUP}/snapshot-id"
+#: On a release's Lease: the namespaces that it watches, with commas; empty: all.
+ANNOTATION_WATCHES = f"{GROUP}/watches"
 #: Honoured only where the operator runs with OCORE_ALLOW_FAILPOINTS=true (tests).
 ANNOTATION_FAILPOINTS = f"{GROUP}/failpoints"
 
@@ -53,9 +59,20 @@ MAX_IDENTIFIER_BYTES = 63
 MAX_DATABASE_NAME_BYTES = MAX_IDENTIFIER_BYTES - len("_prev_") - 8
 
 
-def short_id(uuid: str) -> str:
+def _uuid_of(text: str) -> str:
+    """A UUID that only the text decides. Never changed: stored manifests have such ids."""
+    digits = hashlib.sha256(text.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
+
+
+def project_id(declared: str | None, namespace: str) -> str:
+    """The project of an Environment: its `spec.projectId`, or a UUID that is the same for all Environments of the namespace, also in a rebuilt cluster."""
+    return declared or _uuid_of(f"project of namespace {namespace}")
+
+
+def short_id(id_: str) -> str:
     """Eight hexadecimal digits of a UUID, for database and folder names."""
-    return uuid.replace("-", "")[:8]
+    return id_.replace("-", "")[:8]
 
 
 def safety_snapshot(rollback_name: str, rollback_uid: str) -> str:
@@ -81,8 +98,7 @@ def proof_database(live: str, environment_id: str) -> str:
 
 def restore_test_id(environment_id: str) -> str:
     """The id that the database and the temporary roles of an environment's test restores are named by: neither a proof nor a rollback has it."""
-    digits = hashlib.sha256(f"{environment_id} test-restore".encode()).hexdigest()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
+    return _uuid_of(f"{environment_id} test-restore")
 
 
 def restore_test_database(live: str, test_id: str) -> str:
@@ -103,9 +119,14 @@ CLAIM_FOLDER = ".ocore"
 STORE_ID_KEY = "ocore-store.json"
 
 
+def snapshots_prefix(environment_id: str) -> str:
+    """Key prefix of all snapshots of an environment; ends with a slash."""
+    return f"environments/{environment_id}/snapshots/"
+
+
 def snapshot_prefix(environment_id: str, snapshot_id: str) -> str:
     """Key prefix of everything of one snapshot, below the store's own prefix; ends with a slash."""
-    return f"environments/{environment_id}/snapshots/{snapshot_id}/"
+    return f"{snapshots_prefix(environment_id)}{snapshot_id}/"
 
 
 def manifest_key(environment_id: str, snapshot_id: str) -> str:

@@ -70,7 +70,8 @@ class Neutralize(Model):
     test_listeners: Annotated[tuple[HostAndPort, ...], Field(max_length=10)] = Field(
         default=(),
         description=(
-            "Without `sql`: addresses (host:port) that the pod must not reach, beside the API server. Something must listen there."
+            "Without `sql`: addresses (host:port) that the pod must not reach, beside the API server. Something must listen there, and at least one "
+            "must be outside of the cluster's networks: the operator connects to it first. Without one the rollback is refused (IsolationUnproven)."
         ),
     )
     assertions: Scripts | None = Field(
@@ -81,7 +82,7 @@ class Neutralize(Model):
         default=None,
         description=(
             "web.base.url that a copy of another environment gets, and keeps (web.base.url.freeze). Without it: http://localhost:8069, "
-            "until an administrator logs in."
+            "frozen as well."
         ),
     )
 

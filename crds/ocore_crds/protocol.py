@@ -89,7 +89,7 @@ class StepReport(_Line):
 
 
 class ProgressReport(_Line):
-    """Progress of a step. Totals are estimates and may grow; done never exceeds total."""
+    """Progress of a step. Totals are estimates, 0 where they are not known; done never exceeds a known total."""
 
     type: Literal["progress"] = "progress"
     step: Step
@@ -125,6 +125,10 @@ class DatabaseFacts(_Line):
     owner: str = ""
     user: str = ""
     attachments: bool = Field(default=False, description="Whether the table ir_attachment exists.")
+    outside_attachments: int = Field(
+        default=0,
+        description="Attachments among the newest and the oldest ones that the application keeps outside the filestore.",
+    )
     extensions: tuple[str, ...] = ()
     schema_fingerprint: str = Field(
         default="",
@@ -152,7 +156,7 @@ class Finding(_Line):
 
 
 class ProbeResult(_Line):
-    """Of ``probe``. `blocking` findings block snapshots, `rollback` findings block rollbacks."""
+    """Of ``probe``. `blocking` findings block snapshots and rollbacks, `rollback` findings block rollbacks."""
 
     kind: Literal["probe"] = "probe"
     database: DatabaseFacts | None = None
@@ -163,6 +167,13 @@ class ProbeResult(_Line):
         description="What does not exist and a rollback creates: the database, and with it the filestore's folder. They block snapshots only.",
     )
     rollback: tuple[Finding, ...] = ()
+    own_store: tuple[Finding, ...] = Field(
+        default=(),
+        description="Why the Jobs' user cannot use the own store. They block snapshots, and rollbacks unless a remote store is ready.",
+    )
+    snapshots: tuple[Finding, ...] = Field(
+        default=(), description="What blocks snapshots only: the configuration's file on the claim cannot be stored."
+    )
     warnings: tuple[str, ...] = ()
 
 
@@ -345,6 +356,8 @@ class RestoreTestResult(_Line):
     files: int = Field(default=0, description="Files whose digest matches.")
     file_bytes: int = Field(default=0, description="Their bytes.")
     bytes_read: int = Field(default=0, description="Bytes of the snapshot that were read from the store.")
+    checked: tuple[str, ...] = Field(default=(), description="What was checked and held, one sentence for each.")
+    not_checked: tuple[str, ...] = Field(default=(), description="What this test cannot know.")
     findings: tuple[Finding, ...] = Field(default=(), description="What a restore of this snapshot would lack.")
     warnings: tuple[str, ...] = ()
 
@@ -389,6 +402,14 @@ class CopyResult(_Line):
     )
 
 
+class CopyChecked(_Line):
+    """Of ``check-copy``: the remote store has every object that a restore from it needs, by name and size."""
+
+    kind: Literal["check-copy"] = "check-copy"
+    objects: int = 0
+    bytes: int = 0
+
+
 #: Which half of a rollback ``cleanup`` removes.
 CleanupPart = Literal["previous", "restored"]
 
@@ -399,6 +420,9 @@ class CleanupResult(_Line):
     kind: Literal["cleanup"] = "cleanup"
     databases_dropped: tuple[str, ...] = ()
     folders_removed: tuple[str, ...] = ()
+    #: Files in the filestore that the live database does not name, put on the application's checklist. None: they could not be, see `not_listed`.
+    files_listed: int | None = 0
+    not_listed: str = ""
 
 
 class TableRows(_Line):
@@ -456,6 +480,7 @@ Payload = Annotated[
     | RestoreTestResult
     | DeleteResult
     | CopyResult
+    | CopyChecked
     | CleanupResult
     | PreviewResult,
     Field(discriminator="kind"),
@@ -475,7 +500,7 @@ class Result(_Line):
         """The result as JSON of at most 4 KiB. Warnings, paths, evidence, tables and the ends of long messages are dropped first."""
         data = self.wire()
         payload = data.get("payload") or {}
-        for victim in ("", "warnings", "paths", "replicationEnded", "evidence", "tables"):
+        for victim in ("", "warnings", "checked", "notChecked", "paths", "replicationEnded", "evidence", "tables"):
             payload.pop(victim, None)
             text = json.dumps(data, separators=(",", ":"))
             if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
@@ -485,7 +510,9 @@ class Result(_Line):
             replication[key] = replication[key][:3]
         # Long messages: each as long as all of them together allow.
         findings = [
-            f for key in ("blocking", "creatable", "rollback", "findings", "refusals") for f in payload.get(key, ())
+            f
+            for key in ("blocking", "creatable", "rollback", "ownStore", "findings", "refusals")
+            for f in payload.get(key, ())
         ]
         messages = [f for f in (data.get("failure"), payload.get("failure"), *findings) if f]
         whole = [f["message"] for f in messages]

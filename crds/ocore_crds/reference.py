@@ -28,7 +28,7 @@ def kind_page(kind: Kind) -> str:
             f"# {kind.kind}\n",
             f"{kind.description}\n",
             f"`apiVersion: {kind.api_version}`, `kind: {kind.kind}`, namespaced; "
-            f"`kubectl get {kind.plural}`, short `{kind.short}`, also in `kubectl get {CATEGORY}`.\n",
+            f"`kubectl get {kind.plural}.ocore.dev`, short `{kind.short}`, also in `kubectl get {CATEGORY}`.\n",
             f"## spec\n\n{spec['description']}\n",
             *_table(("field", "type", "default", "bounds", "meaning"), map(_spec_row, fields(spec, ""))),
             "\n## Rules\n\nThe API server refuses an object that breaks a rule, with the message.\n",

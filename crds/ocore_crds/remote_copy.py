@@ -16,6 +16,14 @@ UNFINISHED = ("Pending", "Copying", "Failed")
 RemoteCopyState = Literal["none", "pending", "copying", "completed", "failed"]
 
 
+class CopyPlace(StatusModel):
+    """Where a whole copy of a Snapshot is."""
+
+    store_name: str = Field(description="SnapshotStore of the copy.")
+    store_id: str = Field(description="Id that this store had when the copy was complete.")
+    requested_at: Timestamp = Field(description="Since when that copy was wanted.")
+
+
 class RemoteCopy(StatusModel):
     """The copy of a Snapshot in the remote store."""
 
@@ -51,10 +59,28 @@ class RemoteCopy(StatusModel):
         default=None, description="When the data in the Snapshot's own store was deleted."
     )
 
+    checked_at: Timestamp | None = Field(
+        default=None, description="When the remote store was last asked for every object of the copy, and had them."
+    )
+    check_requested_at: Timestamp | None = Field(
+        default=None, description="Since when another such check is wanted; absent: none is."
+    )
+    replaces: CopyPlace | None = Field(
+        default=None,
+        description="An earlier copy, in the store that the Environment named before. It is deleted once this one is complete.",
+    )
+
     @property
     def complete(self) -> bool:
-        """Whether the Snapshot can be restored from the copy."""
+        """Whether the Snapshot can be restored from the copy in `store_name`."""
         return self.state == "Completed"
+
+    @property
+    def readable(self) -> CopyPlace | None:
+        """Where the Snapshot can be restored from beside its own store: while a copy replaces another one, from that one."""
+        if self.complete:
+            return CopyPlace(store_name=self.store_name, store_id=self.store_id or "", requested_at=self.requested_at)
+        return self.replaces
 
 
 def state_of(remote: RemoteCopy | None) -> RemoteCopyState:
@@ -83,7 +109,11 @@ def work_remains(snapshot: Mapping[str, Any]) -> bool:
     remote = status.get("remote")
     if not remote:
         return False
-    if remote.get("state") in UNFINISHED or (remote.get("only") and not remote.get("localDeletedAt")):
+    if remote.get("checkRequestedAt"):
+        return True
+    if remote.get("only"):
+        return not remote.get("localDeletedAt")
+    if remote.get("state") in UNFINISHED or remote.get("replaces"):
         return True
     return releases(snapshot) is not None
 

@@ -95,10 +95,16 @@ class RestoreTestStatus(StatusModel):
     indexes: int = Field(default=0, description="Valid indexes.")
     constraints: int = Field(default=0, description="Validated constraints.")
     queries: int = Field(default=0, description="Scripts of `verify.assertions` of which no query returned a row.")
-    attachments: int = Field(default=0, description="Files that the restored database names; all are in the snapshot.")
+    attachments: int = Field(
+        default=0, description="Layout `Odoo`: files that the restored database names; all are in the snapshot."
+    )
     files: int = Field(default=0, description="Files whose digest matched.")
     file_bytes: int = Field(default=0, description="Bytes of these files.")
     bytes: int = Field(default=0, description="Bytes of the snapshot that were read from the store.")
+    checked: tuple[str, ...] = Field(default=(), description="What was checked and held.")
+    not_checked: tuple[str, ...] = Field(
+        default=(), description="What the test cannot know: nothing affirms it, and nothing speaks against it."
+    )
     findings: tuple[RestoreTestFinding, ...] = Field(default=(), description="Why it failed; none: it succeeded.")
     warnings: tuple[str, ...] = Field(default=(), description="What should be known, and blocks nothing.")
 

@@ -18,6 +18,8 @@ from .snapshotpolicy import Retention
 
 #: A failed Snapshot is listed for so long: it holds no data, only the reason.
 FAILED_FOR = timedelta(days=7)
+#: Failed Snapshots of an environment that are listed at most, the newest ones: a broken database with a schedule for each minute makes 1,440 a day.
+FAILED_COUNT = 50
 
 LATEST = "latest"  # the newest Complete one
 LATEST_VERIFIED = "latestVerified"
@@ -237,9 +239,9 @@ def _bucketed(rule: str, complete: Sequence[Candidate], count: int, zone: tzinfo
 def _failed(
     every: Sequence[Candidate], complete: Sequence[Candidate], now: datetime, found: Mapping[str, _Found]
 ) -> None:
-    """Each for FAILED_FOR; the newest one also while no newer Complete one shows that the trouble is over."""
+    """Each for FAILED_FOR, of the newest FAILED_COUNT; the newest one also while no newer Complete one shows that the trouble is over."""
     failed = [c for c in every if not c.complete]
-    for c in failed:
+    for c in failed[:FAILED_COUNT]:
         if c.time + FAILED_FOR > now:
             found[c.name].add(FAILED, c.time + FAILED_FOR)
     if failed and (not complete or complete[0].time < failed[0].time) and FAILED not in found[failed[0].name].rules:

@@ -137,7 +137,8 @@ class RollbackSpec(Model):
             ),
             rule("has(self.snapshotRef) || !has(self.sourceStoreRef)", "sourceStoreRef goes with snapshotRef"),
             rule(
-                "!has(self.snapshotRef) || !has(self.snapshotRef.namespace) || has(self.targetEnvironmentRef)",
+                # A keyword of CEL is escaped: API servers before 1.32 do not take it as a field's name.
+                "!has(self.snapshotRef) || !has(self.snapshotRef.__namespace__) || has(self.targetEnvironmentRef)",
                 "snapshotRef.namespace needs targetEnvironmentRef",
             ),
             rule(

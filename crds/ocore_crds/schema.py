@@ -195,7 +195,7 @@ def crd(kind: Kind) -> Schema:
 
 
 def _selectable(kind: Kind) -> Schema:
-    """A kind with an id can be selected by it: the REST facade asks for an id that its cache lacks. Kubernetes before 1.31 ignores this."""
+    """A kind with an id can be selected by it: the REST facade asks for an id that its cache lacks."""
     return {"selectableFields": [{"jsonPath": ".status.id"}]} if "id" in kind.status.model_fields else {}
 
 

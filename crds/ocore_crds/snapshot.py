@@ -98,7 +98,13 @@ class StepStatus(StatusModel):
     state: Literal["Pending", "Running", "Done", "Skipped", "Failed"] = Field(description="State of the step.")
     started_at: Timestamp | None = Field(default=None, description="When it began.")
     completed_at: Timestamp | None = Field(default=None, description="When it ended.")
+    bytes_done: int | None = Field(default=None, description="Bytes that it has counted at its end; absent: none.")
+    files_done: int | None = Field(default=None, description="Files that it has counted at its end; absent: none.")
     message: Sentence = Field(default="", description="What happened, for people.")
+
+    def begun_with(self, earlier: "StepStatus") -> "StepStatus":
+        """The same, begun when `earlier` says, where that is known: a Job reports a step that began with its pod."""
+        return self.model_copy(update={"started_at": earlier.started_at or self.started_at})
 
 
 class Progress(StatusModel):
@@ -106,9 +112,9 @@ class Progress(StatusModel):
 
     step: str = Field(description="The running step.")
     bytes_done: int = Field(default=0, description="Bytes of the step that are done.")
-    bytes_total: int = Field(default=0, description="Bytes of the step in all, estimated.")
+    bytes_total: int = Field(default=0, description="Bytes of the step in all, estimated; 0: not known.")
     files_done: int = Field(default=0, description="Files of the step that are done.")
-    files_total: int = Field(default=0, description="Files of the step in all, estimated.")
+    files_total: int = Field(default=0, description="Files of the step in all, estimated; 0: not known.")
     percent: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="Progress of the whole operation; 100 only when it is terminal."
     )
@@ -194,7 +200,8 @@ class SnapshotSource(StatusModel):
         description="Commit that the image was built from, according to the workload's annotation ocore.dev/commit-sha.",
     )
     config_sha256: str = Field(
-        default="", description="SHA-256 over the names and values of the ConfigMap's keys; empty without spec.config."
+        default="",
+        description="SHA-256 over the names and values of the ConfigMap's keys; empty without spec.config.configMapRef.",
     )
     deployment_id: str = Field(default="", description="The deployment that triggered the snapshot.")
 
@@ -218,6 +225,9 @@ class EvidenceStatus(StatusModel):
     proven: tuple[str, ...] = Field(default=(), description="What was proven.")
     missing: tuple[str, ...] = Field(default=(), description="What was required and not proven.")
     warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
+    incomplete: tuple[str, ...] = Field(
+        default=(), description="What a snapshot lacks, or may lack: it can be restored and is no clean success."
+    )
     checksums: dict[str, str] = Field(default_factory=dict, description="Artifact → SHA-256.")
     paths: dict[str, str] = Field(default_factory=dict, description="Artifact → key in the store.")
 
@@ -229,6 +239,7 @@ class EvidenceStatus(StatusModel):
             proven=evidence.proven,
             missing=evidence.missing,
             warnings=evidence.warnings,
+            incomplete=evidence.incomplete,
             checksums=checksums,
             paths=paths,
         )

@@ -162,6 +162,10 @@ class ImportStatus(StatusModel):
         default=0,
         description="Manifests and records of rollbacks that cannot be read, or that are of another project, and what the API server refused.",
     )
+    incomplete: int = Field(
+        default=0,
+        description="Of the skipped ones: snapshots whose manifest names objects that are not there. The import is repeated every hour until they are.",
+    )
     skipped_examples: tuple[str, ...] = Field(default=(), description="Some of them, with the reason.")
     rollbacks: ImportedRollbacks | None = Field(default=None, description="What became of the records of rollbacks.")
     foreign: tuple[ForeignEnvironment, ...] = Field(

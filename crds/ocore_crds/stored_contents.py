@@ -57,6 +57,9 @@ class ManifestsResult(Model):
     skipped: int = Field(
         default=0, description="Manifests and records of rollbacks that cannot be read, or are of another project."
     )
+    incomplete: int = Field(
+        default=0, description="Of the skipped ones: manifests that name objects which are not there."
+    )
     skipped_examples: tuple[SkippedManifest, ...] = ()
     foreign: tuple[ForeignEnvironment, ...] = Field(default=(), description="On the first page.")
     foreign_environments: int = 0

@@ -7,6 +7,7 @@
     │   └── AlreadyExists 409 at a create
     ├── Forbidden         403: RBAC, quota or admission
     ├── Invalid           400, 422: the request will never be accepted
+    ├── TooLarge          the answer has more bytes than the caller takes
     └── Unavailable       no answer in time, 429, 5xx; try again later
 
 A 404 is an ApiError with status 404; clients return None for it.
@@ -42,6 +43,10 @@ class Forbidden(ApiError):
 
 class Invalid(ApiError):
     """The request is malformed or breaks a rule of the schema."""
+
+
+class TooLarge(ApiError):
+    """The answer has more bytes than the caller takes."""
 
 
 class Unavailable(ApiError):

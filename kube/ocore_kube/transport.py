@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,11 +17,18 @@ from kubernetes.aio import client
 from kubernetes.aio import config as _config
 
 from ocore_kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, Unavailable
+from ocore_kube.pages import OBJECT_BYTES, read
 
 JSON = "application/json"
+#: What is accepted in an answer: the objects, or of each of a list only its metadata.
+OBJECTS = "application/json, */*"
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
+#: With the parameter the client library sends the body as it is; the API server leaves the parameter out.
+APPLY_PATCH = "application/apply-patch+yaml; charset=utf-8"
+#: What JSON must not have as it is to be YAML as well: control characters and others that YAML does not allow, and lone surrogates.
+_ESCAPED = re.compile("[\x7f-\uffff]")
 
 #: Seconds of pause before each retry of a read that failed for a temporary reason.
 READ_PAUSES = (0.2, 1.0)
@@ -59,6 +67,14 @@ def _proxy(url: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
+def apply_body(body: Any) -> bytes:
+    """JSON that is YAML, too, in UTF-8. An astral character (an emoji) is itself: JSON's escapes for it are two surrogates, which the API server's
+    YAML parser refuses. All other characters above ASCII are escaped, because YAML does not allow all of them. A lone surrogate, which no text in UTF-8
+    can have, becomes U+FFFD, as in every answer of the API server."""
+    text = json.dumps(body, ensure_ascii=False)
+    return _ESCAPED.sub(lambda m: "\\ufffd" if "\ud800" <= m[0] <= "\udfff" else f"\\u{ord(m[0]):04x}", text).encode()
+
+
 def to_error(status: int, body: bytes) -> ApiError:
     """The error for an answer with a status other than 2xx."""
     try:
@@ -91,7 +107,8 @@ def _causes(details: Any) -> tuple[dict[str, str], ...]:
     return tuple({k: v for k, v in cause.items() if isinstance(v, str)} for cause in found if isinstance(cause, dict))
 
 
-def _no_answer(seconds: float) -> Unavailable:
+def no_answer(seconds: float) -> Unavailable:
+    """What is raised where the API server did not answer in time."""
     return Unavailable(0, "NoAnswer", f"the API server did not answer within {seconds:g} s")
 
 
@@ -120,12 +137,15 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = JSON,
+        accept: str = OBJECTS,
+        most: int = OBJECT_BYTES,
     ) -> dict[str, Any]:
-        """The answer's JSON. Reads are retried after a temporary error; writes are retried by the work queue."""
+        """The answer's JSON. Reads are retried after a temporary error; writes are retried by the work queue. Raises TooLarge for an answer of more than
+        `most` bytes."""
         pauses = READ_PAUSES if method == "GET" else ()
         for pause in (*pauses, None):
             try:
-                return await self._once(method, path, query, body, content_type)
+                return await self._once(method, path, query, body, content_type, accept, most)
             except Unavailable as error:
                 if pause is None:
                     raise
@@ -134,16 +154,23 @@ class Transport:
         raise AssertionError("unreachable")
 
     async def _once(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Any, content_type: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        content_type: str,
+        accept: str,
+        most: int,
     ) -> dict[str, Any]:
         try:
             async with (
                 asyncio.timeout(self._timeout),
-                self._response(method, path, query, body, content_type) as response,
+                self._response(method, path, query, body, content_type, accept=accept) as response,
             ):
-                data = await response.read()
+                data = await read(response, most)
         except TimeoutError:
-            raise _no_answer(self._timeout) from None
+            raise no_answer(self._timeout) from None
         if not 200 <= response.status <= 299:
             raise to_error(response.status, data)
         answer: dict[str, Any] = json.loads(data)
@@ -166,9 +193,9 @@ class Transport:
                 async with asyncio.timeout_at(ends):
                     response = await stack.enter_async_context(self._response("GET", path, query, None, JSON, silence))
                     if response.status != 200:
-                        raise to_error(response.status, await response.read())
+                        raise to_error(response.status, await read(response, OBJECT_BYTES))
             except TimeoutError:
-                raise _no_answer(seconds) from None
+                raise no_answer(seconds) from None
             rest = b""
             while True:
                 try:
@@ -196,12 +223,13 @@ class Transport:
         body: Any,
         content_type: str,
         silence: float | None = None,
+        accept: str = OBJECTS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         # The caller limits the whole time, by asyncio.timeout. aiohttp's own `total` takes a task's cancellation for its timeout where both come at once
         # (its TimerContext is entered twice in a request and takes back two cancellations): a program that is told to stop would go on.
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout / 2, sock_read=silence)
         headers = {
-            "Accept": "application/json, */*",
+            "Accept": accept,
             # The API server compresses answers of 128 KiB and more if it may: that costs both sides more time than a network of 10 Gbit/s saves.
             "Accept-Encoding": "identity",
             "Content-Type": content_type,
@@ -209,7 +237,8 @@ class Transport:
         }
         try:
             method, url, headers, body, _ = await self._api.param_serialize(
-                method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
+                method, path, query_params=list((query or {}).items()), header_params=headers,
+                body=apply_body(body).decode() if content_type == APPLY_PATCH else body,
                 auth_settings=["BearerToken"],
             )  # fmt: skip
             answer = await self._api.rest_client.request(method, url, headers, body, _request_timeout=limits)
