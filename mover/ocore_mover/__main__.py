@@ -3,6 +3,13 @@
 Each command imports its own module when it is called: a Job runs one command, and most of a short Job's time is its start.
 """
 
+import gc
+
+# The garbage collector would visit what the imports make again and again, a fifth of the start, and find nothing: all of it stays.
+# commands.runtime.run enables it again.
+if __name__ == "__main__":
+    gc.disable()
+
 import logging
 import re
 from collections.abc import Callable
@@ -17,6 +24,7 @@ from ocore_crds.protocol import CleanupPart, Payload, StateResult, SwitchResult
 from ocore_mover.commands.options import (
     AllowReplicationLoss,
     BaseOptions,
+    Capacity,
     CommonOptions,
     EnvironmentId,
     Jobs,
@@ -28,6 +36,7 @@ from ocore_mover.commands.options import (
     StoreOptions,
     TargetOptions,
     expand,
+    folder_store,
     uuid,
 )
 from ocore_mover.commands.runtime import GRACE, Runtime, run
@@ -36,8 +45,11 @@ if TYPE_CHECKING:
     from ocore_crds.manifest import Identity
     from ocore_crds.rollback_record import RollbackRun
     from ocore_crds.snapshot_state import StoredState
+    from ocore_mover.commands.config_archive import Source
     from ocore_mover.commands.switcher import RollbackTarget
+    from ocore_mover.filestore.folders import ClaimFolders
     from ocore_mover.rollback_records import RollbackRecords
+    from ocore_mover.store.base import Store
 
 Record = Annotated[
     str,
@@ -52,6 +64,10 @@ State = Annotated[
     typer.Option(
         metavar="JSON", help="Pin, retention and deletionPolicy for the state object (snapshot_state.StoredState)."
     ),
+]
+
+ConfigFile = Annotated[
+    str, typer.Option(metavar="PATH", help="File with the configuration, below the claim's root, in place of --config.")
 ]
 
 log = logging.getLogger(__name__)
@@ -92,12 +108,34 @@ def probe(
     environment_id: EnvironmentId = "00000000-0000-0000-0000-000000000000",
     rollback: Annotated[bool, typer.Option(help="Also check what a rollback needs.")] = True,
     jobs: Jobs = 2,
+    propose_user: Annotated[
+        bool,
+        typer.Option("--propose-user", help="This user is not the application's: only report the owner of the files."),
+    ] = False,
+    store: Annotated[
+        str, typer.Option(metavar="URL", help="file:///folder: also check that this user can store snapshots there.")
+    ] = "",
+    store_name: Annotated[str, typer.Option(help="What messages call the store. Default: its URL.")] = "",
+    config_file: ConfigFile = "",
 ) -> None:
     """Report rights, sizes, extensions and filestore of an environment. Missing rights are a result, not a failure."""
     from ocore_mover.commands import probe as command
 
     target.check()
-    _exit(lambda r: command.probe(r, target, environment_id, rollback=rollback, jobs=jobs), common)
+    folder = folder_store(store, store_name) if store else None
+    _exit(
+        lambda r: command.probe(
+            r,
+            target,
+            environment_id,
+            rollback=rollback,
+            jobs=jobs,
+            propose_user=propose_user,
+            store=folder,
+            config_file=config_file,
+        ),
+        common,
+    )
 
 
 @app.command("measure", epilog=_example(f"measure {_SITE}"))
@@ -161,6 +199,7 @@ def snapshot(
         ),
     ] = "",
     config: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The mounted ConfigMap to store.")] = None,
+    config_file: ConfigFile = "",
     verify: Annotated[
         Literal["Checksums", "Full"], typer.Option(help="Full: read every byte again at the end.")
     ] = "Checksums",
@@ -179,6 +218,8 @@ def snapshot(
     from ocore_mover.commands.snapshot import Quiesce, SnapshotOptions, SnapshotRun
 
     target.check()
+    if config_file and (config is not None or target.claim is None):
+        raise typer.BadParameter("give it with --claim and without --config", param_hint="--config-file")
     chosen = base.choice()
     store = where.open()
     who = _identity(identity, environment_id, snapshot_id)
@@ -194,7 +235,7 @@ def snapshot(
                 layout=target.layout,
                 missing_files=target.missing_files,
                 consistency=target.consistency,
-                config=config,
+                config=_config_source(config, target.folders(environment_id), config_file),
                 scratch=scratch,
                 jobs=jobs,
                 verify=verify,
@@ -205,6 +246,14 @@ def snapshot(
         ).run(),
         common,
     )
+
+
+def _config_source(folder: Path | None, folders: "ClaimFolders | None", path: str) -> "Source | None":
+    from ocore_mover.commands.config_archive import ClaimFile, Keys
+
+    if folders is not None and path:
+        return ClaimFile(folders, path)
+    return Keys(folder) if folder is not None else None
 
 
 @app.command("verify", epilog=_example(f"verify --store file:///var/snapshots {_SNAPSHOT}"))
@@ -260,9 +309,7 @@ def restore_test(
     snapshot_id: SnapshotId,
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - only the test's own folders below it are used
     manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
-    capacity: Annotated[
-        int | None, typer.Option(min=1, metavar="BYTES", help="What the volume of the server's databases holds.")
-    ] = None,
+    capacity: Capacity = None,
     assertions: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Queries that must return no row in the restored database.")
     ] = None,
@@ -305,6 +352,7 @@ def preview(
     environment_id: EnvironmentId,
     snapshot_id: SnapshotId,
     manifest_sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the manifest.")] = None,
+    capacity: Capacity = None,
 ) -> None:
     """Report what a rollback would do: rows, files to move, space, what would refuse it. Changes nothing."""
     from ocore_mover.commands.preview import PreviewOptions, PreviewRun
@@ -322,6 +370,7 @@ def preview(
                 server=target.server(),
                 folders=target.folders(environment_id),
                 layout=target.layout,
+                capacity=capacity,
             ),
         ).run(),
         common,
@@ -361,6 +410,7 @@ def restore(
         bool,
         typer.Option("--neutralize", help="The copy must not become live before `neutralize` has marked it."),
     ] = False,
+    capacity: Capacity = None,
     jobs: Jobs = 2,
 ) -> None:
     """Restore a snapshot beside the live environment and check it. The live environment does not change."""
@@ -390,6 +440,7 @@ def restore(
                 source_environment_id=source_environment_id,
                 project_id=project_id,
                 neutralize=neutralize,
+                capacity=capacity,
             ),
         ).run(),
         common,
@@ -430,6 +481,13 @@ def neutralize(
     listener: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="A test listener beside the API server.")
     ] = None,
+    outside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A test listener outside of the cluster's networks, which someone else has just reached.",
+        ),
+    ] = None,
 ) -> None:
     """Neutralise the restored copy, check that it is, and mark it, so that `switch` accepts it. The live database does not change."""
     from ocore_mover.commands.neutralize import NeutralizeOptions, NeutralizeRun
@@ -449,6 +507,7 @@ def neutralize(
         base_url=base_url,
         isolation=isolation,
         listeners=tuple(listener or ()),
+        outside=tuple(outside or ()),
     )
     if not options.neutralizes and not own_identity:
         raise typer.BadParameter("give --sql, --hand-over or --own-identity")
@@ -587,6 +646,7 @@ def remove_orphans(
 @expand
 def delete(
     where: StoreOptions,
+    source: SourceStoreOptions,
     common: CommonOptions,
     environment_id: EnvironmentId,
     snapshot_id: SnapshotId,
@@ -605,17 +665,68 @@ def delete(
             metavar="FOLDER", help="The filestore's claim: also remove the folders that the snapshot's attempts froze."
         ),
     ] = None,
+    copy_store_id: Annotated[
+        str | None,
+        typer.Option(
+            callback=uuid,
+            help="Delete only if --source-store has this id, and the whole snapshot with the manifest of --manifest-sha256.",
+        ),
+    ] = None,
+    manifest_sha256: Annotated[str | None, typer.Option(help="With --copy-store-id: SHA-256 of the manifest.")] = None,
+    known_state: Annotated[
+        str,
+        typer.Option(
+            metavar="JSON",
+            help="Delete only if the store has no pin, or this one (snapshot_state.StoredState): another cluster may have set it.",
+        ),
+    ] = "",
 ) -> None:
     """Delete a snapshot from the store: its manifest first, then all other objects."""
     from ocore_mover.commands import delete as command
+    from ocore_mover.commands.check_copy import ExpectedCopy
 
-    store = where.open()
+    store, other, known = where.open(), source.open(), _state(known_state) if known_state else None
+    copy: tuple[Store, ExpectedCopy] | None = None
+    if other is not None:
+        if copy_store_id is None or manifest_sha256 is None:
+            raise typer.BadParameter("give --copy-store-id and --manifest-sha256", param_hint="--source-store")
+        copy = other, ExpectedCopy(copy_store_id, manifest_sha256)
     _exit(
         lambda r: command.delete(
-            r, store, environment_id, snapshot_id, attempts_only=attempts_only, keep_attempt=keep_attempt, claim=claim
+            r,
+            store,
+            environment_id,
+            snapshot_id,
+            attempts_only=attempts_only,
+            keep_attempt=keep_attempt,
+            claim=claim,
+            copy=copy,
+            known_state=known,
         ),
         common,
     )
+
+
+@app.command(
+    "check-copy",
+    epilog=_example(
+        f"check-copy --store s3://elsewhere/copies {_SNAPSHOT} --store-id 7d0b5a53-2222-4333-8444-555566667777 --manifest-sha256 {'0' * 64}"
+    ),
+)
+@expand
+def check_copy(
+    where: StoreOptions,
+    common: CommonOptions,
+    environment_id: EnvironmentId,
+    snapshot_id: SnapshotId,
+    store_id: Annotated[str, typer.Option(callback=uuid, help="Id of the store that the copy was written to.")],
+    manifest_sha256: Annotated[str, typer.Option(help="SHA-256 of the manifest.")],
+) -> None:
+    """Check that the store has every object of a copied snapshot, by one listing. Nothing is written."""
+    from ocore_mover.commands import check_copy as command
+
+    store, expected = where.open(), command.ExpectedCopy(store_id, manifest_sha256)
+    _exit(lambda r: command.check_copy(r, store, environment_id, snapshot_id, expected), common)
 
 
 @app.command(
@@ -685,6 +796,13 @@ def inspect(
             "--repair", help="With --rollback-id: allow connections, and complete or undo an interrupted switch."
         ),
     ] = False,
+    workloads_stopped: Annotated[
+        bool,
+        typer.Option(
+            "--workloads-stopped",
+            help="With --repair, layout Plain: move the folder to the database's position. Stop every workload first.",
+        ),
+    ] = False,
     allow_replication_loss: AllowReplicationLoss = False,
 ) -> None:
     """Report a snapshot in the store, or the position of a rollback."""
@@ -701,7 +819,9 @@ def inspect(
     rollback = rollback_id or ""
     where_to = _rollback_target(target, environment_id, rollback, allow_replication_loss=allow_replication_loss)
     _exit(
-        lambda r: command.inspect_rollback(Switcher(where_to, r.token), repair=repair),
+        lambda r: command.inspect_rollback(
+            Switcher(where_to, r.token), repair=repair, workloads_stopped=workloads_stopped
+        ),
         common,
     )
 

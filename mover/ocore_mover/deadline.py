@@ -38,9 +38,19 @@ class Token:
         self._event.set()
 
     @property
+    def ends(self) -> bool:
+        """Whether there is a deadline."""
+        return self._ends is not None
+
+    @property
     def cancelled(self) -> bool:
         """Whether the command is cancelled."""
         return self._event.is_set()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the deadline; None: there is none."""
+        return max(0.0, self._ends - time.monotonic()) if self._ends is not None else None
 
     def check(self) -> None:
         """Raises Cancelled if the command is cancelled."""

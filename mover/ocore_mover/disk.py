@@ -12,6 +12,7 @@ _SYNC_FILE_RANGE_WRITE = 2
 _STATX_BYTES, _STATX_BTIME_OFFSET = 256, 80
 _STATX_BTIME = 0x800
 _AT_EMPTY_PATH = 0x1000
+_AT_SYMLINK_NOFOLLOW = 0x100
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:
@@ -50,8 +51,17 @@ def sync_entries(fd: int) -> None:
 
 def birth_time(fd: int) -> int | None:
     """When an open file was created, in nanoseconds; None if the file system does not keep it."""
+    return _birth_time(fd, b"", _AT_EMPTY_PATH)
+
+
+def birth_time_of(name: str, folder: int) -> int | None:
+    """The same of a name in an open folder; None also where it does not exist."""
+    return _birth_time(folder, os.fsencode(name), _AT_SYMLINK_NOFOLLOW)
+
+
+def _birth_time(fd: int, path: bytes, flags: int) -> int | None:
     buffer = ctypes.create_string_buffer(_STATX_BYTES)
-    if _libc.statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, buffer) != 0:
+    if _libc.statx(fd, path, flags, _STATX_BTIME, buffer) != 0:
         return None
     (mask,) = struct.unpack_from("=I", buffer, 0)
     if not mask & _STATX_BTIME:

@@ -1,14 +1,16 @@
 """A store and a counter that raise Cancelled once the command is cancelled. Their callers need not know of deadlines."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions, Step
 from ocore_mover.deadline import Token
+from ocore_mover.errors import StoreError
 from ocore_mover.report import Counter, Reporter
-from ocore_mover.store.base import Guarantees, Store, Upload, Writer
+from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Upload, Writer
+from ocore_mover.store.patience import Patience
 from ocore_mover.store.wrapped import WrappedStore
 
 
@@ -50,9 +52,9 @@ class GuardedStore(WrappedStore):
         super().__init__(store)
         self._token = token
 
-    def writer(self, key: str) -> Writer:
+    def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
         self._token.check()
-        return GuardedWriter(self._store.writer(key), self._token)
+        return GuardedWriter(self._store.writer(key, patience=patience), self._token)
 
     def adopt(self, key: str, expected: StoredObject) -> StoredObject:
         self._token.check()
@@ -80,6 +82,53 @@ class GuardedStore(WrappedStore):
 
     def _before_read(self) -> None:
         self._token.check()
+
+
+class PatientStore(GuardedStore):
+    """A guarded store that repeats writes, and the small reads that check them, while the store fails for a time."""
+
+    def __init__(self, store: Store, token: Token) -> None:
+        super().__init__(store, token)
+        self._patience = Patience(token)
+
+    def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
+        return super().writer(key, patience=patience or self._patience)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        return self._patience.run(lambda: super(PatientStore, self).put_if_absent(key, data))
+
+    def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
+        return self._patience.run(lambda: super(PatientStore, self).get(key, limit=limit))
+
+    def head(self, key: str) -> ObjectInfo | None:
+        return self._patience.run(lambda: super(PatientStore, self).head(key))
+
+    def digest(self, key: str) -> str | None:
+        return self._patience.run(lambda: super(PatientStore, self).digest(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Begins again where a page fails, and leaves out what it has given already: keys come in their order."""
+        if self.local_root is not None:
+            yield from super().list(prefix)
+            return
+        last = ""
+
+        def rest() -> Iterator[ObjectInfo]:
+            return (found for found in super(PatientStore, self).list(prefix) if found.key > last)
+
+        found = rest()
+
+        def following() -> ObjectInfo | None:
+            nonlocal found
+            try:
+                return next(found, None)
+            except StoreError:
+                found = rest()
+                raise
+
+        while (item := self._patience.run(following)) is not None:
+            last = item.key
+            yield item
 
 
 class GuardedCounter(Counter):

@@ -1,4 +1,4 @@
-"""How much memory this process may use."""
+"""How much memory this process may use, and whether one of its children had too little."""
 
 from pathlib import Path
 
@@ -8,6 +8,24 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 _OWN = 96 * 1024 * 1024
 #: Where the container has no limit, data from a store may use this much (bytes).
 _UNLIMITED = 1024 * 1024 * 1024
+
+
+#: Counters of processes that the kernel has killed because the container's limit was reached: version 2, version 1.
+_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
+
+
+def oom_kills() -> int:
+    """How many processes of the container ran out of memory so far; 0 where the kernel does not tell."""
+    for path in _EVENTS:
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, value = line.partition(" ")
+            if name == "oom_kill" and value.isdecimal():
+                return int(value)
+    return 0
 
 
 def budget() -> int:

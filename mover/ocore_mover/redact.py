@@ -13,7 +13,10 @@ MASK = "***"
 _SHORTEST = 4
 #: Fields of the protocol that hold free text, alone or as a list: the one place where a program's output can end up.
 FREE_TEXT = frozenset(
-    {"message", "warnings", "required", "proven", "missing", "missingRights", "replicationEnded", "unread", "examples"}
+    {
+        *("message", "warnings", "required", "proven", "missing", "incomplete", "checked", "notChecked"),
+        *("missingRights", "replicationEnded", "unread", "examples", "notListed"),
+    }
 )
 #: Written by the logger itself.
 _LOGGERS_OWN = frozenset({"level", "timestamp"})

@@ -71,7 +71,7 @@ def configure_logging(verbose: bool = False) -> None:
 
 
 class Counter:
-    """Counts bytes and files of one step for several threads. Reports at most every half second."""
+    """Counts bytes and files of one step for several threads. Reports at most every half second. A total that is 0 is not known."""
 
     def __init__(self, reporter: "Reporter", step: Step, *, bytes_total: int = 0, files_total: int = 0) -> None:
         self._reporter = reporter
@@ -100,12 +100,22 @@ class Counter:
             ProgressReport(
                 step=self._step,
                 bytes_done=self.bytes_done,
-                bytes_total=max(self.bytes_total, self.bytes_done),
+                bytes_total=_total(self.bytes_total, self.bytes_done),
                 files_done=self.files_done,
-                files_total=max(self.files_total, self.files_done),
+                files_total=_total(self.files_total, self.files_done),
                 time=now(),
             )
         )
+
+    def finish(self) -> None:
+        """All is done: what was counted is the total. Writes a progress line."""
+        self.bytes_total, self.files_total = self.bytes_done, self.files_done
+        self.report()
+
+
+def _total(known: int, done: int) -> int:
+    """A total that grew with what is done would say that all of it is done."""
+    return max(known, done) if known else 0
 
 
 class Reporter:

@@ -56,6 +56,22 @@ def readable(store: Store, environment_id: str, snapshot_id: str) -> StoredState
         return None
 
 
+def check_not_pinned(store: Store, environment_id: str, snapshot_id: str, known: StoredState) -> None:
+    """Raises MoverError Pinned for a snapshot that has a pin which the caller does not know: another cluster with the same store has pinned it.
+
+    `known`: the last state that the caller has written or read. Its own pin does not count: the caller has removed it.
+    """
+    found = readable(store, environment_id, snapshot_id)
+    if found is None or found.pin_label is None or found.pin_label == known.pin_label:
+        return
+    if store.head(naming.manifest_key(environment_id, snapshot_id)) is None:
+        return  # nothing is left that could be restored
+    raise MoverError(
+        conditions.PINNED,
+        f"snapshot {snapshot_id} is not deleted: another cluster that uses {store.url} has pinned it ({found.pin_label!r}). Remove the pin there first",
+    )
+
+
 def replace(store: Store, environment_id: str, snapshot_id: str, state: StoredState) -> StoredState:
     """As :func:`write`, for a snapshot that exists. Raises MoverError SnapshotNotFound where the store has no manifest: an object without one
     would be left after the snapshot is deleted."""

@@ -1,5 +1,6 @@
 """``cleanup``: removes what a rollback keeps beside the live environment."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,33 +8,41 @@ from ocore_crds import conditions, failpoints
 from ocore_crds.protocol import CleanupPart, CleanupResult
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import RollbackTarget, Switcher
+from ocore_mover.database.dump.export import live_names
 from ocore_mover.database.restore import scratch
 from ocore_mover.database.switch import cleanup as database_cleanup
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.plain import switch as plain_switch
 
+log = logging.getLogger(__name__)
+
 
 def cleanup(runtime: Runtime, target: RollbackTarget, part: CleanupPart, environment_id: str) -> CleanupResult:
-    """Removes the database first, then the folders. Returns what was removed.
+    """Removes the database first, then the folders. Returns what was removed, and how many files are left to the application's garbage collection.
 
-    Raises MoverError SwitchFailed where the environment runs on what would be removed; nothing is removed then.
+    Raises MoverError SwitchFailed where the environment runs on what would be removed, Mismatch where database and folder do not fit; nothing is
+    removed then.
     """
-    position = _repaired_position(runtime, target, part)
+    position = _position(runtime, target, part)
     runtime.token.check()
     dropped = _drop_database(target, part, position)
     failpoints.hit("cleanup-database-dropped")
     if target.server is not None:  # of a proof or a test restore that was killed
         dropped += scratch.drop_all(target.server, environment_id)
+    listed, not_listed = _list_leftovers(runtime, target)
     return CleanupResult(
-        databases_dropped=dropped, folders_removed=tuple(str(folder) for folder in _remove_folders(target, part))
+        databases_dropped=dropped,
+        folders_removed=tuple(str(folder) for folder in _remove_folders(target, part)),
+        files_listed=listed,
+        not_listed=not_listed,
     )
 
 
-def _repaired_position(runtime: Runtime, target: RollbackTarget, part: CleanupPart) -> str:
-    """The position, after an interrupted switch was completed or undone.
+def _position(runtime: Runtime, target: RollbackTarget, part: CleanupPart) -> str:
+    """The position. Connections are allowed; with a database no folder is moved, because the application runs on it.
 
-    A later rollback has its own names: repairing with the names of this one would refuse.
+    Raises MoverError Mismatch. A later rollback has its own names: reading with the names of this one would refuse.
     """
     if (
         part == "previous"
@@ -43,7 +52,7 @@ def _repaired_position(runtime: Runtime, target: RollbackTarget, part: CleanupPa
         return "New"
     switcher = Switcher(target, runtime.token)
     try:
-        return switcher.repair().position
+        return switcher.before_cleanup().position
     finally:
         switcher.close()
 
@@ -58,6 +67,22 @@ def _drop_database(target: RollbackTarget, part: CleanupPart, position: str) -> 
             f"the position is {position}: the environment runs on what --what {part} would remove; nothing was removed",
         )
     return ()
+
+
+def _list_leftovers(runtime: Runtime, target: RollbackTarget) -> tuple[int | None, str]:
+    """Puts the files that only the dropped database has named on the application's checklist, while the hold set says which they are. Returns their
+    number, or why they are not there: that must not keep a database of the size of production's on the server."""
+    if target.server is None or target.folders is None or target.layout != "Odoo":
+        return 0, ""
+    hold = HoldSet(target.folders, target.rollback_id)
+    if not hold.exists:
+        return 0, ""
+    try:
+        with live_names(target.server, runtime.token) as names:
+            return hold.give_up(names), ""
+    except MoverError as error:
+        log.warning("left-over files are not on the checklist", extra={"reason": error.reason, "error": error.message})
+        return None, error.message
 
 
 def _remove_folders(target: RollbackTarget, part: CleanupPart) -> Iterator[Path]:

@@ -1,19 +1,33 @@
 """The configuration, stored as one tar."""
 
+import errno
 import io
+import os
 import re
+import stat
 import tarfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from ocore_crds import conditions
 from ocore_crds.manifest import ConfigArtifact
+from ocore_crds.naming import CLAIM_FOLDER
+from ocore_crds.protocol import Finding
+from ocore_crds.quantity import human
 from ocore_mover.errors import MoverError
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.links import OPEN_FILE
 from ocore_mover.store.base import Store
 
 KEY = "config/config.tar"
 #: Places that a warning names, at most.
 LISTED = 5
+#: Of a file on the claim, as of a ConfigMap: it is in memory as a whole.
+MAX_BYTES = 1 << 20
+#: Times that a file is read which is written at the same time.
+READS = 3
 
 _KEYS = r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]*"
 #: ``admin_passwd = x``, ``"password": "x"``, ``export TOKEN=x``.
@@ -45,36 +59,127 @@ def secrets_in(name: str, content: bytes) -> Iterator[str]:
             yield f"{name} line {number} (password in a URL)"
 
 
-def _warning(places: Sequence[str]) -> str:
+class Source(Protocol):
+    """Where the configuration is."""
+
+    @property
+    def what(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Of the file on the claim; empty: a ConfigMap."""
+        ...
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Names and contents. Raises MoverError ConfigNotFound."""
+        ...
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a mounted ConfigMap."""
+
+    folder: Path
+    what: str = "ConfigMap"
+    path: str = ""
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """The keys, sorted."""
+        if not self.folder.is_dir():
+            raise MoverError(
+                conditions.CONFIG_NOT_FOUND,
+                f"the configuration's folder {self.folder} does not exist; check spec.config",
+            )
+        # The kubelet keeps the data in folders whose names begin with two dots, and links the keys to them.
+        for path in sorted(p for p in self.folder.iterdir() if p.is_file() and not p.name.startswith("..")):
+            yield path.name, path.read_bytes()
+
+
+@dataclass(frozen=True)
+class ClaimFile:
+    """One file on the filestore's claim. The application may replace it, or a folder above it, by a link to the Job's own secrets."""
+
+    folders: ClaimFolders
+    path: str
+    what: str = "configuration's file"
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """The file, as it is between two writes."""
+        parts = PurePosixPath(self.path).parts
+        if not parts or self.path.startswith("/") or ".." in parts or parts[0] == CLAIM_FOLDER:
+            raise self._unusable(
+                f"the path must be relative to the claim's root, stay in it and not be in {CLAIM_FOLDER}"
+            )
+        try:
+            with self.folders.opened_parent(self.folders.claim.joinpath(*parts)) as (parent, name):
+                fd = os.open(name, OPEN_FILE, dir_fd=parent)
+            try:
+                yield parts[-1], self._whole(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            reason = "a symbolic link, which is not followed" if error.errno == errno.ELOOP else error.strerror
+            raise self._unusable(f"uid {os.getuid()} cannot read it ({reason})") from error
+
+    def _whole(self, fd: int) -> bytes:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise self._unusable("it is not a file")
+        for _ in range(READS):
+            before = os.fstat(fd)
+            content = os.pread(fd, MAX_BYTES + 1, 0)
+            if len(content) > MAX_BYTES:
+                raise self._unusable(f"it has more than {human(MAX_BYTES)}")
+            after = os.fstat(fd)
+            if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and len(
+                content
+            ) == after.st_size:
+                return content
+        raise self._unusable("it changes while it is read")
+
+    def _unusable(self, why: str) -> MoverError:
+        return MoverError(
+            conditions.CONFIG_NOT_FOUND,
+            f"the configuration {self.path!r} on the filestore's claim cannot be stored: {why}. Correct spec.config.path of the Environment, or the file",
+        )
+
+
+def findings(source: Source) -> tuple[Finding, ...]:
+    """Why a snapshot could not store the configuration, for a probe."""
+    try:
+        for _ in source.files():
+            pass
+    except MoverError as error:
+        return (Finding(reason=error.reason, message=error.message),)
+    return ()
+
+
+def _warning(what: str, places: Sequence[str]) -> str:
     more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
     return (
-        f"the ConfigMap holds what looks like secrets: {', '.join(places[:LISTED])}{more}; the snapshot stores them in clear text. Move them to a "
+        f"the {what} holds what looks like secrets: {', '.join(places[:LISTED])}{more}; the snapshot stores them in clear text. Move them to a "
         "Secret, which no snapshot stores, or encrypt the store and restrict who reads it"
     )
 
 
-def capture(store: Store, prefix: str, folder: Path) -> tuple[ConfigArtifact, tuple[str, ...]]:
-    """Stores the keys of a mounted ConfigMap below ``<prefix>config/``. The same keys give the same bytes. Returns also warnings.
+def capture(store: Store, prefix: str, source: Source) -> tuple[ConfigArtifact, tuple[str, ...]]:
+    """Stores the configuration below ``<prefix>config/``. The same files give the same bytes. Returns also warnings.
 
     Raises MoverError ConfigNotFound, StoreError.
     """
-    if not folder.is_dir():
-        raise MoverError(
-            conditions.CONFIG_NOT_FOUND, f"the configuration's folder {folder} does not exist; check spec.config"
-        )
-    # The kubelet keeps the data in folders whose names begin with two dots, and links the keys to them.
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".."))
     secrets: list[str] = []
+    count = 0
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in paths:
-            content = path.read_bytes()
-            secrets.extend(secrets_in(path.name, content))
-            member = tarfile.TarInfo(path.name)
+        for count, (name, content) in enumerate(source.files(), start=1):  # noqa: B007 - used after the loop
+            secrets.extend(secrets_in(name, content))
+            member = tarfile.TarInfo(name)
             member.size = len(content)
             member.mode = 0o644
             archive.addfile(member, io.BytesIO(content))
     with store.writer(prefix + KEY) as writer:
         writer.write(buffer.getvalue())
         stored = writer.commit()
-    return ConfigArtifact(archive=stored, file_count=len(paths)), (_warning(secrets),) if secrets else ()
+    artifact = ConfigArtifact(archive=stored, file_count=count, path=source.path)
+    return artifact, (_warning(source.what, secrets),) if secrets else ()

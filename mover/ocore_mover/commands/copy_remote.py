@@ -68,6 +68,7 @@ def copy_remote(runtime: Runtime, source: Store, target: Store, options: CopyOpt
             _copy_state(source, target, options)
         _publish(target, stored, data)
         failpoints.hit("copy-remote-manifest")
+        _check_base_again(target, stored)
         with _of_target():
             state = states.readable(target, options.environment_id, options.snapshot_id)
     objects = stored.manifest.objects()
@@ -160,15 +161,30 @@ def _check_base(target: Store, manifest: Manifest) -> None:
     base = manifest.base
     if base is None:
         return
-    with _of_target():
-        found = manifests.find(target, manifest.identity.environment_id, base.snapshot_id, sha256=base.manifest_sha256)
-    if found is None:
+    try:
+        with _of_target():
+            manifests.check_base(target, manifest)
+    except MoverError as error:
+        if error.reason != conditions.BASE_GONE:
+            raise
         raise MoverError(
             conditions.BASE_NOT_COPIED,
-            f"snapshot {manifest.identity.snapshot_id} is a differential of snapshot {base.snapshot_id}, which is not in {target.url} yet. Copy that one "
-            "first.",
+            f"snapshot {manifest.identity.snapshot_id} is a differential of snapshot {base.snapshot_id}, which is not in {target.url}, or not whole. Copy that "
+            "one first.",
             retryable=True,
-        )
+        ) from error
+
+
+def _check_base_again(target: Store, stored: StoredManifest) -> None:
+    """A deletion of the base's copy that began before the manifest was written did not know of this one: then the manifest goes, and the objects wait for
+    the next attempt. A deletion that begins later finds the marker."""
+    try:
+        _check_base(target, stored.manifest)
+    except MoverError as error:
+        if error.reason == conditions.BASE_NOT_COPIED:
+            with _of_target():
+                target.delete([stored.key])
+        raise
 
 
 def _copy_state(source: Store, target: Store, options: CopyOptions) -> None:

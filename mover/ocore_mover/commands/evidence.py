@@ -10,9 +10,16 @@ from ocore_mover.store.base import Store
 
 
 def of_snapshot(
-    manifest: Manifest, store: Store, attachments: int, warnings: Sequence[str], *, quiesced: bool = False
+    manifest: Manifest,
+    store: Store,
+    attachments: int,
+    warnings: Sequence[str],
+    *,
+    incomplete: Sequence[str] = (),
+    quiesced: bool = False,
 ) -> Evidence:
-    """Evidence of a snapshot whose objects are all stored. `attachments`: number of files that the dumped database names."""
+    """Evidence of a snapshot whose objects are all stored. `attachments`: number of files that the dumped database names. `incomplete`: what
+    keeps the snapshot from being a clean success."""
     checked = (
         "written to the volume and read back"
         if store.local_root is not None
@@ -56,10 +63,17 @@ def of_snapshot(
         required.append("quiesce: the workloads are stopped while database and filestore are frozen")
         proven.append("quiesce: the operator had stopped the workloads, and started them after the freeze")
     if config is not None:
-        required.append("configuration: every key")
-        proven.append(f"configuration: {config.file_count} keys, SHA-256 {checked}")
+        required.append(f"configuration: the file {config.path}" if config.path else "configuration: every key")
+        stored = f"the file {config.path}" if config.path else f"{config.file_count} keys"
+        proven.append(f"configuration: {stored}, SHA-256 {checked}")
     proven.append("store: every object was found with its size before the manifest was written")
-    return Evidence(required=tuple(required), proven=tuple(proven), missing=tuple(missing), warnings=tuple(warnings))
+    return Evidence(
+        required=tuple(required),
+        proven=tuple(proven),
+        missing=tuple(missing),
+        warnings=tuple(warnings),
+        incomplete=tuple(incomplete),
+    )
 
 
 def _in_base(filestore: FilestoreArtifact) -> str:

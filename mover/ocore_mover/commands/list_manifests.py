@@ -24,6 +24,10 @@ ROLLBACKS = "rollbacks/"
 _REASON = 160
 
 
+class _Incomplete(SkippedManifest):
+    """A manifest that names objects which are not there."""
+
+
 class ListManifests:
     """One run of the command."""
 
@@ -35,7 +39,7 @@ class ListManifests:
         self._position = position
         self._lines: list[str] = []
         self._skipped: list[SkippedManifest] = []
-        self._skipped_count = 0
+        self._skipped_count = self._incomplete = 0
         self._size = 0
         self._rollbacks = self._open = self._older = 0
 
@@ -51,6 +55,7 @@ class ListManifests:
             lines_sha256=digest,
             next=following,
             skipped=self._skipped_count,
+            incomplete=self._incomplete,
             skipped_examples=tuple(self._skipped),
             foreign=foreign,
             foreign_environments=count,
@@ -102,6 +107,7 @@ class ListManifests:
             while batch := tuple(islice(folders, BATCH)):
                 for found in pool.map(lambda place: self._read(*place), batch):
                     if isinstance(found, SkippedManifest):
+                        self._incomplete += isinstance(found, _Incomplete)
                         self._skip(found)
                     elif found is not None:
                         self._emit(found)
@@ -120,6 +126,9 @@ class ListManifests:
         project = found.manifest.identity.project_id
         if project != self._wanted[environment_id]:
             return _skipped(key, f"it is of project {project}, and the Environment of {self._wanted[environment_id]}")
+        missing = manifests.missing_object(self._store, found.manifest)
+        if missing:
+            return _Incomplete(**_skipped(key, missing).model_dump())
         state = states.readable(self._store, environment_id, snapshot_id)
         line = StoredSnapshot(result=manifests.result(found, state=state)).fitting()
         return line if line is not None else _skipped(key, "its manifest has more to report than a listing holds")

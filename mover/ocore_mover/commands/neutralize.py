@@ -42,6 +42,7 @@ class NeutralizeOptions:
     base_url: str | None
     isolation: Literal["Require", "BestEffort"] = "Require"
     listeners: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()  # those outside of the cluster's networks that someone else has just reached
 
     @property
     def neutralizes(self) -> bool:
@@ -147,7 +148,8 @@ class NeutralizeRun:
         options, report = self._options, self._report
         report.required.append("isolation: the pod reaches PostgreSQL only")
         try:
-            report.proven.append(isolation.prove(isolation.listeners(options.listeners), self._token))
+            addresses, outside = isolation.listeners(options.listeners), isolation.parsed(options.outside)
+            report.proven.append(isolation.prove(addresses, outside, self._token))
         except MoverError as error:
             if options.isolation == "Require" or error.reason != conditions.ISOLATION_UNPROVEN:
                 raise
@@ -184,7 +186,7 @@ class NeutralizeRun:
         asserted = odoo.Asserted([], [])
 
         def built_in(connection: Connection) -> None:
-            found = odoo.check(connection)
+            found = odoo.check(connection, frozen_url=options.own_identity)
             asserted.proven.extend(found.proven)
             asserted.warnings.extend(found.warnings)
 

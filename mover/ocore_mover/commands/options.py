@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ocore_mover.database.connect import Server
     from ocore_mover.filestore.folders import ClaimFolders
     from ocore_mover.store.base import Store
+    from ocore_mover.store.folder import FolderStore
 
 
 def uuid(value: str | None) -> str | None:
@@ -39,6 +40,9 @@ AllowReplicationLoss = Annotated[
     ),
 ]
 Jobs = Annotated[int, typer.Option(min=1, max=32, help="Tables to dump or restore, and packs to write, in parallel.")]
+Capacity = Annotated[
+    int | None, typer.Option(min=1, metavar="BYTES", help="What the volume of the server's databases holds.")
+]
 Scratch = Annotated[
     Path, typer.Option(exists=True, file_okay=False, writable=True, help="Folder for temporary dump files.")
 ]
@@ -292,6 +296,20 @@ class TargetOptions:
         from ocore_mover.filestore.folders import ClaimFolders
 
         return None if self.claim is None else ClaimFolders(self.claim, self.filestore, environment_id)
+
+
+def folder_store(url: str, name: str) -> "FolderStore":
+    """The store of a folder, which messages call `name`. Raises typer.BadParameter where the URL is no folder's."""
+    from ocore_mover.store import open_store
+    from ocore_mover.store.folder import FolderStore
+
+    try:
+        root = open_store(url).local_root
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--store") from error
+    if root is None:
+        raise typer.BadParameter(f"{url} is not a folder", param_hint="--store")
+    return FolderStore(root, name)
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:

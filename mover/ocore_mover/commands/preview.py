@@ -41,6 +41,7 @@ class PreviewOptions:
     server: Server | None
     folders: ClaimFolders | None
     layout: str
+    capacity: int | None = None  # of the volume of the server's databases, in bytes; None: unknown
 
 
 @dataclass
@@ -97,7 +98,9 @@ class PreviewRun:
             report.refused(error)
             return None
         manifest = stored.manifest
-        for check in restore.checks(self._store, manifest, options.server, options.folders, options.layout):
+        for check in restore.checks(
+            self._store, manifest, options.server, options.folders, options.layout, capacity=options.capacity
+        ):
             self._checked(check)
         report.values["consistent_at"] = manifest.consistent_at
         if manifest.database is not None:

@@ -2,6 +2,7 @@
 
 from ocore_crds import conditions
 from ocore_crds.protocol import Finding, ProbeResult
+from ocore_mover.commands.config_archive import ClaimFile, findings
 from ocore_mover.commands.options import TargetOptions
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
@@ -9,12 +10,26 @@ from ocore_mover.database.connect import Server
 from ocore_mover.database.dump.export import live_names
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import facts as filestore_facts
+from ocore_mover.filestore import owner
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.names import ODOO_NAME
+from ocore_mover.store import access
+from ocore_mover.store.folder import FolderStore
 
 
-def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollback: bool, jobs: int) -> ProbeResult:
-    """Probes the database and the filestore; with `rollback` also what a rollback needs."""
+def probe(
+    runtime: Runtime,
+    target: TargetOptions,
+    environment_id: str,
+    *,
+    rollback: bool,
+    jobs: int,
+    propose_user: bool = False,
+    store: FolderStore | None = None,
+    config_file: str = "",
+) -> ProbeResult:
+    """Probes the database and the filestore; with `rollback` also what a rollback needs. With `propose_user` the filestore is only asked for its owner,
+    which is a finding that blocks. `store`: the own store, if it is on a claim. `config_file`: path of the configuration on the claim."""
     blocking: list[Finding] = []
     creatable: list[Finding] = []
     later: list[Finding] = []
@@ -40,7 +55,9 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
     runtime.token.check()
     folders = target.folders(environment_id)
     missing = database is not None and database.missing
-    if folders is not None and missing and filestore_facts.is_missing(folders):
+    if folders is not None and propose_user:
+        blocking.append(owner.finding(folders))
+    elif folders is not None and missing and filestore_facts.is_missing(folders):
         created, against = filestore_facts.of_missing(folders, target.layout)
         creatable.append(created)
         later.extend(against if rollback else ())
@@ -57,19 +74,23 @@ def probe(runtime: Runtime, target: TargetOptions, environment_id: str, *, rollb
         blocking.extend(more_blocking)
         later.extend(more_later)
         warnings.extend(more_warnings)
+    runtime.token.check()
+    own_store = access.check(store, environment_id) if store is not None else access.Access()
     return ProbeResult(
         database=database,
         filestore=filestore,
         blocking=tuple(blocking),
         creatable=tuple(creatable),
         rollback=tuple(later),
-        warnings=tuple(warnings),
+        own_store=own_store.findings,
+        snapshots=findings(ClaimFile(folders, config_file)) if folders is not None and config_file else (),
+        warnings=(*warnings, *own_store.warnings),
     )
 
 
 #: A new application has written no file yet.
 NEW_FILESTORE = (
-    "The filestore's folder {path} does not exist yet, and the database names no files: snapshots work and store none. A rollback needs the folder. "
+    "The filestore's folder {path} does not exist yet, and the database names no files, so a snapshot stores none. A rollback needs the folder. "
     "The application creates it with its first file; if it has files already, correct spec.filestore.path."
 )
 

@@ -13,12 +13,12 @@ from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import manifests
 from ocore_mover.commands import evidence
 from ocore_mover.commands.runtime import Runtime, best_effort
-from ocore_mover.database import copy_access, position, replication
+from ocore_mover.database import copy_access, position, replication, volume
 from ocore_mover.database.connect import Server, connect_maintenance, translating
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.dump.export import copy_names, live_names
 from ocore_mover.database.position import Names
-from ocore_mover.database.restore import check, create, extensions, scratch
+from ocore_mover.database.restore import check, create, extensions, requirements, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
@@ -56,6 +56,7 @@ class RestoreOptions:
     source: Store | None = None  # where the snapshot is, if not in the store of the record
     source_environment_id: str | None = None  # that the snapshot was taken of, if not this one
     project_id: str | None = None  # that the snapshot must belong to; None: any
+    capacity: int | None = None  # of the volume of the server's databases, in bytes; None: unknown
 
     @property
     def other_environment(self) -> bool:
@@ -138,7 +139,13 @@ class RestoreRun:
         stored = manifests.read(self._store, source, options.snapshot_id, sha256=options.manifest_sha256)
         manifest = stored.manifest
         for check_ in checks(
-            self._store, manifest, options.server, options.folders, options.layout, project_id=options.project_id
+            self._store,
+            manifest,
+            options.server,
+            options.folders,
+            options.layout,
+            project_id=options.project_id,
+            capacity=options.capacity,
         ):
             check_()
         if manifest.config is not None:
@@ -204,6 +211,7 @@ class RestoreRun:
                 jobs=self._options.jobs,
                 other_environment=self._options.other_environment,
                 neutralize=self._options.neutralize,
+                capacity=self._options.capacity,
             )
             load = self._as_step(Step.RESTORE_DATABASE, restore.run)
         if manifest.filestore is not None and self._options.folders is not None:
@@ -297,9 +305,10 @@ def checks(
     layout: str,
     *,
     project_id: str | None = None,
+    capacity: int | None = None,
 ) -> tuple[Callable[[], None], ...]:
     """What must hold before anything is restored: each raises MoverError where it does not. A preview runs them all. `project_id`: that the snapshot
-    must belong to; None: any."""
+    must belong to; None: any. `capacity`: of the volume of the server's databases; None: unknown."""
 
     def same_project() -> None:
         if project_id not in (None, manifest.identity.project_id):
@@ -319,14 +328,24 @@ def checks(
         if server is not None:
             Names(server.live, _ANY_ID).check_length()
 
-    def known_extensions() -> None:
+    def known_to_the_server() -> None:
         if manifest.database is None or server is None:
             return
         with (
-            translating(conditions.DATABASE_UNREACHABLE, "reading the available extensions"),
+            translating(conditions.DATABASE_UNREACHABLE, "reading what the server has"),
             connect_maintenance(server, application=check.APPLICATION) as connection,
         ):
             extensions.check_available(connection, manifest.database)
+            requirements.check(connection, store, manifest.database, server)
+
+    def enough_space() -> None:
+        if manifest.database is None or server is None or capacity is None:
+            return
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, "reading the used space"),
+            connect_maintenance(server, application=check.APPLICATION) as connection,
+        ):
+            volume.check(connection, manifest.database.size_bytes, capacity, setting="spec.database.capacity")
 
     return (
         same_project,
@@ -335,7 +354,8 @@ def checks(
         same_layout,
         short_name,
         lambda: manifests.check_objects(store, manifest),
-        known_extensions,
+        known_to_the_server,
+        enough_space,
     )
 
 

@@ -1,6 +1,7 @@
 """Runs a command: its deadline and signals, its report lines, its result, its exit code."""
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ from ocore_crds import conditions
 from ocore_crds.protocol import Failure, Payload, Step
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError
-from ocore_mover.guard import GuardedCounter, GuardedStore
+from ocore_mover.guard import GuardedCounter, GuardedStore, PatientStore
 from ocore_mover.report import Counter, Reporter, configure_logging
 from ocore_mover.store.base import Store
 
@@ -40,6 +41,10 @@ class Runtime:
     def guarded(self, store: Store) -> Store:
         """The store, whose operations raise once the command is cancelled."""
         return GuardedStore(store, self.token)
+
+    def patient(self, store: Store) -> Store:
+        """As :meth:`guarded`, for long uploads: repeats what the store cannot do for now, until the deadline. Without a deadline it is not repeated."""
+        return PatientStore(store, self.token) if self.token.ends else self.guarded(store)
 
     def counter(self, step: Step) -> Counter:
         """A step's counter, which raises once the command is cancelled."""
@@ -113,6 +118,10 @@ def run(
     body: Callable[[Runtime], Payload], *, deadline: float | None, verbose: bool = False, grace: float = GRACE
 ) -> int:
     """Runs a command's body and reports its result. Returns the exit code."""
+    if not gc.isenabled():
+        # What the start has made stays: neither the collector nor the end of the process need visit it.
+        gc.freeze()
+        gc.enable()
     configure_logging(verbose)
     reporter = Reporter()
     token = Token(deadline)

@@ -32,6 +32,7 @@ from ocore_mover.database.connect import Server
 from ocore_mover.database.dump import dump as database_dump
 from ocore_mover.database.dump import export
 from ocore_mover.database.dump.export import Exported
+from ocore_mover.deadline import Token
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
 from ocore_mover.filestore.folders import ClaimFolders
@@ -43,6 +44,7 @@ from ocore_mover.filestore.odoo.freeze import Freezing, Frozen
 from ocore_mover.filestore.plain import freeze as plain_freeze
 from ocore_mover.filestore.plain.base import PlainBase
 from ocore_mover.filestore.plain.copy import Consistency, store_plain
+from ocore_mover.filestore.readable import check_index
 from ocore_mover.report import now
 from ocore_mover.store.base import Store
 from ocore_mover.store.probe import store_id
@@ -52,6 +54,8 @@ log = logging.getLogger(__name__)
 _POLL = 0.05
 #: Database snapshots and copies that are taken of a filestore that changes while it is copied (it has no hard links).
 TRIES = 3
+#: Exports beside one frozen folder of layout Plain, while the application deletes files that it has just created.
+EXPORTS = 10
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class SnapshotOptions:
     layout: str
     missing_files: str
     consistency: Consistency
-    config: Path | None
+    config: config_archive.Source | None
     scratch: Path
     jobs: int
     verify: str
@@ -102,6 +106,7 @@ class _FrozenFilestore:
     named: int  # files that the database names
     skipped_uris: int  # attachments that the application keeps elsewhere
     warnings: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
     reused: Reused | None = None  # files that are in the base, and not in `files`
 
 
@@ -170,14 +175,15 @@ class _Freezer:
                 f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)}; restore them, "
                 "delete the rows, or set missingFiles: Report to continue without them",
             )
-        warnings = [*self._warnings, *_freeze_warnings(files, found.uris, lost, examples)]
+        outside = _outside(found.uris)
+        warnings = [*self._warnings, *outside, *_freeze_warnings(files, lost, examples)]
         gone = self._freezing.lost(compared.known) if compared.reused is not None else Missing()
         if gone.count:
             warnings.append(
                 f"{gone.count} files that the database names are no longer in the live filestore; the snapshot has them from its base, for "
                 f"example {', '.join(gone.names[:3])}"
             )
-        return _FrozenFilestore(files, len(found.files), found.uris, tuple(warnings), compared.reused)
+        return _FrozenFilestore(files, len(found.files), found.uris, tuple(warnings), outside, compared.reused)
 
 
 @dataclass
@@ -190,6 +196,7 @@ class _Taken:
     config: ConfigArtifact | None = None
     attachments: int = 0
     warnings: list[str] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)  # those of the warnings for which it is no clean success
 
 
 class SnapshotRun:
@@ -219,6 +226,8 @@ class SnapshotRun:
             identity_of_store = store_id(self._store)
             self._remove_leftovers()
             self._open_base()
+        # From here on hours of uploads may be at stake. What is read before decides how the snapshot is taken.
+        self._store = self._runtime.patient(self._raw_store)
         try:
             if self._options.quiesce is not None:
                 self._await_signal(self._options.quiesce)
@@ -240,8 +249,15 @@ class SnapshotRun:
             return
         environment_id, snapshot_id = options.identity.environment_id, options.identity.snapshot_id
         try:
-            found = base_command.find(self._store, environment_id, snapshot_id, options.layout, options.base)
-            self._base = base_command.read(self._store, found, options.scratch)
+            self._base = base_command.opened(
+                self._store,
+                environment_id,
+                snapshot_id,
+                options.layout,
+                options.base,
+                scratch=options.scratch,
+                token=self._runtime.token,
+            )
         except Unusable as error:
             self._warnings.append(base_command.unused_warning(options.base.snapshot_id, error))
             log.warning(
@@ -329,21 +345,24 @@ class SnapshotRun:
 
     def _take_once(self) -> _Taken:
         taken = _Taken(consistent_at=now(), warnings=[*self._warnings])
+        if self._options.folders is not None:
+            self._runtime.reporter.step(Step.COPY_FILESTORE, "Running", "freezing the filestore")
         with ExitStack() as stack:
             plain = self._freeze_plain(stack)
             dump: Callable[[], DatabaseArtifact | None] = _nothing
             frozen: _FrozenFilestore | None = None
             if self._options.server is not None:
-                exported = self._export(stack, self._options.server)
+                exported = self._export(stack, self._options.server, plain)
                 dump = self._dumping(self._options.server, exported)
                 frozen = exported.frozen
                 taken.consistent_at = exported.consistent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             if frozen is not None:
                 taken.attachments = frozen.named
                 taken.warnings.extend(frozen.warnings)
+                taken.incomplete.extend(frozen.incomplete)
             if plain is not None:
                 plain.extend()
-            copy = self._copying(frozen, plain, taken.warnings)
+            copy = self._copying(frozen, plain, taken)
             # Files that never change are protected by their links. Others are only once they are copied.
             if self._options.folders is None or (frozen is not None and frozen.files.linked):
                 self._report_may_resume()
@@ -365,9 +384,12 @@ class SnapshotRun:
             return None
         return stack.enter_context(plain_freeze.freeze(self._options.folders, self._options.attempt))
 
-    def _export(self, stack: ExitStack, server: Server) -> Exported[_FrozenFilestore]:
+    def _export(
+        self, stack: ExitStack, server: Server, plain: plain_freeze.Frozen | None
+    ) -> Exported[_FrozenFilestore]:
         """Enters the exported snapshot into the stack, and with it the frozen filestore."""
-
+        if plain is not None:
+            return export_beside(plain, server, self._runtime.token, stack)
         freezer: _Freezer | None = None
         if self._options.folders is not None and self._options.odoo:
             freezing = stack.enter_context(filestore_freeze.Freezing(self._options.folders, self._options.attempt))
@@ -398,9 +420,9 @@ class SnapshotRun:
         return dump
 
     def _copying(
-        self, frozen: _FrozenFilestore | None, plain: plain_freeze.Frozen | None, warnings: list[str]
+        self, frozen: _FrozenFilestore | None, plain: plain_freeze.Frozen | None, taken: _Taken
     ) -> Callable[[], FilestoreArtifact | None]:
-        """Copies the frozen files of either layout; what was found in them goes into `warnings`."""
+        """Copies the frozen files of either layout; what was found in them goes into `taken`."""
         if frozen is None and plain is None:
             return _nothing
 
@@ -414,9 +436,12 @@ class SnapshotRun:
                         jobs=jobs,
                         skipped_uris=frozen.skipped_uris,
                         reused=frozen.reused,
+                        report_damaged=self._options.missing_files == "Report",
                     )
                     self._report_may_resume()
-                    warnings.extend(frozen.files.unkept.warnings)
+                    check_index(self._store, artifact, self._options.scratch, live=False)
+                    taken.warnings.extend(frozen.files.unkept.warnings)
+                    taken.incomplete.extend(frozen.files.unkept.lost)
                     return artifact
                 assert plain is not None  # noqa: S101 - one of both
                 consistency = self._options.consistency
@@ -425,7 +450,9 @@ class SnapshotRun:
                     self._store, prefix, plain, counter, consistency=consistency, jobs=jobs, base=base
                 )
                 self._report_may_resume()
-                warnings.extend(found)
+                check_index(self._store, artifact, self._options.scratch, live=not plain.linked)
+                taken.warnings.extend(found)
+                taken.incomplete.extend(plain.unkept.lost)
                 return artifact
 
         return copy
@@ -453,6 +480,7 @@ class SnapshotRun:
                         self._store,
                         taken.attachments,
                         taken.warnings,
+                        incomplete=taken.incomplete,
                         quiesced=self._options.quiesce is not None,
                     )
                 }
@@ -508,6 +536,18 @@ class SnapshotRun:
         return True
 
 
+def export_beside(frozen: plain_freeze.Frozen, server: Server, token: Token, stack: ExitStack) -> Exported[Any]:
+    """Enters the exported snapshot into the stack. It is exported again where files came and went in the milliseconds around the export."""
+    for tries in range(EXPORTS - 1, -1, -1):
+        with ExitStack() as scope:
+            exported: Exported[Any] = scope.enter_context(export.export(server, token, just_before=frozen.approach))
+            if frozen.confirm() or not tries:
+                stack.push(scope.pop_all())
+                return exported
+            log.info("files came and went during the export; exporting again", extra={"names": frozen.gone[:3]})
+    raise AssertionError("the last try returns")
+
+
 def read_freeze_signal(path: Path) -> FreezeSignal | None:
     """The signal in the downward-API file, which may have expired; None where there is none, or it is not valid."""
     try:
@@ -521,11 +561,15 @@ def _nothing() -> None:
     return None
 
 
-def _freeze_warnings(files: Frozen, uris: int, lost: int, examples: Sequence[str]) -> Iterator[str]:
+def _outside(uris: int) -> tuple[str, ...]:
+    if not uris:
+        return ()
+    return (f"{uris} attachments are kept elsewhere by the application and are not in the snapshot",)
+
+
+def _freeze_warnings(files: Frozen, lost: int, examples: Sequence[str]) -> Iterator[str]:
     if lost:
         yield f"{lost} files that the database names were lost already, for example {', '.join(examples)}"
-    if uris:
-        yield f"{uris} attachments are kept elsewhere by the application and are not in the snapshot"
     if files.absent:
         yield "the filestore's folder does not exist yet, and the database names no files"
     elif not files.linked:

@@ -1,7 +1,6 @@
 """Switches the database and the filestore of one rollback together. Slow work runs before connections are refused."""
 
 import logging
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +22,8 @@ from ocore_mover.filestore.plain import switch
 
 log = logging.getLogger(__name__)
 
+#: Reads of the position until a difference between database and folders is not the moment between the two reads.
+_READS = 3
 #: Sentences about replication in a result.
 _REPORTED = 50
 
@@ -87,22 +88,43 @@ class Switcher:
                 names.close()
         self._restored_names = self._previous_names = self._switched_back_names = None
 
-    def repair(self) -> SwitchResult:
-        """Completes an interrupted switch of the filestore, and allows connections to the live database. Returns the position."""
+    def repair(self, *, workloads_stopped: bool = False) -> SwitchResult:
+        """Completes an interrupted switch of the filestore, and allows connections to the live database. Returns the position.
+
+        A folder is moved only where no application can have used it since: the live database refuses connections, or the caller says that the
+        workloads are stopped. Raises MoverError Mismatch otherwise.
+        """
         if self._database is None:
             if self._plain is not None and switch.position(self._plain, self._rollback_id) == "Between":
                 # Without a database the direction is unknown; forward is one rename away from a complete state.
                 switch.switch(self._plain, self._rollback_id)
             return self._folders_only()
         now = self._database.read()
-        self._align_folders(now)
-        now = self._database.allow_live()
+        if workloads_stopped or now.refuses:
+            self._align_folders(now)
+        return self._allowed(self._database)
+
+    def before_cleanup(self) -> SwitchResult:
+        """As :meth:`repair`, but with a database no folder is moved: raises MoverError Mismatch where one does not fit."""
+        return self.repair() if self._database is None else self._allowed(self._database)
+
+    def _allowed(self, database: DatabaseSwitch) -> SwitchResult:
+        """Allows connections. Raises MoverError Mismatch where the folders do not fit; they stay refused then."""
+        if self._folders_differ(database.read()):
+            raise self._mismatch(database)
+        now = database.allow_live()
         self._end_replication(now)
         return self._result(now)
 
     def read_position(self) -> SwitchResult:
-        """The position. Changes nothing."""
-        return self._result(self._database.read()) if self._database is not None else self._folders_only()
+        """The position. Changes nothing. Raises MoverError Mismatch where the folders do not fit, and no switch explains it."""
+        if self._database is None:
+            return self._folders_only()
+        for _ in range(_READS):  # database and folders are not read in one moment, and a switch may run
+            now = self._database.read()
+            if now.refuses or not self._folders_differ(now):
+                return self._result(now)
+        raise self._mismatch(self._database)
 
     def observe(self) -> SwitchResult:
         """The position. Changes nothing. Also after a later rollback has switched: then the result is `superseded`."""
@@ -198,7 +220,7 @@ class Switcher:
         if self._hold is not None and self._server is not None:
             self._previous_names = self._spool_live(self._hold, self._server if now.live is not None else None)
             self._hold.extend(_listed(self._previous_names))
-        outcome = self._database.switch(self._keep_files, self._folders_forward)
+        outcome = self._database.switch(self._keep_files, self._settle_forward)
         self._end_replication(outcome.position)
         return self._result(outcome.position, outcome.refused_seconds)
 
@@ -212,7 +234,7 @@ class Switcher:
             self._database.check_replication()  # as in :meth:`forward`
         self._switched_back_names = self._names_to_keep()
         self._keep_switched_back_files()
-        outcome = self._database.switch_back(self._give_back_files, self._folders_back)
+        outcome = self._database.switch_back(self._give_back_files, self._align_folders)
         self._end_replication(outcome.position)
         return self._result(outcome.position, outcome.refused_seconds)
 
@@ -272,13 +294,34 @@ class Switcher:
                 "files of the restored database not held", extra={"reason": error.reason, "error": error.message}
             )
 
-    def _folders_forward(self) -> None:
-        if self._plain is not None:
-            switch.switch(self._plain, self._rollback_id)
+    def _folders_differ(self, now: Position) -> bool:
+        """Whether the folders are at another position than the databases. Where nothing is staged or kept, they fit both."""
+        if self._plain is None:
+            return False
+        return switch.position(self._plain, self._rollback_id) not in (now.position, "Nothing")
 
-    def _folders_back(self) -> None:
-        if self._plain is not None:
-            switch.switch_back(self._plain, self._rollback_id)
+    def _mismatch(self, database: DatabaseSwitch) -> MoverError:
+        assert self._plain is not None  # noqa: S101 - only its folders can differ
+        now, names, path = database.read().position, database.names, self._plain.path
+        found = switch.position(self._plain, self._rollback_id)
+        away, into = (names.previous, names.restored) if now == "Old" else (names.restored, names.previous)
+        ways = "run `inspect --repair --workloads-stopped`, which moves the folder to the database's position"
+        if found != "Between":
+            ways += f", or, to keep the files instead, rename {names.live} to {away} and {into} to {names.live}"
+        holds = {"Old": "holds the previous files", "New": "holds the restored files"}.get(found, "is half moved")
+        return MoverError(
+            conditions.MISMATCH,
+            f"database and filestore do not fit: the databases' names give position {now} of rollback {self._rollback_id}, but folder {path} {holds}. "
+            "A failover lost the renames, or someone changed names by hand. Nothing was changed. Stop the workloads, then "
+            f'{ways} (docs/rollback.md, "Repairs by hand")',
+        )
+
+    def _settle_forward(self, now: Position) -> None:
+        """While this switch refuses connections. Raises MoverError SwitchFailed where the staged folder is gone."""
+        if self._plain is not None and now.position == "New":
+            switch.switch(self._plain, self._rollback_id)
+        else:
+            self._align_folders(now)  # the renames were lost: a failover
 
     def _align_folders(self, now: Position) -> None:
         """The database names are the commit point: moves the folders to the same position."""
@@ -292,17 +335,17 @@ class Switcher:
 
     def _switch_folders(self, *, back: bool) -> SwitchResult:
         assert self._plain is not None  # noqa: S101 - without a database the options allow only layout Plain
-        since = time.monotonic()
         if back:
             switch.switch_back(self._plain, self._rollback_id)
         else:
             switch.switch(self._plain, self._rollback_id)
-        return self._folders_only(round(time.monotonic() - since, 3))
+        return self._folders_only()
 
-    def _folders_only(self, seconds: float | None = None) -> SwitchResult:
+    def _folders_only(self) -> SwitchResult:
+        """Without a database nothing has refused connections."""
         assert self._plain is not None  # noqa: S101 - see above
         switched = switch.is_switched(self._plain, self._rollback_id)
-        return SwitchResult(position="New" if switched else "Old", refused_seconds=seconds)
+        return SwitchResult(position="New" if switched else "Old")
 
     def _result(self, now: Position, seconds: float | None = None) -> SwitchResult:
         return SwitchResult(

@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from ocore_crds.protocol import Finding, RestoreTestPhases, RestoreTestResult, S
 from ocore_crds.quantity import human
 from ocore_mover import manifests
 from ocore_mover.commands.runtime import Runtime, best_effort
-from ocore_mover.database import copy_access
+from ocore_mover.database import copy_access, volume
 from ocore_mover.database.connect import (
     Connection,
     Server,
@@ -30,7 +30,6 @@ from ocore_mover.database.connect import (
 )
 from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.database.dump.export import copy_names
-from ocore_mover.database.facts import used_bytes_of
 from ocore_mover.database.neutralize import scripts
 from ocore_mover.database.restore import check, compare, extensions, scratch
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
@@ -43,8 +42,8 @@ from ocore_mover.store.base import Store
 log = logging.getLogger(__name__)
 
 APPLICATION = compare.APPLICATION
-#: Space for the copy and for building its indexes, as a rollback needs it.
-SPACE_FACTOR = 1.5
+#: Of the advisory lock that a test restore holds in the maintenance database.
+ONE_AT_A_TIME = 0x6F636F7265746573
 #: For each of the own queries.
 QUERY_TIMEOUT = "900s"
 #: What a restore of this snapshot would lack. Everything else is about the server, the store or the Job: the command fails, and no verdict is given.
@@ -102,6 +101,7 @@ class RestoreTestRun:
         self._created = False  # the scratch database
         self._findings: list[Finding] = []
         self._warnings: list[str] = []
+        self._checked: list[str] = []
 
     def run(self) -> RestoreTestResult:
         """Restores, checks and drops. What a restore would lack is a finding of the result.
@@ -121,15 +121,20 @@ class RestoreTestRun:
                 "seconds": round(time.monotonic() - began, 1),
                 "findings": tuple(self._findings),
                 "warnings": tuple(self._warnings),
+                "checked": tuple(self._checked),
             }
         )
 
     def _test(self) -> None:
-        options = self._options
-        with self._runtime.step(Step.PREFLIGHT):
-            manifest = self._read_manifest()
-            if manifest.database is not None:
-                self._prepare(manifest.database)
+        with ExitStack() as stack:
+            with self._runtime.step(Step.PREFLIGHT):
+                manifest = self._read_manifest()
+                if manifest.database is not None and self._server is not None:
+                    stack.enter_context(self._alone(self._server))
+                    self._prepare(manifest.database)
+            self._test_parts(manifest)
+
+    def _test_parts(self, manifest: Manifest) -> None:
         key = digests.new_key()
         names: digests.NameSums | None = None
         if manifest.filestore is not None:
@@ -139,6 +144,7 @@ class RestoreTestRun:
             with self._verdict():
                 for _ in self._store.read(manifest.config.archive):
                     pass
+                self._checked.append("configuration: its archive has the SHA-256 of the manifest")
         if manifest.database is not None and self._server is not None and self._names is not None:
             with self._verdict(), self._undisturbed(self._server, self._names):
                 restored = self._restore(self._server, self._names, manifest.database)
@@ -149,7 +155,8 @@ class RestoreTestRun:
                 ):
                     self._check(self._server, access, manifest, names, key)
         self._result["bytes_read"] = manifest.needed_bytes() if not self._findings else 0
-        log.info("tested", extra={"snapshot": options.snapshot_id, "findings": len(self._findings)})
+        self._result["not_checked"] = not_checked(manifest, assertions=self._options.assertions is not None)
+        log.info("tested", extra={"snapshot": self._options.snapshot_id, "findings": len(self._findings)})
 
     # --- before ------------------------------------------------------------------------------------------------
 
@@ -167,6 +174,23 @@ class RestoreTestRun:
             )
         manifests.check_objects(self._store, manifest)
         return manifest
+
+    @contextmanager
+    def _alone(self, server: Server) -> Iterator[None]:
+        """One test restore at a time on a server: each is measured against the space that is left. The session holds the lock until it is closed, however
+        this process ends. Raises MoverError WaitingForOperation, retryable."""
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, "waiting for other test restores"),
+            connect_maintenance(server, application=APPLICATION, token=self._token) as session,
+        ):
+            row = session.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", [ONE_AT_A_TIME]).fetchone()
+            if row is None or not row[0]:
+                raise MoverError(
+                    conditions.WAITING_FOR_OPERATION,
+                    f"another test restore runs on the server {server.actor.place}; this one begins after it",
+                    retryable=True,
+                )
+            yield
 
     def _prepare(self, artifact: DatabaseArtifact) -> None:
         """Drops what a killed run left, then checks rights and space: the server must not run full."""
@@ -200,16 +224,12 @@ class RestoreTestRun:
                 "the capacity of the database's volume is unknown, and a test restore that fills it would stop the live database. Set "
                 "spec.database.capacity of the Environment, or test on another server (spec.verify.server of the SnapshotPolicy)",
             )
-        used, warnings = used_bytes_of(maintenance)
-        self._warnings.extend(warnings)
-        wanted = int(artifact.size_bytes * SPACE_FACTOR)
-        if used + wanted > capacity:
-            field = "verify.server.capacity" if self._options.separate else "spec.database.capacity"
-            raise MoverError(
-                conditions.INSUFFICIENT_CAPACITY,
-                f"the server uses {human(used)} and the test needs up to {human(wanted)} ({SPACE_FACTOR} times {human(artifact.size_bytes)}), but the "
-                f"volume holds {human(capacity)} ({field}). Enlarge it, or test on another server (spec.verify.server of the SnapshotPolicy)",
-            )
+        field = "verify.server.capacity" if self._options.separate else "spec.database.capacity"
+        try:
+            self._warnings.extend(volume.check(maintenance, artifact.size_bytes, capacity, setting=field))
+        except MoverError as error:
+            hint = f"{error.message}, or test on another server (spec.verify.server of the SnapshotPolicy)"
+            raise MoverError(error.reason, hint) from error
 
     # --- the filestore -----------------------------------------------------------------------------------------
 
@@ -218,6 +238,7 @@ class RestoreTestRun:
             counter = self._runtime.counter(Step.VERIFY)
             read = digests.read_all(self._store, artifact, counter, key, jobs=self._options.jobs)
         self._result |= {"files": read.files, "file_bytes": read.size}
+        self._checked.append(f"files: {read.files} files of {human(read.size)} match their digests")
         return read.names
 
     # --- the database ------------------------------------------------------------------------------------------
@@ -246,6 +267,7 @@ class RestoreTestRun:
                 other_environment=self._options.separate,
                 on_fetched=note,
                 on_created=created,
+                capacity=self._options.capacity,
             ).run()
         self._seconds["load_seconds"] = round(time.monotonic() - fetched, 2)
         self._result["database_bytes"] = restored.size_bytes
@@ -263,6 +285,7 @@ class RestoreTestRun:
         with self._verdict():
             checked = check.check(access, artifact, self._token)
             self._result["indexes"] = checked.indexes
+            self._checked.append(f"database: loaded without an error, {checked.indexes} valid indexes")
             self._warnings.extend(checked.warnings)
         with self._verdict():
             compared = compare.compare(access, artifact.table_rows, self._token)
@@ -273,6 +296,9 @@ class RestoreTestRun:
                     conditions.VERIFICATION_FAILED,
                     f"the restored database differs from the snapshot: {'; '.join(compared.problems)}",
                 )
+            self._checked.append(
+                f"rows: {compared.tables} tables have the {compared.rows} rows that were counted in the dump, {compared.constraints} validated constraints"
+            )
         if manifest.filestore is not None and names is not None:
             with self._verdict():
                 self._check_attachments(server, access, manifest.filestore, names, key)
@@ -289,6 +315,7 @@ class RestoreTestRun:
             files = Without(named.files, lost)
             digests.check_names(files, stored, self._store, artifact, key)
             self._result["attachments"] = len(files)
+            self._checked.append(f"attachments: all {len(files)} that the restored database names are in the snapshot")
         if lost:
             self._warnings.append(
                 f"{len(lost)} files that the database names were already lost when the snapshot was taken"
@@ -309,13 +336,18 @@ class RestoreTestRun:
             set_timeouts(connection, statement=QUERY_TIMEOUT, lock="10s")
             connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
             try:
-                proven, problems = scripts.asserted(connection, found)
+                seen = scripts.asserted(connection, found)
             except MoverError:
                 self._token.check()  # a statement that was cancelled
                 raise
-        self._result["queries"] = len(proven)
+        self._result["queries"] = len(seen.proven)
+        corrections = seen.corrections("spec.verify.assertions of the SnapshotPolicy")
+        problems = (*seen.found, *((corrections,) if corrections else ()))
         if problems:
             raise MoverError(conditions.ASSERTION_FAILED, "; ".join(problems))
+        self._checked.append(
+            f"the application's own checks: {len(seen.proven)} scripts of verify.assertions returned no row"
+        )
 
     # --- after -------------------------------------------------------------------------------------------------
 
@@ -380,6 +412,21 @@ class RestoreTestRun:
             yield
         finally:
             self._seconds[name] = round(time.monotonic() - began, 2)
+
+
+def not_checked(manifest: Manifest, *, assertions: bool) -> tuple[str, ...]:
+    """What a test restore of this snapshot cannot know."""
+    found = list(manifest.evidence.incomplete)
+    filestore = manifest.filestore
+    if filestore is not None and filestore.layout == "Plain" and manifest.database is not None:
+        found.append(
+            "whether every file that the database names is in the snapshot: in layout Plain only the application knows its files' names"
+        )
+    if filestore is not None and filestore.missing:
+        found.append(f"{len(filestore.missing)} files that were lost or damaged when the snapshot was taken")
+    if manifest.database is not None and not assertions:
+        found.append("the application's own rules: the SnapshotPolicy has no verify.assertions")
+    return (*found, "whether the application starts with the restored data")
 
 
 def _with_own_name(options: RestoreTestOptions) -> Server:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseSetting
 from ocore_mover.database.connect import Connection
+from ocore_mover.database.copy_access import ROLE_PREFIX
 from ocore_mover.database.neutralize import odoo
 from ocore_mover.database.position import Mark
 from ocore_mover.database.rights import Rights, read_rights
@@ -102,11 +103,15 @@ def read(connection: Connection) -> DatabaseProperties:
 
 
 def read_settings(connection: Connection, database: str) -> tuple[DatabaseSetting, ...]:
-    """``ALTER DATABASE … SET`` and ``ALTER ROLE … IN DATABASE … SET`` of a database; those for every role come first."""
+    """``ALTER DATABASE … SET`` and ``ALTER ROLE … IN DATABASE … SET`` of a database; those for every role come first.
+
+    Without those of the temporary role of a rollback that runs or was killed.
+    """
     found = connection.execute(
         "SELECT coalesce(r.rolname::text, ''), s.setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
-        " LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE d.datname = %s AND (s.setrole = 0 OR r.oid IS NOT NULL) ORDER BY 1",
-        [database],
+        " LEFT JOIN pg_roles r ON r.oid = s.setrole"
+        " WHERE d.datname = %s AND (s.setrole = 0 OR NOT starts_with(r.rolname::text, %s)) ORDER BY 1",
+        [database, ROLE_PREFIX],
     ).fetchall()
     pairs = ((role, setting.partition("=")) for role, config in found for setting in config)
     return tuple(DatabaseSetting(role=role, name=name, value=value) for role, (name, _, value) in pairs)

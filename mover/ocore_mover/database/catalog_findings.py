@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
+from ocore_mover.database import artifact
 from ocore_mover.database.connect import Connection, quoted
 
 _SHOWN = 10
@@ -158,15 +159,12 @@ def parameters(connection: Connection, maintenance: Connection, facts: DatabaseF
     """Settings of the live database (``ALTER DATABASE … SET``) that the role of `maintenance` cannot give to the copy."""
     if maintenance.info.server_version < 150000:
         return
-    names = connection.execute(
-        "SELECT DISTINCT split_part(setting, '=', 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,"
-        " unnest(s.setconfig) setting WHERE d.datname = %s",
-        [facts.name],
-    ).fetchall()
+    names = sorted({setting.name for setting in artifact.read_settings(connection, facts.name)})
     missing = maintenance.execute(
+        # Everyone may set `role`, which pg_settings does not list (guc_tables.c: PGC_USERSET, GUC_NO_SHOW_ALL).
         "SELECT n FROM unnest(%s::text[]) n LEFT JOIN pg_settings p ON lower(p.name) = lower(n)"
-        " WHERE p.context IS DISTINCT FROM 'user' AND NOT has_parameter_privilege(n, 'SET') ORDER BY 1",
-        [[name for (name,) in names]],
+        " WHERE p.context IS DISTINCT FROM 'user' AND lower(n) <> 'role' AND NOT has_parameter_privilege(n, 'SET') ORDER BY 1",
+        [names],
     ).fetchall()
     if missing:
         role = quoted(maintenance.info.user)

@@ -40,8 +40,9 @@ log = logging.getLogger(__name__)
 APPLICATION = "ocore-copy"
 #: First part of a temporary role's name; the rollback's short id and random digits follow.
 ROLE_PREFIX = "ocore_rb_"
-#: How long a temporary role may log in, where the process that would drop it was killed.
-_VALID = "24 hours"
+#: Seconds for which a temporary role may log in at least, where the process that would drop it was killed; it is longer where the command has more
+#: time. Without a deadline: the longest that a Rollback may have.
+_VALID, _MARGIN, _LONGEST = 24 * 3600, 3600, 7 * 24 * 3600
 #: Sessions beside the parallel ones: pg_restore's leader, our own.
 _MORE_CONNECTIONS = 4
 #: For evidence and the probe: what holds without an administrator.
@@ -106,7 +107,9 @@ def opened(
             with _hidden(server, maintenance, names, owner, token) as access:
                 yield access
         else:
-            with _temporary_role(server, maintenance, names, owner, jobs) as access:
+            left = token.seconds_left if token is not None else None
+            valid = max(_VALID, (left if left is not None else _LONGEST) + _MARGIN)
+            with _temporary_role(server, maintenance, names, owner, jobs, valid) as access:
                 yield access
 
 
@@ -127,14 +130,14 @@ def _hidden(
 
 @contextmanager
 def _temporary_role(
-    server: Server, maintenance: Connection, names: Names, owner: str, jobs: int
+    server: Server, maintenance: Connection, names: Names, owner: str, jobs: int, valid_seconds: float
 ) -> Iterator[CopyAccess]:
     role = f"{ROLE_PREFIX}{naming.short_id(names.rollback_id)}_{secrets.token_hex(4)}"
     password = secrets.token_urlsafe(24)
     redact.register(password)
     try:
         with translating(conditions.RESTORE_FAILED, f"creating the temporary role {role}"):
-            _create_role(maintenance, names, role, password, owner, jobs)
+            _create_role(maintenance, names, role, password, owner, jobs, valid_seconds)
             sessions.allow(maintenance, names.restored, True)
         base = server.actor
         yield CopyAccess(
@@ -148,9 +151,11 @@ def _temporary_role(
             _drop_role(_usable(server, maintenance), role, owner)
 
 
-def _create_role(maintenance: Connection, names: Names, role: str, password: str, owner: str, jobs: int) -> None:
+def _create_role(
+    maintenance: Connection, names: Names, role: str, password: str, owner: str, jobs: int, valid_seconds: float
+) -> None:
     admin = maintenance.info.user
-    row = maintenance.execute("SELECT (now() + %s::interval)::text", [_VALID]).fetchone()
+    row = maintenance.execute("SELECT (now() + make_interval(secs => %s))::text", [valid_seconds]).fetchone()
     # The server's log may have statements: it sees the verifier, not the password.
     verifier = maintenance.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     name = sql.Identifier(role)

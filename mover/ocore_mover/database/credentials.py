@@ -72,8 +72,8 @@ class Credentials:
 def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -> Credentials:
     """Reads a mounted Secret: `host`, `port`, `dbname`, `user` or `username`, `password`, `sslmode`, `sslrootcert`, or `uri`.
 
-    `dbname` is used where the Secret has none. Single keys override the same part of `uri`, `options` override both. A client
-    certificate in `options` makes the password optional. Raises MoverError SecretInvalid, which names the missing keys.
+    `dbname` is used where the Secret has none. Single keys override the same part of `uri`, except a `host` that is the
+    first labels of the host in `uri`; `options` override both. A client certificate in `options` makes the password optional. Raises MoverError SecretInvalid, which names the missing keys.
     """
     options = options or TlsOptions()
     if not folder.is_dir():
@@ -81,7 +81,8 @@ def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -
     params = _from_uri(folder)
     for name, keys in _KEYS.items():
         value = next(filter(None, (_read(folder, key) for key in keys)), "")
-        if value:
+        # A copy of a CloudNativePG Secret in another namespace: `host` resolves in the Cluster's namespace only, the same host in `uri` everywhere.
+        if value and not (name == "host" and params.get("host", "").lower().startswith(f"{value.lower()}.")):
             params[name] = value
     params = _with_tls(folder, params, options)
     password = _read(folder, "password") or params.pop("password", "")

@@ -8,7 +8,7 @@ import psycopg
 from ocore_crds import conditions
 from ocore_crds.protocol import DatabaseFacts, Finding
 from ocore_crds.replication import Replication
-from ocore_mover.database import catalog_findings, fingerprint, programs, replication, rollback_findings
+from ocore_mover.database import catalog_findings, fingerprint, programs, replication, rollback_findings, volume
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
@@ -49,6 +49,9 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
     with connection:
         try:
             facts, warnings = read_facts(connection)
+            if odoo:
+                facts, outside = _outside(connection, facts)
+                warnings += outside
             blocking = tuple(_snapshot_findings(connection, facts, jobs, odoo=odoo))
             blocking += tuple(_encryption_findings(server, connection, facts))
         except psycopg.Error as error:
@@ -56,6 +59,7 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
             return DatabaseProbe(None, (found,), (), ())
         more = rollback_findings.find(server, connection, facts) if rollback else ()
         if rollback:
+            warnings += rollback_findings.notes(connection, facts)
             facts, unread = _with_fingerprint(server, connection, facts)
             warnings += unread
         facts = facts.model_copy(update={"replication": _replication(server, connection, facts.name)})
@@ -106,20 +110,45 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
     ).fetchone()
     assert row is not None  # noqa: S101 - we are connected to it
     name, identity, version, number, size, owner, user = row
-    used, warnings = used_bytes_of(connection)
+    used = volume.used(connection)
     facts = DatabaseFacts(
         name=name,
         server_identity=identity,
         server_version=version.split()[0],
         server_major=number // 10000,
         size_bytes=size,
-        used_bytes=used,
+        used_bytes=used.total,
         owner=owner,
         user=user,
         attachments=find_attachments(connection) is not None,
         extensions=tuple(row[0] for row in connection.execute("SELECT extname FROM pg_extension ORDER BY 1")),
     )
-    return facts, warnings
+    return facts, used.warnings
+
+
+#: Attachments that are looked at from both ends of their table: it may have millions.
+OUTSIDE_SAMPLE = 10_000
+
+
+def _outside(connection: Connection, facts: DatabaseFacts) -> tuple[DatabaseFacts, tuple[str, ...]]:
+    """The facts with the number of attachments outside the filestore (their name is a URI), and a warning. A sample: nothing where it cannot be read."""
+    table = find_attachments(connection)
+    if table is None:
+        return facts, ()
+    ends = " UNION ".join(
+        f"(SELECT id, store_fname FROM {table} WHERE store_fname IS NOT NULL ORDER BY id {order} LIMIT {OUTSIDE_SAMPLE})"  # noqa: S608 - from the catalog, quoted
+        for order in ("ASC", "DESC")
+    )
+    try:
+        count = _one(connection, f"SELECT count(*) FROM ({ends}) a WHERE store_fname ~ '^[A-Za-z][A-Za-z0-9+.-]*://'")  # noqa: S608
+    except psycopg.Error:  # a table that is none of Odoo's
+        return facts, ()
+    if not count:
+        return facts, ()
+    return facts.model_copy(update={"outside_attachments": count}), (
+        f"{count} or more attachments are kept outside the filestore by the application (their store_fname is a URI). They are not in a snapshot, "
+        "which is then no clean success. Back up that storage, or move the attachments into the filestore.",
+    )
 
 
 def size_bytes(connection: Connection) -> int:
@@ -151,22 +180,6 @@ def _replication(server: Server, connection: Connection, database: str) -> Repli
             return replication.report(connection, connection, database)
         except psycopg.Error:
             return None  # the findings report a server that is lost
-
-
-def used_bytes_of(connection: Connection) -> tuple[int, tuple[str, ...]]:
-    """Bytes of all databases in the default tablespace, and warnings where not all were counted."""
-    try:
-        row = connection.execute("SELECT pg_tablespace_size('pg_default')").fetchone()
-        return (int(row[0]) if row else 0), ()
-    except psycopg.errors.InsufficientPrivilege:
-        row = connection.execute(
-            "SELECT sum(pg_database_size(oid)) FROM pg_database WHERE has_database_privilege(oid, 'CONNECT')"
-        ).fetchone()
-        user = connection.info.user
-        return (int(row[0]) if row and row[0] else 0), (
-            f"the used space counts only the databases that {user} may connect to; to count all: "
-            f"GRANT pg_read_all_stats TO {quoted(user)};",
-        )
 
 
 #: Connections that PostgreSQL 16 and newer keep for members of a role.

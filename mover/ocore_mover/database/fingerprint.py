@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from psycopg import sql
 
 from ocore_mover.database.connect import Connection, Server
+from ocore_mover.database.copy_access import ROLE_PREFIX
 
 #: Columns that data, VACUUM, ANALYZE, REINDEX and rewrites change, or that only say how far an operation is.
 _VOLATILE: Mapping[str, tuple[str, ...]] = {
@@ -89,10 +90,11 @@ _ROWS: Mapping[str, str] = {
     # Of all databases and roles, those that a restore of this one reads.
     "pg_database": "t.datname = current_database()",
     "pg_db_role_setting": (
-        "t.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        "(t.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND t.setrole NOT IN (SELECT oid FROM temporary))"
         " OR (t.setdatabase = 0 AND t.setrole IN (SELECT oid FROM referenced))"
     ),
-    "pg_auth_members": "t.member IN (SELECT oid FROM referenced)",
+    "pg_auth_members": "t.member IN (SELECT oid FROM referenced) AND t.roleid NOT IN (SELECT oid FROM temporary)",
     "pg_roles": "t.oid IN (SELECT oid FROM referenced)",
     "pg_available_extension_versions": "t.name IN (SELECT extname FROM pg_extension)",
 }
@@ -101,14 +103,14 @@ _OF_VIEWS: Mapping[str, tuple[str, ...]] = {
     "pg_roles": ("oid", "rolname", "rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolbypassrls", "rolconfig"),
     "pg_available_extension_versions": ("name", "version", "superuser", "trusted", "relocatable", "schema", "requires"),
 }  # fmt: skip
-#: Roles that the database's objects, rights and policies refer to, and those that dump and restore it.
+#: Roles that the database's objects, rights and policies refer to, and those that dump and restore it; roles of rollbacks that run or were killed.
 _REFERENCED = """
 WITH referenced AS (
   SELECT refobjid AS oid FROM pg_shdepend
    WHERE refclassid = 'pg_authid'::regclass AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
   UNION SELECT datdba FROM pg_database WHERE datname = current_database()
   UNION SELECT oid FROM pg_roles WHERE rolname = ANY(%s)
-)
+), temporary AS (SELECT oid FROM pg_roles WHERE starts_with(rolname::text, %s))
 """
 _COLUMNS = """
 SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -133,7 +135,7 @@ def read(connection: Connection, roles: Iterable[str]) -> str:
         query = sql.SQL("{} SELECT encode({}, 'hex') FROM ({}) r(line)").format(
             sql.SQL(_REFERENCED), _sha256_of_all("line"), rows
         )
-        found = connection.execute(query, [sorted(set(roles))]).fetchone()
+        found = connection.execute(query, [sorted(set(roles)), ROLE_PREFIX]).fetchone()
     return str(found[0]) if found else ""
 
 

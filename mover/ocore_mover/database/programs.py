@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 
 from ocore_crds import conditions
-from ocore_mover import redact, settings
+from ocore_mover import memory, redact, settings
 from ocore_mover.database import tls
 from ocore_mover.database.credentials import Credentials
 from ocore_mover.deadline import Token
@@ -180,6 +180,7 @@ class Running:
             env=environment,
             process_group=0,
         )
+        self._oom_kills = memory.oom_kills()
         self._stopped = False
         self._lock = threading.Lock()
         self._lines: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
@@ -207,6 +208,11 @@ class Running:
                 kept.append(line)
         elif _ERROR.match(line):
             kept.append(line)
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the kernel has killed a process of the container since this program began, because the memory's limit was reached."""
+        return memory.oom_kills() > self._oom_kills
 
     def error_output(self, lines: int = 4) -> str:
         """Its first error, else the last lines of its stderr, redacted, on one line; "no error output" where it wrote none."""
@@ -286,6 +292,15 @@ class Running:
 def interrupted(running: "Running", code: int) -> bool:
     """Whether it failed for an external cause (signal, lost connection), so that a retry may succeed."""
     return code < 0 or running.error_matches(_INTERRUPTED)
+
+
+def failure(running: "Running", code: int, reason: str, text: str) -> MoverError:
+    """What the program's end means: `reason`, or OutOfMemory, which is repeated once only: another attempt has the same limit."""
+    external = interrupted(running, code)
+    if external and running.out_of_memory:
+        more = "a process of it ran out of memory: increase spec.jobs.resources.limits.memory of the Environment, or decrease spec.jobs.parallelism"
+        return MoverError(conditions.OUT_OF_MEMORY, f"{text}; {more}", retryable=True)
+    return MoverError(reason, text, retryable=external)
 
 
 def ended(code: int) -> str:

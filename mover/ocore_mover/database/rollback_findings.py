@@ -18,7 +18,7 @@ from ocore_mover.database.connect import (
 )
 from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
-from ocore_mover.database.restore.owners import problem_of
+from ocore_mover.database.restore.owners import is_powerful, problem_of
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
@@ -147,6 +147,21 @@ def _foreign_owners(connection: Connection, maintenance: Connection, facts: Data
                 message=f"{count} objects belong to role {role}, for example {', '.join(examples)}: {problem} "
                 f"(or give them to {facts.owner}: ALTER … OWNER TO {quoted(facts.owner)};)",
             )
+
+
+def notes(connection: Connection, facts: DatabaseFacts) -> tuple[str, ...]:
+    """What a rollback brings back otherwise, as warnings: code in the hands of superusers. Raises nothing."""
+    try:
+        owned = connection.execute(_FOREIGN_OWNERS.encode(), {"owner": facts.owner}).fetchall()
+        return tuple(
+            f"{count} objects belong to role {role}, which has a superuser's power, for example {', '.join(examples)}. A rollback gives them back where "
+            f"the live database has the same ones; after the live database was lost they belong to {facts.owner}, and the evidence has the statements "
+            "for a superuser"
+            for role, count, examples in owned
+            if is_powerful(connection, role)
+        )
+    except psycopg.Error as error:
+        return (f"the owners of the objects were not read: {error}",)
 
 
 #: Members of extensions follow their extension, sequences of columns their table.

@@ -40,6 +40,7 @@ class Entry:
     tag: str  # the name; of a function with its arguments
     owner: str
     definition: bytes  # SQL, in the dump's encoding
+    tablespace: str = ""  # empty for that of the database
 
     @property
     def name(self) -> str:
@@ -111,11 +112,17 @@ class _Reader:
 
     def entries(self) -> Iterator[Entry]:
         for _ in range(self._count):
-            dump_id, _, tag, description, definition, schema, owner = self._entry_fields()
+            dump_id, _, tag, description, definition, schema, owner, tablespace = self._entry_fields()
             if description == b"ENCODING":
                 self._codec = codec(_encoding(definition))
             yield Entry(
-                dump_id, self._text(description), self._text(schema), self._text(tag), self._text(owner), definition
+                dump_id,
+                self._text(description),
+                self._text(schema),
+                self._text(tag),
+                self._text(owner),
+                definition,
+                self._text(tablespace),
             )
 
     def _read_head(self) -> None:
@@ -136,8 +143,8 @@ class _Reader:
             self._string()
         self._count = self._int()
 
-    def _entry_fields(self) -> tuple[int, bytes, bytes, bytes, bytes, bytes, bytes]:
-        """Dump id, oid, tag, description, definition, schema, owner."""
+    def _entry_fields(self) -> tuple[int, bytes, bytes, bytes, bytes, bytes, bytes, bytes]:
+        """Dump id, oid, tag, description, definition, schema, owner, tablespace."""
         dump_id = self._int()
         self._int()  # whether it has data
         self._string()  # oid of its catalog
@@ -149,8 +156,8 @@ class _Reader:
         for _ in range(2):  # DROP and COPY statements
             self._string()
         schema = self._string()
-        for _ in range(2):  # tablespace, table access method
-            self._string()
+        tablespace = self._string()
+        self._string()  # table access method
         if self._version >= _WITH_RELKIND:
             self._int()
         owner = self._string()
@@ -158,7 +165,7 @@ class _Reader:
         while self._optional() is not None:  # dependencies
             pass
         self._string()  # file
-        return dump_id, oid, tag, description, definition, schema, owner
+        return dump_id, oid, tag, description, definition, schema, owner, tablespace
 
     def _bytes(self, count: int) -> bytes:
         data = self._file.read(count)

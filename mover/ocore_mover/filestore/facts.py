@@ -35,7 +35,8 @@ def collect(
             volume, status = os.fstatvfs(root), os.fstat(root)
             writable = os.access(".", os.W_OK | os.X_OK, dir_fd=root, effective_ids=True)
     except MoverError as error:
-        return None, (Finding(reason=error.reason, message=error.message),), (), ()
+        found = error if layout == "Odoo" else _not_created(folders) or error
+        return None, (Finding(reason=found.reason, message=found.message),), (), ()
     except OSError as error:  # replaced by the application after it was found
         found = filesystem_error(error, "read the filestore")
         return None, (Finding(reason=found.reason, message=found.message),), (), ()
@@ -77,6 +78,22 @@ def is_missing(folders: ClaimFolders) -> bool:
         return folders.missing_below() is not None
     except OSError:
         return False
+
+
+def _not_created(folders: ClaimFolders) -> MoverError | None:
+    """That a new application has not created the filestore's folder yet; None where the path is more likely wrong. Layout Odoo asks its database
+    instead."""
+    try:
+        if not folders.may_be_created():
+            return None
+    except OSError:
+        return None
+    return MoverError(
+        conditions.FILESTORE_NOT_CREATED,
+        f"the filestore's folder {folders.path} does not exist yet. Nothing to do for a new application: the Environment becomes ready after the "
+        "application has created the folder. If the application has files, correct spec.filestore.path and claimName, and check that the claim has "
+        "not lost them.",
+    )
 
 
 def of_missing(folders: ClaimFolders, layout: str) -> tuple[Finding, list[Finding]]:
@@ -173,7 +190,7 @@ def _blocking(seen: _Seen) -> list[Finding]:
         Finding(
             reason=conditions.FILESTORE_NOT_READABLE,
             message=f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable)} in the filestore. Run the Jobs as the "
-            "application's user (runAsUser, fsGroup).",
+            "application's user (spec.jobs.runAsUser, runAsGroup).",
         )
     ]
 

@@ -29,7 +29,7 @@ class FolderNotWritable(MoverError):
 def _not_writable(error: OSError) -> str:
     return (
         f"uid {os.getuid()} cannot write to the filestore's claim ({error.strerror}). Mount it writable and run the Jobs as "
-        "the application's user (runAsUser, fsGroup)."
+        "the application's user (spec.jobs.runAsUser, runAsGroup)."
     )
 
 
@@ -143,7 +143,7 @@ class ClaimFolders:
         except PermissionError as error:
             raise MoverError(
                 conditions.FILESTORE_NOT_READABLE,
-                f"uid {os.getuid()} cannot read {self.path or 'the claim'}. Run the Jobs as the application's user (runAsUser, fsGroup).",
+                f"uid {os.getuid()} cannot read {self.path or 'the claim'}. Run the Jobs as the application's user (spec.jobs.runAsUser, runAsGroup).",
             ) from error
 
     def make_filestore(self) -> None:
@@ -180,6 +180,19 @@ class ClaimFolders:
                 except FileNotFoundError:
                     return above
         return None
+
+    def may_be_created(self) -> bool:
+        """Whether an application may be about to create the filestore's folder: only the last folder of its path is missing, or the claim is empty.
+
+        Raises OSError.
+        """
+        above = self.missing_below()
+        if above is None:
+            return False
+        if above == "/".join(PurePosixPath(self.path).parts[:-1]):
+            return True
+        with self._opened_claim() as claim, os.scandir(claim) as entries:
+            return all(entry.name in (CLAIM_FOLDER, "lost+found") for entry in entries)
 
     def require_switchable(self) -> None:
         """Layout Plain switches by renaming its folder; the root of a claim cannot be renamed.

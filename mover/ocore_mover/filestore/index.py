@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from backports.zstd import ZstdError
@@ -25,10 +26,12 @@ _ODOO_LINES = re.compile(
 )
 #: How the line ends of a file that is stored in the base.
 BASE_END = b',"base":true}\n'
-#: A line with the longest path and link target that Linux has, escaped, is shorter.
-MAX_LINE = 64 * 1024
+#: A line with the longest path that a snapshot takes (MAX_DEPTH folders of 255 bytes), each byte escaped as six, and a link's target is shorter.
+MAX_LINE = 512 * 1024
 #: An index becomes this much larger at most when it is decompressed (measured: 3 to 60 times), or it is none of ours.
 MAX_RATIO = 1000
+#: Lines that are longer on average do not count: long paths that have the same beginning compress to almost nothing.
+LONG_LINE = 4096
 #: Entries of one pack, which are in memory together; packs of ours are closed at 20,000.
 MAX_ENTRIES = 100_000
 
@@ -54,6 +57,9 @@ class Entry(NamedTuple):
     mtime_ns: int = 0
     target: str = ""  # of a symbolic link
     base: bool = False  # whether the pack is one of the base
+    inode: int = 0  # of layout Plain: which file it was; 0 where it is not recorded
+    born_ns: int = 0  # when that was created
+    ctime_ns: int = 0  # only where no hard links of ours change it
 
     @property
     def folder(self) -> str:
@@ -81,6 +87,11 @@ def plain_line(entry: Entry) -> bytes:
     else:
         data["mode"] = f"{entry.mode:04o}"
     data["mtimeNs"] = entry.mtime_ns
+    data |= {
+        key: value
+        for key, value in (("inode", entry.inode), ("bornNs", entry.born_ns), ("ctimeNs", entry.ctime_ns))
+        if value
+    }
     if entry.base:
         data["base"] = True
     return json.dumps(data, separators=(",", ":")).encode() + b"\n"
@@ -111,7 +122,8 @@ def texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
             except ZstdError as error:
                 raise Corrupt(f"the filestore's index cannot be decompressed: {error}") from error
             data = b""
-            allowed -= len(piece)
+            if piece.count(b"\n") * LONG_LINE > len(piece):
+                allowed -= len(piece)
             if allowed < 0:
                 raise Corrupt(f"the filestore's index expands to more than {MAX_RATIO} times its size")
             text = rest + piece
@@ -163,11 +175,28 @@ def parse(line: bytes) -> Entry:
             mtime_ns=int(data.get("mtimeNs", 0)),
             target=_text(data["target"]) if kind == "symlink" else "",
             base=_flag(data.get("base", False)),
+            inode=_count(data.get("inode", 0)),
+            born_ns=int(data.get("bornNs", 0)),
+            ctime_ns=int(data.get("ctimeNs", 0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"the filestore's index has an invalid line: {line[:100]!r}") from error
     if kind not in ("file", "folder", "symlink"):
         raise Corrupt(f"the filestore's index has an entry of an unknown type: {line[:100]!r}")
+    return entry
+
+
+def check_name(entry: Entry) -> Entry:
+    """Raises Corrupt for a name that leads out of the folder: names come from the store."""
+    parts = PurePosixPath(entry.name).parts
+    if (
+        not entry.name
+        or entry.name != "/".join(parts)
+        or ".." in parts
+        or entry.name.startswith("/")
+        or parts == (".",)
+    ):
+        raise Corrupt(f"the index has the name {entry.name!r}, which could lead out of the folder")
     return entry
 
 

@@ -22,6 +22,8 @@ PACK_BYTES = 128 * 1000 * 1000
 PACK_FILES = 20_000
 #: Packs that are flushed and confirmed at a time, while the next ones are filled.
 CLOSING = 2
+#: Bytes of a pack's index lines. A line has some 300 bytes; where an uploader makes long folders, 300,000.
+PACK_LINES = 16 * 1024 * 1024
 #: Bytes of tar after which a compressed pack starts a new zstd frame. Frames hold whole members: a restore of a few files
 #: reads only their frames.
 FRAME_BYTES = 2 * 1024 * 1024
@@ -43,6 +45,7 @@ class Pack:
         self.name = name
         self.offset = 0  # bytes of the uncompressed tar so far
         self.lines: list[bytes] = []  # of the index
+        self._line_bytes = 0
         self._stored = 0  # bytes given to the writer
         self._frame = Frame(0, 0)
         self._writer = writer
@@ -69,6 +72,11 @@ class Pack:
         self._stored += len(data)
         self._writer.write(data)
 
+    def add_line(self, line: bytes) -> None:
+        """The index line of the member that was written."""
+        self.lines.append(line)
+        self._line_bytes += len(line)
+
     def pad(self, size: int) -> None:
         """Fills the last block of a content of `size` bytes."""
         if rest := tar.padding(size):
@@ -76,7 +84,9 @@ class Pack:
 
     def has_room(self, size: int) -> bool:
         """Whether a member of `size` bytes fits. An empty pack takes any member."""
-        return self.offset == 0 or (self.offset + size <= PACK_BYTES and len(self.lines) < PACK_FILES)
+        return self.offset == 0 or (
+            self.offset + size <= PACK_BYTES and len(self.lines) < PACK_FILES and self._line_bytes < PACK_LINES
+        )
 
     def commit(self) -> StoredObject:
         """Ends the tar and stores it; returns the object."""

@@ -18,10 +18,14 @@ class Unkept:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._names: dict[str, list[str]] = {}
+        self._lost: set[str] = set()
 
-    def note(self, what: str, name: str) -> None:
-        """One more name. `what` is the warning, with {count} for the number of names."""
+    def note(self, what: str, name: str, *, lost: bool = False) -> None:
+        """One more name. `what` is the warning, with {count} for the number of names. `lost`: the snapshot lacks, or may lack, what the
+        application needs."""
         with self._lock:
+            if lost:
+                self._lost.add(what)
             self._counts[what] = self._counts.get(what, 0) + 1
             names = self._names.setdefault(what, [])
             if len(names) < LISTED:
@@ -59,10 +63,16 @@ class Unkept:
     def warnings(self) -> list[str]:
         """One sentence for each cause, with some of the names."""
         with self._lock:
-            return [
-                f"{what.format(count=count)}, for example {', '.join(self._names[what])}"
-                for what, count in self._counts.items()
-            ]
+            return [self._sentence(what) for what in self._counts]
+
+    @property
+    def lost(self) -> list[str]:
+        """Those of the warnings for which the snapshot is no clean success."""
+        with self._lock:
+            return [self._sentence(what) for what in self._counts if what in self._lost]
+
+    def _sentence(self, what: str) -> str:
+        return f"{what.format(count=self._counts[what])}, for example {', '.join(self._names[what])}"
 
 
 def _attributes(fd: int) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, Self
 
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
+from ocore_mover.store.patience import Patience
 
 #: Names that are sorted in memory.
 MAX_FOLDERS = 200_000
@@ -82,8 +83,8 @@ class Store(Protocol):
     def encrypted(self) -> bool:
         """Whether writes ask the server for encryption. Not every S3 server supports it."""
 
-    def writer(self, key: str) -> Writer:
-        """Streams a new object. Commit replaces an object of the same key."""
+    def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
+        """Streams a new object. Commit replaces an object of the same key. `patience`: for a store that fails for a time."""
 
     def adopt(self, key: str, expected: StoredObject) -> StoredObject:
         """Folder stores only: accepts a file that a program (pg_dump) has written at the key's place.

@@ -22,6 +22,7 @@ from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.base import MAX_FOLDERS, Guarantees, ObjectInfo, Upload
 from ocore_mover.store.keys import checked
+from ocore_mover.store.patience import Patience
 
 #: Prefix of files that are being written; a listing never shows them.
 TEMPORARY = ".tmp-"
@@ -37,14 +38,16 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EI
 class FolderStore:
     """A folder. Every file is flushed and read back from the disk before it gets its name."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str = "") -> None:
+        """`name`: what messages call the store; default: its URL."""
         self._root = root
+        self._name = name or root.as_uri()
         self._flushed: set[Path] = set()  # folders of adopted files, whose names are on the disk
 
     @property
     def url(self) -> str:
-        """``file:///folder``."""
-        return self._root.as_uri()
+        """``file:///folder``, or the store's name."""
+        return self._name
 
     @property
     def local_root(self) -> Path | None:
@@ -62,7 +65,7 @@ class FolderStore:
 
     # --- writing ---------------------------------------------------------------------------------------------
 
-    def writer(self, key: str) -> "FolderWriter":
+    def writer(self, key: str, *, patience: Patience | None = None) -> "FolderWriter":
         """Streams a new object."""
         return FolderWriter(self, key)
 
@@ -252,6 +255,37 @@ class FolderStore:
                         found.append((Path(entry.path), stat.st_size, stat.st_mtime))
             yield from found
 
+    # --- rights ----------------------------------------------------------------------------------------------
+
+    def try_create(self, prefix: str) -> None:
+        """Creates and removes an empty temporary file where a new object below the prefix needs a new entry: in the last folder of it that exists.
+        Raises StoreError."""
+        folder = self._root / prefix
+        with self.translated(f"create a file in {prefix}"):
+            while folder != self._root and not folder.is_dir():
+                folder = folder.parent
+            temporary, fd = self.create_temporary(folder / "probe")
+            os.close(fd)
+            temporary.unlink()
+
+    def try_read(self, key: str) -> bool:
+        """Reads a byte of a file; False: it does not exist. Raises StoreError."""
+        with self.translated(f"read {key}"):
+            try:
+                with self.path(key).open("rb") as file:
+                    file.read(1)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+        return True
+
+    def newest_folders(self, prefix: str) -> Iterator[str]:
+        """As :meth:`folders`, the one that was changed last first."""
+        found = []
+        for name in self.folders(prefix):
+            with self.translated(f"list {prefix}"), contextlib.suppress(FileNotFoundError):
+                found.append(((self._root / prefix / name).stat().st_mtime, name))
+        yield from (name for _, name in sorted(found, reverse=True))
+
     # --- deleting --------------------------------------------------------------------------------------------
 
     def delete(self, keys: Iterable[str]) -> int:
@@ -311,7 +345,13 @@ class FolderStore:
         if error.errno in (errno.EACCES, errno.EPERM):
             return StoreError(
                 conditions.STORE_NOT_WRITABLE,
-                f"{detail}. Uid {os.getuid()} needs to read and write the folder: see runAsUser and fsGroup.",
+                f"{detail}. Uid {os.getuid()}, the Jobs' user, has no right to it. Set spec.jobs.runAsUser and fsGroup of the Environment to "
+                f"the owner of the store's files, or give them to uid {os.getuid()} (chown -R). All Environments of a store on a claim need one user.",
+            )
+        if error.errno == errno.EIO:
+            return StoreError(
+                conditions.STORE_IO_ERROR,
+                f"{detail}. The disk or the file server under the store's volume fails. Check the kernel's log on the node, and replace the disk.",
             )
         return StoreError(
             conditions.STORE_UNREACHABLE, f"{detail}. Check the store's volume and its node.", retryable=True

@@ -24,7 +24,7 @@ def probe_store(store: Store) -> StoreProbeResult:
 
     Raises StoreError if writing, reading, listing or deleting fails; its reason names the failure.
     """
-    known = _find_id(store)
+    known = read_id(store)
     try:
         identifier = known or _create_id(store)
         found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
@@ -99,7 +99,7 @@ def _warnings(store: Store, found: Guarantees) -> tuple[str, ...]:
 
 def store_id(store: Store) -> str:
     """The store's id. Raises StoreError StoreNotReady if probe-store has not written it yet."""
-    found = _find_id(store)
+    found = read_id(store)
     if found is None:
         raise StoreError(
             conditions.STORE_NOT_READY,
@@ -108,7 +108,8 @@ def store_id(store: Store) -> str:
     return found
 
 
-def _find_id(store: Store) -> str | None:
+def read_id(store: Store) -> str | None:
+    """The store's id; None where it has none. Raises StoreError StoreIdConflict where the object is not ours."""
     data = store.get(STORE_ID_KEY, limit=65536)
     if data is None:
         return None

@@ -7,13 +7,14 @@ from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import StoreError
 from ocore_mover.store.base import Guarantees, Upload, Writer
+from ocore_mover.store.patience import Patience
 from ocore_mover.store.wrapped import WrappedStore
 
 
 class ReadOnlyStore(WrappedStore):
     """Implements :class:`~ocore_mover.store.base.Store` over another store. Everything that writes or deletes raises StoreError StoreReadOnly."""
 
-    def writer(self, key: str) -> Writer:
+    def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
         raise self._refused(f"write {key}")
 
     def adopt(self, key: str, expected: StoredObject) -> StoredObject:

@@ -17,6 +17,7 @@ from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.base import Guarantees, ObjectInfo, Upload
 from ocore_mover.store.keys import checked
+from ocore_mover.store.patience import Patience
 from ocore_mover.store.s3_client import DIGEST_CODES, code_of, connect, status_of, translated
 from ocore_mover.store.s3_options import S3Options
 from ocore_mover.store.s3_reader import NOT_FOUND, Absent, download, pause
@@ -77,9 +78,9 @@ class S3Store:
 
     # --- writing ---------------------------------------------------------------------------------------------
 
-    def writer(self, key: str) -> S3Writer:
+    def writer(self, key: str, *, patience: Patience | None = None) -> S3Writer:
         """Streams a new object."""
-        return S3Writer(self, key)
+        return S3Writer(self, key, patience)
 
     def adopt(self, key: str, expected: StoredObject) -> StoredObject:
         """Not possible in S3."""

@@ -210,6 +210,11 @@ def _from_answer(error: ClientError, what: str, url: str) -> MoverError:
         return StoreError(conditions.NO_SPACE, f"{detail}. Free space in the store or raise its quota.")
     if code in _OTHER_REGION:
         return StoreError(conditions.STORE_UNREACHABLE, f"{detail}. Set the bucket's own region and endpoint.")
+    if code == "InvalidObjectState":
+        return StoreError(
+            conditions.OBJECT_ARCHIVED,
+            f"{detail}. A lifecycle rule has moved the object to an archive class (Glacier). Restore it in the bucket, and exclude the prefix from the rule.",
+        )
     if code in _NOT_WRITABLE:
         return StoreError(conditions.STORE_NOT_WRITABLE, f"{detail}. The store does not allow this.")
     if code in _DENIED or status in (401, 403):

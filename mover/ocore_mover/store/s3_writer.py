@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -16,12 +16,15 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store.keys import checked
+from ocore_mover.store.patience import Patience
 from ocore_mover.store.s3_client import code_of, translated
 
 if TYPE_CHECKING:
     from ocore_mover.store.s3 import S3Store
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 MIB = 1024 * 1024
 #: (parts, bytes of each). S3 allows 10,000 parts of at most 5 GiB, and 5 TiB in all. A request costs boto3 about 5 ms of
@@ -44,6 +47,8 @@ SPOOLED_BYTES = 2048 * MIB
 SMALL = MIB
 #: Seconds that one part waits for space. A stuck upload fails long before, by the client's time-outs and retries.
 ROOM_DEADLINE = 1800.0
+#: Seconds between two looks at the command's token, where a part may take as long as the command.
+CHECK_EVERY = 1.0
 #: Seconds that an abort waits for running uploads. A cancelled Job has ten seconds in all.
 ABORT_DEADLINE = 5.0
 
@@ -86,11 +91,16 @@ class PartPool:
             if len(buffer) == size and (len(self._spare) + 1) * size <= self._budgets["memory"]:
                 self._spare.append(buffer)
 
-    def submit(self, part: "_Part", upload: Callable[[], None]) -> "Future[None]":
+    def submit(self, part: "_Part", upload: Callable[[], None], patience: Patience | None = None) -> "Future[None]":
         """Waits for space for the part's bytes in memory or on the disk, then runs `upload` in a thread."""
         where, size = part.place, part.size
         with self._room:
-            if not self._room.wait_for(lambda: self._has_room(where, size), ROOM_DEADLINE):
+            while not self._room.wait_for(
+                lambda: self._has_room(where, size), ROOM_DEADLINE if patience is None else CHECK_EVERY
+            ):
+                if patience is not None:
+                    patience.check()
+                    continue
                 raise StoreError(
                     conditions.STORE_UNREACHABLE,
                     "uploads to the store make no progress. Check the store and the network.",
@@ -192,8 +202,9 @@ class _Part:
 class S3Writer:
     """See :class:`~ocore_mover.store.base.Writer`. Not for several threads at once."""
 
-    def __init__(self, store: "S3Store", key: str) -> None:
+    def __init__(self, store: "S3Store", key: str, patience: Patience | None = None) -> None:
         self._store = store
+        self._patience = patience
         self._key = checked(key)
         self._full_key = store.full_key(key)
         self._whole = hashlib.sha256()
@@ -220,20 +231,23 @@ class S3Writer:
         """Waits for the parts, completes the upload and compares the size. Reads back if the server checks nothing."""
         if self._closed:
             raise ValueError("the writer is closed")
-        checks = self._store.server_checks(self._full_key)
+        checks = self._repeated(lambda: self._store.server_checks(self._full_key))
         if self._upload is None:
             self._part.finish()
-            self._store.put(self._full_key, self._part.body(), self._whole.digest())
+            self._repeated(lambda: self._store.put(self._full_key, self._part.body(), self._whole.digest()))
             trusted = checks
         else:
             self._send_part()
             self._await_parts()
-            trusted = self._complete() and checks
+            trusted = self._repeated(self._complete) and checks
         self._part.drop()
         self._closed = True
         stored = StoredObject(key=self._key, size=self._size, sha256=self._whole.hexdigest())
-        self._compare(stored, trusted)
+        self._repeated(lambda: self._compare(stored, trusted))
         return stored
+
+    def _repeated(self, request: Callable[[], Result]) -> Result:
+        return request() if self._patience is None else self._patience.run(request)
 
     def abort(self) -> None:
         """Discards the object. An unreachable store keeps the upload; `delete` aborts it later."""
@@ -266,19 +280,28 @@ class S3Writer:
             if future.done():
                 future.result()
         if self._upload is None:
-            self._store.server_checks(self._full_key)
-            with translated(f"write {self._key}", self._store.url):
-                self._upload = self._store.create_upload(self._full_key)
+            self._upload = self._repeated(self._begin)
         part, upload = self._part, self._upload
         part.finish()
-        self._uploads.append(self._store.parts.submit(part, lambda: self._send(part, upload)))
+        self._uploads.append(self._store.parts.submit(part, lambda: self._send(part, upload), self._patience))
         self._part = _Part(part.number + 1, self._whole, self._store.parts)
+
+    def _begin(self) -> str:
+        self._store.server_checks(self._full_key)
+        with translated(f"write {self._key}", self._store.url):
+            return self._store.create_upload(self._full_key)
 
     def _send(self, part: _Part, upload: str) -> None:
         declared = base64.b64encode(part.digest()).decode()
-        try:
+
+        def send() -> str:
+            if self._closed:
+                raise StoreError(conditions.CANCELLED, f"the upload of {self._key} was discarded")
             with translated(f"write part {part.number} of {self._key}", self._store.url):
-                etag = self._store.upload_part(self._full_key, upload, part.number, part.body, declared)
+                return self._store.upload_part(self._full_key, upload, part.number, part.body, declared)
+
+        try:
+            etag = self._repeated(send)
         finally:
             part.drop()
         self._done[part.number] = {"PartNumber": part.number, "ETag": etag, "ChecksumSHA256": declared}
@@ -286,7 +309,12 @@ class S3Writer:
     def _await_parts(self) -> None:
         """Waits for all uploads; raises the first error."""
         for future in self._uploads:
-            future.result(timeout=ROOM_DEADLINE)
+            if self._patience is None:
+                future.result(timeout=ROOM_DEADLINE)
+                continue
+            while not wait([future], timeout=CHECK_EVERY).done:
+                self._patience.check()
+            future.result()
 
     def _complete(self) -> bool:
         """Completes the upload. Returns False if the answer to an earlier attempt was lost: the object must be read back."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ocore_crds import failpoints
 from ocore_crds.manifest import StoredObject
-from ocore_mover.database.dump import inotify
+from ocore_mover import inotify
 from ocore_mover.database.dump.follow import STEP, Follower, Sink
 from ocore_mover.database.programs import Running
 from ocore_mover.deadline import Token

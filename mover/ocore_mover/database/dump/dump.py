@@ -27,7 +27,7 @@ from ocore_mover.database.dump.export import Exported
 from ocore_mover.database.dump.follow import Adoption, CompressedUpload, Sink, Upload
 from ocore_mover.database.dump.progress import DumpProgress
 from ocore_mover.database.dump.rows import RowCounts
-from ocore_mover.database.programs import Program, Running, ended, find, interrupted, passfile
+from ocore_mover.database.programs import Program, Running, ended, failure, find, passfile
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
@@ -185,11 +185,8 @@ def _failure(plan: Plan, running: Running, code: int) -> MoverError:
     detail = running.error_output()
     if running.error_matches("No space left on device|Disk quota exceeded"):
         return _full(plan, detail)
-    return MoverError(
-        conditions.DUMP_FAILED,
-        f"pg_dump {plan.program.version}: {ended(code)}: {detail}",
-        retryable=interrupted(running, code),
-    )
+    text = f"pg_dump {plan.program.version}: {ended(code)}: {detail}"
+    return failure(running, code, conditions.DUMP_FAILED, text)
 
 
 def _full(plan: Plan, detail: str) -> MoverError:

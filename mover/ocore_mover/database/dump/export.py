@@ -141,8 +141,15 @@ def copy_names(server: Server, access: CopyAccess, token: Token | None = None) -
 
 
 @contextmanager
-def export(server: Server, token: Token, *, freezer: Freezer[T] | None = None) -> Iterator[Exported[T]]:
-    """Exports a snapshot. Its transaction ends by :meth:`Exported.end`, at the latest with the block.
+def export(
+    server: Server,
+    token: Token,
+    *,
+    freezer: Freezer[T] | None = None,
+    just_before: Callable[[], None] = lambda: None,
+) -> Iterator[Exported[T]]:
+    """Exports a snapshot. Its transaction ends by :meth:`Exported.end`, at the latest with the block. `just_before` is called when all but the
+    export is done.
 
     `freezer` (layout Odoo): freezes the files that the attachment table names; garbage collection is paused for a moment where that
     table exists. Hits the failpoints snapshot-locked and snapshot-frozen. Raises MoverError DumpFailed, MissingGrants and those of `freezer`.
@@ -156,6 +163,7 @@ def export(server: Server, token: Token, *, freezer: Freezer[T] | None = None) -
         frozen: T | None = None
         with _locked(server, token, table):
             scope.enter_context(holder.transaction())
+            just_before()
             snapshot, consistent_at = _export(holder)
             failpoints.hit("snapshot-locked")
             if freezer is not None and table is not None and freezer.linked:

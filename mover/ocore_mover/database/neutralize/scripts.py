@@ -1,6 +1,6 @@
 """Scripts of a mounted ConfigMap: those that neutralise the copy, and queries that must return no row."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -9,10 +9,6 @@ from ocore_crds import conditions
 from ocore_mover.database.connect import Connection, query_failure
 from ocore_mover.database.neutralize.odoo import failed
 from ocore_mover.errors import MoverError
-
-#: Rows and characters of a row that a message shows.
-_SHOWN = 3
-_SHOWN_CHARACTERS = 120
 
 
 def load(folder: Path) -> list[tuple[str, str]]:
@@ -54,23 +50,42 @@ def _script_failure(name: str, error: psycopg.Error) -> MoverError:
     )
 
 
+@dataclass(frozen=True)
+class Asserted:
+    """What queries that must return no row showed."""
+
+    proven: tuple[str, ...]
+    #: Scripts that returned rows: the data is not as it should be.
+    found: tuple[str, ...]
+    #: Scripts that could not be run, or have no query: nothing is known of the data.
+    broken: tuple[str, ...]
+
+    def corrections(self, field: str) -> str:
+        """The scripts that are broken, and what to do; `field` names their ConfigMap. Empty where none is."""
+        return f"{'; '.join(self.broken)}. Correct the ConfigMap of {field}" if self.broken else ""
+
+
 def check(connection: Connection, scripts: list[tuple[str, str]]) -> list[str]:
     """Runs queries, which can change nothing. Returns what was proven.
 
-    Raises MoverError AssertionFailed where one returns a row, or a script has no query: it could never fail.
+    Raises MoverError AssertionFailed where one returns a row, cannot be run, or a script has no query: it could never fail.
     """
-    proven, problems = asserted(connection, scripts)
-    if problems:
-        raise failed(problems)
-    return [f"neutralised: {each}" for each in proven]
+    seen = asserted(connection, scripts)
+    messages = [failed(seen.found).message] if seen.found else []
+    corrections = seen.corrections("spec.neutralize.assertions")
+    if corrections:
+        begin = (
+            corrections[0].upper() if seen.found else f"it is unknown whether the copy is neutralised: {corrections[0]}"
+        )
+        messages.append(f"{begin}{corrections[1:]}, then create a new Rollback")
+    if messages:
+        raise MoverError(conditions.ASSERTION_FAILED, ". ".join(messages))
+    return [f"neutralised: {each}" for each in seen.proven]
 
 
-def asserted(connection: Connection, scripts: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Runs queries, which can change nothing. Returns what was proven and what was not: a row that came back, a script without a query, an error.
-
-    Raises MoverError where the server does not answer.
-    """
-    proven, problems = [], []
+def asserted(connection: Connection, scripts: list[tuple[str, str]]) -> Asserted:
+    """Runs queries, which can change nothing. Raises MoverError where the server does not answer."""
+    proven, rows, broken = [], [], []
     connection.execute("SELECT pg_catalog.set_config('row_security', 'off', false)")
     for name, text in scripts:
         try:
@@ -78,44 +93,34 @@ def asserted(connection: Connection, scripts: list[tuple[str, str]]) -> tuple[li
                 connection.execute("SET TRANSACTION READ ONLY")
                 queries, found = _results(connection, text)
         except psycopg.Error as error:
-            known = query_failure(error, default=conditions.ASSERTION_FAILED, doing=f"assertion {name}")
+            doing = f"assertion {name} could not be run"
+            known = query_failure(error, default=conditions.ASSERTION_FAILED, doing=doing)
             if known.retryable:
                 raise known from error
-            problems.append(known.message)
+            # PostgreSQL's message about a value has the value.
+            of_data = (error.sqlstate or "").startswith(("22", "23"))
+            broken.append(f"{doing}: {type(error).__name__}" if of_data else known.message)
             continue
         if not queries:
-            problems.append(f"assertion {name} has no query")
-        problems.extend(f"assertion {name} returned a row: {row}" for row in found)
-        if queries and not found:
+            broken.append(f"assertion {name} has no query")
+        elif found:
+            rows.append(
+                f"assertion {name} returned {found} {'row' if found == 1 else 'rows'}; run its queries to see which"
+            )
+        else:
             proven.append(f"{queries} {'query' if queries == 1 else 'queries'} of {name} returned no row")
-    return proven, problems
+    return Asserted(tuple(proven), tuple(rows), tuple(broken))
 
 
-def _results(connection: Connection, text: str) -> tuple[int, list[str]]:
-    """Number of queries with a result, and the first rows of all of them as text."""
-    queries = 0
-    rows: list[str] = []
+def _results(connection: Connection, text: str) -> tuple[int, int]:
+    """Number of queries with a result, and how many rows they returned. What is in the rows is production's, and goes into no message."""
+    queries = rows = 0
     with connection.cursor() as cursor:
         cursor.execute(text.encode())
         while True:
             if cursor.description is not None:
                 queries += 1
-                names = [column.name for column in cursor.description]
-                rows.extend(_row(names, row) for row in cursor.fetchmany(_SHOWN))
+                rows += cursor.rowcount
             if not cursor.nextset():
                 break
-    return queries, rows[:_SHOWN]
-
-
-def _row(names: list[str], row: tuple[object, ...]) -> str:
-    """A row for a message. Columns whose names promise a secret are left out."""
-    shown = ", ".join(f"{n}={'…' if _is_secret(n) else v}" for n, v in _pairs(names, row))
-    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
-
-
-def _pairs(names: list[str], row: tuple[object, ...]) -> Iterator[tuple[str, object]]:
-    return zip(names, row, strict=True)
-
-
-def _is_secret(name: str) -> bool:
-    return any(part in name.lower() for part in ("pass", "token", "secret", "key", "pwd", "credential"))
+    return queries, rows

@@ -3,8 +3,9 @@
 pg_restore loads everything as the live database's owner. What did not belong to the owner of the dumped database is given to its own role
 afterwards, by one ``ALTER … OWNER TO`` for each object: the table of contents names it, the copy's catalogs identify it.
 
-Code of the application runs while a dump is loaded and may have changed what is about to change hands. So an object goes to a superuser only
-where the live database has the very same object, with the same definition, in the hands of that superuser.
+Code of the application runs while a dump is loaded and may have changed what is about to change hands. So code goes to a superuser only
+where the live database has the very same object, with the same definition, in the hands of that superuser. Where the live database does not have the
+object, or was lost, it stays with the application, and a warning has the statement for a superuser (docs/decisions/0115).
 """
 
 from collections.abc import Iterable, Iterator
@@ -120,8 +121,8 @@ def problem_of(connection: Connection, role: str) -> str:
 def give(copy: Connection, live: Connection | None, contents: toc.TableOfContents, owner: str) -> list[str]:
     """Gives every object in the copy to its owner in the dump. Returns warnings.
 
-    `copy` and `live` are sessions whose search_path is pg_catalog; `live` is needed where the connection's role is a superuser. Raises
-    MoverError MissingGrants where an object would go to a superuser and is not the live database's own, or cannot be given.
+    `copy` and `live` are sessions whose search_path is pg_catalog; `live`: None where the live database does not exist. Raises MoverError
+    MissingGrants where an object would go to a superuser and differs from the live database's own, or cannot be given.
     """
     warnings: list[str] = []
     large: dict[str, list[str]] = {}
@@ -143,12 +144,12 @@ def give(copy: Connection, live: Connection | None, contents: toc.TableOfContent
         elif entry.description == "SEQUENCE":
             sequences.append(entry)
         else:
-            _give_one(copy, guard, entry)
+            warnings.extend(_give_one(copy, guard, entry))
     for role, pending in large.items():
         _give_large_objects(copy, role, pending)
     # After the tables: a sequence of a column follows its table.
     for entry in sequences:
-        _give_one(copy, guard, entry)
+        warnings.extend(_give_one(copy, guard, entry))
     return warnings
 
 
@@ -166,7 +167,7 @@ def _give_large_objects(copy: Connection, role: str, oids: list[str]) -> None:
             copy.execute(sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.SQL(str(int(oid))), name))
 
 
-def _give_one(copy: Connection, guard: "_Guard", entry: toc.Entry) -> None:
+def _give_one(copy: Connection, guard: "_Guard", entry: toc.Entry) -> Iterator[str]:
     found = _identify(copy, entry)
     if found is None:
         raise MoverError(
@@ -176,9 +177,15 @@ def _give_one(copy: Connection, guard: "_Guard", entry: toc.Entry) -> None:
     kind, identity, current = found
     if current == entry.owner:
         return
-    guard.check(entry, kind, identity)
     # The server's own spelling of the object's identity.
     statement = sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), sql.SQL(identity), sql.Identifier(entry.owner))
+    if not guard.allows(entry, kind, identity):
+        yield (
+            f"{entry.name} belonged to {entry.owner}, a role with a superuser's power, and now belongs to {current}: there is no object in a live "
+            f"database to compare it with, and code of the application ran during the restore. Check it; then a superuser can run: "
+            f"{statement.as_string(copy)};"
+        )
+        return
     try:
         _alter(copy, statement, entry)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -297,28 +304,36 @@ class _Guard:
         self._live = live
         self._superusers: dict[str, bool] = {}
 
-    def check(self, entry: toc.Entry, kind: str, identity: str) -> None:
+    def allows(self, entry: toc.Entry, kind: str, identity: str) -> bool:
+        """Whether the object may go to its owner. Raises MoverError MissingGrants where the live database has another one under its name."""
         if entry.description not in _CODE or not self._is_powerful(entry.owner):
-            return
+            return True
         query = (_ROUTINE_DEFINITION if kind == "ROUTINE" else _RELATION_DEFINITION).encode()
         theirs = self._live.execute(query, [identity]).fetchone() if self._live is not None else None
         ours = self._copy.execute(query, [identity]).fetchone()
-        if theirs is None or ours is None or theirs != (entry.owner, ours[1]):
+        if theirs is None:
+            return False
+        if ours is None or theirs != (entry.owner, ours[1]):
             raise MoverError(
                 conditions.MISSING_GRANTS,
-                f"{entry.name} belongs to {entry.owner} in the snapshot, a role with a superuser's power, and the live database does not have "
-                "the same object: code of the application runs during a restore, so nothing that it may have changed is given to such a role; "
-                f"create the object in the live database as it was, or restore by hand (docs/format.md)",
+                f"{entry.name} belongs to {entry.owner} in the snapshot, a role with a superuser's power, and is another object in the live "
+                "database: code of the application runs during a restore, so nothing that it may have changed is given to such a role; "
+                f"create the object in the live database as it was, or drop it there, or restore by hand (docs/format.md)",
             )
+        return True
 
     def _is_powerful(self, role: str) -> bool:
-        """Whether the role, or one that it is a member of, is a superuser or may act outside of the database."""
         if role not in self._superusers:
-            row = self._copy.execute(
-                "SELECT EXISTS (SELECT FROM pg_roles r WHERE pg_has_role(%s, r.oid, 'MEMBER') AND (r.rolsuper OR r.rolcreaterole"
-                " OR r.rolreplication OR r.rolbypassrls OR r.rolname IN"
-                " ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files')))",
-                [role],
-            ).fetchone()
-            self._superusers[role] = row is None or bool(row[0])
+            self._superusers[role] = is_powerful(self._copy, role)
         return self._superusers[role]
+
+
+def is_powerful(connection: Connection, role: str) -> bool:
+    """Whether the role, or one that it is a member of, is a superuser or may act outside of the database."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(%s, r.oid, 'MEMBER') AND (r.rolsuper OR r.rolcreaterole"
+        " OR r.rolreplication OR r.rolbypassrls OR r.rolname IN"
+        " ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files')))",
+        [role],
+    ).fetchone()
+    return row is None or bool(row[0])

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact
-from ocore_mover.database import copy_access, position, programs, toc
+from ocore_mover.database import copy_access, position, programs, toc, volume
 from ocore_mover.database.artifact import read_settings
 from ocore_mover.database.connect import (
     Connection,
@@ -24,13 +24,14 @@ from ocore_mover.database.connect import (
 )
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.position import Names, Position
-from ocore_mover.database.programs import Program, Running, ended, find, interrupted, passfile
+from ocore_mover.database.programs import Program, Running, ended, failure, find, passfile
 from ocore_mover.database.restore import (
     absent_roles,
     create,
     extensions,
     grants,
     lending,
+    matviews,
     missing,
     other_owner,
     owners,
@@ -80,6 +81,8 @@ class DatabaseRestore:
     neutralize: bool = False  # the copy must not become live before it is neutralised
     #: The dump is of another environment: name, owner and grants of its database are not those of this one.
     other_environment: bool = False
+    #: Of the volume of the server's databases, in bytes: the load ends before it is full. None: unknown, and not watched.
+    capacity: int | None = None
     #: Called once the whole dump is in scratch and checked, before anything is created.
     on_fetched: Callable[[], None] = lambda: None
     #: Called once the copy exists.
@@ -215,6 +218,8 @@ class DatabaseRestore:
             warnings += self._pg_restore(maintenance, program, contents.folder, main(), access, "pre-data")
             with search_path.given(self.server, access, self.token):
                 warnings += self._pg_restore(maintenance, program, contents.folder, main(), access, "data", "post-data")
+                views = (entry for entry in contents if matviews.is_data(entry))
+                warnings += matviews.refresh(access, views, contents.encoding, self.token)
         return warnings
 
     def _pg_restore(
@@ -244,7 +249,14 @@ class DatabaseRestore:
             f"--dbname={programs.conninfo(program, access.credentials, application_name=APPLICATION)}",
             str(folder),
         ]
-        tick = _Progress(self.counter, maintenance, self.names.restored, self.artifact.size_bytes)
+        progress = _Progress(self.counter, maintenance, self.names.restored, self.artifact.size_bytes)
+        watch = volume.Watch(self.capacity, self.names.restored) if self.capacity is not None else None
+
+        def tick() -> None:
+            progress()
+            if watch is not None:
+                watch(maintenance)
+
         try:
             toc.write_list(use_list, entries)
             with passfile(access.credentials) as environment:
@@ -259,7 +271,7 @@ class DatabaseRestore:
         if code != 0:
             raise _failure(program, running, code)
         if "post-data" in sections:
-            tick.finish()
+            progress.finish()
         return running.notices()
 
     def _apply_rights(
@@ -361,6 +373,7 @@ def _apart(entry: toc.Entry, made_schemas: set[str]) -> bool:
         or entry.is_acl
         or entry.is_lenient
         or entry.description == "SUBSCRIPTION"
+        or matviews.is_data(entry)
         or publications.is_superusers(entry)
     ):
         return True
@@ -371,7 +384,7 @@ def _failure(program: Program, running: Running, code: int) -> MoverError:
     text = f"pg_restore {program.version}: {ended(code)}: {running.error_output()}"
     if running.error_matches("No space left on device"):
         return MoverError(conditions.NO_SPACE, f"{text}; the database server's volume is full; increase its size")
-    return MoverError(conditions.RESTORE_FAILED, text, retryable=interrupted(running, code))
+    return failure(running, code, conditions.RESTORE_FAILED, text)
 
 
 class _Progress:

@@ -1,9 +1,9 @@
 """Drops the databases that a rollback leaves on the server; never the live database."""
 
-from ocore_crds import conditions
+from ocore_crds import conditions, naming
 from ocore_crds.protocol import CleanupPart
 from ocore_mover.database import copy_access, position, sessions
-from ocore_mover.database.connect import Server, translating
+from ocore_mover.database.connect import Connection, Server, translating
 from ocore_mover.database.restore import create
 from ocore_mover.database.switch import replication_end
 from ocore_mover.database.switch.switch import DatabaseSwitch
@@ -56,8 +56,27 @@ def _drop_superseded(server: Server, switch: DatabaseSwitch) -> tuple[str, ...]:
         sessions.allow(connection, names.live, True)
     if names.previous not in found:
         return ()
+    _check_whole_id(connection, names)
     _drop(server, switch, names.previous)
     return (names.previous,)
+
+
+def _check_whole_id(connection: Connection, names: position.Names) -> None:
+    """Raises MoverError SwitchFailed where another rollback has the same short id, and so the same name for what it keeps. The previous database has no
+    mark of the rollback that set it aside; the one that was live then has, and so has the list of the rollbacks that ran."""
+    rows = connection.execute("SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database").fetchall()
+    marks = [(name, position.Mark.parse(text)) for name, text in rows]
+    known = {(name, id_) for name, mark in marks for id_ in (mark.rollback_id, *(each.uid for each in mark.rollbacks))}
+    same = sorted(
+        (name, id_) for name, id_ in known if id_ and naming.short_id(id_) == naming.short_id(names.rollback_id)
+    )
+    if names.rollback_id in (id_ for _, id_ in same) or not same:
+        return
+    raise MoverError(
+        conditions.SWITCH_FAILED,
+        f"database {names.previous} may belong to rollback {same[0][1]}, which database {same[0][0]} names in its comment; this is rollback "
+        f"{names.rollback_id}, with the same first digits. Nothing was dropped. If the database is not needed, drop it by hand",
+    )
 
 
 def _drop(server: Server, switch: DatabaseSwitch, database: str) -> None:

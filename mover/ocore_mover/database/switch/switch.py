@@ -191,10 +191,11 @@ class DatabaseSwitch:
             return [f"logical replication of {aside.name} was not checked: {error.message}"]
         return replication_end.retire(self._server, connection, aside.name, allowed=self._allow_replication_loss)
 
-    def switch(self, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
-        """Switches to the restored database. `prepare` runs without sessions, before the renames; `finish` runs after them.
+    def switch(self, prepare: Callable[[], None], settle: Callable[[Position], None]) -> Outcome:
+        """Switches to the restored database. `prepare` runs without sessions, before the renames. `settle` runs after them, or after a failure, with
+        the position that was found, before connections are allowed again.
 
-        Both are idempotent. A failure before the commit of the renames undoes everything; after it, `finish` still runs.
+        Both are idempotent. A failure before the commit of the renames undoes everything.
         Raises MoverError SwitchFailed, SessionsRemain, DatabaseUnreachable.
         """
         names = self.names
@@ -203,10 +204,10 @@ class DatabaseSwitch:
                 (names.live, names.previous), (names.restored, names.live), "New", "switch-refused", "switch-renamed"
             ),
             prepare,
-            finish,
+            settle,
         )
 
-    def switch_back(self, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
+    def switch_back(self, prepare: Callable[[], None], settle: Callable[[Position], None]) -> Outcome:
         """Switches back to the previous database. As :meth:`switch`."""
         names = self.names
         return self._run(
@@ -218,10 +219,10 @@ class DatabaseSwitch:
                 "switch-back-renamed",
             ),
             prepare,
-            finish,
+            settle,
         )
 
-    def _run(self, direction: Direction, prepare: Callable[[], None], finish: Callable[[], None]) -> Outcome:
+    def _run(self, direction: Direction, prepare: Callable[[], None], settle: Callable[[Position], None]) -> Outcome:
         self._check_direction(direction)
         since = time.monotonic()
         failure: BaseException | None = None
@@ -231,7 +232,7 @@ class DatabaseSwitch:
             # After any failure the live database must accept connections again.
             failure = error
             log.warning("switch failed", extra={"goal": direction.goal, "error": str(error)})
-        now = self._finish(direction, finish, failure)
+        now = self._finish(settle, failure)
         if isinstance(failure, psycopg.Error):
             raise query_failure(failure, default=conditions.SWITCH_FAILED, doing="switching") from failure
         if failure is not None:
@@ -312,17 +313,16 @@ class DatabaseSwitch:
             if self.read().position != direction.goal:
                 raise
 
-    def _finish(self, direction: Direction, finish: Callable[[], None], failure: BaseException | None) -> Position:
-        """Runs `finish` where the renames were committed, and allows connections in any case. Returns the position.
+    def _finish(self, settle: Callable[[Position], None], failure: BaseException | None) -> Position:
+        """Runs `settle`, and allows connections in any case. Returns the position.
 
         Retries while PostgreSQL restarts. After that, `inspect --repair` has to do it.
         """
         until = time.monotonic() + _PATIENCE
         while True:
             try:
-                if self.read().position == direction.goal:
-                    finish()
-                # Not before `finish`: a new database must not be used with an old filestore.
+                # First `settle`: a new database must not be used with an old filestore. The position is read again: a failover may have lost the renames.
+                settle(self.read())
                 now = self.allow_live()
             except (psycopg.Error, MoverError) as error:
                 if self._accepting() or time.monotonic() >= until:

@@ -16,6 +16,7 @@ from ocore_mover.filestore.base import Reused
 from ocore_mover.filestore.folders import filesystem_error
 from ocore_mover.filestore.index import odoo_line
 from ocore_mover.filestore.links import OPEN_FILE, OdooFiles, by_folder
+from ocore_mover.filestore.names import MAX_MISSING
 from ocore_mover.filestore.odoo.freeze import Frozen
 from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content
 from ocore_mover.filestore.unkept import Unkept
@@ -42,11 +43,13 @@ def store_odoo(
     jobs: int = 2,
     skipped_uris: int = 0,
     reused: Reused | None = None,
+    report_damaged: bool = False,
 ) -> FilestoreArtifact:
     """Stores the frozen files below ``<prefix>filestore/``. `prefix` is naming.attempt_prefix(…). `reused`: the other files of a differential,
     which are in its base.
 
-    Every file's SHA-1 is compared with its name. Raises MoverError AttachmentCorrupt with the file's name, StoreError, and
+    Every file's SHA-1 is compared with its name. One that differs is left out and counts as missing with `report_damaged`. Otherwise
+    raises MoverError AttachmentCorrupt with the file's name. Raises StoreError, and
     FilestoreChanging if a file that is not frozen was deleted (retryable with a new database snapshot). Hits the failpoint
     snapshot-pack-stored. `frozen.missing` becomes the artifact's `missing`; what is not kept is in `frozen.unkept`.
     """
@@ -56,29 +59,32 @@ def store_odoo(
     except OSError as error:
         raise filesystem_error(error, "read the filestore's folders") from error
     with PackSet(store, prefix) as packs:
-        copy = _OdooCopy(frozen, packs, counter)
+        copy = _OdooCopy(frozen, packs, counter, report_damaged=report_damaged)
         if reused is not None:
             counter.files_total += reused.files
             counter.add(files=reused.files)
         run_workers(workers, copy.batches(), copy.work)
         base = reused.write(packs) if reused is not None else None
         index, stored = packs.finish()
+        counter.finish()
     return FilestoreArtifact(
         layout="Odoo",
-        file_count=len(frozen.names) + (reused.files if reused is not None else 0),
+        file_count=len(frozen.names) - len(copy.damaged) + (reused.files if reused is not None else 0),
         size_bytes=copy.bytes_done + (reused.size if reused is not None else 0),
         index=index,
         packs=stored,
         base=base,
         skipped_uris=skipped_uris,
-        missing=frozen.missing,
+        missing=tuple(sorted((*frozen.missing, *copy.damaged))),
     )
 
 
 class _OdooCopy:
     """What the workers share."""
 
-    def __init__(self, frozen: Frozen, packs: PackSet, counter: Counter) -> None:
+    def __init__(self, frozen: Frozen, packs: PackSet, counter: Counter, *, report_damaged: bool) -> None:
+        self._report_damaged = report_damaged
+        self.damaged: list[str] = []
         self._frozen = frozen
         self._packs = packs
         self._counter = counter
@@ -107,7 +113,10 @@ class _OdooCopy:
             try:
                 with root.folder(folder) as (fd, start):
                     for sha1 in files:
-                        size += reader.copy(f"{folder}/{sha1}", start + sha1, fd, lanes)
+                        found = reader.copy(f"{folder}/{sha1}", start + sha1, fd, lanes)
+                        if found is None:
+                            self._note_damaged(f"{folder}/{sha1}")
+                        size += found or 0
             except FileNotFoundError as error:
                 raise _vanished(f"{folder}/…") from error
             except OSError as error:
@@ -115,6 +124,21 @@ class _OdooCopy:
         with self._lock:
             self.bytes_done += size
         reader.count(files=len(names))
+
+    def _note_damaged(self, name: str) -> None:
+        with self._lock:
+            self.damaged.append(name)
+            few = len(self.damaged) + len(self._frozen.missing) <= MAX_MISSING
+        if not self._report_damaged or not few:
+            raise MoverError(
+                conditions.ATTACHMENT_CORRUPT,
+                f"the attachment {name} is damaged in the filestore: its content does not have the SHA-1 that is its name. "
+                "Restore that file from an older copy, delete the attachment in the application, or set missingFiles: Report to continue without it.",
+            )
+        self._frozen.unkept.note(
+            "{count} attachments are damaged in the filestore (their content does not have the SHA-1 that is their name) and are not in the snapshot",
+            name,
+        )
 
 
 class _Reader:
@@ -131,8 +155,8 @@ class _Reader:
         self._counter.add(bytes_=self._uncounted, files=files)
         self._uncounted = 0
 
-    def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int:
-        """Copies one file into a pack; returns its size. `file`: what it is called in the open folder."""
+    def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int | None:
+        """Copies one file into a pack; returns its size, None for a damaged one. `file`: what it is called in the open folder."""
         sha1 = name.rpartition("/")[2]
         try:
             fd = os.open(file, OPEN_FILE, dir_fd=folder_fd)
@@ -149,11 +173,7 @@ class _Reader:
                     time.sleep(READ_AGAIN_AFTER)
         finally:
             os.close(fd)
-        raise MoverError(
-            conditions.ATTACHMENT_CORRUPT,
-            f"the attachment {name} is damaged in the filestore: its content does not have the SHA-1 that is its name. "
-            "Restore that file from an older copy, or delete the attachment in the application.",
-        )
+        return None
 
     def _copy_once(self, name: str, sha1: str, fd: int, lanes: Lanes) -> int | None:
         """Returns None if the content does not match the name."""
@@ -177,7 +197,7 @@ class _Reader:
         middle = max(0, (size - SAMPLE) // 2)
         pack = lanes.pack_for(end, content[middle : middle + SAMPLE])
         frame = pack.begin_member()
-        pack.lines.append(odoo_line(name, size, pack.name, pack.offset + tar.BLOCK, frame))
+        pack.add_line(odoo_line(name, size, pack.name, pack.offset + tar.BLOCK, frame))
         pack.write(view[:end])
         self._uncounted += size
         if self._uncounted >= WHOLE:
@@ -195,7 +215,7 @@ class _Reader:
         digest = hashlib.sha1(usedforsecurity=False)
         if not copy_content(fd, size, pack, self._buffer, digest, self._counter) or digest.hexdigest() != sha1:
             return None
-        pack.lines.append(odoo_line(name, size, pack.name, offset, frame))
+        pack.add_line(odoo_line(name, size, pack.name, offset, frame))
         return size
 
 

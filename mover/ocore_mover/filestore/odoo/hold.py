@@ -48,6 +48,8 @@ COPY_CHUNK = 1024 * 1024
 LISTED = 5
 #: Prefix of temporary names. They are never a SHA-1, so never held.
 _TEMPORARY = ".new-"
+#: The application's folder with the names that its garbage collection checks: it deletes the files of those that no row names then, and the entries.
+CHECKLIST = "checklist"
 #: Marker file: this set consists of copies.
 _COPIES = ".copies"
 
@@ -120,6 +122,30 @@ class HoldSet:
         with _translated("list the held files"), self._folders.opened(self._root) as root:
             for folder in _odoo_folders(root):
                 yield from valid(sorted(f"{folder}/{file}" for file in _present(root, folder)))
+
+    def give_up(self, live: Iterable[str]) -> int:
+        """Puts held files that the live database does not name on the application's checklist, and returns their number.
+
+        Nothing is deleted here: the application may write a row for one of them at any time, and its garbage collection locks the table. `live`: sorted
+        names; where there are none, the table may be missing, and nothing is put there. Raises MoverError NoSpace, FilestoreNotWritable and others.
+        """
+        groups = iter(by_folder(valid(live)))
+        group = next(groups, None)
+        count = 0
+        if group is None:
+            return 0
+        with _translated("put left-over files on the application's checklist"), self._opened() as (filestore, root):
+            for folder in _odoo_folders(root):
+                left = {file for file in _present(root, folder) if ODOO_NAME.fullmatch(f"{folder}/{file}")}
+                left &= _present(filestore, folder).keys()
+                while group is not None and group[0] <= folder:
+                    if group[0] == folder:
+                        left.difference_update(group[1])
+                    group = next(groups, None)
+                if left:
+                    _put_on_checklist(filestore, folder, left)
+                    count += len(left)
+        return count
 
     def spool(self, names: Iterable[str]) -> NameFile:
         """Sorted names in a file on the claim, which the caller closes. Raises MoverError NoSpace."""
@@ -330,6 +356,17 @@ def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:
         os.close(source)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=target_fd)
+
+
+def _put_on_checklist(filestore: int, folder: str, files: Iterable[str]) -> None:
+    """As Odoo's `_mark_for_gc` does: an empty file of the same name."""
+    ensure_folder(CHECKLIST, filestore)
+    with opened(CHECKLIST, dir_fd=filestore) as checklist:
+        ensure_folder(folder, checklist)
+        with opened(folder, dir_fd=checklist) as target:
+            for file in files:
+                with contextlib.suppress(FileExistsError):
+                    os.close(os.open(file, CREATE_FILE, 0o660, dir_fd=target))
 
 
 def _odoo_folders(filestore: int) -> list[str]:

@@ -1,8 +1,10 @@
 """Layout Plain: the base has a file if it has one of the same path, size, modification time and mode.
 
-The content is not compared, as rsync and restic do not compare it: what is trusted is that a file that was changed has another modification
-time or size. A file of the base with a modification time from its freeze on is never used: it may have been changed again within the same
-step of the clock.
+What is trusted is that a file that was changed in place has another modification time or size, as rsync and restic trust it. A file that took
+another one's place has another inode or time of creation, whatever size and modification time it was given (packages have all of one year):
+where these are recorded and differ, the file is read, and stored if its digest differs. The change time is compared only where no hard links
+of ours change it. A file of the base with a modification time from its freeze on is never used: it may have been changed again within the
+same step of the clock.
 """
 
 import os
@@ -16,22 +18,23 @@ from typing import NamedTuple, Self
 
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot, Reused, runs
-from ocore_mover.filestore.index import parse
+from ocore_mover.filestore.index import Entry, parse
 from ocore_mover.filestore.names import scratch_errors
 from ocore_mover.filestore.sorting import Descending
 from ocore_mover.store.base import Store
 
-#: After a path and a zero byte, in the base: size, modification time, mode, number of the line.
-_OF_BASE = struct.Struct("=QqHI")
-#: The same of a file that is to be stored: size, modification time, mode, whether only the second pass saw it.
-_OF_FILE = struct.Struct("=QqH?")
-_LINE = struct.Struct("=I")
-#: Lengths of what the two do not have in common.
-_NUMBER, _LATE = _LINE.size, 1
+#: After a path and a zero byte, in the base: size, modification time (seconds, nanoseconds), mode; inode, times of creation and change (0: not
+#: recorded); digest, number of the line.
+_OF_BASE = struct.Struct("=QqIHQqq32sI")
+#: The same of a file of the filestore: size, modification time, mode; inode, times; whether only the second pass saw it.
+_OF_FILE = struct.Struct("=QqIHQqq?")
+#: Values of both that must be equal, and those of which a difference asks for a look at the content.
+_EQUAL, _ASK = slice(0, 4), slice(4, 7)
 #: A mode that no file has: the application has just replaced the file by something else.
 _NO_FILE = 0xFFFF
 #: Files of one folder that are copied together.
 BATCH = 64
+_SECOND = 1_000_000_000
 
 
 class PlainBase(BaseIndex):
@@ -53,7 +56,7 @@ class PlainBase(BaseIndex):
                     if entry.base or not lines[number - self.count].endswith(b"}"):
                         raise Corrupt(f"the index of the base has a line of another kind: {entry.name!r}")
                     if entry.kind == "file" and entry.mtime_ns < frozen_ns:
-                        rest = _packed(_OF_BASE, entry.size, entry.mtime_ns, entry.mode, number)
+                        rest = _of_base(entry, number)
                         self._files.add(os.fsencode(entry.name) + b"\0" + rest)
             files = sum(entry.kind == "file" for entry in found)
             size = sum(entry.size for entry in found)
@@ -76,6 +79,7 @@ class Compared(NamedTuple):
     late: bool
     size: int
     line: int | None  # of the same file in the base's index
+    expected: str = ""  # SHA-256 of the base's file, where the content decides whether it is the same; empty: it is
 
 
 class Difference:
@@ -85,10 +89,11 @@ class Difference:
         self._base = base
         self._files = _sorted_in(base.scratch)
 
-    def add(self, path: str, status: os.stat_result, *, late: bool) -> None:
-        """Raises MoverError ScratchFull, InternalError."""
+    def add(self, path: str, status: os.stat_result, *, born_ns: int, ctime_ns: int, late: bool) -> None:
+        """Times that are 0 are not compared. Raises MoverError ScratchFull, InternalError."""
         mode = stat.S_IMODE(status.st_mode) if stat.S_ISREG(status.st_mode) else _NO_FILE
-        rest = _OF_FILE.pack(status.st_size, status.st_mtime_ns, mode, late)
+        mtime = divmod(status.st_mtime_ns, _SECOND)
+        rest = _OF_FILE.pack(status.st_size, *mtime, mode, status.st_ino, born_ns, ctime_ns, late)
         with scratch_errors(self._base.scratch):
             self._files.add(os.fsencode(path) + b"\0" + rest)
 
@@ -100,28 +105,32 @@ class Difference:
             path = record[: -_OF_FILE.size - 1]
             while following is not None and following[: -_OF_BASE.size - 1] > path:
                 following = next(known, None)
-            line: int | None = None
-            if following is not None and following[:-_NUMBER] == record[:-_LATE]:
-                (line,) = _LINE.unpack(following[-_NUMBER:])
-            size, _, _, late = _OF_FILE.unpack(record[-_OF_FILE.size :])
-            yield Compared(path, late, size, line)
+            *mine, late = _OF_FILE.unpack(record[-_OF_FILE.size :])
+            line, expected = None, ""
+            if following is not None and following[: -_OF_BASE.size - 1] == path:
+                *base, digest, number = _OF_BASE.unpack(following[-_OF_BASE.size :])
+                if base[_EQUAL] == mine[_EQUAL]:
+                    line = number
+                    differs = any(a and b and a != b for a, b in zip(base[_ASK], mine[_ASK], strict=True))
+                    expected = digest.hex() if differs else ""
+            yield Compared(path, late, mine[0], line, expected)
 
     def reused(self) -> tuple[Reused, int]:
-        """The files of the base that are used, and the bytes of the others."""
+        """The files of the base that are used without a look at their content, and the bytes of those that are not in the base."""
         found, new = Reused(self._base), 0
         for file in self:
             if file.line is None:
                 new += file.size
-            else:
+            elif not file.expected:
                 found.add([(file.line, file.size)])
         return found, new
 
-    def folders(self, *, only_new: bool) -> Iterator[tuple[str, bool, list[str]]]:
-        """Folder (with a slash at its end, or empty), late, names in it. A folder may come several times, with few names."""
-        files = (file for file in self if file.line is None or not only_new)
+    def folders(self, *, only_new: bool) -> Iterator[tuple[str, bool, list[Compared]]]:
+        """Folder (with a slash at its end, or empty), late, files in it. A folder may come several times, with few files. `only_new`: and those whose
+        content decides."""
+        files = (file for file in self if file.line is None or file.expected or not only_new)
         for (folder, late), some in groupby(files, lambda file: (file.path.rpartition(b"/")[0], file.late)):
-            names = (os.fsdecode(file.path.rpartition(b"/")[2]) for file in some)
-            while few := list(islice(names, BATCH)):
+            while few := list(islice(some, BATCH)):
                 yield os.fsdecode(folder + b"/") if folder else "", late, few
 
     def __enter__(self) -> Self:
@@ -142,8 +151,9 @@ def _sorted_in(scratch: Path) -> Descending:
             os.close(fd)
 
 
-def _packed(form: struct.Struct, *values: int) -> bytes:
+def _of_base(entry: Entry, number: int) -> bytes:
     try:
-        return form.pack(*values)
-    except struct.error as error:
-        raise Corrupt(f"the index of the base has values that no file has: {values}") from error
+        mtime, digest = divmod(entry.mtime_ns, _SECOND), bytes.fromhex(entry.digest)
+        return _OF_BASE.pack(entry.size, *mtime, entry.mode, entry.inode, entry.born_ns, entry.ctime_ns, digest, number)
+    except (struct.error, ValueError) as error:
+        raise Corrupt(f"the index of the base has values that no file has: {entry}") from error

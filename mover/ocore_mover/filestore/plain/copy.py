@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
-from ocore_mover.disk import birth_time
+from ocore_mover.disk import birth_time, birth_time_of
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
@@ -21,8 +21,8 @@ from ocore_mover.filestore.folders import MAX_DEPTH, filesystem_error
 from ocore_mover.filestore.index import Entry, plain_line
 from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
-from ocore_mover.filestore.plain.base import BATCH, Difference, PlainBase
-from ocore_mover.filestore.plain.freeze import Frozen
+from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, PlainBase
+from ocore_mover.filestore.plain.freeze import KNOWN, Frozen
 from ocore_mover.filestore.unkept import LISTED
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
@@ -58,6 +58,7 @@ def store_plain(
     with PackSet(store, prefix) as packs, ExitStack() as stack:
         copy = _PlainCopy(frozen, packs, counter, strict=consistency == "Strict")
         copy.check_replaced()
+        copy.check_gone()
         batches = copy.batches()
         reused: Reused | None = None
         if base is not None:
@@ -68,6 +69,7 @@ def store_plain(
         copy.store_rest()
         needed = reused.write(packs) if reused is not None else None
         index, stored = packs.finish()
+        counter.finish()
     artifact = FilestoreArtifact(
         layout="Plain",
         file_count=copy.files,
@@ -87,6 +89,9 @@ class _Batch:
     folder: str
     late: bool  # files that the application created while the filestore was frozen
     files: list[str]
+    in_base: dict[str, Compared] = field(
+        default_factory=dict
+    )  # of the files, those that the base has if their content is the same
 
 
 class _PlainCopy:
@@ -101,6 +106,7 @@ class _PlainCopy:
         self.files = 0
         self.size = 0
         self._outgrown: list[str] = []
+        self._reused: Reused | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -118,16 +124,28 @@ class _PlainCopy:
         for name in self._frozen.replaced:
             self._note_changed(name)
 
+    def check_gone(self) -> None:
+        """Files that came and went at about the time of the export: it may name them."""
+        for name in self._frozen.gone:
+            if self._strict:
+                raise _changing(
+                    [name],
+                    "was created and deleted while the database was exported: the snapshot may lack files that the database names",
+                )
+            self._frozen.unkept.note(
+                "{count} names came and went while the database was exported: files that it names may not be in the snapshot",
+                name,
+                lost=True,
+            )
+
     # --- walking (in one thread at a time) -------------------------------------------------------------------
 
     def batches(self) -> Iterator[_Batch]:
         """All files, a few of one folder at a time."""
-        found = 0
+        self._counter.files_total = self._frozen.files
         for late, folder in self._folders():
             names = (item.name for item in self._files_of(folder))
             while few := list(islice(names, BATCH)):
-                found += len(few)
-                self._counter.files_total = found
                 yield _Batch(folder.path, late, few)
 
     def compare(self, difference: Difference) -> Reused | None:
@@ -135,29 +153,39 @@ class _PlainCopy:
         try:
             for late, folder in self._folders():
                 for item in self._files_of(folder):
+                    self._counter.files_total += 1
                     try:
                         status = os.stat(item.name, dir_fd=folder.fd, follow_symlinks=False)
                     except FileNotFoundError:
                         self._note_vanished(folder.path + item.name)
                         continue
-                    difference.add(folder.path + item.name, status, late=late)
+                    difference.add(
+                        folder.path + item.name,
+                        status,
+                        born_ns=birth_time_of(item.name, folder.fd) or 0,
+                        ctime_ns=self._comparable_ctime(status),
+                        late=late,
+                    )
         except OSError as error:
             raise filesystem_error(error, "read the filestore") from error
         reused, new = difference.reused()
         if outgrown(new, reused.size):
             self._outgrown.append(outgrown_warning(new, reused.size))
             return None
-        self.files, self.size = reused.files, reused.size
+        self.files, self.size, self._reused = reused.files, reused.size, reused
         self._counter.add(files=reused.files)
         return reused
 
     def batches_of(self, difference: Difference, *, only_new: bool) -> Iterator[_Batch]:
         """As :meth:`batches`, of the files that were compared."""
-        found = self.files
         for folder, late, few in difference.folders(only_new=only_new):
-            found += len(few)
-            self._counter.files_total = found
-            yield _Batch(folder, late, few)
+            names = {os.fsdecode(file.path.rpartition(b"/")[2]): file for file in few}
+            in_base = {name: file for name, file in names.items() if file.expected and only_new}
+            yield _Batch(folder, late, list(names), in_base)
+
+    def _comparable_ctime(self, status: os.stat_result) -> int:
+        """The change time, where no hard links of ours change it."""
+        return 0 if self._frozen.linked else status.st_ctime_ns
 
     def _folders(self) -> Iterator[tuple[bool, Folder]]:
         for late in self._frozen.parts:
@@ -180,7 +208,8 @@ class _PlainCopy:
         self._note_vanished(path)
 
     def _files_of(self, folder: Folder) -> Iterator[Item]:
-        for item in folder.items:
+        items = folder.items if self._frozen.linked else _once(folder.items)
+        for item in items:
             if item.kind == "other" and not self._frozen.linked:
                 self._frozen.unkept.note_special(folder.path + item.name)
             if item.kind == "file":
@@ -192,7 +221,7 @@ class _PlainCopy:
         """Without links: the time of a folder shows whether it lost a name between the export and its listing."""
         if folder.path:
             self._frozen.unkept.note_folder(folder.path.rstrip("/"), folder.fd)
-        if os.fstat(folder.fd).st_mtime_ns >= self._frozen.since_ns:
+        if self._is_after_export(os.fstat(folder.fd).st_mtime_ns):
             self._note_changed(folder.path or "the filestore's own folder")
 
     # --- copying ---------------------------------------------------------------------------------------------
@@ -219,6 +248,9 @@ class _PlainCopy:
             return
         try:
             for file in batch.files:
+                same = batch.in_base.get(file)
+                if same is not None and self._is_in_base(batch.folder + file, file, folder, buffer, same):
+                    continue
                 size = self._copy_file(batch.folder + file, file, folder, lanes, buffer, late=batch.late)
                 if size is not None:
                     with self._lock:
@@ -227,6 +259,34 @@ class _PlainCopy:
                     self._counter.add(files=1)
         finally:
             os.close(folder)
+
+    def _is_in_base(self, name: str, file: str, folder: int, buffer: bytearray, found: Compared) -> bool:
+        """Reads a file that took the place of one in the base. True where its content is the same: the base's is used."""
+        try:
+            fd = os.open(file, OPEN_FILE, dir_fd=folder)
+        except FileNotFoundError:
+            return False
+        try:
+            before = os.fstat(fd)
+            digest, done = hashlib.sha256(), 0
+            with memoryview(buffer) as view:
+                while done <= found.size and (read := os.preadv(fd, [view], done)):
+                    digest.update(view[:read])
+                    done += read
+                    self._counter.add()  # raises once the command is cancelled
+            after = os.fstat(fd)
+            if digest.hexdigest() != found.expected or _identity(after) != _identity(before):
+                return False
+            self._check_unchanged(name, fd, after, late=found.late)
+        finally:
+            os.close(fd)
+        assert found.line is not None and self._reused is not None  # noqa: S101, PT018 - the base has it
+        with self._lock:
+            self._reused.add([(found.line, found.size)])
+            self.files += 1
+            self.size += found.size
+        self._counter.add(bytes_=found.size, files=1)
+        return True
 
     def _copy_file(
         self, name: str, file: str, folder: int, lanes: Lanes, buffer: bytearray, *, late: bool
@@ -289,7 +349,7 @@ class _PlainCopy:
             return None
         self._check_unchanged(name, fd, after, late=late)
         self._frozen.unkept.note_file(name, fd, before, links=2 if self._frozen.linked else 1)
-        pack.lines.append(
+        pack.add_line(
             plain_line(
                 Entry(
                     name,
@@ -300,6 +360,9 @@ class _PlainCopy:
                     digest=digest.hexdigest(),
                     mode=stat.S_IMODE(before.st_mode),
                     mtime_ns=before.st_mtime_ns,
+                    inode=before.st_ino,
+                    born_ns=birth_time(fd) or 0,
+                    ctime_ns=self._comparable_ctime(before),
                 )
             )
         )
@@ -309,8 +372,12 @@ class _PlainCopy:
 
     def _check_unchanged(self, name: str, fd: int, status: os.stat_result, *, late: bool) -> None:
         """The content of a file that existed at the export is the one that the export saw."""
-        if status.st_mtime_ns >= self._frozen.since_ns and not late and not self._is_new(fd, late=late):
+        if self._is_after_export(status.st_mtime_ns) and not late and not self._is_new(fd, late=late):
             self._note_changed(name)
+
+    def _is_after_export(self, mtime_ns: int) -> bool:
+        """A time in the future was set by a program: a write sets the present one."""
+        return self._frozen.since_ns <= mtime_ns <= self._frozen.clock_ns()
 
     def _note_changed(self, name: str) -> None:
         if self._strict:
@@ -323,7 +390,7 @@ class _PlainCopy:
         """Only of the live folder: the frozen one is ours."""
         if self._strict:
             raise _changing([name], "was deleted by the application while the filestore was copied")
-        self._frozen.unkept.note("{count} files were deleted by the application while it was copied", name)
+        self._frozen.unkept.note("{count} files were deleted by the application while it was copied", name, lost=True)
 
     # --- folders and symbolic links --------------------------------------------------------------------------
 
@@ -342,6 +409,17 @@ class _PlainCopy:
                     _store_entry(entry, pack)
         if pack is not None:
             self._packs.close(pack)
+
+
+def _once(items: Iterator[Item]) -> Iterator[Item]:
+    """Each name once: the listing of a folder that changes may have one twice. A few names are kept; :mod:`.readable` finds the others."""
+    seen: set[str] = set()
+    for item in items:
+        if item.name in seen:
+            continue
+        if len(seen) < KNOWN:
+            seen.add(item.name)
+        yield item
 
 
 def _entries_of(folder: Folder) -> Iterator[Entry]:
@@ -380,7 +458,7 @@ def _store_entry(entry: Entry, pack: Pack) -> None:
             link=os.fsencode(entry.target),
         )
     )
-    pack.lines.append(plain_line(entry._replace(pack=pack.name, offset=pack.offset, frame=frame)))
+    pack.add_line(plain_line(entry._replace(pack=pack.name, offset=pack.offset, frame=frame)))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

@@ -3,9 +3,12 @@
 The database is exported between two passes:
 
 1. `freeze` links the tree as it is. A file that a row of the export names existed at that time, or was created later.
-2. :meth:`Frozen.extend` links what is new. A file that the application deletes after the export has a link from pass 1.
+   :meth:`Frozen.approach` links what was created since, right before the export, and :meth:`Frozen.confirm` right after it. Both know it
+   from the kernel's events, so they take milliseconds whatever the size of the tree.
+2. :meth:`Frozen.extend` links what is new. A file that the application deletes after the export has a link from before.
 
-So no write-once file is lost that either pass saw. A link does not protect the content of a file that the application changes
+So no write-once file is lost but one that was created and deleted between `approach` and `confirm`: :attr:`Frozen.gone` names it, and another
+export is tried. Without events (network file systems) only the passes show what vanished. A link does not protect the content of a file that the application changes
 in place: from :attr:`Frozen.since_ns` on, a modification counts as one after the export. A file that was created after
 :attr:`Frozen.begin_ns` is still being written for the first time: it is complete before a row that names it is committed.
 """
@@ -18,8 +21,9 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
@@ -36,7 +40,10 @@ from ocore_mover.filestore.links import (
     link,
     open_folder,
     opened,
+    opened_below,
 )
+from ocore_mover.filestore.plain.watch import FolderWatch
+from ocore_mover.filestore.unkept import LISTED
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +55,28 @@ CLOCK_PAUSE = 0.002
 #: The second time nearly all files are linked: it takes a fraction of the time, and so the last look at a folder is closer
 #: to the export. Only a file that lives between that and the second pass is in neither.
 FIRST_PASSES = 2
+#: Names of a folder that are kept in memory, to spare a look at each file that is linked already.
+KNOWN = 50_000
+#: Without events: a file that was changed at most this long before the freeze and vanished during it shows that young files are deleted.
+YOUNG_NS = 60 * 1_000_000_000
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
 
 
 class Frozen(FrozenFolder):
     """The frozen tree of a snapshot. Where there are no hard links, the tree is the live folder."""
 
-    def __init__(self, folders: ClaimFolders, root: Path, begin_ns: int, since_ns: int, *, linked: bool) -> None:
-        super().__init__(folders, root, linked=linked)
+    def __init__(
+        self, folders: ClaimFolders, root: Path, begin_ns: int, since_ns: int, *, watch: FolderWatch | None = None
+    ) -> None:
+        """`watch`: of the folders that are linked; None where there are no hard links."""
+        super().__init__(folders, root, linked=watch is not None)
         self.begin_ns = begin_ns
         self.since_ns = since_ns
         self.replaced: list[str] = []  # replaced about when the database was exported: which one it saw is unknown
+        self.files = 0  # that the second pass saw; 0: not known
+        self.gone: list[str] = []  # came and went about when the database was exported, and are not in the snapshot
+        self._watch = watch
+        self._until_ns: int | None = None  # the export was over
 
     @contextmanager
     def opened(self, *, late: bool = False) -> Iterator[int]:
@@ -70,6 +88,13 @@ class Frozen(FrozenFolder):
             with opened(LATE if late else TREE, dir_fd=root) as fd:
                 yield fd
 
+    def clock_ns(self) -> int:
+        """The file system's clock now; ours where nothing can be written to the claim."""
+        if not self.linked:
+            return time.time_ns()
+        with self._folders.opened(self.root) as root:
+            return filesystem_time(root)
+
     @property
     def parts(self) -> tuple[bool, ...]:
         """The values of `late` for which there are files."""
@@ -79,25 +104,116 @@ class Frozen(FrozenFolder):
         """Whether this is our folder on a claim whose root is the filestore."""
         return not self.linked and _is_own(self._folders, path)
 
+    def approach(self) -> None:
+        """Call right before the database is exported: links what the application created since the tree was walked.
+
+        Raises MoverError FilestoreChanging, FilestoreNotReadable, NoSpace.
+        """
+        if self._watch is None:
+            return
+        self.replaced.clear()
+        self.gone.clear()
+        with self._parts() as (root, source, tree, late):
+            _merge(late, tree)  # of an earlier export
+            self.since_ns = _next_filesystem_time(root)
+            first = _First(self._folders, self._watch)
+            changes = self._watch.changes()
+            if changes is None:
+                first.run(source, tree)
+                return
+            for path in changes.born:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError, FileExistsError):
+                    self._link_born(path, source, tree, tree)
+            for path in changes.folders:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    self._link_folder(path, source, tree, first)
+
+    def confirm(self) -> bool:
+        """Call right after the export: links what the application created since :meth:`approach`. False where it has deleted some of that already,
+        which :attr:`gone` names: export again.
+
+        Raises MoverError as :meth:`approach`.
+        """
+        if self._watch is None:
+            return True
+        with self._parts() as (root, source, tree, late):
+            changes = self._watch.changes()
+            if changes is None:  # the second pass shows what vanished
+                return True
+            # What is in a new folder has raised no event.
+            self.gone.extend((*changes.gone, *(f"{path}/" for path in changes.folders)))
+            for path in changes.born:
+                try:
+                    self._link_born(path, source, tree, late)
+                except (FileNotFoundError, NotADirectoryError):
+                    self.gone.append(path)
+                except FileExistsError:
+                    continue
+            self._until_ns = filesystem_time(root)
+        return not self.gone
+
+    def _link_born(self, path: str, source: int, tree: int, files: int) -> None:
+        """Links a file into `files`, a symbolic link into `tree`. A name that the tree has already is left to the second pass.
+
+        Raises FileNotFoundError and NotADirectoryError where it is gone, FileExistsError.
+        """
+        parent, _, name = path.rpartition("/")
+        with opened_below(source, parent) as folder:
+            item = _item(name, folder)
+            if item.kind not in ("file", "symlink"):
+                return
+            with _made_below(tree, parent, source) as twin:
+                if _has(name, twin):
+                    return
+                if item.kind == "symlink" or files == tree:
+                    _copy_name(item, folder, twin)
+                    return
+            with _made_below(files, parent, None) as twin:
+                _copy_name(item, folder, twin)
+
+    def _link_folder(self, path: str, source: int, tree: int, first: "_First") -> None:
+        """Links a new folder and watches it. Raises FileNotFoundError and NotADirectoryError where it is gone."""
+        depth = path.count("/") + 1
+        if _is_own(self._folders, path) or depth > MAX_DEPTH:  # the second pass refuses the latter
+            return
+        with opened_below(source, path) as folder, _made_below(tree, path, source) as twin:
+            first.run(folder, twin, f"{path}/", depth)
+
     def extend(self) -> None:
         """Pass 2: call after the database was exported. Raises MoverError FilestoreChanging, FilestoreNotReadable, NoSpace."""
-        if not self.linked:
+        if self._watch is None:
             return
+        with self._parts() as (root, source, tree, late):
+            until_ns = self._until_ns or filesystem_time(root)
+            _Second(self, self._folders, until_ns, vanished=self._watch.lost).run(source, tree, late)
+
+    @contextmanager
+    def _parts(self) -> Iterator[tuple[int, int, int, int]]:
+        """Descriptors: our folder, the live tree, the frozen one, and the files that only pass 2 saw."""
         try:
-            with (
-                _translated(),
-                self._folders.opened(self.root) as root,
-                self._folders.opened(self._folders.filestore) as source,
-                opened(TREE, dir_fd=root) as tree,
-                opened(LATE, dir_fd=root) as late,
-            ):
-                _Second(self, self._folders, filesystem_time(root)).run(source, tree, late)
+            with ExitStack() as stack:
+                stack.enter_context(_translated())
+                root = stack.enter_context(self._folders.opened(self.root))
+                source = stack.enter_context(self._folders.opened(self._folders.filestore))
+                tree, late = (stack.enter_context(opened(name, dir_fd=root)) for name in (TREE, LATE))
+                yield root, source, tree, late
         except LinksUnsupported as error:
             raise MoverError(
                 conditions.FILESTORE_CHANGING,
                 f"the application created a file that cannot have a hard link ({error}). The snapshot starts again and reads the live files.",
                 retryable=True,
             ) from error
+
+    def note_gone(self, path: str) -> None:
+        """A file that came and went; a few are enough."""
+        if len(self.gone) < LISTED:
+            self.gone.append(path)
+
+    def remove(self) -> None:
+        """Removes the links; the files themselves stay with the application."""
+        if self._watch is not None:
+            self._watch.close()
+        super().remove()
 
 
 def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
@@ -108,6 +224,7 @@ def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
     """
     folders.require_filestore()
     target = folders.freeze(attempt)
+    watch: FolderWatch | None = None
     try:
         folders.remove(target)
         folders.make_own(target)
@@ -115,21 +232,24 @@ def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
             for name in (TREE, LATE):
                 ensure_folder(name, root)
             begin_ns = _next_filesystem_time(root)
+            watch = FolderWatch(source)
             with opened(TREE, dir_fd=root) as tree:
-                for _ in range(FIRST_PASSES):
-                    _First(folders).run(source, tree)
+                for number in range(1, FIRST_PASSES + 1):
+                    _First(folders, watch if number == FIRST_PASSES else None).run(source, tree)
             since_ns = _next_filesystem_time(root)
-    except (LinksUnsupported, FolderNotWritable) as error:
-        log.warning(
-            "cannot make hard links on the filestore's claim: reading the live files", extra={"error": str(error)}
-        )
-        since_ns = _time_without_links(folders, target)
-        return Frozen(folders, folders.filestore, since_ns, since_ns, linked=False)
-    except BaseException:
+    except BaseException as error:
+        if watch is not None:
+            watch.close()
+        if isinstance(error, (LinksUnsupported, FolderNotWritable)):
+            log.warning(
+                "cannot make hard links on the filestore's claim: reading the live files", extra={"error": str(error)}
+            )
+            since_ns = _time_without_links(folders, target)
+            return Frozen(folders, folders.filestore, since_ns, since_ns)
         folders.remove(target)
         folders.drop_own_if_empty()
         raise
-    return Frozen(folders, target, begin_ns, since_ns, linked=True)
+    return Frozen(folders, target, begin_ns, since_ns, watch=watch)
 
 
 class _Pass:
@@ -162,17 +282,24 @@ class _Pass:
 
 
 class _First(_Pass):
-    """Links everything."""
+    """Links everything. `watch` watches each folder from before it is listed."""
+
+    def __init__(self, folders: ClaimFolders, watch: FolderWatch | None) -> None:
+        super().__init__(folders)
+        self._watch = watch
 
     def run(self, source: int, target: int, path: str = "", depth: int = 0) -> None:
         """One folder and those below."""
         before = os.fstat(source)
         os.fchmod(target, 0o700)
+        if self._watch is not None:
+            self._watch.add(source, path)
+        known = _known(target)
         below = Subfolders(source)
         for item in items_to_copy(source):
             if item.kind == "folder":
                 below.note(item)
-            elif item.kind != "other":
+            elif item.kind != "other" and item.name not in known:
                 # A listing of a folder that changes may name a file twice, or one that vanished.
                 with contextlib.suppress(FileNotFoundError, FileExistsError):
                     _copy_name(item, source, target)
@@ -192,26 +319,34 @@ class _First(_Pass):
 
 
 class _Second(_Pass):
-    """Links what is new, and replaces what the application replaced before the export."""
+    """Links what is new, and replaces what the application replaced before the export. `vanished`: notes young files that vanished."""
 
-    def __init__(self, frozen: Frozen, folders: ClaimFolders, until_ns: int) -> None:
+    def __init__(self, frozen: Frozen, folders: ClaimFolders, until_ns: int, *, vanished: bool) -> None:
         super().__init__(folders)
         self._frozen = frozen
         self._until_ns = until_ns
+        self._vanished = vanished
 
     def run(self, source: int, tree: int, late: int, path: str = "", depth: int = 0) -> None:
         """One folder and those below."""
         before = os.fstat(source)
         os.fchmod(tree, 0o700)
+        known = _known(tree)
+        live: set[str] = set()  # a few of the live names
         below = Subfolders(source)
         for item in items_in(source):
+            self._frozen.files += item.kind == "file"
+            if self._vanished and len(live) < KNOWN:
+                live.add(item.name)
             if item.kind == "folder":
                 below.note(item)
             elif item.kind == "other":
                 self._frozen.unkept.note_special(path + item.name)
-            else:
+            elif item.kind != "file" or known.get(item.name) != item.inode:
                 with contextlib.suppress(FileNotFoundError, FileExistsError):
                     self._add(item, source, tree, late, path)
+        if self._vanished:
+            self._note_vanished(source, tree, live, path)
         for name in below:
             child = self._open_child(name, source, path, depth)
             if child is not None:
@@ -220,6 +355,15 @@ class _Second(_Pass):
                 finally:
                     os.close(child)
         _finish_folder(tree, before)
+
+    def _note_vanished(self, source: int, tree: int, live: set[str], path: str) -> None:
+        """A young file that vanished since the first pass: others may have come and gone unseen."""
+        for item in items_in(tree):
+            if item.kind != "file" or item.name in live or (len(live) == KNOWN and _has(item.name, source)):
+                continue
+            written = os.stat(item.name, dir_fd=tree, follow_symlinks=False).st_mtime_ns
+            if written >= self._frozen.begin_ns - YOUNG_NS:
+                self._frozen.note_gone(path + item.name)
 
     def _descend(self, name: str, child: int, tree: int, late: int, path: str, depth: int) -> None:
         self._frozen.unkept.note_folder(path + name, child)
@@ -263,6 +407,77 @@ class _Second(_Pass):
         if self._frozen.since_ns <= live.st_ctime_ns <= self._until_ns:
             self._frozen.replaced.append(path + item.name)
         return live.st_ctime_ns < self._frozen.since_ns
+
+
+def _known(folder: int) -> dict[str, int]:
+    """Name → inode of the files in a frozen folder; empty where they are too many to keep."""
+    found: dict[str, int] = {}
+    for item in items_in(folder):
+        if item.kind == "file":
+            found[item.name] = item.inode
+            if len(found) > KNOWN:
+                return {}
+    return found
+
+
+def _has(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _item(name: str, folder: int) -> Item:
+    """Raises FileNotFoundError."""
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    kinds: dict[int, Literal["file", "folder", "symlink"]] = {
+        stat.S_IFREG: "file",
+        stat.S_IFDIR: "folder",
+        stat.S_IFLNK: "symlink",
+    }
+    return Item(name, kinds.get(stat.S_IFMT(status.st_mode), "other"), status.st_ino)
+
+
+@contextmanager
+def _made_below(target: int, path: str, source: int | None) -> Iterator[int]:
+    """The descriptor of a folder of a frozen tree. Creates what is missing. `source`: the live tree, whose modes and times the folders get.
+
+    Raises FileNotFoundError and NotADirectoryError where a live folder is gone, MoverError FilestoreChanging.
+    """
+    with ExitStack() as stack:
+        fd, live = target, source
+        os.fchmod(fd, 0o700)
+        for part in filter(None, path.split("/")):
+            if live is not None:
+                live = stack.enter_context(opened(part, dir_fd=live))
+            ensure_folder(part, fd, 0o700)
+            try:
+                fd = stack.enter_context(opened(part, dir_fd=fd))
+            except NotADirectoryError as error:
+                raise _other_kind(path) from error
+            os.fchmod(fd, 0o700)
+            if live is not None:
+                stack.callback(_finish_folder, fd, os.fstat(live))
+        yield fd
+
+
+def _merge(source: int, target: int) -> None:
+    """Moves the links of a frozen tree into another one. A name that the target has already is dropped."""
+    for item in list(items_in(source)):
+        if item.kind == "folder":
+            ensure_folder(item.name, target, 0o700)
+            with opened(item.name, dir_fd=source) as below, opened(item.name, dir_fd=target) as twin:
+                before = os.fstat(twin)
+                os.fchmod(below, 0o700)
+                os.fchmod(twin, 0o700)
+                _merge(below, twin)
+                _finish_folder(twin, before)
+            os.rmdir(item.name, dir_fd=source)
+        elif _has(item.name, target):
+            os.unlink(item.name, dir_fd=source)
+        else:
+            os.rename(item.name, item.name, src_dir_fd=source, dst_dir_fd=target)
 
 
 def _other_kind(path: str) -> MoverError:

@@ -7,14 +7,13 @@ import stat
 import struct
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.disk import sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_error
-from ocore_mover.filestore.index import Entry, parse
+from ocore_mover.filestore.index import Entry, check_name, parse
 from ocore_mover.filestore.links import CREATE_FILE, FEW, open_below, walk
 from ocore_mover.filestore.sorting import Descending
 from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, write_content
@@ -23,8 +22,8 @@ from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers
 
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
-#: Mode and modification time.
-_FOLDER_RECORD = struct.Struct("=Hq")
+#: Mode, and modification time in seconds and nanoseconds: a file system may have times beyond the year 2262.
+_FOLDER_RECORD = struct.Struct("=HqI")
 _FILE_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -107,7 +106,7 @@ class _Staging:
 
     def blocks(self) -> Iterator[Block]:
         """The snapshot's packs with their entries. Creates folders and symbolic links; :meth:`finish` sets the folders' modes and times."""
-        for block in blocks(self._store, self._artifact, lambda line: _checked(parse(line))):
+        for block in blocks(self._store, self._artifact, lambda line: check_name(parse(line))):
             for entry in block[1]:
                 if entry.kind == "folder":
                     self._make_folders(entry.name)
@@ -215,7 +214,7 @@ def _walk_failed(path: str, error: OSError) -> None:
 def _folder_record(entry: Entry) -> bytes:
     """For sorting: in descending order a folder comes after the folders in it."""
     try:
-        return os.fsencode(entry.name) + b"\0" + _FOLDER_RECORD.pack(entry.mode, entry.mtime_ns)
+        return os.fsencode(entry.name) + b"\0" + _FOLDER_RECORD.pack(entry.mode, *divmod(entry.mtime_ns, 1_000_000_000))
     except struct.error as error:
         raise Corrupt(f"the index has an invalid time of the folder {entry.name!r}: {entry.mtime_ns}") from error
 
@@ -223,19 +222,5 @@ def _folder_record(entry: Entry) -> bytes:
 def _folder_of(record: bytes) -> tuple[str, int, int]:
     """Name, mode and modification time in nanoseconds."""
     name, _, rest = record.partition(b"\0")
-    mode, mtime_ns = _FOLDER_RECORD.unpack(rest)
-    return os.fsdecode(name), mode, mtime_ns
-
-
-def _checked(entry: Entry) -> Entry:
-    """Raises Corrupt for a name that leads out of the folder: names come from the store."""
-    parts = PurePosixPath(entry.name).parts
-    if (
-        not entry.name
-        or entry.name != "/".join(parts)
-        or ".." in parts
-        or entry.name.startswith("/")
-        or parts == (".",)
-    ):
-        raise Corrupt(f"the index has the name {entry.name!r}, which could lead out of the folder")
-    return entry
+    mode, seconds, nanoseconds = _FOLDER_RECORD.unpack(rest)
+    return os.fsdecode(name), mode, seconds * 1_000_000_000 + nanoseconds

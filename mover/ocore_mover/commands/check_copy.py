@@ -1,0 +1,60 @@
+"""``check-copy``: whether the copy of a snapshot in a remote store is whole, by its manifest and one listing of its objects. Reads none of their bytes."""
+
+from dataclasses import dataclass
+
+from ocore_crds import conditions, naming
+from ocore_crds.protocol import CopyChecked
+from ocore_mover import manifests
+from ocore_mover.commands.runtime import Runtime
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.store.base import Store
+from ocore_mover.store.probe import read_id
+
+
+@dataclass(frozen=True)
+class ExpectedCopy:
+    """What is known of a copy since it was complete."""
+
+    store_id: str
+    manifest_sha256: str
+
+
+def check_copy(
+    runtime: Runtime, store: Store, environment_id: str, snapshot_id: str, expected: ExpectedCopy
+) -> CopyChecked:
+    """Raises MoverError RemoteCopyLost where the store is another one, or lacks something that a restore from it needs. Raises StoreError where it cannot
+    be read: that says nothing about the copy."""
+    guarded = runtime.guarded(store)
+    found = read_id(guarded)
+    if found != expected.store_id:
+        raise _lost(
+            store, f"it has the id {found or 'of no store'}, and the copy was written to the store {expected.store_id}"
+        )
+    try:
+        stored = manifests.find(guarded, environment_id, snapshot_id, sha256=expected.manifest_sha256)
+        if stored is None:
+            raise _lost(store, f"{naming.manifest_key(environment_id, snapshot_id)} is missing")
+        manifests.check_objects(guarded, stored.manifest)
+        _check_base(guarded, stored)
+    except Corrupt as error:
+        raise _lost(store, error.message) from error
+    objects = stored.manifest.needed()
+    return CopyChecked(objects=len(objects), bytes=stored.manifest.needed_bytes())
+
+
+def _check_base(store: Store, stored: manifests.StoredManifest) -> None:
+    try:
+        manifests.check_base(store, stored.manifest)
+    except MoverError as error:
+        if error.reason != conditions.BASE_GONE:
+            raise
+        base = stored.manifest.base
+        raise _lost(
+            store, f"its base, snapshot {base.snapshot_id if base is not None else ''}, is not whole there"
+        ) from error
+
+
+def _lost(store: Store, why: str) -> MoverError:
+    return MoverError(
+        conditions.REMOTE_COPY_LOST, f"The copy in {store.url} is not whole: {why.rstrip('.')}. Nothing was deleted."
+    )

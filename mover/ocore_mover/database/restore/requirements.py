@@ -1,0 +1,77 @@
+"""What the server must have before a dump is fetched: the dump's roles, tablespaces, locales and collations.
+
+Only the table of contents is read, which is small. Without this a restore finds out after hours of loading.
+"""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ocore_crds import conditions
+from ocore_crds.manifest import DatabaseArtifact
+from ocore_mover.database import toc
+from ocore_mover.database.connect import Connection, Server, quoted
+from ocore_mover.database.restore import fetch, locales, owners
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.store.base import Store
+
+_EXAMPLES = 3
+
+
+def check(connection: Connection, store: Store, artifact: DatabaseArtifact, server: Server) -> None:
+    """Raises MoverError MissingGrants, UnsupportedServer with what the server lacks and the statement that adds it; Corrupt.
+
+    `connection` is to the maintenance database.
+    """
+    with tempfile.TemporaryDirectory(prefix="ocore-toc-") as folder:
+        contents = _contents(store, artifact, Path(folder))
+        locales.check(connection, artifact, contents)
+        owner = _owner(connection, server)
+        owners.check(connection, contents, owner)
+        _check_tablespaces(connection, contents, owner)
+
+
+def _contents(store: Store, artifact: DatabaseArtifact, folder: Path) -> toc.TableOfContents:
+    obj = next((each for each in artifact.files if fetch.file_name(each) == toc.FILE_NAME), None)
+    if obj is None:
+        raise Corrupt(f"the manifest names no {toc.FILE_NAME}: the dump has no table of contents")
+    with (folder / toc.FILE_NAME).open("wb") as file:
+        for chunk in store.read(obj):
+            file.write(chunk)
+    return toc.TableOfContents(folder)
+
+
+def _owner(connection: Connection, server: Server) -> str:
+    """The role that the restored objects will belong to: the live database's owner; where it does not exist, the application's role."""
+    row = connection.execute(
+        "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [server.live]
+    ).fetchone()
+    return str(row[0]) if row is not None else server.app.user
+
+
+def _check_tablespaces(connection: Connection, contents: Iterable[toc.Entry], owner: str) -> None:
+    used: dict[str, list[str]] = {}
+    for entry in contents:
+        if entry.tablespace:
+            examples = used.setdefault(entry.tablespace, [])
+            if len(examples) < _EXAMPLES:
+                examples.append(entry.name)
+    usable: dict[str, bool] = dict(
+        connection.execute(
+            "SELECT spcname::text, has_tablespace_privilege(%s, oid, 'CREATE') FROM pg_tablespace WHERE spcname = ANY(%s)",
+            [owner, list(used)],
+        ).fetchall()
+    )
+    problems = []
+    for name, examples in sorted(used.items()):
+        objects = f"(of the snapshot, {', '.join(examples)} uses it)"
+        if name not in usable:
+            problems.append(
+                f"tablespace {name} does not exist {objects}: CREATE TABLESPACE {quoted(name)} LOCATION '…';"
+            )
+        elif not usable[name]:
+            problems.append(
+                f"{owner} may not use tablespace {name} {objects}: GRANT CREATE ON TABLESPACE {quoted(name)} TO {quoted(owner)};"
+            )
+    if problems:
+        raise MoverError(conditions.MISSING_GRANTS, "; ".join(problems))
