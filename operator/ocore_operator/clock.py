@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from ocore_crds.timestamps import parse, text
+from ocore_crds.timestamps import exact, parse, text
 
-__all__ = ["after", "micro", "now", "parse", "seconds_since", "text"]
+__all__ = ["after", "exact", "micro", "now", "parse", "seconds_since", "text"]
 
 
 def now() -> datetime:

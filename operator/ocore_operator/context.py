@@ -19,6 +19,7 @@ from ocore_operator.settings import Settings
 if TYPE_CHECKING:  # they use the Context themselves
     from ocore_operator.jobs.limits import Limits
     from ocore_operator.jobs.log import Followers
+    from ocore_operator.jobs.progress import ProgressWriter
 
 
 class Queue(Protocol):
@@ -48,6 +49,7 @@ class Context:
     catalog: Catalog
     limits: "Limits"
     followers: "Followers"
+    progress: "ProgressWriter"
     events: Recorder
     metrics: Metrics
     probes: ProbeRequests

@@ -15,7 +15,7 @@ from ocore_kube.transport import Transport, connect
 from ocore_kube.types import Type
 from ocore_operator import clock
 from ocore_operator.context import Context
-from ocore_operator.engine import handlers, login
+from ocore_operator.engine import handlers, login, releases, unreadable
 from ocore_operator.engine.access import Access, Namespace, title
 from ocore_operator.engine.dispatch import Dispatch
 from ocore_operator.engine.health import HealthServer
@@ -28,6 +28,7 @@ from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
 from ocore_operator.jobs.limits import Limits
 from ocore_operator.jobs.log import Followers
+from ocore_operator.jobs.progress import ProgressWriter
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
@@ -61,6 +62,10 @@ class Operator:
             identity=settings.identity(),
             duration=settings.lease_duration,
             renew=settings.lease_renew,
+            metadata=releases.metadata(settings.namespaces),
+        )
+        self._releases = releases.Releases(
+            Kube(self._transport), own=(settings.namespace, settings.lease_name), namespaces=settings.namespaces
         )
         kube = Kube(self._transport, settings.namespaces, self._lease.guard)
         self._reconcilers = reconcilers()
@@ -73,13 +78,15 @@ class Operator:
             punctual=lambda key: self._reconcilers[key.kind].punctual,
             waited=metrics.waited,
         )
+        followers = Followers(kube, queue.add)
         self._ctx = Context(
             settings=settings,
             kube=kube,
             queue=queue,
             catalog=catalog,
             limits=Limits(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
-            followers=Followers(kube, catalog, queue.add, clock.now),
+            followers=followers,
+            progress=ProgressWriter(kube, catalog, followers, clock.now),
             events=Recorder(kube),
             metrics=metrics,
             probes=ProbeRequests(),
@@ -106,6 +113,8 @@ class Operator:
         return None
 
     def _unready(self) -> str | None:
+        if self._releases.problem:
+            return self._releases.problem
         if not self._lease.held():
             return "another operator holds the lease, or this one could not renew it"
         if not self._resync.synced():
@@ -154,10 +163,12 @@ class Operator:
         return True
 
     async def _prepare(self) -> None:
-        """Waits for the CRDs, then for the Lease."""
+        """Waits for the CRDs, for other releases, then for the Lease."""
         for reconciler in self._reconcilers.values():
             await self._served(reconciler.type)
+        await self._releases.wait()
         await self._lease.acquire()
+        await self._releases.yield_to_earlier()
 
     async def _served(self, type_: Type) -> None:
         """Returns once the kind can be listed in one of the watched namespaces: the others may be gone, or not be readable."""
@@ -183,6 +194,7 @@ class Operator:
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> int:
         self._spawn("lease", self._lease.keep())
+        self._spawn("other releases", self._releases.keep())
         self._spawn("queue", self._queue.run(self._reconcile))
         self._spawn("resync", self._resync.run())
         self._spawn("measurement of the event loop's lag", self._metrics.measure_lag())
@@ -230,9 +242,8 @@ class Operator:
         if not self._shutdown.admits(key):
             return None
         with self._shutdown.reconciling(key):
-            return await self._access.unless_refused(
-                key.namespace, self._reconcilers[key.kind].reconcile(self._ctx, key)
-            )
+            work = self._reconcilers[key.kind].reconcile(self._ctx, key)
+            return await self._access.unless_refused(key.namespace, unreadable.reported(self._ctx, key, work))
 
     async def _kopf(
         self, dispatch: Dispatch, main: asyncio.AbstractEventLoop, namespace: Namespace, stop: asyncio.Event
@@ -254,6 +265,7 @@ class Operator:
 
     async def _shut_down(self) -> None:
         _log.info("operator stops")
+        await self._ctx.progress.stop()
         await self._ctx.followers.stop()
         for task in self._tasks:
             task.cancel()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CopyResult
-from ocore_crds.remote_copy import RemoteCopy
+from ocore_crds.remote_copy import CopyPlace, RemoteCopy
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_crds.text import sentence
@@ -48,6 +48,64 @@ def requested(snapshot: Snapshot, store: str, now: datetime) -> SnapshotStatus:
     """A copy is wanted in that SnapshotStore."""
     remote = RemoteCopy(state="Pending", store_name=store, requested_at=clock.text(now))
     return _with(snapshot, remote, c.PENDING, "The copy waits to begin.", now)
+
+
+def requested_elsewhere(snapshot: Snapshot, store: str, now: datetime) -> SnapshotStatus:
+    """The Environment names another store now: the copy is wanted there, too. The one that exists counts until then, and is deleted after that."""
+    remote = RemoteCopy(
+        state="Pending", store_name=store, requested_at=clock.text(now), replaces=_remote(snapshot).readable
+    )
+    return _with(snapshot, remote, c.PENDING, f"The copy in {store} waits to begin.", now)
+
+
+def check_requested(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
+    """The remote store is to be asked whether it still has the copy."""
+    remote = _remote(snapshot).model_copy(update={"check_requested_at": clock.text(now)})
+    return snapshot.status.model_copy(update={"remote": remote})
+
+
+def checked(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
+    """The remote store has every object of the copy."""
+    update: dict[str, Any] = {"checked_at": clock.text(now), "check_requested_at": None, "message": ""}
+    return snapshot.status.model_copy(update={"remote": _remote(snapshot).model_copy(update=update)})
+
+
+def lost(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
+    """The remote store does not have every object any more. Where the data in the Snapshot's own store exists, the copy is made again."""
+    old = _remote(snapshot)
+    gone = old.local_deleted_at is not None
+    update: dict[str, Any] = {
+        "state": "Failed" if gone else "Pending",
+        "only": gone,
+        "check_requested_at": None,
+        "completed_at": None,
+        "stored_state": None,
+        "message": sentence(message),
+    }
+    if not gone:
+        update["requested_at"] = clock.text(now)  # its Jobs get other names
+    return _with(snapshot, old.model_copy(update=update), c.REMOTE_COPY_LOST, message, now)
+
+
+def without_replaced(snapshot: Snapshot) -> SnapshotStatus:
+    """The copy that was replaced is deleted, or is left where it is."""
+    remote = _remote(snapshot).model_copy(update={"replaces": None, "message": ""})
+    return snapshot.status.model_copy(update={"remote": remote})
+
+
+def restored(snapshot: Snapshot, place: CopyPlace, now: datetime) -> SnapshotStatus:
+    """The copy that was to be replaced counts again: the store that should have replaced it is not wanted any more."""
+    remote = RemoteCopy(
+        state="Completed",
+        store_name=place.store_name,
+        store_id=place.store_id,
+        requested_at=place.requested_at,
+        completed_at=place.requested_at,
+        attempts=1,
+        manifest_sha256=snapshot.status.manifest_sha256,
+        check_requested_at=clock.text(now),
+    )
+    return _with(snapshot, remote, c.SUCCEEDED, f"The copy in SnapshotStore {place.store_name} counts again.", now)
 
 
 def waiting(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:
@@ -103,6 +161,7 @@ def completed(snapshot: Snapshot, result: CopyResult, now: datetime) -> Snapshot
         "state": "Completed",
         "store_id": result.store_id,
         "completed_at": clock.text(now),
+        "checked_at": clock.text(now),
         "manifest_sha256": result.manifest_sha256,
         "bytes": result.bytes,
         "bytes_done": result.bytes,

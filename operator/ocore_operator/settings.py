@@ -1,8 +1,10 @@
 """The operator's settings, read from the environment. Every setting is ``OCORE_<NAME>``, documented here and in docs/operator.md."""
 
 import os
+import re
 import secrets
 import socket
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,6 +50,10 @@ class Settings(BaseSettings):
     mover_majors: Annotated[tuple[int, ...], NoDecode] = Field(
         default=(15, 17), description="PostgreSQL majors that have a mover image, with commas."
     )
+    mover_digests: Annotated[dict[int, str], NoDecode] = Field(
+        default_factory=dict,
+        description="Digests of the mover images: `MAJOR=sha256:…`, with commas. An image without one is named by its tag alone.",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="Pull policy of the Jobs' image."
     )
@@ -58,12 +64,17 @@ class Settings(BaseSettings):
         default="",
         description="Service account of the Jobs (its token is never mounted); empty: the namespace's default one.",
     )
+    cluster_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+        description=(
+            "Networks of the cluster, with commas: of pods, services and nodes. A test listener of a pod that neutralises must be outside of them. "
+            "The default is every private network."
+        ),
+    )
     job_user: Annotated[int, Field(ge=1)] = Field(
-        default=65532, description="User id of a Job that inherits none from a workload."
+        default=65532, description="User id of a Job that mounts no claim and inherits no user from a workload."
     )
-    job_group: Annotated[int, Field(ge=1)] = Field(
-        default=65532, description="Group id and fsGroup of a Job that inherits no user from a workload."
-    )
+    job_group: Annotated[int, Field(ge=1)] = Field(default=65532, description="Group id and fsGroup of such a Job.")
     start_deadline: Seconds = Field(
         default=180, description="Seconds until the container of a new Job must run: image, volumes, scheduling."
     )
@@ -87,6 +98,14 @@ class Settings(BaseSettings):
     restore_image: bool = Field(
         default=True,
         description="Whether a Rollback with restoreImage: Always may change the image of workloads. The chart grants the right with it.",
+    )
+
+    application_images: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "What images may begin with that restoreImage sets, beside those of a container's own repository, with commas; `*`: any. The chart's admission "
+            "policy on the operator's account refuses others."
+        ),
     )
 
     # --- times ----------------------------------------------------------------------------------------------
@@ -163,7 +182,7 @@ class Settings(BaseSettings):
         description="Folder that remembers which of the operator's own failpoints have fired.",
     )
 
-    @field_validator("namespaces", "image_pull_secrets", mode="before")
+    @field_validator("namespaces", "image_pull_secrets", "cluster_networks", "application_images", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
@@ -172,6 +191,28 @@ class Settings(BaseSettings):
     @classmethod
     def _majors(cls, value: Any) -> Any:
         return tuple(sorted(int(v) for v in value.split(",") if v.strip())) if isinstance(value, str) else value
+
+    @field_validator("mover_digests", mode="before")
+    @classmethod
+    def _digests(cls, value: Any) -> Any:
+        return (
+            dict(v.strip().partition("=")[::2] for v in value.split(",") if v.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("mover_digests")
+    @classmethod
+    def _well_formed(cls, value: dict[int, str]) -> dict[int, str]:
+        for major, digest in value.items():
+            if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+                raise ValueError(f"the digest of major {major} is {digest!r}: give sha256: and 64 digits")
+        return value
+
+    @field_validator("cluster_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(each)) for each in value)
 
     @field_validator("mover_majors")
     @classmethod
@@ -182,7 +223,10 @@ class Settings(BaseSettings):
 
     def image(self, major: int) -> str:
         """The mover's image for a PostgreSQL major; the newest one where that major has none (for commands that need no client)."""
-        return self.mover_image.replace("{major}", str(major if major in self.mover_majors else self.mover_majors[-1]))
+        chosen = major if major in self.mover_majors else self.mover_majors[-1]
+        image = self.mover_image.replace("{major}", str(chosen))
+        digest = self.mover_digests.get(chosen)
+        return f"{image}@{digest}" if digest else image
 
     def identity(self) -> str:
         """The holder of the Lease: the same after a restart of the container in one pod, unique elsewhere."""

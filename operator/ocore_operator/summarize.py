@@ -4,7 +4,7 @@ Each field manager has one module that writes with it, and owns the fields that 
 this):
 
 - ``ocore-operator``: all but what follows, by :func:`write` in ``summarize.py``, for all kinds
-- ``ocore-operator-progress``: ``status.progress`` while a Job's log reports it, in ``jobs/log.py``
+- ``ocore-operator-progress``: ``status.progress`` while an operation runs, in ``jobs/progress.py``
 - ``ocore-operator-hold``: ``Environment.status.operation``, the operation lock, in ``operation_lock.py``
 - ``ocore-operator-executed``: ``Environment.status.executedRollbacks`` and ``undoneRollbacks``, in ``rollback/effects.py``
 - ``ocore-operator-pins``: ``Environment.status.pins``, in ``policy/effects.py``
@@ -37,26 +37,24 @@ OWNED_ELSEWHERE = (
     "operation", "executedRollbacks", "undoneRollbacks", "pins", "keptBy", "expiresAt", "ruleEnds", "remoteKeptBy", "remoteExpiresAt",
     "dependents", "restoreTestRequest",
 )  # fmt: skip
-#: Applied by the main manager only once no log reports it any more: at the end, so that 100 % and Complete appear together and no late report
-#: overwrites them; for a Rollback from the end of its restore.
+#: Applied by the main manager only at the end, so that 100 % and Complete appear together and no late figure overwrites them.
 PROGRESS = "progress"
-#: Stages (None: not a Rollback) in which a Job's log reports the progress.
-REPORTED_BY_LOG = (None, "Preflight", "Restore")
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """When a condition is set (RFC 3339), and the generation of the spec that it describes."""
+    """When a condition is set (RFC 3339), the generation of the spec that it describes, and the same time with milliseconds, for the end of an operation."""
 
     now: str
     generation: int
+    exact: str = ""
 
     @classmethod
     def of(cls, meta: Meta, now: datetime) -> "Stamp":
         """For the object as it was read."""
-        return cls(clock.text(now), meta.generation)
+        return cls(clock.text(now), meta.generation, clock.exact(now))
 
 
 # --- conditions ------------------------------------------------------------------------------------------------
@@ -85,7 +83,7 @@ def outcome(status: StatusT, end: Outcome, stamp: Stamp) -> StatusT:
             (c.READY, "False", end.reason, end.message),
             drop=(c.RECONCILING, c.COMPLETE),
         )
-        return _ended(status, "Failed", stamp.now)
+        return _ended(status, "Failed", stamp.exact or stamp.now)
     if isinstance(end, Stalled):
         return _set(
             status,
@@ -106,7 +104,7 @@ def complete(status: StatusT, reason: str, message: str, stamp: Stamp) -> Status
         (c.READY, "True", reason, message),
         drop=(c.RECONCILING, c.STALLED, c.FAILED),
     )
-    return _ended(status, "Complete", stamp.now)
+    return _ended(status, "Complete", stamp.exact or stamp.now)
 
 
 def previewed(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
@@ -183,10 +181,7 @@ def applied(status: StatusModel) -> Object:
     data = status.wire()
     for name in OWNED_ELSEWHERE:
         data.pop(name, None)
-    if (
-        not (hasattr(status, "conditions") and c.is_terminal(status.conditions))
-        and getattr(status, "stage", None) in REPORTED_BY_LOG
-    ):
+    if not (hasattr(status, "conditions") and c.is_terminal(status.conditions)):
         data.pop(PROGRESS, None)
     return data
 

@@ -14,11 +14,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
+from pydantic import ValidationError
 
+from ocore_crds import naming
 from ocore_crds.listing import STARTS, StoredRollback, StoredSnapshot, parse
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
+from ocore_crds.text import shortened
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, Type
 from ocore_operator import summarize
@@ -40,6 +43,7 @@ from ocore_operator.jobs.outcome import (
 )
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import UNREADABLE_ERRORS
 from ocore_operator.kube.client import MANAGER_IMPORT
 from ocore_operator.kube.resources import Key, Object, Store
 
@@ -133,7 +137,8 @@ async def run(memories: Memories, ctx: Context, store: Store) -> tuple[SnapshotS
         memories.forget(store.key)
         if running is not None and running.state == "Done" and store.spec.take_over and running.taken_over is None:
             return await _take_over(ctx, store, running)
-        again = imports.AGAIN if running is not None and running.state == "Failed" else None
+        repeated = running is not None and (running.state == "Failed" or running.incomplete > 0)
+        again = imports.AGAIN if repeated else None
         return store.status, again
     return await _page(memories, ctx, store, running, found)
 
@@ -255,7 +260,7 @@ async def _process(
         await _start_ahead(ctx, store, running, found, seen, result.next)
     memory = await memories.take(ctx, store, running)
     page = _Page(ctx, store, running, found, memory)
-    lines = [(entry, text) for text in texts if (entry := parse(text)) is not None]
+    lines = [(entry, text) for text in texts if (entry := page.parsed(text)) is not None]
     if not await page.create([(each, text) for each, text in lines if isinstance(each, StoredSnapshot)]):
         memories.keep(store, memory)
         return store.status, 0.0
@@ -315,6 +320,14 @@ async def _together(
     return next(left, None) is None
 
 
+class _Exists(Exception):
+    """The import of another SnapshotStore of the namespace, which has the same snapshots, has created the object."""
+
+    def __init__(self, known: Known) -> None:
+        super().__init__(known.name)
+        self.known = known
+
+
 class _Page:
     """The Snapshots of one page, and those that waited for them."""
 
@@ -355,23 +368,53 @@ class _Page:
         self._memory.wait(self._waiting)
 
     async def made(self, type_: Type, id_: str, known: Known | None, bodies: Sequence[Object]) -> Object | None:
-        """The object without a status: created under the first name that is free, or found where a crash had left it."""
-        ctx = self.ctx
+        """The object without a status: created under the first name that is free, or found where a crash had left it. Raises _Exists where another import
+        has created it since the namespace was read: its names for the object are the same."""
+        ctx, namespace = self.ctx, self.store.meta.namespace
         if known is not None:
-            return await ctx.kube.get(type_, self.store.meta.namespace, known.name)
+            return await ctx.kube.get(type_, namespace, known.name)
         for body in bodies:
             try:
                 return await ctx.kube.create(type_, body, MANAGER_IMPORT)
             except AlreadyExists:
-                continue
+                found = await ctx.kube.get(type_, namespace, body["metadata"]["name"])
+                if found is None or ((found.get("spec") or {}).get("id") or found["metadata"]["uid"]) != id_:
+                    continue
+                if self._left_half(found):
+                    return found
+                raise _Exists(Known(found["metadata"]["name"], half=False, imported_at="")) from None
             except (Forbidden, Invalid) as error:
                 self.counted.refuse(id_, f"the API server refuses the {bodies[0]['kind']}: {error.message}")
                 return None
         self.counted.refuse(id_, f"other {bodies[0]['kind']}s have its names")
         return None
 
+    def _left_half(self, found: Object) -> bool:
+        """Whether this import has created it, and the answer was lost."""
+        mine = (found["metadata"].get("annotations") or {}).get(naming.ANNOTATION_IMPORT) == self.store.meta.uid
+        return mine and not (found.get("status") or {}).get("phase")
+
+    def parsed(self, text: str) -> StoredSnapshot | StoredRollback | None:
+        """What a line has; None, and counted, where it cannot be read."""
+        found = parse(text)
+        if found is None:
+            self.counted.refuse(shortened(text, 80), "the operator cannot read this line of the Job's log")
+        return found
+
     async def _one(self, line: tuple[StoredSnapshot, str]) -> None:
         entry, text = line
+        try:
+            await self._import(entry, text)
+        except UNREADABLE_ERRORS as error:
+            self.unreadable(entry.result.manifest_key, error)
+
+    def unreadable(self, what: str, error: Exception) -> None:
+        """Counts what the store has and this operator cannot read: it ends nothing else."""
+        meta = self.store.meta
+        _log.warning("not imported", namespace=meta.namespace, store=meta.name, object=what, exc_info=error)
+        self.counted.refuse(what, f"it cannot be read ({type(error).__name__})")
+
+    async def _import(self, entry: StoredSnapshot, text: str) -> None:
         identity, place = entry.result.identity, imports.belongs(entry, self.places)
         if identity is None or place is None:
             return
@@ -395,7 +438,12 @@ class _Page:
             self.counted.refuse(id_, f"the namespace has {len(self.known)} Snapshots (OCORE_IMPORT_LIMIT)")
             return
         bodies = [imports.body(self.store, identity, place.name, name) for name in imports.names(identity)]
-        obj = await self.made(SNAPSHOTS, id_, known, bodies)
+        try:
+            obj = await self.made(SNAPSHOTS, id_, known, bodies)
+        except _Exists as other:
+            self.known[id_] = other.known
+            self.counted.existing += 1
+            return
         if obj is not None:
             await self._complete(entry, obj, base.name if base is not None else "")
 
@@ -438,6 +486,12 @@ class _Rollbacks:
         return [each for each in entries if each.run.rollback_id not in beyond]
 
     async def _one(self, entry: StoredRollback) -> None:
+        try:
+            await self._import(entry)
+        except UNREADABLE_ERRORS as error:
+            self._page.unreadable(f"rollback {entry.run.rollback_id}", error)
+
+    async def _import(self, entry: StoredRollback) -> None:
         page, id_ = self._page, entry.run.rollback_id
         place, siblings = page.places[entry.run.environment_id], self._siblings[entry.run.environment_id]
         known = self._known.get(id_)
@@ -453,7 +507,12 @@ class _Rollbacks:
         now = page.ctx.now()
         names = rollbacks.names(entry, place, now)
         bodies = [rollbacks.body(page.store, entry, place, name, siblings, now) for name in names]
-        obj = await page.made(ROLLBACKS, id_, known, bodies)
+        try:
+            obj = await page.made(ROLLBACKS, id_, known, bodies)
+        except _Exists as other:
+            self._known[id_] = other.known
+            page.counted.rollbacks_existing += 1
+            return
         if obj is None:
             return
         rollback = resources.rollback(obj)
@@ -497,6 +556,15 @@ def _is_taken(obj: Object, store: Store) -> bool:
 
 
 async def _take(ctx: Context, obj: Object) -> None:
+    try:
+        await _take_one(ctx, obj)
+    except ValidationError as error:  # its own reconcile reports it
+        _log.warning(
+            "not taken over", namespace=obj["metadata"]["namespace"], name=obj["metadata"]["name"], error=str(error)
+        )
+
+
+async def _take_one(ctx: Context, obj: Object) -> None:
     wanted = imports.spec_of_stored(resources.snapshot(obj))
     if wanted is not None:
         written = await ctx.kube.set_spec(SNAPSHOTS, obj, wanted)

@@ -18,7 +18,7 @@ from ocore_crds.snapshotstore import ImportedRollbacks, ImportStatus, SnapshotSt
 from ocore_crds.stored_contents import ManifestsResult
 from ocore_crds.text import shortened
 from ocore_operator import clock, summarize
-from ocore_operator.kube.resources import Environment, Object, Snapshot, Store
+from ocore_operator.kube.resources import Environment, Object, Snapshot, Store, project_of
 from ocore_operator.snapshot import transitions
 from ocore_operator.summarize import Stamp
 
@@ -26,7 +26,7 @@ from ocore_operator.summarize import Stamp
 EXAMPLES = 10
 #: Pages of one import at most: what a store offers is not trusted.
 MAX_PAGES = 500
-#: Seconds after which an import that failed is repeated.
+#: Seconds after which an import that failed, or that found snapshots without all of their objects, is repeated.
 AGAIN = 3600.0
 TRIGGERS = get_args(SnapshotSpec.model_fields["trigger"].annotation)
 
@@ -41,7 +41,7 @@ class Place:
 
 def places(environments: Iterable[Environment]) -> dict[str, Place]:
     """By environment id."""
-    return {e.id: Place(e.meta.name, e.spec.project_id) for e in environments if e.meta.deleted is None}
+    return {e.id: Place(e.meta.name, project_of(e)) for e in environments if e.meta.deleted is None}
 
 
 def scope(found: Mapping[str, Place], store_id: str) -> str:
@@ -59,7 +59,9 @@ def is_due(store: Store, wanted: str, now: datetime) -> bool:
         return False
     if last.scope != wanted or requested(store, naming.ANNOTATION_IMPORT_REQUESTED, last.started_at, now):
         return True
-    return last.state == "Failed" and clock.seconds_since(last.finished_at or last.started_at, now) >= AGAIN
+    return (last.state == "Failed" or last.incomplete > 0) and clock.seconds_since(
+        last.finished_at or last.started_at, now
+    ) >= AGAIN
 
 
 def requested(store: Store, annotation: str, since: str, now: datetime) -> bool:
@@ -214,6 +216,7 @@ def after_page(
             "existing": running.existing + counted.existing,
             "waiting": running.waiting + counted.waiting,
             "skipped": running.skipped + result.skipped + counted.refused,
+            "incomplete": running.incomplete + result.incomplete,
             "skipped_examples": tuple(dict.fromkeys(examples))[:EXAMPLES],
             "rollbacks": _rollbacks(running.rollbacks or ImportedRollbacks(), result, counted),
             **(
@@ -259,6 +262,7 @@ def _next_round(found: ImportStatus) -> ImportStatus:
         "existing": 0,
         "waiting": 0,
         "skipped": 0,
+        "incomplete": 0,
         "skipped_examples": (),
         "rollbacks": None,
     }
@@ -274,6 +278,8 @@ def _done(found: ImportStatus, now: datetime) -> ImportStatus:
         message += (
             f" {found.skipped} were skipped, for example {found.skipped_examples[0]}." if found.skipped_examples else ""
         )
+    if found.incomplete:
+        message += f" {found.incomplete} of them lack objects in the store: they are looked for again every {AGAIN / 60:.0f} minutes."
     if found.waiting:
         message += f" {found.waiting} differentials lack the full snapshot that they need."
     if found.foreign_environments:

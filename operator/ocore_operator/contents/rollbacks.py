@@ -19,6 +19,7 @@ from ocore_crds.listing import StoredRollback
 from ocore_crds.preview import NEVER
 from ocore_crds.protocol import Step
 from ocore_crds.rollback import ImportedRollback, RollbackSpec, RollbackStatus, UndoStatus
+from ocore_crds.rollback_record import RECORDED_STATUS
 from ocore_crds.snapshot import EvidenceStatus
 from ocore_crds.text import sentence
 from ocore_operator import clock, summarize
@@ -203,7 +204,7 @@ def _recorded(entry: StoredRollback) -> tuple[RollbackStatus, tuple[str, ...]]:
         if recorded_spec(entry) is None:
             missing += ["who asked for it", "its specification"]
         try:
-            found = RollbackStatus.model_validate(entry.run.rollback.status)
+            found = RollbackStatus.model_validate(_trusted(entry.run.rollback.status))
         except ValidationError:
             found = RollbackStatus()
         if not found.steps:
@@ -213,6 +214,12 @@ def _recorded(entry: StoredRollback) -> tuple[RollbackStatus, tuple[str, ...]]:
     if entry.outcome != "Switched" and entry.failure is None and not found.failure_message:
         missing.append("why it failed")
     return found, tuple(missing)
+
+
+def _trusted(recorded: Object) -> Object:
+    """Of a recorded status, only what a record has: a record is what someone has written into the bucket. The target, which names Secrets, is left
+    out: no Job of an imported Rollback uses it."""
+    return {name: recorded[name] for name in RECORDED_STATUS if name in recorded and name != "target"}
 
 
 def _undo(entry: StoredRollback, known: Siblings) -> UndoStatus | None:

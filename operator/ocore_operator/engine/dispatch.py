@@ -14,8 +14,9 @@ from ocore_crds import naming
 from ocore_operator.context import Context
 from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.jobs.outcome import finished
+from ocore_operator.jobs.outcome import ever_ran, finished
 from ocore_operator.jobs.ownership import owner_of_job, owner_of_pod
+from ocore_operator.jobs.trouble import VAGUE, container_trouble, mover, pod_trouble
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.client import PAGE
 from ocore_operator.kube.resources import Key, Object
@@ -119,7 +120,7 @@ class Dispatch:
     def job_changed(self, job: Object, deleted: bool) -> None:
         """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a slot."""
         owner = owner_of_job(job, self._ctx.catalog)  # None: it has our label, but is not ours
-        if not self._is_news(job, owner, deleted) or owner is None:
+        if not self._is_news(job, owner, deleted, begins=job_begins(job)) or owner is None:
             return
         self._queue.add(owner)
         if deleted or finished(job) is not None:
@@ -129,25 +130,28 @@ class Dispatch:
     def pod_changed(self, pod: Object, deleted: bool) -> None:
         """A pod with our label changed: the object that it names is reconciled, where that exists."""
         owner = owner_of_pod(pod, self._ctx.catalog)
-        if self._is_news(pod, owner, deleted) and owner is not None:
+        if self._is_news(pod, owner, deleted, begins=pod_begins(pod)) and owner is not None:
             self._queue.add(owner)
 
-    def _is_news(self, obj: Object, owner: Key | None, deleted: bool) -> bool:
-        """Whether the event of a Job or pod says anything that a reconcile reads. About half of them do not: addresses, counts, readiness by condition."""
+    def _is_news(self, obj: Object, owner: Key | None, deleted: bool, *, begins: bool) -> bool:
+        """Whether the event of a Job or pod says anything that a reconcile reads. Most do not: addresses, counts, readiness by condition, and that what
+        was just created `begins`, which the reconcile that created it knows."""
         uid = obj["metadata"]["uid"]
-        old = self._told.pop(uid, None)
+        old = self._told.pop(uid, BEGINS)
         if deleted or owner is None:
             return True
-        self._told[uid] = substance(obj)
+        new = self._told[uid] = BEGINS if begins else substance(obj)
         if len(self._told) > TOLD:  # the deletion of some was missed
             self._told.popitem(last=False)
-        return self._told[uid] != old
+        return new != old
 
 
-#: Jobs and pods of which is known what they said last, at most. Of another one each event wakes its owner.
+#: Jobs and pods of which is known what they said last, at most. Of another one each event wakes its owner, but for those of its beginning.
 TOLD = 20_000
 #: Conditions of a pod that only repeat what its containers say.
 REPEATED = ("Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready")
+#: The substance of a Job or pod that has only begun.
+BEGINS = ""
 
 
 def substance(obj: Object) -> str:
@@ -170,3 +174,18 @@ def substance(obj: Object) -> str:
         containers,
     ]
     return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
+
+
+def job_begins(job: Object) -> bool:
+    """Whether the Job runs or is about to: its pods say the rest."""
+    return "deletionTimestamp" not in job["metadata"] and finished(job) is None
+
+
+def pod_begins(pod: Object) -> bool:
+    """Whether the pod has never run, and what it waits for is no trouble."""
+    status = pod.get("status") or {}
+    if "deletionTimestamp" in pod["metadata"] or status.get("phase") != "Pending" or status.get("reason"):
+        return False
+    disrupted = any(x["type"] == "DisruptionTarget" for x in status.get("conditions") or ())
+    trouble = pod_trouble(pod) or container_trouble(mover(pod))
+    return not disrupted and not ever_ran(pod) and trouble.kind in VAGUE

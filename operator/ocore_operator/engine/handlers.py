@@ -10,7 +10,7 @@ import kopf
 from kopf._core.reactor.inventory import ResourceMemories
 
 from ocore_crds.base import GROUP, VERSION
-from ocore_operator.engine import dispatch
+from ocore_operator.engine import dispatch, listing
 from ocore_operator.engine.dispatch import Dispatch
 
 
@@ -26,6 +26,7 @@ def registry(
     to: Dispatch, login: Callable[[], kopf.ConnectionInfo], call: Callable[..., object]
 ) -> kopf.OperatorRegistry:
     """The handlers of the watches of one namespace."""
+    listing.install()
     found = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=found)

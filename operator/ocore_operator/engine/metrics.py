@@ -15,8 +15,9 @@ from prometheus_client.registry import Collector
 from ocore_crds import conditions as c
 from ocore_operator import clock
 from ocore_operator.engine.queue import WorkQueue
+from ocore_operator.engine.unreadable import NAMED
 from ocore_operator.kube.catalog import Catalog, Entry, PolicyFacts
-from ocore_operator.kube.resources import Key
+from ocore_operator.kube.resources import KIND_BY_NAME, Key
 from ocore_operator.policy.due import Due, due, of_tests
 
 #: Seconds: from the smallest environment to a whole night.
@@ -152,6 +153,7 @@ class FromCatalog(Collector):
     def collect(self) -> Iterable[Metric]:
         """All families."""
         yield self._phases()
+        yield from self._unreadable()
         yield from self._snapshots()
         yield from self._rollbacks()
         yield from self._policies()
@@ -173,6 +175,25 @@ class FromCatalog(Collector):
         for labels, count in sorted(counts.items()):
             family.add_metric(labels, count)
         return family
+
+    def _unreadable(self) -> Iterable[Metric]:
+        """Objects that the operator skips: a count of all, and the names of some, because a tenant can create thousands."""
+        count = GaugeMetricFamily(
+            "ocore_unreadable_objects",
+            "Objects that the operator skips because it cannot read a value in them.",
+            labels=("kind", "namespace"),
+        )
+        named = GaugeMetricFamily(
+            "ocore_unreadable_object",
+            f"The same by name, at most {NAMED} of them; the reason is in the condition Stalled.",
+            labels=("kind", "namespace", "name"),
+        )
+        found = sorted(e.key for kind in KIND_BY_NAME for e in self._catalog.listed(kind) if e.unreadable)
+        for labels, number in Counter((key.kind, key.namespace) for key in found).items():
+            count.add_metric(labels, number)
+        for key in found[:NAMED]:
+            named.add_metric((key.kind, key.namespace, key.name), 1)
+        yield from (count, named)
 
     def _snapshots(self) -> Iterable[Metric]:
         last = GaugeMetricFamily(
@@ -256,14 +277,21 @@ class FromCatalog(Collector):
             "Snapshots that were imported from a SnapshotStore and exist; absent: there is none.",
             labels=("namespace", "store"),
         )
+        skipped = GaugeMetricFamily(
+            "ocore_store_import_skipped",
+            "Objects of a store that the last import from its SnapshotStore could not bring back; absent: none.",
+            labels=("namespace", "store"),
+        )
         for e in sorted(self._catalog.listed("SnapshotStore"), key=lambda e: e.key):
+            if e.skipped:
+                skipped.add_metric((e.key.namespace, e.key.name), e.skipped)
             if e.orphans is not None:
                 orphans.add_metric((e.key.namespace, e.key.name), e.orphans[0])
                 size.add_metric((e.key.namespace, e.key.name), e.orphans[1])
         counts = Counter((e.key.namespace, e.store) for e in self._catalog.listed("Snapshot") if e.imported)
         for labels, count in sorted(counts.items()):
             imported.add_metric(labels, count)
-        yield from (orphans, size, imported)
+        yield from (orphans, size, imported, skipped)
 
     def _rollbacks(self) -> Iterable[Metric]:
         families = {

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Literal
 
 from ocore_crds import quantity
-from ocore_crds.base import Model
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
 from ocore_crds.neutralize import WRAPPER, Neutralize
@@ -18,6 +17,7 @@ from ocore_crds.rollback_record import RollbackRun
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator.jobs import failpoints
 from ocore_operator.jobs.inputs import JobInputs, resources_of
+from ocore_operator.jobs.listeners import Listeners
 from ocore_operator.jobs.parts import (
     ATTEMPT,
     CONFIG,
@@ -29,7 +29,9 @@ from ocore_operator.jobs.parts import (
     assertions,
     claim,
     claim_folder,
+    claim_store,
     config,
+    config_file,
     database,
     identity,
     optional_store,
@@ -43,7 +45,7 @@ from ocore_operator.jobs.parts import (
 )
 from ocore_operator.jobs.parts import neutralize as parts_of_neutralize
 from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
-from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store
+from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings
 
 #: Seconds by which the mover's deadline is earlier than its Job's: it can report why and clean up before it is killed.
@@ -60,6 +62,7 @@ LONG = 3600.0
 ORPHAN_AGE = 7 * 86400
 #: How often the kubelet restarts a switch's container.
 SWITCH_RESTARTS = 6
+NO_LISTENERS = Listeners()
 
 
 def _environment(job_inputs: JobInputs) -> Environment:
@@ -78,10 +81,16 @@ def _short(settings: Settings) -> float:
 
 
 def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
-    """Name ``probe-<uid>-<attempt>``: checks database and filestore."""
+    """Name ``probe-<uid>-<attempt>``: checks database and filestore, and whether the Jobs' user can use a store on a claim. Where that user is unknown it
+    reports the owner of the files, and can change nothing on the claim."""
     environment = _environment(job_inputs)
-    parts = database(environment.spec) + administrator(environment.spec) + claim(environment.spec)
+    files = claim(environment.spec)
+    if job_inputs.user_unknown and environment.spec.filestore is not None:
+        files = read_only(files) + Parts(args=("--propose-user",))
+    parts = database(environment.spec) + administrator(environment.spec) + files
     parts += identity(environment_id=environment.id)
+    if not job_inputs.user_unknown:
+        parts += claim_store(job_inputs.store) + config_file(environment.spec)
     parts += Parts(args=("--rollback", *_deadline(SHORT)))
     command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=_short(settings))
     return job(settings, job_inputs, command)
@@ -166,9 +175,9 @@ def snapshot(
         args=(
             # By the short id `delete --claim` recognises the snapshot's frozen folders.
             *("--attempt", f"{short_id(owner.id)}-{attempt}-{ATTEMPT}"),
-            *("--identity", json.dumps(frozen.wire(), separators=(",", ":"))),
+            *("--identity", _json(frozen.wire())),
             *("--verify", owner.spec.verify),
-            *("--state", _json(state)),
+            *("--state", _json(state.wire())),
             *("--jobs", str(environment.spec.jobs.parallelism)),
             *_deadline(deadline),
         ),
@@ -208,15 +217,16 @@ def write_state(
 ) -> Object:
     """Name ``write-state-<uid>-<series><attempt>``: stores pin, retention and deletionPolicy in the store of the inputs."""
     parts = _of_snapshot(job_inputs, owner, SHORT) + Parts(
-        args=("--state", _json(state)), failpoints=failpoints.for_job(settings, owner.meta, attempt)
+        args=("--state", _json(state.wire())), failpoints=failpoints.for_job(settings, owner.meta, attempt)
     )
     name = f"{series}{attempt}"
     command = JobRequest(owner=owner, name="write-state", attempt=name, parts=parts, deadline=_short(settings))
     return job(settings, job_inputs, command)
 
 
-def _json(model: Model) -> str:
-    return json.dumps(model.wire(), separators=(",", ":"))
+def _json(fields: Object) -> str:
+    """For an argument. Texts of users are in it, and the kubelet would expand `$(NAME)` in them and read `$$` as `$`."""
+    return json.dumps(fields, separators=(",", ":")).replace("$", "\\u0024")
 
 
 def restore_test(
@@ -248,8 +258,7 @@ def restore_test(
     else:
         parts += database(environment.spec) + administrator(environment.spec)
         capacity = own.capacity if own is not None else None
-    if capacity is not None:
-        parts += options(capacity=quantity.parse(capacity))
+    parts += _capacity(capacity)
     parts += assertions(verify.assertions if verify is not None else None)
     parts += options(manifest_sha256=owner.status.manifest_sha256) + Parts(
         args=("--jobs", "1"), failpoints=failpoints.for_job(settings, owner.meta, attempt)
@@ -268,14 +277,38 @@ def delete(
     deadline: float,
 ) -> Object:
     """Name ``delete-<uid>-<series><attempt>``: the whole snapshot in the store of the inputs, or (`left`) the leftovers that its manifest does not name. Where the inputs have
-    the Environment, also the folders that the snapshot's attempts froze on its claim."""
+    the Environment, also the folders that the snapshot's attempts froze on its claim. Where they have a source, that is the store of the remote copy: nothing
+    is deleted unless it has the whole copy."""
     parts = _of_snapshot(job_inputs, owner, deadline) + Parts(
-        args=("--attempts-only",) if series == "left" else (),
+        args=("--attempts-only",) if series == "left" else ("--known-state", _json(_known_state(owner, series).wire())),
         failpoints=failpoints.for_job(settings, owner.meta, attempt),
     )
+    if job_inputs.source is not None:
+        parts += source_store(job_inputs.source) + _expected_copy(owner, "copy_store_id")
     if job_inputs.environment is not None and job_inputs.environment.spec.filestore is not None:
         parts += claim_folder(job_inputs.environment.spec.filestore.claim_name)
     command = JobRequest(owner=owner, name="delete", attempt=f"{series}{attempt}", parts=parts, deadline=deadline)
+    return job(settings, job_inputs, command)
+
+
+def _known_state(owner: Snapshot, series: str) -> StoredState:
+    """The pin that this cluster has written to the store; another one is that of another cluster, and keeps the data."""
+    remote, spec = owner.status.remote, owner.spec
+    stored = remote.stored_state if series.startswith("remote") and remote is not None else owner.status.stored_state
+    return stored or StoredState(pin_label=spec.pin.label if spec.pin is not None else None)
+
+
+def _expected_copy(owner: Snapshot, store_id: str) -> Parts:
+    remote = owner.status.remote
+    if remote is None or remote.store_id is None:
+        raise ValueError(f"{owner.key} has no complete remote copy")
+    return options(**{store_id: remote.store_id}, manifest_sha256=owner.status.manifest_sha256)
+
+
+def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:
+    """Name ``check-copy-<uid>-<attempt>``: asks the store of the inputs whether it has every object of the copy."""
+    parts = read_only(_of_snapshot(job_inputs, owner, SHORT) + _expected_copy(owner, "store_id"))
+    command = JobRequest(owner=owner, name="check-copy", attempt=attempt, parts=parts, deadline=_short(settings))
     return job(settings, job_inputs, command)
 
 
@@ -308,12 +341,16 @@ def _of_rollback(settings: Settings, job_inputs: JobInputs, owner: Rollback, att
     return parts + Parts(args=_deadline(deadline), failpoints=failpoints.for_job(settings, owner.meta, attempt))
 
 
+def _capacity(capacity: str | None) -> Parts:
+    """What the volume of the server's databases holds, where that is known: the Job does not fill it."""
+    return options(capacity=quantity.parse(capacity)) if capacity is not None else Parts()
+
+
 def _record(run: RollbackRun) -> Parts:
     """What the Job writes to the rollback's record. Its attempt is the pod's uid: two pods of one Job never write the same object."""
     fields = run.wire()
     del fields["attempt"]
-    # Texts of users are in it, and the kubelet would expand $(NAME) in them.
-    text = json.dumps(fields, separators=(",", ":")).replace("$", "\\u0024")
+    text = _json(fields)
     return Parts(args=("--record", f'{text[:-1]},"attempt":"{ATTEMPT}"}}'))
 
 
@@ -341,9 +378,10 @@ def restore(
     parts += identity(snapshot_id=status.snapshot_id or "") + _record(run) + _replication_loss(owner)
     parts += source_store(job_inputs.source)
     if status.source_environment_id not in (None, status.environment_id):
-        parts += options(source_environment_id=status.source_environment_id, project_id=environment.spec.project_id)
+        parts += options(source_environment_id=status.source_environment_id, project_id=project_of(environment))
     if status.neutralize is not None:
         parts += Parts(args=("--neutralize",))
+    parts += _capacity(environment.spec.database.capacity if environment.spec.database is not None else None)
     parts += Parts(
         args=("--manifest-sha256", status.manifest_sha256 or "", "--jobs", str(environment.spec.jobs.parallelism))
     )
@@ -352,8 +390,17 @@ def restore(
     )
 
 
-def neutralize(settings: Settings, job_inputs: JobInputs, owner: Rollback, *, attempt: int, deadline: float) -> Object:
+def neutralize(
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Rollback,
+    *,
+    attempt: int,
+    deadline: float,
+    listeners: Listeners = NO_LISTENERS,
+) -> Object:
     """Name ``neutralize-<uid>-<attempt>``: neutralises the restored copy, as the rollback's status says. It mounts neither the claim nor the store.
+    `listeners`: what the pod of an image must not reach.
 
     Raises ValueError where the status says nothing.
     """
@@ -361,7 +408,11 @@ def neutralize(settings: Settings, job_inputs: JobInputs, owner: Rollback, *, at
     if plan is None:
         raise ValueError(f"Rollback {owner.meta.name} has nothing to neutralise")
     found = environment.spec.neutralize or Neutralize()
-    parts = database(environment.spec) + administrator(environment.spec) + parts_of_neutralize(found, plan.method)
+    parts = (
+        database(environment.spec)
+        + administrator(environment.spec)
+        + parts_of_neutralize(found, plan.method, listeners)
+    )
     parts += identity(environment_id=environment.id, rollback_id=owner.id)
     if plan.own_identity:
         parts += Parts(args=("--own-identity",)) + options(base_url=found.base_url)
@@ -388,8 +439,9 @@ def _application(
         {"name": "application-tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod
     ]
     volumes: list[Object] = [{"name": "application-tmp", "emptyDir": {}}]
-    if environment.spec.config is not None:
-        volumes.append({"name": "config", "configMap": {"name": environment.spec.config.config_map_ref.name}})
+    config_map = environment.spec.config.config_map_ref if environment.spec.config is not None else None
+    if config_map is not None:
+        volumes.append({"name": "config", "configMap": {"name": config_map.name}})
         mounts.append({"name": "config", "mountPath": CONFIG, "readOnly": True})
     container: Object = {
         "name": "application",
@@ -503,6 +555,7 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
     # Where the manifest is: below the id of the environment that the snapshot was taken of.
     of = source.environment_id if source is not None else environment.id
     parts += identity(environment_id=of, snapshot_id=snapshot.id)
+    parts += _capacity(environment.spec.database.capacity if environment.spec.database is not None else None)
     parts += Parts(args=("--manifest-sha256", snapshot.status.manifest_sha256 or "", *_deadline(SHORT)))
     command = JobRequest(
         owner=owner, name="preview", attempt=attempt, parts=read_only(parts), deadline=_short(settings)
@@ -511,11 +564,11 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
 
 
 def inspect_rollback(
-    settings: Settings, job_inputs: JobInputs, owner: Rollback, *, repair: bool, attempt: int
+    settings: Settings, job_inputs: JobInputs, owner: Rollback, *, repair: bool, stopped: bool = False, attempt: int
 ) -> Object:
-    """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections."""
+    """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections. `stopped`: no workload runs."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + _replication_loss(owner)
-    parts += Parts(args=("--repair",) if repair else ())
+    parts += Parts(args=(*(("--repair",) if repair else ()), *(("--workloads-stopped",) if stopped else ())))
     return job(
         settings,
         job_inputs,
@@ -524,6 +577,7 @@ def inspect_rollback(
 
 
 __all__ = [
+    "check_copy",
     "cleanup",
     "copy_remote",
     "delete",

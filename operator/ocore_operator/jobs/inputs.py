@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
@@ -20,6 +20,7 @@ from ocore_operator.settings import Settings
 class PodTraits:
     """What a Job's pod inherits from the environment's first workload. spec.jobs has precedence."""
 
+    #: None: unknown. Only root is found, or nothing.
     run_as_user: int | None = None
     run_as_group: int | None = None
     fs_group: int | None = None
@@ -43,10 +44,16 @@ class JobInputs:
     server_major: int = 0
     image: str = ""
     commit: str = ""
-    #: See config_digest; empty without spec.config.
+    #: See config_digest; empty without spec.config.configMapRef.
     config_sha256: str = ""
     #: spec.jobs.resources of the Environment, or of one that uses the store.
     resources: Object | None = None
+
+    @property
+    def user_unknown(self) -> bool:
+        """Whether the Jobs mount a claim, and which user may use its files is unknown."""
+        filestore = self.environment is not None and self.environment.spec.filestore is not None
+        return self.traits.run_as_user is None and (filestore or self.store.spec.claim is not None)
 
 
 async def load(ctx: Context, environment: Environment) -> JobInputs:
@@ -55,7 +62,7 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
     store = await load_store(ctx, namespace, spec.store_ref.name)
     workload = await _workloads(ctx, environment)
     config: Object | None = None
-    if spec.config is not None:
+    if spec.config is not None and spec.config.config_map_ref is not None:
         name = spec.config.config_map_ref.name
         config = await need(ctx, CONFIG_MAPS, namespace, name, c.CONFIG_NOT_FOUND, "spec.config")
     tls = spec.database.tls if spec.database is not None else None
@@ -81,19 +88,20 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
     """The inputs of a Job that needs only the store; the Environment may not exist. It runs as the user, and with the resources, of an Environment
-    that writes to the store (the one of that name, else the first): on a claim, files of another user could not be deleted."""
+    that writes to the store (the one of that name, else the first whose user is known): on a claim, files of another user could not be deleted."""
     claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
-    found = await _a_user_of(ctx, namespace, store.meta.name, environment_name)
-    workload: Object | None = None
-    jobs = Jobs()
-    if found is not None:
-        jobs = found.spec.jobs
+    jobs, inherited = Jobs(), traits(ctx.settings, None, Jobs())
+    async for found in _users_of(ctx, namespace, store.meta.name, environment_name):
+        workload: Object | None = None
         for each in found.spec.workloads[:1]:
             workload = await ctx.kube.get(WORKLOADS[each.kind], namespace, each.name)
+        jobs, inherited = found.spec.jobs, traits(ctx.settings, workload, found.spec.jobs)
+        if inherited.run_as_user is not None or store.spec.claim is None:
+            break
     return JobInputs(
         namespace=namespace,
         store=store,
-        traits=traits(ctx.settings, workload, jobs),
+        traits=inherited,
         node=await node_of(ctx, namespace, claims),
         resources=resources_of(jobs),
     )
@@ -133,13 +141,14 @@ async def _workloads(ctx: Context, environment: Environment) -> Object | None:
     return first
 
 
-async def _a_user_of(ctx: Context, namespace: str, store: str, environment: str | None) -> Environment | None:
-    names = sorted(e.key.name for e in ctx.catalog.of_kind("Environment", namespace) if e.store == store)
+async def _users_of(ctx: Context, namespace: str, store: str, environment: str | None) -> AsyncIterator[Environment]:
+    """Those that store into it first, then those that copy to it."""
+    entries = [e for e in ctx.catalog.of_kind("Environment", namespace) if store in (e.store, e.remote_store)]
+    names = [e.key.name for e in sorted(entries, key=lambda e: (e.store != store, e.key.name))]
     for name in ([environment] if environment else []) + names:
         obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
         if obj is not None:
-            return resources.environment(obj)
-    return None
+            yield resources.environment(obj)
 
 
 async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | None:
@@ -185,24 +194,20 @@ def user_of(pods: Iterable[Object], claim: str) -> Object | None:
 
 
 def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits:
-    """The traits of the Jobs' pods. User and group 0 are not inherited: the pods run under the restricted pod security standard."""
+    """The traits of the Jobs' pods. User and group 0 are not inherited: the pods run under the restricted pod security standard. An fsGroup of 0 is not
+    either: a start script may have given the files to another group, and the kubelet would change it."""
     pod = _pod_spec(workload)
     of_pod, of_container = pod.get("securityContext") or {}, _first_container(workload).get("securityContext") or {}
 
     def inherited(field: str, own: int | None) -> int | None:
         return own or of_container.get(field) or of_pod.get(field) or None
 
-    user = inherited("runAsUser", jobs.run_as_user)
-    group = inherited("runAsGroup", jobs.run_as_group)
-    fs_group = jobs.fs_group or of_pod.get("fsGroup")
-    if user is None:
-        user, group, fs_group = settings.job_user, group or settings.job_group, fs_group or settings.job_group
     own = tuple(t.wire() for t in jobs.tolerations)
     secrets = [s["name"] for s in pod.get("imagePullSecrets") or ()]
     return PodTraits(
-        run_as_user=user,
-        run_as_group=group,
-        fs_group=fs_group,
+        run_as_user=inherited("runAsUser", jobs.run_as_user),
+        run_as_group=inherited("runAsGroup", jobs.run_as_group),
+        fs_group=jobs.fs_group or of_pod.get("fsGroup") or None,
         supplemental_groups=tuple(of_pod.get("supplementalGroups") or ()),
         tolerations=(*(pod.get("tolerations") or ()), *own),
         image_pull_secrets=tuple(dict.fromkeys((*settings.image_pull_secrets, *secrets))),

@@ -1,6 +1,6 @@
 """Limits how many Jobs run at once: in all, per namespace and per store.
 
-There are classes, so that short and urgent Jobs never starve. `heavy` (snapshot, restore, verify), `light` (probe, measure, probe-store, inspect, preview), `proof`
+There are classes, so that short and urgent Jobs never starve (`CLASSES`). `heavy` (snapshot, restore, neutralize, verify), `light` (probe, inspect and others that are short), `proof`
 (prove), `test` (test-restore), `copy` (copy-remote), `deletion` (delete) and
 `contents` (list-manifests, sweep, remove-orphans) have a pool each. `free` (switch, cleanup)
 never waits: its environment may be stopped, and there is at most one operation per
@@ -10,7 +10,7 @@ Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,6 +42,7 @@ CLASSES: dict[str, Class] = {
     "write-state": "light",
     "preview": "light",
     "copy-remote": "copy",
+    "check-copy": "light",
     "delete": "deletion",
     "list-manifests": "contents",
     "sweep": "contents",
@@ -54,6 +55,8 @@ CLASSES: dict[str, Class] = {
 PAUSE = 5.0
 #: A waiter that has not asked again for so many seconds is dropped.
 WAITER_TTL = 3 * PAUSE
+#: Jobs that are remembered as ended. One that is forgotten is asked for again.
+ENDED = 10_000
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class Limits:
         self._per_store: dict[tuple[str, str], int] = {}
         self._turns: dict[tuple[Class, str], int] = {}
         self._turn = 0
+        self._ended: OrderedDict[str, None] = OrderedDict()
 
     def set_store(self, namespace: str, name: str, limit: int) -> None:
         """Sets the limit of a store (spec.maxConcurrentJobs)."""
@@ -154,9 +158,35 @@ class Limits:
             yield
             return
         async with self._lock:
-            there = await _existing(ctx, job["metadata"]["namespace"])
+            there = await self._running(ctx, job["metadata"]["namespace"], job_class(job))
             self._admit(job, load(there, job_class(job)), since)
             yield
+
+    async def _running(self, ctx: Context, namespace: str, class_: Class) -> list[Object]:
+        """The Jobs of the class that have not ended; of a namespace as many as it may have. A list has only their metadata: whether one has ended is
+        asked of each that is not known to have."""
+        running: list[Object] = []
+        by_namespace: dict[str, list[Object]] = {}
+        for found in await _existing(ctx, namespace, class_):
+            if found["metadata"]["uid"] not in self._ended:
+                by_namespace.setdefault(found["metadata"]["namespace"], []).append(found)
+        for each, jobs in by_namespace.items():
+            count = at = 0
+            while at < len(jobs) and count < self._per_namespace:
+                names = [found["metadata"]["name"] for found in jobs[at : at + self._per_namespace - count]]
+                at += len(names)
+                for job in await asyncio.gather(*(ctx.kube.get(JOBS, each, name) for name in names)):
+                    if job is not None and finished(job) is None:
+                        running.append(job)
+                        count += 1
+                    elif job is not None:
+                        self._remember(job["metadata"]["uid"])
+        return running
+
+    def _remember(self, uid: str) -> None:
+        self._ended[uid] = None
+        if len(self._ended) > ENDED:
+            self._ended.popitem(last=False)
 
     def _admit(self, job: Object, there: Load, since: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -217,13 +247,21 @@ class Limits:
         return limit is not None and there.by_store[waiter.store] >= limit
 
 
-async def _existing(ctx: Context, namespace: str) -> list[Object]:
-    """All Jobs of known objects. Another namespace that may not be read is left out: it must not stop the Jobs of `namespace`."""
+async def _existing(ctx: Context, namespace: str, class_: Class) -> list[Object]:
+    """The metadata of all Jobs of the class that belong to known objects. Another namespace that may not be read is left out: it must not stop the Jobs
+    of `namespace`."""
+
+    def counts(job: Object) -> bool:
+        command = (job["metadata"].get("labels") or {}).get(naming.LABEL_COMMAND)
+        return command in CLASSES and job_class(job) == class_ and owner_of_job(job, ctx.catalog) is not None
+
     found: list[Object] = []
     for each in ctx.settings.namespaces or (None,):
         try:
-            found += await ctx.kube.list(JOBS, each, labels=f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}")
+            found += await ctx.kube.metadata(
+                JOBS, each, labels=f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}", keep=counts
+            )
         except ApiError as error:
             if each in (None, namespace) or error.status not in UNREADABLE:
                 raise
-    return [job for job in found if owner_of_job(job, ctx.catalog) is not None]
+    return found

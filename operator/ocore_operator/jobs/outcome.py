@@ -17,6 +17,8 @@ from ocore_operator.kube.resources import Object
 
 #: Attempts in all at a Job whose failure may pass.
 MAX_ATTEMPTS = 3
+#: Of one that ran out of memory: a third attempt would have the same limit, and every attempt takes hours.
+MAX_ATTEMPTS_OUT_OF_MEMORY = 2
 #: The mover's exit code for unknown arguments.
 EXIT_USAGE = 2
 #: Exit codes of a container that could not be started (the image has no such program).
@@ -124,7 +126,8 @@ class Observation:
 
 def may_retry(failure: Failure, attempt: int) -> bool:
     """Whether another attempt is made after this failure of attempt number `attempt` (from 1)."""
-    return failure.retryable and attempt < MAX_ATTEMPTS
+    limit = MAX_ATTEMPTS_OUT_OF_MEMORY if failure.reason == c.OUT_OF_MEMORY else MAX_ATTEMPTS
+    return failure.retryable and attempt < limit
 
 
 def pod_ended(pod: Object) -> bool:
@@ -169,7 +172,7 @@ def classify(
     if running is not None:
         return running
     trouble = _with_warning(pod_trouble(newest) or container_trouble(mover(newest)), warnings, newest)
-    if _ever_ran(newest):
+    if ever_ran(newest):
         return Starting(trouble.kind, trouble.message, str(newest["metadata"]["creationTimestamp"]))
     return _starting(job, trouble, now, start_deadline)
 
@@ -187,7 +190,7 @@ def _reported(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:
     end = _terminated(pod)
     if end is None:
         lost = died(pod)
-        return JobFailed(lost, _finished_at(pod, {}), unreported=_ever_ran(pod)) if lost is not None else None
+        return JobFailed(lost, _finished_at(pod, {}), unreported=ever_ran(pod)) if lost is not None else None
     result = _result(end)
     at = _finished_at(pod, end)
     if result is not None and result.ok and result.payload is not None:
@@ -208,7 +211,7 @@ def _unreported(pod: Object, end: Object, at: str) -> JobFailed:
             "The Job ran out of memory (OOMKilled). Increase spec.jobs.resources.limits.memory of the Environment, or decrease "
             "spec.jobs.parallelism."
         )
-        return JobFailed(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
+        return JobFailed(Failure(reason=c.OUT_OF_MEMORY, message=message, retryable=True), at, unreported=True)
     if code in EXIT_CANNOT_RUN or end.get("reason") in ("ContainerCannotRun", "StartError"):
         return JobFailed(not_created(str(end.get("reason") or ""), detail), at)
     if code == EXIT_USAGE:
@@ -258,7 +261,7 @@ def _running(pod: Object) -> Running | None:
     status = mover(pod)
     running = (status.get("state") or {}).get("running")
     deleted = "deletionTimestamp" in pod["metadata"]
-    if running is None and not (deleted and _ever_ran(pod)):
+    if running is None and not (deleted and ever_ran(pod)):
         return None
     return Running(
         pod=pod["metadata"]["name"],
@@ -274,7 +277,7 @@ def _terminated(pod: Object) -> Object | None:
     return dict(found) if found is not None else None
 
 
-def _ever_ran(pod: Object) -> bool:
+def ever_ran(pod: Object) -> bool:
     status = mover(pod)
     return any(k in (status.get(s) or {}) for s in ("state", "lastState") for k in ("running", "terminated"))
 

@@ -6,11 +6,13 @@ Secrets are mounted as files, never arguments or variables.
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.environment import EnvironmentSpec, Tls
 from ocore_crds.neutralize import Neutralize, Scripts
 from ocore_crds.restore_test import RestoreTestServer
 from ocore_crds.snapshotstore import S3
+from ocore_operator.jobs.listeners import Listeners
 from ocore_operator.kube.resources import Object, Store
 
 #: Expanded by the kubelet: the pod's uid makes the attempt's id unique, whichever pod runs it.
@@ -159,15 +161,23 @@ def claim_folder(claim_name: str) -> Parts:
 
 
 def config(spec: EnvironmentSpec) -> Parts:
-    """The ConfigMap that each snapshot includes."""
+    """The ConfigMap, or the file on the filestore's claim, that each snapshot includes."""
     if spec.config is None:
         return Parts()
+    if spec.config.config_map_ref is None:
+        return config_file(spec)
     source = {"configMap": {"name": spec.config.config_map_ref.name}}
     return _mounted("config", CONFIG, source, read_only=True) + options(config=CONFIG)
 
 
-def neutralize(found: Neutralize, method: str | None) -> Parts:
-    """The scripts, or the folder that the mover shares with the application's container; and the environment's own assertions."""
+def config_file(spec: EnvironmentSpec) -> Parts:
+    """The configuration's file on the filestore's claim, if it is one; :func:`claim` mounts it."""
+    return options(config_file=spec.config.path if spec.config is not None else None)
+
+
+def neutralize(found: Neutralize, method: str | None, listeners: Listeners) -> Parts:
+    """The scripts, or the folder that the mover shares with the application's container, and what its pod must not reach; and the environment's own
+    assertions."""
     parts = Parts()
     if method == "Sql" and found.sql is not None:
         source = {"configMap": {"name": found.sql.config_map_ref.name}}
@@ -176,7 +186,8 @@ def neutralize(found: Neutralize, method: str | None) -> Parts:
         parts += _mounted("shared", SHARED, {"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}) + options(
             hand_over=SHARED
         )
-        parts += Parts(args=tuple(a for each in found.test_listeners for a in ("--listener", each)))
+        parts += Parts(args=tuple(a for each in listeners.others for a in ("--listener", each)))
+        parts += Parts(args=tuple(a for each in listeners.outside for a in ("--outside", each)))
     return parts + assertions(found.assertions) if method is not None else parts
 
 
@@ -217,6 +228,14 @@ def store(found: Store) -> Parts:
     if found.spec.claim is not None:
         return parts + _claim("store", STORE, found.spec.claim.claim_name, read_only=read_only)
     return parts + _s3(found.spec.s3) if found.spec.s3 is not None else parts
+
+
+def claim_store(found: Store) -> Parts:
+    """The store for a probe of its rights: on a claim, ready and writable; nothing for another one. One that is not ready may not be mountable, and
+    rollbacks from a remote copy must not wait for it."""
+    if found.spec.claim is None or found.spec.access == "ReadOnly" or not c.is_true(found.status.conditions, c.READY):
+        return Parts()
+    return store(found) + options(store_name=public_url(found))
 
 
 def source_store(found: Store | None) -> Parts:

@@ -4,12 +4,13 @@ Labels and annotations are our own fixed ones, never copies of the parent's: Arg
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from ocore_crds import naming
 from ocore_crds.failpoints import ENVIRONMENT_VARIABLE, MARKS_VARIABLE
 from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
-from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.parts import Parts
 from ocore_operator.kube.resources import Object, Resource, label_value
 from ocore_operator.settings import Settings
@@ -100,14 +101,16 @@ def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Objec
 
 def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Object:
     traits = job_inputs.traits
+    request = replace(request, parts=_each_claim_once(request.parts))
+    security = _security(settings, traits, request.parts.volumes)
     pod: Object = {
         "restartPolicy": "OnFailure" if request.restarts else "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE,
-        "securityContext": _security(job_inputs),
+        "securityContext": security,
         "containers": [_container(settings, job_inputs, request), *([request.beside] if request.beside else [])],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, job_inputs) for v in request.parts.volumes)],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, security) for v in request.parts.volumes)],
     }
     stores = [s for s in (job_inputs.store, job_inputs.source) if s is not None]
     accounts = [s.spec.service_account_name for s in stores if s.spec.service_account_name]
@@ -123,28 +126,48 @@ def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Obje
     return pod
 
 
-def _security(job_inputs: JobInputs) -> Object:
-    traits = job_inputs.traits
-    context: Object = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    if traits.run_as_user is not None:
-        context["runAsUser"] = traits.run_as_user
-    if traits.run_as_group is not None:
-        context["runAsGroup"] = traits.run_as_group
-    if traits.fs_group is not None:
+def _each_claim_once(parts: Parts) -> Parts:
+    """With one volume for each claim, which may be mounted at several paths. Two volumes of one claim: the kubelet mounts it once, and with some drivers
+    waits for the other one without end."""
+    volumes: list[Object] = []
+    first: dict[str, str] = {}  # claim → its volume
+    kept: dict[str, str] = {}  # volume → the one in its place
+    for volume in parts.volumes:
+        name = volume["name"]
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName", "")
+        kept[name] = first.setdefault(claim, name) if claim else name
+        if kept[name] == name:
+            volumes.append(volume)
+    mounts = tuple({**mount, "name": kept[mount["name"]]} for mount in parts.mounts)
+    return replace(parts, volumes=tuple(volumes), mounts=mounts)
+
+
+def _security(settings: Settings, traits: PodTraits, volumes: Iterable[Object]) -> Object:
+    """Where the user is unknown, the default one. The kubelet gives the files of a claim to the fsGroup, also of one that is mounted read-only: a pod
+    with a claim has no fsGroup before the user is known, and never one of ours."""
+    user, group, fs_group = traits.run_as_user, traits.run_as_group, traits.fs_group
+    if user is None:
+        claim = any("persistentVolumeClaim" in volume for volume in volumes)
+        user, group = settings.job_user, group or settings.job_group
+        fs_group = None if claim else fs_group or settings.job_group
+    context: Object = {"runAsNonRoot": True, "runAsUser": user, "seccompProfile": {"type": "RuntimeDefault"}}
+    if group is not None:
+        context["runAsGroup"] = group
+    if fs_group is not None:
         # Without OnRootMismatch the kubelet changes the owner of every file of a filestore at every start.
-        context |= {"fsGroup": traits.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
+        context |= {"fsGroup": fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
     if traits.supplemental_groups:
         context["supplementalGroups"] = list(traits.supplemental_groups)
     return context
 
 
-def _readable(volume: Object, job_inputs: JobInputs) -> Object:
+def _readable(volume: Object, security: Object) -> Object:
     """A Secret's files are owned by root and the fsGroup. Without an fsGroup our user can read them only through the mode for others.
     The mover copies a private key before libpq, which requires 0600, reads it."""
     kind = next((kind for kind in ("secret", "projected") if kind in volume), None)
     if kind is None:
         return volume
-    mode = 0o440 if job_inputs.traits.fs_group is not None else 0o444
+    mode = 0o440 if "fsGroup" in security else 0o444
     return {**volume, kind: {**volume[kind], "defaultMode": mode}}
 
 

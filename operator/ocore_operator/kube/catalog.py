@@ -6,10 +6,11 @@ shows. What must be right (the operation lock, a status) is decided against the 
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ocore_crds import conditions as c
+from ocore_crds import timestamps
 from ocore_crds.history import Finished, finished_of
 from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS as DEFAULT_TEST_TIMEOUT
 from ocore_crds.restore_test import open_run
@@ -51,6 +52,10 @@ class RemoteFacts:
     store: str
     requested: str
     local_deleted: bool = False  # the data in the Snapshot's own store is gone
+    only: bool = False  # nothing reads the data in the Snapshot's own store any more
+    store_id: str = ""  # of a complete copy
+    checked: str = ""  # when the copy was complete, or its store was last asked for it
+    busy: bool = False  # a check is wanted, or another copy is replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,11 @@ class Work:
 
 
 NO_WORK = Work()
+#: What reading a value raises that the schema allows and this program does not.
+UNREADABLE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+#: The phase of such an object.
+UNREADABLE = "Unreadable"
+NEEDED_META = ("namespace", "name", "uid", "creationTimestamp", "resourceVersion")
 OPERATIONS = ("Snapshot", "Rollback")
 
 #: A namespace and the name of an Environment.
@@ -150,6 +160,8 @@ class Entry:
     remote: RemoteFacts | None  # of a Snapshot; None: no copy is wanted yet
     remote_store: str  # that an Environment names for copies
     pins: tuple[int, int] | None  # of an Environment without a policy that has pins: how many, and their limit
+    skipped: int = 0  # of a SnapshotStore: what its last import could not bring back
+    unreadable: bool = False  # it has a value that cannot be read: only its metadata is known
 
     @property
     def age_order(self) -> tuple[str, str]:
@@ -163,7 +175,38 @@ class Entry:
 
 
 def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
-    """The entry of an object. Pure, and it keeps nothing of the object."""
+    """The entry of an object. Pure, and it keeps nothing of the object. One that cannot be read has an entry, too: it must not end what lists it."""
+    try:
+        found = _entry(kind, obj, work)
+        for time in _times(found):
+            timestamps.check(time)
+    except UNREADABLE_ERRORS:
+        meta = obj["metadata"]
+        bare = {"metadata": {name: meta[name] for name in NEEDED_META}, "spec": {}, "status": {}}
+        return replace(
+            _entry(kind, bare, Work(idle=False)),
+            deleting="deletionTimestamp" in meta,
+            phase=UNREADABLE,
+            unreadable=True,
+        )
+    return found
+
+
+def _times(e: Entry) -> Iterator[str]:
+    """What /metrics and decisions parse later."""
+    yield from (e.created, e.started)
+    yield from (time for time in (e.completed, e.cleanup_due) if time)
+    if e.restore is not None and e.restore.at:
+        yield e.restore.at
+    if e.remote is not None and e.remote.requested:
+        yield e.remote.requested
+    if e.policy is not None:
+        yield from (time for time in (e.policy.scheduled_from, e.policy.tests_from, e.policy.last_test) if time)
+    if e.finished is not None:
+        yield from (time for time in (e.finished.time, e.finished.undo_until) if time)
+
+
+def _entry(kind: str, obj: Object, work: Work) -> Entry:
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     by_type = {x["type"]: x for x in status.get("conditions") or ()}
 
@@ -219,6 +262,7 @@ def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
         remote=_remote(status) if kind == "Snapshot" else None,
         remote_store=_shared((spec.get("remoteStoreRef") or {}).get("name") or ""),
         pins=_pins(status) if kind == "Environment" else None,
+        skipped=int((status.get("import") or {}).get("skipped") or 0) if kind == "SnapshotStore" else 0,
     )
 
 
@@ -273,6 +317,10 @@ def _remote(status: Object) -> RemoteFacts | None:
         store=_shared(found.get("storeName") or ""),
         requested=found.get("requestedAt") or "",
         local_deleted=bool(found.get("localDeletedAt")),
+        only=bool(found.get("only")),
+        store_id=_shared(found.get("storeId") or ""),
+        checked=found.get("checkedAt") or found.get("completedAt") or "",
+        busy=bool(found.get("checkRequestedAt") or found.get("replaces")),
     )
 
 
@@ -374,7 +422,11 @@ class Catalog:
     # --- fed ------------------------------------------------------------------------------------------------
     def entry(self, kind: str, obj: Object) -> Entry:
         """The entry of an object, which is not taken yet. From any thread."""
-        return entry(kind, obj, self._judge(kind, obj))
+        try:
+            work = self._judge(kind, obj)
+        except UNREADABLE_ERRORS:
+            work = NO_WORK
+        return entry(kind, obj, work)
 
     def put(self, kind: str, obj: Object) -> Entry:
         """Takes an object from a list or an answer: see :meth:`take`."""

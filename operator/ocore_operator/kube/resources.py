@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from ocore_crds import naming
 from ocore_crds.base import Model, StatusModel
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
@@ -91,6 +92,11 @@ Store = Resource[SnapshotStoreSpec, SnapshotStoreStatus]
 Snapshot = Resource[SnapshotSpec, SnapshotStatus]
 Policy = Resource[SnapshotPolicySpec, SnapshotPolicyStatus]
 Rollback = Resource[RollbackSpec, RollbackStatus]
+
+
+def project_of(environment: Environment) -> str:
+    """The project of the Environment; see `naming.project_id`."""
+    return naming.project_id(environment.spec.project_id, environment.meta.namespace)
 
 
 def label_value(name: str) -> str:

@@ -20,6 +20,7 @@ from ocore_operator.kube.client import MANAGER_PINS, MANAGER_RESTORE_TEST, MANAG
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.policy.world import (
     Action,
+    CheckCopies,
     CountPins,
     Create,
     Delete,
@@ -55,6 +56,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return await _delete(ctx, action)
         case RequestCopies(keys=keys, store=store):
             return await _request_copies(ctx, keys, store)
+        case CheckCopies(keys=keys):
+            return await _check_copies(ctx, keys)
         case DeleteRollbacks(keys=keys):
             return await _delete_rollbacks(ctx, keys)
         case Idle(seconds=seconds):
@@ -173,10 +176,29 @@ async def _request_copies(ctx: Context, keys: Iterable[Key], store: str) -> Requ
     """From then on the Snapshot's own reconciles make the copy."""
     for key in keys:
         snapshot = await _read(ctx, key)
-        if snapshot is None or snapshot.meta.deleted is not None or snapshot.status.remote is not None:
+        if snapshot is None or snapshot.meta.deleted is not None or c.outcome(snapshot.status.conditions) != "Complete":
             continue
-        if c.outcome(snapshot.status.conditions) == "Complete":
-            await summarize.write(ctx, snapshot, remote_copies.requested(snapshot, store, ctx.now()))
+        remote = snapshot.status.remote
+        if remote is None:
+            status = remote_copies.requested(snapshot, store, ctx.now())
+        elif remote.complete and not remote.only and remote.replaces is None:
+            status = remote_copies.requested_elsewhere(snapshot, store, ctx.now())
+        else:
+            continue
+        await summarize.write(ctx, snapshot, status)
+        ctx.queue.add(key)
+    return Requeue(0.0)
+
+
+async def _check_copies(ctx: Context, keys: Iterable[Key]) -> Requeue:
+    """From then on the Snapshot's own reconciles make the check."""
+    for key in keys:
+        snapshot = await _read(ctx, key)
+        if snapshot is None or snapshot.meta.deleted is not None:
+            continue
+        remote = snapshot.status.remote
+        if remote is not None and remote.complete and remote.check_requested_at is None:
+            await summarize.write(ctx, snapshot, remote_copies.check_requested(snapshot, ctx.now()))
             ctx.queue.add(key)
     return Requeue(0.0)
 
@@ -197,8 +219,9 @@ async def _delete_rollbacks(ctx: Context, keys: Iterable[Key]) -> Requeue:
         if not await ctx.kube.delete(ROLLBACKS, key.namespace, key.name, uid=uid, resource_version=version):
             continue
         limit = ctx.settings.rollback_history_limit
-        _log.info("the history limit removes a Rollback", namespace=key.namespace, name=key.name, limit=limit)
-        ctx.events.record(rollback, "Normal", "HistoryLimit", f"Removed: {limit} newer Rollbacks are listed.")
+        why = "a preview that was left behind" if finished.temporary else f"{limit} newer Rollbacks are listed"
+        _log.info("the history removes a Rollback", namespace=key.namespace, name=key.name, why=why)
+        ctx.events.record(rollback, "Normal", "HistoryLimit", f"Removed: {why}.")
         ctx.catalog.remove(key, uid)
     return Requeue(0.0)
 

@@ -1,6 +1,7 @@
 """Reads what the plan of a SnapshotPolicy depends on."""
 
-from ocore_kube.types import ENVIRONMENTS, POLICIES
+from ocore_crds import conditions as c
+from ocore_kube.types import ENVIRONMENTS, POLICIES, STORES
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
@@ -23,6 +24,7 @@ async def observe(ctx: Context, key: Key) -> World | None:
         return None
     found = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
     environment = resources.environment(found) if found is not None else None
+    remote = environment.spec.remote_store_ref if environment is not None else None
     return World(
         key=key,
         policy=resources.policy(obj) if obj is not None else None,
@@ -34,7 +36,13 @@ async def observe(ctx: Context, key: Key) -> World | None:
         rollbacks=finished,
         history_limit=ctx.settings.rollback_history_limit,
         now=ctx.now(),
-        remote_store=environment.spec.remote_store_ref.name
-        if environment is not None and environment.spec.remote_store_ref is not None
-        else "",
+        remote_store=remote.name if remote is not None else "",
+        remote_store_id=await _ready_id(ctx, key.namespace, remote.name) if remote is not None else "",
     )
+
+
+async def _ready_id(ctx: Context, namespace: str, name: str) -> str:
+    """Id of a SnapshotStore that is ready; else empty."""
+    obj = await ctx.kube.get(STORES, namespace, name)
+    status = resources.store(obj).status if obj is not None else None
+    return (status.store_id or "") if status is not None and c.is_true(status.conditions, c.READY) else ""

@@ -35,6 +35,8 @@ class World:
     now: datetime
     #: SnapshotStore that the Environment names for copies; empty: none.
     remote_store: str = ""
+    #: Its id, where it is ready.
+    remote_store_id: str = ""
 
     @property
     def spec(self) -> SnapshotPolicySpec:
@@ -103,6 +105,13 @@ class RequestCopies:
 
 
 @dataclass(frozen=True)
+class CheckCopies:
+    """Have the remote store asked whether it still has the copies of these Snapshots, unless they have changed."""
+
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
 class DeleteRollbacks:
     """Delete finished Rollbacks beyond the history limit, unless they have changed."""
 
@@ -116,4 +125,6 @@ class Idle:
     seconds: float | None
 
 
-Action = Record | Create | RequestTest | CountPins | Explain | Delete | RequestCopies | DeleteRollbacks | Idle
+Action = (
+    Record | Create | RequestTest | CountPins | Explain | Delete | RequestCopies | CheckCopies | DeleteRollbacks | Idle
+)

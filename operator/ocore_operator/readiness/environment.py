@@ -15,7 +15,7 @@ from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, St
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Target
-from ocore_operator.kube.resources import Environment, Key, Object, Store
+from ocore_operator.kube.resources import Environment, Key, Object, Store, project_of
 from ocore_operator.readiness import probed, proof, sizing, targets
 from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
@@ -61,16 +61,15 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
     async def references(self, ctx: Context, obj: Environment) -> BuildJob:
         """The store is ready, the claim, ConfigMap and workloads exist, and no other Environment has the target."""
         job_inputs = await inputs.load(ctx, obj)
-        if not c.is_true(job_inputs.store.status.conditions, c.READY):
-            ctx.queue.add(job_inputs.store.key)
-        try:
-            need_store(job_inputs.store)
-        except Waiting:
-            if not _has_remote_store(ctx, obj):
-                raise
-        except Stalled as end:
-            if end.reason != c.STORE_NOT_READY or not _has_remote_store(ctx, obj):
-                raise
+        refs = (obj.spec.store_ref, obj.spec.remote_store_ref)
+        for ref in (each for each in refs if each is not None):
+            entry = ctx.catalog.get(Key("SnapshotStore", obj.meta.namespace, ref.name))
+            if entry is not None and entry.ready != "True":
+                ctx.queue.add(entry.key)
+        if job_inputs.user_unknown:  # its store, if on a claim, waits for the same
+            need_filestore_to_propose_user(obj)
+        else:
+            _need_a_store(ctx, obj, job_inputs.store)
         _need_own_target(ctx, obj, obj.status)
 
         async def job(attempt: str) -> Object:
@@ -103,9 +102,14 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
 
     def found(self, ctx: Context, obj: Environment, result: ProbeResult, began: str) -> EnvironmentStatus:
         """See verdict.py. What the probe found may show that another Environment has the same database."""
-        without_store = _store_problem(ctx, obj)
         status = found(
-            obj, result, ctx.settings.mover_majors, began=began, now=clock.text(ctx.now()), without_store=without_store
+            obj,
+            result,
+            ctx.settings.mover_majors,
+            began=began,
+            now=clock.text(ctx.now()),
+            without_store=_store_problem(ctx, obj),
+            has_remote=_has_remote_store(ctx, obj),
         )
         status = sizing.probed(obj.spec, status, result, began=began)
         try:
@@ -131,8 +135,9 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         return unprobed(obj, end, stamp)
 
     def final(self, obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
-        """With its id."""
-        return status.model_copy(update={"id": obj.id, "observed_generation": obj.meta.generation})
+        """With its id and project."""
+        update = {"id": obj.id, "project_id": project_of(obj), "observed_generation": obj.meta.generation}
+        return status.model_copy(update=update)
 
     def wake(self, ctx: Context, obj: Environment, new: EnvironmentStatus) -> None:
         """The operations that wait for the Environment, and the stores that may import its snapshots."""
@@ -145,6 +150,29 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         if target_of(obj, obj.status) != target_of(obj, new):
             for other, _ in targets.sharing(ctx.catalog, obj.key, target_of(obj, new)):
                 ctx.queue.add(other.key)
+
+
+def need_filestore_to_propose_user(obj: Environment) -> None:
+    """Raises Stalled(JobUserUnknown) where the store's claim is the only one: no file of the application shows its user. Pure."""
+    if obj.spec.filestore is None:
+        raise Stalled(
+            c.JOB_USER_UNKNOWN,
+            f"The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first workload sets none but root. Add to Environment "
+            f"{obj.meta.name}: spec.jobs: {{runAsUser: 65532, runAsGroup: 65532}}, or the owner of the files on the claim of SnapshotStore "
+            f"{obj.spec.store_ref.name}. Where that claim belongs to root, add fsGroup as well.",
+        )
+
+
+def _need_a_store(ctx: Context, obj: Environment, store: Store) -> None:
+    """Raises Waiting or Stalled (need_store) where neither the own store nor the remote one is ready."""
+    try:
+        need_store(store)
+    except Waiting:
+        if not _has_remote_store(ctx, obj):
+            raise
+    except Stalled as end:
+        if end.reason != c.STORE_NOT_READY or not _has_remote_store(ctx, obj):
+            raise
 
 
 def _has_remote_store(ctx: Context, obj: Environment) -> bool:

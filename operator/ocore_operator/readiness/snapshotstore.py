@@ -10,6 +10,7 @@ from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Stalled
 from ocore_operator.jobs import build, inputs
+from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.parts import public_url
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, Store
@@ -29,7 +30,14 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
     """What is special about a SnapshotStore."""
 
     resource = STORES
-    before_probe = (c.PROBING, c.WAITING_FOR_JOB_SLOT, c.CLAIM_NOT_FOUND, c.CLAIM_IN_USE, c.CONFIG_NOT_FOUND)
+    before_probe = (
+        c.PROBING,
+        c.WAITING_FOR_JOB_SLOT,
+        c.CLAIM_NOT_FOUND,
+        c.CLAIM_IN_USE,
+        c.CONFIG_NOT_FOUND,
+        c.JOB_USER_UNKNOWN,
+    )
     does = "A probe Job checks the store."
     result = StoreProbeResult
 
@@ -38,7 +46,7 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
         return resources.store(obj)
 
     async def references(self, ctx: Context, obj: Store) -> BuildJob:
-        """The claim and the CA bundle exist."""
+        """The claim and the CA bundle exist, and the user that writes to the claim is known."""
         namespace, spec = obj.meta.namespace, obj.spec
         if spec.claim is not None:
             await inputs.need(ctx, CLAIMS, namespace, spec.claim.claim_name, c.CLAIM_NOT_FOUND, "spec.claim")
@@ -46,8 +54,10 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
             name = spec.s3.ca_bundle.name
             await inputs.need(ctx, CONFIG_MAPS, namespace, name, c.CONFIG_NOT_FOUND, "spec.s3.caBundle")
 
+        job_inputs = await inputs.load_for_store(ctx, namespace, obj)
+        need_user(job_inputs)
+
         async def job(attempt: str) -> Object:
-            job_inputs = await inputs.load_for_store(ctx, namespace, obj)
             return build.probe_store(ctx.settings, job_inputs, attempt=attempt)
 
         return job
@@ -95,6 +105,17 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
         for entry in ctx.catalog.of_kind("Environment", obj.meta.namespace):
             if entry.store == obj.meta.name:
                 ctx.queue.add(entry.key)
+
+
+def need_user(job_inputs: JobInputs) -> None:
+    """Raises Stalled(JobUserUnknown) where the store would be written as a user that no Environment's Jobs may have. Pure."""
+    store = job_inputs.store
+    if job_inputs.user_unknown and store.spec.access != "ReadOnly":
+        raise Stalled(
+            c.JOB_USER_UNKNOWN,
+            f"The user that writes to the claim of SnapshotStore {store.meta.name} is unknown: no Environment with storeRef {store.meta.name} names it. "
+            "Create the Environment, or set its spec.jobs.runAsUser.",
+        )
 
 
 # --- the status after a probe, pure ----------------------------------------------------------------------------

@@ -4,17 +4,24 @@ from collections.abc import Sequence
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus, ProbeStatus
-from ocore_crds.protocol import Finding, ProbeResult
+from ocore_crds.protocol import DatabaseFacts, Finding, ProbeResult
 from ocore_crds.quantity import human
 from ocore_operator import summarize
 from ocore_operator.errors import Outcome
 from ocore_operator.kube.resources import Environment
 from ocore_operator.summarize import Stamp
 
+#: Of the database's size: what the restored copy and its WAL need beside the live one, at most. RESERVE_BYTES stay free. The mover decides (volume.check).
+COPY_FACTOR = 2.5
+RESERVE_BYTES = 1 << 30
 
-def message_of(findings: Sequence[Finding]) -> str:
-    """All findings as one text, in their order."""
-    return "\n".join(f"{f.reason}: {f.message}" if len(findings) > 1 else f.message for f in findings)
+
+def message_of(findings: Sequence[Finding], reason: str = "") -> str:
+    """All findings as one text. Those with the `reason` of the condition come first and do not repeat it; the others keep their order."""
+    if len(findings) == 1:
+        return findings[0].message
+    ordered = sorted(findings, key=lambda f: f.reason != reason)
+    return "\n".join(f.message if f.reason == reason else f"{f.reason}: {f.message}" for f in ordered)
 
 
 def unprobed(environment: Environment, end: Outcome, stamp: Stamp) -> EnvironmentStatus:
@@ -46,10 +53,12 @@ def found(
     began: str,
     now: str,
     without_store: Finding | None = None,
+    has_remote: bool = False,
 ) -> EnvironmentStatus:
     """After a probe with a result. Blocking findings prevent snapshots and rollbacks, creatable ones prevent snapshots only, the others rollbacks only.
 
-    `without_store`: the own store is not ready, which prevents snapshots only, because a remote one is ready.
+    `without_store`: the own store is not ready, which prevents snapshots only, because a remote one is ready. `has_remote`: whether one is ready. Then
+    an own store that the Jobs' user cannot use prevents snapshots only, too: a restore falls back to the remote copy.
     """
     blocking = list(result.blocking)
     database = result.database
@@ -58,9 +67,12 @@ def found(
         blocking.append(
             Finding(
                 reason=c.UNSUPPORTED_SERVER,
-                message=f"The server is PostgreSQL {database.server_version}; there are mover images for {have} (OCORE_MOVER_MAJORS).",
+                message=f"The server is PostgreSQL {database.server_version}; there are mover images for {have}. Build the image and name "
+                f"its version in the chart's mover.majors (docs/install.md), or use a release that has it.",
             )
         )
+    against_snapshots = [*([without_store] if without_store is not None else []), *result.snapshots]
+    (against_snapshots if has_remote else blocking).extend(result.own_store)
     rollback = list(result.rollback)
     spec = environment.spec
     if spec.database is not None and spec.database.capacity is None:
@@ -69,7 +81,7 @@ def found(
                 reason=c.CAPACITY_UNKNOWN,
                 message=(
                     "The capacity of the database's volume is unknown, and a restore that fills it stops the live database. Set "
-                    "spec.database.capacity to the volume's size, for example 50Gi."
+                    f"spec.database.capacity to the volume's size, for example 50Gi.{_least_capacity(database)}"
                 ),
             )
         )
@@ -82,7 +94,19 @@ def found(
         rollback,
         _summary(result),
         now,
-        without_store=without_store,
+        against_snapshots=against_snapshots,
+    )
+
+
+def _least_capacity(database: DatabaseFacts | None) -> str:
+    """What a rollback needs, by the sizes that the probe has measured; empty without them. Never the size that the volume has: no Job can read that."""
+    if database is None or not database.size_bytes:
+        return ""
+    needed = database.used_bytes + int(database.size_bytes * COPY_FACTOR)
+    least = -(-(needed + RESERVE_BYTES) // 2**30)
+    return (
+        f" The server uses {human(database.used_bytes)} now, {human(database.size_bytes)} of it for {database.name}: a rollback needs a volume of {least}Gi "
+        "or more. If the volume is smaller, enlarge it first."
     )
 
 
@@ -122,6 +146,9 @@ def _summary(result: ProbeResult) -> str:
         parts.append(f"PostgreSQL {database.server_version}, database {database.name} of {human(database.size_bytes)}")
     if result.filestore is not None:
         parts.append(f"{result.filestore.file_count} files of {human(result.filestore.size_bytes)}")
+    outside = result.database.outside_attachments if result.database is not None else 0
+    if outside:
+        parts.append(f"{outside} or more attachments are outside the filestore, and in no snapshot")
     return "; ".join(parts) + "."
 
 
@@ -134,14 +161,14 @@ def _conditions(
     summary: str,
     now: str,
     *,
-    without_store: Finding | None = None,
+    against_snapshots: Sequence[Finding] = (),
 ) -> EnvironmentStatus:
     stamp = Stamp(now, environment.meta.generation)
-    against_snapshot = [*blocking, *creatable, *([without_store] if without_store is not None else [])]
+    against_snapshot = [*blocking, *creatable, *against_snapshots]
     if against_snapshot:
         # What a person must change first: the others may pass.
         first = next((f for f in against_snapshot if f.reason not in c.TRANSIENT), against_snapshot[0])
-        status = summarize.not_ready(status, first.reason, message_of(against_snapshot), stamp)
+        status = summarize.not_ready(status, first.reason, message_of(against_snapshot, first.reason), stamp)
     else:
         status = summarize.ready(status, c.SUCCEEDED, f"A snapshot would work: {summary}", stamp)
     # What prevents a snapshot prevents a rollback as well, and comes first.
@@ -149,7 +176,7 @@ def _conditions(
     against = sorted([*blocking, *rollback], key=lambda f: f.reason == c.REPLICATION_ACTIVE)
     if against:
         status = summarize.with_condition(
-            status, c.ROLLBACK_READY, "False", against[0].reason, message_of(against), stamp
+            status, c.ROLLBACK_READY, "False", against[0].reason, message_of(against, against[0].reason), stamp
         )
     else:
         status = _rollback_ready(environment, status, creatable, stamp)

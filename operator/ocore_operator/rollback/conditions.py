@@ -3,13 +3,12 @@
 from datetime import datetime
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import ROLLBACK_STEPS, Step
+from ocore_crds.protocol import Step
 from ocore_crds.quantity import span
 from ocore_crds.rollback import RollbackStatus, UndoStatus
 from ocore_crds.snapshot import Progress
 from ocore_operator import clock, summarize
-from ocore_operator.errors import Failed, Stalled
-from ocore_operator.jobs.percent import percent
+from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.rollback import plan_preview
 from ocore_operator.summarize import Stamp
 
@@ -39,9 +38,17 @@ _STAGES: dict[str, str] = {
 
 
 def summarized(
-    status: RollbackStatus, *, generation: int, deleting: bool, reason: str, message: str, now: datetime
+    status: RollbackStatus,
+    *,
+    generation: int,
+    deleting: bool,
+    reason: str,
+    message: str,
+    now: datetime,
+    stalled: bool = False,
 ) -> RollbackStatus:
-    """The status with the conditions of its stage. `reason`, `message`: what it waits for; empty: the stage's own message."""
+    """The status with the conditions of its stage. `reason`, `message`: what it waits for; empty: the stage's own message. `stalled`: it waits for a
+    person."""
     stamp = Stamp(clock.text(now), generation)
     if status.warnings:
         messages = "\n".join(w.message for w in status.warnings)
@@ -69,12 +76,8 @@ def summarized(
     text = message or _STAGES.get(status.stage or "", "")
     if deleting and status.stage in UNSTOPPABLE:
         text = f"The Rollback was deleted during the switch, which is finished first. {text}"
-    running = summarize.running(status, reason or c.RUNNING, text, stamp)
-    return (
-        running
-        if status.stage in summarize.REPORTED_BY_LOG
-        else running.model_copy(update={"progress": _progress(running, stamp.now)})
-    )
+    waits = Stalled(reason, text) if stalled else Waiting(reason or c.RUNNING, text, 0)
+    return summarize.outcome(status, waits, stamp)
 
 
 def _complete_reason(status: RollbackStatus) -> str:
@@ -167,19 +170,6 @@ def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
     if status.residue == "Unknown":
         message = f"{name} could not be removed. See the step Cleanup in status.steps."
     return summarize.with_condition(status, type_, "True", c.RETAINED, message, stamp)
-
-
-def _progress(status: RollbackStatus, now: str) -> Progress | None:
-    """Progress by the steps, once no Job's log reports it. The percentage never falls, and is 100 only at the end."""
-    done = {Step(s.name) for s in status.steps if s.state in ("Done", "Skipped")}
-    current = next((s.name for s in status.steps if s.state == "Running"), None)
-    old = status.progress
-    if current is None:
-        return old
-    reached = max(percent(ROLLBACK_STEPS, done, {}), old.percent if old is not None else 0)
-    if old is not None and (old.step, old.percent) == (current, reached):
-        return old
-    return Progress(step=current, percent=reached, updated_at=now)
 
 
 def _final_progress(status: RollbackStatus, now: str) -> Progress | None:

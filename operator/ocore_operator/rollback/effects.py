@@ -10,14 +10,14 @@ from ocore_crds.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.rollback import RemoteSource, RollbackTarget
 from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, JOBS, ROLLBACKS, SNAPSHOTS, WORKLOADS
-from ocore_operator import clock, operation_lock
+from ocore_operator import clock, damage, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.jobs import build, control, inputs, signals
+from ocore_operator.jobs import build, control, inputs, listeners, signals
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_EXECUTED
-from ocore_operator.kube.resources import Environment, Key, Object, Rollback, Snapshot, Store
+from ocore_operator.kube.resources import Environment, Key, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.rollback.executed import entry_about, remembered, run_of, with_undo
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, lock_view
@@ -34,6 +34,7 @@ from ocore_operator.rollback.world import (
     RecordExecuted,
     ReleaseLock,
     RemoveFinalizer,
+    ReportDamage,
     SafetyView,
     SendSignal,
     SetImages,
@@ -72,7 +73,7 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
         case SettleUndo():
             await _write_undo(ctx, observed, effect)
         case SetReplicas():
-            await _set_replicas(ctx, observed.rollback, effect)
+            await _set_replicas(ctx, observed.rollback, memory, effect)
         case SetImages():
             await _set_images(ctx, observed.rollback, memory, effect)
         case CreateSafetySnapshot():
@@ -85,6 +86,8 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
         case StopJob(job=job):
             namespace = observed.rollback.meta.namespace
             await ctx.kube.delete(JOBS, namespace, job.name, uid=job.uid, propagation="Foreground")
+        case ReportDamage():
+            await _report_damage(ctx, observed.rollback, effect)
         case StartJob():
             await _start_job(ctx, observed, memory, effect)
 
@@ -99,19 +102,53 @@ async def _set_finalizer(ctx: Context, rollback: Rollback, *, present: bool) -> 
 
 
 async def _release_lock(ctx: Context, observed: Observed) -> None:
-    """Releases only the lock that was observed: this rollback may have released and acquired it again since, for another cleanup attempt."""
+    """Releases only the lock that was observed: this rollback may have released and acquired it again since, for another cleanup attempt. Where databases
+    were renamed, the Environment is probed now: the last probe may have found another database, or none."""
     rollback = observed.rollback
     name, namespace = observed.world.environment_name, rollback.meta.namespace
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
     if obj is None or lock_view(resources.environment(obj), rollback).since != observed.world.lock.since:
         return
     await operation_lock.release(ctx, namespace, name, rollback)
+    if observed.status.quiesced_at is not None:  # the switch began, also where it failed
+        _ask_probe(ctx, observed, ctx.now())
 
 
 def _ask_probe(ctx: Context, observed: Observed, since: datetime | None) -> None:
     key = _environment(observed).key
     ctx.probes.ask(key, clock.text(since or observed.world.lock.since or ctx.now()))
     ctx.queue.add(key)
+
+
+async def _report_damage(ctx: Context, rollback: Rollback, effect: ReportDamage) -> None:
+    """Writes it into the Snapshot's status. Where the object that was found is one of the full Snapshot that it needs, that one is damaged: its differentials
+    follow. Raises Conflict where the Snapshot has changed."""
+    ref = rollback.spec.snapshot_ref
+    obj = await ctx.kube.get(SNAPSHOTS, rollback.meta.namespace, ref.name) if ref is not None else None
+    if obj is None:
+        return
+    snapshot = resources.snapshot(obj)
+    base = snapshot.status.base
+    if base is not None and base.name and f"/snapshots/{base.id}/" in effect.message:
+        full = await ctx.kube.get(SNAPSHOTS, rollback.meta.namespace, base.name)
+        if full is not None and resources.snapshot(full).id == base.id:
+            await _write_damage(ctx, resources.snapshot(full), rollback, effect)
+    await _write_damage(ctx, snapshot, rollback, effect)
+
+
+async def _write_damage(ctx: Context, snapshot: Snapshot, rollback: Rollback, effect: ReportDamage) -> None:
+    remote = snapshot.status.remote
+    known = remote is None or not remote.complete if effect.in_copy else damage.is_known(snapshot)
+    if known or not c.is_true(snapshot.status.conditions, c.COMPLETE):
+        return
+    text = f"Found by Rollback {rollback.meta.name}: {effect.message}"
+    status = damage.found(snapshot, text, ctx.now(), in_copy=effect.in_copy)
+    # Whether a change of the spec was observed is for the Snapshot's own plan to say.
+    await summarize.write(
+        ctx, snapshot, status.model_copy(update={"observed_generation": snapshot.status.observed_generation})
+    )
+    ctx.events.record(snapshot, "Warning", c.CORRUPT, text)
+    ctx.queue.add(snapshot.key)
 
 
 async def _record_executed(ctx: Context, observed: Observed) -> None:
@@ -145,9 +182,11 @@ async def _write_history(
     await ctx.kube.apply_status(environment, lists, MANAGER_EXECUTED)
 
 
-async def _set_replicas(ctx: Context, rollback: Rollback, effect: SetReplicas) -> None:
-    for workload, replicas in effect.targets:
-        await scale.set_replicas(ctx, rollback.meta.namespace, workload, replicas)
+async def _set_replicas(ctx: Context, rollback: Rollback, memory: Memory, effect: SetReplicas) -> None:
+    memory.scale_refused_at, memory.scale_refusal = None, ""
+    refused = await scale.set_all(ctx, rollback.meta.namespace, effect.targets)
+    if refused is not None:
+        memory.scale_refused_at, memory.scale_refusal = ctx.now(), refused.message
 
 
 def _snapshot(observed: Observed) -> Snapshot:
@@ -224,7 +263,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
         ctx, observed, needs_store=effect.command in ("restore", "switch", "preview") and undo is None and own_store
     )
     left = max(_seconds_left(owner, ctx.now()), LEAST_DEADLINE)
-    project = _environment(observed).spec.project_id
+    project = project_of(_environment(observed))
     match effect.command:
         case "restore":
             return build.restore(
@@ -236,7 +275,11 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 deadline=left,
             )
         case "neutralize":
-            return build.neutralize(settings, job_inputs, owner, attempt=attempt, deadline=left)
+            given = _environment(observed).spec.neutralize
+            reached = await listeners.observe(
+                given.test_listeners if given is not None else (), settings.cluster_networks
+            )
+            return build.neutralize(settings, job_inputs, owner, attempt=attempt, deadline=left, listeners=reached)
         case "switch":
             wait = left + signals.SIGNAL_SECONDS
             deadline = wait + finish_seconds(owner.spec, 0)
@@ -270,7 +313,9 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 deadline=BACK_DEADLINE,
             )
         case "inspect":
-            return build.inspect_rollback(settings, job_inputs, owner, repair=True, attempt=attempt)
+            # At the stage Inspect the workloads are stopped. A later inspection runs beside them.
+            stopped = owner.status.stage == "Inspect"
+            return build.inspect_rollback(settings, job_inputs, owner, repair=True, stopped=stopped, attempt=attempt)
         case "inspect-only":
             return build.inspect_rollback(settings, job_inputs, owner, repair=False, attempt=attempt)
         case "cleanup-restored":

@@ -17,6 +17,9 @@ class Memory:
     refused_since: datetime | None = None
     refusal_reason: str = ""
     refusal: str = ""
+    #: When a workload could last not be scaled, and why.
+    scale_refused_at: datetime | None = None
+    scale_refusal: str = ""
     #: resourceVersion at which there was nothing to do, and until when.
     idle_version: str = ""
     idle_until: datetime | None = None

@@ -82,8 +82,9 @@ def method_of(environment: EnvironmentView, snapshot: SnapshotView) -> Literal["
 
 
 def image_of(environment: EnvironmentView, snapshot: SnapshotView) -> str:
-    """The image that neutralises: the Environment's, else the one that the snapshot recorded; empty where neither is known."""
-    return environment.neutralize_image or snapshot.image
+    """The image that neutralises: the Environment's, else the one that the snapshot recorded; empty where neither is known, or where only a manifest
+    names it and no workload has one of its repository."""
+    return environment.neutralize_image or ("" if snapshot.foreign_image else snapshot.image)
 
 
 def refusal(spec: RollbackSpec, environment: EnvironmentView, snapshot: SnapshotView) -> Refusal | None:
@@ -113,6 +114,11 @@ def _cannot(environment: EnvironmentView, snapshot: SnapshotView) -> str:
         why = (
             "the application's image needs an administrator of the database. Set spec.database.adminSecretRef of the Environment, or "
             "spec.neutralize.sql with scripts"
+        )
+    elif snapshot.foreign_image:
+        why = (
+            f"it was imported or adopted, and its manifest names image {snapshot.image}, which is of no repository that the workloads use. Set "
+            "spec.neutralize.sql or spec.neutralize.image of the Environment"
         )
     else:
         why = "the snapshot recorded no image. Set spec.neutralize.sql or spec.neutralize.image of the Environment"

@@ -15,7 +15,6 @@ from ocore_crds.environment import UndoneRollback
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import ANNOTATION_IMPORT, FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
 from ocore_crds.protocol import (
-    ROLLBACK_STEPS,
     Failure,
     NeutralizeResult,
     PreviewResult,
@@ -46,7 +45,7 @@ from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
-from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
+from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, project_of
 from ocore_operator.rollback import observe_source, plan_preview, preview_facts, signal
 from ocore_operator.rollback.executed import entry_about, executed, later, spec_hash
 from ocore_operator.rollback.memory import Memory
@@ -65,8 +64,8 @@ from ocore_operator.rollback.world import (
     UndoneView,
     World,
 )
-from ocore_operator.workloads import scale, turns
-from ocore_operator.workloads.view import Kind, peer_of
+from ocore_operator.workloads import images, scale, turns
+from ocore_operator.workloads.view import Kind, WorkloadView, peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch",)
@@ -136,13 +135,14 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     world = World(
         created=clock.parse(rollback.meta.created),
         environment=environment_view(environment, rollback) if environment is not None else None,
-        snapshot=snapshot_view(snapshot) if snapshot is not None else None,
+        snapshot=snapshot_view(snapshot, views) if snapshot is not None else None,
         awaits_import=ANNOTATION_IMPORT in rollback.meta.annotations and rollback.status.imported is None,
         environment_name=environment_name(rollback, snapshot, undone),
         source=source,
         safety_name=safety_name(rollback),
         safety=safety,
         may_restore_image=ctx.settings.restore_image,
+        listed_images=ctx.settings.application_images,
         undone=await _undone(ctx, rollback, undone, environment),
         undo_state=undo_state(environment, rollback),
         taken_over=await _taken_over(ctx, rollback, environment),
@@ -161,6 +161,8 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
         refused_since=memory.refused_since,
         refusal_reason=memory.refusal_reason,
         refusal=memory.refusal,
+        scale_refused_at=memory.scale_refused_at,
+        scale_refusal=memory.scale_refusal,
         watched_since=memory.watched_since,
         preview=facts,
     )
@@ -316,9 +318,10 @@ async def _safety(ctx: Context, rollback: Rollback) -> SafetyView | None:
 
 async def _config(ctx: Context, rollback: Rollback, environment: Environment | None) -> tuple[str, str]:
     """Name and digest of the Environment's ConfigMap, which the preflight compares with the snapshot's; empty where there is none."""
-    if rollback.status.stage not in CHECKING or environment is None or environment.spec.config is None:
+    config = environment.spec.config if environment is not None else None
+    if rollback.status.stage not in CHECKING or config is None or config.config_map_ref is None:
         return "", ""
-    name = environment.spec.config.config_map_ref.name
+    name = config.config_map_ref.name
     return name, config_digest(await ctx.kube.get(CONFIG_MAPS, rollback.meta.namespace, name))
 
 
@@ -345,7 +348,7 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
     return EnvironmentView(
         name=environment.meta.name,
         id=status.id,
-        project_id=spec.project_id,
+        project_id=project_of(environment),
         type=spec.type,
         workloads=tuple((w.kind, w.name) for w in spec.workloads),
         has_database=database is not None,
@@ -377,11 +380,12 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
     )
 
 
-def snapshot_view(snapshot: Snapshot) -> SnapshotView:
-    """The Snapshot as the plan sees it. Pure."""
+def snapshot_view(snapshot: Snapshot, workloads: Sequence[WorkloadView] = ()) -> SnapshotView:
+    """The Snapshot as the plan sees it; `workloads`: of the environment that is rolled back. Pure."""
     status = snapshot.status
     verified = c.find(status.conditions, c.VERIFIED)
     source, sizes = status.source, status.sizes
+    copy = status.remote.readable if status.remote is not None else None
     return SnapshotView(
         name=snapshot.meta.name,
         id=status.id,
@@ -395,8 +399,8 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
         neutralized=bool(status.neutralized),
         project_id=source.project_id if source is not None else "",
         store_id=status.store_id or "",
-        remote_store=status.remote.store_name if status.remote is not None and status.remote.complete else "",
-        remote_store_id=(status.remote.store_id or "") if status.remote is not None and status.remote.complete else "",
+        remote_store=copy.store_name if copy is not None else "",
+        remote_store_id=copy.store_id if copy is not None else "",
         remote_state=remote_copy.state_of(status.remote),
         local_gone=status.remote is not None and status.remote.only,
         manifest_sha256=status.manifest_sha256 or "",
@@ -406,6 +410,11 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
         image_digest=source.image_digest if source is not None else "",
         commit=source.commit_sha if source is not None else "",
         config_sha256=source.config_sha256 if source is not None else "",
+        # One that this operator took had an attempt; of one that was imported or adopted only the manifest is known.
+        foreign_image=status.attempt == 0
+        and source is not None
+        and bool(source.image)
+        and not images.of_repository(workloads, source.image),
     )
 
 
@@ -556,7 +565,7 @@ def _with_steps_of_log(ctx: Context, rollback: Rollback, world: World) -> Rollba
     job = world.job("restore", status.attempt)
     if status.stage != "Restore" or job is None or not job.pod or job.ended:
         return status
-    log = ctx.followers.ensure(rollback.key, job.pod, ROLLBACK_STEPS)
+    log = ctx.followers.ensure(rollback.key, job.pod)
     reported: dict[str, StepStatus] = {s.name: s for s in log.step_statuses(RESTORE_STEPS)}
-    steps = tuple(reported.get(s.name, s) for s in status.steps)
+    steps = tuple(reported[s.name].begun_with(s) if s.name in reported else s for s in status.steps)
     return status if steps == status.steps else change(status, steps=steps)

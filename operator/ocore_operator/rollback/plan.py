@@ -17,6 +17,7 @@ from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
 from ocore_crds.rollback import RemoteSource, RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS, may_retry
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_image, plan_preview, plan_safety, plan_switch, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_after_end import after_end
@@ -44,15 +45,12 @@ from ocore_operator.rollback.world import (
     JobView,
     Record,
     RemoveFinalizer,
-    SetReplicas,
     StartJob,
     Wait,
     World,
 )
 from ocore_operator.workloads.view import labels, saved
 
-#: Attempts at a restore or a switch Job in all, where the failure may pass.
-MAX_ATTEMPTS = 3
 #: Seconds that the API server may refuse a Job (quota, admission) before the rollback fails.
 REFUSED_SECONDS = 120
 #: Seconds until the API server must have accepted zero replicas for every workload.
@@ -184,7 +182,11 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return Record(fresh, (note,), failpoint="operator-rollback-restored")
     if job.failure is not None and job.failure.reason in RAN_BEFORE:
         return plan_safety.cancel(world) or _ran_before(status, job.failure, now)
-    remote = remote_source.after(status, spec, world, (job.failure,) if job.failure is not None else ())
+    failures = (job.failure,) if job.failure is not None else ()
+    damaged = remote_source.damage_found(status, spec, world, failures)
+    if damaged is not None:
+        return Do(damaged)
+    remote = remote_source.after(status, spec, world, failures)
     if remote is not None:
         return _read_copy(status, remote)
     next_attempt = change(status, attempt=status.attempt + 1)
@@ -194,7 +196,7 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
 
 def _read_copy(status: RollbackStatus, remote: RemoteSource) -> Record:
     """The next attempt reads the remote copy: nothing was stopped, and the restore begins again."""
-    text = f"The snapshot cannot be restored from its own store ({remote.reason}: {remote.message}) Continuing with its remote copy in SnapshotStore {remote.store_name}."
+    text = f"The snapshot cannot be restored from its own store ({remote.message}) Continuing with its remote copy in SnapshotStore {remote.store_name}."
     named = remote.store_name if status.source_store_name is not None else None
     fresh = change(status, attempt=remote.first_attempt, remote=remote, source_store_name=named)
     return Record(fresh, (Note("Warning", remote.reason, text),))
@@ -217,9 +219,9 @@ def _retry_or_abort(
     number = failed.attempt if number is None else number
     reason = failed.failure.reason if failed.failure else c.JOB_FAILED
     message = failed.failure.message if failed.failure else f"Job {failed.name} ended without a result."
-    if failed.failure is None or not failed.failure.retryable or number >= MAX_ATTEMPTS:
+    if failed.failure is None or not may_retry(failed.failure, number):
         return abort(status, reason, message, now)
-    text = f"Attempt {number} of {MAX_ATTEMPTS} failed ({reason}: {message}); retrying."
+    text = f"Attempt {number} of {MAX_ATTEMPTS} failed: {message.rstrip('.')}; retrying."
     return Record(next_attempt, (Note("Warning", reason, text),))
 
 
@@ -336,9 +338,11 @@ def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
     if not running:
         return Record(enter(status, "Drain", now))
     if elapsed(status, world, now) > STOP_SECONDS:
-        text = f"{labels(running)} could not be scaled to zero within {STOP_SECONDS} s. See the operator's log."
+        why = f": {world.scale_refusal.rstrip('.')}" if world.scale_refusal else ""
+        text = f"{labels(running)} could not be scaled to zero within {STOP_SECONDS} s{why}. Correct the operator's rights, or what refuses it."
         return abort(status, c.WORKLOAD_NOT_STOPPED, text, now)
-    return Do(SetReplicas(tuple((w, 0) for w in running)), before="operator-rollback-replicas-saved")
+    targets = tuple((w, 0) for w in running)
+    return plan_switch.set_replicas(status, world, targets, now, before="operator-rollback-replicas-saved")
 
 
 def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:

@@ -28,6 +28,7 @@ from ocore_operator.rollback.transitions import (
     enter,
     given_back,
     stamp,
+    state_of,
     step,
     switched_by_hand,
 )
@@ -69,7 +70,9 @@ JOB_GONE_SECONDS = 120
 
 
 def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """The next action of the remaining cleanup."""
+    """The next action of the remaining cleanup. An imported rollback has none: it ran on another cluster, and its status is what a bucket says."""
+    if status.imported is not None:
+        return Do(RemoveFinalizer()) if world.finalizer else Idle()
     leftover = _running_jobs(status, world, now)
     if leftover is not None:
         return leftover
@@ -134,7 +137,13 @@ def _read_position(status: RollbackStatus, spec: RollbackSpec, world: World, now
     late = (now - max(began, world.watched_since or began)).total_seconds() > READ_POSITION_LIMIT_SECONDS
     read = change(status, position_read_began=None, position_read_at=stamp(now))
     if job is not None and job.ended and isinstance(job.payload, SwitchResult):
+        if state_of(read, Step.CLEANUP) == "Running" and read.cleanup_attempt == 0:
+            read = step(read, Step.CLEANUP, "Pending", now)  # a Mismatch is over
         return _position_read(read, spec, job.payload, world, now)
+    if job is not None and job.ended and job.failure is not None and job.failure.reason == c.MISMATCH:
+        text = f"Nothing is removed while {job.failure.message}."
+        mismatch = step(read, Step.CLEANUP, "Running", now, text)
+        return Record(mismatch, (Note("Warning", c.MISMATCH, job.failure.message),))
     if late or (job is not None and job.ended):
         return Record(read)
     if job is None:
@@ -226,7 +235,19 @@ def _done(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: World
         return _failed(status, f"Job {job.name} ended without a result", world, now)
     what = ", ".join(job.payload.databases_dropped) or "no database"
     text = f"Dropped {what}, removed {len(job.payload.folders_removed)} folders."
-    return Record(cleaned(status, now, text), (Note("Normal", "CleanedUp", text),))
+    proven = warning = ""
+    if job.payload.files_listed:
+        proven = (
+            f"{job.payload.files_listed} files that the live database does not name are left in the filestore, and are on the application's checklist: "
+            "its garbage collection deletes those that no row names then"
+        )
+    elif job.payload.files_listed is None:
+        warning = (
+            "files that no row names may be left in the filestore: they could not be put on the application's checklist "
+            f"({job.payload.not_listed})"
+        )
+    text = " ".join(filter(None, (text, proven or warning)))
+    return Record(cleaned(status, now, text, proven=proven, warning=warning), (Note("Normal", "CleanedUp", text),))
 
 
 def _position_known(

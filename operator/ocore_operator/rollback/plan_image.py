@@ -49,12 +49,25 @@ def refusal(spec: RollbackSpec, snapshot: SnapshotView, world: World) -> Refusal
             f"{spec.restore_image} is not possible. Set it to Never in a new Rollback."
         )
         return Refusal(c.IMAGE_UNKNOWN, text)
+    if snapshot.foreign_image:
+        text = (
+            f"Snapshot {snapshot.name} was imported or adopted, and its manifest names image {snapshot.image}, which is of no repository that the workloads "
+            "use. Anyone who can write to the bucket can edit that. Set restoreImage to Never in a new Rollback, and deploy the image that fits."
+        )
+        return Refusal(c.IMAGE_NOT_ALLOWED, text)
     if spec.restore_image == "Always" and not world.may_restore_image:
         text = (
             "restoreImage Always needs the right to change workloads, which this operator does not have. Set settings.restoreImage of the chart to "
             "true, or use restoreImage WaitForGit or Never in a new Rollback."
         )
         return Refusal(c.RESTORE_IMAGE_DISABLED, text)
+    if spec.restore_image == "Always" and not images.may_be_set(world.workloads, snapshot.image, world.listed_images):
+        text = (
+            f"Image {snapshot.image} of snapshot {snapshot.name} is of another repository than the workloads use now, and an admission policy would refuse it "
+            "after the switch. List where this image and the present one begin in the chart's value admissionPolicies.applicationImages, or use restoreImage "
+            "WaitForGit or Never in a new Rollback."
+        )
+        return Refusal(c.IMAGE_NOT_ALLOWED, text)
     return None
 
 

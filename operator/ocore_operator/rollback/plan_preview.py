@@ -88,6 +88,9 @@ def _read(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
         return Record(change(status, attempt=status.attempt + 1))
     result = job.payload if job is not None and isinstance(job.payload, PreviewResult) else None
     told = (*(result.refusals if result is not None else ()), *((failure,) if failure is not None else ()))
+    damaged = remote_source.damage_found(status, spec, world, told)
+    if damaged is not None:
+        return Do(damaged)
     remote = remote_source.after(status, spec, world, told) if world.source.remote is None else None
     if remote is not None:  # as the rollback would
         return Record(change(status, attempt=status.attempt + 1, remote=remote))

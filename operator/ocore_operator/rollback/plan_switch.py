@@ -51,8 +51,11 @@ from ocore_operator.workloads.view import WorkloadView, labels
 ANSWER_SECONDS = 90
 #: Seconds in which an inspect Job must find out what the environment runs on.
 INSPECT_SECONDS = 300
-#: Seconds to set the workloads' replicas: back to the saved ones, or to zero before a switch back.
+#: Seconds to set the workloads' replicas: to zero before a switch back, or back to the saved ones. After them the rollback is Stalled while a workload
+#: that it has stopped cannot be started: it never ends so (docs/decisions/0112).
 RESUME_SECONDS = 120
+#: Least and most seconds between two attempts to scale workloads: a fifth of the time spent so far, within these limits.
+RESUME_PAUSE_SECONDS = (5, 60)
 #: Seconds for a Job that has answered to end on its own, which writes the outcome to the store; then it is deleted.
 RELEASE_SECONDS = 15
 #: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: the node of these pods does not answer, and they change nothing.
@@ -177,22 +180,52 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
 
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Sets the saved replicas again, whatever the outcome is, once the images are set that belong to the data, and no pod of ours mounts the filestore's
-    claim."""
+    claim. After RESUME_SECONDS only those matter that are still stopped: someone else has set the replicas of the others."""
     setting = plan_image.set_images(status, world, now)
     if setting is not None:
         return setting
-    wrong = tuple((w, n) for w, n in _wanted(status, world) if w.exists and w.replicas != n)
-    if wrong and not timed_out(status, world, now, RESUME_SECONDS):
-        held = _claim_held(status, world, now)
+    late = timed_out(status, world, now, RESUME_SECONDS)
+    wrong = tuple(
+        (w, n) for w, n in _wanted(status, world) if w.exists and w.replicas != n and not (late and w.replicas)
+    )
+    if wrong:
+        held = _claim_held(status, world, now) if not late else None
         if held is not None:
             return held
         after = "operator-rollback-resumed" if status.failure_reason is None else ""
-        return Do(SetReplicas(wrong), after=after)
+        return set_replicas(status, world, wrong, now, stalled=late, after=after)
     if status.failure_reason is None or (status.phase == "SwitchingBack" and status.position == "Old"):
         note = Note("Normal", "Resumed", "The workloads have their saved replicas again.")
         return Record(resumed(status, now), (note,))
     fresh = enter(status, "Finish", now, resumed_at=stamp(now) if status.workloads else None)
     return Record(step(fresh, Step.RESUME, "Done", now) if status.workloads else fresh)
+
+
+def set_replicas(
+    status: RollbackStatus,
+    world: World,
+    targets: tuple[tuple[WorkloadView, int], ...],
+    now: datetime,
+    *,
+    stalled: bool = False,
+    before: str = "",
+    after: str = "",
+) -> Action:
+    """Scales the workloads, after a pause where the API server has just refused it. `stalled`: the refusal is reported as what a person must fix."""
+    if world.scale_refused_at is None:
+        return Do(SetReplicas(targets), before=before, after=after)
+    shortest, longest = RESUME_PAUSE_SECONDS
+    pause = min(max(shortest, elapsed(status, world, now) / 5), longest)
+    left = pause - (now - world.scale_refused_at).total_seconds()
+    if left <= 0:
+        return Do(SetReplicas(targets), before=before, after=after)
+    counts = ", ".join(f"{w.label} to {n}" for w, n in targets)
+    text = f"The API server refuses to scale {counts}: {world.scale_refusal.rstrip('.')}. Retrying."
+    if not stalled:
+        return Wait(left, c.RUNNING, text)
+    known = status.failure_message or "The switchover is done."
+    text = f"{known} The application is stopped. {text} Correct the operator's rights, or what refuses it, or scale by hand."
+    return Wait(left, c.WORKLOAD_NOT_RESUMED, text, stalled=True)
 
 
 def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action | None:
@@ -300,7 +333,7 @@ def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     """Stops the workloads a second time. One that cannot be stopped does not prevent the switch back: its connections are refused."""
     running = tuple((w, 0) for w in world.scaled_up())
     if running and not timed_out(status, world, now, RESUME_SECONDS):
-        return Do(SetReplicas(running))
+        return set_replicas(status, world, running, now)
     return Record(enter(status, "BackDrain", now))
 
 
@@ -310,7 +343,7 @@ def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: da
     if not timed_out(status, world, now, limit):
         running = tuple((w, 0) for w in world.scaled_up())
         if running:
-            return Do(SetReplicas(running))
+            return set_replicas(status, world, running, now)
         left = world.with_pods()
         if left:
             return Wait(0.5, c.RUNNING, f"Waiting until the pods of {labels(left)} are gone.")

@@ -40,7 +40,8 @@ _log = structlog.get_logger()
 def idle(obj: Object) -> bool:
     """Whether a Rollback needs no reconcile: terminal, without remaining cleanup. Reads raw JSON: a resync asks this of thousands of objects."""
     status, meta = obj.get("status") or {}, obj["metadata"]
-    terminal = status.get("stage") == "Ended" and status.get("residue") != "Pending"
+    remains = status.get("residue") == "Pending" and status.get("imported") is None
+    terminal = status.get("stage") == "Ended" and not remains
     return terminal and naming.FINALIZER_ROLLBACK not in (meta.get("finalizers") or ())
 
 
@@ -160,7 +161,7 @@ def _wake_undone(ctx: Context, memories: Memories, undo: Rollback) -> None:
 
 
 async def _wait(ctx: Context, observed: Observed, action: Wait) -> Requeue:
-    await _write(ctx, observed, observed.status, action.reason, action.message)
+    await _write(ctx, observed, observed.status, action.reason, action.message, stalled=action.stalled)
     return Requeue(action.seconds)
 
 
@@ -170,7 +171,9 @@ def _idle(ctx: Context, observed: Observed, memory: Memory, action: Idle) -> Req
     return Requeue(action.seconds)
 
 
-async def _write(ctx: Context, observed: Observed, status: RollbackStatus, reason: str, message: str) -> None:
+async def _write(
+    ctx: Context, observed: Observed, status: RollbackStatus, reason: str, message: str, *, stalled: bool = False
+) -> None:
     """Writes the status with its conditions. Raises Conflict where the Rollback was written since it was read."""
     rollback = observed.rollback
     new = summarized(
@@ -180,5 +183,8 @@ async def _write(ctx: Context, observed: Observed, status: RollbackStatus, reaso
         reason=reason,
         message=message,
         now=ctx.now(),
+        stalled=stalled,
     )
     await summarize.write(ctx, rollback, new)
+    if new.stage is not None and not rollback.spec.dry_run and not c.is_terminal(new.conditions):
+        ctx.progress.ensure(rollback.key)

@@ -10,8 +10,9 @@ from dataclasses import replace
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Finding
 from ocore_crds.rollback import PreflightWarning, RemoteSource, RollbackSpec, RollbackStatus
+from ocore_operator import damage
 from ocore_operator.kube.resources import Rollback, Snapshot, Store
-from ocore_operator.rollback.world import JobView, SnapshotView, World
+from ocore_operator.rollback.world import JobView, ReportDamage, SnapshotView, World
 
 #: Failures of a restore, or of a preview, that say that a store does not have the snapshot whole, or does not give it.
 OF_THE_STORE = frozenset(
@@ -24,6 +25,8 @@ OF_THE_STORE = frozenset(
         c.STORE_NOT_READY,
         c.STORE_NOT_WRITABLE,
         c.STORE_ID_CONFLICT,
+        c.STORE_IO_ERROR,
+        c.OBJECT_ARCHIVED,
     }
 )
 
@@ -31,7 +34,9 @@ OF_THE_STORE = frozenset(
 def may_choose(rollback: Rollback, snapshot: Snapshot) -> bool:
     """Whether the operator may read the copy: it is complete, and the rollback names no store."""
     remote = snapshot.status.remote
-    return remote is not None and remote.complete and _names_no_store(rollback.spec, rollback.meta.namespace)
+    return (
+        remote is not None and remote.readable is not None and _names_no_store(rollback.spec, rollback.meta.namespace)
+    )
 
 
 def _names_no_store(spec: RollbackSpec, namespace: str) -> bool:
@@ -43,10 +48,10 @@ def chosen(snapshot: Snapshot, own: Store | None, corrupt_base: str = "") -> Rem
     """The copy, where the Snapshot's own store is known not to have it whole, or cannot be read; None: the own store is tried. `own`: that SnapshotStore;
     `corrupt_base`: name of the full Snapshot that it needs, where that is damaged in its own store."""
     why = _why_not(snapshot, own, corrupt_base)
-    remote = snapshot.status.remote
-    if why is None or remote is None:
+    place = snapshot.status.remote.readable if snapshot.status.remote is not None else None
+    if why is None or place is None:
         return None
-    return RemoteSource(store_name=remote.store_name, store_id=remote.store_id, reason=why.reason, message=why.message)
+    return RemoteSource(store_name=place.store_name, store_id=place.store_id, reason=why.reason, message=why.message)
 
 
 def _why_not(snapshot: Snapshot, own: Store | None, corrupt_base: str) -> Failure | None:
@@ -88,8 +93,12 @@ def warning(remote: RemoteSource | None) -> tuple[PreflightWarning, ...]:
     return (PreflightWarning(reason=c.REMOTE_COPY_ONLY, message=text),)
 
 
-def evidence(remote: RemoteSource) -> str:
-    """For the evidence of a restore."""
+def evidence(status: RollbackStatus) -> str:
+    """Which copy was read, for the evidence of a restore."""
+    remote = status.remote
+    if remote is None:
+        named = f" SnapshotStore {status.source_store_name}, which has" if status.source_store_name is not None else ""
+        return f"source:{named} the data in the Snapshot's own store"
     where = f"SnapshotStore {remote.store_name} (id {remote.store_id})"
     return f"source: the remote copy in {where}, with the manifest of the Snapshot; not its own store ({remote.reason}: {remote.message})"
 
@@ -114,6 +123,31 @@ def after(
         message=failure.message,
         first_attempt=status.attempt + 1,
     )
+
+
+def damage_found(
+    status: RollbackStatus, spec: RollbackSpec, world: World, failures: Iterable[Failure | Finding]
+) -> ReportDamage | None:
+    """What the Snapshot's status does not say yet: the place that was read does not have it whole. None: nothing; or the rollback names its store, as from another
+    namespace: its tenant chooses what was read (docs/decisions/0133)."""
+    snapshot, ref = world.snapshot, spec.snapshot_ref
+    failure = next((f for f in failures if f.reason in damage.STORED_BYTES), None)
+    if (
+        snapshot is None
+        or failure is None
+        or ref is None
+        or world.source.namespace
+        or spec.source_store_ref is not None
+    ):
+        return None
+    if not snapshot.complete or status.snapshot_id not in (None, snapshot.id):
+        return None
+    read = status.remote or world.source.remote
+    if read is not None:
+        known = snapshot.remote_state != "completed" or snapshot.remote_store != read.store_name
+    else:
+        known = bool(snapshot.broken)
+    return None if known else ReportDamage(failure.message, in_copy=read is not None)
 
 
 def attempt_of(status: RollbackStatus, job: JobView) -> int:

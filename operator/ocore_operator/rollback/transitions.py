@@ -11,7 +11,7 @@ A stage is written BEFORE its first effect. So at the stage Switch the signal ma
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ocore_crds import conditions as c
@@ -22,7 +22,7 @@ from ocore_crds.neutralize import NeutralizeStatus
 from ocore_crds.protocol import NeutralizeResult, RestoreResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
 from ocore_crds.snapshot import EvidenceStatus, SavedWorkload, StepStatus
-from ocore_operator.clock import parse
+from ocore_operator.clock import exact, parse
 from ocore_operator.rollback import remote_source
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView, UndoneView, World
 
@@ -48,7 +48,7 @@ _PHASES: dict[RollbackStage, str] = {
 
 def stamp(when: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: downtimes are reported in tenths of a second."""
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return exact(when)
 
 
 def elapsed(status: RollbackStatus, world: World, now: datetime) -> float:
@@ -81,6 +81,8 @@ def step(status: RollbackStatus, which: Step, state: StepState, now: datetime, m
         state=state,
         started_at=old.started_at or (None if state == "Pending" else at),
         completed_at=(old.completed_at or at) if state in ("Done", "Skipped", "Failed") else None,
+        bytes_done=old.bytes_done,
+        files_done=old.files_done,
         message=message or (old.message if state == old.state else ""),
     )
     if index is None:
@@ -141,6 +143,8 @@ def start(
     )
     if neutralize is None:
         fresh = step(fresh, Step.NEUTRALIZE, "Skipped", now)
+    if spec.create_safety_snapshot:  # created beside the restore. Begun together, it is shown first.
+        fresh = step(fresh, Step.SAFETY_SNAPSHOT, "Running", now)
     return step(step(fresh, Step.PREFLIGHT, "Done", now), Step.RESTORE_DATABASE, "Running", now)
 
 
@@ -189,9 +193,7 @@ def start_undo(
 def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> RollbackStatus:
     """The snapshot is restored beside the live environment and checked."""
     evidence = EvidenceStatus.of(result.evidence, {}, {})
-    if status.remote is not None:
-        proven = (remote_source.evidence(status.remote), *evidence.proven)
-        evidence = evidence.model_copy(update={"proven": proven})
+    evidence = evidence.model_copy(update={"proven": (remote_source.evidence(status), *evidence.proven)})
     if status.neutralize is not None:
         fresh = enter(status, "Neutralize", now, evidence=evidence, neutralize_attempt=status.neutralize_attempt + 1)
     else:
@@ -440,9 +442,15 @@ def refused_by_record(status: RollbackStatus, reason: str, message: str, now: da
 _UNTOUCHED: dict[str, Any] = {"residue": "None", "position": None, "restored_database": None, "previous_database": None}
 
 
-def cleaned(status: RollbackStatus, now: datetime, message: str) -> RollbackStatus:
-    """No database or folder of the rollback is left."""
-    return step(change(status, residue="None", cleanup_after=None), Step.CLEANUP, "Done", now, message)
+def cleaned(
+    status: RollbackStatus, now: datetime, message: str, *, proven: str = "", warning: str = ""
+) -> RollbackStatus:
+    """No database or folder of the rollback is left. `proven`, `warning`: about files in the filestore that the rollback has left, for the evidence."""
+    fresh = change(status, residue="None", cleanup_after=None)
+    if proven or warning:
+        found = Evidence(proven=(proven,) if proven else (), warnings=(warning,) if warning else ())
+        fresh = _with_evidence(fresh, found)
+    return step(fresh, Step.CLEANUP, "Done", now, message)
 
 
 def _stop_steps(status: RollbackStatus, now: datetime, message: str) -> RollbackStatus:

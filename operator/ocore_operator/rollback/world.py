@@ -155,6 +155,8 @@ class SnapshotView:
     image_digest: str = ""
     commit: str = ""
     config_sha256: str = ""
+    #: What it was taken with is only what a manifest says that someone may have edited in the bucket, and is not of a repository of the workloads.
+    foreign_image: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,6 +271,8 @@ class World:
     safety: SafetyView | None = None
     #: The operator may change the image of workloads.
     may_restore_image: bool = True
+    #: What images may begin with that it sets, beside those of a container's own repository.
+    listed_images: tuple[str, ...] = ("*",)
     #: Of an undo, at the stage Preflight.
     undone: UndoneView | None = None
     #: Of an undo: the state of its own entry in the Environment's status.undoneRollbacks; None where it has none.
@@ -297,6 +301,9 @@ class World:
     refused_since: datetime | None = None
     refusal_reason: str = ""
     refusal: str = ""
+    #: When the API server last refused to scale a workload, and its message; None since it has accepted one.
+    scale_refused_at: datetime | None = None
+    scale_refusal: str = ""
     #: A probe was requested and has not ended yet.
     probe_asked: bool = False
     #: With dryRun.
@@ -393,7 +400,8 @@ class StopJob:
 
 @dataclass(frozen=True)
 class SetReplicas:
-    """Sets replicas through the scale subresource. A workload that changed since it was read is a conflict."""
+    """Sets replicas through the scale subresource. A workload that changed since it was read is a conflict. Where one is refused the others are set all
+    the same; the next decision sees the refusal (World.scale_refusal)."""
 
     targets: tuple[tuple[WorkloadView, int], ...]
 
@@ -444,6 +452,14 @@ class SettleUndo:
     keep_until: str | None = None
 
 
+@dataclass(frozen=True)
+class ReportDamage:
+    """Writes into the status of the Snapshot that bytes of it are wrong or gone: in its own store, or in its remote copy."""
+
+    message: str
+    in_copy: bool
+
+
 Effect = (
     AddFinalizer
     | RemoveFinalizer
@@ -460,6 +476,7 @@ Effect = (
     | RecordExecuted
     | TakeOver
     | SettleUndo
+    | ReportDamage
 )
 
 
@@ -493,6 +510,8 @@ class Wait:
     seconds: float
     reason: str
     message: str
+    #: A person must change something: Stalled, not Reconciling.
+    stalled: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.protocol import SNAPSHOT_STEPS
 from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_kube.errors import Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
-from ocore_operator import clock, operation_lock, remote_copies, summarize
+from ocore_operator import clock, damage, operation_lock, remote_copies, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.jobs import build, control, failpoints, inputs, signals
@@ -37,6 +36,7 @@ from ocore_operator.snapshot.world import (
     SetDependents,
     SetReplicas,
     Start,
+    StartCheckCopy,
     StartCopy,
     StartDelete,
     StartRestoreTest,
@@ -111,6 +111,9 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return None
         case StartCopy(attempt=attempt):
             return await _start_copy(ctx, snapshot, attempt)
+        case StartCheckCopy(attempt=check):
+            await _start_check_copy(ctx, snapshot, check)
+            return None
         case StartVerify(attempt=attempt):
             await _start_verify(ctx, snapshot, attempt)
             return None
@@ -145,9 +148,13 @@ async def _record(
 async def _wait(ctx: Context, snapshot: Snapshot, action: Wait) -> Requeue:
     if action.wake is not None:
         ctx.queue.add(action.wake)
-    log = ctx.followers.ensure(snapshot.key, action.pod, SNAPSHOT_STEPS) if action.pod else None
-    status = transitions.under_way(snapshot, action.reason, action.message, action.job, log, ctx.now())
+    log = ctx.followers.ensure(snapshot.key, action.pod) if action.pod else None
+    status = transitions.under_way(
+        snapshot, action.reason, action.message, action.job, log, ctx.now(), stalled=action.stalled
+    )
     await summarize.write(ctx, snapshot, status)
+    if status.started_at is not None:
+        ctx.progress.ensure(snapshot.key)
     return Requeue(action.seconds)
 
 
@@ -202,12 +209,13 @@ async def _let_go(ctx: Context, snapshot: Snapshot, note: Note | None) -> Requeu
 async def _set_replicas(ctx: Context, snapshot: Snapshot, action: SetReplicas) -> None:
     if action.before:
         await failpoints.hit(ctx, snapshot, action.before)
-    for workload, replicas in action.targets:
-        try:
-            await scale.set_replicas(ctx, snapshot.meta.namespace, workload, replicas)
-        except (Forbidden, Invalid) as error:
-            text = f"{workload.label} cannot be scaled to {replicas}: {error.message}. Correct the operator's rights, or what refuses it."
-            raise Stalled(c.QUIESCE_FAILED, text) from error
+    refused = await scale.set_all(ctx, snapshot.meta.namespace, action.targets)
+    if refused is not None:
+        if not isinstance(refused, (Forbidden, Invalid)) and not any(n for _, n in action.targets):
+            raise refused  # an attempt is given up for lack of a right, not because the API server is away
+        counts = ", ".join(f"{w.label} to {n}" for w, n in action.targets)
+        text = f"{counts} cannot be scaled: {refused.message.rstrip('.')}. Correct the operator's rights, or what refuses it."
+        raise Stalled(c.QUIESCE_FAILED, text) from refused
     if action.after:
         await failpoints.hit(ctx, snapshot, action.after)
 
@@ -280,6 +288,11 @@ async def _start_delete(ctx: Context, snapshot: Snapshot, action: StartDelete) -
     remote = snapshot.status.remote
     if action.series.startswith("remote") and remote is not None:
         job_inputs = await _inputs_of_store(ctx, snapshot, remote.store_name)
+    elif action.series.startswith("replaced") and remote is not None and remote.replaces is not None:
+        job_inputs = await _inputs_of_store(ctx, snapshot, remote.replaces.store_name)
+    elif action.series.startswith(plan_remote.LOCAL) and remote is not None:
+        job_inputs = await _inputs_of_store(ctx, snapshot, snapshot.status.store_name or "")
+        job_inputs = await _with_source(ctx, snapshot, job_inputs, remote.store_name)
     else:
         job_inputs = await _inputs_with_claim(ctx, snapshot)
     job = build.delete(
@@ -314,12 +327,9 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
     if remote is None:
         raise ValueError(f"{snapshot.key}: the plan copies a Snapshot without a remote store")
     job_inputs = await _inputs_of_store(ctx, snapshot, remote.store_name)
-    source = await inputs.load_store(ctx, snapshot.meta.namespace, snapshot.status.store_name or "")
-    claims = [s.spec.claim.claim_name for s in (job_inputs.store, source) if s.spec.claim is not None]
-    node = await inputs.node_of(ctx, snapshot.meta.namespace, claims)
     job = build.copy_remote(
         ctx.settings,
-        replace(job_inputs, source=source, node=node),
+        await _with_source(ctx, snapshot, job_inputs, snapshot.status.store_name or ""),
         snapshot,
         attempt=plan_remote.attempt_name(remote, attempt),
         number=attempt,
@@ -330,13 +340,29 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
     return await _record(ctx, snapshot, status)
 
 
+async def _with_source(ctx: Context, snapshot: Snapshot, job_inputs: JobInputs, name: str) -> JobInputs:
+    """With a second store, which the Job only reads."""
+    source = await inputs.load_store(ctx, snapshot.meta.namespace, name)
+    claims = [s.spec.claim.claim_name for s in (job_inputs.store, source) if s.spec.claim is not None]
+    node = await inputs.node_of(ctx, snapshot.meta.namespace, claims)
+    return replace(job_inputs, source=source, node=node)
+
+
+async def _start_check_copy(ctx: Context, snapshot: Snapshot, attempt: str) -> None:
+    remote = snapshot.status.remote
+    if remote is None:
+        raise ValueError(f"{snapshot.key}: the plan checks the copy of a Snapshot without a remote store")
+    job_inputs = await _inputs_of_store(ctx, snapshot, remote.store_name)
+    job = build.check_copy(ctx.settings, job_inputs, snapshot, attempt=attempt)
+    await control.start(ctx, job, waiting_since=remote.check_requested_at or remote.requested_at)
+
+
 def _store_to_test(snapshot: Snapshot) -> str:
     """The store that a rollback would restore it from: the copy's where its own data is gone or is known to be damaged."""
-    remote, verified = snapshot.status.remote, c.find(snapshot.status.conditions, c.VERIFIED)
-    damaged = verified is not None and verified.status == "False"
-    if remote is not None and (remote.only or (damaged and remote.complete)):
-        return remote.store_name
-    return snapshot.status.store_name or ""
+    remote = snapshot.status.remote
+    return (
+        remote.store_name if remote is not None and damage.reads_copy(snapshot) else snapshot.status.store_name
+    ) or ""
 
 
 async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attempt: int) -> None:

@@ -20,7 +20,7 @@ from ocore_operator.kube.catalog import snapshot_used_by
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from ocore_operator.snapshot import dependents, freeze_signal, observe_remote, plan_state
 from ocore_operator.snapshot.cascade import cascade_of
-from ocore_operator.snapshot.world import Cascade, RestoreTest, World, is_ready
+from ocore_operator.snapshot.world import Cascade, RemoteView, RestoreTest, World, is_ready
 from ocore_operator.workloads import scale, turns
 from ocore_operator.workloads.view import Kind, peer_of
 
@@ -124,6 +124,7 @@ async def _deleted(ctx: Context, world: World) -> World | None:
     used_by = await _used_by(ctx, snapshot) if world.terminal else ""
     world = replace(world, used_by=used_by, cascade=cascade, seen=await control.observe(ctx, snapshot))
     world = replace(world, dependents=await dependents.observed(ctx, snapshot))
+    world = replace(world, remote=await observe_remote.with_replaced(ctx, snapshot, RemoteView()))
     return await _with_workloads(ctx, world) if _quiesces(snapshot) else world
 
 

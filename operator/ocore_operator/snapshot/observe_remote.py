@@ -1,6 +1,7 @@
 """Reads what the copy of a Complete Snapshot in a remote store depends on."""
 
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 from ocore_crds import conditions as c
@@ -32,11 +33,16 @@ async def view(ctx: Context, world: World, used_by: Callable[[], Awaitable[str]]
     if remote.complete:
         differs = any(place.remote for place in plan_state.differing(snapshot))
         blocked_ = await _state_blocked(ctx, snapshot, remote) if differs else None
+        view_ = await _with_stores(ctx, snapshot, remote, RemoteView(blocked=blocked_))
         released = releases({"spec": snapshot.spec.wire(), "status": snapshot.status.wire()})
         if released is None:
-            return RemoteView(blocked=blocked_)
-        needed_by = tuple(_needing(ctx, snapshot, released))
-        return RemoteView(blocked=blocked_, used_by=await used_by(), needed_by=needed_by)
+            return view_
+        return replace(
+            view_,
+            used_by=await used_by(),
+            needed_by=tuple(_needing(ctx, snapshot, released)),
+            damaged_base=_damaged_base(ctx, snapshot),
+        )
     obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
     wanted: str | None = None
     if obj is not None:
@@ -45,6 +51,37 @@ async def view(ctx: Context, world: World, used_by: Callable[[], Awaitable[str]]
     if remote.state == "Copying":
         return RemoteView(wanted, bytes_done=await _copied(ctx, world, remote))
     return RemoteView(wanted, await _blocked(ctx, snapshot, remote))
+
+
+async def _with_stores(ctx: Context, snapshot: Snapshot, remote: RemoteCopy, view_: RemoteView) -> RemoteView:
+    """With the stores of the copy, and of the one that it replaces."""
+    unreadable, store_id = await _store_of(ctx, snapshot, remote.store_name)
+    return await with_replaced(ctx, snapshot, replace(view_, unreadable=unreadable, store_id=store_id))
+
+
+async def with_replaced(ctx: Context, snapshot: Snapshot, view_: RemoteView) -> RemoteView:
+    """With the store of the copy that is replaced, if one is."""
+    place = snapshot.status.remote.replaces if snapshot.status.remote is not None else None
+    if place is None:
+        return view_
+    blocked_, id_ = await _store_of(ctx, snapshot, place.store_name)
+    return replace(view_, replaced_blocked=blocked_, replaced_id=id_)
+
+
+async def _store_of(ctx: Context, snapshot: Snapshot, name: str) -> tuple[Outcome | None, str]:
+    """Why the store cannot be read now, and its id."""
+    obj = await ctx.kube.get(STORES, snapshot.meta.namespace, name)
+    if obj is None:
+        return Stalled(c.STORE_NOT_FOUND, f"There is no SnapshotStore {name} any more. Create it again."), ""
+    found = resources.store(obj)
+    return _not_ready(found), found.status.store_id or ""
+
+
+def _damaged_base(ctx: Context, snapshot: Snapshot) -> str:
+    """Name of the full Snapshot of a differential, where that is damaged in its own store: the differential's data there cannot be restored alone."""
+    base = snapshot.status.base
+    known = ctx.catalog.of_id("Snapshot", snapshot.meta.namespace, base.id) if base is not None else None
+    return known.key.name if known is not None and known.verified == "False" else ""
 
 
 def _needing(ctx: Context, full: Snapshot, released: Literal["Local", "Remote"]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from ocore_crds import naming
 from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
 from ocore_crds.quantity import human
 from ocore_crds.snapshot import KeptInStore, SnapshotStatus
-from ocore_operator import clock, summarize
+from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.outcome import (
     MAX_ATTEMPTS,
@@ -54,6 +54,8 @@ LEGAL_HOLD_PAUSE = 3600.0
 LONGEST_PAUSE = 86400.0
 #: Names of differentials in a message.
 DEPENDENTS_SHOWN = 5
+#: Why a store keeps a snapshot for others: differentials without a Snapshot need it, or another cluster has pinned it.
+KEPT_BY_OTHERS = (c.HAS_DEPENDENTS, c.PINNED)
 #: Why the data of an imported Snapshot stays.
 NOT_TAKEN_OVER = "The Snapshot was imported, and its SnapshotStore has not taken over"
 #: Reasons of Reconciling while the data is being deleted: its transition time is when that began.
@@ -108,9 +110,9 @@ def _delete_data(world: World, *, attempts_only: bool, series: str = "") -> Star
                 return Waiting(c.RETAINED_BY_STORE if kept.locked else c.DELETING, _kept_text(kept), left)
         case Starting() | Running():
             return Waiting(c.DELETING, "A Job deletes data from the store.", POLL)
-        case JobFailed(failure=failure, finished=ended) if failure.reason == c.HAS_DEPENDENTS:
+        case JobFailed(failure=failure, finished=ended) if failure.reason in KEPT_BY_OTHERS:
             if not series or pause_left(world, DEPENDENTS_PAUSE, ended) > 0:
-                return Stalled(c.HAS_DEPENDENTS, failure.message)
+                return Stalled(failure.reason, failure.message)
         case JobFailed(failure=failure, finished=ended):
             pause = DELETE_PAUSE if number >= MAX_ATTEMPTS else RETRY_PAUSE
             left = pause_left(world, pause, ended)
@@ -204,7 +206,7 @@ def _verify(world: World) -> Action:
             return Idle(POLL, transitions.unverified(snapshot, c.VERIFYING, "A Job reads every byte back.", now))
         case JobFailed(failure=failure) if failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
             # A manifest that is missing is as bad as bytes that changed: the snapshot cannot be restored.
-            return Record(transitions.corrupt(snapshot, failure.message, now))
+            return Record(damage.corrupt(snapshot, failure.message, now))
         case JobFailed(failure=failure, finished=ended):
             # A few attempts soon, then as rarely as probes.
             pause = RETRY_PAUSE if number < MAX_ATTEMPTS else world.settings.probe_interval
@@ -299,13 +301,18 @@ def _delete(world: World) -> Action:
     if step is None and remote is not None and _has_copy(world.snapshot):
         series = plan_remote.deletion_series(remote)
         step = _delete_data(world, attempts_only=False, series=series)
+    if step is None and remote is not None and remote.replaces is not None:
+        series = plan_remote.replaced_series(remote.replaces)
+        step = plan_remote.replaced_blocked(world, remote.replaces)
+        step = step or _delete_data(world, attempts_only=False, series=series)
     if step is None:
         return LetGo()
     if isinstance(step, StartDelete):
         return step
-    if step.reason == c.HAS_DEPENDENTS:
-        # Differentials without a Snapshot object: they were deleted with deletionPolicy Retain, or belong to another cluster.
-        return LetGo(Note("Warning", "DataRetained", f"{step.message} {location(world.snapshot)} is kept for them."))
+    if step.reason in KEPT_BY_OTHERS:
+        # Differentials without a Snapshot object were deleted with deletionPolicy Retain, or belong to another cluster.
+        text = f"{step.message} {location(world.snapshot)} is kept{' for them' if step.reason == c.HAS_DEPENDENTS else ''}."
+        return LetGo(Note("Warning", "DataRetained", text))
     if step.reason != c.RETAINED_BY_STORE:
         return _blocked(world, step)
     _, state = latest(world, "delete", series)
@@ -381,4 +388,6 @@ def location(snapshot: Snapshot) -> str:
     if remote is not None and _has_copy(snapshot):
         copy = f"SnapshotStore {remote.store_name} (id {remote.store_id or 'unknown'})"
         places = [copy] if remote.local_deleted_at is not None else [*places, copy]
+    if remote is not None and remote.replaces is not None:
+        places.append(f"SnapshotStore {remote.replaces.store_name} (id {remote.replaces.store_id})")
     return f"{prefix} in {' and '.join(places)}"

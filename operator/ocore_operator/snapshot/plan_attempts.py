@@ -52,6 +52,8 @@ from ocore_operator.snapshot.world import (
 STOP_WITHIN = 45.0
 #: An attempt that has less time than this is not started.
 LEAST_TIME = 10.0
+#: Seconds until the store is asked again for the objects that a manifest names: a bucket may be replicated in no order.
+MISSING_PAUSE = 60.0
 #: Seconds before the deadline at which a Job that does not run yet is given up. The reason is known only while its pod exists, and the
 #: Job controller deletes the pod at the deadline. The program would also end at once (jobs.MARGIN).
 START_MARGIN = 5.0
@@ -127,7 +129,8 @@ def decide(world: World) -> Action:
 def _import(case: _Case) -> Action:
     found = _inspection(case)
     if isinstance(found, SnapshotResult):
-        return Finish(found, clean=False, imported=True)
+        other = _other_project(case, found)
+        return Finish(found, clean=False, imported=True) if other is None else GiveUp(other, stored=False)
     if isinstance(found, Failure):
         if found.reason == c.SNAPSHOT_NOT_FOUND:
             return NextAttempt(1, None)
@@ -135,6 +138,18 @@ def _import(case: _Case) -> Action:
     if case.left < LEAST_TIME:
         return GiveUp(_too_late(case), stored=False)
     return found
+
+
+def _other_project(case: _Case, found: SnapshotResult) -> Failure | None:
+    """Why what the store has is not adopted; None: it is of the Environment's project. An environment id can be set in another project, too."""
+    source, identity = case.snapshot.status.source, found.identity
+    if source is None or identity is None or identity.project_id == source.project_id:
+        return None
+    message = (
+        f"The store has snapshot {case.snapshot.id} of project {identity.project_id}; Environment {source.environment_name} is of project "
+        f"{source.project_id}. Nothing was changed. Set another spec.id in a new Snapshot, or none, or create the Environment again with the right spec.projectId."
+    )
+    return Failure(reason=c.OTHER_PROJECT, message=message)
 
 
 def _absent(case: _Case, world: World) -> Action:
@@ -243,6 +258,11 @@ def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:
     if isinstance(state, (Starting, Running, Absent)):
         return Wait(c.RUNNING, "An inspect Job searches the store for the snapshot's manifest.")
     failure = _failure_of(state)
+    if failure.reason == c.OBJECTS_MISSING and isinstance(state, JobFailed) and case.left >= LEAST_TIME:
+        left = MISSING_PAUSE - clock.seconds_since(state.finished, case.now)
+        if left > 0:
+            return Wait(c.OBJECTS_MISSING, failure.message, left)
+        return Inspect(f"{case.attempt}-{number + 1}")
     if failure.reason == c.SNAPSHOT_NOT_FOUND or number >= MAX_ATTEMPTS or not failure.retryable:
         return failure
     return Inspect(f"{case.attempt}-{number + 1}")

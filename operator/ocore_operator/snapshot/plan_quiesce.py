@@ -11,6 +11,7 @@ stage and the replicas before the first effect of the stage, so a restarted oper
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -29,8 +30,11 @@ from ocore_operator.workloads.view import WorkloadView, labels, saved
 STOP_SECONDS = 60
 #: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
 DRAIN_SECONDS = 120
-#: Seconds in which the workloads must get their replicas again where the API server refuses that.
+#: Seconds in which the workloads must get their replicas again where the API server refuses that. Then the Snapshot is Stalled, and never ends so while a
+#: workload that it has stopped cannot be started (docs/decisions/0112).
 RESUME_SECONDS = 120
+#: Least and most seconds between two attempts at that: a fifth of the time spent so far, within these limits.
+RESUME_PAUSE_SECONDS = (2, 60)
 
 
 def is_active(world: World) -> bool:
@@ -145,13 +149,18 @@ def _resume(world: World, quiesce: QuiesceStatus) -> Action:
     """Sets the saved replicas again, whatever the outcome is."""
     replicas = {(w.kind, w.name): w.replicas for w in quiesce.workloads}
     wanted = [(w, replicas.get((w.kind, w.name), w.replicas)) for w in world.workloads]
-    wrong = tuple((w, n) for w, n in wanted if w.exists and w.replicas != n)
+    late = _elapsed(world, quiesce) > RESUME_SECONDS
+    # Late, someone else has set the replicas of one that is not stopped.
+    wrong = tuple((w, n) for w, n in wanted if w.exists and w.replicas != n and not (late and w.replicas))
     if wrong and world.refusal is not None:
-        if _elapsed(world, quiesce) <= RESUME_SECONDS:
-            return _wait(world, f"The workloads cannot be started again; retrying: {world.refusal.message}", 2.0)
+        shortest, longest = RESUME_PAUSE_SECONDS
+        pause = min(max(shortest, _elapsed(world, quiesce) / 5), longest)
+        text = f"The workloads cannot be started again; retrying: {world.refusal.message}"
+        if not late:
+            return _wait(world, text, pause)
         counts = ", ".join(f"{w.label} to {n}" for w, n in wrong)
-        text = f"The workloads could not be started again for {RESUME_SECONDS} s: {world.refusal.message} Scale {counts} by hand."
-        return _done(world, quiesce, c.QUIESCE_FAILED, text)
+        text = f"The application is stopped. {text} Or scale {counts} by hand."
+        return replace(_wait(world, text, pause), reason=c.WORKLOAD_NOT_RESUMED, stalled=True)
     if wrong:
         return SetReplicas(wrong, after="operator-snapshot-resumed")
     return _done(world, quiesce, quiesce.failure_reason, quiesce.failure_message)

@@ -8,25 +8,44 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import CopyResult
-from ocore_crds.remote_copy import RemoteCopy, releases
-from ocore_operator import clock, remote_copies
+from ocore_crds.protocol import CopyChecked, CopyResult
+from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
+from ocore_crds.snapshot import SnapshotStatus
+from ocore_operator import clock, damage, remote_copies
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, NoResult, Running, Starting, Succeeded, finished
+from ocore_operator.jobs.outcome import (
+    MAX_ATTEMPTS,
+    Absent,
+    JobFailed,
+    JobState,
+    NoResult,
+    Running,
+    Starting,
+    Succeeded,
+    finished,
+)
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.snapshot import transitions
-from ocore_operator.snapshot.series import stop
-from ocore_operator.snapshot.world import POLL, Action, Idle, Record, StartCopy, StartDelete, World
+from ocore_operator.snapshot.series import latest, pause_left, stop
+from ocore_operator.snapshot.world import POLL, Action, Idle, Record, StartCheckCopy, StartCopy, StartDelete, World
 
 COMMAND = "copy-remote"
+CHECK = "check-copy"
+#: Prefix of the series of the Jobs that delete the data in the Snapshot's own store, while the copy stays.
+LOCAL = "local-"
 #: Seconds until it is checked again whether the remote store, or the base of a differential, is ready.
 STORE_PAUSE = 30.0
 #: Seconds until it is checked again whether what uses or needs the Snapshot is done.
 USED_PAUSE = 30.0
 #: Seconds until a deletion that a person must make possible is tried again.
 DELETE_PAUSE = 600.0
+
+#: Seconds until a check of a copy that could not be made is tried again: the first times, and later.
+CHECK_RETRY = 30.0
+CHECK_PAUSE = 6 * 3600.0
+#: Seconds after which a replaced copy that cannot be deleted is left where it is.
+REPLACED_WITHIN = 3 * 86400.0
 
 #: Deletes a copy by Jobs of that series: None once it is deleted; an Outcome while that takes.
 Delete = Callable[[str], StartDelete | Outcome | None]
@@ -67,10 +86,18 @@ def decide(world: World, delete: Delete) -> Step:
     remote = world.snapshot.status.remote
     if remote is None or world.remote is None or not c.is_true(world.snapshot.status.conditions, c.COMPLETE):
         return Step()
+    if remote.only and remote.local_deleted_at is None:
+        return _delete_local(world, remote, delete)
+    if remote.check_requested_at is not None:
+        return _check(world, remote, remote.check_requested_at)
     if remote.only:
-        return _delete_local(world, remote, delete) if remote.local_deleted_at is None else Step()
+        return Step()
     if remote.complete:
-        return _release(world, remote, delete)
+        return (
+            _delete_replaced(world, remote, remote.replaces, delete)
+            if remote.replaces
+            else _release(world, remote, delete)
+        )
     wanted = world.remote.wanted
     if wanted is not None and wanted != remote.store_name:
         return _withdraw(world, remote, delete)
@@ -106,7 +133,7 @@ def _failed(world: World, reason: str, message: str) -> Step:
     """The attempt has failed. Bytes that differ in the Snapshot's own store are found here as by reading them back."""
     status = remote_copies.failed(world.snapshot, reason, message, world.now)
     if reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
-        status = transitions.corrupt(world.snapshot.with_status(status), message, world.now)
+        status = damage.corrupt(world.snapshot.with_status(status), message, world.now)
     was = world.snapshot.status.remote
     news = was is None or was.message != message
     return Step(Record(status, (Note("Warning", "RemoteCopyFailed", message),) if news else ()))
@@ -141,6 +168,55 @@ def _wait_for(world: World, end: Outcome) -> Step:
     return Step(Idle(pause, status)) if status != world.snapshot.status else Step(wait=pause)
 
 
+# --- checks of a complete copy ---------------------------------------------------------------------------------
+
+
+def _check(world: World, remote: RemoteCopy, requested: str) -> Step:
+    """The remote store is asked whether it still has every object. A copy that is lost is made again; without other data the Snapshot is Corrupt."""
+    start = f"{int(clock.parse(requested).timestamp())}-"
+    number, state = latest(world, CHECK, start)
+    match state:
+        case Starting() | Running():
+            return Step(wait=POLL)
+        case Succeeded(payload=CopyChecked()):
+            return Step(Record(remote_copies.checked(world.snapshot, world.now)))
+        case JobFailed(failure=failure) if failure.reason == c.REMOTE_COPY_LOST:
+            return _lost(world, remote, failure.message)
+        case JobFailed(failure=failure, finished=ended):
+            left = pause_left(world, CHECK_RETRY if number < MAX_ATTEMPTS else CHECK_PAUSE, ended)
+            if left > 0:
+                return _unfinished(world, f"The copy could not be checked; retrying: {failure.message}", left)
+    blocked = world.refusal or (world.remote.unreadable if world.remote is not None else None)
+    if blocked is not None:
+        pause = blocked.after if isinstance(blocked, Waiting) and world.refusal is not None else DELETE_PAUSE
+        return _unfinished(world, f"The copy cannot be checked: {blocked.message}", pause)
+    return Step(StartCheckCopy(f"{start}{number + 1}"))
+
+
+def _lost(world: World, remote: RemoteCopy, message: str) -> Step:
+    """The remote store does not have the copy any more."""
+    status = remote_copies.lost(world.snapshot, message, world.now)
+    if remote.local_deleted_at is not None:
+        status = damage.corrupt(world.snapshot.with_status(status), message, world.now)
+    return Step(Record(status, (Note("Warning", "RemoteCopyLost", message),)))
+
+
+def _unfinished(world: World, message: str, pause: float) -> Step:
+    status = remote_copies.unfinished(world.snapshot, message)
+    return Step(Record(status)) if status != world.snapshot.status else Step(wait=pause)
+
+
+def _copy_in_doubt(world: World, remote: RemoteCopy) -> Outcome | None:
+    """Why it cannot be told whether the copy is whole: its store is missing, not ready, or another one; None where it can be."""
+    view = world.remote
+    if view is None:
+        return Waiting(c.STORE_NOT_READY, f"SnapshotStore {remote.store_name} has not been read yet.", USED_PAUSE)
+    if view.unreadable is not None or view.store_id == remote.store_id:
+        return view.unreadable
+    text = f"SnapshotStore {remote.store_name} has the id {view.store_id or 'of no store'}, and the copy is in the store {remote.store_id}. The data in the Snapshot's own store stays."
+    return Stalled(c.REMOTE_COPY_LOST, text)
+
+
 # --- the end of a copy -----------------------------------------------------------------------------------------
 
 
@@ -150,9 +226,50 @@ def _withdraw(world: World, remote: RemoteCopy, delete: Delete) -> Step:
         stopping = stop(world, name_of_job(world.snapshot, remote, attempt))
         if stopping is not None:
             return Step(stopping)
+    end = Record(_as_before(world, remote))
     if remote.attempts == 0:
-        return Step(Record(remote_copies.without_copy(world.snapshot)))
-    return _deleted(world, delete(deletion_series(remote)), Record(remote_copies.without_copy(world.snapshot)))
+        return Step(end)
+    return _deleted(world, delete(deletion_series(remote)), end)
+
+
+def _as_before(world: World, remote: RemoteCopy) -> SnapshotStatus:
+    """Without the copy that was begun; with the one that it should have replaced."""
+    if remote.replaces is None:
+        return remote_copies.without_copy(world.snapshot)
+    return remote_copies.restored(world.snapshot, remote.replaces, world.now)
+
+
+def replaced_series(place: CopyPlace) -> str:
+    """Of the Jobs that delete a copy that was replaced."""
+    return f"replaced-{int(clock.parse(place.requested_at).timestamp())}-"
+
+
+def replaced_blocked(world: World, place: CopyPlace) -> Outcome | None:
+    """Why nothing may be deleted in the store of the replaced copy. That it has another id means that it is another store: perhaps that of the new copy."""
+    view = world.remote
+    if view is None:
+        return Waiting(c.STORE_NOT_READY, f"SnapshotStore {place.store_name} has not been read yet.", USED_PAUSE)
+    if view.replaced_blocked is not None or view.replaced_id == place.store_id:
+        return view.replaced_blocked
+    text = f"SnapshotStore {place.store_name} has the id {view.replaced_id} now, and the copy is in the store {place.store_id}."
+    return Stalled(c.STORE_ID_CONFLICT, text)
+
+
+def _delete_replaced(world: World, remote: RemoteCopy, place: CopyPlace, delete: Delete) -> Step:
+    """The new copy is complete: the one in the store before is deleted, or is left there with a Warning where that is impossible."""
+    if place.store_id == remote.store_id:  # two SnapshotStores of one store: it is the new copy
+        return Step(Record(remote_copies.without_replaced(world.snapshot)))
+    blocked = replaced_blocked(world, place)
+    found = blocked or delete(replaced_series(place))
+    if found is None:
+        return Step(Record(remote_copies.without_replaced(world.snapshot)))
+    if isinstance(found, StartDelete):
+        return Step(found)
+    late = clock.seconds_since(remote.completed_at or remote.requested_at, world.now) > REPLACED_WITHIN
+    if late or (blocked is not None and isinstance(blocked, Stalled)):
+        text = f"The earlier copy in SnapshotStore {place.store_name} (store {place.store_id}) is left there: {found.message} Delete it by hand."
+        return Step(Record(remote_copies.without_replaced(world.snapshot), (Note("Warning", "DataLeft", text),)))
+    return Step(wait=found.after if isinstance(found, Waiting) else DELETE_PAUSE)
 
 
 def stop_attempts(world: World) -> Action | None:
@@ -175,19 +292,29 @@ def _release(world: World, remote: RemoteCopy, delete: Delete) -> Step:
     if others:  # they read one of the copies
         return Step(wait=USED_PAUSE)
     if released == "Local":
+        doubt = _copy_in_doubt(world, remote)
+        if doubt is not None:
+            return _deleted(world, doubt, Idle())
         note = Note(
             "Normal", "RetentionExpired", "No rule keeps the data in the Snapshot's own store; the remote copy stays."
         )
         status = remote_copies.only_copy(world.snapshot)
         return Step(Record(status, (note,), failpoint="operator-remote-release-recorded"))
+    if world.remote is not None and world.remote.damaged_base:
+        text = f"The copy stays: its full Snapshot {world.remote.damaged_base} is damaged in its own store."
+        return _unfinished(world, text, USED_PAUSE)
     note = Note("Normal", "RetentionExpired", f"No rule keeps the copy in {remote.store_name}: it is deleted.")
     return _deleted(world, delete(deletion_series(remote)), Record(remote_copies.without_copy(world.snapshot), (note,)))
 
 
 def _delete_local(world: World, remote: RemoteCopy, delete: Delete) -> Step:
-    """The status says that only the copy counts: nothing reads the data in the Snapshot's own store any more."""
+    """The status says that only the copy counts: nothing reads the data in the Snapshot's own store any more. Its Job asks the remote store before."""
+    series = f"{LOCAL}{remote_copies.moment(remote)}-"
+    _, state = latest(world, "delete", series)
+    if isinstance(state, JobFailed) and state.failure.reason == c.REMOTE_COPY_LOST:
+        return _lost(world, remote, state.failure.message)
     done = Record(remote_copies.local_deleted(world.snapshot, world.now))
-    return _deleted(world, delete(f"local-{remote_copies.moment(remote)}-"), done)
+    return _deleted(world, _copy_in_doubt(world, remote) or delete(series), done)
 
 
 def _deleted(world: World, found: StartDelete | Outcome | None, done: Action) -> Step:

@@ -10,7 +10,6 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs.outcome import (
-    MAX_ATTEMPTS,
     Absent,
     JobFailed,
     NoResult,
@@ -18,6 +17,7 @@ from ocore_operator.jobs.outcome import (
     Starting,
     Succeeded,
     finished,
+    may_retry,
 )
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.snapshot import plan_after_end, restore_tests
@@ -37,6 +37,9 @@ from ocore_operator.snapshot.world import (
 COMMAND = "test-restore"
 #: Seconds until an attempt is repeated that gave no verdict.
 RETRY_PAUSE = 60.0
+#: Attempts of a test that waits for another one on its server: twelve hours. Seconds between two: as many times the first as there were, up to the
+#: second.
+MAX_TURNS, TURN_PAUSES = 150, (30.0, 300.0)
 
 
 def decide(world: World) -> Action:
@@ -113,9 +116,13 @@ def _test(world: World, test: RestoreTest) -> Action:
 def _failed(world: World, test: RestoreTest, number: int, failure: Failure, ended: str) -> Action | None:
     """The attempt gave no verdict; None: it is time for another one."""
     snapshot, now = world.snapshot, world.now
-    if not failure.retryable or number >= MAX_ATTEMPTS:
+    waits = failure.reason == c.WAITING_FOR_OPERATION
+    if not (number < MAX_TURNS if waits else may_retry(failure, number)):
         return Record(restore_tests.without_verdict(snapshot, test.run, failure, now))
-    left = pause_left(world, RETRY_PAUSE, ended)
+    shortest, longest = TURN_PAUSES
+    left = pause_left(world, min(shortest * number, longest) if waits else RETRY_PAUSE, ended)
     if left <= 0:
         return None
+    if waits:
+        return Idle(left, restore_tests.pending(snapshot, failure.reason, failure.message, now))
     return Idle(left, restore_tests.pending(snapshot, failure.reason, f"Retrying: {failure.message}", now))

@@ -7,6 +7,7 @@ until a Job has written it. The two stores do not wait for each other.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import StateResult
@@ -102,7 +103,8 @@ def decide(world: World) -> Action | None:
         for place in unknown:
             snapshot = snapshot.with_status(_stored(snapshot, place, StoredState()))
         return Record(snapshot.status)
-    steps = (_write(world, place) for place in differing(snapshot))
+    known = [place for place in places(snapshot) if place.stored is not None]
+    steps = [*map(partial(_unrecorded, world), known), *map(partial(_write, world), differing(snapshot))]
     return next((step for step in steps if step is not None), None)
 
 
@@ -118,14 +120,21 @@ def _blocked(world: World, place: Place) -> Outcome | None:
     return None if world.store_writable else Stalled(c.STORE_READ_ONLY, "The store takes no state object.")
 
 
+def _unrecorded(world: World, place: Place) -> Action | None:
+    """What a Job writes, or has written since the status was; None where the status has it. Also where the spec asks for nothing: a pin that was set and
+    removed within a second is in the store, and would keep the data from being deleted."""
+    _, state = series.latest(world, COMMAND, place.series)
+    match state:
+        case Succeeded(payload=StateResult(state=written)) if written != place.stored:
+            return Record(_stored(world.snapshot, place, written))
+        case Starting() | Running():
+            return Idle(POLL)
+    return None
+
+
 def _write(world: World, place: Place) -> Action | None:
     snapshot = world.snapshot
     number, state = series.latest(world, COMMAND, place.series)
-    match state:
-        case Succeeded(payload=StateResult(state=written)) if written != place.stored:
-            return Record(_stored(snapshot, place, written))
-        case Starting() | Running():
-            return Idle(POLL)
     blocked = _blocked(world, place)
     if blocked is not None:
         return _report(world, place, blocked.message)

@@ -7,13 +7,10 @@ from ocore_crds.protocol import Failure, Finding, RestoreTestResult
 from ocore_crds.quantity import human, span
 from ocore_crds.restore_test import RestoreTestFinding, RestoreTestStatus
 from ocore_crds.snapshot import SnapshotStatus
-from ocore_operator import clock, summarize
+from ocore_operator import clock, damage, summarize
 from ocore_operator.kube.resources import Snapshot
-from ocore_operator.snapshot import transitions
 from ocore_operator.summarize import Stamp
 
-#: Findings that show that stored bytes are wrong or gone. All others say nothing about the store.
-STORED_BYTES = frozenset((c.CORRUPT, c.SNAPSHOT_NOT_FOUND))
 #: Seconds of a rollback that do not grow with the database: Jobs that start, checks, the switch.
 FIXED_SECONDS = 6.0
 #: Characters of each message, and warnings, that the status keeps.
@@ -45,15 +42,17 @@ def tested(snapshot: Snapshot, run: str, result: RestoreTestResult, ended: str, 
             "file_bytes": result.file_bytes,
             "bytes": result.bytes_read,
             "warnings": tuple(w[:_MESSAGE] for w in result.warnings[:_WARNINGS]),
+            "checked": tuple(text[:_MESSAGE] for text in result.checked[:_WARNINGS]),
+            "not_checked": tuple(text[:_MESSAGE] for text in result.not_checked[:_WARNINGS]),
         }
     )
     status = snapshot.status.model_copy(update={"restore_test": found})
     if not result.findings:
         return _with(snapshot, status, "True", c.SUCCEEDED, _summary(result), now)
-    first = next((f for f in result.findings if f.reason in STORED_BYTES), result.findings[0])
+    first = next((f for f in result.findings if f.reason in damage.STORED_BYTES), result.findings[0])
     status = _with(snapshot, status, "False", first.reason, first.message, now)
-    if first.reason in STORED_BYTES:
-        return transitions.corrupt(snapshot.with_status(status), first.message, now)
+    if first.reason in damage.STORED_BYTES:
+        return _damaged(snapshot.with_status(status), first.message, now)
     return status
 
 
@@ -63,9 +62,14 @@ def without_verdict(snapshot: Snapshot, run: str, failure: Failure, now: datetim
     found = _status(snapshot, run, (failure,), clock.text(now))
     status = snapshot.status.model_copy(update={"restore_test": found})
     status = _with(snapshot, status, "False", failure.reason, failure.message, now)
-    if failure.reason in STORED_BYTES:
-        return transitions.corrupt(snapshot.with_status(status), failure.message, now)
+    if failure.reason in damage.STORED_BYTES:
+        return _damaged(snapshot.with_status(status), failure.message, now)
     return status
+
+
+def _damaged(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
+    """Of the place that the test has read."""
+    return damage.found(snapshot, message, now, in_copy=damage.reads_copy(snapshot))
 
 
 def pending(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:

@@ -19,12 +19,13 @@ from ocore_crds.snapshot import (
     SnapshotStatus,
     StepStatus,
 )
+from ocore_crds.text import sentence
 from ocore_operator import clock, summarize
-from ocore_operator.errors import Failed, Stalled
+from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs, image_tag
 from ocore_operator.jobs.log import LogState
 from ocore_operator.kube.differentials import Full
-from ocore_operator.kube.resources import Environment, Snapshot
+from ocore_operator.kube.resources import Environment, Snapshot, project_of
 from ocore_operator.summarize import Stamp
 
 
@@ -33,7 +34,7 @@ def queued(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
     status = summarize.running(
         snapshot.status, c.PENDING, "The Snapshot was accepted and waits to start.", Stamp.of(snapshot.meta, now)
     )
-    return status.model_copy(update={"id": snapshot.id, "phase": "Pending", "queued_at": clock.text(now)})
+    return status.model_copy(update={"id": snapshot.id, "phase": "Pending", "queued_at": clock.exact(now)})
 
 
 def started(
@@ -45,7 +46,7 @@ def started(
         environment_id=environment.id,
         environment_name=environment.meta.name,
         environment_type=environment.spec.type,
-        project_id=environment.spec.project_id,
+        project_id=project_of(environment),
         image=job_inputs.image,
         image_tag=image_tag(job_inputs.image),
         image_digest=image_digest,
@@ -56,7 +57,7 @@ def started(
     return status.model_copy(
         update={
             "phase": "Running",
-            "started_at": clock.text(now),
+            "started_at": clock.exact(now),
             "deadline": clock.text(clock.after(now, snapshot.spec.timeout_seconds)),
             # Attempt 0 only checks whether the store already holds this id.
             "attempt": 1 if snapshot.spec.id is None else 0,
@@ -123,10 +124,18 @@ def identity(snapshot: Snapshot) -> Identity:
 
 
 def under_way(
-    snapshot: Snapshot, reason: str, message: str, job: str, log: LogState | None, now: datetime
+    snapshot: Snapshot,
+    reason: str,
+    message: str,
+    job: str,
+    log: LogState | None,
+    now: datetime,
+    *,
+    stalled: bool = False,
 ) -> SnapshotStatus:
-    """Before the start or during an attempt: what it waits for, its Job's name, and the steps that its log has reported."""
-    status = summarize.running(snapshot.status, reason, message, Stamp.of(snapshot.meta, now))
+    """Before the start or during an attempt: what it waits for, its Job's name, and the steps that its log has reported. `stalled`: it waits for a person."""
+    end = Stalled(reason, message) if stalled else Waiting(reason, message, 0)
+    status = summarize.outcome(snapshot.status, end, Stamp.of(snapshot.meta, now))
     update: dict[str, object] = {"job_name": job or status.job_name}
     if log is not None and log.steps:
         update["steps"] = log.step_statuses(SNAPSHOT_STEPS)
@@ -192,6 +201,10 @@ def completed(
             "Set spec.verify to Full to do that."
         )
         status = summarize.with_condition(status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, message, stamp)
+    if evidence.incomplete:
+        status = summarize.with_condition(
+            status, c.INCOMPLETE, "True", c.FILES_NOT_INCLUDED, " ".join(map(sentence, evidence.incomplete)), stamp
+        )
     how = "Found in the store and adopted. Restorable." if imported else "Restorable."
     return summarize.complete(status, c.SUCCEEDED, how, stamp)
 
@@ -254,17 +267,6 @@ def verified(snapshot: Snapshot, result: VerifyResult, now: datetime) -> Snapsho
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "True", c.SUCCEEDED, message, stamp)
     ready = summarize.ready(status, c.SUCCEEDED, "Restorable.", stamp)
     return ready.model_copy(update={"phase": "Complete"})
-
-
-def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
-    """Stored bytes differ from the manifest: it must not be restored, but from a remote copy."""
-    stamp = Stamp.of(snapshot.meta, now)
-    status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.CORRUPT, message, stamp)
-    remote = status.remote
-    if remote is not None and remote.complete and not remote.only:
-        text = f"Restorable from the remote copy in {remote.store_name} only: {message}"
-        return summarize.ready(status, c.REMOTE_COPY_ONLY, text, stamp)
-    return summarize.outcome(status, Stalled(c.CORRUPT, message), stamp).model_copy(update={"phase": "Corrupt"})
 
 
 def of_corrupt_base(snapshot: Snapshot, base: str, now: datetime) -> SnapshotStatus:

@@ -47,6 +47,14 @@ class RemoteView:
     used_by: str = ""
     #: Of a full Snapshot, in the same case: Snapshots that need it and still have data in the same store.
     needed_by: tuple[str, ...] = ()
+    #: Of a complete copy, where it is checked or is to outlive the data: why its store cannot be read now, and the id that this store has.
+    unreadable: Outcome | None = None
+    store_id: str = ""
+    #: Of a differential whose copy retention has let go of: name of its full Snapshot where that is damaged in its own store.
+    damaged_base: str = ""
+    #: Of a copy that replaces another one: why the store of that one cannot be written, and the id that this store has.
+    replaced_blocked: Outcome | None = None
+    replaced_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,8 @@ class Wait:
     job: str = ""
     #: An object to reconcile now, because this Snapshot waits for it.
     wake: Key | None = None
+    #: A person must change something: Stalled, not Reconciling.
+    stalled: bool = False
 
 
 @dataclass(frozen=True)
@@ -273,6 +283,13 @@ class StartCopy:
     """Create the Job that copies the Snapshot to the remote store."""
 
     attempt: int
+
+
+@dataclass(frozen=True)
+class StartCheckCopy:
+    """Create the Job that asks the remote store whether it has every object of the copy."""
+
+    attempt: str
 
 
 @dataclass(frozen=True)
@@ -328,6 +345,7 @@ Action = (
     | StartVerify
     | StartState
     | StartCopy
+    | StartCheckCopy
     | StartRestoreTest
     | SetReplicas
     | SendSignal

@@ -130,6 +130,23 @@ def of_application(workloads: Sequence[WorkloadView], recorded: str) -> tuple[tu
     return tuple((w, x) for w in workloads for x in w.containers if parse(x.image).repository in repositories)
 
 
+def of_repository(workloads: Sequence[WorkloadView], image: str) -> bool:
+    """Whether a container of the workloads has an image of the same repository."""
+    return any(parse(x.image).repository == parse(image).repository for w in workloads for x in w.containers)
+
+
+def may_be_set(workloads: Sequence[WorkloadView], recorded: str, listed: tuple[str, ...]) -> bool:
+    """Whether the recorded image may be set, and the present ones put back: each stays in its repository, or both are listed. `listed`: what images
+    begin with that may be set in any container; `*`: all. The chart's admission policy has the same list."""
+    if "*" in listed:
+        return True
+    return all(
+        parse(x.image).repository == parse(recorded).repository
+        or (x.image.startswith(listed) and recorded.startswith(listed))
+        for _, x in of_application(workloads, recorded)
+    )
+
+
 def saved_image(workload: WorkloadView, names: Iterable[tuple[str, bool]]) -> SavedImage:
     """The images of these containers (name, whether it is an init container) and the commits, as they are now."""
     wanted = set(names)

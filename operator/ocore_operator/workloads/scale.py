@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from ocore_crds.text import shortened, shortened_start
+from ocore_kube.errors import ApiError, Conflict
 from ocore_kube.types import PODS, WORKLOADS
 from ocore_operator.context import Context
 from ocore_operator.jobs.inputs import commit_of, image_of
@@ -41,6 +42,20 @@ async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, rep
     return await ctx.kube.set_scale(
         WORKLOADS[workload.kind], namespace, workload.name, replicas, resource_version=workload.version
     )
+
+
+async def set_all(ctx: Context, namespace: str, targets: Iterable[tuple[WorkloadView, int]]) -> ApiError | None:
+    """Sets the replicas of all: one that is refused keeps no other one stopped. Returns the first refusal. Raises Conflict where a workload changed
+    since it was read."""
+    first: ApiError | None = None
+    for workload, replicas in targets:
+        try:
+            await set_replicas(ctx, namespace, workload, replicas)
+        except Conflict:
+            raise
+        except ApiError as error:
+            first = first or error
+    return first
 
 
 async def set_image(ctx: Context, namespace: str, workload: WorkloadView, change: images.TemplateChange) -> bool:
