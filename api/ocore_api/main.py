@@ -16,12 +16,14 @@ from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
 from ocore_api.facade import Facade
 from ocore_api.http import problems
-from ocore_api.http.edge import API, DOCS, App, Edge
+from ocore_api.http.edge import API, App, Edge
 from ocore_api.http.problem_docs import describe_problems
-from ocore_api.routes import health, reads, rollback_writes, settings, size, snapshot_writes, streams
+from ocore_api.routes import docs, health, reads, rollback_writes, settings, size, snapshot_writes, streams
+from ocore_api.routes.parameters import describe_parameters
 from ocore_api.routes.repeated import Repeats
 from ocore_api.settings import Settings
 from ocore_api.streams.docs import describe_streams
+from ocore_api.views.examples import describe_examples
 from ocore_kube.transport import CONNECTIONS, Transport, connect
 
 #: Routers, made with `APIRouter(prefix=API)`. The first route is found fastest: those that are asked most often come first.
@@ -46,8 +48,10 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the errors of every operation and the events of every stream."""
         if self.openapi_schema is None:
+            describe_parameters(super().openapi())
             describe_problems(super().openapi())
             describe_streams(super().openapi())
+            describe_examples(super().openapi())
         return super().openapi()
 
     def build_middleware_stack(self) -> Any:
@@ -69,22 +73,23 @@ class _Application(FastAPI):
 
 def create_app(facade: Facade) -> FastAPI:
     """The application. It starts nothing: see `running`."""
-    docs = facade.settings.docs
     app = _Application(
         title=TITLE,
-        docs_url=DOCS if docs else None,
+        docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if docs else None,
+        openapi_url="/openapi.json" if facade.settings.docs else None,
         redirect_slashes=False,
+        servers=[{"url": "/", "description": "The server that served this document."}],
         telemetry={"tracing": False, "metrics": False, "logs": False},
         separate_input_output_schemas=False,
     )
     app.facade = facade
-    problems.install(app, _methods([*ROUTERS, health.router]))
+    open_to_all = (health.router, docs.router) if facade.settings.docs else (health.router,)
+    problems.install(app, _methods([*ROUTERS, *open_to_all]))
     if any(not r.path.startswith(f"{API}/") for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)):
         raise ValueError("a router in ROUTERS is not made with `APIRouter(prefix=API)`")
     # Not `include_router`: that makes a tree, which takes longer to search. Before the framework's own routes, which are asked rarely.
-    app.router.routes[:0] = [route for router in (*ROUTERS, health.router) for route in router.routes]
+    app.router.routes[:0] = [route for router in (*ROUTERS, *open_to_all) for route in router.routes]
     for route in app.router.routes:
         if isinstance(route, APIRoute):
             route.operation_id = route.name
@@ -126,7 +131,7 @@ async def open_facade(settings: Settings) -> AsyncIterator[Facade]:
     watches = 4 * max(1, len(settings.namespaces))  # one for each kind
     client = Transport(await connect(settings.kubeconfig, CONNECTIONS + watches), settings.request_timeout, "ocore-api")
     authenticator = Authenticator(settings)
-    cache = Cache(client, settings.namespaces)
+    cache = Cache(client, settings.namespaces, seconds=settings.request_timeout)
     facade = Facade(settings=settings, authenticator=authenticator, cache=cache, client=client)
     facade.background.append(cache.run)
     try:

@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
 from ocore_api.facade import Facade
+from ocore_api.http.reasons import REASONS
 from ocore_api.main import create_app
 from ocore_api.settings import Settings
 from ocore_api.views import models, requests
@@ -63,6 +64,7 @@ def rendered(page: str) -> dict[str, str]:
     """Path below the repository → content. `page`: the text of docs/rest-api.md, whose tables are replaced."""
     document = json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
     page = _between(page, "fields", "\n\n".join(_fields(model, title) for model, title in TABLES.items()))
+    page = _between(page, "reasons", _reasons())
     return {DOCUMENT: document, PAGE: _between(page, "settings", _settings())}
 
 
@@ -102,7 +104,7 @@ def _type(schema: dict[str, Any]) -> str:
         if "$ref" in each:
             found.append(each["$ref"].rsplit("/", 1)[1])
         elif "enum" in each or "const" in each:
-            found.append(", ".join(f"`{v}`" for v in each.get("enum", [each.get("const")])))
+            found.append(", ".join(f"`{v}`" if v else '`""`' for v in each.get("enum", [each.get("const")])))
         elif each.get("type") == "array":
             found.append(f"list of {_type(each.get('items', {}))}")
         elif each.get("type") == "object":
@@ -112,6 +114,12 @@ def _type(schema: dict[str, Any]) -> str:
                 str(schema.get("format") if each.get("type") == "string" and schema.get("format") else each["type"])
             )
     return " or ".join(found)
+
+
+def _reasons() -> str:
+    """A table of the reasons of errors."""
+    lines = ["| `reason` | status | meaning |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| `{r}` | {status} | {text} |" for r, (status, text) in sorted(REASONS.items()))])
 
 
 def _settings() -> str:

@@ -23,7 +23,10 @@ class Settings(BaseSettings):
     kubeconfig: Path | None = Field(
         default=None, description="Outside a cluster: the kubeconfig file. Inside, the service account is used."
     )
-    request_timeout: Seconds = Field(default=10, description="Seconds that one request to the API server may take.")
+    request_timeout: Seconds = Field(
+        default=10,
+        description="Seconds that the API server has to answer, for all that one request to the facade asks of it.",
+    )
 
     # --- serving --------------------------------------------------------------------------------------------
     http_host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a pod's own address

@@ -22,13 +22,15 @@ from ocore_api.cache.watch import Watch
 from ocore_api.views.values import Object
 from ocore_crds.timestamps import text
 from ocore_kube.errors import ApiError, Forbidden, Invalid
-from ocore_kube.transport import Transport
+from ocore_kube.transport import Transport, no_answer
 from ocore_kube.types import OURS
 
 #: Seconds for which an id that the API server does not know is not asked for again.
 UNKNOWN_SECONDS = 5.0
 #: Ids that are remembered as unknown.
 UNKNOWN_IDS = 10_000
+#: Seconds within which the API server must have answered about an id, with all repetitions.
+ANSWER_SECONDS = 10.0
 #: Questions to the API server about unknown ids at the same time.
 QUESTIONS = 4
 
@@ -40,13 +42,21 @@ def _now() -> str:
     return text(datetime.now(UTC))
 
 
+def _everyone(_: object) -> bool:
+    return True
+
+
 class Cache:
     """Every read. `put` and `hide` take the answers to writes, so that a client reads its own writes at once."""
 
-    def __init__(self, transport: Transport | None = None, namespaces: Sequence[str] = ()) -> None:
-        """`namespaces`: those that are served; none: the whole cluster. Without a transport nothing is read but what is put: for tests."""
+    def __init__(
+        self, transport: Transport | None = None, namespaces: Sequence[str] = (), *, seconds: float = ANSWER_SECONDS
+    ) -> None:
+        """`namespaces`: those that are served; none: the whole cluster. `seconds`: how long an id that is not known may be asked for. Without a transport
+        nothing is read but what is put: for tests."""
         self.store = Store(_now)
         self._transport = transport
+        self._seconds = seconds
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self._watches = tuple(
             Watch(transport, self.store, kind, namespace)
@@ -83,22 +93,34 @@ class Cache:
         return "; ".join(found[:3]) + (f"; {len(found) - 3} more" if len(found) > 3 else "") if found else None
 
     # --- by id ----------------------------------------------------------------------------------------------
-    async def environment(self, environment_id: str) -> EnvironmentEntry | None:
-        """The Environment of that id."""
-        return await self._find(ENVIRONMENT, environment_id, self.store.environment)
+    # `visible`: whether the caller sees it. What exists and is not visible is asked for as an id that does not exist: the time shows no difference.
 
-    async def snapshot(self, snapshot_id: str) -> SnapshotEntry | None:
-        """The Snapshot of that id."""
-        return await self._find(SNAPSHOT, snapshot_id, self.store.snapshot)
+    async def environment(
+        self, environment_id: str, visible: Callable[[EnvironmentEntry], bool] = _everyone
+    ) -> EnvironmentEntry | None:
+        """The Environment of that id; None where it is not visible."""
+        return await self._find(ENVIRONMENT, environment_id, self.store.environment, visible)
 
-    async def rollback(self, rollback_id: str) -> RollbackEntry | None:
-        """The Rollback of that id; None for a preview."""
-        return await self._find(ROLLBACK, rollback_id, self.store.rollback)
+    async def snapshot(
+        self, snapshot_id: str, visible: Callable[[SnapshotEntry], bool] = _everyone
+    ) -> SnapshotEntry | None:
+        """The Snapshot of that id; None where it is not visible."""
+        return await self._find(SNAPSHOT, snapshot_id, self.store.snapshot, visible)
 
-    async def _find(self, kind: str, id_: str, get: Callable[[str], FoundT | None]) -> FoundT | None:
+    async def rollback(
+        self, rollback_id: str, visible: Callable[[RollbackEntry], bool] = _everyone
+    ) -> RollbackEntry | None:
+        """The Rollback of that id; None for a preview, and where it is not visible."""
+        return await self._find(ROLLBACK, rollback_id, self.store.rollback, visible)
+
+    async def _find(
+        self, kind: str, id_: str, get: Callable[[str], FoundT | None], visible: Callable[[FoundT], bool]
+    ) -> FoundT | None:
         found = get(id_)
-        if found is not None or self._transport is None:
+        if found is not None and visible(found):
             return found
+        if self._transport is None:
+            return None
         key, now = (kind, id_), asyncio.get_running_loop().time()
         if self._unknown.get(key, now) > now:
             return None
@@ -106,8 +128,13 @@ class Cache:
         if task is None:
             task = self._asked[key] = asyncio.create_task(self._ask(self._transport, kind, id_))
             task.add_done_callback(lambda _: self._asked.pop(key, None))
-        await asyncio.shield(task)
-        return get(id_)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await asyncio.shield(task)
+        except TimeoutError:
+            raise no_answer(self._seconds) from None
+        found = get(id_)
+        return found if found is not None and visible(found) else None
 
     async def _ask(self, transport: Transport, kind: str, id_: str) -> None:
         """Asks the API server once for an object by its status.id (a selectable field of our CRDs). It then is in the store, or remembered as unknown."""

@@ -11,12 +11,16 @@ from ocore_api.views import events, rows
 from ocore_api.views.values import (
     FINAL,
     Object,
-    created_at,
+    by_type,
     encode,
+    first_seen,
     is_refused,
     operation_status,
+    order_of,
     status_of,
 )
+from ocore_crds import conditions as c
+from ocore_crds.naming import project_id
 
 #: Kind, namespace and name.
 Key = tuple[str, str, str]
@@ -58,7 +62,8 @@ class Entry:
     name: str
     uid: str
     id: str
-    created: str
+    created: str  # by the API server, or earlier: decides who has an id
+    newness: str  # see `order_of`
     version: int
     environment_id: str  # empty: unknown
     project_id: str  # empty: unknown
@@ -75,7 +80,7 @@ class Entry:
     @property
     def order(self) -> tuple[str, str]:
         """Newer is larger."""
-        return self.created, self.id
+        return self.newness, self.id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +88,7 @@ class EnvironmentEntry(Entry):
     """An Environment. `id` and `environment_id` are the same."""
 
     sizes: Sizes | None
+    problem: tuple[str, str] | None  # reason and message of Ready=False, unless a probe is under way
     operation: tuple[str, str] | None  # kind and name of the operation that has the operation lock
 
 
@@ -92,12 +98,13 @@ class OperationEntry(Entry):
 
     status: str  # pending, running, completed or failed
     row: bytes  # the view and the event, separated by a newline; packed if status is final
+    length: int  # bytes of the view
     deployment_id: str | None  # of a Snapshot: the deployment that caused it
     snapshot_id: str | None  # of a Rollback: the snapshot that it restores
 
     @property
     def encoded(self) -> bytes:
-        """The JSON of the view. Of a Rollback without deploymentId, which belongs to the Snapshot: `Store.log_row` has it."""
+        """The JSON of the view. Of a Rollback without deploymentId, which belongs to the Snapshot: `listing.of_logs` has it."""
         return self._parts()[0]
 
     @property
@@ -126,11 +133,6 @@ class RollbackEntry(OperationEntry):
 
     __slots__ = ()
 
-    @property
-    def log(self) -> bytes:
-        """The row without its first brace."""
-        return self.encoded[1:]
-
 
 def environment_entry(obj: Object) -> EnvironmentEntry:
     """The entry of an Environment. Its id is empty before the operator has written it: until then another one may have it."""
@@ -140,12 +142,13 @@ def environment_entry(obj: Object) -> EnvironmentEntry:
     return EnvironmentEntry(
         *_common(ENVIRONMENT, obj, id_),
         environment_id=id_,
-        project_id=intern(obj["spec"]["projectId"]),
+        project_id=intern(project_id(obj["spec"].get("projectId"), meta["namespace"])),
         environment_type=intern(obj["spec"]["type"]),
         refused=is_refused(obj),
         deleting="deletionTimestamp" in meta,
         recorded=bool(id_),
         sizes=_sizes(sizes) if sizes else None,
+        problem=_problem(obj),
         operation=(operation["kind"], operation["name"]) if operation else None,
     )
 
@@ -154,6 +157,7 @@ def snapshot_entry(obj: Object, origin: rows.Origin) -> SnapshotEntry:
     """The entry of a Snapshot of that environment."""
     state = operation_status(obj)
     view = rows.snapshot_view(obj, origin)
+    row, length = _row(view, obj, state)
     return SnapshotEntry(
         *_common(SNAPSHOT, obj, view["id"]),
         environment_id=intern(origin.environment_id),
@@ -163,7 +167,8 @@ def snapshot_entry(obj: Object, origin: rows.Origin) -> SnapshotEntry:
         deleting="deletionTimestamp" in obj["metadata"],
         recorded=bool(status_of(obj).get("id")),
         status=intern(state),
-        row=_row(view, obj, state),
+        row=row,
+        length=length,
         deployment_id=view["deploymentId"],
         snapshot_id=None,
     )
@@ -174,6 +179,7 @@ def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) ->
     state = operation_status(obj)
     view = rows.rollback_log(obj, target.environment_id, snapshot_id, None)
     del view["deploymentId"]
+    row, length = _row(view, obj, state)
     return RollbackEntry(
         *_common(ROLLBACK, obj, view["id"]),
         environment_id=intern(target.environment_id),
@@ -183,7 +189,8 @@ def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) ->
         deleting="deletionTimestamp" in obj["metadata"],
         recorded=bool(status_of(obj).get("id")),
         status=intern(state),
-        row=_row(view, obj, state),
+        row=row,
+        length=length,
         deployment_id=None,
         snapshot_id=view["snapshotId"],
     )
@@ -195,13 +202,22 @@ def event_of(progress: Progress) -> Object:
     return found
 
 
-def _common(kind: str, obj: Object, id_: str) -> tuple[str, str, str, str, str, str, int]:
+def _common(kind: str, obj: Object, id_: str) -> tuple[str, str, str, str, str, str, str, int]:
     meta = obj["metadata"]
-    uid = str(meta["uid"])
-    created = str(meta["creationTimestamp"]) if kind == ENVIRONMENT else created_at(obj)
+    uid, version = str(meta["uid"]), int(meta["resourceVersion"])
+    created, newness = str(meta["creationTimestamp"]), ""
+    if kind != ENVIRONMENT:
+        created, newness = first_seen(obj), order_of(obj)
     return (
-        kind, intern(meta["namespace"]), meta["name"], uid, uid if id_ == uid else id_, created, int(meta["resourceVersion"]),
+        kind, intern(meta["namespace"]), meta["name"], uid, uid if id_ == uid else id_, created, newness, version,
     )  # fmt: skip
+
+
+def _problem(obj: Object) -> tuple[str, str] | None:
+    found = by_type(obj).get(c.READY, {})
+    if found.get("status") != "False" or found.get("reason") in (c.PENDING, c.PROBING):
+        return None
+    return str(found.get("reason") or ""), str(found.get("message") or "")
 
 
 def _sizes(found: Object) -> Sizes:
@@ -214,9 +230,11 @@ def _sizes(found: Object) -> Sizes:
     )
 
 
-def _row(view: Object, obj: Object, state: str) -> bytes:
-    whole = encode(view) + b"\n" + encode(events.progress_event(obj))
-    return PACKER.pack(whole) if state in FINAL else whole
+def _row(view: Object, obj: Object, state: str) -> tuple[bytes, int]:
+    """The row, and the length of the view in it."""
+    encoded = encode(view)
+    whole = encoded + b"\n" + encode(events.progress_event(obj))
+    return PACKER.pack(whole) if state in FINAL else whole, len(encoded)
 
 
 def _dictionary() -> bytes:

@@ -32,6 +32,7 @@ from ocore_api.cache.entries import (
     rollback_entry,
     snapshot_entry,
 )
+from ocore_api.cache.listing import PIECE, Listing, of_logs, of_snapshots
 from ocore_api.cache.newest import Newest, page
 from ocore_api.cache.pages import Pages
 from ocore_api.views import events, rows
@@ -39,6 +40,9 @@ from ocore_api.views.values import Object, encode, status_of
 
 #: Deleted objects that are remembered: a late answer about one of them does not bring it back.
 GONE = 10_000
+
+#: Bytes of an object, as JSON, that is kept as a whole. The API server takes 1.5 MB, and a tenant decides how many.
+LARGEST = 256 * 1024
 
 Callback = Callable[[Progress], None]
 #: An environment's id and its project.
@@ -71,6 +75,7 @@ class Store:
         self._waiting: dict[Key, set[Key]] = {}  # object → those in _raw that need it
         self._hidden: set[str] = set()
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self._unreadable: set[Key] = set()
         self._callbacks: dict[tuple[str, str], list[Callback]] = {}
         self._pages = Pages()
 
@@ -84,17 +89,20 @@ class Store:
             return
         try:
             self._take_with_dependents(key, obj)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            # One object that cannot be read must not keep the others from being served.
+        except Exception as error:
+            # Whatever it is: one object must not keep the others from being served.
             _log.warning("object cannot be read; it is not served", kind=kind, namespace=key[1], name=key[2], error=repr(error))  # fmt: skip
             self._drop_with_dependents(key)
+            self._unreadable.add(key)
             return
+        self._unreadable.discard(key)
         if known is not None and known[1] != uid:
             self._remember_gone(known[1])
 
     def remove(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
         """The object is gone. With `uid`: unless another object has its name already."""
         key = (kind, namespace, name)
+        self._unreadable.discard(key)
         known = self._known(key)
         if uid is not None:
             self._remember_gone(uid)
@@ -107,6 +115,7 @@ class Store:
     def keep_only(self, kind: str, namespace: str | None, names: Collection[tuple[str, str]], version: int) -> None:
         """A full list of the kind in the namespace (None: of the cluster), read at that resourceVersion, has these namespaces and names: all others
         are gone, unless they are newer than the list."""
+        self._unreadable -= {k for k in self._of(kind, namespace) if k[1:] not in names}
         for place in self._places(kind, namespace):
             if place in names:
                 continue
@@ -118,6 +127,7 @@ class Store:
         """Nothing is known of the kind in the namespace (None: in the cluster) any more. Its objects may come back."""
         for place in self._places(kind, namespace):
             self._drop_with_dependents((kind, *place))
+        self._unreadable.difference_update(self._of(kind, namespace))
         self._gone.clear()
 
     def newest_version(self, kind: str, namespace: str | None) -> int:
@@ -128,6 +138,10 @@ class Store:
     def _places(self, kind: str, namespace: str | None) -> list[tuple[str, str]]:
         listed = self._policies if kind == POLICY else self._entries[kind]
         return [place for place in listed if namespace in (None, place[0])]
+
+    def _of(self, kind: str, namespace: str | None) -> set[Key]:
+        """The objects that cannot be read."""
+        return {k for k in self._unreadable if k[0] == kind and namespace in (None, k[1])}
 
     def hide(self, kind: str, uid: str) -> None:
         """The object was deleted by an answer of the API server: it is not served from now on, although it may be listed until its data is removed."""
@@ -202,25 +216,35 @@ class Store:
         )
         return page(cells, offset, limit)
 
-    def environment_page(self, environment_id: str, limit: int, offset: int) -> bytes:
-        """The encoded page of an environment's Snapshots: :class:`ocore_api.views.models.SnapshotPage`."""
+    def environment_page(self, environment_id: str, limit: int, offset: int) -> bytes | Listing:
+        """The page of an environment's Snapshots: :class:`ocore_api.views.models.SnapshotPage`. Encoded, if it is small."""
         found = self._pages.get(environment_id, limit, offset)
-        if found is None:
-            snapshots = self.snapshots_of(environment_id)
-            encoded = b",".join(e.encoded for e in snapshots[offset : offset + limit])
-            found = b'{"limit":%d,"offset":%d,"snapshots":[%b],"total":%d}' % (limit, offset, encoded, len(snapshots))
-            if encoded:  # empty pages could be many: there is one for each offset
-                self._pages.keep(environment_id, limit, offset, found)
+        if found is not None:
+            return found
+        snapshots = self.snapshots_of(environment_id)
+        shown = snapshots[offset : offset + limit]
+        listing = of_snapshots(
+            b'{"limit":%d,"offset":%d,"snapshots":[' % (limit, offset), shown, b'],"total":%d}' % len(snapshots)
+        )
+        # A kept page lives as long as the slowest of its readers. Empty ones could be many: there is one for each offset.
+        if not shown or listing.length > PIECE:
+            return listing
+        found = b"".join(listing.pieces())
+        self._pages.keep(environment_id, limit, offset, found)
         return found
 
-    def log_row(self, entry: RollbackEntry) -> bytes:
-        """The JSON of a rollback log: :class:`ocore_api.views.models.RollbackLog`."""
-        snapshot = self.snapshot(entry.snapshot_id) if entry.snapshot_id else None
-        return b'{"deploymentId":' + encode(snapshot.deployment_id if snapshot is not None else None) + b"," + entry.log
+    def logs(self, head: bytes, entries: Sequence[RollbackEntry], tail: bytes) -> Listing:
+        """An answer with rollback logs: each is a :class:`ocore_api.views.models.RollbackLog`."""
+        snapshots = (self.snapshot(e.snapshot_id) if e.snapshot_id else None for e in entries)
+        return of_logs(head, entries, [s.deployment_id if s is not None else None for s in snapshots], tail)
 
     def counts(self) -> dict[str, int]:
         """Kind → number of objects, for /metrics."""
         return {kind: len(self._entries[kind]) for kind in KINDS if kind != POLICY} | {POLICY: len(self._policies)}
+
+    def unreadable(self) -> dict[str, int]:
+        """Kind → number of objects that cannot be read, for /metrics. The log has their names."""
+        return {kind: len(self._of(kind, None)) for kind in KINDS}
 
     def subscribe(self, kind: str, id_: str, callback: Callback) -> Callable[[], None]:
         """Calls `callback` with every change of the progress of a Snapshot or Rollback, and with a final one where it is deleted. Returns what ends the
@@ -252,6 +276,7 @@ class Store:
 
     def _take_with_dependents(self, key: Key, obj: Object) -> None:
         if key[0] == POLICY:
+            _whole(obj)
             self._policies[key[1:]] = obj
             return
         self._refresh(self._take(key, obj))
@@ -260,7 +285,7 @@ class Store:
         if key[0] == POLICY:
             self._policies.pop(key[1:], None)
             return
-        self._refresh(self._replace(key, None, None, ()))
+        self._refresh(self._replace(key, None, b"", ()))
 
     def _refresh(self, changed: set[Key]) -> None:
         """Reads those again that took something from a changed object, or waited for it. Each of them once, so that references in a circle end."""
@@ -275,9 +300,13 @@ class Store:
     def _take(self, key: Key, obj: Object) -> set[Key]:
         """Takes an object; returns the keys of those of which others must know."""
         entry, needs = self._entry(key[0], obj)
-        return self._replace(key, entry, obj, needs)
+        raw = _whole(obj) if needs else b""
+        if isinstance(entry, OperationEntry):
+            _need_small(len(entry.row))
+            _need_small(entry.length)
+        return self._replace(key, entry, raw, needs)
 
-    def _replace(self, key: Key, entry: Entry | None, obj: Object | None, needs: tuple[Key, ...]) -> set[Key]:
+    def _replace(self, key: Key, entry: Entry | None, raw: bytes, needs: tuple[Key, ...]) -> set[Key]:
         """Puts the entry in the place of the known one."""
         kind, old = key[0], self._entries[key[0]].pop(key[1:], None)
         ids = {e.id for e in (old, entry) if e is not None}
@@ -288,7 +317,7 @@ class Store:
             claims.remove(old)
             if not claims:
                 del self._by_id[kind, old.id]
-        self._wait(key, obj, needs)
+        self._wait(key, raw, needs)
         if entry is not None:
             self._entries[kind][key[1:]] = entry
             self._by_id.setdefault((kind, entry.id), []).append(entry)
@@ -358,16 +387,15 @@ class Store:
             return rows.Origin(name=name)
         return rows.Origin(found.id, found.project_id, found.name, found.environment_type)
 
-    def _wait(self, key: Key, obj: Object | None, needs: tuple[Key, ...]) -> None:
+    def _wait(self, key: Key, raw: bytes, needs: tuple[Key, ...]) -> None:
         """Keeps an object, packed, that must be read again when one of those that it needs changes."""
         for each in self._raw.pop(key, (b"", ()))[1]:
             self._waiting[each].discard(key)
             if not self._waiting[each]:
                 del self._waiting[each]
-        if obj is None or not needs:
+        if not needs:
             return
-        meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
-        self._raw[key] = PACKER.pack(encode({**obj, "metadata": meta})), needs
+        self._raw[key] = PACKER.pack(raw), needs
         for each in needs:
             self._waiting.setdefault(each, set()).add(key)
 
@@ -445,6 +473,19 @@ class Store:
     def _notify(self, kind: str, id_: str, progress: Progress) -> None:
         for callback in tuple(self._callbacks.get((kind, id_), ())):
             callback(progress)
+
+
+def _whole(obj: Object) -> bytes:
+    """The object as JSON, without what no view shows. Raises ValueError where it is too large to be kept."""
+    meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    found = encode({**obj, "metadata": meta})
+    _need_small(len(found))
+    return found
+
+
+def _need_small(size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"it has {size} bytes; at most {LARGEST} are kept of one object")
 
 
 def _cell(entry: SnapshotEntry) -> Cell:

@@ -8,7 +8,8 @@ the list is read again. The connection is dead if nothing arrives for SILENCE se
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Protocol
 
@@ -18,9 +19,10 @@ from pydantic_core import from_json
 from ocore_api.cache.store import Store
 from ocore_api.views.values import Object
 from ocore_kube.errors import UNREADABLE, ApiError, Invalid, Unavailable
+from ocore_kube.pages import OBJECT_BYTES, pages
 from ocore_kube.types import OURS
 
-#: Objects in one page of a list.
+#: Objects in one page of a list; fewer where they are large (ocore_kube.pages).
 PAGE = 250
 #: Seconds after which the API server is asked to end a watch.
 ROUND = 40
@@ -36,8 +38,10 @@ LONGEST_EVENT = 8 * 1024 * 1024
 PAUSES = (0.2, 20.0)
 #: Seconds after which a watch that has not heard from the API server makes the cache not ready.
 OUT_OF_STEP = 90.0
-#: Failures of a watch after which the list is read again, if it was the API server that refused.
+#: Failures of a watch after which the list is read again, if it was the API server that refused or sent something that cannot be read.
 RELIST_AFTER = 2
+#: Namespace or name in what is no JSON, for the log.
+_NAMED = re.compile(r'"(?:namespace|name)":"([^"\\]{1,253})"')
 #: Objects after which other work gets its turn.
 TURN = 25
 
@@ -47,8 +51,10 @@ _log = structlog.get_logger()
 class Source(Protocol):
     """What a watch needs of `ocore_kube.transport.Transport`."""
 
-    async def request(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Object:
-        """The answer's JSON."""
+    async def request(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, most: int = OBJECT_BYTES
+    ) -> Object:
+        """The answer's JSON, of `most` bytes."""
 
     def lines(
         self, path: str, *, query: Mapping[str, str], seconds: float, silence: float, longest: int = 0
@@ -106,6 +112,10 @@ class Watch:
                     failures = 0
                     continue
                 self._error = "the API server ended the watch at once"
+                # An event that is too long, or no JSON, comes again in each watch from this version.
+                if failures >= RELIST_AFTER:
+                    _log.warning("watch does not go on; listing again", kind=self._kind, namespace=self.namespace, version=self._version)  # fmt: skip
+                    self._version = None
             except _Gone:
                 _log.info("resourceVersion is gone; listing again", kind=self._kind, namespace=self.namespace)
                 self._version = None
@@ -115,6 +125,9 @@ class Watch:
                     continue  # the first time at once
             except ApiError as error:
                 self._failed(error, failures)
+            except (ValueError, TypeError, LookupError, RecursionError) as error:  # it must not end the other watches
+                self._failed(Unavailable(0, "Unreadable", f"the API server's answer cannot be read: {error!r}"), failures)  # fmt: skip
+                self._version = None
             failures += 1
             await asyncio.sleep(_pause(failures))
 
@@ -188,13 +201,13 @@ class Watch:
         """Reads all objects in pages, and drops those that are gone. The API server prepares the next page while one is taken."""
         names: set[tuple[str, str]] = set()
         known = self._store.newest_version(self._kind, self.namespace)
-        coming: asyncio.Task[Object] | None = asyncio.create_task(self._page(None))
-        first = True
+        answers = pages(self._page, {}, PAGE)
+        coming: asyncio.Task[Object | None] = asyncio.create_task(_next(answers))
+        first, version = True, ""
         try:
-            while coming is not None:
-                answer = await coming
-                version, token = answer["metadata"]["resourceVersion"], answer["metadata"].get("continue")
-                coming = asyncio.create_task(self._page(token)) if token else None
+            while (answer := await coming) is not None:
+                version = answer["metadata"]["resourceVersion"]
+                coming = asyncio.create_task(_next(answers))
                 if first and int(version) < known:
                     _log.warning(
                         "resourceVersions went back: etcd was restored; starting again",
@@ -209,18 +222,16 @@ class Watch:
                     self._store.put(self._kind, obj)
                     names.add((obj["metadata"]["namespace"], obj["metadata"]["name"]))
         finally:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
         self._complete(names, version)
 
-    async def _page(self, token: str | None) -> Object:
-        """A page of the list: the first one, or the one of a token."""
-        query = {"limit": str(PAGE)} if token is None else {"limit": str(PAGE), "continue": token}
+    async def _page(self, query: Mapping[str, str], most: int) -> Object:
+        """A page of the list."""
         try:
-            return await self._transport.request("GET", self._path, query=query)
+            return await self._transport.request("GET", self._path, query=query, most=most)
         except ApiError as error:
-            if error.status == 410 and token is not None:  # the pages took too long
+            if error.status == 410 and "continue" in query:  # the pages took too long
                 raise _Gone from None
             raise
 
@@ -241,8 +252,9 @@ class Watch:
                 continue
             try:
                 event = from_json(line)
-            except ValueError:
-                break  # the connection broke within a line
+            except ValueError:  # the connection broke within a line; else the next watch begins with it
+                _log.warning("event cannot be read", kind=self._kind, namespace=self.namespace, names=_NAMED.findall(line)[:3])  # fmt: skip
+                break
             events += 1
             self._take(event)
             if events % TURN == 0:
@@ -275,6 +287,10 @@ class Watch:
             self._store.put(self._kind, obj)
         elif kind == "DELETED":
             self._store.remove(self._kind, meta["namespace"], meta["name"], meta["uid"])
+
+
+async def _next(answers: AsyncIterator[Object]) -> Object | None:
+    return await anext(answers, None)
 
 
 def _pause(failures: int) -> float:

@@ -1,5 +1,6 @@
 """Metrics by route. A label is never taken from a request's path, only from the route that it matched."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -32,6 +33,12 @@ class Metrics:
         self.streams_dropped = Counter(
             "ocore_api_streams_dropped", "Progress streams whose client read nothing.", registry=self.registry
         )
+        self._unreadable = Gauge(
+            "ocore_api_unreadable_objects",
+            "Objects that are not served because they cannot be read, by kind. The log names each.",
+            ("kind",),
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
     def record(self, route: str, method: str, status: int, seconds: float, *, stream: bool) -> None:
@@ -46,6 +53,8 @@ class Metrics:
         if not stream:
             children[1].observe(seconds)
 
-    def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+    def text(self, unreadable: Mapping[str, int]) -> bytes:
+        """All metrics in Prometheus' text format. `unreadable`: kind → number of objects that cannot be read."""
+        for kind, count in unreadable.items():
+            self._unreadable.labels(kind).set(count)
         return generate_latest(self.registry)

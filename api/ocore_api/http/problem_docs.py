@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from ocore_api.http.problems import MEDIA_TYPE
+from ocore_api.http.reasons import REASONS
 
 #: Statuses that every operation may have, and what they say.
 EVERYWHERE = {
@@ -21,6 +22,14 @@ EVERYWHERE = {
 }
 WITH_BODY = {408: "The body did not arrive in time.", 413: "The body is too large."}
 ON_WRITE = {409: "The state of the object forbids it."}
+_CHALLENGE = {"WWW-Authenticate": {"description": "What a token must have.", "schema": {"type": "string"}}}
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds after which the request can be repeated.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 5,
+    }
+}
 _WRITES = ("post", "put", "delete", "patch")
 
 
@@ -40,7 +49,9 @@ class ProblemView(BaseModel):
     title: str = Field(description="The status, in words.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What happened, then what to do.")
-    reason: str = Field(description="One PascalCase word for programs.")
+    reason: str = Field(
+        description="One PascalCase word for programs. More may be added later.", examples=sorted(REASONS)
+    )
     request_id: str | None = Field(default=None, description="Id of the request, also in the header X-Request-Id.")
     errors: tuple[FieldError, ...] = Field(default=(), description="With 422: the values that are not allowed.")
 
@@ -62,6 +73,6 @@ def describe_problems(document: dict[str, Any]) -> None:
                 statuses |= ON_WRITE
             found = {str(s): {"description": text, "content": content} for s, text in sorted(statuses.items())}
             for status in found.keys() & {"401", "429", "503"}:
-                name = "WWW-Authenticate" if status == str(HTTPStatus.UNAUTHORIZED.value) else "Retry-After"
-                found[status] = {**found[status], "headers": {name: {"schema": {"type": "string"}}}}
+                header = _CHALLENGE if status == str(HTTPStatus.UNAUTHORIZED.value) else _RETRY_AFTER
+                found[status] = {**found[status], "headers": header}
             operation["responses"] = {**operation.get("responses", {}), **found}

@@ -20,6 +20,14 @@ KEEP_ALIVE = 75
 MAX_HEAD = 65_536
 #: Bytes of an answer that wait for a slow client before the handler must wait.
 WRITE_BUFFER = 16_384
+#: Requests of a connection that wait for the answers before them; more end it. Browsers and HTTP libraries do not send ahead.
+PIPELINED = 8
+#: Bytes of an answer that are written at once: the rest waits until the client has read them.
+SLICE = 65_536
+#: Seconds that a connection is dropped later than a stream: `streams/hub.py` drops, logs and counts the readers of streams.
+STREAMS_FIRST = 3.0
+#: Connections beside those of streams; more are dropped.
+CONNECTIONS = 2_000
 #: Where the scope of a request has its :class:`Connection`.
 CONNECTION = "ocore.connection"
 
@@ -33,21 +41,38 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Drops the connection at once, with what was not sent. (Closing it waits for a client that never reads.)"""
 
+    @property
+    def gone(self) -> bool:
+        """Whether nothing more can be sent."""
+
+
+class _TooManyRequests(Exception):
+    """The client sends requests and reads no answer."""
+
 
 class _Protocol(HttpToolsProtocol):
-    """httptools' protocol with limits for the head of a request, which uvicorn lacks: without them, slow or endless headers use up memory."""
+    """httptools' protocol with limits that uvicorn lacks. They hold before a token is read: for the head of a request, for requests that are sent ahead, for
+    answers that are not read, and for connections. Without them each of these uses up memory."""
 
     head_seconds: float
+    stall_seconds: float
+    most_connections: int
+    _stall: asyncio.TimerHandle | None = None
     _head = 0  # bytes since the head began; negative outside of a head
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            transport.abort()
+            return
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._read()
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,7 +85,30 @@ class _Protocol(HttpToolsProtocol):
         elif self._timer is None:
             self._start_timer()
 
+    def send_400_response(self, msg: str) -> None:
+        if self.pipeline:  # it would come between the answers that are due
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall is None:
+            self._stall = self.loop.call_later(self.stall_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._read()
+        super().resume_writing()
+
+    def _read(self) -> None:
+        """The client has read what was written, or is gone."""
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            raise _TooManyRequests  # ends the parser: what it was given has thousands of them
         self._head = 0
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)[CONNECTION] = self
@@ -81,6 +129,11 @@ class _Protocol(HttpToolsProtocol):
         """See `Connection`."""
         self.transport.abort()
 
+    @property
+    def gone(self) -> bool:
+        """See `Connection`."""
+        return self.transport.is_closing()
+
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(self.head_seconds, self.transport.close)
 
@@ -90,9 +143,32 @@ class _Protocol(HttpToolsProtocol):
             self._timer = None
 
 
-def _protocol(head_seconds: float) -> type[_Protocol]:
-    """The protocol with this limit: uvicorn makes the instances."""
-    return type("Protocol", (_Protocol,), {"head_seconds": head_seconds})
+def _protocol(settings: Settings) -> type[_Protocol]:
+    """The protocol with these limits: uvicorn makes the instances."""
+    limits = {
+        "head_seconds": settings.head_seconds,
+        "stall_seconds": settings.stream_stall_seconds + STREAMS_FIRST,
+        "most_connections": settings.max_streams + CONNECTIONS,
+    }
+    return type("Protocol", (_Protocol,), limits)
+
+
+def sliced(app: Any) -> Any:
+    """The application, whose answers are written in slices: of a large one that is not read, no more than a slice is in memory twice."""
+
+    async def call(scope: Any, receive: Any, send: Any) -> None:
+        async def write(message: Any) -> None:
+            body = message.get("body", b"")
+            if message["type"] != "http.response.body" or len(body) <= SLICE:
+                await send(message)
+                return
+            for start in range(0, len(body), SLICE):
+                more = start + SLICE < len(body) or message.get("more_body", False)
+                await send({**message, "body": body[start : start + SLICE], "more_body": more})
+
+        await app(scope, receive, write)
+
+    return call
 
 
 class Server(uvicorn.Server):
@@ -101,10 +177,10 @@ class Server(uvicorn.Server):
     def __init__(self, app: Any, settings: Settings, at_shutdown: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                sliced(app),
                 host=settings.http_host,
                 port=settings.http_port,
-                http=_protocol(settings.head_seconds),
+                http=_protocol(settings),
                 ws="none",
                 lifespan="off",
                 access_log=False,

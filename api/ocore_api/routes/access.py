@@ -1,6 +1,7 @@
 """Who may do what. Every route takes its caller from here, and reaches an object only through a function of this module.
 
-An object that is unknown and one that is not the caller's have the same answer, so that no one learns which ids exist.
+An object that is unknown and one that is not the caller's have the same answer after the same questions to the API server, so that no one
+learns which ids exist.
 """
 
 from typing import Annotated
@@ -15,6 +16,7 @@ from ocore_api.cache import EnvironmentEntry, RollbackEntry, SnapshotEntry
 from ocore_api.errors import Forbidden, NotFound
 from ocore_api.facade import Facade
 from ocore_api.http.edge import PRINCIPAL
+from ocore_api.writes.client import Client
 
 
 def caller_with(request: Request, scope: str) -> Principal:
@@ -53,11 +55,17 @@ def facade_of(request: Request) -> Facade:
     return facade
 
 
+def client_of(request: Request) -> Client:
+    """Writes to the API server. Made at the begin of a request: all of it has `requestTimeout`."""
+    facade = facade_of(request)
+    return Client(facade.client, facade.settings.request_timeout)
+
+
 async def owned_environment(facade: Facade, principal: Principal, environment_id: UUID | str) -> EnvironmentEntry:
     """The entry of an environment that is the caller's. Raises NotFound."""
     wanted = str(environment_id)
-    entry = await facade.cache.environment(wanted)
-    if entry is None or not principal.may_see(entry.project_id, entry.environment_id):
+    entry = await facade.cache.environment(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
+    if entry is None:
         raise _not_found("environment", wanted)
     return entry
 
@@ -67,13 +75,15 @@ async def owned_snapshot(
 ) -> SnapshotEntry:
     """The entry of a snapshot of an environment that is the caller's. Raises NotFound."""
     environment = await owned_environment(facade, principal, environment_id)
-    wanted = str(snapshot_id)
-    entry = await facade.cache.snapshot(wanted)
-    if (
-        entry is None
-        or (entry.environment_id, entry.project_id) != (environment.environment_id, environment.project_id)
-        or not principal.may_see(entry.project_id, entry.environment_id)
-    ):
+    wanted, its = str(snapshot_id), (environment.environment_id, environment.project_id)
+
+    def visible(entry: SnapshotEntry) -> bool:
+        return (entry.environment_id, entry.project_id) == its and principal.may_see(
+            entry.project_id, entry.environment_id
+        )
+
+    entry = await facade.cache.snapshot(wanted, visible)
+    if entry is None:
         raise _not_found("snapshot", wanted)
     return entry
 
@@ -81,8 +91,8 @@ async def owned_snapshot(
 async def owned_rollback(facade: Facade, principal: Principal, deployment_id: UUID | str) -> RollbackEntry:
     """The entry of a rollback into an environment that is the caller's. Raises NotFound."""
     wanted = str(deployment_id)
-    entry = await facade.cache.rollback(wanted)
-    if entry is None or not principal.may_see(entry.project_id, entry.environment_id):
+    entry = await facade.cache.rollback(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
+    if entry is None:
         raise _not_found("deployment", wanted)
     return entry
 

@@ -35,4 +35,5 @@ async def readyz(request: Request) -> Response:
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Metrics in Prometheus' text format."""
-    return Response(facade_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    facade = facade_of(request)
+    return Response(facade.metrics.text(facade.cache.store.unreadable()), media_type=CONTENT_TYPE_LATEST)

@@ -1,24 +1,36 @@
-"""Parameters that several operations have, as the document names them."""
+"""Parameters that several operations have, as the document names them. An empty one of the query is the same as an absent one."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Header, Path, Query
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ocore_api.views.models import EnvironmentType, Status
 
+#: Page size, unless the client names one.
+PAGE = 20
+
 
 def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+    return (value.lower() or None) if isinstance(value, str) else value
+
+
+def _or(default: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: default if value == "" else value)
 
 
 EnvironmentId = Annotated[UUID, Path(alias="environmentId", description="Environment ID")]
 ProjectId = Annotated[UUID, Path(alias="projectId", description="Project ID")]
 SnapshotId = Annotated[UUID, Path(alias="snapshotId", description="Snapshot ID")]
 DeploymentId = Annotated[UUID, Path(alias="deploymentId", description="Deployment ID")]
-Limit = Annotated[int, Query(ge=1, le=100, description="Page size (max 100)")]
-Offset = Annotated[int, Query(ge=0, description="Offset")]
+Limit = Annotated[
+    int,
+    Query(ge=0, le=100, description="Page size (max 100)"),
+    _or(PAGE),
+    AfterValidator(lambda value: value or PAGE),  # 0 is what a Go client sends for unset
+]
+Offset = Annotated[int, Query(ge=0, description="Offset"), _or(0)]
 TypeFilter = Annotated[
     EnvironmentType | None,
     BeforeValidator(_lower),
@@ -44,3 +56,12 @@ LastEventId = Annotated[
         description="Id of the last event that the client has: it gets later ones only.",
     ),
 ]
+
+
+def describe_parameters(document: dict[str, Any]) -> None:
+    """Adds to the OpenAPI document that parameters of the query may be empty."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "query":
+                    parameter["allowEmptyValue"] = True

@@ -1,20 +1,26 @@
 """The operations that only read: lists of snapshots, one snapshot, rollback logs. They are answered from the cache."""
 
-from collections.abc import Iterable
-
 from fastapi import APIRouter, Request, Response
 
-from ocore_api.cache import RollbackEntry
-from ocore_api.facade import Facade
+from ocore_api.cache import of_snapshots
 from ocore_api.http.edge import API
+from ocore_api.http.listed import listed
 from ocore_api.routes.access import ReadCaller, facade_of, owned_environment, owned_snapshot, visible_project
-from ocore_api.routes.parameters import EnvironmentId, Limit, Offset, ProjectId, SnapshotId, StatusFilter, TypeFilter
+from ocore_api.routes.parameters import (
+    PAGE,
+    EnvironmentId,
+    Limit,
+    Offset,
+    ProjectId,
+    SnapshotId,
+    StatusFilter,
+    TypeFilter,
+)
 from ocore_api.routes.repeated import RepeatedRead
 from ocore_api.views.models import ProjectSnapshotPage, RollbackLogs, SnapshotDetails, SnapshotPage
 
 #: Rollback logs of one answer: the newest ones.
 MAX_LOGS = 1000
-JSON = "application/json"
 
 router = APIRouter(prefix=API, tags=["Snapshots"], route_class=RepeatedRead)
 
@@ -25,20 +31,21 @@ async def list_rollback_logs(request: Request, caller: ReadCaller, environment_i
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
     found = facade.cache.store.rollbacks_of(environment.id)
-    logs = _logs(facade, found[:MAX_LOGS])
-    return Response(b'{"rollbackLogs":[%b],"total":%d}' % (logs, min(len(found), MAX_LOGS)), media_type=JSON)
+    shown = found[:MAX_LOGS]
+    return listed(request, facade.cache.store.logs(b'{"rollbackLogs":[', shown, b'],"total":%d}' % len(shown)))
 
 
 @router.get(
     "/environments/{environmentId}/snapshots", response_model=SnapshotPage, summary="List environment snapshots"
 )
 async def list_environment_snapshots(
-    request: Request, caller: ReadCaller, environment_id: EnvironmentId, limit: Limit = 20, offset: Offset = 0
+    request: Request, caller: ReadCaller, environment_id: EnvironmentId, limit: Limit = PAGE, offset: Offset = 0
 ) -> Response:
     """Returns a paginated list of snapshots for an environment."""
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    return Response(facade.cache.store.environment_page(environment.id, limit, offset), media_type=JSON)
+    found = facade.cache.store.environment_page(environment.id, limit, offset)
+    return listed(request, found)
 
 
 @router.get(
@@ -54,7 +61,7 @@ async def get_snapshot(
     snapshot = await owned_snapshot(facade, caller, environment_id, snapshot_id)
     found = facade.cache.store.rollbacks_to(snapshot.id)
     seen = [e for e in found if caller.may_see(e.project_id, e.environment_id)][:MAX_LOGS]
-    return Response(b'%b,"rollbackLogs":[%b]}' % (snapshot.encoded[:-1], _logs(facade, seen)), media_type=JSON)
+    return listed(request, facade.cache.store.logs(snapshot.encoded[:-1] + b',"rollbackLogs":[', seen, b"]}"))
 
 
 @router.get("/projects/{projectId}/snapshots", response_model=ProjectSnapshotPage, summary="List project snapshots")
@@ -64,7 +71,7 @@ async def list_project_snapshots(
     project_id: ProjectId,
     environment_type: TypeFilter = None,
     status: StatusFilter = None,
-    limit: Limit = 20,
+    limit: Limit = PAGE,
     offset: Offset = 0,
 ) -> Response:
     """Returns all snapshots across all environments in a project with optional filtering by environment type and status."""
@@ -79,8 +86,4 @@ async def list_project_snapshots(
         environment_type=environment_type,
         status=status,
     )
-    return Response(b'{"snapshots":[%b],"total":%d}' % (b",".join(e.encoded for e in entries), total), media_type=JSON)
-
-
-def _logs(facade: Facade, entries: Iterable[RollbackEntry]) -> bytes:
-    return b",".join(facade.cache.store.log_row(e) for e in entries)
+    return listed(request, of_snapshots(b'{"snapshots":[', entries, b'],"total":%d}' % total))

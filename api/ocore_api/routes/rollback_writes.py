@@ -9,12 +9,11 @@ from ocore_api.errors import Unprocessable
 from ocore_api.facade import Facade
 from ocore_api.http.audit import note
 from ocore_api.http.edge import API
-from ocore_api.routes.access import RollbackCaller, facade_of, owned_environment, owned_snapshot
+from ocore_api.routes.access import RollbackCaller, client_of, facade_of, owned_environment, owned_snapshot
 from ocore_api.routes.parameters import EnvironmentId, IdempotencyKey
 from ocore_api.views.models import RollbackAccepted
 from ocore_api.views.requests import RollbackRequest
 from ocore_api.writes import rollbacks
-from ocore_api.writes.client import Client
 
 router = APIRouter(prefix=API, tags=["Snapshots"])
 
@@ -33,7 +32,7 @@ async def start_rollback(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Initiates a rollback to a specific snapshot, optionally to a different environment within the same project."""
-    facade, client = facade_of(request), Client(facade_of(request).client)
+    facade, client = facade_of(request), client_of(request)
     environment = await owned_environment(facade, caller, environment_id)
     given = {
         "snapshotId": body.snapshot_id,

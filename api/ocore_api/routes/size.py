@@ -1,27 +1,42 @@
 """The size that a snapshot would have."""
 
 import math
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ocore_api.http.edge import API
-from ocore_api.routes.access import ReadCaller, facade_of, owned_environment
+from ocore_api.routes.access import ReadCaller, client_of, facade_of, owned_environment
 from ocore_api.routes.parameters import EnvironmentId
 from ocore_api.views.models import SnapshotSize
-from ocore_api.writes.client import Client
+
+AGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Age": {
+                "description": "Seconds since the sizes were measured; absent if they are at most a minute old.",
+                "schema": {"type": "integer", "minimum": 0},
+                "example": 340,
+            }
+        }
+    }
+}
 
 router = APIRouter(prefix=API, tags=["Snapshots"])
 
 
 @router.get(
-    "/environments/{environmentId}/snapshot-size", response_model=SnapshotSize, summary="Estimate snapshot size"
+    "/environments/{environmentId}/snapshot-size",
+    response_model=SnapshotSize,
+    summary="Estimate snapshot size",
+    responses=AGE,
 )
 async def snapshot_size(request: Request, environment_id: EnvironmentId, caller: ReadCaller) -> Response:
     """Returns estimated database and filestore sizes for a potential snapshot."""
-    facade = facade_of(request)
+    facade, client = facade_of(request), client_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    sizes = await facade.measurements.sizes(Client(facade.client), facade.cache, environment)
+    sizes = await facade.measurements.sizes(client, facade.cache, environment)
     body = {
         "dbSizeBytes": sizes.database,
         "filestoreSizeBytes": sizes.filestore,

@@ -1,16 +1,29 @@
 """Snapshots: take, delete, pin, unpin."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ocore_api.http.audit import note
 from ocore_api.http.edge import API
-from ocore_api.routes.access import AdminCaller, SnapshotCaller, facade_of, owned_environment, owned_snapshot
+from ocore_api.routes.access import AdminCaller, SnapshotCaller, client_of, facade_of, owned_environment, owned_snapshot
 from ocore_api.routes.parameters import EnvironmentId, IdempotencyKey, SnapshotId
 from ocore_api.views.models import MessageAnswer, SnapshotAccepted
 from ocore_api.views.requests import PinRequest
 from ocore_api.writes import pins, snapshots
-from ocore_api.writes.client import Client
+
+LOCATION: dict[int | str, dict[str, Any]] = {
+    202: {
+        "headers": {
+            "Location": {
+                "description": "Path of the snapshot that was created. It ends with the snapshot's id; with `/progress` it is the path of its stream.",
+                "schema": {"type": "string", "format": "uri-reference"},
+                "example": "/api/environments/497f6eca-6276-4993-bfeb-53cbbbba6f08/snapshots/0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11",
+            }
+        }
+    }
+}
 
 router = APIRouter(prefix=API, tags=["Snapshots"])
 
@@ -20,14 +33,15 @@ router = APIRouter(prefix=API, tags=["Snapshots"])
     status_code=202,
     response_model=SnapshotAccepted,
     summary="Create manual snapshot",
+    responses=LOCATION,
 )
 async def create_snapshot(
     request: Request, environment_id: EnvironmentId, caller: SnapshotCaller, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Enqueues a manual snapshot creation job for the environment."""
-    facade = facade_of(request)
+    facade, client = facade_of(request), client_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    taken = await snapshots.take(Client(facade.client), facade.cache, environment, caller.subject, idempotency_key)
+    taken = await snapshots.take(client, facade.cache, environment, caller.subject, idempotency_key)
     note(request.scope, namespace=environment.namespace, name=taken.name, object=taken.id)
     location = f"/api/environments/{environment.id}/snapshots/{taken.id}"
     body = {"environmentId": environment.id, "message": f"Snapshot {taken.name} was created."}
@@ -39,10 +53,10 @@ async def delete_snapshot(
     request: Request, environment_id: EnvironmentId, snapshot_id: SnapshotId, caller: AdminCaller
 ) -> Response:
     """Deletes a snapshot. Pinned snapshots and snapshots referenced by differentials cannot be deleted."""
-    facade = facade_of(request)
+    facade, client = facade_of(request), client_of(request)
     snapshot = await owned_snapshot(facade, caller, environment_id, snapshot_id)
     note(request.scope, namespace=snapshot.namespace, name=snapshot.name)
-    await snapshots.delete(Client(facade.client), facade.cache, snapshot)
+    await snapshots.delete(client, facade.cache, snapshot)
     return Response(status_code=204)
 
 
@@ -55,10 +69,10 @@ async def unpin_snapshot(
     request: Request, environment_id: EnvironmentId, snapshot_id: SnapshotId, caller: AdminCaller
 ) -> Response:
     """Removes the pin from a snapshot, allowing automatic deletion."""
-    facade = facade_of(request)
+    facade, client = facade_of(request), client_of(request)
     snapshot = await owned_snapshot(facade, caller, environment_id, snapshot_id)
     note(request.scope, namespace=snapshot.namespace, name=snapshot.name)
-    await pins.unpin(Client(facade.client), facade.cache, snapshot)
+    await pins.unpin(client, facade.cache, snapshot)
     return JSONResponse({"message": f"Snapshot {snapshot.name} is not pinned."})
 
 
@@ -69,8 +83,8 @@ async def pin_snapshot(
     request: Request, environment_id: EnvironmentId, snapshot_id: SnapshotId, body: PinRequest, caller: AdminCaller
 ) -> Response:
     """Pins a snapshot to prevent automatic deletion, with an optional label."""
-    facade = facade_of(request)
+    facade, client = facade_of(request), client_of(request)
     snapshot = await owned_snapshot(facade, caller, environment_id, snapshot_id)
     note(request.scope, namespace=snapshot.namespace, name=snapshot.name)
-    await pins.pin(Client(facade.client), facade.cache, snapshot, body.label)
+    await pins.pin(client, facade.cache, snapshot, body.label)
     return JSONResponse({"message": f"Snapshot {snapshot.name} is pinned."})

@@ -1,11 +1,17 @@
 """Progress as server-sent events."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 
 from ocore_api.http.edge import API
 from ocore_api.routes.access import ReadCaller, facade_of, owned_rollback, owned_snapshot
 from ocore_api.routes.parameters import DeploymentId, EnvironmentId, LastEventId, SnapshotId
 from ocore_api.streams import EventStream
+
+NOTHING_FOLLOWS: dict[int | str, dict[str, Any]] = {
+    204: {"description": "The event in Last-Event-ID is the final one: nothing follows."}
+}
 
 router = APIRouter(prefix=API, tags=["Snapshots"])
 
@@ -17,6 +23,7 @@ router = APIRouter(prefix=API, tags=["Snapshots"])
     response_description="SSE stream of rollback-progress events",
     response_class=EventStream,
     status_code=200,
+    responses=NOTHING_FOLLOWS,
 )
 async def rollback_progress(
     request: Request,
@@ -37,6 +44,7 @@ async def rollback_progress(
     response_description="SSE stream of snapshot-progress events",
     response_class=EventStream,
     status_code=200,
+    responses=NOTHING_FOLLOWS,
 )
 async def snapshot_progress(
     request: Request,

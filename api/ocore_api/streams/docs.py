@@ -1,23 +1,31 @@
 """Streams in the OpenAPI document: what one event has. Pure."""
 
+import json
 from typing import Any
 
+from ocore_api.views.examples import EXAMPLES
 from ocore_api.views.models import ProgressEvent
 
 MEDIA_TYPE = "text/event-stream"
 
 
 def describe_streams(document: dict[str, Any]) -> None:
-    """Replaces the schema of every stream by that of its events (`itemSchema` of OpenAPI 3.2, which older tools ignore)."""
+    """Describes every stream, with a schema that generators need, and its events (`itemSchema` of OpenAPI 3.2, which older tools ignore)."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for operations in document["paths"].values():
         for operation in operations.values():
             content = operation["responses"].get("200", {}).get("content", {})
             if MEDIA_TYPE in content:
-                content[MEDIA_TYPE] = {"itemSchema": _EVENT}
+                content[MEDIA_TYPE] = {"schema": _STREAM, "itemSchema": _EVENT, "example": _EXAMPLE}
                 schemas["ProgressEvent"] = ProgressEvent.model_json_schema(mode="serialization")
 
 
+#: Without a type: OpenAPI 3.2 would take a text as one that each event is, and older generators need a schema.
+_STREAM = {"description": "Server-sent events. The JSON in `data` of each one is a ProgressEvent."}
+_EXAMPLE = (
+    "retry: 2000\n\nid: 812-3kVd0xQm9aZt\nevent: snapshot-progress\n"
+    f"data: {json.dumps(EXAMPLES['ProgressEvent'], separators=(',', ':'))}\n\n"
+)
 _EVENT = {
     "type": "object",
     "required": ["id", "event", "data"],

@@ -35,8 +35,12 @@ class Seen:
 
     def covers(self, frame: Frame) -> bool:
         """Whether the client needs the frame no more: it has the same data, or newer data from a replica that was ahead of this one. A final event
-        is always sent."""
+        of other data is always sent."""
         return not frame.final and (self.digest == frame.digest or self.version >= frame.version)
+
+    def ends_with(self, frame: Frame) -> bool:
+        """Whether the frame is final and the client has this very event: nothing follows."""
+        return frame.final and self.digest == frame.digest
 
 
 def frame(kind: str, progress: Progress) -> Frame:

@@ -66,6 +66,11 @@ class EventStream(Response):
         """Sends until the end of the stream, or until the client leaves."""
         reader = Reader(self._principal, self._environment_id, self._seen, send, scope.get(CONNECTION))
         with self._hub.reading(self._kind, self._id, reader):
+            if self._seen is not None and self._seen.ends_with(reader.topic.frame):
+                # An EventSource opens every stream that ended again, without end. 204 is what stops it.
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
+                return
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await reader.begin()
             while (await receive())["type"] != "http.disconnect":

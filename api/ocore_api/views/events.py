@@ -5,6 +5,11 @@ from collections.abc import Sequence
 from ocore_api.views.rows import operation_id
 from ocore_api.views.values import FINAL, Object, by_type, error_message, operation_status, status_of, text
 from ocore_crds import conditions as c
+from ocore_crds import timestamps
+from ocore_crds.protocol import Step
+from ocore_crds.shown import Begun, shown_step
+
+_ENDED = ("Done", "Skipped", "Failed")
 
 
 def progress_event(obj: Object) -> Object:
@@ -12,7 +17,8 @@ def progress_event(obj: Object) -> Object:
     status, state = status_of(obj), operation_status(obj)
     progress, found = status.get("progress") or {}, by_type(obj)
     steps = status.get("steps") or ()
-    last = steps[-1]["name"] if steps else None
+    step = _ended_with(progress, steps) if state in FINAL else _current(progress, steps)
+    figures = progress if text(progress, "step") == step else {}
     percent = min(max(int(progress.get("percent") or 0), 0), 99)
     told = found.get(c.COMPLETE if state == "completed" else c.RECONCILING, {}).get("message")
     times = [
@@ -25,21 +31,29 @@ def progress_event(obj: Object) -> Object:
     return {
         "id": operation_id(obj),
         "status": state,
-        "step": last if state in FINAL else _current(progress, steps) or last,
+        "step": step,
         "percent": 100 if state == "completed" else percent,
-        "bytesDone": int(progress.get("bytesDone") or 0),
-        "bytesTotal": int(progress.get("bytesTotal") or 0),
+        "bytesDone": int(figures.get("bytesDone") or 0),
+        "bytesTotal": int(figures.get("bytesTotal") or 0),
         "message": error_message(obj) if state == "failed" else str(told or ""),
-        "time": max(str(t) for t in times if t),
+        # By the moment, not by the text: "05.5Z" is later than "05Z" and sorts before it.
+        "time": max((str(t) for t in times if t), key=timestamps.parse),
     }
 
 
 def _current(progress: Object, steps: Sequence[Object]) -> str | None:
-    """The step of the progress, or the one that runs where that has ended: a Job may repeat an early check while the rollback has left that step."""
-    running = next((s["name"] for s in steps if s.get("state") == "Running"), None)
+    """The step that the operator shows, or the next one where that has ended since: by the same rule, so that no step comes back."""
     reported = text(progress, "step")
-    ended = any(s["name"] == reported and s.get("state") in ("Done", "Skipped", "Failed") for s in steps)
-    return running or reported if ended else reported or running
+    if reported is not None and not any(s["name"] == reported and s.get("state") in _ENDED for s in steps):
+        return reported
+    begun = [Begun(s["name"], str(s.get("state")), text(s, "startedAt"), text(s, "completedAt")) for s in steps]
+    return shown_step(begun, reported)
+
+
+def _ended_with(progress: Object, steps: Sequence[Object]) -> str | None:
+    """The step that failed, else the last one of the operation itself: the cleanup of a rollback comes after its end."""
+    failed = next((s["name"] for s in steps if s.get("state") == "Failed"), None)
+    return failed or text(progress, "step") or _current(progress, [s for s in steps if s["name"] != Step.CLEANUP])
 
 
 def deleted_event(last: Object, kind: str, now: str) -> Object:

@@ -48,25 +48,31 @@ class SnapshotView(Answer):
     """A snapshot."""
 
     commit_sha: str | None = source(
-        "Snapshot status.source.commitSha", "Commit that the environment's image was built from."
+        "Snapshot status.source.commitSha",
+        "Commit that the environment's image was built from. Null where its workload names none.",
     )
-    completed_at: str | None = moment("Snapshot status.completedAt", "When it ended.")
-    config_path: str | None = source("Snapshot status.evidence.paths.config", "Key of the configuration in the store.")
+    completed_at: str | None = moment("Snapshot status.completedAt", "When it ended. Null before that.")
+    config_path: str | None = source(
+        "Snapshot status.evidence.paths.config",
+        "Key of the configuration in the store. Null before it is stored, and where the environment has none.",
+    )
     created_at: str = moment(
-        "Snapshot metadata.creationTimestamp; status.startedAt if that is earlier",
-        "When it was created. An imported snapshot keeps the time at which it was taken.",
+        "Snapshot annotation ocore.dev/requested-at, else metadata.creationTimestamp; status.startedAt if that is earlier",
+        "When it was created; with milliseconds if the API created it. An imported snapshot keeps the time at which it was taken.",
     )
     db_dump_path: str | None = source(
-        "Snapshot status.evidence.paths.database", "Key of the database dump in the store."
+        "Snapshot status.evidence.paths.database", "Key of the database dump in the store. Null before it is stored."
     )
     db_size_bytes: int | None = source(
-        "Snapshot status.sizes.databaseBytes", "Bytes of the live database when it was dumped."
+        "Snapshot status.sizes.databaseBytes", "Bytes of the live database when it was dumped. Null before that."
     )
     deployment_id: str | None = identity(
-        "Snapshot status.source.deploymentId, else spec.deploymentId", "The deployment that caused it."
+        "Snapshot status.source.deploymentId, else spec.deploymentId",
+        "The deployment that caused it. Null where none did.",
     )
     duration_ms: int | None = source(
-        "Snapshot status.startedAt and status.completedAt", "Milliseconds from its start to its end."
+        "Snapshot status.startedAt and status.completedAt",
+        "Milliseconds from its start to its end. Null before the end, and where it never started.",
     )
     environment_id: str = identity(
         "Snapshot status.source.environmentId, else the Environment's status.id",
@@ -78,7 +84,7 @@ class SnapshotView(Answer):
     )
     environment_type: EnvironmentType | None = source(
         "Snapshot status.source.environmentType, else the Environment's spec.type",
-        "Type of the environment when the snapshot was taken.",
+        "Type of the environment when the snapshot was taken. Null where the environment does not exist and the snapshot has recorded none.",
     )
     error_message: str | None = source(
         "Snapshot status.conditions: message of Failed; of a corrupt one, of Stalled, Ready or Verified",
@@ -88,39 +94,48 @@ class SnapshotView(Answer):
         "Snapshot status.expiresAt", "When retention deletes it. Null where no rule says so."
     )
     filestore_path: str | None = source(
-        "Snapshot status.evidence.paths.filestore", "Key of the filestore's index in the store."
+        "Snapshot status.evidence.paths.filestore",
+        "Key of the filestore's index in the store. Null before it is stored, and where the environment has no filestore.",
     )
     filestore_size_bytes: int | None = source(
-        "Snapshot status.sizes.filestoreBytes", "Bytes of the files of the filestore."
+        "Snapshot status.sizes.filestoreBytes", "Bytes of the files of the filestore. Null before they are counted."
     )
     id: str = identity("Snapshot status.id", "Id of the snapshot.")
-    image_tag: str | None = source("Snapshot status.source.imageTag", "Tag of the image that the environment ran.")
+    image_tag: str | None = source(
+        "Snapshot status.source.imageTag",
+        "Tag of the image that the environment ran. Null before it is recorded, and where the image has none.",
+    )
     is_full_filestore: bool = source(
         "Snapshot status.fullFilestore",
         "Whether it stores the whole filestore. False: a differential, which also needs a full snapshot. True where it is not decided yet, or an older version took it.",
     )
     is_pinned: bool = source("Snapshot spec.pin", "Whether a pin protects it from deletion.")
-    pin_label: str | None = source("Snapshot spec.pin.label", "Label of the pin.")
+    pin_label: str | None = source(
+        "Snapshot spec.pin.label", "Label of the pin, as it was set: show it as text. Null without a pin or a label."
+    )
     recovery_evidence: RecoveryEvidence | None = source(
         "Snapshot status.recoveryEvidence",
-        "What was required, what is proven and what is missing. Derived from the status where the operator has not written it; null where that cannot be done.",
+        "What was required, what is proven and what is missing. Derived from the status where the operator has not written it. Null where that cannot be done.",
     )
     remote_status: RemoteStatus = source(
         "Snapshot status.remote.state",
         "State of the copy in the remote store. `failed` is still tried a few times a day.",
     )
-    started_at: str | None = moment("Snapshot status.startedAt", "When it started.")
+    started_at: str | None = moment("Snapshot status.startedAt", "When it started. Null before that.")
     status: Status = source("Snapshot status.phase and status.conditions", "A corrupt snapshot is `failed`.")
-    total_size_bytes: int | None = source("Snapshot status.sizes.storedBytes", "Bytes that it takes in the store.")
+    total_size_bytes: int | None = source(
+        "Snapshot status.sizes.storedBytes", "Bytes that it takes in the store. Null before it is stored."
+    )
     trigger: Trigger = source("Snapshot spec.trigger", "What caused it.")
 
 
 class RollbackLog(Answer):
     """One rollback, for the environment that it replaced. A preview (dryRun) is none."""
 
-    completed_at: str | None = moment("Rollback status.completedAt", "When it ended.")
+    completed_at: str | None = moment("Rollback status.completedAt", "When it ended. Null before that.")
     created_at: str = moment(
-        "Rollback metadata.creationTimestamp; status.startedAt if that is earlier", "When it was asked for."
+        "Rollback annotation ocore.dev/requested-at, else metadata.creationTimestamp; status.startedAt if that is earlier",
+        "When it was asked for; with milliseconds if the API created it.",
     )
     deployment_id: str | None = identity(
         "the Snapshot's status.source.deploymentId, else its spec.deploymentId",
@@ -137,21 +152,26 @@ class RollbackLog(Answer):
     neutralization_triggered: bool = source(
         "Rollback status.neutralize.required", "Whether the copy had to be neutralised before it became live."
     )
-    performed_by: str | None = source("Rollback spec.requestedBy", "Who asked for it: the subject of the token.")
+    performed_by: str | None = source(
+        "Rollback spec.requestedBy",
+        "Who asked for it: the subject of the token. Null where it was created without a name.",
+    )
     recovery_evidence: RecoveryEvidence | None = source(
         "Rollback status.recoveryEvidence",
-        "What was required, what is proven and what is missing. Derived from the status where the operator has not written it; null where that cannot be done.",
+        "What was required, what is proven and what is missing. Derived from the status where the operator has not written it. Null where that cannot be done.",
     )
     rollback_deployment_id: str = identity("Rollback status.id", "The same as `id`: the path of the progress stream.")
     safety_snapshot_created: bool = source(
         "Rollback status.safetySnapshotAt", "Whether a safety snapshot of the environment is complete."
     )
-    safety_snapshot_id: str | None = identity("Rollback status.safetySnapshotId", "The safety snapshot.")
+    safety_snapshot_id: str | None = identity(
+        "Rollback status.safetySnapshotId", "The safety snapshot. Null where there is none."
+    )
     snapshot_id: str | None = identity(
         "Rollback status.snapshotId, else the id of the Snapshot in spec.snapshotRef",
         "The snapshot that is restored. Null for an undo.",
     )
-    started_at: str | None = moment("Rollback status.startedAt", "When it started.")
+    started_at: str | None = moment("Rollback status.startedAt", "When it started. Null before that.")
     status: Status = source(
         "Rollback status.phase and status.conditions", "One that was switched back by hand later stays `completed`."
     )
@@ -185,7 +205,7 @@ class RollbackLogs(Answer):
     """All rollback logs of an environment, newest first."""
 
     rollback_logs: tuple[RollbackLog, ...] = source("Rollbacks into the environment", "The logs.")
-    total: int = source("number of Rollbacks", "Number of logs.")
+    total: int = source("length of rollbackLogs", "Number of logs in this answer: the newest 1,000 at most.")
 
 
 class SettingsView(Answer):
@@ -201,7 +221,7 @@ class SettingsView(Answer):
     max_pinned: int = source("SnapshotPolicy spec.maxPinned", "Snapshots that may be pinned; 0: no limit.")
     retention_days: int | None = source(
         "SnapshotPolicy spec.retentionDays",
-        "Days that snapshots are kept; 0: no limit; 30 without any rule; null where only rules by number apply.",
+        "Days that snapshots are kept; 0: no limit; 30 without any rule. Null where only rules by number apply.",
     )
     timeout_seconds: int = source("SnapshotPolicy spec.timeoutSeconds", "Seconds after which a snapshot fails.")
     updated_at: str = moment(
@@ -244,12 +264,16 @@ class ProgressEvent(Answer):
 
     id: str = identity("status.id of the Snapshot or Rollback", "Id of the operation.")
     status: Status = source("status.phase and status.conditions", "`completed` and `failed` are final.")
-    step: str | None = source("status.progress.step, else the step that runs in status.steps", "The running step.")
-    percent: Annotated[int, Field(ge=0, le=100)] = source(
-        "status.progress.percent", "Progress of the whole operation; 100 once it is completed, not before."
+    step: str | None = source(
+        "status.progress.step, else the step that runs in status.steps",
+        "The running step, of steps side by side the one that began first; else the one that ended last. Null before the first.",
     )
-    bytes_done: int = source("status.progress.bytesDone", "Bytes of the step that are done.")
-    bytes_total: int = source("status.progress.bytesTotal", "Bytes of the step in all, estimated.")
+    percent: Annotated[int, Field(ge=0, le=100)] = source(
+        "status.progress.percent",
+        "Share of the operation's time that has passed, estimated; 100 once it is completed, not before.",
+    )
+    bytes_done: int = source("status.progress.bytesDone", "Bytes of the step that are done; 0 where it counts none.")
+    bytes_total: int = source("status.progress.bytesTotal", "Bytes of the step in all, estimated; 0: not known yet.")
     message: str = source(
         "message of the condition Reconciling, Failed or Complete", "What happens, for people; may be empty."
     )

@@ -1,8 +1,12 @@
-"""The bodies of requests. Unknown fields and values of another type are refused; null is the same as no value."""
+"""The bodies of requests. Unknown fields and values of another type are refused; null is the same as no value.
 
+Clients that send every field have a value for one that they do not set: Go's are "" and 0. Where these are no values of their own, they count as no value.
+"""
+
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from ocore_api.views.models import SOURCE
@@ -16,15 +20,38 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _unset_text(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _unset_number(value: Any) -> Any:
+    return None if value == 0 and not isinstance(value, bool) else value
+
+
 #: JSON Schema, and clients whose numbers are all floats, count 7.0 as a whole number.
 WHOLE = BeforeValidator(_whole)
-#: A UUID in a body; upper case is accepted and changed to lower case.
-UuidText = Annotated[
+_UUID_PATTERN = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_Uuid = Annotated[
     str,
     BeforeValidator(_lower),
     StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
-    Field(json_schema_extra={"format": "uuid", "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"}),
 ]
+#: A UUID in a body; upper case is accepted and changed to lower case.
+UuidText = Annotated[_Uuid, Field(json_schema_extra={"format": "uuid", "pattern": f"^{_UUID_PATTERN}$"})]
+#: The same, or empty.
+OptionalUuid = Annotated[_Uuid, Field(json_schema_extra={"pattern": f"^({_UUID_PATTERN})?$"})]
+
+
+_FailurePolicy = Annotated[
+    Literal["block", "continue"], BeforeValidator(_lower), Field(json_schema_extra={"enum": ["block", "continue", ""]})
+]
+_Timeout = Annotated[
+    int,
+    Field(ge=30, le=604800, json_schema_extra={"minimum": 0, "not": {"minimum": 1, "maximum": 29}}),
+    WHOLE,
+]
+#: Fields of the settings that only the server sets.
+READ_ONLY = frozenset({"createdAt", "environmentId", "id", "updatedAt"})
 
 
 class Body(BaseModel):
@@ -44,53 +71,73 @@ class RollbackRequest(Body):
 
     create_safety_snapshot: bool | None = Field(
         default=None,
-        description="Take a snapshot of the environment before it is replaced. The default is false.",
+        description="Take a snapshot of the environment before it is replaced. Null: false.",
         json_schema_extra={SOURCE: "Rollback spec.createSafetySnapshot"},
     )
     snapshot_id: UuidText = Field(
         description="The snapshot to restore; a completed one of the environment in the path.",
         json_schema_extra={SOURCE: "Rollback spec.snapshotRef"},
     )
-    target_environment_id: UuidText | None = Field(
+    target_environment_id: Annotated[OptionalUuid | None, BeforeValidator(_unset_text)] = Field(
         default=None,
-        description="The environment to replace, of the same project. The default is the one in the path.",
+        description="UUID of the environment to replace, of the same project. Empty or null: the one in the path.",
         json_schema_extra={SOURCE: "Rollback spec.targetEnvironmentRef"},
     )
 
 
 class SettingsUpdate(Body):
-    """The settings to change; the others keep their values."""
+    """The settings to change; the others keep their values. What GET answers can be sent back: its read-only fields are ignored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_read_only(cls, body: Any) -> Any:
+        return {k: v for k, v in body.items() if k not in READ_ONLY} if isinstance(body, dict) else body
 
     auto_enabled: bool | None = Field(
         default=None,
-        description="Whether deployments take a snapshot first.",
+        description="Whether deployments take a snapshot first. Null: unchanged.",
         json_schema_extra={SOURCE: "SnapshotPolicy spec.autoEnabled"},
     )
-    failure_policy: Annotated[Literal["block", "continue"], BeforeValidator(_lower)] | None = Field(
+    failure_policy: Annotated[_FailurePolicy | None, BeforeValidator(_unset_text)] = Field(
         default=None,
-        description="What a failed snapshot does to the deployment. Case does not matter.",
+        description="What a failed snapshot does to the deployment. Case does not matter. Empty or null: unchanged.",
         json_schema_extra={SOURCE: "SnapshotPolicy spec.failurePolicy"},
     )
     max_pinned: Annotated[int, Field(ge=0, le=10000), WHOLE] | None = Field(
         default=None,
-        description="Snapshots that may be pinned; 0: no limit.",
+        description="Snapshots that may be pinned; 0: no limit. Null: unchanged.",
         json_schema_extra={SOURCE: "SnapshotPolicy spec.maxPinned"},
     )
     retention_days: Annotated[int, Field(ge=0, le=36500), WHOLE] | None = Field(
         default=None,
-        description="Days that snapshots are kept; 0: no limit.",
+        description="Days that snapshots are kept; 0: no limit. Null: unchanged.",
         json_schema_extra={SOURCE: "SnapshotPolicy spec.retentionDays"},
     )
-    timeout_seconds: Annotated[int, Field(ge=30, le=604800), WHOLE] | None = Field(
+    timeout_seconds: Annotated[_Timeout | None, BeforeValidator(_unset_number)] = Field(
         default=None,
-        description="Seconds after which a snapshot fails.",
+        description="Seconds after which a snapshot fails, from 30 on. 0 or null: unchanged.",
         json_schema_extra={SOURCE: "SnapshotPolicy spec.timeoutSeconds"},
     )
+
+
+def _readable(value: str) -> str:
+    if re.search(f"[{_HIDDEN}]", value):
+        raise ValueError("control characters and those that change the direction of text are not allowed")
+    return value
+
+
+#: Control characters, separators of lines, and what changes the direction of the text after it: they make a list or a log show something else.
+_HIDDEN = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_READABLE = AfterValidator(_readable)
 
 
 class PinRequest(Body):
     """Why the snapshot is kept."""
 
-    label: Annotated[str, Field(max_length=256)] | None = Field(
-        default=None, description="Label of the pin.", json_schema_extra={SOURCE: "Snapshot spec.pin.label"}
+    label: (
+        Annotated[str, Field(max_length=256, json_schema_extra={"pattern": f"^[^{_HIDDEN}]*$"}), _READABLE] | None
+    ) = Field(
+        default=None,
+        description="Label of the pin. Empty or null: none; a label that another client, such as Git, has set stays.",
+        json_schema_extra={SOURCE: "Snapshot spec.pin.label"},
     )

@@ -1,14 +1,21 @@
 """Values of answers from raw objects: states, messages, times, JSON. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import to_json
 
 from ocore_crds import conditions as c
+from ocore_crds.naming import ANNOTATION_REQUESTED_AT
 from ocore_crds.timestamps import parse
 
 Object = dict[str, Any]
+#: Seconds by which the clocks of the facade and the API server may differ.
+CLOCKS = 60.0
+#: Characters of a time up to its second.
+_SECOND = len("2026-01-31T12:00:00")
+_EXACT = re.compile(r"[0-9-]{10}T[0-9:]{8}\.[0-9]{3}Z")
 #: Statuses after which an operation never changes again.
 FINAL = ("completed", "failed")
 
@@ -72,10 +79,42 @@ def error_message(obj: Object) -> str | None:
 
 
 def created_at(obj: Object) -> str:
-    """When the object was created; where it is older than the object (an import), when it started."""
+    """When the object was created: of one of the facade with milliseconds; where it is older than the object (an import), when it started."""
+    return requested_at(obj) or first_seen(obj)
+
+
+def first_seen(obj: Object) -> str:
+    """metadata.creationTimestamp, or the start of what is older than its object."""
     created = str(obj["metadata"]["creationTimestamp"])
-    started = status_of(obj).get("startedAt")
-    return min(created, str(started)) if started else created
+    started = str(status_of(obj).get("startedAt") or created)
+    return started if started[:_SECOND] < created[:_SECOND] else created
+
+
+def requested_at(obj: Object) -> str | None:
+    """When the facade was asked to create the object; None where another client created it. Anyone can write the annotation: one that is not near
+    metadata.creationTimestamp, which only the API server sets, does not count."""
+    found = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_REQUESTED_AT)
+    if not isinstance(found, str) or not _EXACT.fullmatch(found):
+        return None
+    try:
+        apart = (parse(found) - parse(str(obj["metadata"]["creationTimestamp"]))).total_seconds()
+    except ValueError:
+        return None
+    return found if abs(apart) <= CLOCKS else None
+
+
+def order_of(obj: Object) -> str:
+    """What objects are sorted by; newer is larger. The second of `created_at`; within it, when the facade was asked for the object, else the first time that
+    the operator recorded of it. An object with neither is the oldest: what a client of the facade has just created is the newest."""
+    status = status_of(obj)
+    within = requested_at(obj) or status.get("queuedAt") or status.get("startedAt")
+    return f"{created_at(obj)[:_SECOND]} {_padded(str(within)) if within else ''}"
+
+
+def _padded(value: str) -> str:
+    """A time in UTC whose text sorts as the time does: with nine digits of a second."""
+    fraction = value[_SECOND:].strip(".Z")
+    return f"{value[:_SECOND]}.{fraction[:9]:0<9}"
 
 
 def milliseconds(begin: str | None, end: str | None) -> int | None:

@@ -1,11 +1,14 @@
 """A small typed client over the transport: create, apply without force, merge patch, delete. Raises ocore_kube.errors."""
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from ocore_api.writes.managed import applied_spec
 from ocore_api.writes.refusals import field_conflicts
 from ocore_kube.errors import ApiError, Conflict
-from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, Transport
+from ocore_kube.pages import pages
+from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, Transport, no_answer
 from ocore_kube.types import Type
 
 Object = dict[str, Any]
@@ -14,15 +17,20 @@ Object = dict[str, Any]
 MANAGER = "ocore-api"
 #: Field manager of a SnapshotPolicy that GET creates. Another one: its apply must never remove what MANAGER has applied.
 MANAGER_DEFAULTS = "ocore-api-defaults"
+#: Objects in one page of a list.
+PAGE = 100
 #: Attempts at an apply with a resourceVersion. The operator writes statuses, which move it.
 ATTEMPTS = 8
 
 
 class Client:
-    """Without state. A 404 means None."""
+    """Of one request to the facade. A 404 means None. `seconds`: for all requests to the API server together, from now on; beyond, Unavailable is raised.
+    The transport's limit is one of a single attempt, and it repeats reads."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, seconds: float) -> None:
         self._transport = transport
+        self._seconds = seconds
+        self._ends = asyncio.get_running_loop().time() + seconds
 
     async def get(self, type_: Type, namespace: str, name: str) -> Object | None:
         """The object as the API server has it now; None if it does not exist."""
@@ -30,13 +38,16 @@ class Client:
 
     async def list(self, type_: Type, namespace: str) -> list[Object]:
         """All objects of the namespace."""
-        answer = await self._transport.request("GET", type_.path(namespace))
-        return list(answer["items"])
+
+        async def ask(query: Mapping[str, str], most: int) -> Object:
+            return await self._ask("GET", type_.path(namespace), query=query, most=most)
+
+        return [obj async for answer in pages(ask, {}, PAGE) for obj in answer["items"]]
 
     async def create(self, type_: Type, obj: Object) -> Object:
         """Raises AlreadyExists. An unknown field is an error: an older CRD would drop it."""
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
-        return await self._transport.request("POST", type_.path(obj["metadata"]["namespace"]), query=query, body=obj)
+        return await self._ask("POST", type_.path(obj["metadata"]["namespace"]), query=query, body=obj)
 
     async def apply(self, type_: Type, metadata: Object, spec: Object, *, manager: str = MANAGER) -> Object:
         """Server-side apply WITHOUT force. Raises Conflict where another manager owns a field with another value, and where a `uid` or
@@ -44,7 +55,7 @@ class Client:
         body = {"apiVersion": type_.api_version, "kind": type_.kind, "metadata": metadata, "spec": spec}
         query = {"fieldManager": manager, "force": "false", "fieldValidation": "Strict"}
         path = type_.path(metadata["namespace"], metadata["name"])
-        return await self._transport.request("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
+        return await self._ask("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
 
     async def apply_with_owned(self, type_: Type, live: Object, given: Object) -> Object | None:
         """Applies `given` together with the fields of the spec that MANAGER has applied before: an apply removes what it leaves out. Read again where
@@ -81,9 +92,16 @@ class Client:
             body["dryRun"] = ["All"]
         return await self._or_none("DELETE", type_.path(namespace, name), body=body) is not None
 
+    async def _ask(self, method: str, path: str, **options: Any) -> Object:
+        try:
+            async with asyncio.timeout_at(self._ends):
+                return await self._transport.request(method, path, **options)
+        except TimeoutError:
+            raise no_answer(self._seconds) from None
+
     async def _or_none(self, method: str, path: str, **options: Any) -> Object | None:
         try:
-            return await self._transport.request(method, path, **options)
+            return await self._ask(method, path, **options)
         except ApiError as error:
             if error.status == 404:
                 return None

@@ -1,4 +1,4 @@
-"""Names and ids of what a request creates: derived from its Idempotency-Key, or random. Pure but for the random ones."""
+"""Names, ids and times of what a request creates: derived from its Idempotency-Key, or random. Pure but for the random ones and the time."""
 
 import hashlib
 import json
@@ -6,9 +6,11 @@ import re
 import secrets
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from ocore_api.errors import Unprocessable
+from ocore_crds.timestamps import exact
 
 #: Visible ASCII characters, as RFC 9110 allows them in a token or a quoted string.
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -42,6 +44,11 @@ def identity(kind: str, subject: str, environment_id: str, key: str | None) -> I
         )
     digest = hashlib.sha256(json.dumps([kind, subject, environment_id, key]).encode()).digest()
     return Identity(digest[:16].hex(), str(uuid.UUID(bytes=digest[16:32], version=5)), keyed=True)
+
+
+def now() -> str:
+    """When the request is served, with milliseconds."""
+    return exact(datetime.now(UTC))
 
 
 def body_digest(body: dict[str, Any]) -> str:

@@ -14,6 +14,19 @@ def applied_spec(obj: Object, manager: str) -> Object:
     return {}
 
 
+def owned_by_others(obj: Object, manager: str, *path: str) -> bool:
+    """Whether anything but an apply of the manager owns the field of the spec: it then stays when the apply leaves it out."""
+    for entry in obj["metadata"].get("managedFields") or ():
+        if entry.get("subresource") or (entry.get("manager"), entry.get("operation")) == (manager, "Apply"):
+            continue
+        at: Any = entry.get("fieldsV1") or {}
+        for name in ("spec", *path):
+            at = at.get(f"f:{name}") if isinstance(at, dict) else None
+        if at is not None:
+            return True
+    return False
+
+
 def _values(live: Object, fields: Object) -> Object:
     """The values of the fields. Of a map, only the fields below it that are owned: none for a map that was applied empty."""
     found: Object = {}

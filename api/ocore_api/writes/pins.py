@@ -2,24 +2,32 @@
 
 from ocore_api.cache import Cache, SnapshotEntry
 from ocore_api.errors import NotFound
-from ocore_api.writes.client import Client, Object
+from ocore_api.writes.client import MANAGER, Client, Object
+from ocore_api.writes.managed import applied_spec, owned_by_others
 from ocore_api.writes.refusals import translated
 from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
 
 
 async def pin(client: Client, cache: Cache, snapshot: SnapshotEntry, label: str | None) -> None:
-    """Pins the Snapshot, without force. Without a label, a label that another client has set stays.
+    """Pins the Snapshot, without force. Without a label, one that the facade has set is removed, and one that another client has set stays.
 
     Raises Problem: NotFound; FieldOwned where another client has set another label; AdmissionRefused beyond `maxPinned`.
     """
-    given: Object = {"pin": {} if label is None else {"label": label}}
     with translated():
         live = await _live(client, snapshot)
-        changed = await client.apply_with_owned(SNAPSHOTS, live, given)
+        changed = await client.apply_with_owned(SNAPSHOTS, live, {"pin": _pin(live, label)})
     if changed is None:
         raise _not_found(snapshot)
     cache.put("Snapshot", changed)
+
+
+def _pin(live: Object, label: str | None) -> Object:
+    """The pin to apply. An apply that leaves out a label which nothing else owns would make the whole pin null, which the schema refuses."""
+    if label:
+        return {"label": label}
+    ours = "label" in applied_spec(live, MANAGER).get("pin", {})
+    return {"label": ""} if ours and not owned_by_others(live, MANAGER, "pin", "label") else {}
 
 
 async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:

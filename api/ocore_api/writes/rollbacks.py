@@ -100,6 +100,7 @@ async def start(client: Client, cache: Cache, request: Request, subject: str, ke
                 "name": name,
                 "annotations": {
                     naming.ANNOTATION_REQUEST: keys.body_digest(request.body),
+                    naming.ANNOTATION_REQUESTED_AT: keys.now(),
                     naming.ANNOTATION_TARGET_ID: target.id,
                     naming.ANNOTATION_SNAPSHOT_ID: request.snapshot.id,
                 },

@@ -1,4 +1,6 @@
-"""The size of a snapshot that could be taken now. Where the known sizes are too old, the operator is asked to measure, once for all callers."""
+"""The size of a snapshot that could be taken now. Where the known sizes are too old, the operator is asked to measure, once for all callers. What an
+environment lacks that cannot be measured is answered at once.
+"""
 
 import asyncio
 import time
@@ -14,6 +16,7 @@ from ocore_api.errors import NotFound, Unavailable
 from ocore_api.writes.client import Client
 from ocore_api.writes.refusals import translated
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
+from ocore_crds.text import sentence
 from ocore_crds.timestamps import text
 from ocore_kube.types import ENVIRONMENTS
 
@@ -67,22 +70,25 @@ class Measurements:
 
         Raises Unavailable where the environment has never been measured.
         """
-        found = sizes_of(await _known(cache, environment), self._clock())
+        found = sizes_of((await _now(cache, environment)).sizes, self._clock())
         if found is None or not found.fresh:
             running = self._running.get(environment.uid)
             if running is None:
                 running = asyncio.create_task(self._measure(client, cache, environment))
                 self._running[environment.uid] = running
-                running.add_done_callback(lambda _: self._running.pop(environment.uid, None))
-            await asyncio.shield(running)
-            found = sizes_of(await _known(cache, environment), self._clock())
+                running.add_done_callback(lambda task: self._ended(environment.uid, task))
+            if environment.problem is None:  # else it may be measured all the same: the next caller gets the result
+                await asyncio.shield(running)
+            environment = await _now(cache, environment)
+            found = sizes_of(environment.sizes, self._clock())
         if found is None:
-            raise Unavailable(
-                "NotMeasured",
-                "The environment's sizes are not known yet. Its conditions say whether it can be probed; try again later.",
-                headers={"Retry-After": str(int(WAIT))},
-            )
+            raise _not_measured(environment)
         return found
+
+    def _ended(self, uid: str, task: "asyncio.Task[None]") -> None:
+        self._running.pop(uid, None)
+        if not task.cancelled() and task.exception() is not None:
+            _log.info("sizes could not be requested", error=str(task.exception()))
 
     async def _measure(self, client: Client, cache: Cache, environment: EnvironmentEntry) -> None:
         """Asks the operator, and waits until it has measured, or could not, or the time is over."""
@@ -93,19 +99,35 @@ class Measurements:
         if answer is None:
             raise NotFound("NotFound", f"No environment {environment.id} is visible to this caller.")
         until = asyncio.get_running_loop().time() + self._wait
-        while not self._settled(await _known(cache, environment), request):
+        ready = environment.problem is None
+        while not self._settled(now := await _now(cache, environment), request) and not (ready and now.problem):
             if asyncio.get_running_loop().time() >= until:
                 _log.info("sizes were not measured in time", environment=environment.id)
                 return
             await asyncio.sleep(LOOK)
 
-    def _settled(self, found: KnownSizes | None, request: str) -> bool:
-        sizes = sizes_of(found, self._clock())
-        return (sizes is not None and sizes.fresh) or failed_since(found, request)
+    def _settled(self, environment: EnvironmentEntry, request: str) -> bool:
+        sizes = sizes_of(environment.sizes, self._clock())
+        return (sizes is not None and sizes.fresh) or failed_since(environment.sizes, request)
 
 
-async def _known(cache: Cache, environment: EnvironmentEntry) -> KnownSizes | None:
-    """The sizes, as the cache has them now."""
-    entry = await cache.environment(environment.id)
-    found: KnownSizes | None = entry.sizes if entry is not None else None
-    return found
+async def _now(cache: Cache, environment: EnvironmentEntry) -> EnvironmentEntry:
+    """The environment, as the cache has it now."""
+    return await cache.environment(environment.id) or environment
+
+
+def _not_measured(environment: EnvironmentEntry) -> Unavailable:
+    """Why no sizes are known, as far as it is."""
+    again = "then repeat the request"
+    if environment.problem is not None:
+        reason, message = environment.problem
+        detail = f"The environment is not ready, so its sizes are not known: {sentence(message or reason)} Correct this, {again}."
+    elif environment.sizes is not None and environment.sizes.attempt_error:
+        reason, _, _ = environment.sizes.attempt_error.partition(":")
+        detail = (
+            f"The environment could not be measured: {sentence(environment.sizes.attempt_error)} Correct this, {again}."
+        )
+    else:
+        reason = "Pending"
+        detail = "The environment has not been measured yet. Wait for the time in Retry-After, " + again + "."
+    return Unavailable("NotMeasured", detail, headers={"Retry-After": str(int(WAIT))}, cause=reason)

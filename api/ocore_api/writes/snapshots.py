@@ -52,7 +52,7 @@ def _snapshot(environment: EnvironmentEntry, policy: Object | None, name: str, s
     if timeout is not None:
         spec["timeoutSeconds"] = timeout
     # POST has no body.
-    annotations = {naming.ANNOTATION_REQUEST: keys.body_digest({})}
+    annotations = {naming.ANNOTATION_REQUEST: keys.body_digest({}), naming.ANNOTATION_REQUESTED_AT: keys.now()}
     metadata = {"namespace": environment.namespace, "name": name, "annotations": annotations}
     return {"apiVersion": SNAPSHOTS.api_version, "kind": SNAPSHOTS.kind, "metadata": metadata, "spec": spec}
 
