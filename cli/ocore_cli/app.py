@@ -1,22 +1,25 @@
-"""The commands. Exit code 0: succeeded; 1: failed, refused or not finished in time; 2: wrong usage; 130: interrupted."""
+"""The commands. Exit code 0: succeeded; others: errors.py, and 2: wrong usage."""
 
 import sys
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.text import Text
+from typer._completion_classes import completion_init
 
-from ocore_crds.base import API_VERSION, GROUP
+from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 
-from . import before_deployment, confirm, evidence, preview, prove, retention, tables
-from .errors import CliError
+from . import before_deployment, confirm, doctor, evidence, explain, init, manage, preview, prove, retention, tables
+from .errors import FINDINGS, CliError, Refused
+from .interrupts import pause
 from .objects import KubernetesObjects, Objects
+from .options import Context, Kubeconfig, Namespace, named, reference
+from .proposal import Given
 from .runs import Run, run_of
+from .terminal import Console, safe
 from .waiting import wait_for_end
 
 app = typer.Typer(
@@ -28,11 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace; the default is the context's.")]
-Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
-Kubeconfig = Annotated[
-    str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig; the default is $KUBECONFIG.")
-]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait until it is terminal, with progress; exit code 1 if it fails.")
 ]
@@ -88,6 +86,13 @@ def snapshot(
     verify: Annotated[
         bool, typer.Option("--verify", help="Also read every byte again; the Snapshot is then Verified.")
     ] = False,
+    by_policy: Annotated[
+        bool,
+        typer.Option(
+            "--by-policy",
+            help="Keep it as long as the SnapshotPolicy's rules say, then delete it with its data: as a snapshot of the REST API.",
+        ),
+    ] = False,
     delete_data: Annotated[
         bool, typer.Option("--delete-data", help="Delete the stored data together with the Snapshot object.")
     ] = False,
@@ -124,11 +129,16 @@ def snapshot(
     spec: dict[str, Any] = {"environmentRef": {"name": environment}, "requestedBy": objects.user()}
     if verify:
         spec["verify"] = "Full"
-    if delete_data:
+    if delete_data or by_policy:
         spec["deletionPolicy"] = "Delete"
+    if by_policy:
+        spec["retention"] = "Policy"
     if quiesce:
         spec["quiesce"] = True
-    create_and_wait(objects, SNAPSHOT, name or _timed(environment), spec, wait=wait, timeout=timeout)
+    note = "it is kept until it is deleted: the rules of the SnapshotPolicy do not apply to it (--by-policy: they do)"
+    create_and_wait(
+        objects, SNAPSHOT, name or _timed(environment), spec, wait=wait, timeout=timeout, note="" if by_policy else note
+    )
 
 
 @app.command()
@@ -167,6 +177,7 @@ def rollback(
     # The rights of a person often end with the namespace. There the operator decides, by the preview or by the Rollback.
     here = snapshot_namespace in (None, objects.namespace)
     environment = _restorable(objects, snapshot).environment if here else ""
+    _need_target(objects, spec)
     if safety_snapshot:
         spec["createSafetySnapshot"] = True
     if restore_image is not None:
@@ -201,6 +212,7 @@ def show_preview(
     spec = _restore_spec(named(snapshot, SNAPSHOT), into, snapshot_namespace, source_store, neutralize)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     spec["requestedBy"] = objects.user()
+    _need_target(objects, spec)
     report = preview.make(objects, Console(stderr=True), spec, timeout=timeout)
     preview.show(Console(), report, output)
     if check and not report.preview.would_run:
@@ -225,19 +237,29 @@ def _restore_spec(
     return spec
 
 
+def _need_target(objects: Objects, spec: dict[str, Any]) -> None:
+    """Raises CliError where an object of this namespace that the Rollback names does not exist."""
+    for field, kind in (("targetEnvironmentRef", ENVIRONMENT), ("sourceStoreRef", SNAPSHOT_STORE)):
+        name = spec.get(field, {}).get("name")
+        if name is not None and objects.get(kind, name) is None:
+            raise CliError(
+                f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
+            )
+
+
 def _restorable(objects: Objects, snapshot: str) -> Run:
     """The Snapshot. Raises CliError where it cannot be restored."""
     found = objects.get(SNAPSHOT, snapshot)
     if found is None:
         raise CliError(
-            f"snapshot {snapshot} does not exist in namespace {objects.namespace}. List all: kubectl get osnap -A"
+            f"snapshot {snapshot} does not exist in namespace {objects.namespace}. List all: kubectl get snapshots.ocore.dev -A"
         )
     source = run_of(SNAPSHOT, found)
     if source.outcome == "Complete" and not source.restorable:
         why = source.problems()[0].message
-        raise CliError(f"snapshot {snapshot} is Corrupt: {why}")
+        raise Refused(f"snapshot {snapshot} is Corrupt: {why}")
     if source.outcome != "Complete":
-        raise CliError(f"snapshot {snapshot} is {source.phase}, not Complete: it cannot be restored")
+        raise Refused(f"snapshot {snapshot} is {source.phase}, not Complete: it cannot be restored")
     return source
 
 
@@ -253,22 +275,26 @@ def undo(
     undo_window: Annotated[
         int | None, typer.Option("--undo-window", min=0, help="Seconds that what is live now is kept.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no question: for scripts.")] = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Undo a rollback in seconds: what was live before it becomes live again. What is live now is kept for the undo's own window."""
+    """Undo a rollback in seconds: what was live before it becomes live again. What is live now is kept for the undo's own window. Shows what is set aside and
+    asks for the environment's name."""
     rollback = named(rollback, ROLLBACK)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     found = objects.get(ROLLBACK, rollback)
     if found is None:
         raise CliError(
-            f"rollback {rollback} does not exist in namespace {objects.namespace}. List all: kubectl get orb -A"
+            f"rollback {rollback} does not exist in namespace {objects.namespace}. List all: kubectl get rollbacks.ocore.dev -A"
         )
-    source = run_of(ROLLBACK, found)
-    refusal = source.not_undoable(datetime.now(UTC))
+    source, now = run_of(ROLLBACK, found), datetime.now(UTC)
+    refusal = source.not_undoable(now)
     if refusal:
-        raise CliError(f"rollback {rollback} {refusal}")
+        raise Refused(f"rollback {rollback} {refusal}")
+    if not yes:
+        confirm.ask_undo(objects, Console(), found, source, undo_window, now)
     spec: dict[str, Any] = {"undo": {"rollbackRef": {"name": rollback}}, "requestedBy": objects.user()}
     if undo_window is not None:
         spec["undoWindowSeconds"] = undo_window
@@ -340,9 +366,7 @@ def show_proof(
     if now:
         run = prove.request(objects, name)
         until = time.monotonic() + timeout if timeout is not None else None
-        prove.wait(
-            objects, name, run, lambda: time.sleep(prove.PAUSE), lambda: until is None or time.monotonic() < until
-        )
+        prove.wait(objects, name, run, lambda: pause(prove.PAUSE), lambda: until is None or time.monotonic() < until)
     if not prove.show(objects, Console(), name, output):
         raise typer.Exit(1)
 
@@ -384,24 +408,64 @@ def show_retention(
     retention.show(objects, Console(), environment, given, datetime.now(UTC))
 
 
-def named(text: str, kind: Kind) -> str:
-    """The name in ``NAME`` or ``KIND/NAME``. Raises a usage error (exit code 2) if KIND is another kind."""
-    return reference((text,), (kind,))[1] if "/" in text else text
+@app.command(name="init")
+def run_init(
+    workload: Annotated[str, typer.Argument(metavar="WORKLOAD", help="deployment/NAME or statefulset/NAME.")],
+    database_secret: Annotated[str, typer.Option(help="Secret with uri, or host, dbname, user and password.")] = "",
+    database: Annotated[str, typer.Option(help="Name of the database, where the files' path has it.")] = "",
+    capacity: Annotated[str, typer.Option(help="Size of the database server's volume, for example 50Gi.")] = "",
+    filestore_path: Annotated[str, typer.Option(help="Folder of the files, below the claim's root.")] = "",
+    store: Annotated[
+        str, typer.Option(help="A SnapshotStore that exists, s3://BUCKET/PREFIX, or claim://CLAIM/PATH.")
+    ] = "",
+    endpoint: Annotated[str, typer.Option(help="With s3://: URL of the store; the default is AWS S3.")] = "",
+    s3_secret: Annotated[str, typer.Option(help="With s3://: Secret with accessKeyId and secretAccessKey.")] = "",
+    type_: Annotated[
+        Literal["production", "staging", "development"], typer.Option("--type", help="Kind of environment.")
+    ] = "production",
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Apply what is shown, and wait until the Environment is Ready.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="With --apply: most seconds to wait.")] = 300,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Propose SnapshotStore, Environment and SnapshotPolicy for a workload: prints YAML with a comment for each choice. Changes nothing without --apply."""
+    objects, notes = KubernetesObjects(kubeconfig, context, namespace), Console(stderr=True)
+    given = Given(
+        database_secret, database, capacity, filestore_path, store, endpoint, s3_secret, type_
+    )  # fmt: skip
+    proposed = init.documents(objects, notes, workload, given)
+    init.show(proposed, objects.namespace)
+    if apply and not init.apply(objects, notes, proposed, timeout):
+        raise typer.Exit(1)
 
 
-def reference(words: Sequence[str], kinds: Sequence[Kind]) -> tuple[Kind, str]:
-    """Kind and name in ``KIND/NAME`` or ``KIND NAME``, where KIND is a singular, plural or short name, with or without the group.
+@app.command(name="doctor")
+def run_doctor(
+    environment: Annotated[
+        str | None, typer.Argument(help="Environment: NAME or oenv/NAME; without one all of the namespace are checked.")
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show what works, and what does not with the line that fixes it; exit code 5 if there is a problem. Changes nothing."""
+    name = named(environment, ENVIRONMENT) if environment is not None else None
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    if not doctor.run(objects, Console(), name, datetime.now(UTC)):
+        raise typer.Exit(FINDINGS)
 
-    Raises a usage error (exit code 2) for anything else.
-    """
-    parts = words[0].split("/") if len(words) == 1 else list(words)
-    if len(parts) == 2 and parts[1]:
-        prefix = parts[0].lower().removesuffix(f".{GROUP}")
-        for kind in kinds:
-            if prefix in (kind.singular, kind.plural, kind.short):
-                return kind, parts[1]
-    allowed = " or ".join(f"{kind.singular}/NAME ({kind.short}/NAME)" for kind in kinds)
-    raise typer.BadParameter(f"{' '.join(words)!r}: write {allowed}")
+
+@app.command(name="explain")
+def show_explanation(
+    reason: Annotated[
+        str | None, typer.Argument(help="Reason of a condition, for example MissingGrants; without one all are listed.")
+    ] = None,
+) -> None:
+    """Explain a reason: what happened, and what to do. Needs no cluster."""
+    explain.show(Console(), reason)
 
 
 def show_status(objects: Objects, console: Console, *, everywhere: bool = False) -> None:
@@ -417,18 +481,21 @@ def show_status(objects: Objects, console: Console, *, everywhere: bool = False)
         console.print(tables.environments(found_environments, runs, everywhere, now), "")
         console.print(tables.stores(found_stores, everywhere), "")
     active = [r for r in runs if r.outcome is None]
-    console.print(tables.running(active, now) if active else Text("No operation is running."))
+    console.print(tables.running(active, everywhere, now) if active else Text("No operation is running."))
     for kind, found in ((ENVIRONMENT, found_environments), (SNAPSHOT_STORE, found_stores)):
         for obj in found:
-            tables.print_problems(console, *tables.object_problems(kind, obj))
+            tables.print_problems(console, *tables.object_problems(kind, obj, everywhere))
     for run in (*active, *(r for r in runs if r.kind is SNAPSHOT and r.outcome == "Complete" and not r.restorable)):
-        tables.print_problems(console, f"{run.kind.singular} {run.name}", run.problems())
+        tables.print_problems(console, tables.heading(run.kind, run.namespace, run.name, everywhere), run.problems())
+    for run in runs:
+        if run.kind is SNAPSHOT and (only := run.remote_copy_only) is not None:
+            tables.print_problems(console, tables.heading(run.kind, run.namespace, run.name, everywhere), (only,))
 
 
 def create_and_wait(
-    objects: Objects, kind: Kind, name: str, spec: dict[str, Any], *, wait: bool, timeout: float | None
+    objects: Objects, kind: Kind, name: str, spec: dict[str, Any], *, wait: bool, timeout: float | None, note: str = ""
 ) -> None:
-    """Creates the object, then follows it or prints the command to follow it."""
+    """Creates the object and prints the note, then follows it or prints the command to follow it."""
     console = Console()
     body = {
         "apiVersion": API_VERSION,
@@ -437,11 +504,15 @@ def create_and_wait(
         "spec": spec,
     }
     objects.create(kind, body)
-    console.print(Text(f"{kind.singular}.ocore.dev/{name} created"))
+    console.print(Text(f"{kind.singular}.ocore.dev/{name} created"), soft_wrap=True)
+    if note:
+        console.print(Text(note, style="dim"), soft_wrap=True)
     if wait:
         wait_for_end(objects, kind, name, timeout, console)
     else:
-        console.print(Text(f"follow it: kubectl ocore watch {kind.singular}/{name} -n {objects.namespace}"))
+        console.print(
+            Text(f"follow it: kubectl ocore watch {kind.singular}/{name} -n {objects.namespace}"), soft_wrap=True
+        )
 
 
 def _timed(prefix: str) -> str:
@@ -449,13 +520,14 @@ def _timed(prefix: str) -> str:
     return f"{prefix[:184]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
+app.add_typer(manage.commands)
+
+
 def main() -> None:
     """The console script."""
+    completion_init()
     try:
-        app(prog_name="kubectl ocore")
+        app(prog_name="kubectl ocore", complete_var=manage.COMPLETE_VARIABLE)
     except CliError as error:
-        print(f"kubectl ocore: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("kubectl ocore: interrupted. A created operation continues in the cluster", file=sys.stderr)
-        sys.exit(130)
+        print(f"kubectl ocore: {safe(str(error))}", file=sys.stderr)
+        sys.exit(error.code)

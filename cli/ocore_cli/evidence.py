@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ocore_crds import evidence
-from ocore_crds.kinds import Kind
+from ocore_crds.kinds import ROLLBACK, Kind
 from ocore_crds.recovery_evidence import RecoveryEvidence
+from ocore_crds.rollback import RollbackStatus
 
 from .display import COLOURS, MARKS
 from .errors import CliError
@@ -28,6 +29,7 @@ def show(objects: Objects, console: Console, kind: Kind, name: str, output: Outp
         console.print_json(json.dumps(found.wire()))
     else:
         _print(console, kind, name, found)
+        _print_source(console, kind, obj)
     return found.can_write_clean_success
 
 
@@ -54,6 +56,14 @@ def _print(console: Console, kind: Kind, name: str, found: RecoveryEvidence) -> 
     if found.optional_failed_steps:
         failed = ", ".join(found.optional_failed_steps)
         console.print(Text(f"\nSteps that failed and are not required: {failed}"), soft_wrap=True)
+
+
+def _print_source(console: Console, kind: Kind, obj: Object) -> None:
+    """Which copy of the snapshot a rollback has read."""
+    recorded = RollbackStatus.model_validate(obj.get("status") or {}).evidence if kind is ROLLBACK else None
+    for line in recorded.proven if recorded is not None else ():
+        if line.startswith("source: "):
+            console.print(Text.assemble(("source: ", "bold"), line.removeprefix("source: ")), soft_wrap=True)
 
 
 def _steps(found: RecoveryEvidence) -> Table:

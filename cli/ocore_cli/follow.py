@@ -5,7 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from .display import Display
-from .errors import CliError, Unreachable
+from .errors import CliError, TimedOut, Unreachable
+from .interrupts import pause
 from .runs import Run, duration
 
 #: Seconds between two reads: the operator writes progress at most once a second.
@@ -22,7 +23,7 @@ def follow(
     timeout: float | None,
     *,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Run:
     """The operation in its terminal state.
@@ -51,7 +52,7 @@ def follow(
                     left = run.seconds_left(now())
                     limit = max(started + AT_LEAST, clock() + (NO_ANSWER if left is None else left))
             if clock() >= limit:
-                raise CliError(_too_late(last, clock() - started))
+                raise TimedOut(_too_late(last, clock() - started))
             sleep(min(INTERVAL, max(0.0, limit - clock())))
 
 

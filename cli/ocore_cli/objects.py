@@ -1,7 +1,7 @@
 """The resources in the API server, as plain data. Errors are CliError, with what to do."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,13 +14,19 @@ from kubernetes.config.config_exception import ConfigException
 from ocore_crds.base import GROUP, VERSION
 from ocore_crds.kinds import Kind
 
-from .errors import CliError, Unreachable
+from .errors import CliError, Denied, NotInstalled, Refused, Unreachable
 
 Object = dict[str, Any]
 #: Seconds to connect, and to wait for an answer.
 _TIMEOUT = (5, 15)
 #: Characters of `spec.requestedBy`.
 _MAX_USER = 256
+#: Objects that one request asks for: no answer is larger than some MiB.
+PAGE = 500
+#: Lists without spec and status: a tenth of the bytes.
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+#: Field manager of what `init` applies.
+MANAGER = "kubectl-ocore"
 config: Any = untyped_config  # the package's annotations leave these functions out
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -36,9 +42,26 @@ class Objects(Protocol):
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
         """All of the namespace, or of all namespaces."""
 
+    def names(self, kind: Kind, *, everywhere: bool = False) -> Sequence[str]:
+        """Their names."""
+
+    def read(
+        self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
+    ) -> Object | None:
+        """The answer of the API server to a GET of any path; None where there is nothing. Raises Denied where the caller may not read it."""
+
+    def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """The same as text, for example a pod's log; empty where there is nothing."""
+
+    def patch(self, kind: Kind, name: str, body: Object) -> None:
+        """Merges the body into an object. Raises CliError where it does not exist, or the API server refuses it."""
+
     def create(self, kind: Kind, body: Object) -> Object:
         """Creates an object and returns it as the API server has it. Raises CliError with the API server's message if it is refused: a field that it does
         not know is an error."""
+
+    def apply(self, kind: Kind, body: Object) -> None:
+        """Server-side apply under the name of this program, without force. Raises CliError where another manager owns a field, or it is refused."""
 
     def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
         """Sets annotations of an object that exists. Raises CliError where the API server refuses it."""
@@ -67,11 +90,39 @@ class KubernetesObjects:
             return None
 
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
+        return _pages(self, kind, everywhere, "application/json")
+
+    def names(self, kind: Kind, *, everywhere: bool = False) -> Sequence[str]:
+        return [obj["metadata"]["name"] for obj in _pages(self, kind, everywhere, METADATA)]
+
+    def read(
+        self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
+    ) -> Object | None:
+        body = self._get(path, query, accept)
+        return json.loads(body) if body is not None else None
+
+    def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        return (self._get(path, query, "*/*") or b"").decode(errors="replace")
+
+    def _get(self, path: str, query: Mapping[str, str] | None, accept: str) -> bytes | None:
+        api = self._api.api_client
+        request = api.param_serialize(
+            "GET", path, query_params=list((query or {}).items()), auth_settings=["BearerToken"],
+            header_params={"Accept": accept},
+        )  # fmt: skip
+
+        def call() -> Any:
+            answer = api.call_api(*request, _request_timeout=_TIMEOUT)
+            body = answer.read()
+            if answer.status != 200:
+                raise ApiException(http_resp=answer, body=(body or b"").decode(errors="replace"))
+            return body
+
         try:
-            found = self._cluster_wide(kind) if everywhere else self._call("list_namespaced_custom_object", kind)
-        except _NotFoundError as error:
-            raise CliError(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)") from error
-        return list(found["items"])
+            found: bytes = _translated(call)
+        except _NotFoundError:
+            return None
+        return found
 
     def create(self, kind: Kind, body: Object) -> Object:
         try:
@@ -82,9 +133,25 @@ class KubernetesObjects:
                 f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed (docs/install.md)"
             ) from error
 
+    def apply(self, kind: Kind, body: Object) -> None:
+        try:
+            self._call(
+                "patch_namespaced_custom_object", kind, body["metadata"]["name"], body, field_manager=MANAGER,
+                field_validation="Strict", force=False, _content_type="application/apply-patch+yaml",
+            )  # fmt: skip
+        except _NotFoundError as error:
+            raise NotInstalled(
+                f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)"
+            ) from error
+
     def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
-        body = {"metadata": {"annotations": annotations}}
-        self._call("patch_namespaced_custom_object", kind, name, body, _content_type="application/merge-patch+json")
+        self.patch(kind, name, {"metadata": {"annotations": annotations}})
+
+    def patch(self, kind: Kind, name: str, body: Object) -> None:
+        try:
+            self._call("patch_namespaced_custom_object", kind, name, body, _content_type="application/merge-patch+json")
+        except _NotFoundError as error:
+            raise CliError(f"{kind.singular} {name} does not exist in namespace {self.namespace}") from error
 
     def delete(self, kind: Kind, name: str) -> None:
         try:
@@ -104,14 +171,25 @@ class KubernetesObjects:
 
     def _call(self, method: str, kind: Kind, *arguments: Any, **options: Any) -> Object:
         call = getattr(self._api, method)
-        return _translated(
+        answer: Object = _translated(
             lambda: call(GROUP, VERSION, self.namespace, kind.plural, *arguments, _request_timeout=_TIMEOUT, **options)
         )
+        return answer
 
-    def _cluster_wide(self, kind: Kind) -> Object:
-        return _translated(
-            lambda: self._api.list_cluster_custom_object(GROUP, VERSION, kind.plural, _request_timeout=_TIMEOUT)
-        )
+
+def _pages(objects: Objects, kind: Kind, everywhere: bool, accept: str) -> list[Object]:
+    """All objects of the kind, read in pages."""
+    where = "" if everywhere else f"namespaces/{objects.namespace}/"
+    found: list[Object] = []
+    page: dict[str, str] = {"limit": str(PAGE)}
+    while True:
+        answer = objects.read(f"/apis/{GROUP}/{VERSION}/{where}{kind.plural}", page, accept)
+        if answer is None:
+            raise NotInstalled(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)")
+        found += answer["items"]
+        if not (token := (answer.get("metadata") or {}).get("continue")):
+            return found
+        page["continue"] = token
 
 
 class _NotFoundError(Exception):
@@ -142,15 +220,16 @@ def _pod_namespace() -> str:
         return "default"
 
 
-def _translated(call: Callable[[], Any]) -> Object:
+def _translated(call: Callable[[], Any]) -> Any:
     try:
-        answer: Object = call()
+        answer = call()
     except ApiException as error:
         if error.status == 404:
             raise _NotFoundError from error
         if error.status in (429, 500, 502, 503, 504):
             raise Unreachable(f"the API server answers {error.status} {error.reason}") from error
-        raise CliError(_api_message(error)) from error
+        refusal = Denied if error.status == 403 else Refused if error.status in (400, 409, 422) else CliError
+        raise refusal(_api_message(error)) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Unreachable(f"the API server does not answer: {error}") from error
     return answer

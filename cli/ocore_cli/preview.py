@@ -14,11 +14,12 @@ from rich.text import Text
 from ocore_crds import preview as model
 from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import ROLLBACK
+from ocore_crds.naming import ANNOTATION_TEMPORARY
 from ocore_crds.preview import Preview
 from ocore_crds.quantity import human, span
 from ocore_crds.rollback import PreflightWarning, RollbackStatus
 
-from .errors import CliError
+from .errors import CliError, TimedOut
 from .follow import follow
 from .objects import Object, Objects
 from .runs import Run, run_of
@@ -52,7 +53,11 @@ def make(objects: Objects, notes: Console, spec: dict[str, Any], *, timeout: flo
     body = {
         "apiVersion": API_VERSION,
         "kind": ROLLBACK.kind,
-        "metadata": {"generateName": f"preview-{snapshot[:150]}-", "namespace": objects.namespace},
+        "metadata": {
+            "generateName": f"preview-{snapshot[:150]}-",
+            "namespace": objects.namespace,
+            "annotations": {ANNOTATION_TEMPORARY: "true"},  # where this process is killed, the operator removes it
+        },
         "spec": {**spec, "dryRun": True, "timeoutSeconds": seconds, "notAfter": model.NEVER},
     }
     created = objects.create(ROLLBACK, body)
@@ -85,7 +90,7 @@ def _wait(objects: Objects, notes: Console, name: str, timeout: float) -> Rollba
     except CliError as error:
         waits = f": {display.waits.rstrip('.')}" if display.waits else ""
         text = f"there was no preview within {timeout:.0f} s{waits}. It was removed, and nothing was changed. See kubectl ocore status and the operator's log"
-        raise CliError(text) from error
+        raise TimedOut(text) from error
     if not isinstance(status, RollbackStatus):  # pragma: no cover - it was read as a Rollback
         raise TypeError(status)
     return status
@@ -95,7 +100,9 @@ def _remove(objects: Objects, notes: Console, name: str) -> None:
     try:
         objects.delete(ROLLBACK, name)
     except CliError as error:
-        text = f"rollback/{name}, a preview, could not be deleted: {error}. It changes nothing; the history limit removes it."
+        text = (
+            f"rollback/{name}, a preview, could not be deleted: {error}. It changes nothing; the operator removes it."
+        )
         notes.print(Text(text, style="yellow"), soft_wrap=True)
 
 
@@ -131,6 +138,13 @@ class Quiet:
 
 
 # --- printing ------------------------------------------------------------------------------------------------------------------
+
+
+def show_tables(console: Console, report: Report) -> None:
+    """Prints the rows of the largest tables, now and in the snapshot; nothing where they are not known."""
+    database = report.preview.database
+    if database is not None and database.tables:
+        console.print("", _tables(database), "")
 
 
 def show(console: Console, report: Report, output: Output) -> None:

@@ -16,7 +16,7 @@ from ocore_crds.quantity import human, span
 from ocore_crds.restore_test import RestoreTestStatus, run_of
 from ocore_crds.snapshot import SnapshotStatus
 
-from .errors import CliError
+from .errors import CliError, TimedOut
 from .objects import Object, Objects
 
 Output = Literal["text", "json"]
@@ -44,7 +44,7 @@ def wait(objects: Objects, name: str, run: str, pause: Callable[[], None], left:
         if not left():
             found = c.find(status.conditions, c.RESTORE_TESTED)
             why = f": {found.message}" if found is not None and found.status == "Unknown" else ""
-            raise CliError(
+            raise TimedOut(
                 f"the test restore of Snapshot {name} has not ended{why}. It continues; run `kubectl ocore prove {name}` later"
             )
         pause()
@@ -141,13 +141,12 @@ def _figures(test: RestoreTestStatus) -> Iterator[tuple[str, str]]:
             "Database",
             f"{human(test.database_bytes)}: {test.tables} tables with {test.rows} rows, as counted in the dump",
         )
-        yield (
-            "Checked",
-            f"{test.indexes} valid indexes, {test.constraints} validated constraints, {test.queries} own scripts",
-        )
-    if test.files:
-        yield "Files", f"{test.files} files ({human(test.file_bytes)}) match their digests"
-        yield "Attachments", f"all {test.attachments} that the restored database names are in the snapshot"
+    if not test.checked:  # by an earlier version
+        yield from _checked_before(test)
+    for text in test.checked:
+        yield "Checked", text
+    for text in test.not_checked:
+        yield "Not checked", text
     if test.bytes:
         yield "Read from the store", human(test.bytes)
     yield (
@@ -158,6 +157,18 @@ def _figures(test: RestoreTestStatus) -> Iterator[tuple[str, str]]:
         yield "A rollback would take", f"{span(test.predicted_rollback_seconds)} at most, from these times"
     for warning in test.warnings:
         yield "Warning", warning
+
+
+def _checked_before(test: RestoreTestStatus) -> Iterator[tuple[str, str]]:
+    if test.database_bytes:
+        yield (
+            "Checked",
+            f"{test.indexes} valid indexes, {test.constraints} validated constraints, {test.queries} own scripts",
+        )
+    if test.files:
+        yield "Files", f"{test.files} files ({human(test.file_bytes)}) match their digests"
+    if test.attachments:
+        yield "Attachments", f"all {test.attachments} that the restored database names are in the snapshot"
 
 
 def _get(objects: Objects, name: str) -> Object:

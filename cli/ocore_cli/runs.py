@@ -27,6 +27,7 @@ class Run:
 
     kind: Kind
     name: str
+    namespace: str
     environment: str
     status: SnapshotStatus | RollbackStatus
     created: datetime
@@ -42,6 +43,11 @@ class Run:
     def outcome(self) -> conditions.End | None:
         """How it ended; None while it is not terminal."""
         return conditions.outcome(self.status.conditions)
+
+    @property
+    def refused(self) -> bool:
+        """Whether a Rollback failed in its preflight, so that it changed nothing."""
+        return self.kind is ROLLBACK and any(s.name == "Preflight" and s.state == "Failed" for s in self.status.steps)
 
     @property
     def restorable(self) -> bool:
@@ -63,6 +69,12 @@ class Run:
         if status.residue != "Pending" or until <= now:
             return f"cannot be undone any more: its undo window ended at {status.undo_until}"
         return ""
+
+    @property
+    def remote_copy_only(self) -> Condition | None:
+        """The condition Ready of a Snapshot that can be restored from its remote copy only; None for all others."""
+        ready = conditions.find(self.status.conditions, conditions.READY)
+        return ready if ready is not None and ready.reason == conditions.REMOTE_COPY_ONLY else None
 
     @property
     def progress(self) -> Progress | None:
@@ -140,7 +152,15 @@ def run_of(kind: Kind, obj: dict[str, Any]) -> Run:
     if started is not None:
         created = min(created, started)  # one that was imported is older than its object
     default = (SnapshotSpec if kind is SNAPSHOT else RollbackSpec).model_fields["timeout_seconds"].default
-    return Run(kind, metadata["name"], environment, parsed, created, int(spec.get("timeoutSeconds", default)))
+    return Run(
+        kind,
+        metadata["name"],
+        metadata.get("namespace", ""),
+        environment,
+        parsed,
+        created,
+        int(spec.get("timeoutSeconds", default)),
+    )
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -153,7 +173,7 @@ def problem_conditions(found: tuple[Condition, ...]) -> tuple[Condition, ...]:
     if conditions.is_true(found, conditions.FAILED):  # Stalled and Ready repeat its message
         return tuple(c for c in found if c.type == conditions.FAILED)
     normal = (conditions.READY, conditions.ROLLBACK_READY, conditions.VERIFIED)
-    abnormal = (conditions.STALLED, conditions.PREFLIGHT_WARNINGS)
+    abnormal = (conditions.STALLED, conditions.PREFLIGHT_WARNINGS, conditions.INCOMPLETE)
     stalled = [c for c in found if c.type in abnormal and c.status == "True"]
     negative = [c for c in found if c.type in normal and c.status == "False" and c.reason not in _NO_PROBLEM]
     return (*stalled, *negative)
@@ -229,6 +249,13 @@ def _rollback_result(status: RollbackStatus) -> str:
         )
     if status.position == "New" and status.live_missing:
         parts.append(f"database {status.live_database} did not exist and was created")
+    if status.evidence is not None and status.undo is None:
+        copy = (
+            f"the remote copy in {status.remote.store_name}"
+            if status.remote is not None
+            else "the snapshot's own store"
+        )
+        parts.append(f"it was read from {copy}")
     stopped, ready = parse_time(status.quiesced_at), parse_time(status.ready_at)
     down = any(w.replicas for w in status.workloads) and stopped is not None and ready is not None
     if down and stopped is not None and ready is not None:

@@ -41,8 +41,8 @@ def environments(objects: Sequence[Object], runs: Sequence[Run], namespaces: boo
             _mark(status.conditions, conditions.ROLLBACK_READY),
             Text(f"{human(probe.database_bytes)}, PG {probe.server_major}" if probe and probe.server_major else "-"),
             Text(f"{probe.filestore_files}, {human(probe.filestore_bytes)}" if probe else "-"),
-            _remote(obj, runs),
-            _last_snapshot(name, runs, now),
+            _remote(obj, _of(obj, runs)),
+            _last_snapshot(_of(obj, runs), now),
         )
     return table
 
@@ -64,11 +64,12 @@ def stores(objects: Sequence[Object], namespaces: bool) -> Table:
     return table
 
 
-def running(runs: Sequence[Run], now: datetime) -> Table:
+def running(runs: Sequence[Run], namespaces: bool, now: datetime) -> Table:
     """Operations that are not terminal."""
-    table = _table("Running", False, "Operation", "Environment", "Phase", "Step", "Done", "Elapsed")
+    table = _table("Running", namespaces, "Operation", "Environment", "Phase", "Step", "Done", "Elapsed")
     for run in runs:
         table.add_row(
+            *((Text(run.namespace),) if namespaces else ()),
             Text(f"{run.kind.singular} {run.name}"),
             Text(run.environment or "-"),
             Text(run.phase),
@@ -97,11 +98,17 @@ def _without_reason(line: str) -> str:
     return re.sub(r"^[A-Z][A-Za-z]+: ", "", line)
 
 
-def object_problems(kind: Kind, obj: Object) -> tuple[str, tuple[Condition, ...]]:
+def heading(kind: Kind, namespace: str, name: str, namespaces: bool) -> str:
+    """The object, for people: with its namespace where several are shown."""
+    return f"{kind.singular} {namespace}/{name}" if namespaces else f"{kind.singular} {name}"
+
+
+def object_problems(kind: Kind, obj: Object, namespaces: bool) -> tuple[str, tuple[Condition, ...]]:
     """Heading and problem conditions of an Environment or SnapshotStore."""
     model = EnvironmentStatus if kind.kind == "Environment" else SnapshotStoreStatus
     status = model.model_validate(obj.get("status") or {})
-    return f"{kind.singular} {obj['metadata']['name']}", problem_conditions(status.conditions)
+    meta = obj["metadata"]
+    return heading(kind, meta["namespace"], meta["name"], namespaces), problem_conditions(status.conditions)
 
 
 def _table(title: str, namespaces: bool, *columns: str) -> Table:
@@ -122,20 +129,20 @@ def _mark(found: Iterable[Condition], type_: str) -> Text:
     return Text("yes", style="green") if condition.status == "True" else Text(condition.reason, style="red")
 
 
-def _last_snapshot(environment: str, runs: Sequence[Run], now: datetime) -> Text:
-    ends = [
-        ended
-        for run in runs
-        if run.kind.kind == "Snapshot" and run.environment == environment and run.restorable
-        if (ended := run.ended()) is not None
-    ]
+def _of(environment: Object, runs: Sequence[Run]) -> list[Run]:
+    """The Snapshots of the environment. Environments of several namespaces may have one name."""
+    place = environment["metadata"]["namespace"], environment["metadata"]["name"]
+    return [run for run in runs if run.kind.kind == "Snapshot" and (run.namespace, run.environment) == place]
+
+
+def _last_snapshot(runs: Sequence[Run], now: datetime) -> Text:
+    ends = [ended for run in runs if run.restorable and (ended := run.ended()) is not None]
     return Text(f"{duration((now - max(ends)).total_seconds())} ago") if ends else Text("none", style="yellow")
 
 
 def _remote(environment: Object, runs: Sequence[Run]) -> Text:
     """How many of the snapshots have a copy in the remote store."""
-    name = environment["metadata"]["name"]
-    every = [run.status.remote for run in runs if isinstance(run.status, SnapshotStatus) and run.environment == name]
+    every = [run.status.remote for run in runs if isinstance(run.status, SnapshotStatus)]
     copies = [remote for remote in every if remote is not None]
     if not copies and "remoteStoreRef" not in environment["spec"]:
         return Text("-")

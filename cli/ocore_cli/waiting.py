@@ -11,14 +11,15 @@ from ocore_crds.rollback import RollbackStatus
 
 from . import preview, tables
 from .display import display_for
-from .errors import CliError
+from .errors import FAILED, REFUSED, CliError, Interrupted
 from .follow import follow
 from .objects import Objects
 from .runs import Run, run_of
 
 
 def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None, console: Console) -> None:
-    """Follows to the terminal state. Raises typer.Exit with code 1 if it failed, CliError if it does not exist or the time is over."""
+    """Follows to the terminal state. Raises typer.Exit if it failed (code 1) or was refused before it changed anything (3), CliError if it does
+    not exist or the time is over."""
     if objects.get(kind, name) is None:
         raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
 
@@ -26,7 +27,10 @@ def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None,
         obj = objects.get(kind, name)
         return run_of(kind, obj) if obj is not None else None
 
-    run = follow(read, display_for(console), timeout)
+    try:
+        run = follow(read, display_for(console), timeout)
+    except KeyboardInterrupt as error:
+        raise Interrupted(_continues(kind, name, objects.namespace)) from error
     if isinstance(run.status, RollbackStatus) and run.status.preview is not None:
         report = preview.Report(
             run.environment, run.status.snapshot_name or "", run.status.preview, run.status.warnings
@@ -47,7 +51,14 @@ def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None,
     tables.print_problems(console, f"{kind.singular} {name}", run.problems())
     if run.result():
         console.print(Text(f"  {run.result()}"), soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(REFUSED if run.refused else FAILED)
+
+
+def _continues(kind: Kind, name: str, namespace: str) -> str:
+    return (
+        f"interrupted. {kind.singular} {name} continues in the cluster. Follow it: kubectl ocore watch {kind.singular}/{name} -n {namespace}. "
+        f"Cancel it: kubectl delete {kind.crd_name}/{name} -n {namespace}"
+    )
 
 
 def _seconds(run: Run) -> str:

@@ -1,0 +1,90 @@
+"""``kubectl ocore doctor``: reads what :mod:`diagnosis` needs, and prints what it found on one screen."""
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ocore_crds.kinds import ENVIRONMENT, KINDS
+
+from .diagnosis import OPERATORS, Section, World, diagnose, has_problem
+from .errors import CliError, Denied, NotInstalled
+from .objects import Objects
+
+Object = dict[str, Any]
+_MARKS = {"ok": ("✓", "green"), "problem": ("✗", "bold red"), "warning": ("!", "yellow"), "unknown": ("?", "dim")}
+_DEPLOYMENTS = "/apis/apps/v1/deployments"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}"
+_PODS = "/api/v1/namespaces/{}/pods"
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}"
+
+
+def run(objects: Objects, console: Console, environment: str | None, now: datetime) -> bool:
+    """Prints what works and what does not. Returns whether all is well. Raises CliError where namespace or Environment do not exist."""
+    world = observe(objects, now)
+    names = [obj["metadata"]["name"] for obj in world.of(ENVIRONMENT)]
+    if environment is not None and environment not in names and ENVIRONMENT.singular not in world.absent:
+        known = f"It has {', '.join(names)}" if names else "It has none"
+        raise CliError(f"environment {environment} does not exist in namespace {objects.namespace}. {known}")
+    found = diagnose(world, environment)
+    show(console, found)
+    return not has_problem(found)
+
+
+def observe(objects: Objects, now: datetime) -> World:
+    """Everything that the diagnosis is made of. What the caller may not read is None."""
+    _need_namespace(objects)
+    absent: set[str] = set()
+    found: dict[str, list[Object]] = {}
+    for kind in KINDS:
+        try:
+            found[kind.singular] = objects.list(kind)
+        except NotInstalled:
+            absent.add(kind.singular)
+    try:
+        crds = {kind.crd_name: obj for kind in KINDS if (obj := objects.read(_CRDS.format(kind.crd_name))) is not None}
+    except Denied:
+        crds = None
+    leases: dict[tuple[str, str], Object] = {}
+    pods: dict[tuple[str, str], list[Object]] = {}
+    try:
+        operators = _items(objects.read(_DEPLOYMENTS, {"labelSelector": OPERATORS}))
+        for obj in operators:
+            place = obj["metadata"]["namespace"], obj["metadata"]["name"]
+            leases[place] = objects.read(_LEASES.format(*place)) or {}
+            pods[place] = _items(objects.read(_PODS.format(place[0]), {"labelSelector": OPERATORS}))
+    except Denied:
+        operators = None
+    return World(now, objects.namespace, crds, frozenset(absent), operators, leases, pods, found)
+
+
+def _need_namespace(objects: Objects) -> None:
+    try:
+        found = objects.read(f"/api/v1/namespaces/{objects.namespace}")
+    except Denied:
+        return  # a role in a namespace does not include the namespace itself
+    if found is None:
+        raise CliError(f"namespace {objects.namespace} does not exist. List all: kubectl get namespaces")
+
+
+def _items(answer: Object | None) -> list[Object]:
+    return list((answer or {}).get("items") or ())
+
+
+def show(console: Console, sections: tuple[Section, ...]) -> None:
+    """Prints the sections: a line for each check, below it the line that fixes it."""
+    for section in sections:
+        console.print(Text(section.title, style="bold"))
+        width = max(len(line.what) for line in section.lines)
+        for line in section.lines:
+            mark, style = _MARKS[line.state]
+            text = line.text.rstrip().replace("\n", "\n" + " " * (width + 6))
+            console.print(Text.assemble("  ", (mark, style), f" {line.what:<{width}}  ", text), soft_wrap=True)
+            if line.fix:
+                console.print(Text(f"{'':{width + 6}}fix: {line.fix}", style="cyan"), soft_wrap=True)
+        console.print("")
+    lines = [line for section in sections for line in section.lines]
+    problems, warnings = (sum(line.state == state for line in lines) for state in ("problem", "warning"))
+    verdict = f"{problems} problems, {warnings} warnings." if problems or warnings else "All is well."
+    console.print(Text(verdict, style="red" if problems else "green"))

@@ -1,0 +1,164 @@
+"""``kubectl ocore init``: reads the namespace of a workload, prints what :mod:`proposal` proposes, and applies it."""
+
+import base64
+import re
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from ocore_crds import conditions as c
+from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
+
+from . import confirm
+from .errors import CliError, Denied
+from .interrupts import pause
+from .objects import Objects
+from .proposal import Document, Found, Given, Unknown, as_yaml, propose
+from .terminal import safe
+
+Object = dict[str, Any]
+#: Plurals of the workloads, by what a person may write.
+WORKLOADS = {
+    "deployment": "Deployment", "deployments": "Deployment", "deploy": "Deployment",
+    "statefulset": "StatefulSet", "statefulsets": "StatefulSet", "sts": "StatefulSet",
+}  # fmt: skip
+#: Seconds between two reads of the Environment.
+PAUSE = 1.0
+_PROPOSED = re.compile(r"spec\.jobs: \{(runAsUser: \d+(?:, runAsGroup: \d+)?)\}")
+
+
+def documents(objects: Objects, console: Console, workload: str, given: Given) -> tuple[Document, ...]:
+    """What is proposed. Asks a person for what the objects do not show. Raises CliError where no person can answer."""
+    found = read(objects, workload)
+    given = replace(given, id=given.id or str(uuid.uuid4()))
+    while True:
+        try:
+            return propose(found, given)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            where = f"spec.{'.'.join(map(str, wrong['loc']))}"
+            raise CliError(
+                f"the {error.title.removesuffix('Spec')} would be refused: {where}: {wrong['msg']}"
+            ) from error
+        except Unknown as unknown:
+            if not confirm.is_interactive():
+                raise CliError(str(unknown)) from unknown
+            console.print(Text(unknown.question), soft_wrap=True)
+            answer = confirm.answer(console, f"{unknown.option}: ")
+            if not answer:
+                raise CliError(f"nothing was created: {unknown}") from unknown
+            given = replace(given, **{unknown.option.replace("-", "_"): answer})
+
+
+def read(objects: Objects, workload: str) -> Found:
+    """The objects of the namespace. Raises CliError where the workload does not exist, Denied where it may not be read."""
+    kind, _, name = workload.partition("/")
+    if kind.lower() not in WORKLOADS or not name:
+        raise CliError(f"{workload!r} is no workload: write deployment/NAME or statefulset/NAME")
+    space = objects.namespace
+    if _optional(objects, f"/api/v1/namespaces/{space}", {}) is None:
+        raise CliError(f"namespace {space} does not exist. List all: kubectl get namespaces")
+    workloads = {
+        (each, obj["metadata"]["name"]): obj
+        for each in ("Deployment", "StatefulSet")
+        for obj in _items(objects.read(f"/apis/apps/v1/namespaces/{space}/{each.lower()}s"))
+    }
+    wanted = (WORKLOADS[kind.lower()], name)
+    if wanted not in workloads:
+        known = ", ".join(f"{k.lower()}/{n}" for k, n in sorted(workloads)) or "none"
+        raise CliError(f"{wanted[0]} {name} does not exist in namespace {space}. It has: {known}")
+    secrets = _items(objects.read(f"/api/v1/namespaces/{space}/secrets"))
+    return Found(
+        space,
+        "Deployment" if wanted[0] == "Deployment" else "StatefulSet",
+        workloads[wanted],
+        workloads,
+        claims=_named(objects.read(f"/api/v1/namespaces/{space}/persistentvolumeclaims")),
+        secrets={s["metadata"]["name"]: frozenset(s.get("data") or ()) for s in secrets},
+        database_names={
+            s["metadata"]["name"]: base64.b64decode(s["data"]["dbname"]).decode(errors="replace")
+            for s in secrets
+            if "dbname" in (s.get("data") or {})
+        },
+        config_maps=_named(objects.read(f"/api/v1/namespaces/{space}/configmaps")),
+        clusters=_named(_optional(objects, f"/apis/postgresql.cnpg.io/v1/namespaces/{space}/clusters")),
+        stores=sorted(obj["metadata"]["name"] for obj in objects.list(SNAPSHOT_STORE)),
+        existing=objects.get(ENVIRONMENT, name),
+    )
+
+
+def _optional(objects: Objects, path: str, otherwise: Object | None = None) -> Object | None:
+    try:
+        return objects.read(path)
+    except Denied:
+        return otherwise
+
+
+def _items(answer: Object | None) -> list[Object]:
+    return list((answer or {}).get("items") or ())
+
+
+def _named(answer: Object | None) -> dict[str, Object]:
+    return {obj["metadata"]["name"]: obj for obj in _items(answer)}
+
+
+def show(proposed: tuple[Document, ...], namespace: str) -> None:
+    """Prints the YAML, as a file can hold it."""
+    sys.stdout.write(safe(as_yaml(proposed, namespace)))
+
+
+def apply(
+    objects: Objects,
+    notes: Console,
+    proposed: tuple[Document, ...],
+    timeout: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = pause,
+) -> bool:
+    """Applies the documents and waits until the Environment is Ready. Where the operator finds the owner of the files, applies the line that it proposes.
+    Returns whether it is Ready."""
+    for each in proposed:
+        objects.apply(each.kind, each.body(objects.namespace))
+        notes.print(Text(f"{each.kind.singular}.ocore.dev/{each.name} applied"))
+    environment = next(each for each in proposed if each.kind is ENVIRONMENT)
+    until, said, jobs = clock() + timeout, "", False
+    while True:
+        status = EnvironmentStatus.model_validate(
+            (objects.get(ENVIRONMENT, environment.name) or {}).get("status") or {}
+        )
+        ready = c.find(status.conditions, c.READY)
+        stalled = c.is_true(status.conditions, c.STALLED)
+        if ready is not None and ready.status == "True":
+            notes.print(
+                Text(f"Environment {environment.name} is Ready: {ready.message}", style="green"), soft_wrap=True
+            )
+            return True
+        proposal = _PROPOSED.search(ready.message) if ready is not None and ready.reason == c.JOB_USER_UNKNOWN else None
+        if proposal is not None and not jobs:
+            jobs = True
+            owner = {key: int(value) for key, value in re.findall(r"(\w+): (\d+)", proposal[1])}
+            body = environment.body(objects.namespace)
+            objects.apply(ENVIRONMENT, {**body, "spec": {**body["spec"], "jobs": owner}})
+            notes.print(
+                Text(f"spec.jobs: {{{proposal[1]}}} applied: the owner of the files, as the operator found it"),
+                soft_wrap=True,
+            )
+        elif ready is not None and ready.message != said:
+            said = ready.message
+            notes.print(Text(f"{ready.reason}: {ready.message}", style="dim"), soft_wrap=True)
+        if clock() >= until or (
+            stalled and proposal is None and ready is not None and ready.reason != c.STORE_NOT_READY
+        ):
+            text = f"Environment {environment.name} is not Ready. See: kubectl ocore doctor {environment.name} -n {objects.namespace}"
+            notes.print(Text(text, style="yellow"), soft_wrap=True)
+            return False
+        sleep(PAUSE)

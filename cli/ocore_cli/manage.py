@@ -1,0 +1,351 @@
+"""The commands of kubectl's habits: list, show, change and delete our objects. What they print can be read by programs."""
+
+import importlib.metadata
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import typer
+import yaml
+from rich.text import Text
+from typer._completion_shared import get_completion_script
+
+from ocore_crds import conditions as c
+from ocore_crds.base import GROUP, VERSION
+from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, Kind
+from ocore_crds.naming import LABEL_UID
+from ocore_crds.snapshot import SnapshotStatus
+
+from . import confirm
+from .diagnosis import OPERATORS
+from .errors import FAILED, CliError, Denied, NotInstalled, Refused, TimedOut, Unreachable
+from .interrupts import pause
+from .objects import PAGE, KubernetesObjects, Objects
+from .options import Context, Kubeconfig, Namespace, named, reference
+from .terminal import Console, safe
+
+Object = dict[str, Any]
+Output = Literal["table", "wide", "json", "yaml", "name"]
+#: The API server's own columns: those of `kubectl get`.
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+#: Seconds between two reads of --watch and --wait.
+PAUSE = 1.0
+COMPLETE_VARIABLE = "_KUBECTL_OCORE_COMPLETE"
+
+commands = typer.Typer()
+Reference = Annotated[list[str], typer.Argument(metavar="KIND/NAME", help="For example osnap/NAME, or KIND NAME.")]
+SnapshotName = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Snapshot: NAME or osnap/NAME.")]
+EnvironmentName = Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="Environment: NAME or oenv/NAME.")]
+
+
+@commands.command(name="list", hidden=True)
+@commands.command()
+def get(
+    what: Annotated[
+        list[str], typer.Argument(metavar="KIND [NAME]", help="For example osnap, osnap/NAME, osnap NAME.")
+    ],
+    output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = "table",
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Then print each change, until Ctrl-C.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """List objects, with the columns of kubectl get."""
+    kind, name = _kind_and_name(what)
+    if all_namespaces and name:
+        raise typer.BadParameter("--all-namespaces goes without a name")
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    if output in ("table", "wide"):
+        _print_table(objects, kind, name, wide=output == "wide", everywhere=all_namespaces, watch=watch)
+        return
+    if watch:
+        raise typer.BadParameter("--watch goes with -o table and -o wide")
+    if output == "name":
+        names = (
+            [_one(objects, kind, name)["metadata"]["name"]] if name else objects.names(kind, everywhere=all_namespaces)
+        )
+        _write(f"{kind.singular}.{GROUP}/{each}" for each in names)
+        return
+    found = [_one(objects, kind, name)] if name else objects.list(kind, everywhere=all_namespaces)
+    data: Object = found[0] if name else {"apiVersion": "v1", "kind": "List", "items": found}
+    _write([json.dumps(data, indent=2) if output == "json" else yaml.safe_dump(data, sort_keys=False).rstrip()])
+
+
+@commands.command()
+def describe(
+    what: Reference, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
+) -> None:
+    """Show an object: its spec, conditions with whole messages, steps and events."""
+    kind, name = reference(what, KINDS)
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    _write(_described(kind, _one(objects, kind, name), _events(objects, kind, name)))
+
+
+@commands.command()
+def logs(
+    what: Reference,
+    tail: Annotated[int, typer.Option(min=1, help="Lines of each pod.")] = 200,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Print the logs of an object's Jobs."""
+    kind, name = reference(what, KINDS)
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    uid = _one(objects, kind, name)["metadata"].get("uid", "")
+    path = f"/api/v1/namespaces/{objects.namespace}/pods"
+    pods = (objects.read(path, {"labelSelector": f"{LABEL_UID}={uid}"}) or {}).get("items") or []
+    if not pods:
+        raise CliError(
+            f"{kind.singular} {name} has no pod: they are removed with their Jobs. kubectl ocore describe {kind.singular}/{name} shows how it ended"
+        )
+    for pod in sorted(pods, key=lambda p: str(p["metadata"].get("creationTimestamp"))):
+        own = pod["metadata"]["name"]
+        _write([f"# pod/{own}", objects.text(f"{path}/{own}/log", {"tailLines": str(tail)}).rstrip()])
+
+
+@commands.command()
+def pin(
+    snapshot: SnapshotName,
+    label: Annotated[str, typer.Option(help="Why it is kept.")] = "",
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Pin a snapshot: it cannot be deleted until it is unpinned."""
+    _patch(KubernetesObjects(kubeconfig, context, namespace), SNAPSHOT, snapshot, {"pin": {"label": label}}, "pinned")
+
+
+@commands.command()
+def unpin(
+    snapshot: SnapshotName, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
+) -> None:
+    """Unpin a snapshot: the rules of its policy apply again."""
+    _patch(KubernetesObjects(kubeconfig, context, namespace), SNAPSHOT, snapshot, {"pin": None}, "unpinned")
+
+
+@commands.command()
+def suspend(
+    environment: EnvironmentName, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
+) -> None:
+    """Suspend an environment's SnapshotPolicy: no snapshots are scheduled, and retention continues."""
+    name = named(environment, ENVIRONMENT)
+    _patch(KubernetesObjects(kubeconfig, context, namespace), SNAPSHOT_POLICY, name, {"suspend": True}, "suspended")
+
+
+@commands.command()
+def resume(
+    environment: EnvironmentName, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
+) -> None:
+    """Resume an environment's SnapshotPolicy."""
+    name = named(environment, ENVIRONMENT)
+    _patch(KubernetesObjects(kubeconfig, context, namespace), SNAPSHOT_POLICY, name, {"suspend": False}, "resumed")
+
+
+@commands.command()
+def verify(
+    snapshot: SnapshotName,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result; exit code 1 if bytes differ.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Most seconds to wait.")] = 3600,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Have every byte of a snapshot read again."""
+    name = named(snapshot, SNAPSHOT)
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    _patch(objects, SNAPSHOT, name, {"verify": "Full"}, "is verified")
+    if wait and not _verified(objects, name, timeout):
+        raise typer.Exit(FAILED)
+
+
+@commands.command()
+def delete(
+    what: Reference,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no question: for scripts.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Delete a snapshot, or cancel or delete a rollback. Says what becomes of the data, and asks for the name."""
+    kind, name = reference(what, (SNAPSHOT, ROLLBACK))
+    objects, console = KubernetesObjects(kubeconfig, context, namespace), Console()
+    obj = _one(objects, kind, name)
+    if not yes:
+        if not confirm.is_interactive():
+            raise CliError(
+                "no question can be asked, because the standard input is no terminal: add --yes to delete without a question"
+            )
+        console.print(Text(_becomes(kind, obj)), soft_wrap=True)
+        if confirm.answer(console, f"Type the {kind.singular}'s name to delete it: ") != name:
+            raise Refused(f"not deleted: that is not {name!r}")
+    objects.delete(kind, name)
+    _write([f"{kind.singular}.{GROUP}/{name} deleted"])
+
+
+@commands.command()
+def version(namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
+    """Print the version of this program, and of the operators where they can be read."""
+    try:
+        own = importlib.metadata.version("ocore-snapshots")
+    except importlib.metadata.PackageNotFoundError:
+        own = "unknown (a checkout)"
+    _write([f"kubectl ocore {own}"])
+    try:
+        objects = KubernetesObjects(kubeconfig, context, namespace)
+        found = objects.read("/apis/apps/v1/deployments", {"labelSelector": OPERATORS}) or {}
+    except (CliError, Denied, Unreachable) as error:
+        _write([f"operator unknown: {error}"])
+        return
+    for obj in found.get("items") or ():
+        meta = obj["metadata"]
+        _write(
+            [
+                f"operator {meta['namespace']}/{meta['name']} {(meta.get('labels') or {}).get('app.kubernetes.io/version', 'unknown')}"
+            ]
+        )
+
+
+@commands.command()
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish", "powershell"], typer.Argument(help="Shell.")],
+) -> None:
+    """Print the completion script of kubectl-ocore for a shell."""
+    _write([get_completion_script(prog_name="kubectl-ocore", complete_var=COMPLETE_VARIABLE, shell=shell)])
+
+
+# --- what they are made of -------------------------------------------------------------------------------------------------
+
+
+def _write(lines: Iterator[str] | list[str]) -> None:
+    """Whole lines, whatever the terminal's width. Not by rich: it needs seconds for 20,000 lines."""
+    sys.stdout.writelines(f"{safe(line)}\n" for line in lines)
+    sys.stdout.flush()
+
+
+def _kind_and_name(words: list[str]) -> tuple[Kind, str]:
+    if len(words) == 1 and "/" not in words[0]:
+        prefix = words[0].lower().removesuffix(f".{GROUP}")
+        for kind in KINDS:
+            if prefix in (kind.singular, kind.plural, kind.short):
+                return kind, ""
+    return reference(words, KINDS)
+
+
+def _one(objects: Objects, kind: Kind, name: str) -> Object:
+    obj = objects.get(kind, name)
+    if obj is None:
+        raise CliError(
+            f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore get {kind.short} -A"
+        )
+    return obj
+
+
+def _patch(objects: Objects, kind: Kind, name: str, spec: Object, done: str) -> None:
+    name = named(name, kind)
+    objects.patch(kind, name, {"spec": spec})
+    _write([f"{kind.singular}.{GROUP}/{name} {done}"])
+
+
+def _verified(objects: Objects, name: str, timeout: float) -> bool:
+    for _ in range(int(timeout / PAUSE) + 1):
+        status = SnapshotStatus.model_validate(_one(objects, SNAPSHOT, name).get("status") or {})
+        found = c.find(status.conditions, c.VERIFIED)
+        if found is not None and found.status == "True":
+            _write([f"every byte of snapshot {name} was read and matches"])
+            return True
+        waits = (c.CHECKSUMS_ONLY, c.NOT_READ, c.VERIFYING, c.PENDING)
+        if found is not None and found.status == "False" and found.reason not in waits:
+            _write([f"{found.reason}: {found.message}"])
+            return False
+        pause(PAUSE)
+    raise TimedOut(
+        f"snapshot {name} is not verified after {timeout:.0f} s. It continues; see: kubectl ocore describe osnap/{name}"
+    )
+
+
+def _becomes(kind: Kind, obj: Object) -> str:
+    """What a deletion does, for people."""
+    if kind is ROLLBACK:
+        return "A rollback that has not switched is cancelled, and the environment is as it was. One that has switched loses the database that an undo needs."
+    if obj["spec"].get("deletionPolicy") == "Delete":
+        return "Its data in the store is deleted with it (deletionPolicy Delete)."
+    return "Its data stays in the store (deletionPolicy Retain), and can be adopted by its id."
+
+
+def _rows(
+    objects: Objects, kind: Kind, name: str, *, wide: bool, everywhere: bool
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Header and rows, as the API server prints them."""
+    where = "" if everywhere else f"namespaces/{objects.namespace}/"
+    path = f"/apis/{GROUP}/{VERSION}/{where}{kind.plural}" + (f"/{name}" if name else "")
+    query = {"limit": str(PAGE), "includeObject": "Metadata" if everywhere else "None"}
+    header: list[str] = []
+    rows: list[tuple[str, ...]] = []
+    while True:
+        answer = objects.read(path, query, TABLE)
+        if answer is None:
+            raise (
+                CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
+                if name
+                else NotInstalled(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)")
+            )
+        shown = [n for n, column in enumerate(answer["columnDefinitions"]) if wide or not column.get("priority")]
+        header = [answer["columnDefinitions"][n]["name"].upper() for n in shown]
+        for row in answer.get("rows") or ():
+            cells = tuple("" if row["cells"][n] is None else str(row["cells"][n]) for n in shown)
+            rows.append((row["object"]["metadata"]["namespace"], *cells) if everywhere else cells)
+        if not (token := (answer.get("metadata") or {}).get("continue")):
+            return (["NAMESPACE", *header] if everywhere else header), rows
+        query["continue"] = token
+
+
+def _print_table(objects: Objects, kind: Kind, name: str, *, wide: bool, everywhere: bool, watch: bool) -> None:
+    header, rows = _rows(objects, kind, name, wide=wide, everywhere=everywhere)
+    if not rows and not watch:
+        where = "any namespace" if everywhere else f"namespace {objects.namespace}"
+        print(f"No {kind.plural} in {where}.", file=sys.stderr)
+        return
+    _write(_aligned([tuple(header), *rows]))
+    key = 2 if everywhere else 1
+    while watch:
+        pause(PAUSE)
+        known = {row[:key]: row for row in rows}
+        _, rows = _rows(objects, kind, name, wide=wide, everywhere=everywhere)
+        # The age of an object is no change.
+        changed = [row for row in rows if known.get(row[:key], ())[:-1] != row[:-1]]
+        _write(_aligned([tuple(header), *rows], changed))
+
+
+def _aligned(rows: list[tuple[str, ...]], only: list[tuple[str, ...]] | None = None) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows if only is None else only:
+        yield "   ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _events(objects: Objects, kind: Kind, name: str) -> list[Object]:
+    query = {"fieldSelector": f"involvedObject.kind={kind.kind},involvedObject.name={name}"}
+    try:
+        found = objects.read(f"/api/v1/namespaces/{objects.namespace}/events", query) or {}
+    except Denied:
+        return []
+    return sorted(found.get("items") or (), key=lambda e: str(e.get("lastTimestamp")))
+
+
+def _described(kind: Kind, obj: Object, events: list[Object]) -> Iterator[str]:
+    meta, status = obj["metadata"], obj.get("status") or {}
+    yield f"{kind.kind} {meta.get('namespace', '')}/{meta['name']}: {status.get('phase') or 'Pending'}"
+    yield "Spec:"
+    yield from (f"  {line}" for line in yaml.safe_dump(obj.get("spec") or {}, sort_keys=False).splitlines())
+    yield "Conditions:"
+    for condition in status.get("conditions") or ():
+        yield f"  {condition['type']}={condition['status']} {condition['reason']}, since {condition.get('lastTransitionTime')}"
+        yield from (f"    {line}" for line in str(condition.get("message", "")).splitlines())
+    if status.get("steps"):
+        yield "Steps:"
+        yield from (f"  {s['name']}: {s['state']} {s.get('message', '')}".rstrip() for s in status["steps"])
+    if events:
+        yield "Events:"
+        yield from (f"  {e.get('lastTimestamp')} {e.get('type')} {e.get('reason')}: {e.get('message')}" for e in events)
