@@ -22,6 +22,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: ocore-snapshots
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "ocore-snapshots.selectorLabels" -}}
@@ -61,14 +64,49 @@ app.kubernetes.io/component: api
 {{- end }}
 {{- end }}
 
-{{/* Name of an image, of its values. */}}
+{{/*
+A repository with its registry, of a list: the root, the repository, the name of its value. Without a registry the nodes would ask one of their own choice, where anyone
+may own the name.
+*/}}
+{{- define "ocore-snapshots.repository" -}}
+{{- $root := index . 0 }}
+{{- $first := splitList "/" (index . 1) | first }}
+{{- if and (contains "/" (index . 1)) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) }}
+{{- index . 1 }}
+{{- else if $root.Values.global.imageRegistry }}
+{{- printf "%s/%s" (trimSuffix "/" $root.Values.global.imageRegistry) (index . 1) }}
+{{- else }}
+{{- fail (printf "%s %s names no registry: set global.imageRegistry, for example registry.example.org/team" (index . 2) (index . 1)) }}
+{{- end }}
+{{- end }}
+
+{{/* Name of an image, of a list: the root, its values, their name. */}}
 {{- define "ocore-snapshots.image" -}}
-{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag }}{{ end }}
+{{- $image := index . 1 }}
+{{- $repository := include "ocore-snapshots.repository" (list (index . 0) $image.repository (printf "%s.repository" (index . 2))) }}
+{{- if $image.digest }}{{ $repository }}@{{ $image.digest }}{{ else }}{{ $repository }}:{{ default (index . 0).Chart.AppVersion $image.tag }}{{ end }}
+{{- end }}
+
+{{/* The image of the Jobs; the operator replaces {major}. */}}
+{{- define "ocore-snapshots.moverImage" -}}
+{{- include "ocore-snapshots.repository" (list . .Values.mover.image "mover.image") | replace "{version}" .Chart.AppVersion }}
+{{- end }}
+
+{{- define "ocore-snapshots.moverDigests" -}}
+{{- range $i, $major := keys .Values.mover.digests | sortAlpha }}{{ if $i }},{{ end }}{{ $major }}={{ index $.Values.mover.digests $major }}{{ end }}
 {{- end }}
 
 {{/* A value as the text of an environment variable: Helm reads numbers as floats and would write 1e+06. Lists are written with commas. */}}
 {{- define "ocore-snapshots.text" -}}
 {{- if kindIs "slice" . }}{{ join "," . }}{{ else if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}
+{{- end }}
+
+{{/*
+CEL: whether the user is the operator of any release, so that two releases do not stop each other. It has a right that means nothing, and not every right
+(as a cluster administrator has).
+*/}}
+{{- define "ocore-snapshots.anOperator" -}}
+(authorizer.group("ocore.dev").resource("operators").check("run").allowed() && !authorizer.group("ocore.dev").resource("operators").check("any").allowed())
 {{- end }}
 
 {{/* Binds an admission policy to the watched namespaces; without watched namespaces the policies apply everywhere. */}}

@@ -2,13 +2,13 @@
 {{- define "ocore-snapshots.rules" -}}
 - apiGroups: [ocore.dev]
   resources: [environments, snapshotstores, snapshots, snapshotpolicies, rollbacks]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch]
 - apiGroups: [ocore.dev]
   resources: [snapshots]
-  verbs: [create, delete] # a SnapshotPolicy takes snapshots, and retention deletes them
+  verbs: [create, patch, delete] # a SnapshotPolicy takes snapshots, retention deletes them; patch: finalizers, and the spec of imported ones
 - apiGroups: [ocore.dev]
   resources: [rollbacks]
-  verbs: [create, delete] # an import creates those that have ended, and the history limit deletes old ones
+  verbs: [create, patch, delete] # an import creates those that have ended, the history limit deletes old ones; patch: finalizers
 - apiGroups: [ocore.dev]
   resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status]
   verbs: [patch]
@@ -17,7 +17,7 @@
   verbs: [create, get, list, watch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch] # patch: the signal to the switch Job's pod is an annotation
+  verbs: [list, watch, patch] # patch: the signal to the switch Job's pod is an annotation
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
@@ -26,7 +26,7 @@
   verbs: [create, list] # list: why a pod does not start
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
-  verbs: [get, list, watch]
+  verbs: [get]
 {{- if .Values.settings.restoreImage }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
@@ -34,7 +34,7 @@
 {{- end }}
 - apiGroups: [apps]
   resources: [deployments/scale, statefulsets/scale]
-  verbs: [get, patch]
+  verbs: [patch]
 - apiGroups: [""]
   resources: [persistentvolumeclaims, configmaps]
   verbs: [get]
@@ -58,10 +58,21 @@ and the finalizers of our own objects must still be removed.
     - snapshotpolicies.ocore.dev
     - rollbacks.ocore.dev
   verbs: [get]
+# Whether another release watches one of the namespaces.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [list]
+# Nothing is served there. By it the admission policies of one release know the operator of another one.
+- apiGroups: [ocore.dev]
+  resources: [operators]
+  verbs: [run]
 {{- if .Values.watchNamespaces }}
 - apiGroups: [ocore.dev]
   resources: [environments, snapshotstores, snapshots, snapshotpolicies, rollbacks]
-  verbs: [get, patch]
+  verbs: [get]
+- apiGroups: [ocore.dev]
+  resources: [snapshots, rollbacks]
+  verbs: [patch] # finalizers
 - apiGroups: [ocore.dev]
   resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status]
   verbs: [patch]
