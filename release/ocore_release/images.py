@@ -1,0 +1,85 @@
+"""The images as OCI archives: the layers that the local cluster's build made, compressed, with labels."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from .archive import Json, Layout, encoded
+from .source import Commit, ReleaseError
+
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+TITLES = {
+    "operator": "Operator of ocore-snapshots",
+    "api": "REST facade of ocore-snapshots",
+    "cli": "kubectl ocore",
+    "mover": "Jobs of ocore-snapshots",
+}
+
+
+def built(repository: Path, names: Iterable[str]) -> dict[str, str]:
+    """Builds images; name with tag → the digest of its manifest in the cache."""
+    done = subprocess.run(
+        [str(repository / "localcluster/cluster"), "digests", *names], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ReleaseError("the images could not be built; the lines above say why")
+    return dict(line.rsplit("=", 1) for line in done.stdout.split())
+
+
+def labels(name: str, major: str, version: str, commit: Commit, source: str) -> dict[str, str]:
+    """Labels of the OCI image specification. `source`: the URL of the repository, or empty."""
+    prefix = "org.opencontainers.image."
+    found = {
+        f"{prefix}title": TITLES[name] + (f", with the clients of PostgreSQL {major}" if major else ""),
+        f"{prefix}version": version,
+        f"{prefix}revision": commit.id,
+        f"{prefix}created": commit.created,
+        f"{prefix}licenses": "Apache-2.0",
+    }
+    return found | ({f"{prefix}source": source} if source else {})
+
+
+def image(cache: Path, manifest_digest: str, layout: Layout, described: dict[str, str]) -> Json:
+    """Adds an image of the cache's layout to another one; the descriptor of its manifest.
+
+    Time and layers stay as they were built, so that the layers that a version does not change are not pulled again.
+    """
+    manifest = json.loads(_blob(cache / "oci", manifest_digest).read_bytes())
+    config = json.loads(_blob(cache / "oci", manifest["config"]["digest"]).read_bytes())
+    config["config"]["Labels"] = described
+    layers = [layout.add(compressed(cache, layer["digest"]), LAYER) for layer in manifest["layers"]]
+    platform = {key: config[key] for key in ("architecture", "os", "variant") if key in config}
+    root = layout.manifest(config=layout.add(encoded(config), CONFIG), layers=layers, annotations=described)
+    return root | {"platform": platform}
+
+
+def compressed(cache: Path, layer: str) -> Path:
+    """A layer of the cache as gzip; kept there, because most layers are those of the last release."""
+    target = _blob(cache / "oci-gzip", layer)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        half = target.with_suffix(f".{os.getpid()}")
+        with (
+            _blob(cache / "oci", layer).open("rb") as source,
+            half.open("wb") as out,
+            gzip.GzipFile("", "wb", compresslevel=6, fileobj=out, mtime=0) as packed,
+        ):
+            shutil.copyfileobj(source, packed, 1 << 20)
+        half.rename(target)
+    return target
+
+
+def archive(layout: Layout, images: list[Json], target: Path, *, name: str, tag: str, commit: Commit) -> str:
+    """Writes one image, for one or several platforms; its digest."""
+    root = images[0] if len(images) == 1 else layout.index(images)
+    layout.write(target, root, tag=tag, name=f"{name}:{tag}", epoch=commit.epoch)
+    return str(root["digest"])
+
+
+def _blob(layout: Path, name: str) -> Path:
+    return layout / "blobs" / name.replace(":", "/")

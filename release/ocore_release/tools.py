@@ -1,0 +1,39 @@
+"""syft for the SBOMs and cosign for the signature. Both are built from Go modules that release/tools locks."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from .archive import encoded
+from .source import ReleaseError
+
+#: What differs from run to run.
+RANDOM = ("serialNumber",)
+
+
+def sbom(syft: Path, archive: Path, target: Path, created: str) -> None:
+    """CycloneDX of an OCI archive."""
+    environment = {**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"}
+    # The name of the temporary file would be in the result.
+    command = [str(syft), "scan", f"oci-archive:{archive.name}", "--output", "cyclonedx-json", "--quiet"]
+    done = subprocess.run(command, cwd=archive.parent, env=environment, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise ReleaseError(f"syft failed for {archive.name}: {done.stderr.decode(errors='replace')[-2000:]}")
+    found = json.loads(done.stdout)
+    for name in RANDOM:
+        found.pop(name, None)
+    found["metadata"]["timestamp"] = created
+    target.write_bytes(encoded(found) + b"\n")
+
+
+def sign(cosign: Path, key: str, path: Path) -> Path:
+    """A bundle with the signature of a file. `key`: a file, or what cosign takes for --key; the password is $COSIGN_PASSWORD."""
+    bundle = path.with_name(path.name + ".sigstore.json")
+    command = [str(cosign), "sign-blob", "--yes", "--key", key, "--bundle", str(bundle)]
+    # Nothing of it is sent to a public log.
+    command += ["--tlog-upload=false", "--use-signing-config=false", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ReleaseError(f"cosign failed: {done.stderr[-2000:]}")
+    return bundle
