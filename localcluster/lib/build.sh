@@ -4,7 +4,7 @@
 K8S_VERSION=1.36.3 # as in node/go.mod, which a test compares
 COMPONENTS='etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns relay provisioner'
 NODE_SUITE=trixie # has containerd 1.7, whatever this machine has
-NODE_PACKAGES=containerd,runc,containernetworking-plugins,iptables,nftables,iproute2,conntrack,mount,procps,e2fsprogs,ca-certificates
+NODE_PACKAGES=containerd,crun,containernetworking-plugins,iptables,nftables,iproute2,conntrack,mount,procps,e2fsprogs,ca-certificates
 
 # command=package
 DEPS='mmdebstrap=mmdebstrap buildah=buildah newuidmap=uidmap unshare=util-linux nsenter=util-linux openssl=openssl
@@ -75,7 +75,7 @@ make_binaries() {
 # The mirror that this machine's own apt uses; mmdebstrap knows one where that is no Debian mirror.
 debian_mirror() {
   { apt-get indextargets --format "\$(REPO_URI)" 'Created-By: Packages' 'Origin: Debian' 2>/dev/null || true; } |
-    grep -v security | sed -n 1p
+    sed -n '/security/!{p;q;}'
 }
 
 # debian_tree SUITE PACKAGES TARGET [OPTION...]: the smallest Debian with these packages

@@ -6,7 +6,9 @@
 
 PREFIX=localhost/ocore-snapshots
 IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev api:dev cli:dev demo:dev'
-PYTHON_PACKAGES=python3,python3-pip-whl,ca-certificates,zstd,tar
+# Debian has no programs of these. PGDG_URL is the URL of PGDG's apt repository or of a mirror of it.
+[ -z "${PGDG_URL:-}" ] || IMAGES+=' mover:16 mover:18'
+PYTHON_PACKAGES=python3,ca-certificates
 
 # image_spec NAME:TAG: sets SUITE and PACKAGES of its base, INPUTS (paths in the repository), BUILD_ARGS
 image_spec() {
@@ -15,15 +17,16 @@ image_spec() {
   case $major in
     15) SUITE=bookworm ;;
     17) SUITE=trixie ;;
-    *) die "there is no image $1: use PostgreSQL 15 or 17" ;;
+    16 | 18) [ -n "${PGDG_URL:-}" ] || die "Debian has no PostgreSQL $major: set PGDG_URL, the URL of PGDG's apt repository"; SUITE=trixie ;;
+    *) die "there is no image $1: use PostgreSQL 15 to 18" ;;
   esac
-  PACKAGES=$PYTHON_PACKAGES,postgresql-client-$major
+  PACKAGES=$PYTHON_PACKAGES
   INPUTS=("images/$name" images/common "requirements/$name.txt")
   BUILD_ARGS=(--build-arg "PG_MAJOR=$major")
   case $name in
     postgres) INPUTS=(images/postgres images/common) PACKAGES=postgresql-$major ;;
     s3) INPUTS=(images/s3 images/common) BUILD_ARGS=() ;;
-    mover) INPUTS+=(crds/ocore_crds mover/ocore_mover) ;;
+    mover) INPUTS+=(crds/ocore_crds mover/ocore_mover) PACKAGES+=,zstd,postgresql-client-$major ;;
     operator) INPUTS+=(crds/ocore_crds kube/ocore_kube operator/ocore_operator) BUILD_ARGS=() ;;
     api) INPUTS+=(crds/ocore_crds kube/ocore_kube api/ocore_api) BUILD_ARGS=() ;;
     cli) INPUTS+=(crds/ocore_crds cli/ocore_cli) BUILD_ARGS=() ;;
@@ -57,11 +60,18 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
 
 # ---- bases
 
-base_key() { hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree)"; }
+base_key() { hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree reproducible)"; }
+
+# reproducible COMMAND...: the same packages make the same bytes. mmdebstrap gives no file a time after the epoch. The packages' scripts run Python, which must
+# not compile to a folder of this machine (PYTHONPYCACHEPREFIX, which the Makefile sets). The address of the mirror stays out of the image.
+# shellcheck disable=SC2016  # mmdebstrap expands it
+reproducible() {
+  (unset "${!PYTHON@}" && SOURCE_DATE_EPOCH=0 "$@" --customize-hook='rm -f "$1/etc/apt/sources.list"')
+}
 
 # shellcheck disable=SC2016  # mmdebstrap expands it
 base_tree() { # SUITE PACKAGES TARGET: as debian_tree, with no database made in it, and no compiler (JIT is off)
-  debian_tree "$1" "$2" "$3" \
+  reproducible debian_tree "$1" "$2" "$3" \
     --setup-hook='mkdir -p "$1/etc/postgresql-common"' \
     --setup-hook='echo create_main_cluster = false >"$1/etc/postgresql-common/createcluster.conf"' \
     --dpkgopt=force-confold \
@@ -70,14 +80,27 @@ base_tree() { # SUITE PACKAGES TARGET: as debian_tree, with no database made in 
     --dpkgopt='path-exclude=/usr/share/i18n/*'
 }
 
+# pgdg_tree SUITE PACKAGES TARGET: as base_tree, with PGDG's apt repository, whose key is in Debian's package postgresql-common
+# shellcheck disable=SC2016  # mmdebstrap expands it
+pgdg_tree() {
+  local key
+  rm -rf "$CACHE/tmp/pgdg" && mkdir -p "$CACHE/tmp/pgdg"
+  (cd "$CACHE/tmp/pgdg" && apt-get -qq download postgresql-common && dpkg-deb -x postgresql-common_*.deb .)
+  key=$(echo "$CACHE"/tmp/pgdg/usr/share/postgresql-common/pgdg/*.asc)
+  reproducible debian_tree "$1" "$2" "$3" \
+    --setup-hook="echo 'deb [signed-by=$key] $PGDG_URL $1-pgdg main' >\"\$1/etc/apt/sources.list.d/pgdg.list\"" \
+    --customize-hook='rm "$1/etc/apt/sources.list.d/pgdg.list"'
+}
+
 make_base() { # of SUITE and PACKAGES: sets BASE
-  local key tar
+  local key tar tree=base_tree
+  [[ $PACKAGES != *-16 && $PACKAGES != *-18 ]] || tree=pgdg_tree
   key=$(base_key)
   BASE=$PREFIX/base-$SUITE:$key
   tar=$CACHE/bases/$SUITE-$key.tar
   [ ! -f "$tar.done" ] || return 0
   mkdir -p "$CACHE/bases"
-  step "making a base from Debian $SUITE with $PACKAGES" base_tree "$SUITE" "$PACKAGES" "$tar"
+  step "making a base from Debian $SUITE with $PACKAGES" $tree "$SUITE" "$PACKAGES" "$tar"
   step "importing it" import_base "$tar" "$BASE"
   rm "$tar"
   touch "$tar.done"
@@ -144,15 +167,43 @@ build_one() { # NAME:TAG: sets DIGEST
 }
 
 bud() { # NAME:TAG CONTEXT
-  # pip in the build reaches its index as this machine's own pip does: its configuration is mounted for the time of
+  # pip in the build reaches its index as this machine's own pip does: it and its configuration are mounted for the time of
   # the build at a place that is there and empty, so that nothing of it, not even a name, gets into a layer.
   python3 "$HERE/lib/pipconf.py" "$CACHE/tmp/pip"
+  mkdir "$CACHE/tmp/pip/pip-wheel"
+  pip_wheel "$CACHE/tmp/pip/pip-wheel"
   buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
     "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" -t "$PREFIX/$1" --iidfile "$CACHE/tmp/id" \
     -f "$2/images/${1%:*}/Containerfile" "$2"
   # "buildah push" would compress all layers again each time.
   python3 "$HERE/lib/oci.py" export "$CACHE/buildah/storage" "$(storage_driver)" "$(<"$CACHE/tmp/id")" "$CACHE/oci" \
     >"$CACHE/tmp/digest"
+}
+
+# pip_wheel FOLDER: pip as one file, of this machine's own Python or Debian's package
+pip_wheel() {
+  cp "$(python3 -c 'import ensurepip; print(ensurepip.__path__[0])' 2>/dev/null)"/_bundled/pip-*.whl "$1" 2>/dev/null ||
+    cp /usr/share/python-wheels/pip-*.whl "$1" 2>/dev/null ||
+    (cd "$1" && apt-get -qq download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . && rm ./*.deb && mv usr/share/python-wheels/pip-*.whl . && rm -r usr)
+}
+
+# Prints NAME:TAG=DIGEST of images of the cache's OCI layout, built where their inputs changed; nothing is loaded.
+image_digests() {
+  local names
+  install_deps
+  need_root
+  names=$(full_names "$@") || exit 1
+  # shellcheck disable=SC2086  # a list
+  with_lock images print_digests $names
+}
+
+print_digests() {
+  local image
+  mkdir -p "$CACHE/tmp" "$CACHE/images"
+  for image in "$@"; do
+    build_one "$image"
+    echo "$image=$DIGEST"
+  done
 }
 
 build_images() {

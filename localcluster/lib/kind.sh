@@ -70,6 +70,11 @@ cluster_status() {
   kubectl --kubeconfig "$S/kubeconfig" get nodes -o wide
 }
 
+cluster_usage() {
+  need_node
+  docker exec "$NODE" awk '/^usage_usec/ { printf "%.2f\n", $2 / 1000000 }' /sys/fs/cgroup/cpu.stat
+}
+
 cluster_exec() {
   need_node
   [ $# -gt 0 ] || set -- bash
@@ -109,6 +114,15 @@ load_images() {
   local image
   for image in $(full_names "$@"); do
     kind load docker-image --name "$NAME" "$PREFIX/$image"
+  done
+}
+
+image_digests() { die "only the local backend builds OCI layouts (CLUSTER=local)"; }
+
+import_archives() {
+  local file
+  for file in "$@"; do
+    kind load image-archive --name "$NAME" "$file"
   done
 }
 

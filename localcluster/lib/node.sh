@@ -324,6 +324,20 @@ import_images() {
   rm -f "$have"
 }
 
+# import_archives FILE...: also under the names with a digest, which the chart of a release has
+import_archives() {
+  local file image digest
+  [ $# -gt 0 ] || die "name the archives to load"
+  node_pid >/dev/null || die "cluster '$NAME' does not run: start it with localcluster/cluster up"
+  for file in "$@"; do
+    nsenter_node ctr -n k8s.io images import - <"$file" >/dev/null
+    while read -r image digest; do
+      nsenter_node ctr -n k8s.io images tag --force "$image" "${image%:*}@$digest" >/dev/null
+      say "loaded $image into cluster '$NAME'"
+    done < <(python3 "$HERE/lib/oci.py" names "$file")
+  done
+}
+
 cluster_env() {
   need_node
   printf 'export %s=%q\n' OCORE_CLUSTER "$NAME" KUBECONFIG "$S/kubeconfig" OCORE_NODE_PID "$PID"
@@ -349,6 +363,16 @@ cluster_status() {
   kubectl get --raw /readyz >/dev/null 2>&1 || { echo "  the API server does not answer"; return 1; }
   kubectl get nodes -o wide --no-headers | sed 's/^/  /'
   echo "  pods        $(kubectl get pods -A --no-headers 2>/dev/null | awk '{ n[$4]++ } END { for (s in n) printf "%d %s  ", n[s], s }')"
+}
+
+# Of all that ever ran in the node since it was started.
+cluster_usage() {
+  need_node
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    awk '/^usage_usec/ { printf "%.2f\n", $2 / 1000000 }' "/sys/fs/cgroup/$CGROUP/cpu.stat"
+  else
+    awk '{ printf "%.2f\n", $1 / 1000000000 }' "/sys/fs/cgroup/cpuacct/$CGROUP/cpuacct.usage"
+  fi
 }
 
 cluster_logs() {

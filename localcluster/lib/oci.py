@@ -4,6 +4,7 @@ oci.py pause PROGRAM OUT                      an image archive of one static pro
 oci.py export STORAGE DRIVER ID LAYOUT        an image of buildah's storage as blobs; prints its manifest's digest
 oci.py thin LAYOUT HAVE NAME=DIGEST... >OUT   an archive of images in an OCI layout without the blobs
                                               whose digests the file HAVE lists
+oci.py names ARCHIVE                          the images of an OCI archive, each as NAME DIGEST
 oci.py prune LAYOUT RECORDS                   removes the blobs of images whose digest no file below RECORDS has
 """
 
@@ -128,6 +129,14 @@ def thin(layout: Path, have: set[str], images: list[str]) -> None:
         write_index(archive, entries)
 
 
+def names(archive: Path) -> Iterator[str]:
+    with tarfile.open(archive) as tar:
+        index = tar.extractfile("index.json")
+        assert index is not None
+        for entry in json.load(index)["manifests"]:
+            yield f"{entry['annotations']['io.containerd.image.name']} {entry['digest']}"
+
+
 def prune(layout: Path, records: Path) -> None:
     keep: set[str] = set()
     for record in records.glob("*/*"):
@@ -156,6 +165,8 @@ def main(args: list[str]) -> None:
             print(export(Path(storage), driver, image, Path(layout)))
         case ["thin", layout, have, *images]:
             thin(Path(layout), set(Path(have).read_text().split()), images)
+        case ["names", archive]:
+            print("\n".join(names(Path(archive))))
         case ["prune", layout, records]:
             prune(Path(layout), Path(records))
         case _:

@@ -70,6 +70,8 @@ INSERT INTO payment_provider (code, state) VALUES ('card', 'enabled') ON CONFLIC
 """
 _NEUTRAL = """
 UPDATE ir_mail_server SET active = false WHERE active;
+INSERT INTO ir_mail_server (name, smtp_host) VALUES ('no mail leaves this copy', 'invalid')
+ON CONFLICT (name) DO UPDATE SET active = true;
 UPDATE ir_cron SET active = false WHERE active;
 UPDATE payment_provider SET state = 'disabled' WHERE state = 'enabled';
 INSERT INTO ir_config_parameter (key, value) VALUES ('database.is_neutralized', 'true')

@@ -19,7 +19,7 @@ _SCAN_MOST = 15.0
 _NEWEST = 8
 #: What acts on the world. `neutralized` is Odoo's own flag.
 _ACTING = """
-SELECT (SELECT count(*) FROM ir_mail_server WHERE active) AS mail_servers,
+SELECT (SELECT count(*) FROM ir_mail_server WHERE active AND smtp_host <> 'invalid') AS mail_servers,
        (SELECT count(*) FROM ir_cron WHERE active) AS jobs,
        (SELECT count(*) FROM payment_provider WHERE state = 'enabled') AS payment_providers,
        EXISTS (SELECT FROM ir_config_parameter WHERE key = 'database.is_neutralized' AND value = 'true') AS neutralized

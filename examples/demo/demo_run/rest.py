@@ -187,7 +187,7 @@ class Rest:
 
 _LOOK_AT = (
     f"kubectl -n {OPERATOR_NAMESPACE} logs deployment/{RELEASE}-ocore-snapshots-api --tail 30",
-    "kubectl -n demo get osnap,orb",
+    "kubectl -n demo get snapshots.ocore.dev,rollbacks.ocore.dev",
 )
 
 

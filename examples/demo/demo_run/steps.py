@@ -79,12 +79,13 @@ class Demo:
         command = (
             "helm", "upgrade", "--install", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"),
             "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
-            "--values", str(VALUES),
+            "--values", str(REPOSITORY / "localcluster/values.yaml"), "--values", str(VALUES),
             "--set-string", f"operator.podAnnotations.demo-build={build}",
             "--set-string", f"api.podAnnotations.demo-build={api_build}",
         )  # fmt: skip
         self.output.say(
-            "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --values examples/demo/rest.yaml"
+            "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --values localcluster/values.yaml "
+            "--values examples/demo/rest.yaml"
         )
         self.kube.run(*command, timeout=180)
         self.output.wait(
@@ -108,7 +109,7 @@ class Demo:
             ("statefulset", "postgres"), ("deployment", "s3"), ("job", "postgres-setup"), ("job", "s3-setup"),
             *(("deployment", shop) for shop in SHOPS),
         ):  # fmt: skip
-            describe = f"kubectl -n {NAMESPACE} describe {kind} {name}"
+            describe = f"kubectl -n {NAMESPACE} describe {kind}s.ocore.dev {name}"
             self.output.wait(name, lambda kind=kind, name=name: self._object(kind, name), 300, pods, describe)  # type: ignore[misc]
         # Last, so that the first reconcile finds everything. Applied at once it becomes Ready a little later.
         self.kube.apply(files[-1:], build)
@@ -121,14 +122,19 @@ class Demo:
                 f"{kind} {name}",
                 lambda kind=kind, name=name, types=types: self._conditions(kind, name, types),  # type: ignore[misc]
                 180,
-                f"kubectl -n {NAMESPACE} describe {kind} {name}",
+                f"kubectl -n {NAMESPACE} describe {kind}s.ocore.dev {name}",
                 f"kubectl -n {NAMESPACE} get jobs,pods",
             )
 
     def load(self) -> None:
         """Customers."""
         self.kube.kubectl("delete", "job", "load", "--ignore-not-found", "--wait", timeout=90)
-        self.output.wait("the shop", self._free, _OPERATION_SECONDS, f"kubectl -n {NAMESPACE} get osnap,orb")
+        self.output.wait(
+            "the shop",
+            self._free,
+            _OPERATION_SECONDS,
+            f"kubectl -n {NAMESPACE} get snapshots.ocore.dev,rollbacks.ocore.dev",
+        )
         before = self.kube.app("/api/state")["orders"]["last_id"] or 0
         self.kube.apply([DEMO / "load.yaml"], "")
 
@@ -203,7 +209,7 @@ class Demo:
             {"production before": before, "production now": after, "staging": copy},
             COPY_FIGURES,
         )
-        describe = f"kubectl -n {NAMESPACE} describe rollback {self.copy_name}"
+        describe = f"kubectl -n {NAMESPACE} describe rollbacks.ocore.dev {self.copy_name}"
         self._holds(mark, "are in staging, as the snapshot has them", self.copy_name, STAGING)
         self._every_file(STAGING)
         problem = not_neutralised(copy, after)
@@ -236,7 +242,7 @@ class Demo:
         if live != self.damaged:
             raise StepFailed(
                 f"confirmed orders up to S{mark.up_to:05d}: not those of the damaged data ({live.confirmed} now)",
-                f"kubectl -n {NAMESPACE} describe rollback {self.undo_name}",
+                f"kubectl -n {NAMESPACE} describe rollbacks.ocore.dev {self.undo_name}",
             )
         self.output.good(
             f"the data from before the rollback is live again: {live.confirmed:,} of {mark.confirmed:,} confirmed orders up to"
@@ -254,9 +260,9 @@ class Demo:
 
     def _undo(self, rollback: str, name: str) -> Object:
         """Undoes the rollback. Returns the application's state afterwards."""
-        self.output.say(f"kubectl ocore undo {rollback} --name {name} --wait")
+        self.output.say(f"kubectl ocore undo {rollback} --name {name} --yes --wait")
         asked = datetime.now(UTC).isoformat()
-        self._operate("undo", rollback, "--name", name, "--undo-window", str(_UNDO_SECONDS))
+        self._operate("undo", rollback, "--name", name, "--yes", "--undo-window", str(_UNDO_SECONDS))
         self.downtimes[name] = wait_for_outage(self.output, self.kube, asked)
         return dict(self.kube.app("/api/state"))
 
@@ -349,8 +355,8 @@ Inspect it:
   eval "$(localcluster/cluster env)"; export PATH=$PWD/cli:$PATH
   kubectl -n {NAMESPACE} port-forward svc/shop 8080:8080          # then open http://127.0.0.1:8080
   kubectl -n {NAMESPACE} port-forward svc/shop-staging 8081:8080  # staging: http://127.0.0.1:8081
-  kubectl -n {NAMESPACE} get oenv,ostore,osnap,orb
-  kubectl -n {NAMESPACE} describe rollback {self.copy_name}
+  kubectl -n {NAMESPACE} get ocore
+  kubectl -n {NAMESPACE} describe rollbacks.ocore.dev {self.copy_name}
   kubectl ocore status -n {NAMESPACE}
   kubectl -n {OPERATOR_NAMESPACE} port-forward svc/{RELEASE}-ocore-snapshots-api 8082:80  # the REST API: http://127.0.0.1:8082/docs
   kubectl -n {NAMESPACE} apply -f examples/demo/load.yaml          # customers again, for half an hour
@@ -374,7 +380,7 @@ Remove it:
             name = arguments[arguments.index("--name") + 1] if "--name" in arguments else arguments[0].split("/")[-1]
             raise StepFailed(
                 f"the {kind} {name} failed",
-                f"kubectl -n {NAMESPACE} describe {kind} {name}",
+                f"kubectl -n {NAMESPACE} describe {kind}s.ocore.dev {name}",
                 f"kubectl -n {NAMESPACE} get jobs,pods",
                 f"kubectl -n {OPERATOR_NAMESPACE} logs -l app.kubernetes.io/instance={RELEASE} --tail 50",
             )
@@ -397,7 +403,7 @@ Remove it:
         if now != mark:
             raise StepFailed(
                 f"confirmed orders up to S{mark.up_to:05d}: {mark.confirmed} before, {now.confirmed} now, or different ones",
-                f"kubectl -n {NAMESPACE} describe rollback {rollback}",
+                f"kubectl -n {NAMESPACE} describe rollbacks.ocore.dev {rollback}",
             )
         self.output.good(f"all {mark.confirmed:,} confirmed orders up to S{mark.up_to:05d} {where}")
 
