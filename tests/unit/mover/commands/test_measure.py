@@ -39,13 +39,17 @@ def measured(site: Site, claim: Path | None, *more: str) -> dict[str, Any]:
 def test_it_measures_what_a_probe_measures(site: Site, tmp_path: Path) -> None:
     claim = folder(tmp_path, 10, 5000)
     site.sql("CREATE TABLE t AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 5000)")
+    # Done here, it is not done by autovacuum between two of the figures: it cuts empty pages off, of which PostgreSQL 16 and later leave some.
+    with site.server.connect(site.live) as connection:
+        connection.autocommit = True
+        connection.execute("VACUUM")
     (claim / "outside").write_bytes(b"x" * 999)
     probe = call("probe", *options(site, claim)).result["payload"]
     got = measured(site, claim)
     assert got["filestoreBytes"] == probe["filestore"]["sizeBytes"] == 5010
     assert got["filestoreFiles"] == probe["filestore"]["fileCount"] == 2
     (size,) = site.server.execute(f"SELECT pg_database_size('{site.live}')")[0]
-    # Autovacuum may add a map of free space between two of them.
+    # A later run of autovacuum may still add a map of free space.
     assert 5_000_000 < probe["database"]["sizeBytes"] <= got["databaseBytes"] <= size
     assert got["warnings"] == []
 
