@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
 
 export OCORE_CACHE ?= $(HOME)/.cache/ocore-snapshots
 # The packages are used from the checkout, never installed: two checkouts can share one virtual environment.
@@ -11,6 +12,8 @@ export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/kube:$(CURDIR)/operator:$(CURDIR)/
 # each of the thousands of processes of the tests would compile every module: 2.6 s instead of 1.1 s for the start of the facade.
 export PYTHONPYCACHEPREFIX := $(OCORE_CACHE)/pycache
 export PYTHONDONTWRITEBYTECODE :=
+# As in the mover's image: otherwise each process looks for plugins of pydantic in all installed packages.
+export PYDANTIC_DISABLE_PLUGINS := __all__
 export MYPY_CACHE_DIR := $(OCORE_CACHE)/mypy
 export RUFF_CACHE_DIR := $(OCORE_CACHE)/ruff
 PYTHON ?= python3
@@ -18,9 +21,16 @@ VENV := $(OCORE_CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 BIN := $(VENV)/bin
 WHEELS := $(OCORE_CACHE)/postgresql/wheels-$(shell sha256sum requirements/postgres.txt | cut -c1-12)
 PROMTOOL := $(OCORE_CACHE)/promtool/promtool
+RELEASE_VENV := $(OCORE_CACHE)/release-$(shell sha256sum requirements/release.txt | cut -c1-12)
+# Programs of Go modules that release/tools locks, each built at first use.
+TOOL = $(OCORE_CACHE)/tools/$(1)-$(shell sha256sum release/tools/$(1)/go.sum | cut -c1-12)
+SYFT := $(call TOOL,syft)
+COSIGN := $(call TOOL,cosign)
+ACTIONLINT := $(call TOOL,actionlint)
+CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/main.go | sha256sum | cut -c1-12)
 BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
 CLIENTS := $(OCORE_CACHE)/clients-$(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
-PACKAGES := crds kube operator mover api cli examples/demo tests bench
+PACKAGES := crds kube operator mover api cli examples/demo release tests bench
 # Debian packages of the tests: a PostgreSQL server, a browser, tools that check the format.
 TEST_DEBS := postgresql zstd tar chromium shellcheck e2fsprogs mount
 # Where npm does not come with another package of Node.js.
@@ -29,6 +39,8 @@ TEST_DEBS += $(if $(shell command -v npm),,nodejs npm)
 # PYTEST_ARGS="-k name" runs a part; the other runs of the same target then find no test (exit code 5).
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest --no-skips $(PYTEST_ARGS)
+# Measures a part of the tests, for the table at the end of `make test`.
+PART := tests/part.py run
 NONE_IS_FINE := $(if $(PYTEST_ARGS),|| [ $$? = 5 ])
 # Unit tests compute; tests with servers or in a cluster also wait: more of those run side by side than there are processors.
 UNIT_WORKERS ?= 2
@@ -46,25 +58,25 @@ demo: venv ## A snapshot, a rollback, a staging copy and an undo of a running ap
 demo-clean: ## Remove the demo application and the operator from the local cluster
 	examples/demo/run --clean
 
-check: ## Formatting, lint, types, layers, generated files and unit tests: what needs neither cluster nor server
-	$(MAKE) deps lint test-unit
+check: deps lint test-unit ## Formatting, lint, types, layers, generated files and unit tests: what needs neither cluster nor server
 
-test: ## Everything that CI runs: `make check`, tests with servers, the demo, integration and end-to-end tests
-	$(MAKE) check
-	$(MAKE) test-servers
-	$(MAKE) test-mutants MUTANTS=$(if $(PYTEST_ARGS),,--passed)
-	$(MAKE) test-cluster
+# Part=minutes,processor seconds from a warm cache on two cores. CONTRIBUTING.md says how a new test finds its place.
+BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
+  e2e-beside=24,2400 demo=5,250 integration=9,400 e2e-alone=15,500 total=40,5000
+test: ## Everything that CI runs: `make check`, tests with servers, mutants, the demo, integration and end-to-end tests; ends with a table of their times
+	tests/part.py table $(BUDGET) -- $(MAKE) check test-servers test-mutants test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
 
 ##@ Checks
-lint: venv ## Formatting, lint, types, layers, generated files, shell scripts
-	$(BIN)/ruff format --check $(PACKAGES)
-	$(BIN)/ruff check $(PACKAGES)
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m ocore_crds.generate --check
-	$(BIN)/python -m ocore_api.openapi --check
-	$(SUPPORT_MATRIX) --check
-	shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
+lint: venv $(ACTIONLINT) ## Formatting, lint, types, layers, generated files, shell scripts
+	$(PART) lint $(BIN)/ruff format --check $(PACKAGES)
+	$(PART) lint $(BIN)/ruff check $(PACKAGES)
+	$(PART) lint $(BIN)/mypy
+	$(PART) lint $(BIN)/lint-imports
+	$(PART) lint $(BIN)/python -m ocore_crds.generate --check
+	$(PART) lint $(BIN)/python -m ocore_api.openapi --check
+	$(PART) lint env $(SUPPORT_MATRIX) --check
+	$(PART) lint $(ACTIONLINT) .github/workflows/*.yaml
+	$(PART) lint shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
 format: venv ## Format the code and apply automatic fixes
 	$(BIN)/ruff format $(PACKAGES)
@@ -81,15 +93,15 @@ generate: venv ## Regenerate CRDs, field reference, failpoint list and the REST 
 	$(BIN)/python -m ocore_api.openapi
 
 ##@ Tests
-test-unit: venv promtool clients ## Unit tests that need no server
-	tests/in-memory $(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
+test-unit: venv promtool cel clients ## Unit tests that need no server
+	$(PART) unit tests/in-memory $(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 servers on loopback
-	tests/in-memory $(PYTEST) tests/unit -m servers -n $(SERVER_WORKERS) --dist loadfile $(NONE_IS_FINE)
+	$(PART) servers tests/in-memory $(PYTEST) tests/unit -m servers -n $(SERVER_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 MUTANTS ?=
 test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
-	tests/in-memory $(BIN)/python tests/mutants/run.py --workers $(SERVER_WORKERS) $(MUTANTS)
+	$(PART) mutants tests/in-memory $(BIN)/python tests/mutants/run.py --workers $(SERVER_WORKERS) $(MUTANTS)
 
 mutants: venv ## Changes every line of the guard modules and lists what no test notices (hours; MUTANTS="disk.py" for one)
 	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)
@@ -100,25 +112,31 @@ test-cluster: venv ## The demo, integration and end-to-end tests on two local cl
 	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-demo test-integration test-e2e-alone"
 
 test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OCORE_CLUSTER
-	examples/demo/run --ci
-	examples/demo/run --ci
-	examples/demo/run --ci --clean
+	$(PART) demo examples/demo/run --ci
+	$(PART) demo examples/demo/run --ci
+	$(PART) demo examples/demo/run --ci --clean
 
 test-integration: venv ## Integration tests against the cluster $OCORE_CLUSTER, which must be up
-	localcluster/cluster net -- $(PYTEST) tests/integration -m "not exclusive" -n $(CLUSTER_WORKERS) --dist worksteal $(NONE_IS_FINE)
-	localcluster/cluster net -- $(PYTEST) tests/integration -m exclusive $(NONE_IS_FINE)
+	$(PART) integration localcluster/cluster net -- $(PYTEST) tests/integration -m "not exclusive" -n $(CLUSTER_WORKERS) --dist worksteal $(NONE_IS_FINE)
+	$(PART) integration localcluster/cluster net -- $(PYTEST) tests/integration -m exclusive $(NONE_IS_FINE)
 
 test-e2e: test-e2e-beside test-e2e-alone ## End-to-end tests in the cluster $OCORE_CLUSTER, which must be up and have the images
 
 test-e2e-beside: venv ## Those that run side by side
-	localcluster/cluster net -- $(PYTEST) tests/e2e -m "not exclusive" -n $(CLUSTER_WORKERS) --dist loadfile $(NONE_IS_FINE)
+	$(PART) e2e-beside localcluster/cluster net -- $(PYTEST) tests/e2e -m "not exclusive" -n $(CLUSTER_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
-test-e2e-alone: venv ## Those that harm what the others use: the operator, the kubelet, the API server
-	localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
+test-e2e-alone: venv ## Those that harm what the others use: the operator, the kubelet, the API server. Installs chart and images as dist/ has them
+	$(PART) e2e-alone localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
 
-test-all: ## `make test` with the long fault matrix, and the soak
+test-all: ## `make test` with what runs only here: the tests marked `long` (the whole fault matrix, an upgrade of a release, every fault of the doctor), and half an hour of soak
 	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
+	$(MAKE) test-apiservers
 	$(MAKE) soak
+
+# The two tests that are left out delete a namespace, which needs a controller.
+test-apiservers: deps venv ## The chart, all rules and policies on real API servers of the oldest Kubernetes that the chart names, and of 1.33
+	for minor in 31 33; do tests/with-apiserver $$minor $(PYTEST) tests/apiservers tests/integration/test_crds_rules.py \
+	  tests/integration/test_chart_policies.py tests/integration/test_chart_rights.py -k "not a_namespace_with" $(NONE_IS_FINE); done
 
 SOAK_SECONDS ?= 1800
 SOAK_SEED ?= 1
@@ -140,17 +158,48 @@ bench: deps venv bench-tools ## Figures compared with pg_dump, pg_restore, resti
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/scale.py --json $(BENCH_RESULTS)/6.json
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/api.py --tools $(BENCH_TOOLS) --json $(BENCH_RESULTS)/7.json
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/imports.py --json $(BENCH_RESULTS)/import.json
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/progress.py --json $(BENCH_RESULTS)/progress.json
 	$(BIN)/python bench/api_streams.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/8.json
 	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md
 
+##@ Release
+# What is given from outside: docs/releasing.md.
+export DIST VERSION REGISTRY DOWNLOAD_URL SOURCE_URL PGDG_URL COSIGN_KEY COSIGN_PASSWORD
+release-python: $(RELEASE_VENV)/.done ## The Python that builds releases
+	@echo $(RELEASE_VENV)/bin/python
+
+release: $(RELEASE_VENV)/.done $(SYFT) $(if $(COSIGN_KEY),$(COSIGN)) ## Build everything that is published into dist/: make release VERSION=1.2.0 (docs/releasing.md)
+	PYTHONPATH=release SYFT=$(SYFT) COSIGN=$(COSIGN) $(RELEASE_VENV)/bin/python -m ocore_release
+
+DIST ?= dist
+publish: $(if $(COSIGN_KEY),$(COSIGN)) ## Copy the images and the chart in dist/ to the registry that they were built for
+	COSIGN=$(COSIGN) release/publish $(DIST)
+
+$(RELEASE_VENV)/.done: requirements/release.txt
+	@$(PYTHON) -m venv $(RELEASE_VENV)
+	@env -u PYTHONPYCACHEPREFIX $(RELEASE_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+	@touch $@
+
+$(SYFT): PROGRAM := syft
+$(COSIGN): PROGRAM := cosign
+$(ACTIONLINT): PROGRAM := actionlint
+$(SYFT) $(COSIGN) $(ACTIONLINT):
+	@echo "Building $(PROGRAM) (cached; syft and cosign take three minutes of processor time)"
+	@mkdir -p $(@D) && cd release/tools/$(PROGRAM) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
+	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new "$$(go list -f "{{.ImportPath}}" tool)" && mv $@.new $@'
+
 ##@ Set-up
 venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment outside the checkout
-# pip compiles them beside their code: the demo and the plugin are also started without this file.
-$(VENV)/.done: requirements/dev.txt
+# pip compiles them beside their code: the demo and the plugin are also started without this file. The folder's name says which packages: a file that a
+# clean checkout has just written is no reason to install them again.
+$(VENV)/.done: | requirements/dev.txt
 	@echo "Installing the locked Python dependencies into $(VENV) (about a minute)"
 	$(PYTHON) -m venv $(VENV)
 	env -u PYTHONPYCACHEPREFIX $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
+
+bin:
+	@echo $(BIN)
 
 postgresql-wheels: $(WHEELS) ## PostgreSQL servers of majors that Debian lacks, for the tests (2 s)
 $(WHEELS): | venv
@@ -166,6 +215,12 @@ $(PROMTOOL):
 	  apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; \
 	  dpkg-deb -x prometheus_*.deb . && usr/bin/promtool --version >/dev/null && mv usr/bin/promtool .. && cd .. && rm -rf new'
 
+cel: $(CEL) ## The program that compiles CEL as the oldest Kubernetes does that the chart names (two minutes; cached)
+	@echo $<
+$(CEL):
+	@mkdir -p $(@D) && cd tests/cel && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
+	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new . && mv $@.new $@'
+
 bench-tools: $(BENCH_TOOLS) ## wrk and nginx for the figures of the REST API, unpacked from Debian's packages (seconds)
 # Unpacked, not installed: nginx would start. The network of the cluster, where they run, has no way to a mirror.
 $(BENCH_TOOLS):
@@ -179,15 +234,19 @@ $(CLIENTS):
 	@mkdir -p $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && mkdir $@.new; \
 	  cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $@.new; cd $@.new && npm ci --silent; mv $@.new $@'
 
+swagger-ui: clients ## Put the locked Swagger UI into the facade
+	cd $(CLIENTS)/node_modules/swagger-ui-dist && for f in swagger-ui-bundle.js swagger-ui.css; do gzip -9nc $$f >$(CURDIR)/api/ocore_api/swagger_ui/dist/$$f.gz; done; \
+	  cp LICENSE NOTICE swagger-ui-bundle.js.LICENSE.txt $(CURDIR)/api/ocore_api/swagger_ui/dist/
+
 deps: ## Debian packages for the tests and the local cluster (root)
 	@missing=$$(for p in $(TEST_DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
-	localcluster/cluster deps
+	$(PART) set-up localcluster/cluster deps
 
 # The images get the versions that the tests run with: dev first, the others within it.
 lock: venv ## Lock the dependencies again (uv)
-	for e in dev mover operator api cli demo; do \
+	for e in dev mover operator api cli demo release; do \
 	  [ $$e = dev ] && within= || within="-c requirements/dev.txt"; \
 	  uv pip compile -q pyproject.toml $$within --extra $$e --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt || exit; done
@@ -197,4 +256,4 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-all venv postgresql-wheels promtool bench-tools clients deps lock
+.PHONY: help bin release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-apiservers test-all venv postgresql-wheels promtool cel bench-tools clients swagger-ui deps lock

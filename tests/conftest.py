@@ -1,5 +1,6 @@
 """Options and guards for all tests."""
 
+import gc
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -8,7 +9,13 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from support.cluster.shared import Shared
+# Before the first import of a helper: its assertions say what they compared, as those of the tests do.
+pytest.register_assert_rewrite("support")
+
+# What the imports of the tests make stays: a third of the collection's processor time was visits of the garbage collector. Enabled after it.
+gc.disable()
+
+from support.cluster.shared import Shared  # noqa: E402
 
 #: Fixtures that start a PostgreSQL or S3 server, and the values of parameters that ask for one of them.
 SERVER_FIXTURES = {
@@ -43,6 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "exclusive: harms or counts what other tests of the cluster use; runs with no other test beside it"
     )
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,8 +1,11 @@
-"""Fixtures of the end-to-end tests: the chart installed once with the REST facade, servers once, a site for each test."""
+"""Fixtures of the end-to-end tests: the chart installed once with the REST facade, servers once, sites that the tests of a worker share.
+
+A test that needs a site as no other test leaves it makes its own one (`make_site`), for itself or for its module.
+"""
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from support.cluster.cluster import Cluster, unique
 from support.cluster.facade import Facade
 from support.cluster.operator import Operator
 from support.cluster.shared import Shared
-from support.cluster.site import Servers
+from support.cluster.site import Servers, Site, Sites
 
 
 def _is_exclusive(item: pytest.Function) -> bool:
@@ -89,3 +92,29 @@ def servers(cluster: Cluster, operator: Operator, shared: Shared) -> Iterator[Se
     with shared.user(unique("servers"), lambda: servers.remove()):
         servers = Servers(cluster, shared)
         yield servers
+
+
+SITES = pytest.StashKey[Sites]()
+
+
+@pytest.fixture(scope="session")
+def sites(cluster: Cluster, servers: Servers, pytestconfig: pytest.Config) -> Iterator[Sites]:
+    """The sites that the tests of this worker share: making one costs as much as three snapshots."""
+    sites = pytestconfig.stash[SITES] = Sites(cluster, servers)
+    yield sites
+    sites.remove()
+
+
+@pytest.fixture
+def site(sites: Sites) -> Site:
+    """The one with PostgreSQL 17, S3 and the layout Odoo."""
+    return sites.of()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed may have left a site in any state: the next test gets a new one."""
+    report = yield
+    if report.failed and (sites := item.config.stash.get(SITES, None)) is not None:
+        sites.discard()
+    return report

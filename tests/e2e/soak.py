@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from demo_app.load import Load, LoadPlan
+from demo_app.targets import HttpTarget
 from ocore_crds import conditions
 from ocore_crds.failpoints import REGISTRY
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
@@ -26,11 +28,10 @@ from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.neutralising import acting, neutralising
 from support.cluster.operator import Operator
+from support.cluster.other_namespace import grant, into, store_to_read
 from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, marker, set_marker, terminal_in_time
 from support.cluster.shared import Shared
 from support.cluster.site import Servers, Site, make_site
-
-from .test_cross_environment import grant, into, store_to_read
 
 SERVER = "postgres-soak"
 #: Snapshots that are kept at most: beyond, one is deleted whatever was drawn.
@@ -171,10 +172,8 @@ class Soak:
 
     def _load(self, seed: int) -> None:
         """Writers at the application's front door, which is closed for a while in every rollback."""
-        self.site.in_pod(
-            "load", "--url", self.site.url, "--seconds", str(LOAD_SECONDS), "--writers", "2", "--rate", "20",
-            "--gc-interval", "1", "--seed", str(seed),
-        )  # fmt: skip
+        plan = LoadPlan(seconds=LOAD_SECONDS, rate=20, writers=2, gc_seconds=1, seed=seed)
+        Load(HttpTarget(self.site.url), plan, emit=lambda _: None).run()
 
     # --- actions ----------------------------------------------------------------------------------------------
     def _snapshot(self, step: Step) -> str:

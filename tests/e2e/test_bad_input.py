@@ -1,10 +1,14 @@
 """Bad input: a terminal state in bounded time, a message that says what to do, and nothing lost."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique
+from support.cluster.deaths import Deaths
+from support.cluster.facade import Facade
+from support.cluster.failpoints import armed, at_failpoint, running_pod
 from support.cluster.operator import Operator
 from support.cluster.site import Servers, Site, claim, create_database, make_site, secret
 
@@ -12,20 +16,32 @@ from support.cluster.site import Servers, Site, claim, create_database, make_sit
 BOUND = 150
 
 
-@pytest.fixture(scope="module")
-def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    """A site that is in order; each test spoils one thing of its own."""
-    with make_site(cluster, servers) as site:
-        yield site
+@pytest.fixture
+def other(site: Site) -> Iterator[Callable[..., str]]:
+    """Makes another Environment of the same namespace and returns its name. They are gone after the test: one that is not ready is probed often."""
+    made: list[str] = []
+
+    def make(**changes: object) -> str:
+        made.append(unique("other"))
+        obj = site.environment_object(**changes)
+        obj["metadata"]["name"] = made[-1]
+        site.cluster.apply(obj)
+        return made[-1]
+
+    yield make
+    for name in made:
+        site.cluster.delete("Environment", name, site.namespace)
 
 
-def second_environment(site: Site, **changes: object) -> str:
-    """Another Environment of the same namespace; returns its name."""
-    name = unique("other")
-    obj = site.environment_object(**changes)
-    obj["metadata"]["name"] = name
-    site.cluster.apply(obj)
-    return name
+@contextmanager
+def changed(site: Site, **changes: object) -> Iterator[None]:
+    """Within the block the site's own Environment is changed; afterwards it is as it was, and ready."""
+    site.cluster.apply(site.environment_object(**changes))
+    try:
+        yield
+    finally:
+        site.cluster.apply(site.environment_object())
+    site.environment_ready()
 
 
 def not_ready(site: Site, name: str, reason: str, *, type_: str = "Ready") -> str:
@@ -62,7 +78,7 @@ def test_unknown_snapshot(site: Site) -> None:
     assert "no-such-snapshot" in str(condition(obj, "Failed"))
 
 
-def test_store_unreachable(site: Site) -> None:
+def test_store_unreachable(site: Site, other: Callable[..., str]) -> None:
     store = unique("store")
     site.cluster.apply(
         {
@@ -85,12 +101,13 @@ def test_store_unreachable(site: Site) -> None:
         lambda o: (condition(o, "Ready") or {}).get("reason") == "StoreUnreachable",
         BOUND,
     )
-    environment = second_environment(site, storeRef={"name": store})
+    environment = other(storeRef={"name": store})
     message = snapshot_fails(site, environment, "StoreNotReady")
     assert store in message
+    site.cluster.delete("SnapshotStore", store, site.namespace)
 
 
-def test_wrong_password(site: Site) -> None:
+def test_wrong_password(site: Site, other: Callable[..., str]) -> None:
     site.cluster.apply(
         secret(
             "wrong",
@@ -102,33 +119,27 @@ def test_wrong_password(site: Site) -> None:
             password="only-for-tests-wrong",
         )
     )
-    environment = second_environment(
-        site, filestore=None, database={"secretRef": {"name": "wrong"}, "capacity": "50Gi"}
-    )
+    environment = other(filestore=None, database={"secretRef": {"name": "wrong"}, "capacity": "50Gi"})
     message = not_ready(site, environment, "AuthenticationFailed")
     assert "only-for-tests-wrong" not in message
     assert site.role in message
     snapshot_fails(site, environment, "AuthenticationFailed")
 
 
-def test_missing_secret(site: Site) -> None:
-    environment = second_environment(
-        site, filestore=None, database={"secretRef": {"name": "no-such-secret"}, "capacity": "50Gi"}
-    )
+def test_missing_secret(site: Site, other: Callable[..., str]) -> None:
+    environment = other(filestore=None, database={"secretRef": {"name": "no-such-secret"}, "capacity": "50Gi"})
     message = snapshot_fails(site, environment, "PodNotStarted")
     assert "no-such-secret" in message
 
 
-def test_missing_claim(site: Site) -> None:
-    environment = second_environment(
-        site, filestore={"claimName": "no-such-claim", "path": site.path, "layout": "Odoo"}
-    )
+def test_missing_claim(site: Site, other: Callable[..., str]) -> None:
+    environment = other(filestore={"claimName": "no-such-claim", "path": site.path, "layout": "Odoo"})
     message = not_ready(site, environment, "ClaimNotFound")
     assert "no-such-claim" in message
     snapshot_fails(site, environment, "ClaimNotFound")
 
 
-def test_database_does_not_exist(site: Site) -> None:
+def test_database_does_not_exist(site: Site, other: Callable[..., str]) -> None:
     site.cluster.apply(
         secret(
             "nodb",
@@ -140,21 +151,27 @@ def test_database_does_not_exist(site: Site) -> None:
             password=site.password,
         )
     )
-    environment = second_environment(site, filestore=None, database={"secretRef": {"name": "nodb"}, "capacity": "50Gi"})
+    environment = other(filestore=None, database={"secretRef": {"name": "nodb"}, "capacity": "50Gi"})
     assert "no_such_database" in not_ready(site, environment, "DatabaseNotFound")
     snapshot_fails(site, environment, "DatabaseNotFound")
 
 
-def test_missing_createdb(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers, createdb=False) as site:
-        message = not_ready(site, site.environment, "MissingGrants", type_="RollbackReady")
-        assert f"ALTER ROLE {site.role} CREATEDB" in message.replace('"', "")
-        snapshot = site.snapshot("before")
-        site.completed("Snapshot", snapshot)  # a snapshot needs no CREATEDB
-        name = site.rollback("back", snapshot)
-        site.failed("Rollback", name, "MissingGrants", BOUND)
-        assert site.databases() == [site.database]
-        assert site.accepts_connections()
+def test_missing_createdb(servers: Servers, site: Site) -> None:
+    role = site.role
+    with servers.admin(site.host) as connection:
+        connection.execute(f'ALTER ROLE "{role}" NOCREATEDB'.encode())
+        try:
+            with changed(site, jobs={"parallelism": 2}):  # for another probe
+                message = not_ready(site, site.environment, "MissingGrants", type_="RollbackReady")
+                assert f"ALTER ROLE {role} CREATEDB" in message.replace('"', "")
+                snapshot = site.snapshot(unique("before"))
+                site.completed("Snapshot", snapshot)  # a snapshot needs no CREATEDB
+                site.failed("Rollback", site.rollback(unique("back"), snapshot), "MissingGrants", BOUND)
+                assert site.databases() == [site.database]
+                assert site.accepts_connections()
+                connection.execute(f'ALTER ROLE "{role}" CREATEDB'.encode())
+        finally:
+            connection.execute(f'ALTER ROLE "{role}" CREATEDB'.encode())
 
 
 def test_row_19_snapshot_not_complete(site: Site) -> None:
@@ -164,39 +181,52 @@ def test_row_19_snapshot_not_complete(site: Site) -> None:
     site.failed("Rollback", name, "SnapshotNotComplete", BOUND)
 
 
-def test_snapshot_of_another_project(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers) as site:
-        snapshot = site.snapshot("before")
-        identity = site.completed("Snapshot", snapshot)["status"]["source"]["environmentId"]
-        cluster.delete("Environment", site.environment, site.namespace)
-        cluster.wait_gone("Environment", site.environment, site.namespace)
-        cluster.apply(site.environment_object(id=identity, projectId="99999999-2222-3333-4444-555555555555"))
-        site.environment_ready()
-        name = site.rollback("back", snapshot)
-        site.failed("Rollback", name, "OtherProject", BOUND)
-        assert site.databases() == [site.database]
+def own_database(servers: Servers, site: Site, name: str) -> Object:
+    """A database of that name on the site's server, and a Secret for it: `spec.database` of an Environment. Two Environments may not share one."""
+    role, password = unique("role").replace("-", "_"), unique("only-for-tests")
+    create_database(servers, site.host, name, role, password)
+    keys = {**site.credentials, "dbname": name, "user": role, "password": password}
+    site.cluster.apply(secret(name.replace("_", "-"), site.namespace, host=site.host, **keys))
+    return {"secretRef": {"name": name.replace("_", "-")}, "capacity": "50Gi"}
 
 
-def test_database_volume_too_full(cluster: Cluster, servers: Servers) -> None:
-    database = {"secretRef": {"name": "database"}, "capacity": "1Mi"}
-    with make_site(cluster, servers, environment={"database": database}) as site:
-        cluster.wait("Environment", site.environment, site.namespace, lambda o: is_true(o, "Ready"), BOUND)
-        snapshot = site.snapshot("before")
-        site.completed("Snapshot", snapshot)
-        name = site.rollback("back", snapshot)
+def test_snapshot_of_another_project(cluster: Cluster, servers: Servers, site: Site, other: Callable[..., str]) -> None:
+    database = unique("other").replace("-", "_")
+    spec: Object = {"database": own_database(servers, site, database), "filestore": None, "workloads": []}
+    environment = other(**spec)
+    snapshot = site.snapshot(unique("before"), environmentRef={"name": environment}, deletionPolicy="Delete")
+    identity = site.completed("Snapshot", snapshot)["status"]["source"]["environmentId"]
+    cluster.delete("Environment", environment, site.namespace)
+    cluster.wait_gone("Environment", environment, site.namespace)
+    again = site.environment_object(id=identity, projectId="99999999-2222-3333-4444-555555555555", **spec)
+    again["metadata"]["name"] = environment
+    cluster.apply(again)
+    cluster.wait("Environment", environment, site.namespace, lambda o: is_true(o, "RollbackReady"), 90, "ready")
+    name = site.rollback(unique("back"), snapshot, targetEnvironmentRef={"name": environment})
+    site.failed("Rollback", name, "OtherProject", BOUND)
+    with servers.admin(site.host) as connection:
+        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        assert connection.execute(query, [database]).fetchall() == [(database,)]
+    site.gone("Snapshot", snapshot)
+
+
+def test_database_volume_too_full(site: Site) -> None:
+    with changed(site, database={"secretRef": {"name": "database"}, "capacity": "1Mi"}):
+        snapshot = site.snapshot(unique("before"))
+        site.completed("Snapshot", snapshot)  # a snapshot needs no room beside the database
+        name = site.rollback(unique("back"), snapshot)
         obj = site.failed("Rollback", name, "InsufficientCapacity", BOUND)
         assert "1Mi" in str(condition(obj, "Failed")) or "1.0 MiB" in str(condition(obj, "Failed"))
         assert site.databases() == [site.database]
         assert site.accepts_connections()
 
 
-def test_database_capacity_unknown(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers, environment={"database": {"secretRef": {"name": "database"}}}) as site:
+def test_database_capacity_unknown(site: Site) -> None:
+    with changed(site, database={"secretRef": {"name": "database"}}):
         assert "capacity" in not_ready(site, site.environment, "CapacityUnknown", type_="RollbackReady")
-        snapshot = site.snapshot("before")
-        site.completed("Snapshot", snapshot)
-        name = site.rollback("back", snapshot)
-        site.failed("Rollback", name, "CapacityUnknown", BOUND)
+        snapshot = site.snapshot(unique("before"))
+        site.completed("Snapshot", snapshot)  # it needs no room beside the database
+        site.failed("Rollback", site.rollback(unique("back"), snapshot), "CapacityUnknown", BOUND)
 
 
 def test_name_too_long(site: Site) -> None:
@@ -207,68 +237,133 @@ def test_name_too_long(site: Site) -> None:
     assert "200" in str(refused.value)
 
 
-def test_database_name_too_long(cluster: Cluster, servers: Servers, site: Site) -> None:
-    name = unique("x" * 50).replace("-", "_")
-    role = unique("role").replace("-", "_")
-    create_database(servers, site.host, name, role, "only-for-tests-long")
-    site.cluster.apply(
-        secret(
-            "long", site.namespace, host=site.host, port="5432", dbname=name, user=role, password="only-for-tests-long"
-        )
-    )
-    environment = second_environment(
-        site, database={"secretRef": {"name": "long"}, "capacity": "50Gi"}, filestore=None, workloads=[]
-    )
+def test_database_name_too_long(servers: Servers, site: Site, other: Callable[..., str]) -> None:
+    database = own_database(servers, site, unique("x" * 50).replace("-", "_"))
+    environment = other(database=database, filestore=None, workloads=[])
     assert "49" in not_ready(site, environment, "DatabaseNameTooLong", type_="RollbackReady")
 
 
-def test_row_11_disk_full_in_mid_dump(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers, store="Claim", environment={"storeRef": {"name": "small"}}) as site:
-        cluster.apply(
-            claim("small", site.namespace, size="16Mi", storage_class="sized"),
-            {
-                "apiVersion": GROUP,
-                "kind": "SnapshotStore",
-                "metadata": {"name": "small", "namespace": site.namespace},
-                "spec": {"claim": {"claimName": "small"}},
-            },
+def test_row_11_disk_full_in_mid_dump(cluster: Cluster, site: Site) -> None:
+    cluster.apply(
+        claim("small", site.namespace, size="16Mi", storage_class="sized"),
+        {
+            "apiVersion": GROUP,
+            "kind": "SnapshotStore",
+            "metadata": {"name": "small", "namespace": site.namespace},
+            "spec": {"claim": {"claimName": "small"}},
+        },
+    )
+    with site.connect() as connection:
+        connection.execute(
+            "CREATE TABLE ballast AS SELECT g, (SELECT string_agg(md5(random()::text || g || s), '') "
+            "FROM generate_series(1, 60) s) AS t FROM generate_series(1, 40000) g"
         )
-        with site.connect() as connection:
-            connection.execute(
-                "CREATE TABLE ballast AS SELECT g, (SELECT string_agg(md5(random()::text || g || s), '') "
-                "FROM generate_series(1, 60) s) AS t FROM generate_series(1, 40000) g"
-            )
-        cluster.wait("Environment", site.environment, site.namespace, lambda o: is_true(o, "Ready"), BOUND)
-        snapshot = site.snapshot("before")
+    with changed(site, storeRef={"name": "small"}):
+        site.environment_ready()
+        snapshot = site.snapshot(unique("before"))
         obj = site.failed("Snapshot", snapshot, "NoSpace", BOUND)
         cluster.wait(
             "Snapshot", snapshot, site.namespace, lambda o: o["status"].get("residue") == "None", 90, "cleaned up"
         )
         assert obj["status"].get("manifestKey") is None
         assert site.accepts_connections()
+        with site.connect() as connection:
+            connection.execute("DROP TABLE ballast")
+        site.gone("Snapshot", snapshot)
+    cluster.delete("SnapshotStore", "small", site.namespace)
 
 
-def test_quota_refuses_the_job(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers) as site:
-        cluster.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "ResourceQuota",
-                "metadata": {"name": "no-jobs", "namespace": site.namespace},
-                "spec": {"hard": {"count/jobs.batch": "0"}},
-            }
+#: Processes that together have more memory than the container may use; each has less than the mover, so that the kernel kills the mover first.
+BALLOON = """
+import os, time
+for _ in range(40):
+    if os.fork() == 0:
+        held = bytearray(b"x") * (12 << 20)
+        time.sleep(60)
+time.sleep(60)
+"""
+
+
+def limited(servers: Servers, site: Site, other: Callable[..., str], memory: str) -> tuple[str, str]:
+    """An Environment of a database alone whose Jobs have a limit of memory. Returns its name and the database."""
+    database = unique("oom").replace("-", "_")
+    resources = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": memory}}
+    spec: Object = {"database": own_database(servers, site, database), "filestore": None, "workloads": []}
+    return other(**spec, jobs={"resources": resources}), database
+
+
+def twice_out_of_memory(site: Site, name: str, deaths: Deaths) -> str:
+    """The Snapshot fails after its second attempt, and the kernel has killed a process in both. Returns the message."""
+    obj = site.failed("Snapshot", name, "OutOfMemory", BOUND)
+    assert obj["status"]["attempt"] == 2
+    deaths.out_of_memory(obj, 2)
+    assert obj["status"].get("manifestKey") is None
+    message = str((condition(obj, "Failed") or {})["message"])
+    assert "increase spec.jobs.resources.limits.memory of the environment" in message.lower()
+    return message
+
+
+def test_row_74_a_mover_that_runs_out_of_memory_twice(servers: Servers, site: Site, other: Callable[..., str]) -> None:
+    """The kernel kills the Job's own process at the container's limit."""
+    environment, _ = limited(servers, site, other, "256Mi")
+    with Deaths(site.cluster, site.namespace) as deaths:
+        name = site.snapshot(
+            unique("oom"), environmentRef={"name": environment}, annotations=armed("snapshot-start=sleep:60")
         )
-        snapshot = site.snapshot("before", timeoutSeconds=30)
+        seen: set[str] = set()
+        for _ in range(2):
+            pod = running_pod(site, "Snapshot", name, "snapshot", but=frozenset(seen))
+            seen.add(pod["metadata"]["name"])
+            at_failpoint(site, pod, "snapshot-start")
+            site.cluster.exec_in(site.namespace, pod["metadata"]["name"], "python3", "-c", BALLOON)
+        assert "(OOMKilled)" in twice_out_of_memory(site, name, deaths)
+
+
+def test_row_74_a_pg_dump_that_runs_out_of_memory_twice(
+    servers: Servers, site: Site, other: Callable[..., str]
+) -> None:
+    """One row of 200 MB: pg_dump has it in memory more than once, and the mover does not."""
+    environment, database = limited(servers, site, other, "256Mi")
+    with servers.admin(site.host, database) as connection:
+        row = connection.execute(
+            "SELECT quote_ident(pg_get_userbyid(datdba)) FROM pg_database WHERE datname = current_database()"
+        ).fetchone()
+        assert row is not None
+        connection.execute(f"SET ROLE {row[0]}".encode())
+        connection.execute("CREATE TABLE wide AS SELECT repeat('x', 200000000) AS text")
+    with Deaths(site.cluster, site.namespace) as deaths:
+        name = site.snapshot(unique("oom"), environmentRef={"name": environment})
+        message = twice_out_of_memory(site, name, deaths)
+        # Where the kernel kills all processes of a container together (cgroup v2), the mover cannot say which of them had too much.
+        assert "a process of it ran out of memory" in message or "(OOMKilled)" in message
+
+
+def test_quota_refuses_the_job(cluster: Cluster, site: Site) -> None:
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "no-jobs", "namespace": site.namespace},
+            "spec": {"hard": {"count/jobs.batch": "0"}},
+        }
+    )
+    try:
+        snapshot = site.snapshot(unique("before"), timeoutSeconds=30)
         obj = site.failed("Snapshot", snapshot, "JobRefused", BOUND)
         assert "quota" in str(condition(obj, "Failed"))
+    finally:
+        cluster.delete("ResourceQuota", "no-jobs", site.namespace)
 
 
 def test_row_16_image_cannot_be_pulled(cluster: Cluster, servers: Servers, operator: Operator) -> None:
+    """On a site of its own: Jobs that start in the meantime hang, too."""
     with make_site(cluster, servers) as site:
-        operator.set_env("OCORE_MOVER_IMAGE=localhost/ocore-snapshots/no-such-image:{major}", "OCORE_START_DEADLINE=20")
+        facade = Facade(cluster).values()
+        image = "mover.image=ocore-snapshots/no-such-image:{major}"  # with it the policy on the operator's Jobs
+        operator.install(*facade, "--set", image, "--set", "settings.startDeadline=20")
         try:
             snapshot = site.snapshot("before")
             obj = site.failed("Snapshot", snapshot, "PodNotStarted", BOUND)
             assert "no-such-image" in str(condition(obj, "Failed"))
         finally:
-            operator.set_env("OCORE_MOVER_IMAGE-", "OCORE_START_DEADLINE-")
+            operator.install(*facade)

@@ -2,16 +2,19 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from support.cluster.cluster import Cluster, wait_for
+from demo_app.load import Load, LoadPlan, LoadReport
+from demo_app.targets import HttpTarget
+from support.cluster.cluster import Cluster, Object, pod, unique, wait_for
+from support.cluster.promises import fresh
 from support.cluster.site import (
     DEMO_IMAGE,
     IMAGE,
-    S3_ACCESS_KEY,
-    S3_SECRET_KEY,
     Servers,
     Site,
     container,
@@ -24,19 +27,32 @@ BY_HAND = Path(__file__).with_name("restore_by_hand.py")
 SECRET = "/tmp/copy"
 
 
-def restored_copy_is_whole(site: Site, snapshot: str, copy: str) -> None:
+@contextmanager
+def tools(site: Site) -> Iterator[str]:
+    """The name of a pod with the mover's image that sees the site's database, claim and store."""
+    name = unique("tools")
+    secrets = {"/database": "database", "/s3": "s3"}
+    site.cluster.apply(
+        pod(
+            name,
+            site.namespace,
+            f"{IMAGE}/mover:{site.major}",
+            ["sleep", "infinity"],
+            claims={"/claim": site.filestore_claim},
+            secrets_=secrets,
+        )
+    )
+    site.cluster.wait("Pod", name, site.namespace, lambda p: p["status"].get("phase") == "Running", 60, "runs")
+    yield name
+    site.cluster.delete("Pod", name, site.namespace, gracePeriodSeconds=0)
+
+
+def restored_copy_is_whole(site: Site, tools: str, snapshot: Object, copy: str) -> None:
     """Restores into a database and a folder of their own, then every row's file must be there with its SHA-1."""
-    obj = site.cluster.get("Snapshot", snapshot, site.namespace)
-    assert obj is not None
-    code, log = site.cluster.run_pod(
-        site.namespace,
-        f"{IMAGE}/mover:{site.major}",
-        [
-            "python3", "-c", BY_HAND.read_text(), site.endpoint, site.bucket, "test/" + obj["status"]["manifestKey"],
-            copy, f"/claim/copies/{copy}",
-        ],
-        claims={"/claim": site.filestore_claim},
-        secrets_={"/database": "database", "/s3": "s3"},
+    again = 'rm -rf /tmp/work && exec python3 -c "$@"'  # where the script keeps what it has read
+    code, log = site.cluster.exec_in(
+        site.namespace, tools, "sh", "-c", again, "sh", BY_HAND.read_text(), site.endpoint, site.bucket,
+        "test/" + snapshot["status"]["manifestKey"], copy, f"/claim/copies/{copy}",
         timeout=180,
     )  # fmt: skip
     assert code == 0, log
@@ -51,31 +67,33 @@ def restored_copy_is_whole(site: Site, snapshot: str, copy: str) -> None:
         connection.execute(f'DROP DATABASE "{copy}"')
 
 
+@contextmanager
+def writing(site: Site, seed: int, rate: float) -> Iterator[LoadReport]:
+    """The application writes, deletes and collects garbage while the block runs. Yields what it has done so far, once it has begun."""
+    plan = LoadPlan(seconds=300, rate=rate, writers=2, gc_seconds=0.5, seed=seed)
+    load = Load(HttpTarget(site.url), plan, emit=lambda _: None)
+    thread = threading.Thread(target=load.run)
+    thread.start()
+    try:
+        wait_for("orders", lambda: load.report.orders)
+        yield load.report
+    finally:
+        load.stop.set()
+        thread.join(60)
+
+
 @pytest.mark.timeout(1800)
 def test_twenty_snapshots_under_load(cluster: Cluster, servers: Servers, request: pytest.FixtureRequest) -> None:
-    """Twenty snapshots while two writers write, delete and collect garbage; every restored copy is whole."""
-    seconds = 30 if request.config.getoption("--long") else 8
-    with make_site(cluster, servers) as site:
+    """Twenty snapshots, full ones and differentials, while two writers write, delete and collect garbage; every restored copy is whole."""
+    rate = 200 if request.config.getoption("--long") else 50
+    with make_site(cluster, servers) as site, tools(site) as pod_name:
         for run in range(20):
-            outcome: list[tuple[int, str]] = []
-
-            def load(seed: int = run, outcome: list[tuple[int, str]] = outcome) -> None:
-                outcome.append(
-                    site.in_pod(  # starts as slowly as the snapshot's pod: it must still write when that one freezes
-                        "load", "--seconds", str(seconds), "--writers", "2", "--seed", str(seed), "--gc-interval", "0.5"
-                    )
-                )
-
-            writer = threading.Thread(target=load)
-            writer.start()
-            wait_for("load", lambda: site.cluster.pods(site.namespace, ""))
-            name = site.snapshot(f"run-{run}", deletionPolicy="Delete")
-            site.completed("Snapshot", name)
-            writer.join(seconds + 120)
-            assert outcome, f"run {run}: the load did not end"
-            assert outcome[0][0] == 0, outcome[0][1]
-            restored_copy_is_whole(site, name, f"{site.database}_copy")
-            cluster.delete("Snapshot", name, site.namespace)
+            with writing(site, run, rate) as report:
+                before = report.orders
+                name = site.snapshot(f"run-{run}", filestoreMode="Auto" if run % 2 else "Full")
+                obj = site.completed("Snapshot", name)
+                assert report.orders > before, f"run {run}: nothing was written in the meantime"
+            restored_copy_is_whole(site, pod_name, obj, f"{site.database}_copy")
 
 
 #: A second container of the application: changes all files of a folder in place, all the time.
@@ -116,45 +134,42 @@ def test_row_44_files_that_change_in_place_need_a_quiesce(cluster: Cluster, serv
         assert status["quiesce"]["stoppedAt"] <= status["quiesce"]["frozenAt"] <= status["quiesce"]["resumedAt"]
 
 
-def test_garbage_collection_around_a_rollback(cluster: Cluster, servers: Servers) -> None:
+def test_garbage_collection_around_a_rollback(cluster: Cluster, site: Site) -> None:
     """Garbage collected between RestoreFilestore and Switch, and after the switch inside the undo window: nothing is lost."""
-    with make_site(cluster, servers) as site:
-        code, log = site.in_app("load", "--seconds", "5", "--writers", "2", "--seed", "1")
-        assert code == 0, log
-        site.completed("Snapshot", site.snapshot("before"))
-        wanted = {r[0] for r in site.query("SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL")}
-        # The live database forgets every attachment of the snapshot and names others.
-        site.query("DELETE FROM ir_attachment RETURNING 1")
-        code, log = site.in_app("load", "--seconds", "3", "--writers", "2", "--seed", "2")
-        assert code == 0, log
+    before, back = fresh("before"), fresh("back")
+    site.load(back)  # files that no other snapshot of the site names
+    site.completed("Snapshot", site.snapshot(before))
+    wanted = {r[0] for r in site.query("SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL")}
+    # The live database forgets every attachment of the snapshot and names others.
+    site.query("DELETE FROM ir_attachment RETURNING 1")
+    site.load(before)
 
-        site.rollback("back", "before", annotations={"ocore.dev/failpoints": "restore-checked=sleep:8"})
-        cluster.wait(
-            "Rollback",
-            "back",
-            site.namespace,
-            lambda o: any(
-                s["name"] == "RestoreFilestore" and s["state"] == "Done" for s in o.get("status", {}).get("steps", [])
-            ),
-            120,
-            "files restored",
-        )
-        # What the restore has just added is named by no row of the live database: the application's collector takes it.
-        code, log = site.in_app("gc", "--all")
-        assert code == 0, log
-        previous_names = {r[0] for r in site.query("SELECT store_fname FROM ir_attachment")}
+    site.rollback(back, before, annotations={"ocore.dev/failpoints": "restore-checked=sleep:8"})
+    cluster.wait(
+        "Rollback",
+        back,
+        site.namespace,
+        lambda o: any(
+            s["name"] == "RestoreFilestore" and s["state"] == "Done" for s in o.get("status", {}).get("steps", [])
+        ),
+        120,
+        "files restored",
+    )
+    # What the restore has just added is named by no row of the live database: the application's collector takes it.
+    code, log = site.in_app("gc", "--all")
+    assert code == 0, log
+    previous_names = {r[0] for r in site.query("SELECT store_fname FROM ir_attachment")}
 
-        obj = site.completed("Rollback", "back")
-        code, log = site.in_app("check")
-        assert code == 0, log
-        assert wanted <= {r[0] for r in site.query("SELECT store_fname FROM ir_attachment")}
+    obj = site.completed("Rollback", back)
+    code, log = site.in_app("check")
+    assert code == 0, log
+    assert wanted <= {r[0] for r in site.query("SELECT store_fname FROM ir_attachment")}
 
-        # After the switch the collector takes what only the previous database names; the hold set keeps it.
-        code, log = site.in_app("gc", "--all")
-        assert code == 0, log
-        short = obj["status"]["id"].replace("-", "")[:8]
-        code, log = site.in_shop("sh", "-c", f"cd /claim/.ocore/*/hold-{short} && find . -type f | sed s,^./,,")
-        assert code == 0, log
-        assert previous_names <= set(log.split())
-        assert S3_ACCESS_KEY
-        assert S3_SECRET_KEY
+    # After the switch the collector takes what only the previous database names; the hold set keeps it.
+    code, log = site.in_app("gc", "--all")
+    assert code == 0, log
+    short = obj["status"]["id"].replace("-", "")[:8]
+    code, log = site.in_shop("sh", "-c", f"cd /claim/.ocore/*/hold-{short} && find . -type f | sed s,^./,,")
+    assert code == 0, log
+    assert previous_names <= set(log.split())
+    site.gone("Rollback", back)

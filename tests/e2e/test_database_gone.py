@@ -2,25 +2,17 @@
 
 from psycopg import sql
 
+from support.cluster.application import drop_everything
 from support.cluster.cluster import Cluster, condition, is_true
 from support.cluster.promises import fresh, holds_all_promises
-from support.cluster.site import Servers, Site, make_site
+from support.cluster.site import Servers, make_site
 
 ORDERS = "SELECT count(*) FROM ir_attachment"
 
 
-def drop_everything(site: Site) -> None:
-    """What a person does by mistake while the application runs."""
-    code, log = site.in_shop("rm", "-r", f"/claim/{site.path}")
-    assert code == 0, log
-    with site.servers.admin(site.host) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(site.database)))
-
-
 def test_row_39_a_dropped_database_comes_back(cluster: Cluster, servers: Servers) -> None:
     with make_site(cluster, servers) as site:
-        code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", "7")
-        assert code == 0, log
+        site.load(7)
         with servers.admin(site.host) as connection:
             name = sql.Identifier(site.database)
             connection.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO '5MB'").format(name))

@@ -5,17 +5,13 @@ from typing import Literal
 import pytest
 
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.kills import OPERATOR_DIFFERENTIAL_POINTS, everywhere, operator_killed
 from support.cluster.operator import Operator
 from support.cluster.promises import fresh, holds_all_promises, manifest, stored_keys
 from support.cluster.site import Servers, Site, make_site
 
-from .test_faults import OPERATOR_DIFFERENTIAL_POINTS, everywhere, operator_killed
-
-
-def load(site: Site, seed: int, seconds: int = 1) -> None:
-    """New attachments and orders. A full snapshot has more than a differential adds: else that would be a full one, too."""
-    code, log = site.in_app("load", "--seconds", str(seconds), "--writers", "2", "--seed", str(seed))
-    assert code == 0, log
+#: Orders before a full snapshot, and before a differential. That adds less than the full one has: else it would be a full one, too.
+MANY, FEW = 60, 8
 
 
 def attachments(site: Site) -> list[tuple[object, ...]]:
@@ -60,12 +56,12 @@ def test_row_49_a_rollback_to_a_differential_restores_exactly(
     cluster: Cluster, servers: Servers, layout: Literal["Odoo", "Plain"]
 ) -> None:
     with make_site(cluster, servers, layout=layout) as site:
-        load(site, 11, seconds=8)
+        site.load(11, MANY)
         full = taken(site, "full", deletionPolicy="Delete")
         assert full["status"]["fullFilestore"] is True
         assert full["status"].get("base") is None
 
-        load(site, 12)
+        site.load(12, FEW)
         named, files = attachments(site), tree(site)
         differential = taken(site, "differential", deletionPolicy="Delete")
         assert is_differential(differential, "full"), differential["status"].get("evidence")
@@ -82,7 +78,7 @@ def test_row_49_a_rollback_to_a_differential_restores_exactly(
         refused = cluster.kubectl("-n", site.namespace, "delete", "osnap", "full", "--wait=false", check=False)
         assert "snapshot full is needed by 1 differential snapshots (differential)" in refused
 
-        load(site, 13)
+        site.load(13, FEW)
         site.query("DELETE FROM ir_attachment RETURNING 1")
         site.http("/api/gc", b"", "POST")
         site.completed("Rollback", site.rollback("back", "differential", undoWindowSeconds=0))
@@ -110,9 +106,9 @@ def test_row_49_a_rollback_to_a_differential_restores_exactly(
 def test_row_50_a_corrupt_full_one_takes_its_differentials_along(cluster: Cluster, servers: Servers) -> None:
     """They say so, nothing is stopped for a rollback to them, and the next snapshot is a full one."""
     with make_site(cluster, servers) as site:
-        load(site, 21, seconds=8)
+        site.load(21, MANY)
         full = taken(site, "full")
-        load(site, 22)
+        site.load(22, FEW)
         assert is_differential(taken(site, "differential"), "full")
         key = max(manifest(site, full)["filestore"]["packs"], key=lambda o: o["size"])["key"]
         s3, where = servers.s3_client(), {"Bucket": site.bucket, "Key": f"test/{key}"}
@@ -142,7 +138,7 @@ def test_operator_killed_before_the_job_of_a_differential(
 ) -> None:
     """Between the choice, the entry and the Job: the next operator continues with the same base, and one Job runs."""
     with make_site(cluster, servers) as site:
-        load(site, 31, seconds=8)
+        site.load(31, MANY)
         taken(site, "full", deletionPolicy="Delete")
         with operator_killed(operator, *OPERATOR_DIFFERENTIAL_POINTS):
             annotations = everywhere(*OPERATOR_DIFFERENTIAL_POINTS)

@@ -1,19 +1,18 @@
 """Rows of docs/failure-modes.md about Jobs and their pods. Dumps and stores are in test_failure_rows_store.py, the operator's own in
 test_failure_rows_operator.py.
 
-One site serves all tests of a module: each leaves it whole, or the next one fails.
+One site serves all tests: each leaves it whole.
 """
 
 import copy
 import json
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from kubernetes import client
 
-from support.cluster.cluster import Cluster, Object, condition, is_true, unique, wait_for
-from support.cluster.failpoints import armed, at_failpoint, running_pod
+from support.cluster.cluster import Cluster, Object, condition, is_true, unique
+from support.cluster.failpoints import armed, at_failpoint, job_of, running_pod
 from support.cluster.operator import Operator
 from support.cluster.promises import (
     fresh,
@@ -24,18 +23,7 @@ from support.cluster.promises import (
     set_marker,
     stored_keys,
 )
-from support.cluster.site import Servers, Site, make_site
-
-
-@pytest.fixture(scope="module")
-def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    """A site with some data and one snapshot, `base`."""
-    with make_site(cluster, servers) as site:
-        code, log = site.in_app("load", "--seconds", "3", "--writers", "2", "--seed", "5")
-        assert code == 0, log
-        site.completed("Snapshot", site.snapshot("base"))
-        yield site
-
+from support.cluster.site import Site
 
 # --- 2: the Job's pod dies ------------------------------------------------------------------------------------
 
@@ -55,15 +43,6 @@ def test_row_02_pods_deleted(site: Site) -> None:
     assert "attempt 3" in found["message"].lower()
     is_no_snapshot(site, obj)
     holds_all_promises(site)
-
-
-def job_of(site: Site, name: str) -> Object:
-    """The Job of a Snapshot that runs. A completed Snapshot's Job is removed."""
-    snapshot = site.cluster.get("Snapshot", name, site.namespace)
-    assert snapshot is not None
-    selector = f"ocore.dev/uid={snapshot['metadata']['uid']},ocore.dev/command=snapshot"
-    (job,) = wait_for(f"Job of {name}", lambda: site.cluster.objects("Job", site.namespace, selector), 60)
-    return job
 
 
 def test_row_02_pod_drained(site: Site) -> None:
@@ -175,7 +154,7 @@ def test_row_17_evicted_in_mid_restore(site: Site) -> None:
     holds_all_promises(site)
 
 
-# --- 18, 19, 20 -----------------------------------------------------------------------------------------------
+# --- 18, 19 -----------------------------------------------------------------------------------------------
 
 
 def twin(site: Site, job: Object, identity: str, failpoint: str) -> Object:
@@ -246,20 +225,3 @@ def test_row_19_restore_from_an_incomplete_snapshot(site: Site) -> None:
     assert not site.cluster.objects("Job", site.namespace, f"ocore.dev/uid={obj['metadata']['uid']}")
     old_or_new(site, obj)
     holds_all_promises(site)
-
-
-@pytest.mark.parametrize("major", [15, 17])
-def test_row_20_client_of_the_servers_major(cluster: Cluster, servers: Servers, major: int) -> None:
-    """The mover's image and pg_dump are of the server's major version, and the manifest says so."""
-    with make_site(cluster, servers, major=major, application=False) as site:
-        name = site.snapshot("taken", annotations=armed("snapshot-start=sleep:3@1"))
-        job = job_of(site, name)
-        assert job["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"mover:{major}")
-        obj = site.completed("Snapshot", name)
-        found = manifest(site, obj)["database"]
-        with servers.admin(site.host) as connection:
-            row = connection.execute("SHOW server_version").fetchone()
-        assert row is not None
-        assert (found["serverVersion"], found["serverMajor"]) == (row[0].split()[0], major)
-        assert found["clientVersion"].split(".")[0] == str(major)
-        assert obj["status"]["clientVersion"] == found["clientVersion"]

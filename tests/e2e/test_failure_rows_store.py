@@ -11,20 +11,10 @@ from support.cluster import node
 from support.cluster.cluster import GROUP, Cluster, condition, is_true, unique, wait_for
 from support.cluster.failpoints import armed, running_pod
 from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, manifest, uploads
-from support.cluster.site import Servers, Site, make_site, secret
+from support.cluster.site import Servers, Site, secret
 from support.mover.faulty_http import Faults, FaultyProxy, Request
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    """A site with some data and one snapshot, `base`."""
-    with make_site(cluster, servers) as site:
-        code, log = site.in_app("load", "--seconds", "3", "--writers", "2", "--seed", "5")
-        assert code == 0, log
-        site.completed("Snapshot", site.snapshot("base"))
-        yield site
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from support.cluster.promises import (
     is_no_snapshot,
     marker,
     old_or_new,
-    probe_for_marker,
+    ready_only_on_the_live_one,
     set_marker,
     terminal_in_time,
 )
@@ -71,8 +71,7 @@ class Sites:
         if layout not in self._made:
             made = make_site(self._cluster, self._servers, layout=layout, postgres_host=self._host)
             site = self._stack.enter_context(made)
-            code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", "9")
-            assert code == 0, log
+            site.load(9)
             site.completed("Snapshot", site.snapshot("base"))
             self._made[layout] = site
         return self._made[layout]
@@ -202,11 +201,8 @@ def test_row_17_killed_in_an_undo(site: Site, victim: str, point: str) -> None:
 def not_ready_on_the_restored_one(site: Site) -> Iterator[None]:
     """The application does not come up on the restored database."""
     set_marker(site, 4)
-    probe_for_marker(site, "fault_marker")
-    try:
+    with ready_only_on_the_live_one(site):
         yield
-    finally:
-        probe_for_marker(site, "ir_attachment")
 
 
 @each(BACK_POINTS)

@@ -8,22 +8,14 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from support.cluster.administrator import create_administrator
 from support.cluster.cluster import Cluster, Object, is_true, wait_for
 from support.cluster.neutralising import ALWAYS, acting, change, config_map, is_neutralised, neutralising
 from support.cluster.node import PodNetwork
-from support.cluster.promises import holds_all_promises, marker, set_marker
+from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, make_site
 
-from .test_rollback_in_place import create_administrator
-
 ALL = ["jobs", "mail", "payments"]
-
-
-@pytest.fixture(scope="module")
-def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    with make_site(cluster, servers) as site:
-        site.completed("Snapshot", site.snapshot("base"))
-        yield site
 
 
 def proven(obj: Object) -> str:
@@ -42,8 +34,10 @@ def test_always_in_place_by_scripts(site: Site) -> None:
     before = site.query("SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'")
     with neutralising(site):
         # Production is not neutralised by accident.
-        site.failed("Rollback", site.rollback("by-accident", "base", neutralize="Always"), "NeutralizesProduction")
-        obj = site.completed("Rollback", site.rollback("always", "base", undoWindowSeconds=0, **ALWAYS))
+        site.failed(
+            "Rollback", site.rollback(fresh("by-accident"), "base", neutralize="Always"), "NeutralizesProduction"
+        )
+        obj = site.completed("Rollback", site.rollback(fresh("always"), "base", undoWindowSeconds=0, **ALWAYS))
     assert acting(site) == []
     assert marker(site) == 0
     assert site.query("SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'") == before
@@ -54,10 +48,13 @@ def test_always_in_place_by_scripts(site: Site) -> None:
     assert "Neutralize" in evidence["requiredSteps"]
     assert evidence["canWriteCleanSuccess"], evidence["whyNotGreen"]
     # A snapshot of it says so, and is kept out of production.
-    taken = site.completed("Snapshot", site.snapshot("neutral"))
+    neutral = site.snapshot(fresh("neutral"))
+    taken = site.completed("Snapshot", neutral)
     assert taken["status"]["neutralized"] is True
-    site.failed("Rollback", site.rollback("neutral-into-production", "neutral"), "NeutralizedSnapshot")
-    site.completed("Rollback", site.rollback("wanted", "neutral", undoWindowSeconds=0, allowNeutralizedProduction=True))
+    site.failed("Rollback", site.rollback(fresh("into-production"), neutral), "NeutralizedSnapshot")
+    site.completed(
+        "Rollback", site.rollback(fresh("wanted"), neutral, undoWindowSeconds=0, allowNeutralizedProduction=True)
+    )
     is_neutralised(site)
     holds_all_promises(site)
 
@@ -67,11 +64,11 @@ def test_auto_where_the_environment_is_production_no_more(site: Site) -> None:
     set_marker(site, 2)
     change(site, None, type="staging")
     try:
-        site.failed("Rollback", site.rollback("nothing-can", "base"), "CannotNeutralize")
+        site.failed("Rollback", site.rollback(fresh("nothing-can"), "base"), "CannotNeutralize")
         with neutralising(site):
-            site.completed("Rollback", site.rollback("auto", "base", undoWindowSeconds=0))
+            site.completed("Rollback", site.rollback(fresh("auto"), "base", undoWindowSeconds=0))
         is_neutralised(site)
-        obj = site.completed("Rollback", site.rollback("never", "base", undoWindowSeconds=0, neutralize="Never"))
+        obj = site.completed("Rollback", site.rollback(fresh("never"), "base", undoWindowSeconds=0, neutralize="Never"))
         assert is_true(obj, "PreflightWarnings")
         assert acting(site) == ALL
     finally:
@@ -92,7 +89,7 @@ def test_a_failure_leaves_the_target_as_it_was(site: Site, case: str) -> None:
         if case == "no such ConfigMap":
             change(site, {"sql": {"configMapRef": {"name": "no-such-map"}}})
         reasons = {"script": "NeutralizeFailed", "no such ConfigMap": "PodNotStarted"}
-        name = f"fails-{case.replace(' ', '-').lower()}"
+        name = fresh(f"fails-{case.replace(' ', '-').lower()}")
         site.failed("Rollback", site.rollback(name, "base", **ALWAYS), reasons.get(case, "AssertionFailed"))
     as_it_was(site, 3)
     holds_all_promises(site)
@@ -101,17 +98,26 @@ def test_a_failure_leaves_the_target_as_it_was(site: Site, case: str) -> None:
 # --- by the application's image ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def with_image(site: Site) -> Iterator[Site]:
-    """The Environment has an administrator, and the demo application's own command neutralises."""
-    create_administrator(site, f"{site.role}_neutral")
-    database = {"adminSecretRef": {"name": "admin"}}
-    command = ["python3", "-m", "demo_app", "neutralize"]
-    change(site, {"command": command, "image": DEMO_IMAGE}, database=database)
-    yield site
-    change(site, None, database={"adminSecretRef": None})
-    with site.servers.admin(site.host) as connection:
+@pytest.fixture(scope="module")
+def with_image(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+    """The Environment has an administrator, and the demo application's own command neutralises: none of the shared sites."""
+    with make_site(cluster, servers) as site:
+        site.completed("Snapshot", site.snapshot("base"))
+        create_administrator(site, f"{site.role}_neutral")
+        database = {"adminSecretRef": {"name": "admin"}}
+        command = ["python3", "-m", "demo_app", "neutralize"]
+        listeners = [node_listener(site)]
+        change(site, {"command": command, "image": DEMO_IMAGE, "testListeners": listeners}, database=database)
+        yield site
+    with servers.admin(site.host) as connection:
         connection.execute(f'DROP ROLE "{site.role}_neutral"')
+
+
+def node_listener(site: Site) -> str:
+    """The API server at the node's own address: outside of the networks of pods and services."""
+    (endpoints,) = [e for e in site.cluster.objects("Endpoints", "default") if e["metadata"]["name"] == "kubernetes"]
+    subset = endpoints["subsets"][0]
+    return f"{subset['addresses'][0]['ip']}:{subset['ports'][0]['port']}"
 
 
 @contextmanager
@@ -146,7 +152,7 @@ def test_isolation_that_is_not_enforced_is_refused(with_image: Site) -> None:
     """The local cluster enforces no NetworkPolicy: the pod reaches the API server."""
     site = with_image
     set_marker(site, 4)
-    obj = site.failed("Rollback", site.rollback("open", "base", **ALWAYS), "IsolationUnproven", 240)
+    obj = site.failed("Rollback", site.rollback(fresh("open"), "base", **ALWAYS), "IsolationUnproven", 240)
     assert "443" in obj["status"]["failureMessage"]
     as_it_was(site, 4)
     holds_all_promises(site)
@@ -155,7 +161,7 @@ def test_isolation_that_is_not_enforced_is_refused(with_image: Site) -> None:
 def test_best_effort(with_image: Site) -> None:
     site = with_image
     set_marker(site, 5)
-    name = site.rollback("best-effort", "base", undoWindowSeconds=0, isolation="BestEffort", **ALWAYS)
+    name = site.rollback(fresh("best-effort"), "base", undoWindowSeconds=0, isolation="BestEffort", **ALWAYS)
     obj = site.completed("Rollback", name, 240)
     assert any("IsolationUnproven" in w for w in obj["status"]["evidence"]["warnings"])
     is_neutralised(site)
@@ -166,7 +172,7 @@ def test_isolated_by_rules(with_image: Site) -> None:
     site = with_image
     set_marker(site, 6)
     with isolated(site) as pods:
-        obj = site.completed("Rollback", site.rollback("isolated", "base", undoWindowSeconds=0, **ALWAYS), 240)
+        obj = site.completed("Rollback", site.rollback(fresh("isolated"), "base", undoWindowSeconds=0, **ALWAYS), 240)
     assert pods
     assert "isolation: the pod could not reach" in proven(obj)
     assert "the command of the application's image ended with exit code 0" in proven(obj)
@@ -183,7 +189,7 @@ def test_the_copy_is_closed_while_the_command_runs(with_image: Site) -> None:
     set_marker(site, 7)
     failpoints = {"ocore.dev/failpoints": "neutralize-opened=sleep:15"}
     name = site.rollback(
-        "closed", "base", undoWindowSeconds=0, isolation="BestEffort", annotations=failpoints, **ALWAYS
+        fresh("closed"), "base", undoWindowSeconds=0, isolation="BestEffort", annotations=failpoints, **ALWAYS
     )
     wait_for("a copy", lambda: len(site.databases()) == 2, 120)
     (copy,) = set(site.databases()) - {site.database}

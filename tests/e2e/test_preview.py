@@ -1,32 +1,18 @@
 """A preview on a real cluster: it changes nothing, its numbers are right, and it lists everything that would refuse the rollback."""
 
 import json
-import os
-import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.cluster.cluster import REPOSITORY, Cluster, Object, condition, is_true
-from support.cluster.site import Servers, Site, make_site
-
-from .test_undo import load
+from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.kubectl_ocore import ocore
+from support.cluster.promises import fresh
+from support.cluster.site import Servers, Site, Sites, make_site
 
 #: Of the Environment's status: what a probe and a proof renew, which come anyway.
 RENEWED = ("probe", "proof", "sizes")
-
-
-def ocore(site: Site, *arguments: str, timeout: float = 120) -> tuple[int, str, str]:
-    """Exit code, output and error output of `kubectl ocore` in the site's namespace."""
-    env = {**os.environ, **site.cluster.env}
-    env["PATH"] = f"{REPOSITORY}/cli:{env['PATH']}"
-    done = subprocess.run(
-        ["kubectl", "ocore", *arguments, "-n", site.namespace],
-        env=env, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
 
 
 def previewed(site: Site, name: str, timeout: float = 120) -> Object:
@@ -83,18 +69,21 @@ def files(site: Site) -> dict[str, int]:
 @pytest.mark.parametrize("major", [15, 17])
 def test_it_changes_nothing_and_its_numbers_are_right(cluster: Cluster, servers: Servers, major: int) -> None:
     with make_site(cluster, servers, major=major) as site:
-        load(site, 5)
+        site.load(5)
         site.completed("Snapshot", site.snapshot("base"))
         counted = site.query("SELECT count(*) FROM ir_attachment")[0][0]
         named = {row[0] for row in site.query("SELECT DISTINCT store_fname FROM ir_attachment")}
         stored = {name: size for name, size in files(site).items() if name in named}
-        load(site, 6)
+        site.load(6)
         site.query(
             "DELETE FROM ir_attachment WHERE id IN (SELECT id FROM ir_attachment ORDER BY id LIMIT 3) RETURNING id"
         )
+        now = site.query("SELECT count(*) FROM ir_attachment")[0][0]
+        # An idle session of the application reports what it wrote some seconds later. An ANALYZE before that would count it twice.
+        written = "SELECT n_tup_ins - n_tup_del FROM pg_stat_user_tables WHERE relname = 'ir_attachment'"
+        wait_for("the statistics", lambda: site.query(written) == [(now,)], 90)
         with site.connect() as connection:
             connection.execute("ANALYZE ir_attachment")
-        now = site.query("SELECT count(*) FROM ir_attachment")[0][0]
         # Files that only the snapshot has: some are removed by hand, others perhaps by the application's garbage collection.
         code, text = site.in_shop("rm", *(f"/claim/{site.path}/{name}" for name in sorted(stored)[:4]))
         assert code == 0, text
@@ -137,68 +126,70 @@ def test_it_changes_nothing_and_its_numbers_are_right(cluster: Cluster, servers:
         assert preview["files"]["filesToMove"] == 0
 
 
-def test_everything_that_refuses_is_listed_and_the_rollback_fails_with_it(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers) as site:
-        site.completed("Snapshot", site.snapshot("base"))
-        with servers.admin(site.host) as connection:
-            connection.execute(f'ALTER ROLE "{site.role}" NOCREATEDB'.encode())
+def test_everything_that_refuses_is_listed_and_the_rollback_fails_with_it(
+    cluster: Cluster, servers: Servers, site: Site
+) -> None:
+    look = fresh("look")
+    with servers.admin(site.host) as connection:
+        connection.execute(f'ALTER ROLE "{site.role}" NOCREATEDB'.encode())
+    try:
         cluster.apply(site.environment_object(database={"secretRef": {"name": "database"}, "capacity": "1Mi"}))
-        site.rollback("look", "base", dryRun=True, notAfter="2026-01-01T00:00:00Z")
-        preview = previewed(site, "look")["preview"]
-        reasons = [r["reason"] for r in preview["refusals"]]
+        site.rollback(look, "base", dryRun=True, notAfter="2026-01-01T00:00:00Z")
+        preview = previewed(site, look)["preview"]
+        reasons = list(dict.fromkeys(r["reason"] for r in preview["refusals"]))  # the mover refuses for the volume, too
         assert reasons == ["Expired", "MissingGrants", "InsufficientCapacity"], preview["refusals"]
         assert preview["wouldRun"] is False
-        site.failed("Rollback", site.rollback("late", "base", notAfter="2026-01-01T00:00:00Z"), reasons[0])
-        site.failed("Rollback", site.rollback("back", "base"), reasons[1])
+        site.failed("Rollback", site.rollback(fresh("late"), "base", notAfter="2026-01-01T00:00:00Z"), reasons[0])
+        site.failed("Rollback", site.rollback(fresh("back"), "base"), reasons[1])
         with servers.admin(site.host) as connection:
             connection.execute(f'ALTER ROLE "{site.role}" CREATEDB'.encode())
-        site.failed("Rollback", site.rollback("back2", "base"), reasons[2])
+        site.failed("Rollback", site.rollback(fresh("back"), "base"), reasons[2])
+    finally:
+        with servers.admin(site.host) as connection:
+            connection.execute(f'ALTER ROLE "{site.role}" CREATEDB'.encode())
+        cluster.apply(site.environment_object())
+    site.environment_ready()
 
 
-def test_layout_plain_and_a_store_on_a_claim(cluster: Cluster, servers: Servers) -> None:
+def test_layout_plain_and_a_store_on_a_claim(sites: Sites) -> None:
     """Both claims are mounted read-only."""
-    with make_site(cluster, servers, store="Claim", layout="Plain") as site:
-        load(site, 5)
-        site.completed("Snapshot", site.snapshot("base"))
-        site.rollback("look", "base", dryRun=True)
-        preview = previewed(site, "look")["preview"]
-        assert (preview["wouldRun"], preview.get("unread")) == (True, []), preview
-        files = preview["files"]
-        assert files["layout"] == "Plain"
-        assert files["filesToMove"] == files["filesInSnapshot"] > 0
-        assert preview["database"]["rowsCounted"] is True
+    site = sites.of(store="Claim", layout="Plain")
+    look = site.rollback(fresh("look"), "base", dryRun=True)
+    preview = previewed(site, look)["preview"]
+    assert (preview["wouldRun"], preview.get("unread")) == (True, []), preview
+    files = preview["files"]
+    assert files["layout"] == "Plain"
+    assert files["filesToMove"] == files["filesInSnapshot"] > 0
+    assert preview["database"]["rowsCounted"] is True
 
 
-def test_it_runs_beside_a_snapshot_and_holds_no_lock(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers) as site:
-        load(site, 5)
-        site.completed("Snapshot", site.snapshot("base"))
-        site.snapshot("slow", annotations={"ocore.dev/failpoints": "after-manifest=sleep:20"})
-        cluster.wait("Snapshot", "slow", site.namespace, lambda o: o["status"].get("phase") == "Running", 60, "running")
-        site.rollback("look", "base", dryRun=True)
-        preview = previewed(site, "look", 30)["preview"]
-        assert preview["wouldRun"] is True
-        slow = cluster.get("Snapshot", "slow", site.namespace)
-        assert slow is not None
-        if not is_true(slow, "Complete"):
-            assert "Snapshot slow" in preview["waitsFor"]
-        site.completed("Snapshot", "slow")
+def test_it_runs_beside_a_snapshot_and_holds_no_lock(cluster: Cluster, site: Site) -> None:
+    name = site.snapshot(fresh("slow"), annotations={"ocore.dev/failpoints": "after-manifest=sleep:20"})
+    cluster.wait("Snapshot", name, site.namespace, lambda o: o["status"].get("phase") == "Running", 60, "running")
+    look = site.rollback(fresh("look"), "base", dryRun=True)
+    preview = previewed(site, look, 30)["preview"]
+    assert preview["wouldRun"] is True
+    slow = cluster.get("Snapshot", name, site.namespace)
+    assert slow is not None
+    if not is_true(slow, "Complete"):
+        assert f"Snapshot {name}" in preview["waitsFor"]
+    site.completed("Snapshot", name)
 
 
-def test_kubectl_ocore_preview_and_rollback(cluster: Cluster, servers: Servers, tmp_path: Path) -> None:
-    with make_site(cluster, servers) as site:
-        load(site, 5)
-        site.completed("Snapshot", site.snapshot("base"))
-        code, out, err = ocore(site, "preview", "base", "-o", "json")
-        assert code == 0, err
-        assert json.loads(out)["wouldRun"] is True
-        code, out, err = ocore(site, "preview", "base")
-        assert code == 0, err
-        assert "Rows in snapshot (counted)" in out
-        assert cluster.resource("Rollback").get(namespace=site.namespace).to_dict()["items"] == []
-        # Without a terminal no question can be asked.
-        code, _, err = ocore(site, "rollback", "base")
-        assert (code, "--yes" in err) == (1, True)
-        assert cluster.resource("Rollback").get(namespace=site.namespace).to_dict()["items"] == []
-        code, out, err = ocore(site, "rollback", "base", "--yes", "--name", "back", "--wait", timeout=240)
-        assert code == 0, out + err
+def test_kubectl_ocore_preview_and_rollback(cluster: Cluster, site: Site) -> None:
+    before = cluster.objects("Rollback", site.namespace)
+    code, out, err = ocore(site, "preview", "base", "-o", "json")
+    assert code == 0, err
+    assert json.loads(out)["wouldRun"] is True
+    code, out, err = ocore(site, "preview", "base")
+    assert code == 0, err
+    assert "Rows in snapshot (counted)" in out
+    assert len(cluster.objects("Rollback", site.namespace)) == len(before)
+    # Without a terminal no question can be asked.
+    code, _, err = ocore(site, "rollback", "base")
+    assert (code, "--yes" in err) == (1, True)
+    assert len(cluster.objects("Rollback", site.namespace)) == len(before)
+    name = fresh("back")
+    code, out, err = ocore(site, "rollback", "base", "--yes", "--name", name, "--wait", timeout=240)
+    assert code == 0, out + err
+    site.gone("Rollback", name)

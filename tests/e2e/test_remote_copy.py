@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
+from support.cluster.application import drop_everything
 from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
 from support.cluster.deaths import Deaths
+from support.cluster.kills import REMOTE_POINTS, in_turn, killed_in_turn, operator_killed
 from support.cluster.operator import Operator
 from support.cluster.procedures import rehearsed
 from support.cluster.promises import fresh, marker, set_marker
 from support.cluster.site import Servers, Site, make_site
-
-from .test_database_gone import drop_everything
-from .test_faults import REMOTE_POINTS, armed, in_turn, operator_killed
 
 #: Seconds for a copy, and for an operator that must notice that a store is back.
 COPIED, NOTICED = 180, 420
@@ -63,7 +62,7 @@ def newest(site: Site, kind: str) -> Object:
 
 
 def test_a_bucket_is_lost_and_the_copy_is_restored(cluster: Cluster, servers: Servers, tmp_path: Path) -> None:
-    """docs/disaster-recovery.md, "Loss of a bucket"."""
+    """docs/recovery.md, "Loss of a bucket"."""
     with make_site(cluster, servers) as site:
         set_marker(site, 3)
         site.completed("Snapshot", site.snapshot("before-the-store"))
@@ -107,7 +106,7 @@ def test_a_bucket_is_lost_and_the_copy_is_restored(cluster: Cluster, servers: Se
 def test_a_remote_store_that_is_down_gets_the_copy_when_it_is_back(
     cluster: Cluster, servers: Servers, tmp_path: Path
 ) -> None:
-    """Then the site is lost: docs/disaster-recovery.md, "Loss of a site"."""
+    """Then the site is lost: docs/recovery.md, "Loss of a site"."""
     with make_site(cluster, servers) as site:
         set_marker(site, 8)
         missing = f"{site.bucket}-far"
@@ -161,7 +160,7 @@ def test_the_mover_is_killed_while_it_copies(copying: tuple[Site, str], points: 
     """Another attempt completes the copy, or finds it complete."""
     site, far = copying
     with Deaths(site.cluster, site.namespace) as deaths:
-        name = site.snapshot(fresh(points[0]), annotations=armed(*points), filestoreMode="Full")
+        name = site.snapshot(fresh(points[0]), annotations=killed_in_turn(*points), filestoreMode="Full")
         obj = site.completed("Snapshot", name)
         is_copied(site, far, name)
         deaths.fired(obj, times=len(points))
@@ -171,7 +170,9 @@ def test_the_operator_is_killed_when_the_copys_job_exists(operator: Operator, co
     """The next one takes over the Job that the status does not name."""
     site, far = copying
     with operator_killed(operator, "operator-remote-job-created"):
-        name = site.snapshot(fresh("job"), annotations=armed("operator-remote-job-created"), filestoreMode="Full")
+        name = site.snapshot(
+            fresh("job"), annotations=killed_in_turn("operator-remote-job-created"), filestoreMode="Full"
+        )
         site.completed("Snapshot", name)
         is_copied(site, far, name)
     assert remote(site, name)["attempts"] == 1
@@ -190,7 +191,7 @@ def test_the_operator_is_killed_when_retention_lets_go_of_the_data(
     }
     kept = {"retention": "Policy", "deletionPolicy": "Delete", "filestoreMode": "Full"}
     set_marker(site, 6)
-    old = site.snapshot(fresh("old"), annotations=armed("operator-remote-release-recorded"), **kept)
+    old = site.snapshot(fresh("old"), annotations=killed_in_turn("operator-remote-release-recorded"), **kept)
     site.completed("Snapshot", old)
     is_copied(site, far, old)
     new = site.snapshot(fresh("new"), **kept)

@@ -12,15 +12,15 @@ import pytest
 
 from support.api.clients import Clients
 from support.api.matrix import Ids, routes
+from support.api.sse import Listener
 from support.cluster import node
-from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
-from support.cluster.facade import Facade
-from support.cluster.operator import Operator
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
+from support.cluster.facade import SELECTOR, Facade, Replica
+from support.cluster.failpoints import armed, at_failpoint, running_pod
+from support.cluster.operator import NAMESPACE, Operator
+from support.cluster.other_namespace import grant, store_to_read
 from support.cluster.promises import marker, set_marker, snapshot_keys
 from support.cluster.site import PROJECT, Servers, Site, make_site
-
-from .test_cross_environment import grant, store_to_read
-from .test_undo import files_fit, load
 
 #: A watch reports a change within this time; here the machine is busy with other tests.
 SEEN = 30
@@ -61,7 +61,7 @@ def test_the_story_with_a_generated_client(
         def story(*arguments: str) -> Any:
             return json.loads(clients.run("story", *arguments, api=facade.url, token=token, timeout=240))
 
-        load(source, 5)
+        source.load(5)
         set_marker(source, 3)
         taken = story("snapshot", here, PROJECT)
         (snapshot,) = cluster.objects("Snapshot", source.namespace)  # the repeated Idempotency-Key made no second one
@@ -81,7 +81,7 @@ def test_the_story_with_a_generated_client(
         set_marker(source, 1)
         back = story("rollback", here, taken["snapshotId"])
         assert marker(source) == 3
-        files_fit(source)
+        source.files_fit()
         assert back["log"]["performedBy"] == ANN
         assert len({e["step"] for e in back["events"]}) > 2, back["events"]
 
@@ -89,7 +89,7 @@ def test_the_story_with_a_generated_client(
         set_marker(target, 7)
         across = story("rollback", here, taken["snapshotId"], there)
         assert marker(target) == marker(source) == 3
-        files_fit(target)
+        target.files_fit()
         assert across["log"]["environmentId"] == there
         with facade.client(ANN, projects=(PROJECT,)) as client:
             details = client.get(f"/api/environments/{here}/snapshots/{taken['snapshotId']}").json()
@@ -311,6 +311,112 @@ def test_row_46_reads_survive_the_api_server(
         assert client.get(url).json()["total"] == 3
     assert facade.pod()["metadata"]["uid"] == pod["metadata"]["uid"]
     operator.ready()
+
+
+# --- two replicas -------------------------------------------------------------------------------------------------
+#: Seconds for which the mover waits before it writes the manifest: a pod is deleted and its reader comes back in this time.
+HELD = 20
+
+
+def create_held(
+    operator: Operator, site: Site, client: httpx.Client, url: str, key: dict[str, str]
+) -> tuple[httpx.Response, str]:
+    """Creates a Snapshot that stops before its manifest; the answer, and the Snapshot's name. The operator is stopped in the meantime: what arms the
+    failpoint is written before it starts the Job."""
+    before = {o["metadata"]["name"] for o in site.cluster.objects("Snapshot", site.namespace)}
+    processes = operator.processes(operator.pod())
+    assert processes
+    node.signal(processes, "STOP")
+    try:
+        made = client.post(url, headers=key)
+        assert made.status_code == 202, made.text
+        (name,) = {o["metadata"]["name"] for o in site.cluster.objects("Snapshot", site.namespace)} - before
+        annotations = armed(f"after-upload-before-manifest=sleep:{HELD}")
+        site.cluster.patch("Snapshot", name, site.namespace, {"metadata": {"annotations": annotations}})
+    finally:
+        node.signal(processes, "CONT")
+    return made, name
+
+
+class Counted:
+    """How many requests of one kind each replica has answered since this was made."""
+
+    def __init__(self, replicas: list[Replica], method: str, route: str, status: int) -> None:
+        self._what = (method, route, status)
+        self._replicas = replicas
+        self._before = [r.answered(*self._what) for r in replicas]
+
+    def now(self) -> list[int]:
+        """Of each replica."""
+        return [r.answered(*self._what) - n for r, n in zip(self._replicas, self._before, strict=True)]
+
+
+@pytest.mark.timeout(300)
+def test_two_replicas_serve_as_one(cluster: Cluster, operator: Operator, facade: Facade, site: Site) -> None:
+    """A client creates at one replica, and reads and follows at the other one. The pod of a stream is deleted while the operation runs, and its client
+    continues at the other replica. A repeated request starts nothing, wherever it arrives."""
+    operator.ready()
+    key = {"Idempotency-Key": unique("key")}
+    url = f"/api/environments/{environment_id(site)}/snapshots"
+
+    def client(replica: Replica) -> httpx.Client:
+        return replica.client(ANN, projects=(PROJECT,))
+
+    with facade.scaled(2) as replicas:
+        first, second = replicas
+        assert len({first.uid, second.uid}) == len({first.address, second.address}) == 2
+        posts = Counted(replicas, "POST", "/snapshots", 202)
+        reads = Counted(replicas, "GET", "/snapshots/{snapshotId}", 200)
+        with client(first) as at_first, client(second) as at_second:
+            made, name = create_held(operator, site, at_first, url, key)
+            path = made.headers["location"]
+            stream = f"{path}/progress"
+            wait_for("the other replica serves it", lambda: at_second.get(path).status_code == 200, SEEN)
+            again = at_second.post(url, headers=key)
+        assert (again.status_code, again.json(), again.headers["location"]) == (202, made.json(), path)
+        assert posts.now() == [1, 1], "each replica has answered one of both"
+        assert (reads.now()[0], reads.now()[1] > 0) == (0, True)
+
+        # Two clients follow the operation, one at each replica. The first one's pod is deleted.
+        lost, kept = (Listener(client(replica), stream) for replica in replicas)
+        at_failpoint(site, running_pod(site, "Snapshot", name, "snapshot"), "after-upload-before-manifest")
+        cluster.delete("Pod", first.name, NAMESPACE)
+        received = lost.rest()
+        assert "this server is shutting down" in lost.comments
+        assert {e.data["status"] for e in received} <= {"pending", "running"}
+        continued = Listener(client(second), stream, received[-1].id)
+        assert continued.event().data["status"] == "running"
+        cluster.wait_gone("Pod", first.name, NAMESPACE, 60)
+        assert first.uid not in {p["metadata"]["uid"] for p in cluster.pods(NAMESPACE, SELECTOR)}
+        running = cluster.get("Snapshot", name, site.namespace)
+        assert running is not None
+        assert running["status"]["phase"] == "Running", "the operation ended before its reader was moved"
+
+        site.completed("Snapshot", name)
+        final = continued.rest()[-1]
+        assert (final.data["status"], final.data["percent"]) == ("completed", 100)
+        assert kept.rest()[-1] == final, "the same event with the same id"
+
+        # Who was away at the end gets the final event, who has it gets nothing: also at the replica that replaces the deleted one.
+        replaced = wait_for("a replacement", lambda: found if len(found := facade.replicas()) == 2 else None, 90)
+        assert first.uid not in {r.uid for r in replaced}
+        for replica in replaced:
+            assert [e.data for e in Listener(client(replica), stream, received[-1].id).rest()] == [final.data], replica
+            with client(replica) as one:
+                stopped = one.get(stream, headers={"Last-Event-ID": final.id})
+                assert (stopped.status_code, stopped.content) == (204, b"")
+                again = one.post(url, headers=key)
+                assert (again.status_code, again.json(), again.headers["location"]) == (202, made.json(), path)
+        of_ann = [o for o in cluster.objects("Snapshot", site.namespace) if o["spec"].get("requestedBy") == ANN]
+        assert [o["metadata"]["name"] for o in of_ann] == [name]
+
+        # The Service spreads connections over both.
+        lists = Counted(replaced, "GET", "/snapshots", 200)
+        for _ in range(40):
+            with facade.client(ANN, projects=(PROJECT,)) as one:
+                assert path.endswith(one.get(f"{url}?limit=1").json()["snapshots"][0]["id"])
+        assert min(lists.now()) > 0
+        assert sum(lists.now()) == 40
 
 
 def _answer(client: httpx.Client, url: str) -> int | None:

@@ -8,10 +8,10 @@ import pytest
 
 from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
 from support.cluster.deaths import Deaths
-from support.cluster.site import Servers, Site, make_site
-
-from .test_faults import RESTORE_TEST_POINTS, armed
-from .test_preview import ocore
+from support.cluster.kills import RESTORE_TEST_POINTS, killed_in_turn
+from support.cluster.kubectl_ocore import ocore
+from support.cluster.promises import fresh
+from support.cluster.site import Servers, Site
 
 EVERY_MINUTE = "* * * * *"
 
@@ -45,99 +45,97 @@ def request(site: Site, name: str) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_row_51_a_policy_really_restores_the_newest_snapshot(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers, major=17, store="S3", layout="Odoo") as site:
-        code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", "7")
-        assert code == 0, log
-        site.completed("Snapshot", site.snapshot("base"))
-        rows = site.query("SELECT count(*) FROM ir_attachment")
-        script = {"attachments.sql": "SELECT id FROM ir_attachment WHERE store_fname = 'none'"}
-        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "queries", "namespace": site.namespace}}
-        cluster.apply({**config, "data": script})
-        cluster.apply(policy(site, assertions={"configMapRef": {"name": "queries"}}))
+def test_row_51_a_policy_really_restores_the_newest_snapshot(cluster: Cluster, site: Site) -> None:
+    site.load(7)
+    name = site.snapshot(fresh("newest"))
+    site.completed("Snapshot", name)
+    rows = site.query("SELECT count(*) FROM ir_attachment")
+    script = {"attachments.sql": "SELECT id FROM ir_attachment WHERE store_fname = 'none'"}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "queries", "namespace": site.namespace}}
+    cluster.apply({**config, "data": script})
+    cluster.apply(policy(site, assertions={"configMapRef": {"name": "queries"}}))
 
-        obj = cluster.wait("Snapshot", "base", site.namespace, lambda o: shows(o, "True"), 240, "tested")
-        test = obj["status"]["restoreTest"]
-        assert test["manifestSha256"] == obj["status"]["manifestSha256"]
-        assert (test["files"], test["attachments"]) == (obj["status"]["sizes"]["filestoreFiles"],) * 2
-        assert test["rows"] >= rows[0][0]
-        assert test["queries"] == 1
-        assert test["predictedRollbackSeconds"] > 0
-        assert is_true(obj, "Ready")
-        done = cluster.wait(
-            "SnapshotPolicy",
-            site.environment,
-            site.namespace,
-            # The times follow the condition in a write of their own.
-            lambda o: (
-                is_true(o, "RestoreTestSucceeded")
-                and o["status"].get("lastRestoreTestTime", "") >= test["testedAt"]
-                and "nextRestoreTestTime" in o["status"]
-            ),
-            60,
-            "noted",
-        )
-        assert done["status"]["nextRestoreTestTime"] > test["testedAt"]
-        code, text, problem = ocore(site, "prove", "base", "-o", "json")
-        assert code == 0, text + problem
-        certificate = json.loads(text)
-        assert (certificate["valid"], certificate["test"]["rows"]) == (True, test["rows"])
-        cluster.delete("SnapshotPolicy", site.environment, site.namespace)
-        wait_for("nothing is left", lambda: site.databases(scratch=True) == [site.database], 120)
-
-
-@pytest.mark.timeout(600)
-def test_row_51_a_damaged_pack_makes_the_snapshot_corrupt(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers, major=17, store="S3", layout="Odoo") as site:
-        code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", "7")
-        assert code == 0, log
-        site.completed("Snapshot", site.snapshot("bad"))
-        s3, (victim, *_) = servers.s3_client(), keys(site, "/filestore/pack-")
-        data = bytearray(s3.get_object(Bucket=site.bucket, Key=victim)["Body"].read())
-        data[len(data) // 2] ^= 1
-        s3.put_object(Bucket=site.bucket, Key=victim, Body=bytes(data))
-
-        request(site, "bad")
-        obj = cluster.wait("Snapshot", "bad", site.namespace, lambda o: shows(o, "False"), 180, "found")
-        assert obj["status"]["phase"] == "Corrupt"
-        found = condition(obj, "RestoreTested")
-        assert found is not None
-        assert found["reason"] == "Corrupt"
-        assert victim.rpartition("/")[2] in found["message"]
-        code, text, _ = ocore(site, "prove", "bad")
-        assert (code, "Corrupt" in text) == (1, True)
-        assert site.accepts_connections()
-        wait_for("nothing is left", lambda: site.databases(scratch=True) == [site.database], 60)
+    obj = cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "True"), 240, "tested")
+    test = obj["status"]["restoreTest"]
+    assert test["manifestSha256"] == obj["status"]["manifestSha256"]
+    assert (test["files"], test["attachments"]) == (obj["status"]["sizes"]["filestoreFiles"],) * 2
+    assert test["rows"] >= rows[0][0]
+    assert test["queries"] == 1
+    assert test["predictedRollbackSeconds"] > 0
+    assert is_true(obj, "Ready")
+    done = cluster.wait(
+        "SnapshotPolicy",
+        site.environment,
+        site.namespace,
+        # The times follow the condition in a write of their own.
+        lambda o: (
+            is_true(o, "RestoreTestSucceeded")
+            and o["status"].get("lastRestoreTestTime", "") >= test["testedAt"]
+            and "nextRestoreTestTime" in o["status"]
+        ),
+        60,
+        "noted",
+    )
+    assert done["status"]["nextRestoreTestTime"] > test["testedAt"]
+    code, text, problem = ocore(site, "prove", name, "-o", "json")
+    assert code == 0, text + problem
+    certificate = json.loads(text)
+    assert (certificate["valid"], certificate["test"]["rows"]) == (True, test["rows"])
+    cluster.delete("SnapshotPolicy", site.environment, site.namespace)
+    wait_for("nothing is left", lambda: site.databases(scratch=True) == [site.database], 120)
 
 
 @pytest.mark.timeout(600)
-def test_row_51_a_rollback_stops_a_test_and_it_runs_after_that(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers, major=17, store="S3", layout="Odoo") as site:
-        site.completed(
-            "Snapshot", site.snapshot("base", annotations={"ocore.dev/failpoints": "test-restore-loaded=sleep:120"})
-        )
-        request(site, "base")
-        label = "ocore.dev/command=test-restore"
-        wait_for(
-            "it is loaded",
-            lambda: any("_test_" in name for name in site.databases(scratch=True)),
-            120,
-        )
-        site.completed("Rollback", site.rollback("back", "base", undoWindowSeconds=0))
-        # The failpoint fires once in each pod, so the second run sleeps, too.
-        cluster.patch("Snapshot", "base", site.namespace, {"metadata": {"annotations": {"ocore.dev/failpoints": None}}})
-        obj = cluster.wait("Snapshot", "base", site.namespace, lambda o: shows(o, "True"), 240, "tested")
-        assert obj["status"]["phase"] == "Complete"
-        assert len(cluster.objects("Job", site.namespace, label)) == 1
+def test_row_51_a_damaged_pack_makes_the_snapshot_corrupt(cluster: Cluster, servers: Servers, site: Site) -> None:
+    name = site.snapshot(fresh("bad"), filestoreMode="Full", deletionPolicy="Delete")
+    identity = site.completed("Snapshot", name)["status"]["id"]
+    s3, packs = servers.s3_client(), keys(site, "/filestore/pack-")
+    victim = next(key for key in packs if identity in key)
+    data = bytearray(s3.get_object(Bucket=site.bucket, Key=victim)["Body"].read())
+    data[len(data) // 2] ^= 1
+    s3.put_object(Bucket=site.bucket, Key=victim, Body=bytes(data))
+
+    request(site, name)
+    obj = cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "False"), 180, "found")
+    assert obj["status"]["phase"] == "Corrupt"
+    found = condition(obj, "RestoreTested")
+    assert found is not None
+    assert found["reason"] == "Corrupt"
+    assert victim.rpartition("/")[2] in found["message"]
+    code, text, _ = ocore(site, "prove", name)
+    assert (code, "Corrupt" in text) == (1, True)
+    assert site.accepts_connections()
+    wait_for("nothing is left", lambda: site.databases(scratch=True) == [site.database], 60)
+    site.gone("Snapshot", name)
+
+
+@pytest.mark.timeout(600)
+def test_row_51_a_rollback_stops_a_test_and_it_runs_after_that(cluster: Cluster, site: Site) -> None:
+    name = site.snapshot(fresh("tested"), annotations={"ocore.dev/failpoints": "test-restore-loaded=sleep:120"})
+    uid = site.completed("Snapshot", name)["metadata"]["uid"]
+    request(site, name)
+    label = f"ocore.dev/uid={uid},ocore.dev/command=test-restore"
+    wait_for(
+        "it is loaded",
+        lambda: any("_test_" in name for name in site.databases(scratch=True)),
+        120,
+    )
+    site.completed("Rollback", site.rollback(fresh("back"), name, undoWindowSeconds=0))
+    # The failpoint fires once in each pod, so the second run sleeps, too.
+    cluster.patch("Snapshot", name, site.namespace, {"metadata": {"annotations": {"ocore.dev/failpoints": None}}})
+    obj = cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "True"), 240, "tested")
+    assert obj["status"]["phase"] == "Complete"
+    assert len(cluster.objects("Job", site.namespace, label)) == 1
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("point", RESTORE_TEST_POINTS)
-def test_the_mover_is_killed_in_a_test_restore(cluster: Cluster, servers: Servers, point: str) -> None:
+def test_the_mover_is_killed_in_a_test_restore(cluster: Cluster, site: Site, point: str) -> None:
     """The next attempt drops the scratch database of the first one, and completes the test."""
-    with make_site(cluster, servers) as site, Deaths(cluster, site.namespace) as deaths:
-        obj = site.completed("Snapshot", site.snapshot("base", annotations=armed(point)))
-        request(site, "base")
-        cluster.wait("Snapshot", "base", site.namespace, lambda o: shows(o, "True"), 240, "tested")
+    with Deaths(cluster, site.namespace) as deaths:
+        name = site.snapshot(fresh("tested"), annotations=killed_in_turn(point))
+        obj = site.completed("Snapshot", name)
+        request(site, name)
+        cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "True"), 240, "tested")
         deaths.fired(obj)
         wait_for("nothing is left", lambda: site.databases(scratch=True) == [site.database], 60)

@@ -1,9 +1,8 @@
 """A Rollback in place on a real cluster: what its status tells, what calls it off, what finishes it whatever happens.
 
-One site serves all tests of the module: each leaves it whole, or the next one fails.
+One site serves all tests: each leaves it whole.
 """
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from support.cluster.administrator import create_administrator
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.promises import (
     folders,
@@ -20,22 +20,12 @@ from support.cluster.promises import (
     holds_all_promises,
     marker,
     old_or_new,
-    probe_for_marker,
+    ready_only_on_the_live_one,
     roll_back,
     set_marker,
     stored_keys,
 )
-from support.cluster.site import Servers, Site, make_site, secret
-
-
-@pytest.fixture(scope="module")
-def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    """A site with some data and one snapshot, `base`, that has no marker."""
-    with make_site(cluster, servers) as site:
-        code, log = site.in_app("load", "--seconds", "3", "--writers", "2", "--seed", "5")
-        assert code == 0, log
-        site.completed("Snapshot", site.snapshot("base"))
-        yield site
+from support.cluster.site import Site
 
 
 def rollback(site: Site, name: str) -> Object | None:
@@ -57,13 +47,7 @@ def jobs(site: Site, command: str) -> list[Object]:
 
 def patch_shop(site: Site, **container: Any) -> None:
     """Changes the application's container and waits for the new pod."""
-    patch = {
-        "spec": {
-            "template": {"spec": {"terminationGracePeriodSeconds": 30, "containers": [{"name": "app", **container}]}}
-        }
-    }
-    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
-    site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")
+    site.patch_shop({"spec": {"terminationGracePeriodSeconds": 30, "containers": [{"name": "app", **container}]}})
 
 
 def test_its_status_tells_everything(site: Site) -> None:
@@ -231,7 +215,7 @@ def test_switch_job_lost_after_its_signal(site: Site, point: str) -> None:
 
 def test_replicas_come_back_as_they_were(site: Site) -> None:
     """Two replicas before, two after; and none stays none."""
-    site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=0")
+    site.scale(0)
     try:
         obj = roll_back(site, fresh("zero"), {})
         assert is_true(obj, "Complete"), obj["status"]
@@ -239,8 +223,7 @@ def test_replicas_come_back_as_they_were(site: Site) -> None:
         assert shop is not None
         assert shop["spec"]["replicas"] == 0
     finally:
-        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=1")
-        site.app_ready()
+        site.scale(1)
     holds_all_promises(site)
 
 
@@ -273,9 +256,8 @@ def test_row_31_an_autoscaler_is_no_cause_to_switch_back(site: Site) -> None:
             ]
         }
     }
-    patch = {"spec": {"template": {"spec": {"affinity": only_one_pod_per_node}}}}
-    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
-    patch_shop(site, readinessProbe={"initialDelaySeconds": 10})
+    slow = {"name": "app", "readinessProbe": {"initialDelaySeconds": 10}}
+    site.patch_shop({"spec": {"affinity": only_one_pod_per_node, "containers": [slow]}})
     try:
         name = fresh("autoscaled")
         site.rollback(name, "base", readyTimeoutSeconds=30, undoWindowSeconds=0)
@@ -287,18 +269,16 @@ def test_row_31_an_autoscaler_is_no_cause_to_switch_back(site: Site) -> None:
         assert shop is not None
         assert (shop["spec"]["replicas"], shop["status"]["readyReplicas"]) == (2, 1)
     finally:
-        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=1")
-        patch = {"spec": {"template": {"spec": {"affinity": None}}}}
-        site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
-        patch_shop(site, readinessProbe={"initialDelaySeconds": None})
+        site.cluster.patch("Deployment", "shop", site.namespace, {"spec": {"replicas": 1}})
+        quick = {"name": "app", "readinessProbe": {"initialDelaySeconds": None}}
+        site.patch_shop({"spec": {"affinity": None, "containers": [quick]}})
     holds_all_promises(site)
 
 
 def test_row_31_what_is_switched_back_is_kept(site: Site) -> None:
     """For the undo window, with what was written to it; then nothing of it is left."""
     set_marker(site, 13)
-    probe_for_marker(site, "fault_marker")
-    try:
+    with ready_only_on_the_live_one(site):
         name = fresh("kept")
         site.rollback(name, "base", readyTimeoutSeconds=10, undoWindowSeconds=40)
         obj = site.failed("Rollback", name, "SwitchedBack", 240)
@@ -315,8 +295,6 @@ def test_row_31_what_is_switched_back_is_kept(site: Site) -> None:
             "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
         )
         assert (condition(obj, "SwitchedBackRetained") or {}).get("reason") == "UndoWindowOver"
-    finally:
-        probe_for_marker(site, "ir_attachment")
     holds_all_promises(site)
 
 
@@ -355,8 +333,7 @@ def mounts_the_claim(pod: Object) -> bool:
 def test_row_35_the_claim_is_released_before_the_workload_starts(site: Site) -> None:
     """After the switch and after the switch back. On two nodes the new pod could not attach a ReadWriteOnce claim that our pod still mounts."""
     set_marker(site, 16)
-    probe_for_marker(site, "fault_marker")
-    try:
+    with ready_only_on_the_live_one(site):
         with pod_events(site) as events:
             name = fresh("released")
             site.rollback(name, "base", readyTimeoutSeconds=10, undoWindowSeconds=0)
@@ -376,8 +353,6 @@ def test_row_35_the_claim_is_released_before_the_workload_starts(site: Site) -> 
         assert started >= 2, "the workload starts after the switch, and after the switch back"
         assert len(switches) == 2, "a switch back is another Job"
         assert any(key.endswith("/switched-back.json") for key in stored_keys(site)), "its outcome is in the store"
-    finally:
-        probe_for_marker(site, "ir_attachment")
     holds_all_promises(site)
 
 
@@ -476,23 +451,6 @@ def test_row_29_with_an_administrator_the_copy_is_closed(site: Site) -> None:
     holds_all_promises(site)
     with site.servers.admin(site.host) as connection:
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(admin)))
-
-
-def create_administrator(site: Site, name: str) -> None:
-    """A role that is no superuser and has what the probe asks for, and the Secret `admin`."""
-    password = "only-for-tests-" + name
-    with site.servers.admin(site.host) as connection:
-        connection.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} CREATEDB CREATEROLE").format(
-                sql.Identifier(name), sql.Literal(password)
-            )
-        )
-        option = " WITH ADMIN OPTION" if site.major >= 16 else ""
-        connection.execute(sql.SQL("GRANT {} TO {}" + option).format(sql.Identifier(site.role), sql.Identifier(name)))
-    tls = {"sslmode": "disable"} if site.major < 16 else {}
-    site.cluster.apply(
-        secret("admin", site.namespace, host=site.host, port="5432", user=name, password=password, **tls)
-    )
 
 
 def allows_connections(site: Site, database: str) -> bool:

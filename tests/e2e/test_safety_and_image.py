@@ -1,22 +1,20 @@
 """createSafetySnapshot and restoreImage on a real cluster."""
 
+from collections.abc import Iterator
+
+import pytest
+
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true
 from support.cluster.failpoints import armed
+from support.cluster.kills import OPERATOR_IMAGE_POINTS, OPERATOR_SAFETY_POINTS, everywhere, operator_killed
 from support.cluster.operator import Operator
 from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, make_site
 
-from .test_faults import OPERATOR_IMAGE_POINTS, OPERATOR_SAFETY_POINTS, everywhere, operator_killed
-
 REPOSITORY = DEMO_IMAGE.rpartition(":")[0]
 NEWER = f"{REPOSITORY}:newer"
 COMMIT = "ocore.dev/commit-sha"
-
-
-def load(site: Site, seed: int) -> None:
-    code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", str(seed))
-    assert code == 0, log
 
 
 def steps(obj: Object) -> dict[str, str]:
@@ -26,109 +24,94 @@ def steps(obj: Object) -> dict[str, str]:
 # --- the safety snapshot --------------------------------------------------------------------------------------------------------
 
 
-def test_a_safety_snapshot_is_restorable_itself(cluster: Cluster, servers: Servers) -> None:
+def test_a_safety_snapshot_is_restorable_itself(cluster: Cluster, site: Site) -> None:
     """Back to the snapshot, then to what was there before, and retention knows until when it stays."""
-    with make_site(cluster, servers) as site:
-        load(site, 5)
-        site.completed("Snapshot", site.snapshot("base"))
-        set_marker(site, 7)
-        site.rollback("back", "base", createSafetySnapshot=True, requestedBy="admin", undoWindowSeconds=3600)
-        obj = site.completed("Rollback", "back")
-        status = obj["status"]
-        assert marker(site) == 0
-        assert steps(obj)["SafetySnapshot"] == "Done"
-        assert status["recoveryEvidence"]["canWriteCleanSuccess"], status["recoveryEvidence"]
-        name = status["safetySnapshotName"]
-        saved = cluster.get("Snapshot", name, site.namespace)
-        assert saved is not None
-        assert is_true(saved, "Complete")
-        assert (saved["spec"]["trigger"], saved["spec"]["requestedBy"]) == ("PreRollback", "admin")
-        assert (saved["status"]["id"], saved["status"]["consistentAt"]) == (
-            status["safetySnapshotId"],
-            status["safetySnapshotAt"],
-        )
-        assert "ownerReferences" not in saved["metadata"]
-        assert saved["status"]["consistentAt"] < status["quiescedAt"]
-        cluster.wait(
-            "Snapshot", name, site.namespace, lambda o: "undoWindow" in (o["status"].get("keptBy") or ()), 60, "kept"
-        )
-        cluster.wait(
-            "Environment", site.environment, site.namespace, lambda o: "operation" not in o["status"], 30, "unlocked"
-        )
+    back, forth = fresh("back"), fresh("forth")
+    set_marker(site, 7)
+    site.rollback(back, "base", createSafetySnapshot=True, requestedBy="admin", undoWindowSeconds=3600)
+    obj = site.completed("Rollback", back)
+    status = obj["status"]
+    assert marker(site) == 0
+    assert steps(obj)["SafetySnapshot"] == "Done"
+    assert status["recoveryEvidence"]["canWriteCleanSuccess"], status["recoveryEvidence"]
+    name = status["safetySnapshotName"]
+    saved = cluster.get("Snapshot", name, site.namespace)
+    assert saved is not None
+    assert is_true(saved, "Complete")
+    assert (saved["spec"]["trigger"], saved["spec"]["requestedBy"]) == ("PreRollback", "admin")
+    assert (saved["status"]["id"], saved["status"]["consistentAt"]) == (
+        status["safetySnapshotId"],
+        status["safetySnapshotAt"],
+    )
+    assert "ownerReferences" not in saved["metadata"]
+    assert saved["status"]["consistentAt"] < status["quiescedAt"]
+    cluster.wait(
+        "Snapshot", name, site.namespace, lambda o: "undoWindow" in (o["status"].get("keptBy") or ()), 60, "kept"
+    )
+    cluster.wait(
+        "Environment", site.environment, site.namespace, lambda o: "operation" not in o["status"], 30, "unlocked"
+    )
 
-        site.rollback("forth", name, undoWindowSeconds=0)
-        site.completed("Rollback", "forth")
-        assert marker(site) == 7
-        cluster.delete("Rollback", "back", site.namespace)  # it keeps its previous database for an hour
-        cluster.wait_gone("Rollback", "back", site.namespace, 120)
-        holds_all_promises(site)
+    site.rollback(forth, name, undoWindowSeconds=0)
+    site.completed("Rollback", forth)
+    assert marker(site) == 7
+    site.gone("Rollback", back)  # it keeps its previous database for an hour
+    holds_all_promises(site)
 
 
-def test_a_safety_snapshot_that_fails_ends_the_rollback_with_nothing_changed(
-    cluster: Cluster, servers: Servers
-) -> None:
+def test_a_safety_snapshot_that_fails_ends_the_rollback_with_nothing_changed(cluster: Cluster, site: Site) -> None:
     """Its Job finds that a file of a row is lost. The application runs all the time."""
-    with make_site(cluster, servers) as site:
-        named = "SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL ORDER BY id DESC"
-        load(site, 5)
-        old = site.query(named)
-        site.completed("Snapshot", site.snapshot("base"))
-        set_marker(site, 3)
-        load(site, 6)
-        before = cluster.get("Deployment", "shop", site.namespace)
-        lost = next(
-            row[0] for row in site.query(named) if row not in old
-        )  # a differential has the others from its base
-        code, log = site.in_shop("rm", f"/claim/{site.path}/{lost}")
-        assert code == 0, log
+    named = "SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL ORDER BY id DESC"
+    base, back = fresh("base"), fresh("back")
+    old = site.query(named)
+    site.completed("Snapshot", site.snapshot(base))
+    set_marker(site, 3)
+    site.load(base)  # files that no snapshot has: a differential has the others from its base
+    before = cluster.get("Deployment", "shop", site.namespace)
+    lost = next(row[0] for row in site.query(named) if row not in old)
+    code, log = site.in_shop("rm", f"/claim/{site.path}/{lost}")
+    assert code == 0, log
 
-        site.rollback("back", "base", createSafetySnapshot=True)
-        obj = site.failed("Rollback", "back", "SafetySnapshotFailed")
-        assert obj["status"]["position"] == "Old"
-        assert "switchedAt" not in obj["status"]
-        assert marker(site) == 3
-        after = cluster.get("Deployment", "shop", site.namespace)
-        assert before is not None
-        assert after is not None
-        assert after["metadata"]["generation"] == before["metadata"]["generation"]
-        cluster.wait(
-            "Rollback", "back", site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
-        )
-        assert site.databases() == [site.database]
+    site.rollback(back, base, createSafetySnapshot=True)
+    obj = site.failed("Rollback", back, "SafetySnapshotFailed")
+    assert obj["status"]["position"] == "Old"
+    assert "switchedAt" not in obj["status"]
+    assert marker(site) == 3
+    after = cluster.get("Deployment", "shop", site.namespace)
+    assert before is not None
+    assert after is not None
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    cluster.wait("Rollback", back, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up")
+    assert site.databases() == [site.database]
+    site.load(base)  # the next test finds every file
+    holds_all_promises(site)
 
 
-def test_the_operator_is_killed_around_the_safety_snapshot(
-    cluster: Cluster, servers: Servers, operator: Operator
-) -> None:
+def test_the_operator_is_killed_around_the_safety_snapshot(cluster: Cluster, site: Site, operator: Operator) -> None:
     """The next one adopts it: there is one Snapshot, and the rollback is Complete."""
-    with make_site(cluster, servers) as site:
-        site.completed("Snapshot", site.snapshot("base"))
-        set_marker(site, 3)
-        name = fresh("back")
-        with operator_killed(operator, *OPERATOR_SAFETY_POINTS):
-            site.rollback(name, "base", annotations=everywhere(*OPERATOR_SAFETY_POINTS), createSafetySnapshot=True)
-            obj = site.completed("Rollback", name, 300)
-        assert marker(site) == 0
-        found = [o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)]
-        assert sorted(found) == sorted(["base", obj["status"]["safetySnapshotName"]])
+    before = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
+    set_marker(site, 3)
+    name = fresh("back")
+    with operator_killed(operator, *OPERATOR_SAFETY_POINTS):
+        site.rollback(name, "base", annotations=everywhere(*OPERATOR_SAFETY_POINTS), createSafetySnapshot=True)
+        obj = site.completed("Rollback", name, 300)
+    assert marker(site) == 0
+    found = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
+    assert found - before == {obj["status"]["safetySnapshotName"]}
+    site.gone("Rollback", name)
 
 
-def test_a_deleted_rollback_cancels_its_safety_snapshot(cluster: Cluster, servers: Servers) -> None:
-    with make_site(cluster, servers) as site:
-        load(site, 5)
-        site.completed("Snapshot", site.snapshot("base"))
-        set_marker(site, 3)
-        site.rollback("back", "base", annotations=armed("restore-start=sleep:60"), createSafetySnapshot=True)
-        obj = cluster.wait(
-            "Rollback", "back", site.namespace, lambda o: o["status"].get("safetySnapshotName"), 60, "saving"
-        )
-        name = obj["status"]["safetySnapshotName"]
-        cluster.delete("Rollback", "back", site.namespace)
-        cluster.wait_gone("Rollback", "back", site.namespace, 120)
-        left = cluster.get("Snapshot", name, site.namespace)
-        assert left is None or is_true(left, "Complete") or "deletionTimestamp" in left["metadata"]
-        assert marker(site) == 3
-        assert site.databases() == [site.database]
+def test_a_deleted_rollback_cancels_its_safety_snapshot(cluster: Cluster, site: Site) -> None:
+    back = fresh("back")
+    set_marker(site, 3)
+    site.rollback(back, "base", annotations=armed("restore-start=sleep:60"), createSafetySnapshot=True)
+    obj = cluster.wait("Rollback", back, site.namespace, lambda o: o["status"].get("safetySnapshotName"), 60, "saving")
+    name = obj["status"]["safetySnapshotName"]
+    site.gone("Rollback", back)
+    left = cluster.get("Snapshot", name, site.namespace)
+    assert left is None or is_true(left, "Complete") or "deletionTimestamp" in left["metadata"]
+    assert marker(site) == 3
+    assert site.databases() == [site.database]
 
 
 # --- the image ------------------------------------------------------------------------------------------------------------------
@@ -143,29 +126,20 @@ def with_newer_image() -> str:
     return digest
 
 
+@pytest.fixture(scope="module")
+def shop(cluster: Cluster, servers: Servers) -> Iterator[Site]:
+    """A site whose Deployment several tools change: none of the shared ones."""
+    with_newer_image()
+    with make_site(cluster, servers) as site:
+        yield site
+
+
 def by_hand(site: Site, image: str, commit: str) -> None:
     """As kubectl would: no tool owns the image afterwards."""
-    template: Object = {
-        "metadata": {"annotations": {COMMIT: commit}},
-        "spec": {"containers": [{"name": "app", "image": image}]},
-    }
-    site.cluster.resource("Deployment").patch(
-        body={"spec": {"template": template}},
-        name="shop",
-        namespace=site.namespace,
-        content_type="application/strategic-merge-patch+json",
-    )
+    containers = [{"name": "app", "image": image}]
+    site.patch_shop({"metadata": {"annotations": {COMMIT: commit}}, "spec": {"containers": containers}}, ready=False)
     site.cluster.patch("Deployment", "shop", site.namespace, {"metadata": {"managedFields": [{}]}})
-    rolled_out(site)
-
-
-def rolled_out(site: Site) -> None:
-    def current(o: Object) -> bool:
-        status, wanted = o["status"], o["spec"]["replicas"]
-        seen = status.get("observedGeneration", 0) >= o["metadata"]["generation"]
-        return seen and status.get("updatedReplicas") == wanted == status.get("readyReplicas") == status.get("replicas")
-
-    site.cluster.wait("Deployment", "shop", site.namespace, current, 90, "rolled out")
+    site.rolled_out()
 
 
 def image(site: Site) -> tuple[str, str]:
@@ -176,47 +150,48 @@ def image(site: Site) -> tuple[str, str]:
     return template["spec"]["containers"][0]["image"], template["metadata"]["annotations"][COMMIT]
 
 
-def test_the_image_comes_back_and_an_undo_puts_the_newer_one_back(cluster: Cluster, servers: Servers) -> None:
-    digest = with_newer_image()
-    with make_site(cluster, servers) as site:
-        by_hand(site, DEMO_IMAGE, "c1")
-        source = site.completed("Snapshot", site.snapshot("base"))["status"]["source"]
-        assert (source["image"], source["commitSha"]) == (DEMO_IMAGE, "c1")
-        recorded = f"{DEMO_IMAGE}@{source['imageDigest']}" if source.get("imageDigest") else DEMO_IMAGE
-        assert source.get("imageDigest", "") in ("", digest)
-        set_marker(site, 4)
-        by_hand(site, NEWER, "c2")
+def test_the_image_comes_back_and_an_undo_puts_the_newer_one_back(shop: Site) -> None:
+    digest, site = with_newer_image(), shop
+    base, back, undo, again = (fresh(name) for name in ("base", "back", "undo", "again"))
+    set_marker(site, 0)
+    by_hand(site, DEMO_IMAGE, "c1")
+    source = site.completed("Snapshot", site.snapshot(base))["status"]["source"]
+    assert (source["image"], source["commitSha"]) == (DEMO_IMAGE, "c1")
+    recorded = f"{DEMO_IMAGE}@{source['imageDigest']}" if source.get("imageDigest") else DEMO_IMAGE
+    assert source.get("imageDigest", "") in ("", digest)
+    set_marker(site, 4)
+    by_hand(site, NEWER, "c2")
 
-        site.rollback("back", "base", restoreImage="Always", undoWindowSeconds=3600)
-        obj = site.completed("Rollback", "back")
-        assert (marker(site), image(site)) == (0, (recorded, "c1"))
-        assert steps(obj)["RestoreImage"] == "Done"
-        assert obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"], obj["status"]["recoveryEvidence"]
-        (saved,) = obj["status"]["workloads"]
-        assert saved["image"]["containers"] == [{"name": "app", "init": False, "image": NEWER}]
+    site.rollback(back, base, restoreImage="Always", undoWindowSeconds=3600)
+    obj = site.completed("Rollback", back)
+    assert (marker(site), image(site)) == (0, (recorded, "c1"))
+    assert steps(obj)["RestoreImage"] == "Done"
+    assert obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"], obj["status"]["recoveryEvidence"]
+    (saved,) = obj["status"]["workloads"]
+    assert saved["image"]["containers"] == [{"name": "app", "init": False, "image": NEWER}]
 
-        site.completed("Rollback", site.undo("undo", "back", undoWindowSeconds=3600))
-        assert (marker(site), image(site)) == (4, (NEWER, "c2"))
-        site.completed("Rollback", site.undo("again", "undo", undoWindowSeconds=0))
-        assert (marker(site), image(site)) == (0, (recorded, "c1"))
+    site.completed("Rollback", site.undo(undo, back, undoWindowSeconds=3600))
+    assert (marker(site), image(site)) == (4, (NEWER, "c2"))
+    site.completed("Rollback", site.undo(again, undo, undoWindowSeconds=0))
+    assert (marker(site), image(site)) == (0, (recorded, "c1"))
 
 
-def test_what_a_tool_owns_is_not_changed_and_the_rollback_says_what_to_do(cluster: Cluster, servers: Servers) -> None:
-    with_newer_image()
-    with make_site(cluster, servers) as site:
-        by_hand(site, DEMO_IMAGE, "c1")
-        site.completed("Snapshot", site.snapshot("base"))
-        set_marker(site, 4)
-        applied(site, NEWER, "c2")
-        rolled_out(site)
-        site.rollback("back", "base", restoreImage="Always")
-        obj = site.completed("Rollback", "back")
-        assert (marker(site), image(site)) == (0, (NEWER, "c2"))
-        assert steps(obj)["RestoreImage"] == "Skipped"
-        found = condition(obj, "PreflightWarnings")
-        assert found is not None
-        assert "field manager argocd-controller owns the image" in found["message"]
-        assert not obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"]
+def test_what_a_tool_owns_is_not_changed_and_the_rollback_says_what_to_do(shop: Site) -> None:
+    site, base, back = shop, fresh("base"), fresh("back")
+    set_marker(site, 0)
+    by_hand(site, DEMO_IMAGE, "c1")
+    site.completed("Snapshot", site.snapshot(base))
+    set_marker(site, 4)
+    applied(site, NEWER, "c2")
+    site.rolled_out()
+    site.rollback(back, base, restoreImage="Always")
+    obj = site.completed("Rollback", back)
+    assert (marker(site), image(site)) == (0, (NEWER, "c2"))
+    assert steps(obj)["RestoreImage"] == "Skipped"
+    found = condition(obj, "PreflightWarnings")
+    assert found is not None
+    assert "field manager argocd-controller owns the image" in found["message"]
+    assert not obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"]
 
 
 def applied(site: Site, image_: str, commit: str) -> None:
@@ -234,45 +209,41 @@ def applied(site: Site, image_: str, commit: str) -> None:
     site.cluster.apply(obj, manager="argocd-controller")
 
 
-def test_it_waits_for_git_and_goes_on_when_git_has_the_image(cluster: Cluster, servers: Servers) -> None:
-    with_newer_image()
-    with make_site(cluster, servers) as site:
-        by_hand(site, DEMO_IMAGE, "c1")
-        site.completed("Snapshot", site.snapshot("base"))
-        set_marker(site, 4)
-        applied(site, NEWER, "c2")
-        rolled_out(site)
-        site.rollback("back", "base", restoreImage="WaitForGit", undoWindowSeconds=0)
+def test_it_waits_for_git_and_goes_on_when_git_has_the_image(cluster: Cluster, shop: Site) -> None:
+    site, base, back = shop, fresh("base"), fresh("back")
+    set_marker(site, 0)
+    by_hand(site, DEMO_IMAGE, "c1")
+    site.completed("Snapshot", site.snapshot(base))
+    set_marker(site, 4)
+    applied(site, NEWER, "c2")
+    site.rolled_out()
+    site.rollback(back, base, restoreImage="WaitForGit", undoWindowSeconds=0)
 
-        def waits(o: Object) -> bool:
-            found = condition(o, "Reconciling")
-            return found is not None and found["reason"] == "WaitingForImage"
+    def waits(o: Object) -> bool:
+        found = condition(o, "Reconciling")
+        return found is not None and found["reason"] == "WaitingForImage"
 
-        obj = cluster.wait("Rollback", "back", site.namespace, waits, 120, "waiting for the image")
-        found = condition(obj, "Reconciling")
-        assert found is not None
-        assert f"In Git, set image {DEMO_IMAGE}" in found["message"]
-        assert f"has {NEWER}" in found["message"]
-        assert marker(site) == 4
-        site.app_ready(5)  # nothing is stopped while it waits
-        applied(site, DEMO_IMAGE, "c1")
-        obj = site.completed("Rollback", "back")
-        assert (marker(site), image(site)) == (0, (DEMO_IMAGE, "c1"))
-        assert steps(obj)["RestoreImage"] == "Done"
-        assert obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"], obj["status"]["recoveryEvidence"]
+    obj = cluster.wait("Rollback", back, site.namespace, waits, 120, "waiting for the image")
+    found = condition(obj, "Reconciling")
+    assert found is not None
+    assert f"In Git, set image {DEMO_IMAGE}" in found["message"]
+    assert f"has {NEWER}" in found["message"]
+    assert marker(site) == 4
+    site.app_ready(5)  # nothing is stopped while it waits
+    applied(site, DEMO_IMAGE, "c1")
+    obj = site.completed("Rollback", back)
+    assert (marker(site), image(site)) == (0, (DEMO_IMAGE, "c1"))
+    assert steps(obj)["RestoreImage"] == "Done"
+    assert obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"], obj["status"]["recoveryEvidence"]
 
 
-def test_the_operator_is_killed_around_the_change_of_the_image(
-    cluster: Cluster, servers: Servers, operator: Operator
-) -> None:
-    with_newer_image()
-    with make_site(cluster, servers) as site:
-        by_hand(site, DEMO_IMAGE, "c1")
-        site.completed("Snapshot", site.snapshot("base"))
-        by_hand(site, NEWER, "c2")
-        name = fresh("back")
-        with operator_killed(operator, *OPERATOR_IMAGE_POINTS):
-            site.rollback(name, "base", annotations=everywhere(*OPERATOR_IMAGE_POINTS), restoreImage="Always")
-            obj = site.completed("Rollback", name, 300)
-        assert image(site)[1] == "c1"
-        assert [w["image"]["containers"][0]["image"] for w in obj["status"]["workloads"]] == [NEWER]
+def test_the_operator_is_killed_around_the_change_of_the_image(shop: Site, operator: Operator) -> None:
+    site, base, name = shop, fresh("base"), fresh("back")
+    by_hand(site, DEMO_IMAGE, "c1")
+    site.completed("Snapshot", site.snapshot(base))
+    by_hand(site, NEWER, "c2")
+    with operator_killed(operator, *OPERATOR_IMAGE_POINTS):
+        site.rollback(name, base, annotations=everywhere(*OPERATOR_IMAGE_POINTS), restoreImage="Always")
+        obj = site.completed("Rollback", name, 300)
+    assert image(site)[1] == "c1"
+    assert [w["image"]["containers"][0]["image"] for w in obj["status"]["workloads"]] == [NEWER]

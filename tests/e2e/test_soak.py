@@ -4,10 +4,11 @@ import itertools
 
 import pytest
 
-from e2e.soak import plan, soak
 from support.cluster.cluster import Cluster
 from support.cluster.operator import Operator
 from support.cluster.site import Servers
+
+from .soak import plan, soak
 
 
 @pytest.mark.timeout(1200)

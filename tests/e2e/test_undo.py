@@ -2,21 +2,9 @@
 
 import pytest
 
-from support.cluster.cluster import Cluster, condition, is_true
-from support.cluster.promises import folders, holds_all_promises, marker, probe_for_marker, set_marker
-from support.cluster.site import Servers, Site, make_site
-
-
-def load(site: Site, seed: int) -> None:
-    """The application writes files and rows."""
-    code, log = site.in_app("load", "--seconds", "2", "--writers", "2", "--seed", str(seed))
-    assert code == 0, log
-
-
-def files_fit(site: Site) -> None:
-    """Every row of the live database has its file, with its content."""
-    code, log = site.in_app("check")
-    assert code == 0, log
+from support.cluster.cluster import condition, is_true
+from support.cluster.promises import folders, fresh, holds_all_promises, marker, ready_only_on_the_live_one, set_marker
+from support.cluster.site import Site, Sites
 
 
 def undone_by(site: Site, name: str, by: str) -> None:
@@ -28,102 +16,88 @@ def undone_by(site: Site, name: str, by: str) -> None:
     assert obj["status"]["residue"] == "None"
 
 
-def gone(site: Site, *names: str) -> None:
-    for name in names:
-        site.cluster.delete("Rollback", name, site.namespace)
-        site.cluster.wait_gone("Rollback", name, site.namespace, 120)
-
-
 @pytest.mark.parametrize("layout", ["Odoo", "Plain"])
-def test_there_and_back_and_forth_again(cluster: Cluster, servers: Servers, layout: str) -> None:
-    with make_site(cluster, servers, layout=layout) as site:  # type: ignore[arg-type]
-        load(site, 5)
-        site.completed("Snapshot", site.snapshot("base"))
-        load(site, 6)
-        set_marker(site, 1)
-        site.rollback("back", "base", undoWindowSeconds=3600)
-        first = site.completed("Rollback", "back")["status"]
-        assert marker(site) == 0
-        load(site, 7)
-        set_marker(site, 5)
+def test_there_and_back_and_forth_again(sites: Sites, layout: str) -> None:
+    site = sites.of(layout=layout)  # type: ignore[arg-type]
+    back, undo, twice, again, late = (fresh(name) for name in ("back", "undo", "twice", "again", "late"))
+    site.load(6)
+    set_marker(site, 1)
+    site.rollback(back, "base", undoWindowSeconds=3600)
+    first = site.completed("Rollback", back)["status"]
+    assert marker(site) == 0
+    site.load(7)
+    set_marker(site, 5)
 
-        obj = site.completed("Rollback", site.undo("undo", "back", undoWindowSeconds=3600))
-        status = obj["status"]
-        assert marker(site) == 1
-        files_fit(site)
-        assert (status["position"], status["previousDatabase"]) == ("New", first["restoredDatabase"])
-        assert site.databases() == sorted([site.database, first["restoredDatabase"]])
-        assert is_true(obj, "PreviousRetained")
-        assert 0 < status["refusedSeconds"] < 15
-        undone_by(site, "back", "undo")
-        site.failed("Rollback", site.undo("twice", "back"), "AlreadyUndone")
+    obj = site.completed("Rollback", site.undo(undo, back, undoWindowSeconds=3600))
+    status = obj["status"]
+    assert marker(site) == 1
+    site.files_fit()
+    assert (status["position"], status["previousDatabase"]) == ("New", first["restoredDatabase"])
+    assert site.databases() == sorted([site.database, first["restoredDatabase"]])
+    assert is_true(obj, "PreviousRetained")
+    assert 0 < status["refusedSeconds"] < 15
+    undone_by(site, back, undo)
+    site.failed("Rollback", site.undo(twice, back), "AlreadyUndone")
 
-        obj = site.completed("Rollback", site.undo("again", "undo", undoWindowSeconds=60))
-        assert marker(site) == 5
-        files_fit(site)
-        assert site.databases() == sorted([site.database, first["previousDatabase"]])
-        undone_by(site, "undo", "again")
-        # What is not theirs any more stays when they go.
-        gone(site, "back", "undo", "twice")
-        assert first["previousDatabase"] in site.databases()
-        site.cluster.wait(
-            "Rollback", "again", site.namespace, lambda o: o["status"].get("residue") == "None", 240, "cleaned up"
-        )
-        assert marker(site) == 5
-        site.failed("Rollback", site.undo("late", "again"), "UndoWindowOver")
-        environment = site.cluster.get("Environment", site.environment, site.namespace)
-        assert environment is not None
-        assert [e["name"] for e in environment["status"]["executedRollbacks"]] == ["back", "undo", "again"]
-        if layout == "Odoo":
-            holds_all_promises(site)
-        assert folders(site) == []
+    obj = site.completed("Rollback", site.undo(again, undo, undoWindowSeconds=60))
+    assert marker(site) == 5
+    site.files_fit()
+    assert site.databases() == sorted([site.database, first["previousDatabase"]])
+    undone_by(site, undo, again)
+    # What is not theirs any more stays when they go.
+    site.gone("Rollback", back, undo, twice)
+    assert first["previousDatabase"] in site.databases()
+    site.cluster.wait(
+        "Rollback", again, site.namespace, lambda o: o["status"].get("residue") == "None", 240, "cleaned up"
+    )
+    assert marker(site) == 5
+    site.failed("Rollback", site.undo(late, again), "UndoWindowOver")
+    environment = site.cluster.get("Environment", site.environment, site.namespace)
+    assert environment is not None
+    assert [e["name"] for e in environment["status"]["executedRollbacks"]][-3:] == [back, undo, again]
+    holds_all_promises(site)
+    assert folders(site) == []
 
 
-def test_an_undo_that_is_not_ready_gives_back(cluster: Cluster, servers: Servers) -> None:
-    """The workloads need a table that only the restored database has: switched back, and the first Rollback keeps the previous database again."""
-    with make_site(cluster, servers) as site:
-        load(site, 5)
-        site.completed("Snapshot", site.snapshot("base"))
-        set_marker(site, 1)
-        site.rollback("back", "base", undoWindowSeconds=3600)
-        kept = site.completed("Rollback", "back")["status"]["previousDatabase"]
-        with site.connect() as connection:
-            connection.execute("CREATE TABLE only_new AS SELECT 1 AS n")
-        probe_for_marker(site, "only_new")
-        obj = site.failed("Rollback", site.undo("undo", "back", readyTimeoutSeconds=10), "SwitchedBack", 240)
+def test_an_undo_that_is_not_ready_gives_back(site: Site) -> None:
+    """The workloads need a parameter that only the restored database has: switched back, and the first Rollback keeps the previous database again."""
+    back, undo, second = (fresh(name) for name in ("back", "undo", "second"))
+    set_marker(site, 1)
+    site.rollback(back, "base", undoWindowSeconds=3600)
+    kept = site.completed("Rollback", back)["status"]["previousDatabase"]
+    with ready_only_on_the_live_one(site, "only_new"):
+        obj = site.failed("Rollback", site.undo(undo, back, readyTimeoutSeconds=10), "SwitchedBack", 240)
         assert (obj["status"]["position"], obj["status"]["residue"]) == ("Old", "None")
         assert marker(site) == 0
         assert site.databases() == sorted([site.database, kept])
-        probe_for_marker(site, "ir_attachment")
-        # It can be undone again; and when the first one is deleted, its database goes.
-        site.completed("Rollback", site.undo("second", "back", undoWindowSeconds=3600))
-        assert marker(site) == 1
-        gone(site, "second", "undo", "back")
-        assert site.databases() == [site.database]
-        holds_all_promises(site)
+    # It can be undone again; and when the first one is deleted, its database goes.
+    site.completed("Rollback", site.undo(second, back, undoWindowSeconds=3600))
+    assert marker(site) == 1
+    site.gone("Rollback", second, undo, back)
+    assert site.databases() == [site.database]
+    holds_all_promises(site)
 
 
 @pytest.mark.parametrize(
     "failpoints",
     ["switch-back-refused=kill", "switch-back-renamed=kill", "switch-done=kill", "switch-filestore-moved=kill"],
 )
-def test_row_17_mover_killed_in_an_undo(cluster: Cluster, servers: Servers, failpoints: str) -> None:
+def test_row_17_mover_killed_in_an_undo(sites: Sites, failpoints: str) -> None:
     """Old or new, never half; what is kept is dropped once, and only when nothing needs it."""
-    with make_site(cluster, servers, layout="Plain") as site:
-        load(site, 5)
-        site.completed("Snapshot", site.snapshot("base"))
-        set_marker(site, 1)
-        site.rollback("back", "base", undoWindowSeconds=3600)
-        site.completed("Rollback", "back")
-        set_marker(site, 5)
-        annotations = {"ocore.dev/failpoints": failpoints}
-        obj = site.finished("Rollback", site.undo("undo", "back", annotations=annotations, undoWindowSeconds=3600), 240)
-        assert site.accepts_connections()
-        assert marker(site) == (1 if is_true(obj, "Complete") else 5)
-        files_fit(site)
-        assert len(site.databases()) == 2
-        live = marker(site)
-        gone(site, "undo", "back")
-        assert site.databases() == [site.database]
-        assert marker(site) == live
-        assert folders(site) == []
+    site = sites.of(layout="Plain")
+    back, undo = fresh("back"), fresh("undo")
+    set_marker(site, 1)
+    site.rollback(back, "base", undoWindowSeconds=3600)
+    site.completed("Rollback", back)
+    set_marker(site, 5)
+    annotations = {"ocore.dev/failpoints": failpoints}
+    obj = site.finished("Rollback", site.undo(undo, back, annotations=annotations, undoWindowSeconds=3600), 240)
+    assert site.accepts_connections()
+    assert marker(site) == (1 if is_true(obj, "Complete") else 5)
+    site.files_fit()
+    assert len(site.databases()) == 2
+    live = marker(site)
+    site.gone("Rollback", undo, back)
+    assert site.databases() == [site.database]
+    assert marker(site) == live
+    assert folders(site) == []

@@ -1,26 +1,23 @@
 """What a status says is what is true: after a switch by hand, a version that differs, a workload that was broken before, a wrong password.
 
-One site of layout Plain serves all tests of the module: each leaves it whole.
+The shared site of layout Plain serves all tests: each leaves it whole.
 """
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
+from support.cluster.cluster import GROUP, Object, condition, is_true, wait_for
 from support.cluster.promises import folders, fresh, holds_all_promises, marker, set_marker
-from support.cluster.site import IMAGE, Servers, Site, make_site, secret
+from support.cluster.site import IMAGE, Site, Sites, secret
 
 
-@pytest.fixture(scope="module")
-def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    """A site with one snapshot, `base`, that has no marker."""
-    with make_site(cluster, servers, layout="Plain") as site:
-        site.completed("Snapshot", site.snapshot("base"))
-        yield site
+@pytest.fixture
+def site(sites: Sites) -> Site:
+    """The shared one of layout Plain."""
+    return sites.of(layout="Plain")
 
 
 def status(site: Site, kind: str, name: str) -> Object:
@@ -37,18 +34,9 @@ def message(obj: Object, type_: str) -> str:
     return str(found["message"])
 
 
-def scale(site: Site, replicas: int) -> None:
-    """Starts or stops the application, and waits for it."""
-    site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", f"--replicas={replicas}")
-    if replicas:
-        site.app_ready()
-    else:
-        wait_for("the pods are gone", lambda: not site.cluster.pods(site.namespace, "app=shop"), 60)
-
-
 def switch_back_by_hand(site: Site, rollback: Object) -> None:
     """The commands of docs/mover.md, in a pod with the mover's image, with the application stopped."""
-    scale(site, 0)
+    site.scale(0)
     arguments = [
         *("switch", "--now", "--back", "--database", "/secrets/database", "--claim", "/claim"),
         *("--filestore", site.path, "--layout", "Plain"),
@@ -62,14 +50,7 @@ def switch_back_by_hand(site: Site, rollback: Object) -> None:
         secrets_={"/secrets/database": "database"},
     )
     assert code == 0, log
-    scale(site, 1)
-
-
-def patch_shop(site: Site, patch: Object, *, ready: bool = True) -> None:
-    """Changes the Deployment."""
-    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
-    if ready:
-        site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")
+    site.scale(1)
 
 
 def test_row_42_deleted_after_a_switch_back_by_hand(site: Site) -> None:
@@ -133,7 +114,7 @@ def test_another_version_and_a_broken_workload_are_said_before(site: Site) -> No
     set_marker(site, 5)
     annotations = {"ocore.dev/commit-sha": "c0ffee"}
     template = {"metadata": {"annotations": annotations}, "spec": {"initContainers": [migrate]}}
-    patch_shop(site, {"spec": {"template": template}}, ready=False)
+    site.patch_shop(template, ready=False)
     wait_for("the pod fails", lambda: "restartCount" in json.dumps(site.cluster.pods(site.namespace, "app=shop")), 60)
     time.sleep(5)
     name = fresh("broken")
@@ -146,7 +127,7 @@ def test_another_version_and_a_broken_workload_are_said_before(site: Site) -> No
     assert "init container migrate" in failed
     assert "last exit code 7, Error: column x does not exist" in failed
     assert "Known since the preflight: ConfigMap config has changed" in failed
-    patch_shop(site, {"spec": {"template": {"spec": {"initContainers": None}}}})
+    site.patch_shop({"spec": {"initContainers": None}})
     site.cluster.apply({**config, "data": {"app.conf": "workers = 2\n"}})
     assert marker(site) == 5
     holds_all_promises(site)

@@ -5,7 +5,8 @@ import subprocess
 import pytest
 import yaml
 
-from support.cluster.cluster import REPOSITORY, Cluster, wait_for
+from support.cluster.chart import CHART, LOCAL
+from support.cluster.cluster import Cluster, wait_for
 from support.cluster.operator import NAMESPACE, RELEASE
 from support.cluster.shared import Shared
 
@@ -26,7 +27,7 @@ def crds(cluster: Cluster, shared: Shared) -> Cluster:
 
 def _apply_crds(cluster: Cluster) -> str:
     rendered = subprocess.run(
-        ["helm", "template", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"), "--namespace", NAMESPACE],
+        ["helm", "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(LOCAL)],
         env=cluster.env,
         check=True,
         capture_output=True,

@@ -46,16 +46,14 @@ class Site:
 
     def status(self, kind: str, name: str, namespace: str = "", **status: Any) -> None:
         """Writes a status, as the operator."""
-        patch = json.dumps({"status": status})
-        arguments = ("patch", kind, name, "--subresource=status", "--type=merge", "-p", patch)
-        self.cluster.kubectl("-n", namespace or self.namespace, *arguments)
+        self.cluster.patch_status(kind, name, namespace or self.namespace, status)
 
     def snapshot(self, name: str, *, manager: str = "argocd-controller", of: str = "shop", **spec: Any) -> str:
         """A Complete Snapshot that a GitOps tool applied; its id. The facade sees it."""
         body = {"environmentRef": {"name": of}, **spec}
         self.cluster.apply(object_("Snapshot", self.namespace, name, body), manager=manager)
         uid = str(self.live("Snapshot", name)["metadata"]["uid"])
-        self.status("osnap", name, id=uid, phase="Complete", conditions=[done("Complete"), done("Ready")])
+        self.status("Snapshot", name, id=uid, phase="Complete", conditions=[done("Complete"), done("Ready")])
         environment = self.shop if of == "shop" else self.copy
         with self.facade.client(projects=[PROJECT]) as client:
             wait_for(
@@ -111,8 +109,7 @@ def site(crds: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
         found = crds.get("Environment", name, place)
         assert found is not None
         ids[name] = found["metadata"]["uid"]
-        patch = json.dumps({"status": {"id": ids[name]}})
-        crds.kubectl("-n", place, "patch", "oenv", name, "--subresource=status", "--type=merge", "-p", patch)
+        crds.patch_status("Environment", name, place, {"id": ids[name]})
     with running_facade(crds, tmp_path_factory.mktemp("facade"), [namespace, other]) as facade:
         yield Site(crds, facade, namespace, other, **ids)
     for place in (namespace, other):
@@ -181,6 +178,9 @@ def test_a_pin_protects_and_is_removed(site: Site) -> None:
     assert reason(site.send("DELETE", f"/snapshots/{id_}")) == (409, "SnapshotPinned")
     assert site.send("PUT", f"/snapshots/{id_}/pin", json={"label": "other"}).status_code == 200
     assert site.live("Snapshot", "pinned")["spec"]["pin"] == {"label": "other"}
+    assert site.send("PUT", f"/snapshots/{id_}/pin", json={}).status_code == 200
+    read = site.send("GET", f"/snapshots/{id_}").json()
+    assert (read["isPinned"], read["pinLabel"]) == (True, None)
     assert site.send("DELETE", f"/snapshots/{id_}/pin").status_code == 200
     assert "pin" not in site.live("Snapshot", "pinned")["spec"]
 
@@ -198,7 +198,7 @@ def test_a_pin_of_kubectl_is_removed_and_one_of_git_keeps_its_label(site: Site) 
 
 def test_more_pins_than_allowed_are_refused_by_admission(site: Site) -> None:
     id_ = site.snapshot("one-too-many", of="copy")
-    site.status("oenv", "copy", pins={"pinned": 10, "limit": 10})
+    site.status("Environment", "copy", pins={"pinned": 10, "limit": 10})
     answer = wait_for(
         "admission",
         lambda: (
@@ -273,7 +273,7 @@ def test_a_rollback_is_started_once(site: Site) -> None:
     other = {"snapshotId": id_, "createSafetySnapshot": True}
     assert reason(site.send("POST", "/rollback", json=other, headers=KEY)) == (422, "IdempotencyKeyReused")
     name = rollback["metadata"]["name"]
-    site.status("orb", name, phase="Failed", conditions=[done("Failed"), done("Stalled")])
+    site.status("Rollback", name, phase="Failed", conditions=[done("Failed"), done("Stalled")])
     wait_for("the end", lambda: site.send("GET", "/rollback-logs").json()["rollbackLogs"][0]["status"] == "failed")
     assert json.dumps(site.send("POST", "/rollback", json={"snapshotId": id_}, headers=KEY).json()) == answer
 
@@ -281,12 +281,12 @@ def test_a_rollback_is_started_once(site: Site) -> None:
 def test_a_rollback_into_another_namespace(site: Site) -> None:
     id_ = site.snapshot("source")
     store_id = "99999999-2222-4333-8444-555555555555"
-    site.status("osnap", "source", storeId=store_id)
+    site.status("Snapshot", "source", storeId=store_id)
     body = {"snapshotId": id_, "targetEnvironmentId": site.staging}
     assert reason(site.send("POST", "/rollback", json=body)) == (409, "StoreNotFound")
     store = {"claim": {"claimName": "backups"}, "access": "ReadOnly"}
     site.cluster.apply(object_("SnapshotStore", site.other, "production", store))
-    site.status("ostore", "production", site.other, storeId=store_id)
+    site.status("SnapshotStore", "production", site.other, storeId=store_id)
     answer = site.send("POST", "/rollback", json=body)
     assert answer.status_code == 202, answer.text
     assert answer.json()["environmentId"] == site.staging
@@ -316,7 +316,9 @@ def test_the_size_is_measured_on_request(site: Site) -> None:
         )
         now = text(datetime.now(UTC))
         site.status(
-            "oenv", "shop", sizes={"databaseBytes": 5, "filestoreBytes": 2, "measuredAt": now, "attemptedAt": now}
+            "Environment",
+            "shop",
+            sizes={"databaseBytes": 5, "filestoreBytes": 2, "measuredAt": now, "attemptedAt": now},
         )
         for answer in answers:
             assert answer.result().json() == {"dbSizeBytes": 5, "filestoreSizeBytes": 2, "totalSizeBytes": 7}

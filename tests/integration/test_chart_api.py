@@ -62,6 +62,9 @@ EVERYTHING: Object = {
         "topologySpreadConstraints": [
             {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}
         ],
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.org:3128"}],
+        "extraVolumes": [{"name": "company-ca", "configMap": {"name": "company-ca"}}],
+        "extraVolumeMounts": [{"name": "company-ca", "mountPath": "/etc/company-ca", "readOnly": True}],
     },
 }
 NOTHING: Object = {
@@ -158,7 +161,7 @@ def test_the_settings_are_the_facades(helm: Helm, monkeypatch: pytest.MonkeyPatc
     names: set[str] = set()
     for values in COMBINATIONS.values():
         (container,) = pod_of(helm.render(values))["spec"]["containers"]
-        names |= {v["name"].removeprefix("OCORE_API_").lower() for v in container["env"]}
+        names |= {v["name"].removeprefix("OCORE_API_").lower() for v in container["env"] if "OCORE" in v["name"]}
     assert names == set(Settings.model_fields) - NOT_IN_THE_CHART
     variables = environment(helm.render(ON), "-api")
     for name in ("OCORE_API_JWT_ISSUER", "OCORE_API_JWT_AUDIENCE", "OCORE_API_JWKS_FILE"):
@@ -359,9 +362,28 @@ def test_rights_can_be_left_to_the_administrator(helm: Helm) -> None:
 
 
 # --- admission -----------------------------------------------------------------------------------------------
-@pytest.fixture
-def facade(crds: Cluster, helm: Helm, namespace: str) -> Iterator[Any]:
-    """`kubectl` as the facade's account, with its rights in one namespace and the admission policy in force. An Environment `shop` exists."""
+class Account:
+    """The facade's account at the API server."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.user = f"system:serviceaccount:{namespace}:{name}"
+
+    def refused(self, method: str, body: Object | None = None, *, dry_run: bool = False, **how: Any) -> str:
+        """What the server says to a write to the Environment `shop` that it refuses."""
+        return self.cluster.refusal(
+            method, "Environment", self.namespace, "shop", body, user=self.user, dry_run=dry_run, **how
+        )
+
+    def patch(self, body: Object, **how: Any) -> str:
+        """The same of a merge patch."""
+        return self.refused("PATCH", body, **how)
+
+
+@pytest.fixture(scope="module")
+def facade(crds: Cluster, helm: Helm, namespace: str) -> Iterator[Account]:
+    """The facade's account, with its rights in one namespace and the admission policy in force. An Environment `shop` exists."""
     release = unique("r")
     objects = [
         o
@@ -370,7 +392,7 @@ def facade(crds: Cluster, helm: Helm, namespace: str) -> Iterator[Any]:
         and (o["kind"].startswith("ValidatingAdmission") or o["kind"] in ("ServiceAccount", "Role", "RoleBinding"))
     ]
     crds.apply(*objects)
-    account = find(objects, "ServiceAccount")["metadata"]["name"]
+    account = Account(crds, namespace, find(objects, "ServiceAccount")["metadata"]["name"])
     crds.apply(
         {
             "apiVersion": GROUP,
@@ -379,31 +401,21 @@ def facade(crds: Cluster, helm: Helm, namespace: str) -> Iterator[Any]:
             "spec": SPECS["Environment"][0],
         }
     )
-
-    def kubectl(*arguments: str, stdin: str | None = None) -> str:
-        return crds.kubectl(
-            "-n", namespace, f"--as=system:serviceaccount:{namespace}:{account}", *arguments, check=False, stdin=stdin
-        )
-
-    labelled = ("label", "oenv", "shop", "probe=1", "--dry-run=server")
-    wait_for("the policy", lambda: "may change only the annotation" in kubectl(*labelled))
-    yield kubectl
+    labelled: Object = {"metadata": {"labels": {"probe": "1"}}}
+    wait_for("the policy", lambda: "may change only the annotation" in account.patch(labelled, dry_run=True))
+    yield account
     crds.patch("Environment", "shop", namespace, {"metadata": {"finalizers": None}})
     crds.delete("Environment", "shop", namespace)
     for obj in objects:
         crds.delete(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace"))
 
 
-def patch(kubectl: Any, body: Object, *arguments: str) -> str:
-    """What the server says to a merge patch of the Environment."""
-    return str(kubectl("patch", "oenv", "shop", "--type=merge", "-p", json.dumps(body), *arguments))
-
-
-def test_the_facade_may_ask_for_sizes(facade: Any) -> None:
-    for value in ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"):
-        annotations = {"metadata": {"annotations": {"ocore.dev/probe-requested": value}}}
-        assert "patched" in patch(facade, annotations)
-    assert "patched" in patch(facade, {"metadata": {"annotations": {"ocore.dev/probe-requested": None}}})
+def test_the_facade_may_ask_for_sizes(facade: Account) -> None:
+    for value in ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", None):
+        assert facade.patch({"metadata": {"annotations": {"ocore.dev/probe-requested": value}}}) == ""
+        found = facade.cluster.get("Environment", "shop", facade.namespace)
+        assert found is not None
+        assert found["metadata"]["annotations"].get("ocore.dev/probe-requested") == value
 
 
 @pytest.mark.parametrize(
@@ -420,26 +432,26 @@ def test_the_facade_may_ask_for_sizes(facade: Any) -> None:
     ],
     ids=json.dumps,
 )
-def test_the_facade_changes_nothing_else_of_an_environment(facade: Any, body: Object) -> None:
-    said = patch(facade, body)
+def test_the_facade_changes_nothing_else_of_an_environment(facade: Account, body: Object) -> None:
+    said = facade.patch(body)
     assert "the REST facade may change only the annotation ocore.dev/probe-requested of an Environment" in said
 
 
-def test_the_facade_changes_no_field_of_the_spec(crds: Cluster, facade: Any, namespace: str) -> None:
+def test_the_facade_changes_no_field_of_the_spec(crds: Cluster, facade: Account, namespace: str) -> None:
     spec = (crds.get("Environment", "shop", namespace) or {})["spec"]
     changed = {"spec": {"database": {**spec["database"], "capacity": "200Gi"}}}
-    assert "the REST facade may change only the annotation" in patch(facade, changed)
+    assert "the REST facade may change only the annotation" in facade.patch(changed)
 
 
-def test_the_facade_may_not_delete_an_environment_or_write_a_status(facade: Any) -> None:
-    assert "cannot delete resource" in facade("delete", "oenv", "shop")
-    status = patch(facade, {"status": {"phase": "Ready"}}, "--subresource=status")
+def test_the_facade_may_not_delete_an_environment_or_write_a_status(facade: Account) -> None:
+    assert "cannot delete resource" in facade.refused("DELETE")
+    status = facade.patch({"status": {"phase": "Ready"}}, subresource="status")
     assert 'resource "environments/status"' in status
 
 
-def test_others_are_not_restricted(crds: Cluster, facade: Any, namespace: str) -> None:
+def test_others_are_not_restricted(crds: Cluster, facade: Account, namespace: str) -> None:
     del facade
-    crds.patch("Environment", "shop", namespace, {"metadata": {"labels": {"a": "c"}}})
+    crds.patch("Environment", "shop", namespace, {"metadata": {"labels": {"of-others": "c"}}})
 
 
 def test_lint_finds_nothing(helm: Helm) -> None:

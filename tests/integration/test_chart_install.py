@@ -13,11 +13,12 @@ from kubernetes import client
 
 from ocore_crds.kinds import KINDS
 from support.cluster.chart import CHART, Helm, HelmError, find, snapshot
+from support.cluster.cluster import AS_OPERATOR, REPOSITORY, Cluster, Object, is_true
 from support.cluster.cluster import GROUP as API
-from support.cluster.cluster import REPOSITORY, Cluster, Object, is_true
 from support.cluster.operator import NAMESPACE, RELEASE, Operator
 from support.crds.rules import changed, nodes, schema_of
 from support.crds.samples import SPECS, sample
+from support.operator.folder import JOB_USER
 
 #: The release, its CRDs and its policies are the whole cluster's.
 pytestmark = pytest.mark.exclusive
@@ -27,7 +28,7 @@ BY_KIND = {kind.kind: kind for kind in KINDS}
 #: An operator that never starts: what is compared must not be written in the meantime. The samples name a user who is not the one that creates them.
 VALUES: Object = {
     "operator": {"image": {"repository": "localhost/absent", "pullPolicy": "Never"}},
-    "admissionPolicies": {"requestedByTrusted": ["admin"]},
+    "admissionPolicies": {"requestedByTrusted": ["admin"]} | AS_OPERATOR,
 }
 
 
@@ -245,6 +246,7 @@ def test_permissions_of_a_namespaced_operator(helm: Helm, crds: Cluster, namespa
     assert may("patch", "deployments", namespace, "apps", "scale")
     assert not may("patch", "leases", NAMESPACE, "coordination.k8s.io")  # its own only, by name
     assert not may("create", "jobs", other, "batch")
+    assert not may("patch", "environments", namespace, "ocore.dev")
     assert not may("list", "snapshots", other, "ocore.dev")
     # Where the namespace is being deleted its Role is gone already; the finalizers must still go.
     assert may("patch", "snapshots", other, "ocore.dev")
@@ -304,7 +306,19 @@ def test_a_namespaced_operator_works_and_lets_its_namespace_go(helm: Helm, crds:
         "metadata": {"name": "main", "namespace": namespace},
         "spec": {"claim": {"claimName": "backups"}},
     }
-    crds.apply(claim, store)
+    environment = {
+        "apiVersion": API,
+        "kind": "Environment",
+        "metadata": {"name": "files", "namespace": namespace},
+        "spec": {
+            "projectId": SPECS["Environment"][0]["projectId"],
+            "type": "development",
+            "storeRef": {"name": "main"},
+            "filestore": {"claimName": "backups", "path": "files", "layout": "Plain"},
+            "jobs": JOB_USER,
+        },
+    }
+    crds.apply(claim, store, environment)
     crds.wait("SnapshotStore", "main", namespace, lambda o: is_true(o, "Ready"), 120)
     crds.apply(snapshot(namespace, "waiting", None))
     crds.wait("Snapshot", "waiting", namespace, lambda o: bool(o["metadata"].get("finalizers")), 30)

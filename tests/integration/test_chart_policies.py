@@ -4,12 +4,14 @@ import copy
 import json
 import shlex
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 from kubernetes.client.exceptions import ApiException
 
 from ocore_cli.objects import KubernetesObjects
 from ocore_crds.kinds import SNAPSHOT
+from support.cluster.admission_policies import AdmissionPolicies
 from support.cluster.chart import Helm, find, snapshot
 from support.cluster.cluster import GROUP as API
 from support.cluster.cluster import Cluster, Object, unique, wait_for
@@ -22,107 +24,101 @@ def _no_other_policies(crds: Cluster) -> None:
     Helm(crds).uninstall(RELEASE, NAMESPACE)
 
 
+@pytest.fixture(scope="module")
+def guarded(crds: Cluster) -> Iterator[Iterator[str]]:
+    """Names of namespaces that do not exist yet, in which the chart's policies hold."""
+    names = [unique("policy") for _ in range(30)]
+    with AdmissionPolicies(crds, {}, *names):
+        yield iter(names)
+
+
 @pytest.fixture
-def namespace(crds: Cluster) -> Iterator[str]:
+def namespace(crds: Cluster, guarded: Iterator[str]) -> Iterator[str]:
+    """A new namespace, in which the chart's policies hold soon."""
+    name = crds.create_namespace(next(guarded))
+    yield name
+    remove(crds, name)
+
+
+@pytest.fixture
+def unguarded(crds: Cluster) -> Iterator[str]:
+    """A new namespace in which no policy holds."""
     name = crds.namespace("policy")
     yield name
-    for obj in crds.objects("Snapshot", name):  # an operator may have been here
-        crds.patch("Snapshot", obj["metadata"]["name"], name, {"metadata": {"finalizers": None}})
-    crds.delete("Namespace", name)
+    remove(crds, name)
 
 
-class Policy:
-    """The chart's policies under a name of their own, bound to one namespace, once the server obeys them."""
-
-    def __init__(self, cluster: Cluster, values: Object, namespace: str, group: str = "ocore.dev") -> None:
-        self.cluster = cluster
-        self.namespace = namespace
-        self.release = unique("policy")
-        rendered = Helm(cluster).render(values | {"watchNamespaces": [namespace]}, release=self.release)
-        self.objects = [
-            json.loads(json.dumps(o).replace('"ocore.dev"', f'"{group}"'))
-            for o in rendered
-            if o["kind"].startswith("ValidatingAdmissionPolicy")
-        ]
-
-    def __enter__(self) -> "Policy":
-        self.cluster.apply(*self.objects)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for obj in self.objects:
-            self.cluster.delete(obj["kind"], obj["metadata"]["name"])
+def remove(cluster: Cluster, namespace: str) -> None:
+    for obj in cluster.objects("Snapshot", namespace):  # an operator may have been here
+        cluster.patch("Snapshot", obj["metadata"]["name"], namespace, {"metadata": {"finalizers": None}})
+    cluster.delete("Namespace", namespace)
 
 
-def refused(cluster: Cluster, namespace: str, *arguments: str) -> str:
-    """What the server says to a refused `kubectl delete`."""
-    return cluster.kubectl("-n", namespace, "delete", "--wait=false", *arguments, check=False)
+def refused(cluster: Cluster, namespace: str, name: str | None) -> str:
+    """What the server says to a deletion of a Snapshot, or of all of them, that it refuses."""
+    return cluster.refusal("DELETE", "Snapshot", namespace, name, dry_run=name == "probe")
 
 
 @pytest.fixture
-def pins(crds: Cluster, namespace: str) -> Iterator[str]:
+def pins(crds: Cluster, namespace: str) -> str:
     """A namespace in which the policy on pins is obeyed."""
-    with Policy(crds, {}, namespace):
-        crds.apply(snapshot(namespace, "probe", {}))
-        wait_for(
-            "the policy", lambda: "is pinned" in refused(crds, namespace, "osnap", "probe", "--dry-run=server"), 30
-        )
-        crds.patch("Snapshot", "probe", namespace, {"spec": {"pin": None}})
-        crds.delete("Snapshot", "probe", namespace)
-        yield namespace
+    crds.apply(snapshot(namespace, "probe", {}))
+    wait_for("the policy", lambda: "is pinned" in refused(crds, namespace, "probe"), 30)
+    crds.patch("Snapshot", "probe", namespace, {"spec": {"pin": None}})
+    crds.delete("Snapshot", "probe", namespace)
+    return namespace
 
 
 def test_a_pinned_snapshot_is_not_deleted(crds: Cluster, pins: str) -> None:
     crds.apply(snapshot(pins, "kept", {"label": 'the "audit"'}))
-    said = refused(crds, pins, "osnap", "kept")
+    said = refused(crds, pins, "kept")
     assert """snapshot kept is pinned (the "audit"): remove spec.pin first""" in said
     command = said.split("for example with ")[1].strip()
     crds.kubectl("-n", pins, *shlex.split(command)[1:])  # what it says works as it stands
-    crds.kubectl("-n", pins, "delete", "osnap", "kept")
+    assert refused(crds, pins, "kept") == ""
     crds.wait_gone("Snapshot", "kept", pins, 10)
 
 
 def test_a_snapshot_without_pin_is_deleted(crds: Cluster, pins: str) -> None:
     crds.apply(snapshot(pins, "free", None))
-    crds.kubectl("-n", pins, "delete", "osnap", "free")
+    assert refused(crds, pins, "free") == ""
+    crds.wait_gone("Snapshot", "free", pins, 10)
 
 
 def test_deleting_all_leaves_the_pinned_ones(crds: Cluster, pins: str) -> None:
     crds.apply(snapshot(pins, "kept", {}), snapshot(pins, "free", None))
-    collection = f"/apis/{API}/namespaces/{pins}/snapshots"
-    assert "snapshot kept is pinned" in crds.kubectl("delete", "--raw", collection, check=False)
+    assert "snapshot kept is pinned" in refused(crds, pins, None)
     assert crds.get("Snapshot", "kept", pins)
 
 
 def enter(cluster: Cluster, namespace: str, name: str, *dependents: str) -> None:
     """As the operator enters differentials in a full Snapshot."""
-    patch = json.dumps({"status": {"dependents": list(dependents)}})
-    cluster.kubectl("-n", namespace, "patch", "osnap", name, "--subresource=status", "--type=merge", "-p", patch)
+    cluster.patch_status("Snapshot", name, namespace, {"dependents": list(dependents)})
 
 
 @pytest.fixture
-def needed(crds: Cluster, namespace: str) -> Iterator[str]:
+def needed(crds: Cluster, namespace: str) -> str:
     """A namespace in which the policy on needed Snapshots is obeyed, with the Snapshot `full`, which `a` needs."""
-    with Policy(crds, {}, namespace):
-        crds.apply(snapshot(namespace, "full", None))
-        enter(crds, namespace, "full", "a")
-        wait_for(
-            "the policy", lambda: "is needed by" in refused(crds, namespace, "osnap", "full", "--dry-run=server"), 30
-        )
-        yield namespace
+    crds.apply(snapshot(namespace, "full", None), snapshot(namespace, "probe", None))
+    enter(crds, namespace, "full", "a")
+    enter(crds, namespace, "probe", "a")
+    wait_for("the policy", lambda: "is needed by" in refused(crds, namespace, "probe"), 30)
+    enter(crds, namespace, "probe")
+    crds.delete("Snapshot", "probe", namespace)
+    return namespace
 
 
 def test_a_full_snapshot_that_is_needed_is_not_deleted(crds: Cluster, needed: str) -> None:
-    said = refused(crds, needed, "osnap", "full")
+    said = refused(crds, needed, "full")
     assert "snapshot full is needed by 1 differential snapshots (a): delete them first" in said
     enter(crds, needed, "full", *"abcdefg")
-    assert "needed by 7 differential snapshots (a, b, c, d, e, …)" in refused(crds, needed, "osnap", "full")
+    assert "needed by 7 differential snapshots (a, b, c, d, e, …)" in refused(crds, needed, "full")
     assert (
         "deletionTimestamp"
         not in (crds.get("Snapshot", "full", needed) or {"metadata": {"deletionTimestamp": ""}})["metadata"]
     )
     enter(crds, needed, "full")
-    crds.kubectl("-n", needed, "delete", "osnap", "full")
+    assert refused(crds, needed, "full") == ""
     crds.wait_gone("Snapshot", "full", needed, 10)
 
 
@@ -133,8 +129,7 @@ def test_a_namespace_with_needed_snapshots_is_deleted(crds: Cluster, needed: str
 
 def test_deleting_all_leaves_the_needed_ones(crds: Cluster, needed: str) -> None:
     crds.apply(snapshot(needed, "free", None))
-    collection = f"/apis/{API}/namespaces/{needed}/snapshots"
-    assert "snapshot full is needed by" in crds.kubectl("delete", "--raw", collection, check=False)
+    assert "snapshot full is needed by" in refused(crds, needed, None)
     assert crds.get("Snapshot", "full", needed)
 
 
@@ -151,22 +146,19 @@ def limited(crds: Cluster, pins: str) -> str:
     )
     set_pinned(crds, pins, 1)
     crds.apply(snapshot(pins, "free", None))
-    wait_for("the policy", lambda: "maxPinned" in pin(crds, pins, "free", "--dry-run=server"))
+    wait_for("the policy", lambda: "maxPinned" in pin(crds, pins, "free", dry_run=True))
     return pins
 
 
 def set_pinned(cluster: Cluster, namespace: str, count: int) -> None:
     """As the operator reports it."""
-    patch = json.dumps({"status": {"pinned": count}})
-    cluster.kubectl("-n", namespace, "patch", "opol", "shop", "--subresource=status", "--type=merge", "-p", patch)
+    cluster.patch_status("SnapshotPolicy", "shop", namespace, {"pinned": count})
 
 
-def pin(cluster: Cluster, namespace: str, name: str, *arguments: str) -> str:
-    """What the server says to a pin."""
-    patch = json.dumps({"spec": {"pin": {"label": "audit"}}})
-    return cluster.kubectl(
-        "-n", namespace, "patch", "osnap", name, "--type=merge", "-p", patch, *arguments, check=False
-    )
+def pin(cluster: Cluster, namespace: str, name: str, *, dry_run: bool = False) -> str:
+    """What the server says to a pin that it refuses."""
+    patch = {"spec": {"pin": {"label": "audit"}}}
+    return cluster.refusal("PATCH", "Snapshot", namespace, name, patch, dry_run=dry_run)
 
 
 def test_more_pins_than_the_policy_allows_are_refused(crds: Cluster, limited: str) -> None:
@@ -176,12 +168,12 @@ def test_more_pins_than_the_policy_allows_are_refused(crds: Cluster, limited: st
     with pytest.raises(ApiException, match="maxPinned"):
         crds.apply(snapshot(limited, "new", {}))
     set_pinned(crds, limited, 0)
-    assert "patched" in pin(crds, limited, "free")
+    assert pin(crds, limited, "free") == ""
 
 
 def test_a_pin_that_is_there_may_be_changed_and_removed(crds: Cluster, limited: str) -> None:
     set_pinned(crds, limited, 0)
-    assert "patched" in pin(crds, limited, "free")
+    assert pin(crds, limited, "free") == ""
     set_pinned(crds, limited, 5)
     crds.patch("Snapshot", "free", limited, {"spec": {"pin": {"label": "another"}}})
     crds.patch("Snapshot", "free", limited, {"spec": {"pin": None}})
@@ -192,7 +184,7 @@ def test_other_environments_and_a_limit_of_0_are_free(crds: Cluster, limited: st
     other["spec"]["environmentRef"]["name"] = "another"
     crds.apply(other)
     crds.patch("SnapshotPolicy", "shop", limited, {"spec": {"maxPinned": 0}})
-    wait_for("no limit", lambda: "patched" in pin(crds, limited, "free", "--dry-run=server"))
+    wait_for("no limit", lambda: not pin(crds, limited, "free", dry_run=True))
 
 
 @pytest.fixture
@@ -213,14 +205,13 @@ def unlimited(crds: Cluster, pins: str) -> str:
     )
     count_pins(crds, pins, {"pinned": 1, "limit": 1})
     crds.apply(snapshot(pins, "free", None))
-    wait_for("the policy", lambda: "default limit" in pin(crds, pins, "free", "--dry-run=server"))
+    wait_for("the policy", lambda: "default limit" in pin(crds, pins, "free", dry_run=True))
     return pins
 
 
 def count_pins(cluster: Cluster, namespace: str, pins: dict[str, int] | None) -> None:
     """As the operator reports it, while there is no SnapshotPolicy."""
-    patch = json.dumps({"status": {"pins": pins}})
-    cluster.kubectl("-n", namespace, "patch", "oenv", "shop", "--subresource=status", "--type=merge", "-p", patch)
+    cluster.patch_status("Environment", "shop", namespace, {"pins": pins})
 
 
 def test_without_a_policy_the_default_limit_of_pins_holds(crds: Cluster, unlimited: str) -> None:
@@ -233,7 +224,7 @@ def test_without_a_policy_the_default_limit_of_pins_holds(crds: Cluster, unlimit
     other["spec"]["environmentRef"]["name"] = "another"
     crds.apply(other)
     count_pins(crds, unlimited, {"pinned": 0, "limit": 1})
-    assert "patched" in pin(crds, unlimited, "free")
+    assert pin(crds, unlimited, "free") == ""
     count_pins(crds, unlimited, {"pinned": 5, "limit": 1})
     crds.patch("Snapshot", "free", unlimited, {"spec": {"pin": {"label": "another"}}})
     crds.patch("Snapshot", "free", unlimited, {"spec": {"pin": None}})
@@ -242,13 +233,14 @@ def test_without_a_policy_the_default_limit_of_pins_holds(crds: Cluster, unlimit
 def test_without_a_policy_and_without_pins_the_first_pin_is_accepted(crds: Cluster, unlimited: str) -> None:
     """And where a policy has taken over: the operator removes the field then."""
     count_pins(crds, unlimited, None)
-    assert "patched" in pin(crds, unlimited, "free")
+    assert pin(crds, unlimited, "free") == ""
 
 
 def test_other_namespaces_are_not_the_business_of_a_namespaced_release(crds: Cluster, pins: str) -> None:
     other = crds.namespace("policy-other")
     crds.apply(snapshot(other, "elsewhere", {}))
-    crds.kubectl("-n", other, "delete", "osnap", "elsewhere", "--timeout=20s")
+    assert refused(crds, other, "elsewhere") == ""
+    crds.wait_gone("Snapshot", "elsewhere", other, 20)
     crds.delete("Namespace", other)
 
 
@@ -258,7 +250,7 @@ def test_a_namespace_with_pinned_snapshots_can_be_deleted(crds: Cluster, pins: s
     crds.wait_gone("Namespace", pins, None, 60)
 
 
-def test_a_crd_with_pinned_snapshots_can_be_removed(crds: Cluster, namespace: str) -> None:
+def test_a_crd_with_pinned_snapshots_can_be_removed(crds: Cluster, unguarded: str) -> None:
     """The API server's own finalizer deletes the objects without asking admission. Shown with a copy of CRD and policy in another
     group, since removing ours would take every Snapshot of the cluster along.
     """
@@ -269,21 +261,21 @@ def test_a_crd_with_pinned_snapshots_can_be_removed(crds: Cluster, namespace: st
     crd["spec"]["names"] |= {"shortNames": [], "categories": []}
     crds.apply(crd)
     resource = f"snapshots.{group}"
-    obj = snapshot(namespace, "kept", {}, finalizers=["ocore.dev/data"]) | {"apiVersion": f"{group}/v1alpha1"}
+    obj = snapshot(unguarded, "kept", {}, finalizers=["ocore.dev/data"]) | {"apiVersion": f"{group}/v1alpha1"}
     try:
-        with Policy(crds, {}, namespace, group):
+        with AdmissionPolicies(crds, {}, unguarded, group=group):
             wait_for(
                 "the copy of the CRD",
                 lambda: (
                     "created" in crds.kubectl("create", "-f", "-", stdin=json.dumps(obj), check=False)
-                    or crds.kubectl("-n", namespace, "get", resource, "kept")
+                    or crds.kubectl("-n", unguarded, "get", resource, "kept")
                 ),
                 30,
             )
             deletion = ("delete", resource, "kept", "--wait=false", "--dry-run=server")
             wait_for(
                 "the policy",
-                lambda: "is pinned" in crds.kubectl("-n", namespace, *deletion, check=False),
+                lambda: "is pinned" in crds.kubectl("-n", unguarded, *deletion, check=False),
                 30,
             )
             crds.kubectl("delete", "crd", resource, "--wait=false")
@@ -291,26 +283,26 @@ def test_a_crd_with_pinned_snapshots_can_be_removed(crds: Cluster, namespace: st
             wait_for(
                 "deleted but for its finalizer",
                 lambda: crds.kubectl(
-                    "-n", namespace, "get", resource, "kept", "-o", "jsonpath={.metadata.deletionTimestamp}"
+                    "-n", unguarded, "get", resource, "kept", "-o", "jsonpath={.metadata.deletionTimestamp}"
                 ),
                 30,
             )
             crds.kubectl(
-                "-n", namespace, "patch", resource, "kept", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+                "-n", unguarded, "patch", resource, "kept", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
             )
             crds.wait_gone("CustomResourceDefinition", resource, None, 60)
     finally:
         crds.kubectl("delete", "crd", resource, "--ignore-not-found", "--wait=false")
 
 
-def environment(namespace: str, project: str) -> Object:
-    """An Environment of that project."""
+def environment(namespace: str, project: str | None) -> Object:
+    """An Environment of that project; None: it names none."""
     return {
         "apiVersion": API,
         "kind": "Environment",
         "metadata": {"name": "shop", "namespace": namespace},
         "spec": {
-            "projectId": project,
+            **({"projectId": project} if project is not None else {}),
             "type": "staging",
             "storeRef": {"name": "main"},
             "database": {"secretRef": {"name": "db"}},
@@ -318,26 +310,33 @@ def environment(namespace: str, project: str) -> Object:
     }
 
 
-def test_a_project_is_held_to_the_namespaces_label(crds: Cluster, namespace: str) -> None:
+def test_a_project_is_held_to_the_namespaces_label(crds: Cluster, unguarded: str) -> None:
     mine, other = "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b", "1f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
 
-    def ask(project: str) -> str:
-        return crds.kubectl(
-            "create", "--dry-run=server", "-f", "-", stdin=json.dumps(environment(namespace, project)), check=False
-        )
+    def ask(project: str | None) -> str:
+        return crds.refusal("POST", "Environment", unguarded, body=environment(unguarded, project))
 
-    with Policy(crds, {"admissionPolicies": {"projectLabel": "example.org/project"}}, namespace):
-        unlabelled = f"namespace {namespace} has no label example.org/project: ask a cluster administrator"
+    with AdmissionPolicies(crds, {"admissionPolicies": {"projectLabel": "example.org/project"}}, unguarded):
+        unlabelled = f"namespace {unguarded} has no label example.org/project: ask a cluster administrator"
         wait_for("the policy", lambda: unlabelled in ask(mine))
-        crds.patch("Namespace", namespace, None, {"metadata": {"labels": {"example.org/project": mine}}})
-        wait_for("the label", lambda: "created" in ask(mine))
-        assert f"projectId must be {mine}, the project of namespace {namespace}" in ask(other)
+        assert unlabelled in ask(None)
+        crds.patch("Namespace", unguarded, None, {"metadata": {"labels": {"example.org/project": mine}}})
+        wait_for("the label", lambda: not ask(mine))
+        assert f"projectId must be {mine}, the project of namespace {unguarded}" in ask(other)
+        assert f"projectId must be {mine}, the project of namespace {unguarded}" in ask(None)
 
 
 # --- requestedBy ----------------------------------------------------------------------------------------------------
 
 
 TRUSTED = "system:serviceaccount:argocd:argocd-application-controller"
+
+
+class Requesters(NamedTuple):
+    """Where the policy on requestedBy is obeyed, and the release it is of."""
+
+    namespace: str
+    release: str
 
 
 def asked_by(namespace: str, kind: str, requested_by: str | None) -> Object:
@@ -352,49 +351,46 @@ def asked_by(namespace: str, kind: str, requested_by: str | None) -> Object:
 
 
 def create_as(cluster: Cluster, user: str, obj: Object) -> str:
-    """What the server says to a creation by that user, who has all rights."""
-    arguments = ("create", "--dry-run=server", "-f", "-", f"--as={user}", "--as-group=system:masters")
-    return cluster.kubectl(*arguments, stdin=json.dumps(obj), check=False)
+    """What the server says to a creation by that user, who has all rights, if it refuses it."""
+    namespace = obj["metadata"]["namespace"]
+    return cluster.refusal("POST", obj["kind"], namespace, body=obj, user=user, groups=("system:masters",))
 
 
-@pytest.fixture
-def requesters(crds: Cluster, namespace: str) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def requesters(crds: Cluster) -> Iterator[Requesters]:
     """A namespace in which the policy on requestedBy is obeyed."""
-    with Policy(crds, {"admissionPolicies": {"requestedByTrusted": [TRUSTED]}}, namespace) as policy:
-        wait_for(
-            "the policy",
-            lambda: "leave it out" in create_as(crds, "ann", asked_by(namespace, "Rollback", "bob")),
-            30,
-        )
-        yield policy.release
+    name = crds.namespace("policy")
+    with AdmissionPolicies(crds, {"admissionPolicies": {"requestedByTrusted": [TRUSTED]}}, name) as policies:
+        wait_for("the policy", lambda: "leave it out" in create_as(crds, "ann", asked_by(name, "Rollback", "bob")), 30)
+        yield Requesters(name, policies.release)
+    remove(crds, name)
 
 
 @pytest.mark.parametrize("kind", ["Snapshot", "Rollback"])
-def test_a_user_names_no_other_user(crds: Cluster, namespace: str, requesters: str, kind: str) -> None:
-    said = create_as(crds, "ann", asked_by(namespace, kind, "bob"))
+def test_a_user_names_no_other_user(crds: Cluster, requesters: Requesters, kind: str) -> None:
+    said = create_as(crds, "ann", asked_by(requesters.namespace, kind, "bob"))
     assert "spec.requestedBy is bob, and the user is ann: leave it out" in said
     for own in ("ann", "", None):
-        assert "created" in create_as(crds, "ann", asked_by(namespace, kind, own))
+        assert create_as(crds, "ann", asked_by(requesters.namespace, kind, own)) == ""
     job = "system:serviceaccount:ocore-system:default"
-    assert "leave it out" in create_as(crds, job, asked_by(namespace, kind, "bob"))
+    assert "leave it out" in create_as(crds, job, asked_by(requesters.namespace, kind, "bob"))
 
 
 @pytest.mark.parametrize("kind", ["Snapshot", "Rollback"])
-def test_operator_facade_and_trusted_users_name_others(
-    crds: Cluster, namespace: str, requesters: str, kind: str
-) -> None:
-    own = f"{requesters}-ocore-snapshots"
+def test_operator_facade_and_trusted_users_name_others(crds: Cluster, requesters: Requesters, kind: str) -> None:
+    own = f"{requesters.release}-ocore-snapshots"
     accounts = [f"system:serviceaccount:ocore-system:{name}" for name in (own, f"{own}-api")]
     for user in (*accounts, TRUSTED):
-        assert "created" in create_as(crds, user, asked_by(namespace, kind, "bob")), user
-    elsewhere = f"system:serviceaccount:{namespace}:{own}-api"
-    assert "leave it out" in create_as(crds, elsewhere, asked_by(namespace, kind, "bob")), "another namespace's account"
+        assert create_as(crds, user, asked_by(requesters.namespace, kind, "bob")) == "", user
+    elsewhere = f"system:serviceaccount:{requesters.namespace}:{own}-api"
+    assert "leave it out" in create_as(crds, elsewhere, asked_by(requesters.namespace, kind, "bob")), (
+        "another namespace's account"
+    )
 
 
-def test_kubectl_ocore_enters_the_name_that_the_api_server_knows(
-    crds: Cluster, namespace: str, requesters: str
-) -> None:
-    objects = KubernetesObjects(crds.env["KUBECONFIG"], None, namespace)
+def test_kubectl_ocore_enters_the_name_that_the_api_server_knows(crds: Cluster, requesters: Requesters) -> None:
+    objects = KubernetesObjects(crds.env["KUBECONFIG"], None, requesters.namespace)
     assert objects.user() == crds.kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
-    body = asked_by(namespace, "Snapshot", objects.user())
+    body = asked_by(requesters.namespace, "Snapshot", objects.user())
+    body["metadata"]["name"] = "stored"  # the only one that is: the others are dry runs
     assert objects.create(SNAPSHOT, body)["spec"]["requestedBy"] == objects.user()

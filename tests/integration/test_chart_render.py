@@ -29,6 +29,11 @@ MONITORED: Object = {
     "metrics": {"monitor": {"kind": "PodMonitor", "interval": "1m", "labels": {"team": "a"}}, **ALERTING},
     "networkPolicy": {"metricsFrom": PROMETHEUS},
 }
+EXTRA: Object = {
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.org:3128"}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "company-ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/company-ca", "readOnly": True}],
+}
 EVERYTHING: Object = {
     "fullnameOverride": "snapshots",
     "operator": {
@@ -44,7 +49,12 @@ EVERYTHING: Object = {
         "tolerations": [{"key": "tier", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
         "priorityClassName": "system-cluster-critical",
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}
+        ],
+        **EXTRA,
     },
+    "commonLabels": {"cost-centre": "12"},
     "mover": {
         "image": "registry.example.org/mover:{major}",
         "majors": [16, 17, 18],
@@ -56,6 +66,12 @@ EVERYTHING: Object = {
     "admissionPolicies": {
         "projectLabel": "example.org/project",
         "requestedByTrusted": ["system:serviceaccount:argocd:argocd-application-controller"],
+        "jobServiceAccounts": ["backup"],
+        "jobAnnotations": ["sidecar.istio.io/inject"],
+        "applicationImages": ["registry.example.org/shop/"],
+        "statusWriters": ["restorer"],
+        "jobWriters": ["restorer"],
+        "podWriters": ["system:kube-controller-manager"],
     },
     "networkPolicy": {"restrictEgress": True, "apiServerPorts": [6443], "metricsFrom": PROMETHEUS},
     "metrics": MONITORED["metrics"],
@@ -64,7 +80,13 @@ NOTHING: Object = {
     "crds": {"install": False},
     "rbac": {"create": False},
     "serviceAccount": {"create": False},
-    "admissionPolicies": {"pinnedSnapshots": False, "neededSnapshots": False, "requestedBy": False},
+    "admissionPolicies": {
+        "pinnedSnapshots": False,
+        "neededSnapshots": False,
+        "requestedBy": False,
+        "operatorAccount": False,
+        "writers": False,
+    },
     "metrics": {"service": {"enabled": False}},
     "networkPolicy": {"enabled": False},
 }
@@ -132,7 +154,7 @@ class TestRendered:
 
 
 def test_helm_lint_finds_nothing(helm: Helm) -> None:
-    assert "0 chart(s) failed" in helm.run("lint", str(CHART), "--strict")
+    assert "0 chart(s) failed" in helm.run("lint", str(CHART), "--strict", values={})
 
 
 def test_crds_are_kept(helm: Helm) -> None:
@@ -159,12 +181,26 @@ def test_crds_are_kept(helm: Helm) -> None:
         ({"watchNamespaces": "shop"}, "/watchNamespaces"),
         ({"operator": {"image": {"digest": "abc"}}}, "/operator/image/digest"),
         ({"mover": {"majors": []}}, "/mover/majors"),
+        ({"mover": {"digests": {"17": "abc"}}}, "/mover/digests/17"),
+        ({"global": {"imageRegistry": "https://registry.example.org"}}, "/global/imageRegistry"),
+        (
+            {"global": {"imageRegistry": ""}},
+            "operator.image.repository ocore-snapshots/operator names no registry: set global.imageRegistry",
+        ),
+        ({"operator": {"extraEnv": [{"name": "OCORE_JOB_TTL", "value": "60"}]}}, "/operator/extraEnv/0/name"),
+        ({"commonLabels": {"app.kubernetes.io/name": "other"}}, "invalid propertyName 'app.kubernetes.io/name'"),
         ({"metrics": {"monitor": {"kind": "Probe"}}}, "/metrics/monitor/kind"),
         ({"metrics": {"rules": {"runbookUrl": "docs"}}}, "/metrics/rules/runbookUrl"),
         ({"metrics": {"rules": {"enabled": True, "disabled": ["OcoreNone"]}}}, "OcoreNone is not an alert"),
         ({"metrics": {"dashboard": {"label": ""}}}, "/metrics/dashboard/label"),
         ({"admissionPolicies": {"projectLabel": "a b"}}, "/admissionPolicies/projectLabel"),
         ({"admissionPolicies": {"requestedByTrusted": [""]}}, "/admissionPolicies/requestedByTrusted"),
+        ({"admissionPolicies": {"jobServiceAccounts": ["A"]}}, "/admissionPolicies/jobServiceAccounts"),
+        ({"admissionPolicies": {"statusWriters": [""]}}, "/admissionPolicies/statusWriters"),
+        ({"admissionPolicies": {"jobWriters": [""]}}, "/admissionPolicies/jobWriters"),
+        ({"admissionPolicies": {"podWriters": [""]}}, "/admissionPolicies/podWriters"),
+        ({"admissionPolicies": {"jobAnnotations": ["a b"]}}, "/admissionPolicies/jobAnnotations"),
+        ({"admissionPolicies": {"applicationImages": [""]}}, "/admissionPolicies/applicationImages"),
         ({"mover": {"serviceAccount": {"create": True}}}, "needs watchNamespaces"),
         (
             {
@@ -239,6 +275,40 @@ def test_numbers_are_written_out(helm: Helm) -> None:
 def test_a_digest_goes_before_the_tag(helm: Helm) -> None:
     (container,) = find(helm.render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"registry.example.org/operator@sha256:{'0' * 64}"
+
+
+def test_images_are_those_of_the_chart_in_the_registry_that_is_given(helm: Helm) -> None:
+    """As a user installs a release: with a registry, and without the values of the local cluster."""
+    released = {
+        "global": {"imageRegistry": "registry.example.org/team/"},
+        "operator": {"image": {"tag": ""}},
+        "mover": {"image": "ocore-snapshots/mover:{version}-pg{major}", "digests": {"17": "sha256:" + "1" * 64}},
+    }
+    objects = helm.render(released)
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    (container,) = find(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"registry.example.org/team/ocore-snapshots/operator:{version}"
+    variables = environment(objects)
+    assert variables["OCORE_MOVER_IMAGE"] == f"registry.example.org/team/ocore-snapshots/mover:{version}-pg{{major}}"
+    assert variables["OCORE_MOVER_DIGESTS"] == f"17=sha256:{'1' * 64}"
+
+
+@pytest.mark.parametrize("repository", ["other.example.org/x/operator", "localhost/operator", "mirror:5000/operator"])
+def test_a_repository_with_a_registry_keeps_it(helm: Helm, repository: str) -> None:
+    objects = helm.render({"operator": {"image": {"repository": repository}}})
+    (container,) = find(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"{repository}:dev"
+
+
+def test_what_is_added_to_the_pod(helm: Helm) -> None:
+    objects = helm.render(EVERYTHING)
+    template = find(objects, "Deployment")["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert EXTRA["extraEnv"][0] in container["env"]
+    assert EXTRA["extraVolumes"][0] in template["spec"]["volumes"]
+    assert EXTRA["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert {"cost-centre": "12", "team": "a"}.items() <= template["metadata"]["labels"].items()
+    assert all(o["metadata"]["labels"]["cost-centre"] == "12" for o in objects)
 
 
 def test_monitors(helm: Helm) -> None:
@@ -322,23 +392,32 @@ def test_a_monitor_that_no_policy_lets_in_is_refused(helm: Helm) -> None:
 # --- permissions ---------------------------------------------------------------------------------------------
 OURS = ("environments", "snapshotstores", "snapshots", "snapshotpolicies", "rollbacks")
 IN_A_NAMESPACE = {
-    **{kind: {"get", "list", "watch", "patch"} for kind in OURS},
+    **{kind: {"get", "list", "watch"} for kind in OURS},
     **{f"{kind}/status": {"patch"} for kind in OURS},
     "snapshots": {"get", "list", "watch", "patch", "create", "delete"},
     "rollbacks": {"get", "list", "watch", "create", "patch", "delete"},  # create: an import
     "jobs": {"create", "get", "list", "watch", "delete"},
-    "pods": {"get", "list", "watch", "patch"},
+    "pods": {"list", "watch", "patch"},
     "pods/log": {"get"},
     "events": {"create", "list"},
-    "deployments": {"get", "list", "watch", "patch"},
-    "statefulsets": {"get", "list", "watch", "patch"},
-    "deployments/scale": {"get", "patch"},
-    "statefulsets/scale": {"get", "patch"},
+    "deployments": {"get", "patch"},
+    "statefulsets": {"get", "patch"},
+    "deployments/scale": {"patch"},
+    "statefulsets/scale": {"patch"},
     "persistentvolumeclaims": {"get"},
     "configmaps": {"get"},
 }
-EVERYWHERE = {"namespaces": {"get"}, "customresourcedefinitions": {"get"}}
-OURS_EVERYWHERE = {**{kind: {"get", "patch"} for kind in OURS}, **{f"{kind}/status": {"patch"} for kind in OURS}}
+EVERYWHERE = {
+    "namespaces": {"get"},
+    "customresourcedefinitions": {"get"},
+    "leases": {"list"},  # of other releases
+    "operators": {"run"},  # nothing: the mark of an operator
+}
+OURS_EVERYWHERE = {
+    **{kind: {"get"} for kind in OURS},
+    **{kind: {"get", "patch"} for kind in ("snapshots", "rollbacks")},
+    **{f"{kind}/status": {"patch"} for kind in OURS},
+}
 
 
 def granted(role: Object) -> dict[str, set[str]]:
@@ -348,6 +427,30 @@ def granted(role: Object) -> dict[str, set[str]]:
         for resource in rule["resources"]:
             found.setdefault(resource, set()).update(rule["verbs"])
     return found
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, {"mover": {"digests": {"17": f"sha256:{'a' * 64}"}}}])
+def test_row_83_the_policy_names_the_images_of_the_jobs(
+    helm: Helm, values: Object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = helm.render(values)
+    for name, value in environment(objects).items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    rules = json.dumps(find(objects, "ValidatingAdmissionPolicy", "-operator-jobs")).replace('\\"', '"')
+    (named,) = re.findall(r"variables\.containers\[0\]\.image in (\[.*?\])", rules)
+    assert json.loads(named) == [settings.image(major) for major in settings.mover_majors]
+
+
+@pytest.mark.parametrize("values", [{}, NAMESPACED])
+def test_row_83_the_operator_cannot_point_its_jobs_elsewhere(helm: Helm, values: Object) -> None:
+    """A client with its token reads specs: that of an Environment names Secrets, claims and workloads, that of a store a bucket."""
+    for role in (
+        o for o in helm.render(values) if o["kind"] in ("Role", "ClusterRole") and "operator" in o["metadata"]["name"]
+    ):
+        rights = granted(role)
+        for kind in ("environments", "snapshotstores", "snapshotpolicies"):
+            assert rights.get(kind, set()) <= {"get", "list", "watch"}, role["metadata"]["name"]
 
 
 def test_cluster_wide_permissions(helm: Helm) -> None:
@@ -371,10 +474,13 @@ def test_namespaced_permissions(helm: Helm) -> None:
 def test_the_right_to_change_an_image_can_be_taken_away(helm: Helm) -> None:
     """The operator then refuses restoreImage: Always."""
     objects = helm.render({"settings": {"restoreImage": False}})
-    reads = {"get", "list", "watch"}
-    without = IN_A_NAMESPACE | {"deployments": reads, "statefulsets": reads}
+    without = IN_A_NAMESPACE | {"deployments": {"get"}, "statefulsets": {"get"}}
     assert granted(find(objects, "ClusterRole", "-operator")) == without | EVERYWHERE
     assert environment(objects)["OCORE_RESTORE_IMAGE"] == "false"
+    listed = {"applicationImages": ["a/", "b/"]}
+    assert environment(helm.render({"admissionPolicies": listed}))["OCORE_APPLICATION_IMAGES"] == "a/,b/"
+    free = environment(helm.render({"admissionPolicies": {"operatorAccount": False}}))
+    assert free["OCORE_APPLICATION_IMAGES"] == "*"
     assert environment(helm.render({}))["OCORE_RESTORE_IMAGE"] == "true"
 
 

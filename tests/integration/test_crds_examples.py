@@ -1,7 +1,9 @@
 """Every example is taken by the real API server; the expressions for Flux mean what they should."""
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,29 @@ def test_the_api_server_takes_it(crds: Cluster, namespace: str, path: Path) -> N
     assert found or path.name == "kustomization.yaml"
     for obj in found:
         take(crds, namespace, obj)
+
+
+@pytest.mark.parametrize(("phase", "code"), [("Complete", 0), ("Failed", 1)])
+def test_the_wait_of_the_pages_ends_with_success_and_with_failure(
+    crds: Cluster, namespace: str, phase: str, code: int
+) -> None:
+    page = (REPOSITORY / "docs/install.md").read_text().partition("### Wait for the end")[2]
+    (script, *_) = re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    name = unique("ended")
+    metadata = {"name": name, "namespace": namespace}
+    spec = {"environmentRef": {"name": "shop"}}
+    crds.apply({"apiVersion": "ocore.dev/v1alpha1", "kind": "Snapshot", "metadata": metadata, "spec": spec})
+    crds.patch_status("Snapshot", name, namespace, {"phase": phase, "completedAt": "2026-01-31T23:59:59Z"})
+    script = script.replace("-n shop", f"-n {namespace}").replace("NAME", name).replace("--timeout=1h", "--timeout=20s")
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        env={**os.environ, **crds.env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "condition met" in done.stdout) == (code, True), done.stderr
 
 
 def test_there_is_an_example_of_each_kind() -> None:

@@ -30,6 +30,7 @@ def install(crds: Cluster, tmp_path: Path) -> Iterator[Install]:
     home, first, second = (crds.namespace(n) for n in ("home", "first", "second"))
     name = unique("rights")
     command = ["helm", "template", name, str(REPOSITORY / "charts/ocore-snapshots"), "--namespace", home]
+    command += ["--values", str(REPOSITORY / "localcluster/values.yaml")]
     command += ["--set", f"fullnameOverride={name},watchNamespaces={{{first},{second}}}"]
     command += ["--show-only", "templates/rbac-operator.yaml", "--show-only", "templates/serviceaccount.yaml"]
     rendered = subprocess.run(command, env=crds.env, check=True, capture_output=True, text=True, timeout=60).stdout

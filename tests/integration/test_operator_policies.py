@@ -1,4 +1,7 @@
-"""SnapshotPolicies with the real API server, kubelet and Jobs: a folder on a claim into a store on a claim, every minute."""
+"""SnapshotPolicies with the real API server, kubelet and Jobs: a folder on a claim into a store on a claim, every minute.
+
+The operator's clock is moved to the next minute: no test waits for it.
+"""
 
 import json
 import time
@@ -8,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from integration.test_chart_policies import Policy as AdmissionPolicies
-from integration.test_operator_snapshots import stored
+from support.cluster.admission_policies import AdmissionPolicies
 from support.cluster.cluster import GROUP, Cluster, Object, is_true, wait_for
 from support.cluster.site import claim
-from support.operator.folder import FAST, IMAGE, PROJECT
-from support.operator.process import OperatorProcess, Proxy, api_address, kubeconfig_through
+from support.operator.folder import FAST, IMAGE, JOB_USER, PROJECT, stored
+from support.operator.moved_clock import MovedClock
+from support.operator.process import OperatorProcess, Proxy, api_address, kubeconfig_through, sleep_until
 
 EVERY_MINUTE = "* * * * *"
 
@@ -50,7 +53,7 @@ def environment(namespace: str, name: str, claim_name: str) -> Object:
             "type": "staging",
             "storeRef": {"name": "store"},
             "filestore": {"claimName": claim_name, "path": "data", "layout": "Plain"},
-            "jobs": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+            "jobs": {**JOB_USER, "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
         },
     }
 
@@ -84,9 +87,17 @@ def early_in_a_minute() -> None:
         time.sleep(61 - second)
 
 
+def next_minute(cluster: Cluster, namespace: str, clock: MovedClock) -> None:
+    """A full minute passes for the operator, and a change of the policy has it read the time."""
+    clock.next_minute()
+    annotations = {"test/time": clock.now().isoformat()}
+    cluster.patch("SnapshotPolicy", "shop", namespace, {"metadata": {"annotations": annotations}})
+
+
 @pytest.mark.timeout(600)
 def test_scheduled_kept_explained_and_deleted_with_their_data(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+    clock = MovedClock(tmp_path)
+    operator = OperatorProcess(crds, [namespace], tmp_path, clock, **FAST).start()
     try:
         crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
         early_in_a_minute()
@@ -95,7 +106,8 @@ def test_scheduled_kept_explained_and_deleted_with_their_data(crds: Cluster, nam
         assert found["status"]["phase"] == "Active"
         assert of(crds, namespace, "shop") == [], "no run on creation"
 
-        first = wait_for("first", lambda: of(crds, namespace, "shop"), 70)[0]
+        next_minute(crds, namespace, clock)
+        first = wait_for("first", lambda: of(crds, namespace, "shop"), 30)[0]
         name = first["metadata"]["name"]
         assert first["spec"]["trigger"] == "Scheduled"
         assert "ownerReferences" not in first["metadata"]
@@ -105,24 +117,23 @@ def test_scheduled_kept_explained_and_deleted_with_their_data(crds: Cluster, nam
         assert stored(crds, namespace, done)
         # A field that another client owns: server-side apply alone leaves it, and the Snapshot would be explained again and again.
         foreign = {"expiresAt": "2030-01-01T00:00:00Z", "ruleEnds": {"keepLast": "2030-01-01T00:00:00Z"}}
-        crds.kubectl(
-            "-n", namespace, "patch", "snapshot", name, "--subresource=status", "--type=merge",
-            "--patch", json.dumps({"status": foreign}),
-        )  # fmt: skip
+        crds.patch_status("Snapshot", name, namespace, foreign)
         crds.wait(
             "Snapshot", name, namespace, lambda o: not {"expiresAt", "ruleEnds"} & o["status"].keys(), 20, "corrected"
         )
 
         # The next ones are differentials: they keep the full one, and go before it.
+        next_minute(crds, namespace, clock)
         later = wait_for(
-            "second", lambda: [s for s in of(crds, namespace, "shop") if s["metadata"]["name"] != name], 130
+            "second", lambda: [s for s in of(crds, namespace, "shop") if s["metadata"]["name"] != name], 30
         )
         second = crds.wait(
             "Snapshot", later[0]["metadata"]["name"], namespace, lambda o: is_true(o, "Complete"), 60, "complete"
         )
         assert minute_of(second) > minute_of(first)
         crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("keptBy") == ["dependents"], 60, "needed")
-        crds.wait_gone("Snapshot", second["metadata"]["name"], namespace, 150)
+        next_minute(crds, namespace, clock)
+        crds.wait_gone("Snapshot", second["metadata"]["name"], namespace, 90)
         assert stored(crds, namespace, second) == []
         assert stored(crds, namespace, done)
         left = [s["metadata"]["name"] for s in of(crds, namespace, "shop") if is_true(s, "Complete")]
@@ -141,25 +152,27 @@ def test_scheduled_kept_explained_and_deleted_with_their_data(crds: Cluster, nam
 def test_row_23_the_schedule_continues_after_the_api_server_was_away(
     crds: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    """The API server fails for 70 s, across a slot: one snapshot is caught up at most, none is doubled, and the next slot runs."""
-    proxy = Proxy(api_address(crds))
+    """The API server fails for a minute, across a slot: one snapshot is caught up at most, none is doubled, and the next slot runs."""
+    proxy, clock = Proxy(api_address(crds)), MovedClock(tmp_path)
     settings = {**FAST, "kubeconfig": kubeconfig_through(crds, proxy, tmp_path), "lease_duration": 120}
-    operator = OperatorProcess(crds, [namespace], tmp_path, **settings).start()
+    operator = OperatorProcess(crds, [namespace], tmp_path, clock, **settings).start()
     try:
         crds.wait("Environment", "shop", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
         early_in_a_minute()
         crds.apply(policy(namespace, "shop", schedule=[EVERY_MINUTE]))
         crds.wait("SnapshotPolicy", "shop", namespace, lambda o: is_true(o, "Ready"), 20, "ready")
-        wait_for("first slot", lambda: of(crds, namespace, "shop"), 70)
+        next_minute(crds, namespace, clock)
+        wait_for("first slot", lambda: of(crds, namespace, "shop"), 30)
         proxy.refusing = True
         proxy.cut()
         before = len(of(crds, namespace, "shop"))
-        time.sleep(70)
+        sleep_until(time.monotonic() + 62)  # not only for the operator's clock: its requests fail for so long
         assert len(of(crds, namespace, "shop")) == before, "the API server was not away"
         proxy.refusing = False
         wait_for("the schedule continues", lambda: len(of(crds, namespace, "shop")) > before, 90)
         at_once = len(of(crds, namespace, "shop"))
         assert at_once == before + 1
+        next_minute(crds, namespace, clock)
         wait_for("and continues", lambda: len(of(crds, namespace, "shop")) > at_once, 90)
         slots = [minute_of(s) for s in of(crds, namespace, "shop")]
         assert len(slots) == len(set(slots))
@@ -179,15 +192,15 @@ def test_the_default_limit_of_pins_holds_without_a_policy(crds: Cluster, tmp_pat
             crds.apply(*(pinned(namespace, f"s{n}") for n in range(10)))
             full = {"pinned": 10, "limit": 10}
             crds.wait("Environment", "shop", namespace, lambda o: o["status"].get("pins") == full, 30, "counted")
-            wait_for("the 11th pin is refused", lambda: "the default limit is 10" in accepted(crds, namespace))
+            wait_for("the 11th pin is refused", lambda: "the default limit is 10" in refused(crds, namespace))
 
             crds.apply(policy(namespace, "shop", maxPinned=11))
-            wait_for("the policy allows it", lambda: "created" in accepted(crds, namespace))
+            wait_for("the policy allows it", lambda: not refused(crds, namespace))
             crds.patch("SnapshotPolicy", "shop", namespace, {"spec": {"maxPinned": 10}})
-            wait_for("and refuses it", lambda: "maxPinned of its SnapshotPolicy is 10" in accepted(crds, namespace))
+            wait_for("and refuses it", lambda: "maxPinned of its SnapshotPolicy is 10" in refused(crds, namespace))
 
             crds.delete("SnapshotPolicy", "shop", namespace)
-            wait_for("the default holds again", lambda: "the default limit is 10" in accepted(crds, namespace))
+            wait_for("the default holds again", lambda: "the default limit is 10" in refused(crds, namespace))
     finally:
         operator.stop()
         crds.delete("Namespace", namespace)
@@ -202,10 +215,9 @@ def pinned(namespace: str, name: str) -> Object:
     }
 
 
-def accepted(cluster: Cluster, namespace: str) -> str:
-    """What the API server would say to one more pinned Snapshot."""
-    text = json.dumps(pinned(namespace, "one-more"))
-    return cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=text, check=False)
+def refused(cluster: Cluster, namespace: str) -> str:
+    """What the API server would say to one more pinned Snapshot, if it refused it."""
+    return cluster.refusal("POST", "Snapshot", namespace, body=pinned(namespace, "one-more"))
 
 
 @pytest.mark.timeout(300)
@@ -220,9 +232,7 @@ def test_the_history_limit_removes_what_was_created_and_keeps_what_was_applied(c
             text = json.dumps(finished_rollback(namespace, name))
             assert name in crds.kubectl(*command.split(), "-f", "-", stdin=text)
         for minute, name in enumerate(("client", "server", *names)):
-            status = json.dumps({"status": ended_at(f"2026-01-01T00:{minute:02}:00Z")})
-            where = ("-n", namespace, "patch", "orb", name, "--subresource=status", "--type=merge", "-p", status)
-            crds.kubectl(*where)
+            crds.patch_status("Rollback", name, namespace, ended_at(f"2026-01-01T00:{minute:02}:00Z"))
         operator.start()
         kept = ["client", "created-2", "created-3", "server"]
 
@@ -267,7 +277,8 @@ def ended_at(moment: str) -> Object:
 @pytest.mark.timeout(600)
 def test_the_newest_snapshot_is_tested_once_for_each_slot(crds: Cluster, namespace: str, tmp_path: Path) -> None:
     """Test restores of a filestore alone, also across a restart of the operator: one Job for each slot, and the Snapshot says what was read."""
-    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+    clock = MovedClock(tmp_path)
+    operator = OperatorProcess(crds, [namespace], tmp_path, clock, **FAST).start()
     jobs: set[str] = set()
 
     def seen() -> bool:
@@ -289,7 +300,8 @@ def test_the_newest_snapshot_is_tested_once_for_each_slot(crds: Cluster, namespa
         )
         crds.wait("Snapshot", "base", namespace, lambda o: is_true(o, "Complete"), 120, "complete")
         crds.apply(policy(namespace, "shop", verify={"schedule": [EVERY_MINUTE]}))
-        wait_for("the first slot is tested", seen, 150)
+        next_minute(crds, namespace, clock)
+        wait_for("the first slot is tested", seen, 90)
         obj = crds.wait("Snapshot", "base", namespace, lambda o: is_true(o, "RestoreTested"), 20, "tested")
         test = obj["status"]["restoreTest"]
         assert (test["files"], test.get("server", "")) == (obj["status"]["sizes"]["filestoreFiles"], "")
@@ -297,7 +309,8 @@ def test_the_newest_snapshot_is_tested_once_for_each_slot(crds: Cluster, namespa
         first = crds.get("SnapshotPolicy", "shop", namespace)
         assert first is not None
         operator.stop()
-        operator = OperatorProcess(crds, [namespace], tmp_path, **FAST).start()
+        operator = OperatorProcess(crds, [namespace], tmp_path, clock, **FAST).start()
+        next_minute(crds, namespace, clock)
 
         def second() -> bool:
             done = seen()
@@ -305,7 +318,7 @@ def test_the_newest_snapshot_is_tested_once_for_each_slot(crds: Cluster, namespa
             assert found is not None
             return done and found["status"]["restoreTest"]["slot"] > first["status"]["restoreTest"]["slot"]
 
-        wait_for("a later slot is tested", second, 150)
+        wait_for("a later slot is tested", second, 90)
         runs = [name.split("-")[-2] for name in jobs]
         assert len(runs) == len(set(runs)), f"a slot was tested twice: {sorted(jobs)}"
         kept = crds.wait("Snapshot", "base", namespace, lambda o: is_true(o, "RestoreTested"), 20, "still tested")

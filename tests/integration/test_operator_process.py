@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def operator(crds: Cluster, watched: str, tmp_path_factory: pytest.TempPathFacto
     operator = OperatorProcess(crds, [watched], tmp_path_factory.mktemp("operator"), **FAST).start()
     yield operator
     operator.stop()
+
+
+@pytest.fixture(scope="module")
+def patient(crds: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The namespace of an operator that waits long for an Environment."""
+    name = crds.namespace("process")
+    settings = {**FAST, "environment_wait": 300}
+    operator = OperatorProcess(crds, [name], tmp_path_factory.mktemp("operator"), **settings).start()
+    yield name
+    operator.stop()
+    crds.delete("Namespace", name)
 
 
 def snapshot(cluster: Cluster, namespace: str, name: str, **spec: object) -> str:
@@ -112,15 +124,11 @@ def test_what_has_nothing_in_the_store_goes_at_once(crds: Cluster, watched: str,
         crds.wait_gone("Snapshot", name, watched, 10)
 
 
-def test_it_is_cancelled_while_it_waits(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    operator = OperatorProcess(crds, [namespace], tmp_path, **{**FAST, "environment_wait": 300}).start()
-    try:
-        name = snapshot(crds, namespace, "waits")
-        crds.wait("Snapshot", name, namespace, lambda o: o.get("status", {}).get("phase") == "Pending", 20)
-        crds.delete("Snapshot", name, namespace)
-        crds.wait_gone("Snapshot", name, namespace, 10)
-    finally:
-        operator.stop()
+def test_it_is_cancelled_while_it_waits(crds: Cluster, patient: str) -> None:
+    name = snapshot(crds, patient, "waits")
+    crds.wait("Snapshot", name, patient, lambda o: o.get("status", {}).get("phase") == "Pending", 20)
+    crds.delete("Snapshot", name, patient)
+    crds.wait_gone("Snapshot", name, patient, 10)
 
 
 def test_a_namespace_goes_although_it_has_finalizers(crds: Cluster, tmp_path: Path) -> None:
@@ -135,23 +143,19 @@ def test_a_namespace_goes_although_it_has_finalizers(crds: Cluster, tmp_path: Pa
         operator.stop()
 
 
-def test_the_younger_of_two_with_one_id_fails(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    operator = OperatorProcess(crds, [namespace], tmp_path, **{**FAST, "environment_wait": 300}).start()
-    try:
-        snapshot(crds, namespace, "first", id=PROJECT)
-        crds.wait("Snapshot", "first", namespace, lambda o: o.get("status", {}).get("phase") == "Pending", 20)
-        sleep_until(time.monotonic() + 1.1)  # creationTimestamp has whole seconds
-        snapshot(crds, namespace, "second", id=PROJECT)
-        obj = failed(crds, namespace, "second", "DuplicateId")
-        assert "first" in (condition(obj, "Failed") or {})["message"]
-        # Its deletion must not touch what the first one has.
-        crds.delete("Snapshot", "second", namespace)
-        crds.wait_gone("Snapshot", "second", namespace, 10)
-        first = crds.get("Snapshot", "first", namespace)
-        assert first is not None
-        assert condition(first, "Failed") is None
-    finally:
-        operator.stop()
+def test_the_younger_of_two_with_one_id_fails(crds: Cluster, patient: str) -> None:
+    snapshot(crds, patient, "first", id=PROJECT)
+    crds.wait("Snapshot", "first", patient, lambda o: o.get("status", {}).get("phase") == "Pending", 20)
+    sleep_until(time.monotonic() + 1.1)  # creationTimestamp has whole seconds
+    snapshot(crds, patient, "second", id=PROJECT)
+    obj = failed(crds, patient, "second", "DuplicateId")
+    assert "first" in (condition(obj, "Failed") or {})["message"]
+    # Its deletion must not touch what the first one has.
+    crds.delete("Snapshot", "second", patient)
+    crds.wait_gone("Snapshot", "second", patient, 10)
+    first = crds.get("Snapshot", "first", patient)
+    assert first is not None
+    assert condition(first, "Failed") is None
 
 
 def test_an_environment_says_what_is_missing(crds: Cluster, watched: str, operator: OperatorProcess) -> None:
@@ -208,7 +212,8 @@ def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path:
 
 
 def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    """Killed: after the lease has run out. Told to stop: at once."""
+    """Killed: after the lease has run out. Told to stop: at once. Another release waits all the time."""
+    other = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_name="another")
     first = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start()
     second = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start(wait=False)
     third = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2)
@@ -217,6 +222,11 @@ def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) 
         status, words = second.get("/readyz")
         assert status == 503
         assert "lease" in words
+        other.start(wait=False)
+        said = f"another release watches {namespace} too: its Lease is {namespace}/test-operator"
+        wait_for("another release waits", lambda: said in other.get("/readyz")[1], 30)
+        assert crds.get("Lease", "another", namespace) is None
+        other.stop()
         first.kill()
         begin = time.monotonic()
         second.ready(30)
@@ -227,7 +237,7 @@ def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) 
         assert second.exit_code() == 0
         third.ready(6)
     finally:
-        for each in (first, second, third):
+        for each in (first, second, third, other):
             each.stop()
 
 
@@ -258,36 +268,47 @@ def test_a_leader_that_was_stopped_past_its_lease_exits_before_any_write(
         second.stop()
 
 
-@pytest.fixture
-def proxied(crds: Cluster, namespace: str, tmp_path: Path) -> Iterator[tuple[OperatorProcess, Proxy]]:
-    """An operator whose connections can be broken."""
-    proxy = Proxy(api_address(crds))
-    settings = {**FAST, "kubeconfig": kubeconfig_through(crds, proxy, tmp_path), "lease_duration": 60}
-    operator = OperatorProcess(crds, [namespace], tmp_path, **settings).start()
-    yield operator, proxy
+@dataclass(frozen=True)
+class Proxied:
+    """An operator whose connections can be broken, and the namespace that it watches. Each test leaves it connected."""
+
+    namespace: str
+    operator: OperatorProcess
+    proxy: Proxy
+
+
+@pytest.fixture(scope="module")
+def proxied(crds: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    proxy, folder = Proxy(api_address(crds)), tmp_path_factory.mktemp("operator")
+    namespace = crds.namespace("process")
+    settings = {**FAST, "kubeconfig": kubeconfig_through(crds, proxy, folder), "lease_duration": 60}
+    operator = OperatorProcess(crds, [namespace], folder, **settings).start()
+    yield Proxied(namespace, operator, proxy)
     operator.stop()
     proxy.close()
+    crds.delete("Namespace", namespace)
 
 
-def test_half_open_connections(crds: Cluster, namespace: str, proxied: tuple[OperatorProcess, Proxy]) -> None:
+def test_half_open_connections(crds: Cluster, proxied: Proxied) -> None:
     """Watches that bring nothing any more, without an error: the resync finds what has happened."""
-    operator, proxy = proxied
+    namespace = proxied.namespace
     failed(crds, namespace, snapshot(crds, namespace, "before"), "EnvironmentNotFound")
-    proxy.freeze()
+    proxied.proxy.freeze()
     failed(crds, namespace, snapshot(crds, namespace, "unseen"), "EnvironmentNotFound", 30)
-    assert operator.get("/healthz")[0] == 200
+    assert proxied.operator.get("/healthz")[0] == 200
+    proxied.proxy.cut()
 
 
-def test_connections_that_break(crds: Cluster, namespace: str, proxied: tuple[OperatorProcess, Proxy]) -> None:
-    _, proxy = proxied
+def test_connections_that_break(crds: Cluster, proxied: Proxied) -> None:
+    namespace = proxied.namespace
     for number in range(3):
-        proxy.cut()
+        proxied.proxy.cut()
         failed(crds, namespace, snapshot(crds, namespace, f"cut-{number}"), "EnvironmentNotFound", 30)
 
 
-def test_an_api_server_that_is_away(crds: Cluster, namespace: str, proxied: tuple[OperatorProcess, Proxy]) -> None:
+def test_an_api_server_that_is_away(crds: Cluster, proxied: Proxied) -> None:
     """Fifteen seconds without an API server: the same process goes on afterwards, and nothing is lost."""
-    operator, proxy = proxied
+    operator, proxy, namespace = proxied.operator, proxied.proxy, proxied.namespace
     proxy.refusing = True
     proxy.cut()
     snapshot(crds, namespace, "away")

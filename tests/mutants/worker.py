@@ -8,6 +8,7 @@ does.
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -25,6 +26,9 @@ LIBRARIES = (
         "hypothesis.stateful",
         "pytest_timeout",
         "xdist.plugin",
+        "time_machine",
+        "anyio.pytest_plugin",
+        "_hypothesis_pytestplugin",
     ),
     *(
         "pydantic",
@@ -80,6 +84,9 @@ def load() -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    # pytest collects garbage five times at its end: a fork need not go through what it shares with this process, and copy it by that.
+    gc.collect()
+    gc.freeze()
 
 
 def listen(path: str) -> None:

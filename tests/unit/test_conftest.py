@@ -23,6 +23,7 @@ def tree(pytester: pytest.Pytester, repository: Path, monkeypatch: pytest.Monkey
     """A folder of tests with the project's conftest."""
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*path, str(repository / "tests")]))  # for the conftest's imports
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:schemathesis")  # as pyproject.toml has it
     pytester.makeconftest((repository / "tests/conftest.py").read_text())
     return pytester
 

@@ -5,8 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ocore_crds import conditions
+from ocore_crds.kinds import KINDS
+from ocore_operator.jobs.limits import CLASSES
 from support.cluster import procedures
 from support.cluster.cluster import REPOSITORY
 
@@ -20,10 +23,12 @@ PAGES = sorted(
 #: Folders and files whose language is checked: everything that people write here.
 READABLE = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "pyproject.toml", "docs", "crds", "kube", "operator", "mover", "api", "cli",
-    "charts", "examples", "images", "localcluster", "bench", "tests",
+    "charts", "examples", "images", "localcluster", "release", "bench", "tests", "CODE_OF_CONDUCT.md", ".github", ".pre-commit-config.yaml", "REUSE.toml",
 )  # fmt: skip
 #: This file names the words.
 UNREADABLE = Path(__file__).resolve()
+#: Files that others have written.
+THEIRS = REPOSITORY / "api/ocore_api/swagger_ui/dist"
 #: Words that readers who are not native speakers do not know, or that are vague. docs/glossary.md has the terms to use.
 BANNED = (
     "mend", "mends", "mended", "mending", "nobody", "whoever", "somebody", "meanwhile", "anew", "lest", "thereof", "for ever", "stands in",
@@ -37,6 +42,7 @@ TYPES = {
         "PreviousRetained",
         "SwitchedBackRetained",
         "PreflightWarnings",
+        "Incomplete",
         "LastSnapshotSucceeded",
         "Previewed",
         "RemoteCopied",
@@ -49,7 +55,7 @@ HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 
 
 def tracked(*paths: str) -> list[Path]:
-    """Text files that git tracks below these paths (also not yet committed ones)."""
+    """Our text files that git tracks below these paths (also not yet committed ones)."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths],
         cwd=REPOSITORY,
@@ -58,7 +64,7 @@ def tracked(*paths: str) -> list[Path]:
         check=True,
     ).stdout
     files = (REPOSITORY / name for name in listed.split("\0") if name)
-    return [f for f in files if f.is_file() and f.suffix not in {".sum", ".mod"}]
+    return [f for f in files if f.is_file() and f.suffix not in {".sum", ".mod"} and f.parent != THEIRS]
 
 
 def prose(page: Path) -> str:
@@ -210,7 +216,7 @@ def test_a_banned_word_is_found() -> None:
     assert banned_in("Amend it.\nNobody can MEND it; it stands\nfor ever") == ["2: Nobody", "2: MEND", "3: for ever"]
 
 
-# --- docs/disaster-recovery.md -----------------------------------------------------------------------------------------
+# --- docs/recovery.md --------------------------------------------------------------------------------------------------
 
 
 def test_each_procedure_is_rehearsed_by_the_test_that_it_names() -> None:
@@ -236,3 +242,98 @@ def test_each_command_of_a_procedure_is_valid_and_its_variables_are_set() -> Non
 def test_a_procedure_that_the_page_lacks_is_an_error() -> None:
     with pytest.raises(ValueError, match="has no heading Loss of nothing"):
         procedures.section("Loss of nothing")
+
+
+# --- what the pages say about the code ---------------------------------------------------------------------------------
+
+
+def test_the_pools_of_the_job_slots_are_those_of_the_code() -> None:
+    page = (REPOSITORY / "docs/operator.md").read_text().partition("## Job slots")[2].partition("\n## ")[0]
+    described = [
+        set(re.findall(r"`([a-z-]+)`", line.partition(";")[0])) for line in re.findall(r"^- (.*)", page, re.MULTILINE)
+    ]
+    pools: dict[str, set[str]] = {}
+    for command, class_ in CLASSES.items():
+        pools.setdefault(class_, set()).add(command)
+    free = pools.pop("free")
+    assert sorted(map(sorted, described)) == sorted(map(sorted, pools.values()))
+    assert all(f"`{command}`" in page for command in free)
+    assert f"each of {['five', 'six', 'seven', 'eight'][len(pools) - 5]} pools" in page
+
+
+def test_the_rights_of_the_operator_are_those_of_the_chart() -> None:
+    """Helm's lines are left out: what they decide is granted in some installation."""
+    template = (REPOSITORY / "charts/ocore-snapshots/templates/_rules.tpl").read_text()
+    rules = (
+        template.partition('define "ocore-snapshots.rules"')[2].partition("{{- end }}\n\n{{/*")[0].partition("\n")[2]
+    )
+    granted: dict[str, set[str]] = {}
+    for rule in yaml.safe_load(re.sub(r"^\{\{.*\}\}$", "", rules, flags=re.MULTILINE)):
+        for resource in rule["resources"]:
+            granted.setdefault(resource, set()).update(rule["verbs"])
+    page = (REPOSITORY / "charts/ocore-snapshots/README.md").read_text().partition("## Rights of the operator")[2]
+    rows = dict(re.findall(r"^\| ([a-z][^|]*) \| ([^|]*) \|", page.partition("\n## ")[0], re.MULTILINE))
+    common = {"get", "list", "watch"}
+    for kind in KINDS:
+        assert granted[kind.plural] == common | set(re.findall(r"\w+", rows.get(kind.plural, ""))), kind.plural
+        assert granted[f"{kind.plural}/status"] == {"patch"}
+    assert rows["kinds of `ocore.dev`"] == "get, list, watch; patch of status"
+    for resource in ("jobs", "events"):
+        assert granted[resource] == set(rows[resource].split(", ")), resource
+    assert {"secrets", "pods/exec"} & set(granted) == set()
+
+
+#: A verb of kubectl, options, then one of our kinds without its group. `snapshots` is also what other products call theirs, and the API server takes the
+#: first group by name.
+AMBIGUOUS = re.compile(
+    r"kubectl(?:\s+(?:-n|--namespace)[ =]\S+)?\s+(?:get|describe|delete|patch|wait|annotate|label|edit|explain)(?:\s+-\S+(?:\s+\S+=\S+)?)*\s+(?:[\w.]+,)*"
+    rf"({'|'.join(sorted({n for k in KINDS for n in (k.plural, k.kind.lower(), k.short)}, key=len, reverse=True))})(?![\w.-])"
+)
+
+
+def test_row_87_every_command_names_the_group() -> None:
+    assert AMBIGUOUS.search("kubectl -n shop delete -l a=b jobs,snapshots --all")
+    assert AMBIGUOUS.search("kubectl wait osnap/before")
+    assert not AMBIGUOUS.search("kubectl get snapshots.ocore.dev before")
+    found = [
+        f"{path.relative_to(REPOSITORY)}: {match[0]}"
+        for path in tracked(
+            "README.md", "SECURITY.md", "docs", "charts", "examples", "crds", "operator", "mover", "api", "cli", "bench"
+        )
+        for match in AMBIGUOUS.finditer(path.read_text())
+    ]
+    assert not found
+
+
+def test_row_87_the_first_manifest_of_the_readme_ends_with_no_rollback() -> None:
+    """It is pasted as a whole. Without a policy nothing is taken or removed after it."""
+    (manifest, *_) = re.findall(
+        r"^```yaml\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    kinds = [document["kind"] for document in yaml.safe_load_all(manifest)]
+    assert kinds == ["SnapshotStore", "Environment", "SnapshotPolicy", "Snapshot"]
+
+
+class Strict(yaml.CSafeLoader):
+    """Refuses a key that stands twice in one mapping: YAML's loaders take the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = {str(key) for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"twice: {', '.join(sorted(twice))}", node.start_mark)
+        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+
+
+def test_row_87_no_key_stands_twice_in_a_yaml_file() -> None:
+    with pytest.raises(yaml.constructor.ConstructorError, match="twice: a"):
+        yaml.load("x: {a: 1, b: 2, a: 3}", Strict)  # noqa: S506 - a safe loader
+    files = [path for path in tracked("charts", "crds", "examples", "localcluster") if path.suffix in (".yaml", ".yml")]
+    # Helm's templates are no YAML before they are rendered.
+    checked = [path for path in files if "{{" not in path.read_text()]
+    assert REPOSITORY / "charts/ocore-snapshots/values.yaml" in checked
+    for path in checked:
+        try:
+            list(yaml.load_all(path.read_text(), Strict))
+        except yaml.YAMLError as error:
+            pytest.fail(f"{path.relative_to(REPOSITORY)}: {error}")

@@ -1,10 +1,14 @@
-"""A small HTTP server that plays an API server, only for faults that a real one cannot produce at will: 410 Gone, a half-open connection, refusals."""
+"""A small HTTP server that plays an API server, only for faults that a real one cannot produce at will (410 Gone, a half-open connection, refusals), and for
+several facades at once. It knows lists, watches, creations and reads of one object."""
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
 
 Object = dict[str, Any]
 #: What is answered to a request: plural, query → status and JSON; None: the default.
@@ -25,7 +29,7 @@ class FakeApiServer:
         self.mute = False  # watches get nothing, and do not end
         self.streams = False  # it has streaming lists
         self.breaks_stream = False  # in the middle of an object
-        self._events: list[tuple[int, str, Object]] = []
+        self._events: list[tuple[int, str, Object | bytes]] = []
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -79,6 +83,11 @@ class FakeApiServer:
         """An event ERROR in all watches of the resource."""
         self._report(plural, "ERROR", {"kind": "Status", "code": code, "reason": reason, "message": reason})
 
+    def garbage(self, plural: str, line: bytes) -> None:
+        """A line in all watches that begin before it."""
+        self.version += 1
+        self._events.append((self.version, plural, line))
+
     def _report(self, plural: str, kind: str, obj: Object) -> None:
         self._events.append((self.version, plural, {"type": kind, "object": obj}))
 
@@ -90,12 +99,34 @@ class FakeApiServer:
                 self.head = head.decode().lower()
                 _, _, *path = target.path.split("/")
                 self.namespace = path[path.index("namespaces") + 1] if "namespaces" in path else ""
-                await self._answer(writer, path[-1], dict(parse_qsl(target.query)))
+                method, length = head.split(b" ", 1)[0], re.search(r"content-length: (\d+)", self.head)
+                body = await reader.readexactly(int(length[1])) if length else b""
+                if method == b"POST":
+                    self._create(writer, path[-1], json.loads(body))
+                    await writer.drain()
+                elif "namespaces" in path and path.index("namespaces") == len(path) - 4:
+                    self._read_one(writer, *path[-2:])
+                    await writer.drain()
+                else:
+                    await self._answer(writer, path[-1], dict(parse_qsl(target.query)))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self._writers.discard(writer)
             writer.close()
+
+    def _create(self, writer: asyncio.StreamWriter, plural: str, obj: Object) -> None:
+        meta = obj["metadata"]
+        if (meta["namespace"], meta["name"]) in self.objects.get(plural, {}):
+            _send(writer, 409, {"reason": "AlreadyExists", "message": meta["name"]})
+            return
+        created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        obj = {**obj, "metadata": {**meta, "uid": str(uuid4()), "creationTimestamp": created}}
+        _send(writer, 201, self.put(plural, obj))
+
+    def _read_one(self, writer: asyncio.StreamWriter, plural: str, name: str) -> None:
+        found = self.objects.get(plural, {}).get((self.namespace, name))
+        _send(writer, 200 if found else 404, found or {"reason": "NotFound", "message": name})
 
     async def _answer(self, writer: asyncio.StreamWriter, plural: str, query: dict[str, str]) -> None:
         self.requests.append((plural, query))
@@ -135,7 +166,7 @@ class FakeApiServer:
         while self.mute or asyncio.get_running_loop().time() < end:
             found = [] if self.mute else self._events[at:]
             for version, of, event in found:
-                if of == plural and (version > since or event["type"] == "ERROR"):
+                if of == plural and (version > since or (isinstance(event, dict) and event["type"] == "ERROR")):
                     _event(writer, event)
             at += len(found)
             await writer.drain()
@@ -145,8 +176,8 @@ class FakeApiServer:
         writer.write(b"0\r\n\r\n")
 
 
-def _event(writer: asyncio.StreamWriter, event: Object) -> None:
-    line = json.dumps(event).encode() + b"\n"
+def _event(writer: asyncio.StreamWriter, event: Object | bytes) -> None:
+    line = (event if isinstance(event, bytes) else json.dumps(event).encode()) + b"\n"
     writer.write(b"%x\r\n%b\r\n" % (len(line), line))
 
 

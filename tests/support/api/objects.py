@@ -78,13 +78,14 @@ DUPLICATE = {
 def environment(
     name: str = "shop",
     id_: str | None = ENVIRONMENT,
-    project: str = PROJECT,
+    project: str | None = PROJECT,
     type_: str = "production",
     status: Object | None = None,
     **meta: Any,
 ) -> Object:
-    """An Environment; `id_` None: the operator has not seen it."""
-    spec = {"projectId": project, "type": type_, "storeRef": {"name": "store"}}
+    """An Environment; `id_` None: the operator has not seen it. `project` None: its namespace's."""
+    declared = {"projectId": project} if project is not None else {}
+    spec = {**declared, "type": type_, "storeRef": {"name": "store"}}
     written = {"id": id_, **(status or {})} if id_ else status
     return obj("Environment", name, spec, written, **meta)
 

@@ -13,7 +13,7 @@ import yaml
 
 from support.api.issuer import AUDIENCE, ISSUER, Issuer
 from support.cluster.chart import Helm
-from support.cluster.cluster import REPOSITORY, Cluster, Object, unique, wait_for
+from support.cluster.cluster import AS_OPERATOR, REPOSITORY, Cluster, Object, unique, wait_for
 from support.ports import free_port
 
 PACKAGES = ("crds", "kube", "api")
@@ -40,6 +40,7 @@ def chart_rights(cluster: Cluster, namespaces: list[str], release_namespace: str
     """Applies what the chart grants; the name of the facade's service account."""
     values: Object = {
         "watchNamespaces": namespaces,
+        "admissionPolicies": AS_OPERATOR,
         "api": {
             "enabled": True,
             "jwt": {"issuer": ISSUER, "audience": [AUDIENCE], "jwks": {"configMap": {"name": "keys"}}},

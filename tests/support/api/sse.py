@@ -13,11 +13,11 @@ import httpx
 DEADLINE = 20.0
 
 
-def until(holds: Callable[[], object], what: str) -> None:
+def until(holds: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
     """Waits until it holds."""
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < end, f"not within {DEADLINE:.0f} s: {what}"
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.02)
 
 

@@ -3,13 +3,15 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from .cluster import GROUP, REPOSITORY, Cluster, Object
 
 CHART = REPOSITORY / "charts/ocore-snapshots"
+#: Values that name the images of the local cluster: the chart itself names no registry.
+LOCAL = REPOSITORY / "localcluster/values.yaml"
 #: Kinds of the Prometheus Operator and the Gateway API, which the local cluster has not.
 FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
 
@@ -21,14 +23,16 @@ class HelmError(AssertionError):
 class Helm:
     """helm of the local cluster."""
 
+    #: Arguments → the objects as JSON: a process of helm, and YAML, cost a hundred times as much as reading JSON.
+    _rendered: ClassVar[dict[str, str]] = {}
+
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self._rendered: dict[str, str] = {}
 
     def run(self, *arguments: str, values: Object | None = None, timeout: float = 180) -> str:
-        """Its stdout; raises HelmError with what it said."""
+        """Its stdout; raises HelmError with what it said. Values are added to those of the local cluster."""
         done = subprocess.run(
-            ["helm", *arguments, *(["--values", "-"] if values is not None else [])],
+            ["helm", *arguments, *(["--values", str(LOCAL), "--values", "-"] if values is not None else [])],
             env=self.cluster.env, input=json.dumps(values) if values is not None else None,
             capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
@@ -42,10 +46,10 @@ class Helm:
         """The objects of a release."""
         key = json.dumps([values, release, namespace, str(chart)])
         if key not in self._rendered:
-            self._rendered[key] = self.run(
-                "template", release, str(chart), "--namespace", namespace, values=values, timeout=60
-            )
-        return [d for d in yaml.safe_load_all(self._rendered[key]) if d]
+            text = self.run("template", release, str(chart), "--namespace", namespace, values=values, timeout=60)
+            self._rendered[key] = json.dumps([d for d in yaml.load_all(text, yaml.CSafeLoader) if d])
+        objects: list[Object] = json.loads(self._rendered[key])
+        return objects
 
     def install(self, release: str, namespace: str, values: Object, *options: str, chart: Path = CHART) -> None:
         """`helm upgrade --install`."""

@@ -1,4 +1,4 @@
-"""Processes that ended by SIGKILL, as the kubelet reports them: the proof that a failpoint with the action `kill` fired."""
+"""Processes that ended by SIGKILL, as the kubelet reports them: the proof that a failpoint with the action `kill` fired, or that memory ran out."""
 
 import threading
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ class Deaths:
         self._thread = threading.Thread(target=self._run, daemon=True)
         #: Uid of the pod → uid of the object that it worked for.
         self._killed: dict[str, str] = {}
+        self._out_of_memory: dict[str, str] = {}
 
     def __enter__(self) -> "Deaths":
         self._thread.start()
@@ -35,6 +36,15 @@ class Deaths:
     ) -> None:
         self._stop.set()
         self._thread.join(20)
+
+    def out_of_memory(self, obj: Object, times: int) -> None:
+        """Fails unless the kernel has killed a process in this many pods of the object because their memory's limit was reached."""
+        uid = obj["metadata"]["uid"]
+        wait_for(
+            f"{times} pods of {obj['metadata']['name']} out of memory",
+            lambda: list(self._out_of_memory.values()).count(uid) == times,
+            15,
+        )
 
     def fired(self, obj: Object, times: int = 1) -> None:
         """Fails where fewer pods of the object were killed. The object arms one failpoint, and nothing else kills its pods."""
@@ -78,5 +88,7 @@ class Deaths:
     def _note(self, pod: Object) -> None:
         for status in pod.get("status", {}).get("containerStatuses") or []:
             ended = status.get("state", {}).get("terminated") or {}
-            if ended.get("exitCode") == KILLED and ended.get("reason") != "OOMKilled":
+            if ended.get("reason") == "OOMKilled":
+                self._out_of_memory[pod["metadata"]["uid"]] = pod["metadata"]["labels"][LABEL_UID]
+            elif ended.get("exitCode") == KILLED:
                 self._killed[pod["metadata"]["uid"]] = pod["metadata"]["labels"][LABEL_UID]

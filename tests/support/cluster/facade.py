@@ -1,6 +1,10 @@
 """The REST facade as a test sees it: its Deployment, its URL in the cluster, and an issuer of tokens that it trusts."""
 
-from collections.abc import Iterable
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -8,14 +12,40 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from support.api.issuer import AUDIENCE, ISSUER, Issuer
 
-from .cluster import Cluster, Object, wait_for
-from .operator import NAMESPACE
+from .cluster import REPOSITORY, Cluster, Object, is_true, wait_for
+from .operator import NAMESPACE, RELEASE
 
 SELECTOR = "app.kubernetes.io/name=ocore-snapshots,app.kubernetes.io/component=api"
 KEYS = "api-keys"
 KEY = 0x0C0FE
 #: Seconds for one request. snapshot-size waits up to 10 s for the operator.
 REQUEST_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One pod of the facade."""
+
+    facade: "Facade"
+    name: str
+    uid: str
+    address: str
+
+    @property
+    def url(self) -> str:
+        """Its own base URL, past the Service."""
+        return f"http://{self.address}:8080"
+
+    def client(self, subject: str = "ann", **how: Any) -> httpx.Client:
+        """A client of this replica alone, with a token."""
+        return self.facade.client(subject, url=self.url, **how)
+
+    def answered(self, method: str, route: str, status: int) -> int:
+        """How many requests it has answered so, by its own metrics. `route` is the end of the route's path."""
+        text = httpx.get(f"{self.url}/metrics", timeout=10).text
+        lines = re.findall(r"^ocore_api_requests_total\{(.*)\} (\S+)$", text, re.MULTILINE)
+        wanted = (f'method="{method}"', f'{route}"', f'status="{status}"')
+        return sum(int(float(value)) for labels, value in lines if all(part in labels for part in wanted))
 
 
 class Facade:
@@ -71,6 +101,40 @@ class Facade:
         found: Object = wait_for("the facade's pod", self._pod)
         return found
 
+    def replicas(self) -> list[Replica]:
+        """The pods that serve: ready, and not being deleted."""
+        pods = self.cluster.pods(NAMESPACE, SELECTOR)
+        return [
+            Replica(self, p["metadata"]["name"], p["metadata"]["uid"], p["status"]["podIP"])
+            for p in pods
+            if is_true(p, "Ready") and not p["metadata"].get("deletionTimestamp")
+        ]
+
+    @contextmanager
+    def scaled(self, replicas: int) -> Iterator[list[Replica]]:
+        """So many replicas by the chart's value, as a user sets it; afterwards one again."""
+        try:
+            self._set_replicas(replicas)
+            yield self.replicas()
+        finally:
+            self._set_replicas(1)
+            self._address = None
+
+    def _set_replicas(self, replicas: int) -> None:
+        done = subprocess.run(
+            [
+                "helm", "upgrade", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"), "--namespace", NAMESPACE,
+                "--reuse-values", "--set", f"api.replicas={replicas}", "--force-conflicts", "--wait", "--timeout", "90s",
+            ],
+            env=self.cluster.env, capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        wait_for(f"{replicas} replicas", lambda: len(self.replicas()) == self._running() == replicas, 60)
+
+    def _running(self) -> int:
+        """All pods, the ones that end included."""
+        return len(self.cluster.pods(NAMESPACE, SELECTOR))
+
     def address(self) -> str:
         """The pod's address. It is remembered: the API server need not answer for it."""
         if self._address is None:
@@ -89,10 +153,10 @@ class Facade:
         """A token: see :meth:`support.api.issuer.Issuer.token`."""
         return self.issuer.token(subject, **how)
 
-    def client(self, subject: str = "ann", **how: Any) -> httpx.Client:
-        """A client with a token; closes itself as a context manager."""
+    def client(self, subject: str = "ann", *, url: str | None = None, **how: Any) -> httpx.Client:
+        """A client with a token; closes itself as a context manager. `url`: of one replica; None: of the Service."""
         headers = {"Authorization": f"Bearer {self.token(subject, **how)}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=REQUEST_SECONDS)
+        return httpx.Client(base_url=url or self.url, headers=headers, timeout=REQUEST_SECONDS)
 
     def _pod(self) -> Object | None:
         pods: Iterable[Object] = self.cluster.pods(NAMESPACE, SELECTOR)

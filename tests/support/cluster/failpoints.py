@@ -33,3 +33,12 @@ def at_failpoint(site: Site, pod: Object, point: str) -> None:
     """Waits until the pod has reached the failpoint."""
     name = pod["metadata"]["name"]
     wait_for(f"{name} at {point}", lambda: f"failpoint {point}" in site.cluster.logs(site.namespace, name), 60)
+
+
+def job_of(site: Site, name: str) -> Object:
+    """The Job of a Snapshot that runs. A completed Snapshot's Job is removed."""
+    snapshot = site.cluster.get("Snapshot", name, site.namespace)
+    assert snapshot is not None
+    selector = f"ocore.dev/uid={snapshot['metadata']['uid']},ocore.dev/command=snapshot"
+    (job,) = wait_for(f"Job of {name}", lambda: site.cluster.objects("Job", site.namespace, selector), 60)
+    return job

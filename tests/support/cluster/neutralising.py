@@ -11,6 +11,7 @@ ALWAYS = {"neutralize": "Always", "allowNeutralizedProduction": True}
 SCRIPTS = "neutralise"
 NEUTRALISE = """
 UPDATE ir_mail_server SET active = false;
+INSERT INTO ir_mail_server (name, smtp_host) VALUES ('no mail leaves this copy', 'invalid') ON CONFLICT (name) DO UPDATE SET active = true;
 UPDATE ir_cron SET active = false;
 UPDATE payment_provider SET state = 'disabled';
 INSERT INTO ir_config_parameter (key, value) VALUES ('database.is_neutralized', 'true') ON CONFLICT (key) DO UPDATE SET value = 'true';
@@ -46,7 +47,7 @@ def change(site: Site, neutralize: Object | None, **spec: object) -> None:
 def acting(site: Site) -> list[str]:
     """What acts on the world in the live database."""
     found = site.query(
-        "SELECT 'mail' FROM ir_mail_server WHERE active UNION ALL SELECT 'jobs' FROM ir_cron WHERE active"
+        "SELECT 'mail' FROM ir_mail_server WHERE active AND smtp_host <> 'invalid' UNION ALL SELECT 'jobs' FROM ir_cron WHERE active"
         " UNION ALL SELECT 'payments' FROM payment_provider WHERE state = 'enabled' ORDER BY 1"
     )
     return [str(row[0]) for row in found]

@@ -1,13 +1,20 @@
 """The operator as a test sees it: installed from the chart, killed, restarted, scaled."""
 
+import json
 import subprocess
 
 from . import node
-from .cluster import REPOSITORY, Cluster, Object, wait_for
+from .cluster import REPOSITORY, Cluster, Object, unique, wait_for
 
 NAMESPACE = "ocore-system"
 RELEASE = "ocore"
 SELECTOR = "app.kubernetes.io/name=ocore-snapshots,app.kubernetes.io/component=operator"
+
+
+def operator_account(cluster: Cluster) -> str:
+    """The user name of the operator's service account."""
+    spec = cluster.objects("Deployment", NAMESPACE, SELECTOR)[0]["spec"]["template"]["spec"]
+    return f"system:serviceaccount:{NAMESPACE}:{spec['serviceAccountName']}"
 
 
 class Operator:
@@ -22,15 +29,22 @@ class Operator:
             [
                 "helm", "upgrade", "--install", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"),
                 "--namespace", NAMESPACE, "--create-namespace", "--force-conflicts", "--wait", "--timeout", "120s",
+                "--values", str(REPOSITORY / "localcluster/values.yaml"),
                 # What is not there is waited for; the tests of bad input need not wait as long as a person would.
-                "--set", "settings.environmentWait=15", *arguments,
+                "--set", "settings.environmentWait=15",
+                # Pods and services of the local cluster. Its node is outside, with a private address.
+                "--set", r"settings.clusterNetworks=10.244.0.0/16\,10.96.0.0/16", *arguments,
             ],
             env=self.cluster.env, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        self.set_env("OCORE_ALLOW_FAILPOINTS=true")
         # The tag stays the same from build to build: only a new pod has the new image.
-        self.cluster.kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{self.deployment}")
+        template = self.cluster.objects("Deployment", NAMESPACE, SELECTOR)[0]["spec"]["template"]
+        name = template["spec"]["containers"][0]["name"]
+        allowed = {"name": name, "env": [{"name": "OCORE_ALLOW_FAILPOINTS", "value": "true"}]}
+        change = {"metadata": {"annotations": {"ocore.dev/restarted": unique("at")}}, "spec": {"containers": [allowed]}}
+        patch = json.dumps({"spec": {"template": change}})
+        self.cluster.kubectl("-n", NAMESPACE, "patch", f"deployment/{self.deployment}", "--patch", patch)
         self.ready()
 
     @property

@@ -1,4 +1,4 @@
-"""The procedures of docs/disaster-recovery.md: tests run the commands that the page prints."""
+"""The procedures of docs/recovery.md, and docs/tutorial.md: tests run the commands that the pages print."""
 
 import os
 import re
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from .cluster import REPOSITORY, Cluster
 
-PAGE = REPOSITORY / "docs/disaster-recovery.md"
+PAGE = REPOSITORY / "docs/recovery.md"
 #: Under this heading the page sets the variables that its commands use.
 VARIABLES = "The procedures"
 _STEP = re.compile(r"^(\d+)\. ", re.MULTILINE)
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
-def section(title: str) -> str:
+def section(title: str, page: Path = PAGE) -> str:
     """The text below a heading of the page, up to the next one. Raises ValueError where there is none."""
-    _, _, rest = PAGE.read_text().partition(f"\n## {title}\n")
+    _, _, rest = page.read_text().partition(f"\n## {title}\n")
     if not rest:
-        raise ValueError(f"{PAGE} has no heading {title}")
+        raise ValueError(f"{page} has no heading {title}")
     return rest.partition("\n## ")[0]
 
 
@@ -37,11 +37,10 @@ def steps(title: str) -> dict[int, str]:
     return {number: script for number, script in scripts.items() if script}
 
 
-class Rehearsal:
-    """One procedure, step by step, as a person at a shell in one namespace."""
+class Shell:
+    """A person at a shell in one namespace, with `kubectl ocore`, in the checkout."""
 
-    def __init__(self, cluster: Cluster, namespace: str, title: str, folder: Path, variables: dict[str, str]) -> None:
-        self.left = steps(title)
+    def __init__(self, cluster: Cluster, namespace: str, folder: Path, variables: dict[str, str]) -> None:
         self._folder = folder
         self._env = {**os.environ, **cluster.env, **variables}
         self._env["PATH"] = f"{REPOSITORY}/cli:{self._env['PATH']}"
@@ -49,18 +48,16 @@ class Rehearsal:
         kubeconfig.write_text(Path(cluster.env["KUBECONFIG"]).read_text())
         kubeconfig.chmod(0o600)
         self._env["KUBECONFIG"] = str(kubeconfig)
-        self._run(f"kubectl config set-context --current --namespace={namespace}", 30)
+        self.run(f"kubectl config set-context --current --namespace={namespace}", 30)
 
-    def step(self, number: int, timeout: float = 420) -> str:
-        """Runs the step's commands; their output. Variables that it sets are there in later steps. Fails where a command fails."""
-        return self._run(self.left.pop(number), timeout)
-
-    def _run(self, script: str, timeout: float) -> str:
+    def run(self, script: str, timeout: float) -> str:
+        """Runs the commands; their output. Variables that they set are there in later ones. Fails where a command fails."""
         known = self._folder / "variables"
         before = f". {known}\n" if known.exists() else ""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f"{before}set -a\n{script}\nexport -p >{known}"],
             env=self._env,
+            cwd=REPOSITORY,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,6 +66,18 @@ class Rehearsal:
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}"
         return done.stdout
+
+
+class Rehearsal(Shell):
+    """One procedure, step by step."""
+
+    def __init__(self, cluster: Cluster, namespace: str, title: str, folder: Path, variables: dict[str, str]) -> None:
+        super().__init__(cluster, namespace, folder, variables)
+        self.left = steps(title)
+
+    def step(self, number: int, timeout: float = 420) -> str:
+        """Runs the step's commands, as :meth:`run`."""
+        return self.run(self.left.pop(number), timeout)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -157,30 +159,16 @@ def old_or_new(site: Site, obj: Object) -> None:
         assert marker(site) > 0, "Failed, but the old data is gone"
 
 
-def probe_for_marker(site: Site, table: str) -> None:
-    """The application counts as ready only where the live database has that table."""
-    code = (
-        "from demo_app.settings import Settings; from demo_app.database import connect; "
-        f"connect(Settings.from_environment()).execute('SELECT 1 FROM {table} LIMIT 1')"
-    )
-    patch = {
-        "spec": {
-            "template": {
-                "spec": {
-                    "containers": [
-                        {
-                            "name": "app",
-                            "readinessProbe": {
-                                "httpGet": None,
-                                "exec": {"command": ["python3", "-c", code]},
-                                "periodSeconds": 2,
-                                "timeoutSeconds": 5,
-                            },
-                        }
-                    ]
-                }
-            }
-        }
-    }
-    site.cluster.kubectl("-n", site.namespace, "patch", "deployment", "shop", "--patch", json.dumps(patch))
-    site.cluster.kubectl("-n", site.namespace, "rollout", "status", "deployment/shop", "--timeout=60s")
+@contextmanager
+def ready_only_on_the_live_one(site: Site, key: str = "fault_marker") -> Iterator[None]:
+    """Within the block the application counts as ready only on the database that is live now, which has that key among its parameters. By the
+    application's own check: a command as readiness probe would start a Python every two seconds."""
+    with site.connect() as connection:
+        connection.execute(
+            "INSERT INTO ir_config_parameter (key, value) VALUES (%s, 'live') ON CONFLICT (key) DO NOTHING", [key]
+        )
+    site.patch_shop({"spec": {"containers": [{"name": "app", "env": [{"name": "DEMO_REQUIRE", "value": key}]}]}})
+    try:
+        yield
+    finally:
+        site.patch_shop({"spec": {"containers": [{"name": "app", "env": [{"name": "DEMO_REQUIRE", "value": ""}]}]}})

@@ -1,19 +1,26 @@
-"""What an end-to-end test works on: servers (PostgreSQL of both majors, S3) once, a site of its own for each test.
+"""What an end-to-end test works on: servers (PostgreSQL of both majors, S3) once, and a site, shared or its own.
 
 A site is a namespace with a database owned by a role that is no superuser, a filestore claim, the demo application running on them,
 a store and an Environment.
 """
 
 import json
+import random
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 import boto3
 import psycopg
 from psycopg import sql
+
+from demo_app.database import create_schema
+from demo_app.load import LoadPlan, content
+from demo_app.shop import NewAttachment
+from demo_app.targets import HttpTarget
 
 from .cluster import GROUP, POD_SECURITY, RESTRICTED, Cluster, Object, condition, is_true, unique, wait_for
 from .shared import Shared
@@ -46,7 +53,10 @@ def deployment(name: str, namespace: str, spec: Object, *, replicas: int = 1) ->
             "replicas": replicas,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"securityContext": POD_SECURITY, **spec}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"securityContext": POD_SECURITY, "automountServiceAccountToken": False, **spec},
+            },
         },
     }
 
@@ -91,6 +101,7 @@ class Servers:
     def __init__(self, cluster: Cluster, shared: Shared) -> None:
         self.cluster = cluster
         self._shared = shared
+        self._s3_clients: dict[str, Any] = {}
         self.namespace = shared.once("namespace", lambda: cluster.namespace("servers"))
 
     def postgres(self, major: int) -> str:
@@ -213,14 +224,17 @@ class Servers:
         self.cluster.delete("Namespace", self.namespace)
 
     def s3_client(self, endpoint: str | None = None) -> Any:
-        """boto3 client of the server."""
-        return boto3.client(
-            "s3",
-            endpoint_url=endpoint or self.s3(),
-            aws_access_key_id=S3_ACCESS_KEY,
-            aws_secret_access_key=S3_SECRET_KEY,
-            region_name="us-east-1",
-        )
+        """boto3 client of the server. Making one costs as much as twenty requests."""
+        url = endpoint or self.s3()
+        if url not in self._s3_clients:
+            self._s3_clients[url] = boto3.client(
+                "s3",
+                endpoint_url=url,
+                aws_access_key_id=S3_ACCESS_KEY,
+                aws_secret_access_key=S3_SECRET_KEY,
+                region_name="us-east-1",
+            )
+        return self._s3_clients[url]
 
     def bucket(self, endpoint: str | None = None) -> str:
         """A new bucket."""
@@ -338,6 +352,53 @@ class Site:
         """Waits until the application serves."""
         wait_for("application", lambda: self.http("/api/state") is not None, timeout)
 
+    def load(self, seed: int | str, orders: int = 20) -> None:
+        """The application places so many orders with files and deletes some drafts: the same seed, the same contents. Through its front door: a process
+        in the pod for each load, which writes for some seconds, costs ten times as much."""
+        self.app_ready()
+        chance, plan = random.Random(seed), LoadPlan(seconds=1)  # noqa: S311 - data, not secrets
+        shop = HttpTarget(self.url, timeout=60)
+        for number in range(orders):
+            files = [
+                NewAttachment(f"document-{number}.txt", content(chance, plan), "text/plain")
+                for _ in range(chance.randrange(1, 4))
+            ]
+            amount = Decimal(chance.randrange(1000, 500000)) / 100
+            order = shop.place("Azure Interior", amount, "draft" if number % 2 else "sale", files)
+            if number % 4 == 1:
+                assert shop.delete(order)
+
+    def scale(self, replicas: int) -> None:
+        """Starts or stops the application, and waits for it."""
+        self.cluster.patch("Deployment", "shop", self.namespace, {"spec": {"replicas": replicas}})
+        if replicas:
+            self.rolled_out()
+            self.app_ready()
+        else:
+            wait_for("the pods are gone", lambda: not self.cluster.pods(self.namespace, "app=shop"), 60)
+
+    def patch_shop(self, template: Object, *, ready: bool = True) -> None:
+        """Changes the pods of the application (strategic merge patch of their template) and waits for the new ones."""
+        self.cluster.resource("Deployment").patch(
+            body={"spec": {"template": template}},
+            name="shop",
+            namespace=self.namespace,
+            content_type="application/strategic-merge-patch+json",
+        )
+        if ready:
+            self.rolled_out()
+
+    def rolled_out(self) -> None:
+        """Waits until all pods of the application are of its current template, and ready."""
+
+        def current(o: Object) -> bool:
+            status, wanted = o.get("status", {}), o["spec"]["replicas"]
+            seen = status.get("observedGeneration", 0) >= o["metadata"]["generation"]
+            counts = [status.get(name) or 0 for name in ("updatedReplicas", "readyReplicas", "replicas")]
+            return seen and counts == [wanted] * 3
+
+        self.cluster.wait("Deployment", "shop", self.namespace, current, 90, "rolled out")
+
     def in_app(self, *arguments: str, timeout: float = 120) -> tuple[int, str]:
         """Runs `python3 -m demo_app ARGUMENTS` in the application's pod, which must run until it ends; exit code and output."""
         return self.in_shop("python3", "-m", "demo_app", *arguments, timeout=timeout)
@@ -370,6 +431,11 @@ class Site:
     def app_env(self) -> dict[str, str]:
         """The demo application's variables: where its data is."""
         return {"DEMO_DATABASE": "/database", "DEMO_FILESTORE": f"/claim/{self.path}"}
+
+    def files_fit(self) -> None:
+        """Every row of the live database has its file, with its content."""
+        code, log = self.in_app("check")
+        assert code == 0, log
 
     # --- resources ---------------------------------------------------------------------------------------
     def environment_object(self, **changes: Any) -> Object:
@@ -454,6 +520,12 @@ class Site:
         assert len(found["message"]) > 20, found
         return obj
 
+    def gone(self, kind: str, *names: str) -> None:
+        """Deletes Snapshots or Rollbacks, one after the other, and waits until they do not exist."""
+        for name in names:
+            self.cluster.delete(kind, name, self.namespace)
+            self.cluster.wait_gone(kind, name, self.namespace, 120)
+
     def environment_ready(self, timeout: float = 90) -> Object:
         """Waits for the Environment's Ready and RollbackReady, as it is now and not as it was before a change."""
         return self.cluster.wait(
@@ -515,8 +587,10 @@ def make_site(
     environment: dict[str, Any] | None = None,
     postgres_host: str | None = None,
     s3_endpoint: str | None = None,
+    described: bool = True,
 ) -> Iterator[Site]:
-    """A new site; waits until the Environment is ready unless `environment` changes it (a test of bad input)."""
+    """A new site; waits until the Environment is ready unless `environment` changes it (a test of bad input). `described`: whether it has a store and
+    an Environment."""
     host = postgres_host or servers.postgres(major)
     name = unique("shop").replace("-", "_")
     site = Site(
@@ -533,16 +607,70 @@ def make_site(
     )
     create_database(servers, host, name, name, site.password, createdb=createdb)
     try:
-        _fill(site, s3_endpoint, application)
-        cluster.apply(site.environment_object(**(environment or {})))
-        if environment is None and createdb:
+        _fill(site, s3_endpoint, application, described)
+        if described:
+            cluster.apply(site.environment_object(**(environment or {})))
+        if described and environment is None and createdb:
             site.environment_ready()
         yield site
     finally:
         site.remove()
 
 
-def _fill(site: Site, s3_endpoint: str | None, application: bool) -> None:
+class Sites:
+    """Sites that tests share, one of each kind, each with some data and one snapshot, `base`, that has no marker. A test leaves its site as it was, but
+    for Complete snapshots of other names. The site of a test that failed is not used again."""
+
+    def __init__(self, cluster: Cluster, servers: Servers) -> None:
+        self._cluster, self._servers = cluster, servers
+        self._made: dict[tuple[object, ...], Site] = {}
+        self._stack = ExitStack()
+
+    def of(
+        self, *, major: int = 17, store: Literal["S3", "Claim"] = "S3", layout: Literal["Odoo", "Plain"] = "Odoo"
+    ) -> Site:
+        """The site of that kind, made when a test first asks for it."""
+        kind = (major, store, layout)
+        if kind not in self._made:
+            made = make_site(self._cluster, self._servers, major=major, store=store, layout=layout)
+            site = self._stack.enter_context(made)
+            site.load(5)
+            site.completed("Snapshot", site.snapshot("base"))
+            self._made[kind] = site
+        return self._made[kind]
+
+    def discard(self) -> None:
+        """A test failed: what comes next gets new ones. Those that it may have harmed are removed at the end, with the others."""
+        self._made.clear()
+
+    def remove(self) -> None:
+        """All of them."""
+        self._made.clear()
+        self._stack.close()
+
+
+def _store(site: Site) -> tuple[Object, ...]:
+    """The SnapshotStore, and what it needs."""
+    ns = site.namespace
+    spec: Object
+    if site.store_kind == "S3":
+        needed = secret("s3", ns, accessKeyId=S3_ACCESS_KEY, secretAccessKey=S3_SECRET_KEY)
+        spec = {
+            "s3": {
+                "bucket": site.bucket,
+                "prefix": "test",
+                "endpoint": site.endpoint,
+                "credentialsSecretRef": {"name": "s3"},
+            }
+        }
+    else:
+        needed = claim("store", ns)
+        spec = {"claim": {"claimName": "store", "path": "snapshots"}}
+    metadata = {"name": site.store, "namespace": ns}
+    return needed, {"apiVersion": GROUP, "kind": "SnapshotStore", "metadata": metadata, "spec": spec}
+
+
+def _fill(site: Site, s3_endpoint: str | None, application: bool, described: bool) -> None:
     ns, cluster = site.namespace, site.cluster
     cluster.apply(
         secret("database", ns, host=site.host, **site.credentials),
@@ -554,32 +682,16 @@ def _fill(site: Site, s3_endpoint: str | None, application: bool) -> None:
             "data": {"app.conf": "workers = 2\n"},
         },
     )
-    spec: Object
     if site.store_kind == "S3":
         site.endpoint = s3_endpoint or site.servers.s3()
         site.bucket = site.servers.bucket(site.endpoint)
-        cluster.apply(secret("s3", ns, accessKeyId=S3_ACCESS_KEY, secretAccessKey=S3_SECRET_KEY))
-        spec = {
-            "s3": {
-                "bucket": site.bucket,
-                "prefix": "test",
-                "endpoint": site.endpoint,
-                "credentialsSecretRef": {"name": "s3"},
-            }
-        }
-    else:
-        cluster.apply(claim("store", ns))
-        spec = {"claim": {"claimName": "store", "path": "snapshots"}}
-    cluster.apply(
-        {
-            "apiVersion": GROUP,
-            "kind": "SnapshotStore",
-            "metadata": {"name": site.store, "namespace": ns},
-            "spec": spec,
-        }
-    )
-    code, log = site.in_pod("init")
-    assert code == 0, log
+    if described:
+        cluster.apply(*_store(site))
+    with site.connect() as connection:
+        create_schema(connection)
+    if not application:
+        code, log = site.in_pod("init")  # for its folder, and a claim that is bound
+        assert code == 0, log
     cluster.apply(
         deployment(
             "shop",
@@ -590,7 +702,7 @@ def _fill(site: Site, s3_endpoint: str | None, application: bool) -> None:
                     container(
                         "app",
                         DEMO_IMAGE,
-                        command=["python3", "-m", "demo_app", "serve"],
+                        command=["sh", "-c", 'mkdir -p "$DEMO_FILESTORE" && exec python3 -m demo_app serve'],
                         env=[{"name": k, "value": v} for k, v in site.app_env().items()],
                         ports=[{"containerPort": 8080}],
                         readinessProbe={"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},

@@ -157,7 +157,11 @@ UNDO: Object = {"undo": {"rollbackRef": {"name": "back"}}, "undoWindowSeconds": 
 PREVIEW: Object = {"snapshotRef": {"name": "shop-1"}, "dryRun": True}
 #: The CA in a ConfigMap.
 TLS_ENVIRONMENT: Object = changed(
-    {"spec": ENVIRONMENT}, {"spec.database.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}}}
+    {"spec": ENVIRONMENT},
+    {
+        "spec.database.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}},
+        "spec.config": {"path": "etc/odoo.conf"},
+    },
 )["spec"]
 TLS_POLICY: Object = changed(
     {"spec": SNAPSHOT_POLICY}, {"spec.verify.server.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}}}
@@ -174,13 +178,11 @@ SPECS: dict[str, tuple[Object, ...]] = {
 MINIMAL: dict[str, tuple[Object, ...]] = {
     "Environment": (
         {
-            "projectId": UUID,
             "type": "staging",
             "storeRef": {"name": "main"},
             "database": {"secretRef": {"name": "shop-db"}},
         },
         {
-            "projectId": UUID,
             "type": "staging",
             "storeRef": {"name": "main"},
             "database": {
@@ -192,13 +194,11 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
             },
         },
         {
-            "projectId": UUID,
             "type": "staging",
             "storeRef": {"name": "main"},
             "database": {"secretRef": {"name": "shop-db"}, "tls": {"ca": {"configMapRef": {"name": "ca"}}}},
         },
         {
-            "projectId": UUID,
             "type": "staging",
             "storeRef": {"name": "main"},
             "filestore": {"claimName": "shop-files", "path": "files", "layout": "Plain"},
@@ -282,7 +282,10 @@ PATTERNS: dict[str, Pattern] = {
     base.NAME_PATTERN: Pattern(("a", "a-b.c", "0"), ("A", "-a", "a-", "a_b", "a/b", "a\n")),
     base.TIME_PATTERN: Pattern(
         (TIME, "2026-01-31T23:59:59.123456Z"),
-        ("2026-01-31", "2026-01-31T23:59:59+01:00", "2026-01-31 23:59:59Z"),
+        (
+            *("2026-01-31", "2026-01-31T23:59:59+01:00", "2026-01-31 23:59:59Z", "2026-13-01T00:00:00Z"),
+            *("0000-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "2026-01-31T23:59:60Z"),
+        ),
         prefix="2026-01-31T23:59:59.",
         fill="0",
         suffix="Z",
@@ -425,7 +428,15 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
         "": _NAME,
         "spec": {
             _immutable("id"): _fixed("spec.id", OTHER_UUID, optional=True, keep={"spec.type": "staging"}),
-            _immutable("projectId"): _fixed("spec.projectId", OTHER_UUID, keep={"spec.type": "staging"}),
+            _immutable("projectId"): _fixed("spec.projectId", OTHER_UUID, optional=True, keep={"spec.type": "staging"}),
+            "config.path is on the filestore's claim: give filestore, or config.configMapRef": Cel(
+                (
+                    {"spec.config": {"path": "odoo.conf"}},
+                    {"spec.filestore": REMOVED},
+                    {"spec.config": REMOVED, "spec.filestore": REMOVED},
+                ),
+                ({"spec.config": {"path": "odoo.conf"}, "spec.filestore": REMOVED},),
+            ),
             "give a database, a filestore or both": Cel(
                 (
                     {"spec.filestore": REMOVED},
@@ -446,6 +457,16 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             ),
         },
         **_tls_rules("spec.database.tls"),
+        "spec.config": {
+            "give exactly one of configMapRef, path": Cel(
+                ({}, {"spec.config": {"path": "odoo.conf"}}),
+                ({"spec.config": {}}, {"spec.config.path": "odoo.conf"}),
+            ),
+            "path cannot be in .ocore: that folder belongs to ocore-snapshots": Cel(
+                ({"spec.config": {"path": ".ocorerc"}}, {"spec.config": {"path": "etc/.ocore"}}),
+                ({"spec.config": {"path": ".ocore"}}, {"spec.config": {"path": ".ocore/odoo.conf"}}),
+            ),
+        },
         "spec.filestore": {
             "consistency BestEffort needs layout Plain: the files of layout Odoo never change": Cel(
                 (

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from ocore_mover.__main__ import app
 from ocore_mover.database import position
 from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.position import Mark
+from support.mover.forked import Mover
 from support.mover.site import Site
 
 ENVIRONMENT = "6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01"
@@ -56,19 +56,17 @@ class Finished:
         return str(self.result["failure"]["message"])
 
 
-def start(site: Site, *arguments: str, failpoints: str = "") -> subprocess.Popen[str]:
+def start(site: Site, *arguments: str, failpoints: str = "") -> Mover:
     """Starts a command on the site, as a process of its own."""
+    return Mover(arguments, environment(site, failpoints))
+
+
+def environment(site: Site, failpoints: str = "") -> dict[str, str]:
     more = {"OCORE_FAILPOINTS": failpoints} if failpoints else {}
-    return subprocess.Popen(
-        [sys.executable, "-m", "ocore_mover", *arguments],
-        env={**os.environ, **more, "OCORE_PG_BIN": str(site.server.bin)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return {**os.environ, **more, "OCORE_PG_BIN": str(site.server.bin)}
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 120) -> Finished:
+def finish(process: Mover | subprocess.Popen[str], timeout: float = 120) -> Finished:
     """Waits for its end."""
     stdout, stderr = process.communicate(timeout=timeout)
     return Finished(process.returncode, parse(stdout), stdout, stderr)

@@ -51,6 +51,10 @@ class Shell:
                 arguments = self.options()
             case "restore":
                 arguments = [*self.options(), *stored, *rollback]
+            case "preview":
+                arguments = [*self.options(), *stored[:2], *stored[4:]]
+            case "test-restore":
+                arguments = [*self.options(), *stored]
             case "prove":
                 arguments = [*self.options(), "--scratch", str(self.folder / "scratch")]
             case "verify":

@@ -93,9 +93,10 @@ class ApiServer:
     def _patch(self, path: str, subresource: str, body: Object) -> Object:
         self._check(path, "resourceVersion", body.get("metadata", {}).get("resourceVersion"))
         obj = self._objects[path]
-        changed = ("spec",) if subresource == "scale" else ("metadata", "spec")
+        changed = {"scale": ("spec",), "status": ("status",)}.get(subresource, ("metadata", "spec"))
         for part in changed:
-            obj[part] = {**obj.get(part, {}), **as_sent(body.get(part) or {})}
+            merged = {**obj.get(part, {}), **as_sent(body.get(part) or {})}
+            obj[part] = {k: v for k, v in merged.items() if v is not None}
         self._moved(obj)
         return as_sent(obj)
 

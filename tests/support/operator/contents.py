@@ -99,7 +99,7 @@ class Place:
         )
         self.ctx.limits.slot = _slot  # type: ignore[method-assign,assignment]
 
-    def environment(self, id_: str = ENVIRONMENT, project: str = PROJECT, name: str = "shop") -> None:
+    def environment(self, id_: str = ENVIRONMENT, project: str | None = PROJECT, name: str = "shop") -> None:
         """An Environment of the namespace."""
         made = environment_object({"id": id_, "projectId": project}, uid=f"uid-{name}")
         made["metadata"]["name"] = name

@@ -5,12 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.cluster.cluster import GROUP, Cluster, Object, is_true, unique
+from support.cluster.node import claim_folder
 from support.cluster.site import claim
 
 from .process import OperatorProcess
 
 IMAGE = "localhost/ocore-snapshots/mover:17"
 PROJECT = "11111111-2222-4333-8444-555555555555"
+#: Of an Environment without a workload: the user of the cluster's pods. New claims belong to root.
+JOB_USER = {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
 #: Settings of an operator whose tests do not wait for long.
 FAST = {"environment_wait": 3, "resync_interval": 5, "request_timeout": 5, "cleanup_timeout": 20}
 
@@ -43,7 +46,7 @@ def folder_environment(cluster: Cluster, prefix: str, script: str, **spec: objec
                 "type": "staging",
                 "storeRef": {"name": "store"},
                 "filestore": {"claimName": "files", "path": "data", "layout": "Plain"},
-                "jobs": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+                "jobs": {**JOB_USER, "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
                 **spec,
             },
         },
@@ -74,3 +77,9 @@ def create_snapshot(cluster: Cluster, namespace: str, failpoints: str = "", **sp
         }
     )
     return name
+
+
+def stored(cluster: Cluster, namespace: str, obj: Object) -> list[Path]:
+    """Files of a Snapshot in the store."""
+    environments = claim_folder(cluster, "backups", namespace) / "eu/environments"
+    return [path for path in environments.glob(f"*/snapshots/{obj['status']['id']}/**/*") if path.is_file()]

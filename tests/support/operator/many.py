@@ -22,6 +22,7 @@ from ocore_operator import clock
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
 from support.cluster.cluster import GROUP, REPOSITORY, Cluster, wait_for
+from support.operator.folder import JOB_USER
 from support.operator.process import OperatorProcess
 
 #: Requests at the same time while objects are made.
@@ -93,6 +94,7 @@ def environment(namespace: str, name: str) -> Object:
         "type": "staging",
         "storeRef": {"name": "store"},
         "filestore": {"claimName": "files", "path": f"data/{name}", "layout": "Plain"},
+        "jobs": JOB_USER,
     }
     return ours("Environment", namespace, name, spec)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from support.cluster.cluster import REPOSITORY, Cluster, unique, wait_for
+from support.operator.moved_clock import VARIABLE, MovedClock
 from support.ports import free_port
 
 
@@ -93,9 +94,12 @@ def with_suppressed(close: object) -> None:
 class OperatorProcess:
     """One operator. Its log is kept for the report of a failed test."""
 
-    def __init__(self, cluster: Cluster, namespaces: list[str], folder: Path, **settings: object) -> None:
+    def __init__(
+        self, cluster: Cluster, namespaces: list[str], folder: Path, clock: MovedClock | None = None, **settings: object
+    ) -> None:
         """`settings`: OCORE_… in small letters."""
         self.cluster = cluster
+        self._clock = clock
         self.port = free_port()
         self._log = folder / f"{unique('operator')}.log"
         self._settings = {
@@ -115,8 +119,12 @@ class OperatorProcess:
         env = {k: v for k, v in os.environ.items() if not k.startswith("OCORE_")}
         env |= {f"OCORE_{k.upper()}": str(v) for k, v in self._settings.items()}
         env["PYTHONPATH"] = f"{REPOSITORY}/crds:{REPOSITORY}/kube:{REPOSITORY}/operator"
+        module = "ocore_operator"
+        if self._clock is not None:
+            module = "support.operator.moved_clock"
+            env |= {VARIABLE: str(self._clock.file), "PYTHONPATH": f"{env['PYTHONPATH']}:{REPOSITORY}/tests"}
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "ocore_operator"], env=env, stderr=log, stdout=log)
+            self.process = subprocess.Popen([sys.executable, "-m", module], env=env, stderr=log, stdout=log)
         if wait:
             self.ready()
         return self

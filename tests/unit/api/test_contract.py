@@ -4,19 +4,23 @@ ANSWERS has the operations whose real answers are compared here: those that only
 with a real API server (`d.compare_with_document`).
 """
 
+import ast
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 
+from ocore_api import errors
 from ocore_api import openapi as generated
+from ocore_api.http import problems
+from ocore_api.http.reasons import REASONS
+from ocore_api.views.examples import EXAMPLES
 from support.api import document as d
 from support.api import objects as o
+from support.api.filled import SNAPSHOT, filled
 from support.api.serving import Serving, serving
-
-from .routes.test_reads import SNAPSHOT, filled
 
 OPERATIONS = d.operations()
 IDS = [f"{op.method} {op.path}" for op in OPERATIONS]
@@ -164,7 +168,8 @@ def test_requests(api: Schema, op: d.Operation) -> None:
 def test_answers(api: Schema, op: d.Operation) -> None:
     responses = operation_of(api, op)["responses"]
     statuses = {int(s) for s in responses}
-    assert statuses - ERRORS == {op.status}
+    # A stream of which the client has the final event.
+    assert statuses - ERRORS == ({op.status} if op.events is None else {op.status, 204})
     for response in responses.values():
         assert set(response.get("headers", {})) <= EXTRA_RESPONSE_HEADERS
     for error in statuses & ERRORS:
@@ -232,6 +237,54 @@ def test_generated_files_are_current(repository: Any, api: Schema) -> None:
 
 def test_every_field_says_where_it_comes_from() -> None:
     assert list(generated.undocumented()) == []
+
+
+def test_every_example_is_valid(api: Schema) -> None:
+    known = {model.__name__: model for model in generated.TABLES}
+    for name, example in EXAMPLES.items():
+        known[name].model_validate(example)
+    shown = [
+        content["example"]
+        for methods in api["paths"].values()
+        for operation in methods.values()
+        for part in (operation.get("requestBody", {}), *operation["responses"].values())
+        for content in part.get("content", {}).values()
+        if "example" in content
+    ]
+    # A body of each request and an answer of each operation but the deletion.
+    assert len(shown) == 3 + 13
+
+
+def test_an_operation_names_its_headers(api: Schema) -> None:
+    snapshots, size = "/api/environments/{environmentId}/snapshots", "/api/environments/{environmentId}/snapshot-size"
+    assert "id" in api["paths"][snapshots]["post"]["responses"]["202"]["headers"]["Location"]["description"]
+    assert "Age" in api["paths"][size]["get"]["responses"]["200"]["headers"]
+    assert api["paths"][size]["get"]["responses"]["503"]["headers"]["Retry-After"]["schema"]["type"] == "integer"
+    assert api["servers"] == [{"url": "/", "description": "The server that served this document."}]
+
+
+def test_every_reason_of_the_code_is_listed(repository: Any, api: Schema) -> None:
+    """The first argument of a problem, and the second one of a Refusal."""
+    kinds = {c.__name__ for c in errors.Problem.__subclasses__()}
+    written = set(problems._REASONS.values())
+    for path in (repository / "api/ocore_api").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = ast.unparse(node.func).removeprefix("errors.") if isinstance(node, ast.Call) else ""
+            if name in kinds:
+                first = node.args[1 if name == "Refusal" else 0]
+                written |= {first.value} if isinstance(first, ast.Constant) and isinstance(first.value, str) else set()
+    assert written == set(REASONS)
+    assert api["components"]["schemas"]["Problem"]["properties"]["reason"]["examples"] == sorted(REASONS)
+
+
+def test_every_field_that_may_be_null_says_when() -> None:
+    silent = [
+        f"{model.__name__}.{name}"
+        for model in generated.TABLES
+        for name, field in model.model_fields.items()
+        if type(None) in get_args(field.annotation) and "ull" not in (field.description or "")
+    ]
+    assert silent == []
 
 
 def test_the_page_names_every_field_of_the_document(repository: Any) -> None:

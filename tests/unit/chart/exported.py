@@ -34,7 +34,8 @@ def exposition() -> str:
     imported = {"imported": {"storeName": "store", "at": at(0)}, "sizes": {"filestoreStoredBytes": 1}}
     for number, each in enumerate((
         environment_object(),
-        obj("SnapshotStore", "store", {}, {"orphans": {"objects": 1, "bytes": 1}}),
+        obj("SnapshotStore", "store", {}, {"orphans": {"objects": 1, "bytes": 1}, "import": {"skipped": 1}}),
+        obj("Snapshot", "unreadable", {"environmentRef": 1}),
         snapshot_object({"verify": "Full"}, {"phase": "Complete", "completedAt": at(0), "remote": remote}, name="a"),
         snapshot_object({}, {"phase": "Complete", "completedAt": at(0), "conditions": verified, "restoreTest": tested}, name="b"),
         snapshot_object({}, {"phase": "Failed", "completedAt": at(0)}, name="c"),

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ocore_cli import before_deployment
 from ocore_cli.errors import CliError
-from unit.cli.test_cli import BROKEN, DONE, FakeObjects, Object
+from support.cli import BROKEN, DONE, FakeObjects, Object
 
 ENVIRONMENT: Object = {"metadata": {"name": "shop"}, "spec": {}}
 

@@ -3,41 +3,21 @@
 import io
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import typer
 from rich.console import Console
 
-from ocore_cli import app, waiting
+from ocore_cli import app, confirm, evidence, waiting
 from ocore_cli.display import LiveDisplay, PlainDisplay
 from ocore_cli.errors import CliError, Unreachable
 from ocore_cli.follow import follow
 from ocore_cli.runs import Run, amounts, duration, run_of
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
 from ocore_crds.snapshot import Progress
-
-NOW = datetime.now(UTC)
-Object = dict[str, Any]
-
-
-def at(seconds: float) -> str:
-    """RFC 3339, so many seconds from now."""
-    return (NOW + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def condition(type_: str, status: str = "True", reason: str = "Running", message: str = "") -> Object:
-    return {"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": at(0)}
-
-
-def snapshot(phase: str = "Running", **status: Any) -> Object:
-    return {
-        "metadata": {"name": "before", "namespace": "shop", "creationTimestamp": at(-20)},
-        "spec": {"environmentRef": {"name": "shop"}, "timeoutSeconds": 300},
-        "status": {"phase": phase, **status},
-    }
-
+from support.cli import BROKEN, DONE, NOW, FakeObjects, Object, at, condition, run, snapshot
 
 DUMPING = snapshot(
     steps=[
@@ -53,53 +33,6 @@ DUMPING = snapshot(
     },
     conditions=[condition("Reconciling", message="dumping"), condition("Ready", "False")],
 )
-DONE = snapshot(
-    "Complete",
-    completedAt=at(-8),
-    consistentAt=at(-18),
-    conditions=[condition("Complete", reason="Succeeded"), condition("Verified", "False", "NotRead")],
-    sizes={"storedBytes": 2048, "databaseBytes": 8192, "filestoreFiles": 3, "filestoreBytes": 512},
-)
-BROKEN = snapshot(
-    "Failed",
-    completedAt=at(-8),
-    conditions=[
-        condition("Failed", reason="AuthenticationFailed", message="the password is wrong: change the Secret [db]"),
-        condition("Ready", "False", "AuthenticationFailed", "the password is wrong"),
-    ],
-)
-
-
-class FakeObjects:
-    """The API server: each get of an operation gives the next of its states, the last one repeatedly."""
-
-    def __init__(self, **states: list[Object | Exception | None]) -> None:
-        self.namespace = "shop"
-        self.states = states
-        self.others: dict[str, list[Object]] = {}
-        self.created: list[tuple[Kind, Object]] = []
-        self.deleted: list[tuple[Kind, str]] = []
-
-    def get(self, kind: Kind, name: str) -> Object | None:
-        queue = self.states.get(kind.singular, [None])
-        state = queue.pop(0) if len(queue) > 1 else queue[0]
-        if isinstance(state, Exception):
-            raise state
-        return state
-
-    def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
-        return self.others.get(kind.singular, [])
-
-    def create(self, kind: Kind, body: Object) -> Object:
-        self.created.append((kind, body))
-        name = body["metadata"].get("name") or body["metadata"]["generateName"] + "x7k2p"
-        return {**body, "metadata": {**body["metadata"], "name": name}}
-
-    def user(self) -> str:
-        return "ann"
-
-    def delete(self, kind: Kind, name: str) -> None:
-        self.deleted.append((kind, name))
 
 
 class Clock:
@@ -372,14 +305,6 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
     return objects
 
 
-def run(*arguments: str) -> int:
-    try:
-        code = app.app(list(arguments), standalone_mode=False, prog_name="kubectl ocore")
-    except typer.Exit as ended:
-        return ended.exit_code
-    return int(code or 0)
-
-
 def test_snapshot_creates_one(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("snapshot", "shop", "--name", "before", "--verify", "--quiesce") == 0
     kind, body = cli.created[0]
@@ -390,6 +315,45 @@ def test_snapshot_creates_one(cli: FakeObjects, capsys: pytest.CaptureFixture[st
     assert body["spec"]["quiesce"] is True
     SNAPSHOT.spec.model_validate(body["spec"])
     assert "follow it: kubectl ocore watch snapshot/before -n shop" in capsys.readouterr().out
+
+
+def test_how_long_it_is_kept_is_said_where_it_is_made(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the REST API and of a policy expire by the policy's rules; a person's own do not, unless asked for."""
+    assert run("snapshot", "shop") == 0
+    assert "the rules of the SnapshotPolicy do not apply to it" in capsys.readouterr().out
+    assert "retention" not in cli.created[0][1]["spec"]
+    assert run("snapshot", "shop", "--by-policy") == 0
+    assert "do not apply" not in capsys.readouterr().out
+    spec = cli.created[1][1]["spec"]
+    assert (spec["retention"], spec["deletionPolicy"]) == ("Policy", "Delete")
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--into", "environment"), ("--source-store", "snapshotstore")])
+def test_nothing_is_created_for_a_target_that_does_not_exist(cli: FakeObjects, option: str, kind: str) -> None:
+    cli.states[kind] = [None]
+    for command in (("rollback", "before", "--yes"), ("preview", "before")):
+        with pytest.raises(CliError, match=f"{kind} nowhere does not exist in namespace shop"):
+            run(*command, option, "nowhere")
+    assert cli.created == []
+
+
+def test_a_rollback_that_its_preflight_refused_has_its_own_exit_code() -> None:
+    steps = [{"name": "Preflight", "state": "Failed", "message": "no space"}]
+    refused = {
+        "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-3)},
+        "spec": {},
+        "status": {
+            "phase": "Failed",
+            "completedAt": at(0),
+            "steps": steps,
+            "conditions": [condition("Failed", reason="NoSpace")],
+        },
+    }
+    for state, code in (("Failed", 3), ("Done", 1)):
+        steps[0]["state"] = state
+        with pytest.raises(typer.Exit) as ended:
+            waiting.wait_for_end(FakeObjects(rollback=[refused]), ROLLBACK, "back", None, console())
+        assert ended.value.exit_code == code
 
 
 def test_rollback_creates_one_and_waits(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
@@ -415,6 +379,7 @@ def test_a_rollback_with_a_safety_snapshot_and_the_image(cli: FakeObjects) -> No
 
 def test_a_copy_of_a_snapshot_of_another_namespace(cli: FakeObjects) -> None:
     cli.states["snapshot"] = [CliError("not allowed to read snapshots in namespace production")]
+    cli.states["snapshotstore"] = [{"metadata": {"name": "copy"}}]
     options = (
         "--into",
         "oenv/staging",
@@ -487,7 +452,7 @@ def test_undo_creates_one_and_waits(cli: FakeObjects, capsys: pytest.CaptureFixt
         undo={"rollbackName": "back", "rollbackId": "x", "namesId": "x", "to": "Old"},
     )
     cli.states["rollback"] = [finished_rollback(), ended]
-    assert run("undo", "orb/back", "--wait", "--undo-window", "60") == 0
+    assert run("undo", "orb/back", "--yes", "--wait", "--undo-window", "60") == 0
     kind, body = cli.created[0]
     assert kind is ROLLBACK
     assert body["metadata"]["name"].startswith("undo-back-")
@@ -517,6 +482,33 @@ def test_undo_creates_one_and_waits(cli: FakeObjects, capsys: pytest.CaptureFixt
 def test_what_cannot_be_undone_is_refused(cli: FakeObjects, state: Object | None, says: str) -> None:
     cli.states["rollback"] = [finished_rollback(**state) if state is not None else None]
     with pytest.raises(CliError, match=says):
+        run("undo", "back")
+    assert cli.created == []
+
+
+@pytest.mark.parametrize(("typed", "created"), [("shop", 1), ("", 0), ("y", 0)])
+def test_row_69_an_undo_shows_what_is_set_aside_and_asks(
+    typed: str, created: int, cli: FakeObjects, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.states["rollback"] = [finished_rollback(switchedAt=at(-3 * 3600), environmentName="shop")]
+    monkeypatch.setattr(confirm, "is_interactive", lambda: True)
+    monkeypatch.setattr(confirm, "answer", lambda *_: typed)
+    if created:
+        assert run("undo", "back", "--undo-window", "7200") == 0
+    else:
+        with pytest.raises(CliError, match=r"not undone: .* is not 'shop'"):
+            run("undo", "back", "--undo-window", "7200")
+    assert sum("undo" in body["spec"] for _, body in cli.created) == created
+    said = " ".join(capsys.readouterr().out.split())
+    assert "what shop had before rollback back" in said
+    assert "for 3 h 0" in said
+    assert "kept for 2 h 00 min, then it is deleted" in said
+
+
+def test_row_69_a_script_says_that_it_means_an_undo(cli: FakeObjects, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.states["rollback"] = [finished_rollback()]
+    monkeypatch.setattr(confirm, "is_interactive", lambda: False)
+    with pytest.raises(CliError, match="add --yes to undo without a question"):
         run("undo", "back")
     assert cli.created == []
 
@@ -632,6 +624,67 @@ def test_status_counts_the_copies_in_the_remote_store() -> None:
     }
     app.show_status(objects, out)
     assert "2 copied, 1 pending, 1 failed" in text(out)
+
+
+def test_row_91_status_shows_a_snapshot_that_only_its_copy_restores() -> None:
+    objects, out = FakeObjects(), console()
+    ready = condition("Ready", "True", "RemoteCopyOnly", "Restorable from the remote copy in far only: pack 3 differs.")
+    found = [
+        ready if each["type"] == "Ready" else each
+        for each in CORRUPT["status"]["conditions"]
+        if each["type"] != "Stalled"
+    ]
+    objects.others = {
+        "environment": [
+            {"metadata": {"name": "shop", "namespace": "shop"}, "spec": {"type": "production"}, "status": {}}
+        ],
+        "snapshot": [CORRUPT | {"status": CORRUPT["status"] | {"conditions": found, "phase": "Complete"}}],
+    }
+    app.show_status(objects, out)
+    assert "snapshot before: Ready RemoteCopyOnly" in text(out)
+    assert "Restorable from the remote copy in far only" in text(out)
+
+
+def test_row_92_environments_of_one_name_in_two_namespaces() -> None:
+    objects, out = FakeObjects(), console()
+    copy = {"storeName": "far", "requestedAt": "2026-01-01T00:00:00Z", "state": "Completed"}
+    spec = {"type": "production", "remoteStoreRef": {"name": "far"}}
+    bad = condition("Ready", "False", "AuthenticationFailed", "the password is wrong.")
+    objects.others = {
+        "environment": [
+            {"metadata": {"name": "shop", "namespace": each}, "spec": spec, "status": {"conditions": [bad]}}
+            for each in ("one", "two")
+        ],
+        "snapshot": [
+            CORRUPT
+            | {"metadata": CORRUPT["metadata"] | {"namespace": "one"}, "status": {**DONE["status"], "remote": copy}},
+        ],
+    }
+    app.show_status(objects, out, everywhere=True)
+    rows = {line.split()[0]: line for line in text(out).splitlines() if line.startswith(("one ", "two "))}
+    assert "1 copied" in rows["one"]
+    assert "ago" in rows["one"]
+    assert "0 copied" in rows["two"]
+    assert rows["two"].rstrip().endswith("none")
+    assert "environment one/shop: Ready" in text(out)
+    assert "environment two/shop: Ready" in text(out)
+
+
+def test_row_91_a_rollback_says_which_copy_it_has_read() -> None:
+    status = {"position": "New", "evidence": {"proven": ["source: the data in the Snapshot's own store"]}}
+    meta = {"name": "back", "namespace": "shop", "creationTimestamp": at(-20)}
+    own = {"metadata": meta, "spec": {"snapshotRef": {"name": "before"}}, "status": status}
+    remote = {"storeName": "far", "reason": "Corrupt", "message": "a differs."}
+    copy = own | {"status": status | {"remote": remote, "evidence": {"proven": ["source: the remote copy in far"]}}}
+    assert "it was read from the snapshot's own store" in run_of(ROLLBACK, own).result()
+    assert "it was read from the remote copy in far" in run_of(ROLLBACK, copy).result()
+    for obj, expected in (
+        (own, "source: the data in the Snapshot's own store"),
+        (copy, "source: the remote copy in far"),
+    ):
+        out = console()
+        evidence.show(FakeObjects(rollback=[obj]), out, ROLLBACK, "back", "text")
+        assert expected in text(out)
 
 
 def test_a_corrupt_snapshot_with_a_whole_remote_copy_is_restorable() -> None:

@@ -1,21 +1,71 @@
 """What the plugin asks the API server, where the answer must not stop it."""
 
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import yaml
 
-from ocore_cli.objects import KubernetesObjects
+from ocore_cli.objects import METADATA, KubernetesObjects
+from ocore_crds.kinds import SNAPSHOT
 from support.ports import free_port
 
 
-def test_an_unknown_user_is_left_out(tmp_path: Path) -> None:
-    """The operation itself reports that the API server cannot be reached."""
+def kubeconfig(tmp_path: Path, port: int) -> str:
     config = {
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{free_port()}"}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
         "users": [{"name": "u", "user": {"token": "t"}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
-    assert KubernetesObjects(str(path), None, "shop").user() == ""
+    return str(path)
+
+
+def test_an_unknown_user_is_left_out(tmp_path: Path) -> None:
+    """The operation itself reports that the API server cannot be reached."""
+    assert KubernetesObjects(kubeconfig(tmp_path, free_port()), None, "shop").user() == ""
+
+
+@contextmanager
+def pages(count: int, size: int, asked: list[tuple[str, str]]) -> Iterator[int]:
+    """An API server that lists so many objects in pages; its port. Path and Accept of each request are noted."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Accept"]))
+            start = int(self.path.partition("continue=")[2] or 0)
+            items = [{"metadata": {"name": f"s{n}"}} for n in range(start, min(start + size, count))]
+            more = {"continue": str(start + size)} if start + size < count else {}
+            body = json.dumps({"items": items, "metadata": more}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_names_are_listed_in_pages_without_spec_and_status(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+    with pages(5, 2, asked) as port:
+        assert KubernetesObjects(kubeconfig(tmp_path, port), None, "shop").names(SNAPSHOT) == [
+            f"s{n}" for n in range(5)
+        ]
+    assert [accept for _, accept in asked] == [METADATA] * 3
+    assert all(path.startswith("/apis/ocore.dev/v1alpha1/namespaces/shop/snapshots?limit=500") for path, _ in asked)

@@ -14,8 +14,7 @@ from ocore_cli.runs import run_of
 from ocore_crds.kinds import ROLLBACK
 from ocore_crds.preview import NEVER, Preview
 from ocore_crds.rollback import RollbackSpec
-
-from .test_cli import DONE, FakeObjects, Object, at, condition, run
+from support.cli import DONE, FakeObjects, Object, at, condition, run
 
 REPORT: Object = {
     "createdAt": at(0),
@@ -58,6 +57,56 @@ def rollback(report: Object | None = REPORT, **status: Any) -> Object:
     }
 
 
+def switched() -> Object:
+    """The Rollback that is undone."""
+    return {
+        "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-60)},
+        "spec": {"snapshotRef": {"name": "before"}, "undoWindowSeconds": 3600, "createSafetySnapshot": True},
+        "status": {
+            "phase": "Complete", "conditions": [condition("Complete", reason="Succeeded")], "environmentName": "shop", "position": "New",
+            "residue": "Pending", "switchedAt": at(-30), "undoUntil": at(86400),
+        },
+    }  # fmt: skip
+
+
+def test_row_69_an_undo_shows_the_rows_of_what_it_sets_aside(
+    cli: FakeObjects, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.states["rollback"] = [switched(), rollback()]
+    typed(monkeypatch, "shop")
+    assert run("undo", "back") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Rows now (estimated) Rows in snapshot (counted) public.sale_order 1,200,000 1,100,000" in shown
+    previewed, undone = (RollbackSpec.model_validate(body["spec"]) for _, body in cli.created)
+    assert (previewed.dry_run, previewed.not_after, previewed.create_safety_snapshot) == (True, NEVER, False)
+    assert undone.undo is not None
+    assert cli.deleted == [(ROLLBACK, "preview-before-x7k2p")]
+
+
+def test_row_69_an_undo_does_not_wait_for_rows(
+    cli: FakeObjects, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.states["rollback"] = [switched(), rollback(None)]
+    monkeypatch.setattr(confirm, "_ROWS_SECONDS", 0.2)
+    typed(monkeypatch, "shop")
+    assert run("undo", "back") == 0
+    assert "The rows of its tables are not known: there was no preview within" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert "undo" in cli.created[-1][1]["spec"]
+
+
+def test_rows_are_not_compared_where_what_is_live_is_of_no_snapshot(
+    cli: FakeObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = switched()
+    back["status"]["position"] = "Old"
+    cli.states["rollback"] = [back]
+    typed(monkeypatch, "shop")
+    assert run("undo", "back") == 0
+    assert len(cli.created) == 1
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
     objects = FakeObjects(snapshot=[DONE], rollback=[rollback(None), rollback()])
@@ -84,6 +133,7 @@ def test_a_preview_is_created_shown_and_removed(cli: FakeObjects, capsys: pytest
     parsed = RollbackSpec.model_validate(body["spec"])
     assert (parsed.dry_run, parsed.id, parsed.not_after) == (True, None, NEVER)
     assert body["metadata"]["generateName"] == "preview-before-"
+    assert body["metadata"]["annotations"] == {"ocore.dev/temporary": "true"}
     assert cli.deleted == [(ROLLBACK, "preview-before-x7k2p")]
     shown = " ".join(capsys.readouterr().out.split())
     for words in (

@@ -11,7 +11,7 @@ from ocore_cli import prove
 from ocore_cli.errors import CliError
 from ocore_crds.kinds import Kind
 from ocore_crds.restore_test import run_of
-from unit.cli.test_cli import FakeObjects, Object, condition, run, snapshot
+from support.cli import FakeObjects, Object, condition, run, snapshot
 
 SHA = "a" * 64
 TEST: Object = {
@@ -74,6 +74,23 @@ def test_a_valid_certificate(objects: Annotated, capsys: pytest.CaptureFixture[s
         "a warning",
     ):
         assert part in text
+
+
+def test_row_90_a_certificate_affirms_what_was_checked_only(
+    objects: Annotated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of layout Plain no one knows which files the database names."""
+    plain = TEST | {"attachments": 0}
+    objects.states["snapshot"] = [proven(plain)]
+    assert run("prove", "before") == 0
+    assert "attachments" not in capsys.readouterr().out.lower()
+    checked = {"checked": ["files: 2 files match"], "notChecked": ["whether the application starts"]}
+    objects.states["snapshot"] = [proven(plain | checked)]
+    assert run("prove", "before") == 0
+    text = capsys.readouterr().out
+    assert "Checked: files: 2 files match" in text
+    assert "Not checked: whether the application starts" in text
+    assert "attachments" not in text.lower()
 
 
 def test_as_json(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:

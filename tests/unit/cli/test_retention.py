@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ocore_cli import retention
 from ocore_cli.errors import CliError
-from unit.cli.test_cli import FakeObjects, Object
+from support.cli import FakeObjects, Object
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from ocore_crds import base, quantity
+from ocore_crds import base, naming, quantity
 from ocore_crds.kinds import KINDS, Kind
 from ocore_crds.rollback import RollbackStatus
 from ocore_crds.schema import structural
@@ -52,6 +52,14 @@ def _defaulted(schema: dict[str, Any], value: Any) -> Any:
         if name in filled:
             filled[name] = _defaulted(child, filled[name])
     return filled
+
+
+def test_the_project_of_a_namespace_never_changes() -> None:
+    """It is in the manifests of stores: a rebuilt cluster, and every later version, must derive the same one."""
+    assert naming.project_id(None, "shop") == "19ed10da-61d6-c9f9-16c9-c97b36bcfe38"
+    assert naming.project_id(None, "shop2") != naming.project_id(None, "shop")
+    assert naming.project_id("0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b", "shop") == "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
+    TypeAdapter(base.Uuid).validate_python(naming.project_id(None, "x" * 63))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -110,6 +110,17 @@ def preview(name: str, days: float) -> Any:
     return {**each, "spec": {**each["spec"], "dryRun": True}}
 
 
+def test_a_temporary_preview_that_was_left_behind_goes_whatever_the_limit() -> None:
+    """`kubectl ocore preview` removes its own; one that is killed cannot. Only a preview can be temporary."""
+    listed = [preview("left", -11 / 1440), preview("fresh", -9 / 1440), rollback("ran", -2), rollback("now", -1)]
+    for each in listed:
+        each["metadata"].setdefault("annotations", {})["ocore.dev/temporary"] = "true"
+    finished = [f for f in map(history.finished_of, (*listed, preview("kept", -30))) if f is not None]
+    assert len(finished) == 5
+    for limit in (0, 10):
+        assert history.beyond(finished, limit, NOW) == ["left"]
+
+
 def test_previews_push_out_no_rollback_that_ran_and_are_limited_themselves() -> None:
     objects = [rollback("ran1", -9), rollback("ran2", -8), *(preview(f"look{i}", -5 + i) for i in range(4))]
     finished = [f for f in map(history.finished_of, objects) if f is not None]

@@ -129,6 +129,16 @@ def test_row_14_failed_ones_do_not_count() -> None:
     assert retention.verdicts([*after, young], rules(keep_last=1), ZULU, NOW)["young"] == verdict(failed=in_days(1))
 
 
+def test_row_76_failed_ones_are_limited_in_number() -> None:
+    """One broken database with a schedule for each minute made 10,080 objects."""
+    every = [Candidate(f"f{n}", NOW - timedelta(minutes=n), complete=False) for n in range(500)]
+    found = retention.verdicts(
+        [complete("good", NOW - timedelta(days=1)), *reversed(every)], rules(keep_last=1), ZULU, NOW
+    )
+    assert kept(found) == {"good", *(f"f{n}" for n in range(retention.FAILED_COUNT))}
+    assert found["f1"].rules == ("failed",)
+
+
 def test_until_is_the_end_of_the_last_rule() -> None:
     found = retention.verdicts(
         [complete("now", NOW), complete("before", NOW - timedelta(days=1))],

@@ -15,8 +15,7 @@ from demo_app.filestore import Filestore
 from demo_app.load import Load, LoadPlan, LoadReport
 from demo_app.settings import Settings
 from demo_app.targets import DirectTarget
-
-from .conftest import Postgres
+from support.demo import Postgres
 
 
 class Running:

@@ -15,8 +15,7 @@ from demo_app.database import Connection, Pool, connect, create_schema
 from demo_app.filestore import CHECKLIST, ContentDiffersError, Filestore, sha1
 from demo_app.settings import Settings
 from demo_app.state import provenance
-
-from .conftest import Postgres
+from support.demo import Postgres
 
 HELLO = shop.NewAttachment("hello.txt", b"hello", "text/plain")
 HELLO_SHA1 = "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"

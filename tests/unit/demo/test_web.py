@@ -8,10 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,60 +18,7 @@ from demo_app.database import connect, neutralize
 from demo_app.load import Load, LoadPlan
 from demo_app.settings import Settings, SettingsError, read_secret
 from demo_app.targets import HttpTarget, TargetError
-
-from .conftest import Postgres
-
-APP = Path(__file__).resolve().parents[3] / "examples/demo"
-
-
-class Process:
-    """`python3 -m demo_app serve` on a free port."""
-
-    def __init__(self, settings: Settings) -> None:
-        env = {**os.environ, "PYTHONPATH": str(APP), "DEMO_TITLE": 'Shop <"&">'}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "demo_app", "serve", "--init", "--host", "127.0.0.1", "--port", "0",
-             "--database", str(settings.database), "--filestore", str(settings.filestore)],
-            env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if "serving on" in line:
-                self.url = "http://" + line.split()[-1]
-                return
-        raise AssertionError("the web process did not start")
-
-    def request(self, path: str, data: bytes | None = None, method: str | None = None, **headers: str) -> Any:
-        """Status, headers and body of one request."""
-        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)  # noqa: S310
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-                return response.status, response.headers, response.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers, error.read()
-
-    def json(self, path: str, data: bytes | None = None, method: str | None = None) -> tuple[int, Any]:
-        """Status and JSON."""
-        status, _, body = self.request(path, data, method)
-        return status, json.loads(body)
-
-
-@contextmanager
-def running(settings: Settings) -> Iterator[Process]:
-    """The web process, for the block."""
-    process = Process(settings)
-    try:
-        yield process
-    finally:
-        process.process.kill()
-        process.process.wait(10)
-
-
-@pytest.fixture
-def web(settings: Settings) -> Iterator[Process]:
-    """The web process."""
-    with running(settings) as process:
-        yield process
+from support.demo import APP, Postgres, Process, web_process
 
 
 def order(state: str = "draft", **changes: Any) -> bytes:
@@ -210,7 +153,7 @@ def test_probes_follow_database_and_filestore(web: Process, settings: Settings, 
 
 def test_it_is_not_ready_without_what_it_requires(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEMO_REQUIRE", "demo.marker")
-    with running(settings) as web:
+    with web_process(settings) as web:
         assert web.json("/readyz")[0] == 503
         from demo_app.database import connect
 
@@ -234,7 +177,7 @@ def test_it_ends_within_two_seconds_of_sigterm(web: Process) -> None:
 
 def test_the_load_measures_downtime_at_the_port(settings: Settings) -> None:
     """The web process is killed and started again under load; the outage is seen, the load continues."""
-    with running(settings) as web:
+    with web_process(settings) as web:
         port = web.url.rpartition(":")[2]
         events: list[str] = []
         load = Load(

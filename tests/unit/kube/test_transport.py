@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.aio import client
 
-from ocore_kube.errors import Unavailable
-from ocore_kube.transport import Transport, connect
+from ocore_kube.errors import TooLarge, Unavailable
+from ocore_kube.transport import APPLY_PATCH, Transport, apply_body, connect
 
 #: Seconds after which a request has failed.
 LIMIT = 0.2
@@ -195,3 +197,81 @@ def test_a_netrc_gives_no_credentials(proxied: Callable[..., list[str]], tmp_pat
     (tmp_path / "netrc").write_text("machine api.invalid login someone password secret\n")
     (head,) = proxied({"proxy-url": "%s"}, NETRC=str(tmp_path / "netrc"))
     assert "authorization: bearer t\r\n" in head.lower()
+
+
+def test_a_line_that_is_too_long_ends_the_stream() -> None:
+    """A log without line breaks would fill the memory."""
+
+    async def main() -> list[str]:
+        body = b"a\n" + b"x" * 11
+        async with silent(HEAD + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)) as transport:
+            return [line async for line in transport.lines("/x", query={}, seconds=5, silence=9, longest=10)]
+
+    assert asyncio.run(main()) == ["a"]
+
+
+#: Text of every kind: astral, in both directions, NUL, ESC, line ends of Unicode, what YAML forbids, a lone surrogate, what looks like an escape.
+TEXTS = (
+    *(
+        "\U0001f600",
+        "\U0010ffff",
+        "\u202eabc",
+        "a\x00b",
+        "\x1b[31m",
+        "\x7f\x85\x9f",
+        "\u2028\u2029",
+        "\ufeff\ufffe\uffff",
+    ),
+    *("\\ud83d\\ude00", '"quoted": {', "- x: !!python", "%YAML", "\ttab", "grüße"),
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_row_81_a_body_of_an_apply_is_utf_8_that_json_and_yaml_read_alike(text: str) -> None:
+    body = apply_body({"message": text, text: [text]})
+    assert json.loads(body) == {"message": text, text: [text]}
+    assert yaml.safe_load(body) == {"message": text, text: [text]}
+
+
+def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
+    assert json.loads(apply_body({"a": "x\ud800y"})) == {"a": "x\ufffdy"}
+
+
+def test_row_81_an_apply_is_sent_as_it_is() -> None:
+    async def main() -> bytes:
+        received: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]
+            received.extend((head, await reader.readexactly(length)))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            await writer.drain()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        configuration = client.Configuration()
+        configuration.host = f"http://127.0.0.1:{port}"
+        transport = Transport(client.ApiClient(configuration), timeout=5, program="test")
+        try:
+            await transport.request("PATCH", "/x", body={"a": "\U0001f600"}, content_type=APPLY_PATCH)
+        finally:
+            await transport.close()
+            server.close()
+        assert b"application/apply-patch+yaml" in received[0]
+        return received[1]
+
+    assert asyncio.run(main()) == '{"a": "\U0001f600"}'.encode()
+
+
+def test_row_78_an_answer_is_read_up_to_a_bound() -> None:
+    """Whatever its head says."""
+
+    async def read(most: int) -> Any:
+        body = b'{"a": "' + b"x" * 100_000 + b'"}'
+        async with silent(HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)) as transport:
+            return await transport.request("GET", "/x", most=most)
+
+    assert len(asyncio.run(read(200_000))["a"]) == 100_000
+    with pytest.raises(TooLarge, match="more than 5000 bytes"):
+        asyncio.run(read(5000))

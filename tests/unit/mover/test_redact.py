@@ -130,9 +130,9 @@ def test_free_text_is_masked(capsys: pytest.CaptureFixture[str], tmp_path: Path,
     assert isinstance(probe.payload, ProbeResult)
     assert probe.payload.warnings == (expected,)
     assert [f.message for f in (*probe.payload.blocking, *probe.payload.rollback)] == [f"{expected}."] * 2
-    evidence = Evidence(required=(text,), proven=(text,), missing=(text,), warnings=(text,))
+    evidence = Evidence(required=(text,), proven=(text,), missing=(text,), incomplete=(text,), warnings=(text,))
     masked = redact.report(evidence.wire())
-    assert masked == {key: [expected] for key in ("required", "proven", "missing", "warnings")}
+    assert masked == {key: [expected] for key in ("required", "proven", "missing", "incomplete", "warnings")}
 
 
 def test_logs_are_masked_but_for_their_own_fields(capsys: pytest.CaptureFixture[str]) -> None:

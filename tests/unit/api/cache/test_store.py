@@ -1,12 +1,15 @@
 """The cache in memory: ids, lists, ownership, read-your-writes, subscriptions."""
 
 import json
+import random
 from typing import Any
 
 import pytest
 
-from ocore_api.cache.store import Store
+from ocore_api.cache import store as store_module
+from ocore_api.cache.store import LARGEST, Store
 from ocore_api.views import models
+from ocore_crds import naming
 from support.api import objects as o
 
 SNAPSHOT = o.uid_of("Snapshot/apps/before")
@@ -30,9 +33,14 @@ def names(found: Any) -> list[str]:
 
 
 def rows(store: Store, limit: int = 20, offset: int = 0, environment: str = o.ENVIRONMENT) -> Any:
-    found = json.loads(store.environment_page(environment, limit, offset))
-    models.SnapshotPage.model_validate_json(store.environment_page(environment, limit, offset))
-    return found
+    page = store.environment_page(environment, limit, offset)
+    found = page if isinstance(page, bytes) else b"".join(page.pieces())
+    models.SnapshotPage.model_validate_json(found)
+    return json.loads(found)
+
+
+def first_log(store: Store, entries: Any) -> Any:
+    return json.loads(b"".join(store.logs(b"[", entries, b"]").pieces()))[0]
 
 
 # --- lists --------------------------------------------------------------------------------------------------------
@@ -64,6 +72,17 @@ def test_a_page_is_encoded_once_until_something_changes(store: Store) -> None:
     assert rows(store)["snapshots"][0]["pinLabel"] == "keep"
     store.remove("Snapshot", "apps", "before")
     assert rows(store) == {"limit": 20, "offset": 0, "snapshots": [], "total": 0}
+
+
+def test_an_environment_without_a_project_is_in_that_of_its_namespace(store: Store) -> None:
+    derived = naming.project_id(None, "apps")
+    put(
+        store,
+        o.environment("bare", o.OTHER_ENVIRONMENT, None),
+        o.complete("a", created=1, of=o.source(o.OTHER_ENVIRONMENT, project=derived, name="bare")),
+    )
+    assert names(store.snapshots_in(derived)) == ["a"]
+    assert rows(store, environment=o.OTHER_ENVIRONMENT)["total"] == 1
 
 
 def test_a_project_is_filtered(store: Store) -> None:
@@ -186,7 +205,7 @@ def test_a_rollback_belongs_to_its_target(store: Store) -> None:
     assert names(store.rollbacks_of(o.OTHER_ENVIRONMENT)) == ["copy"]
     assert names(store.rollbacks_of(o.ENVIRONMENT)) == ["back"]
     assert names(store.rollbacks_to(SNAPSHOT)) == ["back", "copy"]
-    log = json.loads(store.log_row(store.rollbacks_of(o.OTHER_ENVIRONMENT)[0]))
+    log = first_log(store, store.rollbacks_of(o.OTHER_ENVIRONMENT))
     assert (log["environmentId"], log["snapshotId"], log["deploymentId"]) == (
         o.OTHER_ENVIRONMENT,
         SNAPSHOT,
@@ -212,7 +231,7 @@ def test_the_order_in_which_objects_arrive_does_not_matter() -> None:
 def test_the_log_of_a_deleted_snapshot_has_no_deployment(store: Store) -> None:
     put(store, o.complete(spec={"deploymentId": o.uid_of("d")}), o.rolled_back())
     store.remove("Snapshot", "apps", "before")
-    log = json.loads(store.log_row(store.rollbacks_of(o.ENVIRONMENT)[0]))
+    log = first_log(store, store.rollbacks_of(o.ENVIRONMENT))
     assert (log["snapshotId"], log["deploymentId"]) == (SNAPSHOT, None)
 
 
@@ -238,7 +257,7 @@ def test_a_rollback_that_names_a_snapshot_of_another_project_does_not_show_its_i
         o.complete(),
         o.rollback("probe", {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "other"}}),
     )
-    assert json.loads(store.log_row(store.rollbacks_of(o.OTHER_ENVIRONMENT)[0]))["snapshotId"] is None
+    assert first_log(store, store.rollbacks_of(o.OTHER_ENVIRONMENT))["snapshotId"] is None
     assert names(store.rollbacks_to(SNAPSHOT)) == []
 
 
@@ -354,3 +373,44 @@ def test_progress_of_an_entry(store: Store) -> None:
     found = store.snapshot(SNAPSHOT)
     assert found is not None
     assert (found.progress.version, json.loads(found.progress.event)["percent"], found.progress.final) == (8, 30, False)
+
+
+@pytest.mark.parametrize("error", [OverflowError, RecursionError, KeyError])
+def test_row_77_an_object_that_cannot_be_read_is_skipped_and_counted(
+    store: Store, error: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = store_module.snapshot_entry
+
+    def broken(obj: o.Object, origin: Any) -> Any:
+        if obj["metadata"]["name"] == "bad":
+            raise error
+        return whole(obj, origin)
+
+    monkeypatch.setattr(store_module, "snapshot_entry", broken)
+    put(store, o.complete("bad"), o.complete("good"))
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["good"]
+    assert store.unreadable() == {"Environment": 0, "SnapshotPolicy": 0, "Snapshot": 1, "Rollback": 0}
+    assert '"name": "bad"' in capsys.readouterr().out
+    store.keep_only("Snapshot", None, {("apps", "bad"), ("apps", "good")}, 9)
+    assert store.unreadable()["Snapshot"] == 1
+    store.keep_only("Snapshot", None, {("apps", "good")}, 9)
+    assert store.unreadable()["Snapshot"] == 0
+
+
+def test_row_78_a_large_object_is_not_kept(store: Store) -> None:
+    """Of each that must be read again when its Environment changes, all was kept: 0.8 MiB for each object that a tenant made large."""
+    waiting = o.snapshot("waiting")
+    waiting["metadata"]["annotations"] = {"example.org/bulk": random.Random(1).randbytes(LARGEST).hex()}  # noqa: S311
+    policy = o.obj("SnapshotPolicy", "shop", {"environmentRef": {"name": "shop"}})
+    policy["metadata"]["annotations"] = waiting["metadata"]["annotations"]
+    put(store, waiting, o.complete("small"), policy)
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["small"]
+    assert store.policy(policy["metadata"]["namespace"], policy["metadata"]["name"]) is None
+    assert sum(len(raw) for raw, _ in store._raw.values()) < LARGEST
+    # One that is small only while it is packed would be large in each answer.
+    put(store, o.failed("repetitive", "x" * LARGEST))
+    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["small"]
+    # Once it is small it is served.
+    waiting["metadata"] |= {"annotations": {}, "resourceVersion": "99"}
+    put(store, waiting)
+    assert set(names(store.snapshots_of(o.ENVIRONMENT))) == {"small", "waiting"}

@@ -1,15 +1,19 @@
 """Lists and watches: faults that a real API server cannot produce at will."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kubernetes.aio import client
 
 from ocore_api import __main__ as program
+from ocore_api.auth import READ, Principal
 from ocore_api.cache import Cache, watch
+from ocore_api.errors import NotFound
+from ocore_api.routes.access import owned_environment
 from ocore_kube.errors import Unavailable
 from ocore_kube.transport import Transport
 from support.api import objects as o
@@ -27,9 +31,10 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(what: Callable[[], Any]) -> None:
-    async with asyncio.timeout(15):
-        while not what():  # noqa: ASYNC110 - it waits for another task's work
-            await asyncio.sleep(0.01)
+    end = asyncio.get_running_loop().time() + 15
+    while not what():
+        assert asyncio.get_running_loop().time() < end, "the condition did not become true"
+        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -122,10 +127,10 @@ def test_the_next_page_is_requested_while_one_is_taken(monkeypatch: pytest.Monke
             server.put("snapshots", o.complete(f"s{n}", created=n + 1))
         async with running(server) as cache:
 
-            async def see(self: watch.Watch, token: str | None) -> o.Object:
+            async def see(self: watch.Watch, query: Mapping[str, str], most: int) -> o.Object:
                 if self.label.startswith("Snapshot "):
                     taken.append(cache.store.counts()["Snapshot"])
-                return await page(self, token)
+                return await page(self, query, most)
 
             monkeypatch.setattr(watch.Watch, "_page", see)
             await cache.listed()
@@ -310,6 +315,33 @@ def test_an_id_that_the_cache_lacks_is_asked_for_once() -> None:
     case(work)
 
 
+def test_row_84_a_foreign_id_costs_what_an_unknown_one_costs() -> None:
+    """Else the time of an answer, or what the API server is asked, shows which ids exist."""
+
+    async def work(server: FakeApiServer) -> None:
+        principal = Principal("another", frozenset({o.uid_of("another project")}), frozenset(), frozenset({READ}), 2e9)
+
+        async def refused(facade: Any, environment_id: str) -> tuple[str, int]:
+            before = asked(server)
+            with pytest.raises(NotFound) as refusal:
+                await owned_environment(facade, principal, environment_id)
+            return refusal.value.detail.replace(environment_id, "ID"), asked(server) - before
+
+        async with running(server) as cache:
+            await until(lambda: cache.not_ready is None)
+            facade: Any = SimpleNamespace(cache=cache)
+            assert await cache.environment(o.ENVIRONMENT) is not None
+            assert asked(server) == 0
+            first = [await refused(facade, each) for each in (o.ENVIRONMENT, o.uid_of("nothing"))]
+            again = [await refused(facade, each) for each in (o.ENVIRONMENT, o.uid_of("nothing"))]
+            assert first[0] == first[1] == ("No environment ID is visible to this caller.", 1)
+            assert again[0] == again[1] == ("No environment ID is visible to this caller.", 0)
+            # Its owner is answered from the cache.
+            assert await cache.environment(o.ENVIRONMENT) is not None
+
+    case(work)
+
+
 def test_an_id_that_cannot_be_looked_up_is_unknown() -> None:
     async def work(server: FakeApiServer) -> None:
         old = (400, {"reason": "BadRequest", "message": "field label not supported: status.id"})
@@ -330,5 +362,50 @@ def test_an_api_server_that_does_not_answer_makes_no_id_unknown() -> None:
                 await cache.environment(o.uid_of("nothing"))
             server.refuse = lambda _, __: None
             assert await cache.environment(o.uid_of("nothing")) is None
+
+    case(work)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"MODIFIED","object":{"metadata":{"namespace":"apps","name":"bad","x":',
+        b'{"type":"ADDED","object":"' + b"x" * 5000,
+    ],
+    ids=["no JSON", "too long"],
+)
+def test_row_77_an_event_that_cannot_be_read_is_passed(
+    line: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each watch from its version on would begin with it: everything after it was never seen, and the facade said that it was ready."""
+    monkeypatch.setattr(watch, "LONGEST_EVENT", 4000)
+
+    async def work(server: FakeApiServer) -> None:
+        async with running(server) as cache:
+            await until(lambda: cache.not_ready is None)
+            server.garbage("snapshots", line)
+            server.put("snapshots", o.complete("later", created=5))
+            await until(lambda: names(cache) == ["later", "before"])
+            server.put("snapshots", o.complete("last", created=6))
+            await until(lambda: names(cache) == ["last", "later", "before"])
+            assert server.listed("snapshots") == 2
+
+    case(work)
+    if b"bad" in line:
+        assert "bad" in capsys.readouterr().out
+
+
+def test_row_77_an_answer_that_cannot_be_read_ends_no_other_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(server: FakeApiServer) -> None:
+        server.refuse = lambda plural, query: (
+            (200, {"items": "none"}) if plural == "rollbacks" and "watch" not in query else None
+        )
+        async with running(server) as cache:
+            await until(lambda: names(cache) == ["before"])
+            await until(lambda: "cannot be read" in str(cache.not_ready))
+            server.put("snapshots", o.complete("later", created=5))
+            await until(lambda: names(cache) == ["later", "before"])
+            server.refuse = lambda _, __: None
+            await until(lambda: cache.not_ready is None)
 
     case(work)

@@ -1,7 +1,9 @@
 """Connections and the end of the server."""
 
+import asyncio
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -9,17 +11,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from ocore_api.http.server import MAX_HEAD
+from ocore_api.http import server
+from ocore_api.http.server import MAX_HEAD, PIPELINED, SLICE, sliced
 from support.api.issuer import AUDIENCE, ISSUER, Issuer
 from support.api.serving import Serving, serving
 from support.ports import free_port
-from unit.api.http.routes_of_tests import with_routes
+
+from .routes_of_tests import with_routes
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
@@ -79,6 +84,77 @@ def test_a_head_that_is_too_large_ends_the_connection() -> None:
             pass
         assert sent < 50 * MAX_HEAD
         assert rest(connection)[:12] in (b"", b"HTTP/1.1 400")
+
+
+def test_row_84_requests_that_are_sent_ahead_end_the_connection() -> None:
+    """60 of these connections cost 450 MiB."""
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving() as served:
+        with connect(served) as connection:
+            connection.sendall(request * 1000)
+            received = b""
+            with suppress(ConnectionResetError):
+                while received.count(b"HTTP/1.1 200 ") < 100 and (part := connection.recv(65_536)):
+                    received += part
+            assert received.count(b"HTTP/1.1 200 ") <= PIPELINED
+        with connect(served) as connection:
+            connection.sendall(request * (PIPELINED - 1))
+            received = b""
+            while received.count(b"HTTP/1.1 200 ") < PIPELINED - 1:
+                received += connection.recv(65_536)
+
+
+def test_row_84_a_client_that_never_reads_is_dropped() -> None:
+    large = httpx.URL("/openapi.json")
+    with serving(stream_stall_seconds=0.3) as served, connect(served) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sent = 0
+
+        def dropped() -> bool:
+            nonlocal sent
+            try:
+                connection.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % large.raw_path)
+                sent += 1
+            except OSError:
+                return True
+            time.sleep(0.05)
+            return False
+
+        until(dropped)
+        assert sent < 200
+
+
+def test_row_84_a_large_answer_is_written_in_slices() -> None:
+    sent: list[dict[str, Any]] = []
+    body = bytes(range(256)) * 1000
+
+    async def app(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body[:10], "more_body": True})
+        await send({"type": "http.response.body", "body": body})
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(sliced(app)({}, None, send))
+    bodies = [m for m in sent if m["type"] == "http.response.body"]
+    assert b"".join(m["body"] for m in bodies) == body[:10] + body
+    assert max(len(m["body"]) for m in bodies) == SLICE
+    assert [m.get("more_body", False) for m in bodies] == [*([True] * (len(bodies) - 1)), False]
+
+
+def test_row_84_connections_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 2)
+    with serving(max_streams=1) as served:
+        opened = [connect(served) for _ in range(4)]
+        try:
+            assert select.select([opened[3]], [], [], 5)[0], "it stays open"
+            assert rest(opened[3]) == b""
+            opened[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert opened[0].recv(65_536).startswith(b"HTTP/1.1 200 ")
+        finally:
+            for each in opened:
+                each.close()
 
 
 def test_open_requests_end_before_the_server_does() -> None:

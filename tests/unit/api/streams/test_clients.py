@@ -6,23 +6,17 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from queue import Queue
-from typing import Any
 
 import pytest
 
 from support.api import objects
+from support.api.browser import BROWSER
 from support.api.clients import Clients
-
-from .conftest import SNAPSHOT_PATH, Fed
+from support.api.fed import SNAPSHOT_PATH, Fed
+from support.api.page import page
 
 DEADLINE = 60
-BROWSER = (
-    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-)  # fmt: skip
 PAGE = """<!doctype html><title>stream</title><script>
 const lines = [];
 const show = (text) => lines.push(text);
@@ -156,38 +150,6 @@ def test_npm_eventsource_of_a_refused_stream_gives_up(fed: Fed, eventsource: Pat
         assert client.wait(DEADLINE) == 1
         assert client.stderr is not None
         assert "stream refused: 404" in client.stderr.read()
-
-
-@contextmanager
-def page() -> Iterator[tuple[str, dict[str, str], "Queue[list[str]]"]]:
-    """A web page of another origin. The text of its document is read when it is asked for; what it posts comes out of the queue."""
-    document: dict[str, str] = {"text": ""}
-    posted: Queue[list[str]] = Queue()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(document["text"].encode())
-
-        def do_POST(self) -> None:
-            posted.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Tests need no access log."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", document, posted
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_fetch_in_chromium(feed: Callable[..., Fed], tmp_path: Path) -> None:

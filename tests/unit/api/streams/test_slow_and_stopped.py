@@ -10,9 +10,8 @@ import pytest
 
 from ocore_api.streams.stream import Reader
 from support.api import objects
+from support.api.fed import SNAPSHOT_PATH, Fed
 from support.api.sse import DEADLINE
-
-from .conftest import SNAPSHOT_PATH, Fed
 
 #: Bytes of a message: with a small receive buffer, some events fill what the kernel and the server hold for a reader.
 LARGE = 200_000

@@ -7,9 +7,8 @@ import pytest
 
 from ocore_api.streams import hub as hubs
 from support.api import objects
+from support.api.fed import ROLLBACK, ROLLBACK_PATH, SNAPSHOT, SNAPSHOT_PATH, Fed
 from support.api.sse import until
-
-from .conftest import ROLLBACK, ROLLBACK_PATH, SNAPSHOT, SNAPSHOT_PATH, Fed
 
 OTHER = "dddddddd-0000-4000-8000-000000000009"
 
@@ -135,10 +134,25 @@ def test_a_replica_that_is_behind_never_goes_back(fed: Fed) -> None:
     assert stream.event().data["percent"] == 40
 
 
-def test_the_final_event_is_sent_to_a_client_that_has_it(fed: Fed) -> None:
+def test_a_client_that_has_the_final_event_gets_204(fed: Fed) -> None:
+    """An EventSource that is not closed opens every stream again that ended, unless the answer is 204."""
     fed.complete()
     (last,) = fed.listen().rest()
-    assert [e.id for e in fed.listen(last_event_id=last.id).rest()] == [last.id]
+    with fed.serving.client(projects=[objects.PROJECT]) as client:
+        answer = client.get(SNAPSHOT_PATH, headers={"Last-Event-ID": last.id})
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert client.get(SNAPSHOT_PATH, headers={"Last-Event-ID": last.id}).status_code == 204, (
+            "the connection is good"
+        )
+    fed.wait_for_streams(0)
+
+
+def test_the_final_event_is_sent_to_a_client_that_has_another_one(fed: Fed) -> None:
+    running = fed.listen().event()
+    fed.complete()
+    (last,) = fed.listen(last_event_id=running.id).rest()
+    newer = f"{fed.version + 2}-{'x' * 12}"
+    assert [e.id for e in fed.listen(last_event_id=newer).rest()] == [last.id]
 
 
 # --- the end -------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from ocore_api.views import models, rows
 from ocore_api.views.events import progress_event
 from ocore_api.views.requests import PinRequest, RollbackRequest, SettingsUpdate
 from ocore_api.views.settings import settings_view
+from ocore_api.views.values import order_of
 from ocore_crds.evidence import of_snapshot
+from ocore_crds.naming import ANNOTATION_REQUESTED_AT
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from support.api import objects as o
 
@@ -251,6 +253,57 @@ def test_the_step_does_not_go_back(reported: str, steps: list[tuple[str, str]], 
     assert event(obj)["step"] == shown
 
 
+def test_bytes_are_those_of_the_step() -> None:
+    obj = o.running()
+    obj["status"]["steps"] = [{"name": "DumpDatabase", "state": "Done"}, {"name": "Publish", "state": "Running"}]
+    found = event(obj)
+    assert (found["step"], found["bytesDone"], found["bytesTotal"]) == ("Publish", 0, 0)
+
+
+def test_the_step_without_a_figure_is_the_one_that_began_last() -> None:
+    """Steps that have not begun are listed, too."""
+    obj = o.running()
+    names = [
+        ("Preflight", "Done", o.at(1)),
+        ("Quiesce", "Done", o.at(5)),
+        ("Switch", "Done", o.at(5)),
+        ("Cleanup", "Pending", ""),
+    ]
+    obj["status"]["steps"] = [
+        {"name": name, "state": state, **({"startedAt": since} if since else {})} for name, state, since in names
+    ]
+    del obj["status"]["progress"]
+    assert event(obj)["step"] == "Switch"
+
+
+def test_between_two_steps_it_is_the_last_one_that_ran() -> None:
+    """The figure of the step before it may be older."""
+    obj = o.running()
+    names = [("DumpDatabase", o.at(1)), ("CaptureConfig", o.at(5))]
+    obj["status"]["steps"] = [{"name": name, "state": "Done", "startedAt": since} for name, since in names]
+    found = event(obj)
+    assert (found["step"], found["bytesDone"]) == ("CaptureConfig", 0)
+
+
+def test_the_final_event_names_the_step_that_failed_or_the_last_one_of_the_operation() -> None:
+    obj = o.rolled_back()
+    obj["status"]["progress"] = {"step": "HealthCheck", "percent": 100, "updatedAt": o.at(70)}
+    obj["status"]["steps"] = [{"name": "HealthCheck", "state": "Done"}, {"name": "Cleanup", "state": "Running"}]
+    assert event(obj)["step"] == "HealthCheck"
+    lost = o.failed()
+    lost["status"]["steps"] = [{"name": "CopyFilestore", "state": "Failed"}, {"name": "Verify", "state": "Pending"}]
+    assert event(lost)["step"] == "CopyFilestore"
+
+
+def test_the_time_is_the_latest_moment() -> None:
+    """As text, "05.900Z" comes before "05Z"."""
+    obj = o.running()
+    whole, later = o.at(150), o.at(150).replace("Z", ".900Z")
+    obj["status"]["steps"] = [{"name": "Prepare", "state": "Done", "startedAt": whole, "completedAt": whole}]
+    obj["status"]["progress"]["updatedAt"] = later
+    assert event(obj)["time"] == later
+
+
 def test_the_first_event_of_an_operation() -> None:
     found = event(o.snapshot())
     assert (found["status"], found["step"], found["percent"], found["time"]) == ("pending", None, 0, o.at(0))
@@ -362,3 +415,55 @@ def test_the_state_of_the_remote_copy(state: str | None, expected: str) -> None:
     if state is not None:
         obj["status"]["remote"] = {"state": state}
     assert view(obj)["remoteStatus"] == expected
+
+
+# --- createdAt, and the order of lists ----------------------------------------------------------------------------
+
+
+def asked(name: str, when: str | None, created: float = 10, **status: Any) -> o.Object:
+    """A Snapshot that another client created; with `when`, one of the facade."""
+    annotations = {} if when is None else {ANNOTATION_REQUESTED_AT: when}
+    return o.snapshot(name, status=status or None, created=created, annotations=annotations)
+
+
+def test_what_the_facade_creates_has_milliseconds() -> None:
+    exact = o.at(9).replace("Z", ".975Z")  # the facade's clock was a little behind
+    found = view(asked("a", exact, startedAt=o.at(11)))
+    assert found["createdAt"] == exact
+    assert (
+        log(o.obj("Rollback", "r", {}, annotations={ANNOTATION_REQUESTED_AT: exact}, created=10))["createdAt"] == exact
+    )
+
+
+@pytest.mark.parametrize("when", ["", "soon", "2026-13-01T00:00:00.000Z", o.at(10), o.at(71).replace("Z", ".000Z")])
+def test_a_time_that_the_facade_cannot_have_written_does_not_count(when: str) -> None:
+    assert view(asked("a", when))["createdAt"] == o.at(10)
+
+
+def test_a_start_within_the_second_of_the_creation_is_no_import() -> None:
+    assert view(asked("a", None, startedAt=o.at(10).replace("Z", ".200Z")))["createdAt"] == o.at(10)
+
+
+def test_a_duration_has_milliseconds() -> None:
+    obj = o.complete()
+    obj["status"] |= {"startedAt": o.at(1).replace("Z", ".250Z"), "completedAt": o.at(2).replace("Z", ".001Z")}
+    assert view(obj)["durationMs"] == 751
+
+
+def test_the_order_within_a_second() -> None:
+    """By when the facade was asked, else by the first time that the operator recorded; what has neither is older. Never by what changes later."""
+
+    def exact(milliseconds: int, second: float = 10) -> str:
+        return o.at(second).replace("Z", f".{milliseconds:03}Z")
+
+    oldest_first = [
+        asked("z", None, created=9),
+        asked("t", None),
+        asked("y", None, queuedAt=o.at(10), startedAt=o.at(90)),
+        asked("x", exact(1), startedAt=exact(900)),
+        asked("w", None, queuedAt=exact(100)),
+        asked("v", exact(300), queuedAt=exact(400)),
+        asked("u", None, startedAt=o.at(11)),
+        asked("s", None, created=11, queuedAt=exact(0, 11)),
+    ]
+    assert sorted(oldest_first, key=order_of) == oldest_first

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ocore_api.writes.managed import applied_spec
+from ocore_api.writes.managed import applied_spec, owned_by_others
 
 
 def entry(manager: str, fields: dict[str, Any], operation: str = "Apply", **more: str) -> dict[str, Any]:
@@ -42,3 +42,11 @@ def test_of_a_map_only_the_owned_fields() -> None:
 
 def test_a_field_that_is_gone_is_not_applied_again() -> None:
     assert applied_spec(policy(entry("ocore-api", {"f:retentionDays": {}})), "ocore-api") == {}
+
+
+def test_whether_others_own_a_field() -> None:
+    label = {"f:pin": {"f:label": {}}}
+    ours, status = entry("ocore-api", label), entry("ocore-operator", label, subresource="status")
+    assert not owned_by_others(policy(ours, status, entry("git", {"f:pin": {}})), "ocore-api", "pin", "label")
+    assert owned_by_others(policy(ours, entry("git", label)), "ocore-api", "pin", "label")
+    assert owned_by_others(policy(ours, entry("ocore-api", label, "Update")), "ocore-api", "pin", "label")

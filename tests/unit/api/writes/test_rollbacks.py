@@ -6,7 +6,7 @@ import pytest
 
 from ocore_crds.rollback import RollbackSpec
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
-from unit.api.writes.conftest import (
+from support.api.writes import (
     COMPLETE,
     COPY,
     FAILED,
@@ -22,9 +22,9 @@ from unit.api.writes.conftest import (
     condition,
     environment,
     named,
+    reason,
     snapshot,
 )
-from unit.api.writes.test_snapshots import reason
 
 KEY = {"Idempotency-Key": "one"}
 UNKNOWN = "77777777-0000-4000-8000-000000000001"
@@ -77,6 +77,12 @@ def test_a_safety_snapshot_and_another_target(site: Site) -> None:
 
 def test_the_environment_of_the_path_may_be_named_as_target(site: Site) -> None:
     assert start(site, targetEnvironmentId=SHOP.upper()).json()["environmentId"] == SHOP
+
+
+@pytest.mark.parametrize("unset", ["", None])
+def test_a_target_that_is_not_set_is_the_environment_of_the_path(site: Site, unset: str | None) -> None:
+    answer = start(site, targetEnvironmentId=unset, createSafetySnapshot=None)
+    assert (answer.status_code, answer.json()["environmentId"]) == (202, SHOP)
 
 
 # --- who may ------------------------------------------------------------------------------------------------------------
@@ -275,10 +281,16 @@ def test_a_namespace_without_a_grant(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"snapshotId": "x"}, {"snapshotId": SNAPSHOT, "force": True}, {"snapshotId": SNAPSHOT, "createSafetySnapshot": "yes"}],
+    [
+        {}, {"snapshotId": "x"}, {"snapshotId": ""}, {"snapshotId": SNAPSHOT, "force": True}, {"snapshotId": SNAPSHOT, "createSafetySnapshot": "yes"},
+        {"snapshotId": SNAPSHOT, "targetEnvironmentID": COPY}, {"snapshotId": SNAPSHOT, "targetEnvironmentId": " "},
+        {"snapshotId": SNAPSHOT, "targetEnvironmentId": 0}, {"snapshotId": SNAPSHOT, "targetEnvironmentId": []},
+    ],
 )  # fmt: skip
 def test_a_body_that_is_not_allowed(site: Site, body: Any) -> None:
+    """A mistyped target must not roll back the environment of the path."""
     assert reason(site.send("POST", f"{SHOP}/rollback", json=body)) == (422, "InvalidValue")
+    assert made(site) == []
 
 
 def test_a_key_that_is_not_allowed(site: Site) -> None:

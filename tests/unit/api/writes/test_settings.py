@@ -6,8 +6,7 @@ import pytest
 
 from ocore_kube.errors import Invalid
 from ocore_kube.types import POLICIES
-from unit.api.writes.conftest import FOREIGN, SHOP, Site, named
-from unit.api.writes.test_snapshots import reason
+from support.api.writes import FOREIGN, SHOP, Site, named, reason
 
 DEFAULTS = {
     "autoEnabled": True,
@@ -139,12 +138,33 @@ def test_an_empty_change_changes_nothing(site: Site) -> None:
     assert len(site.server.writes()) == before
 
 
+def test_the_zero_values_of_a_client_change_nothing_where_they_are_no_values(site: Site) -> None:
+    put(site, failurePolicy="continue", timeoutSeconds=60, maxPinned=3, retentionDays=7)
+    before = len(site.server.writes())
+    found = put(site, failurePolicy="", timeoutSeconds=0, autoEnabled=None).json()
+    assert (found["failurePolicy"], found["timeoutSeconds"]) == ("continue", 60)
+    assert len(site.server.writes()) == before
+    found = put(site, failurePolicy="", timeoutSeconds=0.0, maxPinned=0, retentionDays=0).json()
+    assert (found["maxPinned"], found["retentionDays"], found["timeoutSeconds"]) == (0, 0, 60)
+
+
+def test_what_get_answers_can_be_sent_back(site: Site) -> None:
+    before = get(site).json()
+    answer = put(site, **{**before, "maxPinned": 3, "id": FOREIGN, "environmentId": FOREIGN, "createdAt": 5})
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {**before, "maxPinned": 3, "updatedAt": answer.json()["updatedAt"]}
+    assert spec(site)["environmentRef"] == {"name": "shop"}
+    assert "id" not in spec(site)
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {"retentionDays": -1},
         {"maxPinned": 10001},
         {"timeoutSeconds": 29},
+        {"timeoutSeconds": False},
+        {"failurePolicy": " "},
         {"timeoutSeconds": 604801},
         {"failurePolicy": "stop"},
         {"autoEnabled": "yes"},

@@ -13,8 +13,7 @@ from ocore_api.writes.client import Client
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_kube.types import ENVIRONMENTS
 from ocore_operator.readiness import sizing
-from unit.api.writes.conftest import FOREIGN, SHOP, Site
-from unit.api.writes.test_snapshots import reason
+from support.api.writes import FOREIGN, SHOP, Site, reason
 
 
 def ago(seconds: float) -> str:
@@ -108,6 +107,56 @@ def test_an_environment_that_was_never_measured(site: Site) -> None:
     assert answer.headers["retry-after"] == "10"
 
 
+def set_conditions(site: Site, **condition: str) -> None:
+    conditions = [{"type": "Ready", "status": "False", "lastTransitionTime": ago(5), **condition}]
+    site.served.call(
+        lambda: site.server.set_status(ENVIRONMENTS, "apps", "shop", {"conditions": conditions, "sizes": None})
+    )
+
+
+BROKEN = {"reason": "DatabaseUnreachable", "message": "db:5432 refuses connections"}
+
+
+def test_an_environment_that_cannot_be_probed_is_not_waited_for(site: Site) -> None:
+    set_conditions(site, **BROKEN)
+    began = time.monotonic()
+    answers = [get(site) for _ in range(3)]
+    assert time.monotonic() - began < 5, "a measurement is waited for 10 s"
+    for answer in answers:
+        assert reason(answer) == (503, "NotMeasured")
+        assert answer.headers["retry-after"] == "10"
+        assert answer.json()["cause"] == "DatabaseUnreachable"
+        assert "db:5432 refuses connections. Correct this, then repeat the request." in answer.json()["detail"]
+    assert len(site.server.writes()) == 1, "the operator is asked all the same, once for all callers"
+
+
+def test_its_last_sizes_are_served_at_once(site: Site) -> None:
+    set_conditions(site, **BROKEN)
+    set_sizes(site, databaseBytes=1000, filestoreBytes=50, measuredAt=ago(300))
+    began = time.monotonic()
+    answer = get(site)
+    assert time.monotonic() - began < 5
+    assert (answer.status_code, answer.json()["totalSizeBytes"]) == (200, 1050)
+    assert int(answer.headers["age"]) >= 300
+
+
+def test_a_problem_that_appears_ends_the_wait(site: Site) -> None:
+    set_conditions(site, reason="Probing", message="A Job probes.")
+    site.served.call(lambda: asyncio.get_running_loop().call_later(0.5, lambda: site.server.set_status(
+        ENVIRONMENTS, "apps", "shop", {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": ago(0), **BROKEN}]}
+    )))  # fmt: skip
+    began = time.monotonic()
+    assert get(site).json()["cause"] == "DatabaseUnreachable"
+    assert 0.3 < time.monotonic() - began < 5
+
+
+def test_a_first_measurement_that_fails_says_why(site: Site) -> None:
+    operator(site, lambda request: {"attemptedAt": request, "attemptError": "OutOfMemory: the Job needs more memory"})
+    answer = get(site)
+    assert (*reason(answer), answer.json()["cause"]) == (503, "NotMeasured", "OutOfMemory")
+    assert "the Job needs more memory" in answer.json()["detail"]
+
+
 def test_a_caller_who_leaves_does_not_end_it_for_the_others(site: Site) -> None:
     asked, requests = asyncio.Event(), []
 
@@ -122,7 +171,8 @@ def test_a_caller_who_leaves_does_not_end_it_for_the_others(site: Site) -> None:
     async def two() -> Any:
         entry = await site.cache.environment(SHOP)
         first, second = (
-            asyncio.create_task(facade.measurements.sizes(Client(facade.client), facade.cache, entry)) for _ in range(2)
+            asyncio.create_task(facade.measurements.sizes(Client(facade.client, 10), facade.cache, entry))
+            for _ in range(2)
         )
         await asked.wait()
         first.cancel()

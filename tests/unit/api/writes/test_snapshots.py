@@ -1,32 +1,18 @@
 """Snapshots: taken, deleted, pinned."""
 
+import re
 from typing import Any
 
 import pytest
 
 from ocore_crds import naming
+from ocore_crds.timestamps import parse
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import SNAPSHOTS
 from support.api.api_server import refuse_admission
-from unit.api.writes.conftest import (
-    COMPLETE,
-    COPY,
-    FAILED,
-    FOREIGN,
-    OF_COPY,
-    SHOP,
-    SNAPSHOT,
-    Site,
-    named,
-    snapshot,
-)
+from support.api.writes import COMPLETE, COPY, FAILED, FOREIGN, OF_COPY, SHOP, SNAPSHOT, Site, named, reason, snapshot
 
 KEY = {"Idempotency-Key": "one"}
-
-
-def reason(answer: Any) -> tuple[int, str]:
-    assert answer.headers.get("content-type") == "application/problem+json"
-    return answer.status_code, answer.json()["reason"]
 
 
 # --- taken ------------------------------------------------------------------------------------------------------------
@@ -39,6 +25,7 @@ def test_a_snapshot_is_taken(site: Site) -> None:
     assert answer.json() == {"environmentId": SHOP, "message": f"Snapshot {made['metadata']['name']} was created."}
     assert answer.headers["location"] == f"/api/environments/{SHOP}/snapshots/{made['metadata']['uid']}"
     assert made["metadata"]["namespace"] == "apps"
+    assert parse(made["metadata"]["annotations"][naming.ANNOTATION_REQUESTED_AT]).microsecond % 1000 == 0
     assert made["spec"] == {
         "environmentRef": {"name": "shop"},
         "trigger": "Manual",
@@ -120,6 +107,15 @@ def test_a_quota_that_is_full(site: Site) -> None:
 
     site.server.before.append(full)
     assert reason(site.send("POST", f"{SHOP}/snapshots")) == (403, "QuotaExceeded")
+
+
+def test_the_one_just_taken_is_the_newest(site: Site) -> None:
+    """Many of one second: the first page of one row shows the last one that was taken."""
+    for _ in range(20):
+        id_ = site.send("POST", f"{SHOP}/snapshots").headers["location"].rsplit("/", 1)[1]
+        (first,) = site.send("GET", f"{SHOP}/snapshots?limit=1").json()["snapshots"]
+        assert first["id"] == id_
+        assert re.fullmatch(r"[0-9T:-]{19}\.[0-9]{3}Z", first["createdAt"])
 
 
 # --- deleted ----------------------------------------------------------------------------------------------------------
@@ -295,6 +291,24 @@ def test_pin_change_the_label_unpin(site: Site) -> None:
     assert site.cache.taken == [("Snapshot", "before")] * 3
 
 
+@pytest.mark.parametrize("body", [{}, {"label": None}, {"label": ""}])
+def test_a_pin_without_a_label_after_one_with_a_label_has_none(site: Site, body: Any) -> None:
+    pin(site, {"label": "audit"})
+    for _ in range(2):
+        assert pin(site, body).status_code == 200
+        found = site.send("GET", f"{SHOP}/snapshots/{SNAPSHOT}").json()
+        assert (found["isPinned"], found["pinLabel"]) == (True, None)
+    assert pin(site, {"label": "again"}).status_code == 200
+    assert pinned(site) == {"label": "again"}
+
+
+def test_a_label_that_another_client_has_set_too_stays(site: Site) -> None:
+    site.server.put(snapshot("before", SNAPSHOT, COMPLETE, pin={"label": "legal"}), manager="argocd-controller")
+    assert pin(site, {"label": "legal"}).status_code == 200
+    assert pin(site, {}).status_code == 200
+    assert pinned(site) == {"label": "legal"}
+
+
 def test_unpinning_what_is_not_pinned_writes_nothing(site: Site) -> None:
     assert site.send("DELETE", f"{SHOP}/snapshots/{SNAPSHOT}/pin").status_code == 200
     assert site.server.writes() == []
@@ -322,6 +336,24 @@ def test_more_pins_than_allowed(site: Site) -> None:
     answer = pin(site, {})
     assert reason(answer) == (409, "AdmissionRefused")
     assert "maxPinned of its SnapshotPolicy is 10" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "hidden", ["\x00", "\n", "\x1b[2J", "\x7f", "\u0085", "\u200f", "\u2028", "\u202e", "\u2066", "\u061c"]
+)
+def test_a_label_that_would_show_something_else_is_refused(site: Site, hidden: str) -> None:
+    answer = pin(site, {"label": f"audit{hidden}2026"})
+    assert reason(answer) == (422, "InvalidValue")
+    assert "control characters" in answer.json()["errors"][0]["message"]
+    assert site.server.writes() == []
+
+
+def test_labels_in_any_language_and_those_that_others_have_set(site: Site) -> None:
+    label = "Prüfung, 監査 مراجعة 👩‍💻"
+    assert pin(site, {"label": label}).status_code == 200
+    site.server.put(snapshot("copied", OF_COPY, COMPLETE, of="copy", pin={"label": "a\u202eb\n"}))
+    for environment_id, id_, shown in ((SHOP, SNAPSHOT, label), (COPY, OF_COPY, "a\u202eb\n")):
+        assert site.send("GET", f"{environment_id}/snapshots/{id_}").json()["pinLabel"] == shown
 
 
 @pytest.mark.parametrize("body", [{"label": "x" * 257}, {"label": 1}, {"unknown": "x"}, []])

@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from ocore_mover.__main__ import app
-from support.mover.beside import ENVIRONMENT, call, finish, start
+from support.mover.beside import ENVIRONMENT, call, environment, finish
 from support.mover.postgres_majors import Role, write_secret
 from support.mover.site import Site
 
@@ -30,6 +30,7 @@ COMMANDS = (
     "sweep",
     "remove-orphans",
     "delete",
+    "check-copy",
     "copy-remote",
     "cleanup",
     "inspect",
@@ -116,9 +117,10 @@ def test_no_program_has_the_password_in_its_arguments_or_environment(site_any: S
     store = (tmp_path / "store").as_uri()
     call("probe-store", "--store", store)
     site_any.sql("CREATE TABLE t AS SELECT 1")
-    process = start(
-        site_any, "snapshot", "--store", store, "--database", str(site_any.secret), "--environment-id", ENVIRONMENT,
-        "--snapshot-id", UUID, "--scratch", str(tmp_path), failpoints="snapshot-dump-running=sleep:1",
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ocore_mover", "snapshot", "--store", store, "--database", str(site_any.secret),
+         "--environment-id", ENVIRONMENT, "--snapshot-id", UUID, "--scratch", str(tmp_path)],
+        env=environment(site_any, "snapshot-dump-running=sleep:1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     seen = b""
     commands: set[bytes] = set()

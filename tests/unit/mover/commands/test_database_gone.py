@@ -16,40 +16,16 @@ from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.errors import MoverError
 from support.mover.application import Application
-from support.mover.beside import Finished, finish, start, was_killed
-from support.mover.postgres_majors import Role, Server, create_role, write_secret
+from support.mover.beside import ENVIRONMENT, Finished, finish, start, was_killed
+from support.mover.database_properties import COMMENT, properties
+from support.mover.desk import Desk
+from support.mover.postgres_majors import Role, create_role, write_secret
 from support.mover.records import option, run_of
 from support.mover.site import Site, drop_all
 
-from .test_snapshot_and_rollback import ENVIRONMENT, Desk
-
-#: What belongs to a database and is not in its dump.
-PROPERTIES = """
-SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, {provider}, {locale}, {rules}, datconnlimit, spcname,
-       shobj_description(d.oid, 'pg_database'),
-       ARRAY(SELECT a::text FROM unnest(coalesce(datacl, acldefault('d', datdba))) a ORDER BY 1),
-       ARRAY(SELECT coalesce(rolname::text, '') || ':' || c FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole,
-             unnest(setconfig) c WHERE s.setdatabase = d.oid ORDER BY 1)
-  FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = '{name}'
-"""
-COMMENT = 9  # its column
 EXTENSIONS = (
     "SELECT extname, nspname, extversion FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace ORDER BY 1"
 )
-
-
-def properties(server: Server, name: str) -> tuple[Any, ...]:
-    """As one row; the comment without our lines."""
-    query = PROPERTIES.format(
-        name=name,
-        provider="datlocprovider",
-        locale="datlocale" if server.major >= 17 else "daticulocale",
-        rules="daticurules" if server.major >= 16 else "''",
-    )
-    (row,) = server.execute(query)
-    lines = (row[COMMENT] or "").split("\n")
-    own = "\n".join(line for line in lines if not line.startswith("ocore."))
-    return (*row[:COMMENT], own, *row[COMMENT + 1 :])
 
 
 @pytest.fixture
@@ -319,10 +295,13 @@ def test_it_comes_or_goes_in_the_last_moment(desk_any: Desk, happened: str) -> N
         else:
             drop_live(desk_any)
 
+    def settle(found: position.Position) -> None:
+        assert found.position != "New", "it did not switch"
+
     switch = DatabaseSwitch(site.target, site.rollback_id)
     try:
         with pytest.raises(MoverError, match="by someone else") as raised:
-            switch.switch(change_it, lambda: pytest.fail("it did not switch"))
+            switch.switch(change_it, settle)
     finally:
         switch.close()
     assert raised.value.reason == "SwitchFailed"

@@ -3,25 +3,29 @@
 import hashlib
 import json
 import shutil
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ocore_crds import naming
-from ocore_crds.manifest import Manifest
+from ocore_crds import conditions, naming
+from ocore_crds.manifest import Manifest, StoredObject
 from ocore_mover import manifests
+from ocore_mover.commands import base as base_command
 from ocore_mover.commands import config_archive
+from ocore_mover.deadline import Token
+from ocore_mover.errors import StoreError
 from ocore_mover.store import Store, open_store
+from ocore_mover.store.folder import FolderStore
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, call
+from support.mover.desk import Desk
+from support.mover.filestore import some_bytes
+from support.mover.plain_desk import Folder, damage_first
 from support.mover.site import Site
-
-from ..filestore.conftest import some_bytes
-from .test_snapshot_and_rollback import Desk
-from .test_snapshot_checks import Folder, damage_first
 
 
 def based_on(full: Finished) -> list[str]:
@@ -151,6 +155,79 @@ def test_a_base_that_cannot_be_used_gives_a_full(folder: Based, what: str) -> No
     damage, why = UNUSABLE[what]
     damage(folder)
     a_full(folder, folder.differential(), why)
+
+
+class Failing:
+    """Reads of the base fail: `reason`, and whether the store may recover; after `recovers` of them they work."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Based, reason: str, *, recovers: int = 1000) -> None:
+        self.count = 0
+        read, get = FolderStore.read, FolderStore.get
+        self._error = StoreError(reason, "cannot read it", retryable=reason == conditions.STORE_UNREACHABLE)
+        self._recovers, self._base = recovers, naming.snapshot_prefix(ENVIRONMENT, folder.full_id)
+
+        def failing_read(store: FolderStore, obj: StoredObject) -> Iterator[bytes]:
+            self._fail(obj.key)
+            yield from read(store, obj)
+
+        def failing_get(store: FolderStore, key: str, **more: Any) -> bytes | None:
+            self._fail(key)
+            return get(store, key, **more)
+
+        monkeypatch.setattr(FolderStore, "read", failing_read)
+        monkeypatch.setattr(FolderStore, "get", failing_get)
+
+    def _fail(self, key: str) -> None:
+        if key.startswith(self._base):
+            self.count += 1
+            if self.count <= self._recovers:
+                raise self._error
+
+
+@pytest.mark.parametrize(
+    "reason", [conditions.STORE_IO_ERROR, conditions.OBJECT_ARCHIVED, conditions.STORE_ACCESS_DENIED]
+)
+def test_row_71_one_unreadable_base_stops_no_snapshot(
+    folder: Based, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    fails = Failing(monkeypatch, folder, reason)
+    done = folder.differential()
+    assert fails.count == 1, "it is unusable at once"
+    monkeypatch.undo()
+    a_full(folder, done, "cannot read it")
+
+
+def test_row_71_a_store_that_throttles_gets_a_part_of_the_time(folder: Based, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_command, "PAUSE", 0.01)
+    monkeypatch.setattr(base_command, "PATIENCE", 0.3)
+    fails = Failing(monkeypatch, folder, conditions.STORE_UNREACHABLE)
+    begin = time.monotonic()
+    done = folder.differential("--deadline", "600")
+    assert fails.count > 2
+    assert time.monotonic() - begin < 60
+    monkeypatch.undo()
+    a_full(folder, done, "cannot read it")
+
+
+def test_row_71_a_store_that_recovers_serves_as_the_base(folder: Based, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_command, "PAUSE", 0.01)
+    Failing(monkeypatch, folder, conditions.STORE_UNREACHABLE, recovers=2)
+    done = folder.differential("--deadline", "600")
+    assert done.code == 0, done.stdout
+    assert done.result["payload"]["baseSnapshotId"] == folder.full_id
+
+
+def test_row_71_the_time_for_a_base_is_bounded_by_the_snapshots_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def throttled(*_: Any) -> None:
+        raise StoreError(conditions.STORE_UNREACHABLE, "503", retryable=True)
+
+    monkeypatch.setattr(base_command, "find", throttled)
+    begin = time.monotonic()
+    choice = base_command.BaseChoice("full", "0" * 64)
+    opened: Any = base_command.opened
+    with pytest.raises(base_command.Unusable, match="503"):
+        opened(None, "e", "s", "Plain", choice, scratch=Path("/nowhere"), token=Token(60))
+    assert time.monotonic() - begin < 10, "a tenth of a minute has no room for a pause"
 
 
 def test_a_differential_is_no_base(folder: Based) -> None:

@@ -17,9 +17,8 @@ from ocore_mover.errors import MoverError
 from ocore_mover.filestore.links import OdooFiles
 from ocore_mover.filestore.odoo import freeze
 from support.mover.application import Application
+from support.mover.desk import Desk
 from support.mover.site import Site
-
-from .test_snapshot_and_rollback import Desk
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from support.mover.application import Application
 from support.mover.beside import call
+from support.mover.desk import Desk
 from support.mover.site import Site
-from unit.mover.commands.test_snapshot_and_rollback import Desk
 
 
 @pytest.fixture

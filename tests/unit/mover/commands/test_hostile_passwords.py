@@ -10,9 +10,8 @@ from ocore_crds.protocol import Result, SnapshotResult, parse_line
 from ocore_mover import redact
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, call
+from support.mover.desk import Desk
 from support.mover.site import Site
-
-from .test_snapshot_and_rollback import Desk
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,9 @@
 import signal
 import socket
 import subprocess
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,26 +136,42 @@ def test_without_an_administrator(site_any: Site, tmp_path: Path) -> None:
 
 #: What the scripts leave on → what the message names.
 LEFT_ON = {
-    "UPDATE ir_mail_server SET active = true": "mail of production",
-    "UPDATE fetchmail_server SET active = true": "inbox of production",
+    "UPDATE ir_mail_server SET active = true": "ir_mail_server, for example id",
+    "UPDATE fetchmail_server SET active = true": "fetchmail_server, for example id",
     "UPDATE ir_cron SET active = true": "ir_cron, for example id 2",
     "UPDATE payment_provider SET state = 'enabled' WHERE code = 'stripe'": "payment_provider",
     "UPDATE iap_account SET account_token = 'token-of-production'": "iap_account",
     "UPDATE account_online_link SET client_id = 'bank-of-production'": "account_online_link",
     "UPDATE delivery_carrier SET prod_environment = true": "delivery_carrier",
+    "UPDATE mail_mail SET state = 'outgoing'": "mail_mail",
+    "UPDATE sms_sms SET state = 'outgoing'": "sms_sms",
+    "UPDATE queue_job SET state = 'enqueued'": "queue_job",
+    "UPDATE ir_act_server SET webhook_url = 'https://hooks.example.com/secret-path' WHERE state = 'webhook'": "webhooks in public.ir_act_server",
+    "UPDATE ir_act_server SET webhook_url = 'http://hooks/secret-path' WHERE state = 'webhook'": "webhooks in public.ir_act_server",
+    "UPDATE auth_oauth_provider SET enabled = true": "active OAuth providers in public.auth_oauth_provider, for example id",
+    "UPDATE auth_oauth_provider SET client_secret = 'secret-of-oauth'": "secrets of OAuth providers",
+    "INSERT INTO auth_passkey_key (name) VALUES ('a key')": "passkeys",
+    "UPDATE social_account SET is_media_disconnected = NULL": "social_account",
+    "UPDATE res_company SET sms_twilio_auth_token = 'token-of-sms'": "accounts for text messages",
+    "DELETE FROM ir_mail_server WHERE smtp_host = 'invalid'": "sends by the server of its configuration file",
+    "UPDATE ir_mail_server SET active = false ": "sends by the server of its configuration file",
+    "ALTER TABLE ir_mail_server ADD from_filter varchar; UPDATE ir_mail_server SET from_filter = 'example.com'": "sends by the server of its configuration",
     "DELETE FROM ir_config_parameter WHERE key = 'database.is_neutralized'": "database.is_neutralized is not set",
     "UPDATE ir_config_parameter SET value = 'false' WHERE key = 'database.is_neutralized'": "database.is_neutralized is not set",
     "ALTER TABLE ir_mail_server SET SCHEMA other; UPDATE other.ir_mail_server SET active = true": "other.ir_mail_server",
 }
 
 
-def test_every_built_in_assertion(copy: Copy) -> None:
+def test_row_63_every_built_in_assertion(copy: Copy) -> None:
     """One at a time, in one copy: each is enough to refuse it."""
     for left_on, says in LEFT_ON.items():
         done = copy.neutralise(f"{NEUTRALISE}; CREATE SCHEMA IF NOT EXISTS other; {left_on}")
         assert (done.reason, says in done.message) == ("AssertionFailed", True), (left_on, done.stdout)
-        assert "token-of-production" not in done.stdout
+        for secret in ("token-of-production", "secret-path", "secret-of-oauth", "token-of-sms"):
+            assert secret not in done.stdout
         assert "bank-of-production" not in done.stdout
+        assert "mail of production" not in done.stdout
+        assert "inbox of production" not in done.stdout
     copy.is_old()
     # And the same copy, repaired.
     copy.site.copy_sql("ALTER TABLE other.ir_mail_server SET SCHEMA public", superuser=True)
@@ -166,10 +182,40 @@ def test_every_built_in_assertion(copy: Copy) -> None:
     copy.is_old()
 
 
-def test_own_assertions(copy: Copy) -> None:
+def test_row_63_the_url_of_a_copy_is_frozen(copy: Copy) -> None:
+    """Else the first administrator who logs in by production's address changes it. A trigger may delete it after it was written."""
+    copy.site.copy_sql(
+        "CREATE FUNCTION thaw() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM public.ir_config_parameter WHERE key = ''web.base.url.freeze'';"
+        " RETURN NULL; END'; CREATE CONSTRAINT TRIGGER thaw AFTER INSERT OR UPDATE ON ir_config_parameter DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION thaw()",
+        superuser=True,
+    )
+    done = copy.neutralise(NEUTRALISE, "--own-identity")
+    assert (done.reason, "web.base.url.freeze is not set" in done.message) == ("AssertionFailed", True), done.stdout
+
+
+def test_columns_of_another_version_are_not_missed(site_any: Site, tmp_path: Path) -> None:
+    """Odoo 16 has no webhooks; of a version that should have them it is a warning."""
+    tables = TABLES.replace("webhook_url varchar", "usage varchar").replace(
+        "(state, webhook_url) VALUES ('webhook', 'https://hooks.example.com/secret-path'), ('code', NULL)",
+        "(state) VALUES ('code')",
+    )
+    off = NEUTRALISE.replace(
+        "UPDATE ir_act_server SET webhook_url = 'neutralization - disable webhook' WHERE state = 'webhook';", ""
+    )
+    copy = restored(Shell(site_any, tmp_path, superuser_secret(site_any, tmp_path)), tmp_path, tables)
+    for version, told in (("16.0.1.3", False), ("saas~17.2.1.3", True)):
+        done = copy.neutralise(f"{off}; UPDATE ir_module_module SET latest_version = '{version}'")
+        assert done.code == 0, done.stdout
+        warnings = " ".join(done.result["payload"]["evidence"]["warnings"])
+        assert ("ir_act_server has no column webhook_url, so webhooks were not checked" in warnings) is told
+
+
+def test_row_82_own_assertions_put_no_row_into_a_message(copy: Copy) -> None:
     cases = {
-        "SELECT 1 AS n, 'hunter2' AS password FROM ir_mail_server": "n=1, password=…",
-        "SELECT 1 WHERE false; SELECT name FROM ir_mail_server": "name=",
+        "SELECT 1 AS n, 'hunter2' AS password FROM ir_mail_server": "check.sql returned ",
+        "SELECT 1 WHERE false; SELECT name FROM ir_mail_server": "returned",
+        "SELECT name::integer FROM ir_mail_server": "assertion check.sql could not be run: InvalidTextRepresentation",
         "UPDATE ir_mail_server SET active = true RETURNING id": "read-only",
         "-- nothing": "has no query",
         "SELECT * FROM no_such_table": "no_such_table",
@@ -178,10 +224,33 @@ def test_own_assertions(copy: Copy) -> None:
         done = copy.neutralise(NEUTRALISE, "--assertions", str(copy.scripts("own", check=text)))
         assert (done.reason, says in done.message) == ("AssertionFailed", True), (text, done.stdout)
         assert "hunter2" not in done.stdout
+        assert "mail of production" not in done.stdout
     copy.is_old()
     good = copy.scripts("own", check="SELECT 1 FROM ir_mail_server WHERE name = '%s no % one'; SELECT 2 WHERE false")
     done = copy.neutralise(NEUTRALISE, "--assertions", str(good))
     assert "2 queries of check.sql returned no row" in " ".join(done.result["payload"]["evidence"]["proven"])
+
+
+def test_row_93_an_assertion_that_cannot_be_run_is_no_finding(copy: Copy) -> None:
+    """The query is wrong, not the copy: the message has its error and where to correct it, not that something is still on."""
+    broken = copy.scripts("broken", ours="SELECT * FROM no_such_table", none="-- nothing", good="SELECT 1 WHERE false")
+    done = copy.neutralise(NEUTRALISE, "--assertions", str(broken))
+    assert done.reason == "AssertionFailed"
+    assert done.message == (
+        "it is unknown whether the copy is neutralised: assertion none.sql has no query; assertion ours.sql could not be run: relation "
+        '"no_such_table" does not exist. Correct the ConfigMap of spec.neutralize.assertions, then create a new Rollback.'
+    )
+    copy.is_old()
+    both = copy.scripts("both", ours="SELECT * FROM no_such_table", rows="SELECT 1 UNION SELECT 2")
+    message = copy.neutralise(NEUTRALISE, "--assertions", str(both)).message
+    assert message.startswith(
+        "the copy is not neutralised: assertion rows.sql returned 2 rows; run its queries to see which. Extend what "
+    )
+    assert "Assertion ours.sql could not be run" in message.split("Extend what ")[1]
+    rows = copy.scripts("rows", rows="SELECT 1")
+    message = copy.neutralise(NEUTRALISE, "--assertions", str(rows)).message
+    assert message.startswith("the copy is not neutralised: assertion rows.sql returned 1 row;")
+    assert "Correct" not in message
 
 
 def test_a_schema_that_is_not_odoos(site_any: Site, tmp_path: Path) -> None:
@@ -234,7 +303,7 @@ def test_identity_only(copy: Copy) -> None:
     assert copy.shell.run("switch", "--now", "--neutralized").reason == "NotNeutralized"
     copy.shell.ok("switch", "--now")
     found = dict(copy.site.sql("SELECT key, value FROM ir_config_parameter"))
-    assert (found["web.base.url"], "web.base.url.freeze" in found) == ("http://localhost:8069", False)
+    assert (found["web.base.url"], found["web.base.url.freeze"]) == ("http://localhost:8069", "True")
     assert copy.live("SELECT active FROM ir_mail_server") is True
 
 
@@ -313,15 +382,13 @@ def test_postgresql_killed_while_it_is_neutralised(copy: Copy) -> None:
         "neutralize", *copy.shell.options(), "--rollback-id", copy.site.rollback_id, "--sql", str(copy.scripts("sql", a=slow)),
     ]  # fmt: skip
     process = start(copy.site, *arguments)
-    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
-    until = threading.Event()
-    for _ in range(200):
-        if copy.site.server.execute(sleeping)[0][0]:
-            break
-        until.wait(0.1)
-    copy.site.server.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
-    )
+    # pg_stat_activity shows the first 1024 bytes of a query only.
+    sleeping = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    end = time.monotonic() + 60
+    while not copy.site.server.execute(f"SELECT 1 {sleeping}"):
+        assert time.monotonic() < end, "it did not begin"
+        time.sleep(0.1)
+    assert copy.site.server.execute(f"SELECT pg_terminate_backend(pid) {sleeping}") == [(True,)]
     done = finish(process)
     assert done.result["failure"]["retryable"] is True, done.stdout
     copy.is_old()
@@ -398,9 +465,36 @@ def test_the_command_is_not_started_where_isolation_is_unproven(copy: Copy) -> N
         folder.mkdir()
         # Not its usual patience: nothing closes the port.
         with pytest.raises(MoverError) as raised:
-            isolation.prove(isolation.listeners([address]), Token(), patience=0)
+            isolation.prove(isolation.listeners([address]), [], Token(), patience=0)
         assert raised.value.reason == "IsolationUnproven"
         assert address in raised.value.message
+
+
+@pytest.fixture
+def silence() -> Iterator[tuple[str, int]]:
+    """An address that never answers: its queue of connections is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        address = listener.getsockname()
+        for _ in range(3):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(address)
+        yield address
+
+
+def test_row_63_only_a_listener_outside_of_the_cluster_proves_isolation(
+    silence: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule that allows everything but 10/8 closes the API server, too. And a name that does not resolve was not tried."""
+    monkeypatch.setattr(isolation, "CONNECT_SECONDS", 0.5)
+    assert "could not reach 127.0.0.1" in isolation.prove([], [silence], Token(), patience=0)
+    for addresses, outside, says in (
+        ([silence], [], "no listener outside of the cluster's networks"),
+        ([("no-such-host.invalid", 443)], [silence], "the name no-such-host.invalid does not resolve"),
+    ):
+        with pytest.raises(MoverError, match=says) as raised:
+            isolation.prove(addresses, outside, Token(), patience=0)
+        assert raised.value.reason == "IsolationUnproven"
 
 
 def test_no_listener_proves_nothing(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,7 +509,6 @@ def test_a_refused_connection_is_no_isolation(monkeypatch: pytest.MonkeyPatch) -
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert isolation.reached([("127.0.0.1", port)]) == [f"127.0.0.1:{port}"]
-    assert isolation.reached([("no-such-host.invalid", 443)]) == []
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     assert isolation.listeners(["mail.example.com:25"]) == [("mail.example.com", 25), ("10.0.0.1", 443)]

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from support.mover.application import Application
+from support.mover.desk import Desk
 from support.mover.site import Site
-
-from .test_snapshot_and_rollback import Desk
 
 
 @pytest.fixture

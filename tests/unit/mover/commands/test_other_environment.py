@@ -4,44 +4,20 @@ import random
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.mover.application import Application
-from support.mover.beside import Finished, call, was_killed
+from support.mover.beside import ENVIRONMENT, call, was_killed
+from support.mover.database_properties import properties
+from support.mover.desk import Desk
+from support.mover.other_environment import STAGING, Into, ok
 from support.mover.postgres_majors import Server, create_role, write_secret
 from support.mover.records import option, run_of, states
 from support.mover.site import Site, drop_all, make_site
 
-from .test_database_gone import properties
-from .test_snapshot_and_rollback import ENVIRONMENT, Desk
-
-STAGING = "7f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a02"
 #: Every privilege on a table, with who gave it to whom.
 GRANTS = "SELECT relacl::text FROM pg_class WHERE relname = 't'"
-
-
-class Into(Desk):
-    """A person who restores the snapshot of another desk."""
-
-    def __init__(self, site: Site, folder: Path, source: Desk, *, layout: str = "Odoo") -> None:
-        folder.mkdir(exist_ok=True)
-        super().__init__(site, folder, layout=layout)
-        self.source = source
-        self.run_ = run_of(site.rollback_id, STAGING)
-
-    @property
-    def target(self) -> list[str]:
-        return [STAGING if part == ENVIRONMENT else part for part in super().target]
-
-    def restored(self, *more: str) -> Finished:
-        return self.run("restore", *self.reading, *option(self.run_), *more)
-
-    @property
-    def reading(self) -> list[str]:
-        self.snapshot_id = self.source.snapshot_id
-        return ["--source-store", self.source.store.as_uri(), "--source-environment-id", ENVIRONMENT]
 
 
 @pytest.fixture
@@ -54,11 +30,6 @@ def into(desk: Desk, server: Server, tmp_path: Path) -> Iterator[Into]:
     site = make_site(server, tmp_path / "staging")
     yield Into(site, tmp_path / "staging", desk)
     drop_all(site)
-
-
-def ok(done: Finished) -> Any:
-    assert done.code == 0, done.stdout + done.stderr
-    return done.result["payload"]
 
 
 def files_of(application: Application) -> dict[str, bytes]:

@@ -5,11 +5,14 @@ import random
 import threading
 import time
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from ocore_crds.protocol import Step
+from ocore_mover import inotify
+from ocore_mover.commands.snapshot import export_beside
 from ocore_mover.database.dump.export import export
 from ocore_mover.deadline import Token
 from ocore_mover.filestore import index
@@ -19,13 +22,12 @@ from ocore_mover.filestore.plain.freeze import freeze
 from ocore_mover.report import Reporter
 from ocore_mover.store import Store
 from support.mover.beside import ENVIRONMENT
+from support.mover.desk import Desk
 from support.mover.site import Site
-
-from .test_snapshot_and_rollback import Desk
 
 FILES = 3000
 #: Which row is deleted next: the oldest one, which was in the folder long before, or any, which may be a second old.
-ORDERS = {"oldest": "number", "any": "random()"}
+ORDERS = {"oldest": "number", "any": "random()", "newest": "number DESC"}
 
 
 class DeletingApplication:
@@ -141,6 +143,39 @@ def test_row_38_no_file_that_the_exported_database_names_is_lost(
     print(f"{rate:.0f} deletions a second, {seconds / runs:.2f} s to freeze, {lost_in_all} lost in {runs} runs")
     assert rate > 20, f"only {rate:.0f} deletions a second"
     assert order == "any" or lost_in_all == 0
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_row_89_what_comes_and_goes_during_the_export_is_reported(
+    site_any: Site, tmp_path: Path, store: Store, token: Token, monkeypatch: pytest.MonkeyPatch, events: bool
+) -> None:
+    """The application deletes its newest file first: what it deletes is often in no listing. Without events it is found by what vanished."""
+    if not events:
+        monkeypatch.setattr(inotify, "sees_all", lambda _: False)
+    folders = ClaimFolders(tmp_path / "claim", "data/files", ENVIRONMENT)
+    folders.filestore.mkdir(parents=True)
+    reporter = Reporter(Path(os.devnull))
+    runs = 20 if events else 3
+    reported = lost_in_all = 0
+    with DeletingApplication(site_any, folders.filestore, "newest") as application:
+        started, deleted = time.monotonic(), application.deleted
+        for run in range(runs):
+            with freeze(folders, f"a{run}") as frozen, ExitStack() as stack:
+                exported = export_beside(frozen, site_any.target, token, stack)
+                frozen.extend()
+                named = {str(row[0]) for row in exported.connection.execute("SELECT path FROM file").fetchall()}
+                counter = reporter.counter(Step.COPY_FILESTORE)
+                artifact, _ = store_plain(store, f"e/a{run}/", frozen, counter, jobs=1, consistency="BestEffort")
+                clean = not frozen.unkept.lost
+            stored = {index.parse(line).name for line in index.lines(store.read(artifact.index))}
+            lost = named - stored
+            assert not (lost and clean), f"run {run}: {lost}"
+            lost_in_all += len(lost)
+            reported += not clean
+        rate = (application.deleted - deleted) / (time.monotonic() - started)
+    print(f"{rate:.0f} deletions a second, {reported} of {runs} runs reported, {lost_in_all} lost")
+    assert rate > 20, f"only {rate:.0f} deletions a second"
+    assert not events or reported < runs // 2
 
 
 def test_row_38_the_command_freezes_on_both_sides_of_the_export(site_any: Site, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,8 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import TERMINATION_MESSAGE_BYTES, PreviewResult, Result, TableRows
 from support.mover.application import Application
 from support.mover.beside import Finished
+from support.mover.desk import Desk
 from support.mover.site import Site
-
-from .test_snapshot_and_rollback import Desk
 
 
 @pytest.fixture
@@ -82,6 +82,23 @@ def test_its_numbers_are_right_and_it_changes_nothing(desk: Desk, application: A
     # What was predicted is what a restore does.
     restored = desk.ok("restore").reports[-1]["payload"]
     assert (restored["filesAdded"], restored["bytesAdded"]) == (3, sum(sizes))
+
+
+def test_row_69_rows_follow_the_statistics_since_the_last_analyze(desk: Desk, application: Application) -> None:
+    """What was written since a rollback is often less than autovacuum analyzes for."""
+    application.write_many(2)
+    site = desk.site
+    site.sql("CREATE TABLE sales AS SELECT generate_series(1, 500) AS id")
+    site.sql("ANALYZE sales")
+    desk.ok("snapshot")
+    site.sql("INSERT INTO sales SELECT generate_series(501, 507)")
+    end = time.monotonic() + 30
+    while site.sql("SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'sales'") != [(507,)]:
+        assert time.monotonic() < end  # the session reports at its end
+        time.sleep(0.1)
+    assert site.sql("SELECT reltuples FROM pg_class WHERE relname = 'sales'") == [(500,)]
+    tables = {t.name: t for t in previewed(desk.run("preview")).tables}
+    assert tables["public.sales"] == TableRows(name="public.sales", now=507, then=500)
 
 
 def test_old_snapshots_have_no_counts(desk: Desk, application: Application) -> None:

@@ -16,9 +16,8 @@ from ocore_mover.commands.snapshot import Quiesce, SnapshotRun
 from ocore_mover.errors import MoverError
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, finish, parse, start, was_killed
+from support.mover.desk import Desk
 from support.mover.site import Site
-
-from .test_snapshot_and_rollback import Desk
 
 FILES = 400
 

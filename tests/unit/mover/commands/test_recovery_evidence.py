@@ -13,10 +13,9 @@ from ocore_operator.jobs.log import LogState
 from ocore_operator.snapshot import transitions
 from support.mover.application import Application
 from support.mover.beside import Finished, call
+from support.mover.desk import Desk
 from support.mover.site import Site
 from support.operator.objects import environment, moment, snapshot, store
-
-from .test_snapshot_and_rollback import Desk
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import Popen
 
 import psycopg
 import pytest
@@ -21,13 +20,7 @@ from support.mover import beside
 from support.mover.beside import ENVIRONMENT, Finished, call, command, stand_beside, was_killed, which
 from support.mover.records import option, run_of, states
 from support.mover.site import Site
-
-
-def until(predicate: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not predicate():
-        assert time.monotonic() < end, "did not come true in time"
-        time.sleep(0.05)
+from support.mover.waiting import WaitingSwitch, until
 
 
 @pytest.fixture
@@ -44,26 +37,10 @@ def run(site_any: Site) -> RollbackRun:
     return run_of(site_any.rollback_id, ENVIRONMENT)
 
 
-class Waiting:
-    """A switch that waits for its signals."""
-
-    def __init__(self, process: Popen[str], files: Path) -> None:
-        self.process = process
-        self._files = files
-
-    @property
-    def is_ready(self) -> bool:
-        return (self._files / "ready").exists()
-
-    def signal(self, action: str) -> None:
-        (self._files / "signal").write_text(f'{{"action": "{action}", "notAfter": {time.time() + 60}}}')
-
-    def finish(self) -> Finished:
-        return beside.finish(self.process, timeout=60)
-
-
 @contextmanager
-def switching(site: Site, store: Path, run: RollbackRun, files: Path, *, failpoints: str = "") -> Iterator[Waiting]:
+def switching(
+    site: Site, store: Path, run: RollbackRun, files: Path, *, failpoints: str = ""
+) -> Iterator[WaitingSwitch]:
     files.mkdir(exist_ok=True)
     process = beside.start(
         site, "switch", *beside.rollback_options(site), "--store", store.as_uri(), *option(run),
@@ -71,7 +48,7 @@ def switching(site: Site, store: Path, run: RollbackRun, files: Path, *, failpoi
         failpoints=failpoints,
     )  # fmt: skip
     try:
-        yield Waiting(process, files)
+        yield WaitingSwitch(process, files)
     finally:
         process.kill()
         process.wait()
@@ -249,13 +226,15 @@ def test_row_32_the_renames_and_the_comment_are_one_transaction(
     with monkeypatch.context() as patched:
         patched.setattr(position, "write_mark", refuse)
         with pytest.raises(MoverError):
-            switch.switch(lambda: None, lambda: None)
+            switch.switch(lambda: None, lambda _: None)
     assert which(site_any) == "old"
     assert site_any.databases() == {site_any.live, site_any.names.restored}
 
     site_any.sql(f"COMMENT ON DATABASE {site_any.live} IS 'of the user'")
-    assert switch.switch(lambda: None, lambda: None).position.live.mark.rollbacks == (RollbackMark.of(run, "Switched"),)
-    back = switch.switch_back(lambda: None, lambda: None).position.live.mark
+    assert switch.switch(lambda: None, lambda _: None).position.live.mark.rollbacks == (
+        RollbackMark.of(run, "Switched"),
+    )
+    back = switch.switch_back(lambda: None, lambda _: None).position.live.mark
     assert (back.comment, back.rollbacks) == ("of the user", (RollbackMark.of(run, "SwitchedBack"),))
     switch.close()
 

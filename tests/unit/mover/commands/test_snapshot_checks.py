@@ -2,68 +2,19 @@
 
 import json
 import shutil
-import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ocore_mover import manifests
 from ocore_mover.commands import config_archive
-from support.mover.beside import ENVIRONMENT, Finished, call
-
-
-class Folder:
-    """A folder of layout Plain with a configuration, its store, and the command."""
-
-    def __init__(self, base: Path) -> None:
-        self.store = base / "store"
-        self.config = base / "config"
-        self.claim = base / "claim"
-        for folder in (self.store, self.config, self.claim / "files"):
-            folder.mkdir(parents=True)
-        (self.claim / "files/a").write_bytes(bytes(range(256)) * 40)
-        (self.config / "app.conf").write_text("key = value\n")
-        self.snapshot_id = str(uuid.uuid4())
-        assert call("probe-store", "--store", self.store.as_uri()).code == 0
-
-    def snapshot(self, *more: str) -> Finished:
-        return call(
-            "snapshot", *self.which, "--claim", str(self.claim), "--filestore", "files", "--layout", "Plain",
-            "--config", str(self.config), *more,
-        )  # fmt: skip
-
-    @property
-    def which(self) -> list[str]:
-        return ["--store", self.store.as_uri(), "--environment-id", ENVIRONMENT, "--snapshot-id", self.snapshot_id]
-
-    def pack(self) -> Path:
-        return next(path for path in self.store.rglob("pack-*"))
-
-    def objects(self) -> list[str]:
-        return [path.name for path in self.store.rglob("*") if path.is_file() and path.name != "ocore-store.json"]
-
-    def is_none(self) -> bool:
-        """Whether the store has no such snapshot."""
-        found = call("inspect", *self.which)
-        return found.code == 1 and found.reason == "SnapshotNotFound"
+from support.mover.beside import call
+from support.mover.plain_desk import Folder, damage_first
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
-
-
-def damage_first(module: Any, name: str, damage: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store is damaged at the moment before this function runs."""
-    real = getattr(module, name)
-
-    def damaged(*arguments: Any, **options: Any) -> Any:
-        damage()
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(module, name, damaged)
 
 
 def test_a_snapshot_that_does_not_read_back_is_deleted(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,3 +88,22 @@ def test_no_state_is_written_after_the_deletion(folder: Folder) -> None:
 
 def test_a_state_that_is_not_valid_is_refused(folder: Folder) -> None:
     assert call("write-state", *folder.which, "--state", '{"retention": "Burn"}').code == 2
+
+
+def test_a_configuration_on_the_claim_is_in_the_snapshot_and_a_rollback_reads_it(folder: Folder) -> None:
+    (folder.claim / "app.conf").write_text("key = value\n")
+    site = ("--claim", str(folder.claim), "--filestore", "files", "--layout", "Plain")
+    done = call("snapshot", *folder.which, *site, "--config-file", "app.conf")
+    assert done.code == 0, done.stdout
+    manifest = json.loads(next(folder.store.rglob("manifest.json")).read_text())
+    assert manifest["config"]["path"] == "app.conf"
+    assert "configuration: the file app.conf" in manifest["evidence"]["required"]
+    restore = ("restore", *folder.which, *site, "--rollback-id", "9c7d1f0a-1111-4222-8333-444455556666")
+    assert call(*restore).code == 0
+    archive = next(folder.store.rglob("config.tar"))
+    archive.write_bytes(archive.read_bytes().replace(b"value", b"other"))
+    assert call(*restore).reason == "Corrupt"
+
+
+def test_a_configuration_is_given_once(folder: Folder) -> None:
+    assert folder.snapshot("--config-file", "app.conf").code == 2

@@ -11,9 +11,8 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo.hold import HoldSet
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT
+from support.mover.desk import Desk
 from support.mover.site import Site
-
-from .test_snapshot_and_rollback import Desk
 
 
 @pytest.fixture

@@ -13,18 +13,17 @@ import pytest
 from ocore_crds.protocol import SwitchResult
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.commands import switch
-from ocore_mover.database import position
+from ocore_mover.database import blockers, position
 from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.position import RollbackMark
 from ocore_mover.errors import MoverError, StoreError
 from ocore_mover.rollback_records import RollbackRecords
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, start, was_killed
+from support.mover.desk import Desk
 from support.mover.records import option, run_of, states
 from support.mover.site import Site
-
-from .test_runs_once import Waiting, until
-from .test_snapshot_and_rollback import Desk
+from support.mover.waiting import WaitingSwitch, until
 
 
 class Undoes:
@@ -51,18 +50,21 @@ class Undoes:
         run = run_of(str(uuid.uuid4()), ENVIRONMENT, name=name)
         return run.model_copy(update={"undoes": self.site.rollback_id})
 
+    def job(self, run: RollbackRun, to: str, store: str = "") -> list[str]:
+        """Options of a switch that waits for its signal."""
+        return [
+            "--store", store or self.desk.store.as_uri(), *option(run), "--undo-to", to,
+            "--signal-file", str(self.files / "signal"), "--ready-file", str(self.files / "ready"), "--wait", "60",
+        ]  # fmt: skip
+
     @contextmanager
-    def waiting(self, run: RollbackRun, to: str, *, store: str = "", failpoints: str = "") -> Iterator[Waiting]:
+    def waiting(self, run: RollbackRun, to: str, *, store: str = "", failpoints: str = "") -> Iterator[WaitingSwitch]:
         self.files.mkdir(exist_ok=True)
         for left in self.files.iterdir():
             left.unlink()
-        process = start(
-            self.site, *self.desk.arguments("switch"), "--store", store or self.desk.store.as_uri(), *option(run),
-            "--undo-to", to, "--signal-file", str(self.files / "signal"), "--ready-file", str(self.files / "ready"),
-            "--wait", "60", failpoints=failpoints,
-        )  # fmt: skip
+        process = start(self.site, *self.desk.arguments("switch"), *self.job(run, to, store), failpoints=failpoints)
         try:
-            yield Waiting(process, self.files)
+            yield WaitingSwitch(process, self.files)
         finally:
             process.kill()
             process.wait()
@@ -243,10 +245,13 @@ def test_an_undo_runs_once(undoes: Undoes, state: str) -> None:
     assert done.position == other
 
 
-def test_a_session_that_may_not_be_ended_refuses_it_before_anything(undoes: Undoes) -> None:
+def test_a_session_that_may_not_be_ended_refuses_it_before_anything(
+    undoes: Undoes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before the workloads are stopped: a session of a superuser in the live database."""
+    monkeypatch.setattr(blockers, "PATIENCE", 0.2)
     with undoes.site.server.connect(undoes.site.live):
-        done = undoes.undo(undoes.run())
+        done = undoes.desk.run("switch", *undoes.job(undoes.run(), "Old"))
     assert done.result["failure"]["reason"] == "SessionsRemain"
     assert not (undoes.files / "ready").exists()
     undoes.check([*undoes.before, *undoes.after], kept="previous")

@@ -17,10 +17,9 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
+from support.mover.dumps import PREFIX
 from support.mover.postgres_majors import Role, Server, create_role, write_secret
 from support.mover.site import Site, drop_all, make_site
-
-from .test_round_trip import PREFIX
 
 UNACCENT = """
 CREATE EXTENSION unaccent;
@@ -92,7 +91,7 @@ def test_an_admin_that_is_no_superuser(
         switch = DatabaseSwitch(target, poor.rollback_id)
 
         create.mark_checked(switch.connection(), poor.names)
-        assert switch.switch(lambda: None, lambda: None).position.position == "New"
+        assert switch.switch(lambda: None, lambda _: None).position.position == "New"
         switch.close()
 
 

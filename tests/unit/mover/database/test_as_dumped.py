@@ -11,6 +11,7 @@ from ocore_mover.database.toc import TableOfContents
 from support.mover.postgres_majors import create_role
 from support.mover.rollback import Shell, admin_secret, superuser_secret
 from support.mover.site import Site
+from support.mover.superusers import SUPERUSERS
 
 OBJECTS = """
 CREATE SCHEMA theirs AUTHORIZATION "{other}";
@@ -86,14 +87,6 @@ def test_a_role_that_is_gone(site_any: Site, tmp_path: Path) -> None:
     assert refused.reason == "MissingGrants"
     assert f'CREATE ROLE "{other}";' in refused.message
     assert site_any.databases() == {site_any.live}
-
-
-SUPERUSERS = """
-CREATE FUNCTION public.sudo() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
-CREATE VIEW public.secrets AS SELECT rolname FROM pg_catalog.pg_authid;
-CREATE TABLE public.log (a int);
-GRANT SELECT ON public.secrets, public.log TO "{app}";
-"""
 
 
 def test_objects_of_a_superuser_that_the_live_database_has(site: Site, tmp_path: Path) -> None:

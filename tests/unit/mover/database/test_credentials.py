@@ -24,11 +24,34 @@ def write(folder: Path, keys: dict[str, str]) -> Path:
 
 def test_a_cloudnativepg_app_secret(tmp_path: Path) -> None:
     found = credentials.load(write(tmp_path, CNPG))
-    assert found.params == {"host": "shop-rw", "port": "5432", "dbname": "shop", "user": "shop"}
+    assert found.params == {"host": "shop-rw.prod", "port": "5432", "dbname": "shop", "user": "shop"}
     assert found.password == "se:c\\ret-1"
     assert "se:c" not in repr(found)
     for knows in (True, False):
         assert "se:c" not in found.conninfo(knows_require_auth=knows, application_name="x")
+
+
+@pytest.mark.parametrize(
+    ("host", "uri", "expected"),
+    [
+        # A copy of the Secret in another namespace: the short name resolves to nothing there, or to another tenant's server.
+        ("shop-rw", "shop-rw.prod", "shop-rw.prod"),
+        ("shop-rw", "shop-rw.prod.svc.cluster.local", "shop-rw.prod.svc.cluster.local"),
+        ("Shop-RW", "shop-rw.prod", "shop-rw.prod"),
+        # Another name is an override, as before.
+        ("shop-ro", "shop-rw.prod", "shop-ro"),
+        ("shop", "shop-rw.prod", "shop"),
+        ("shop-rw.prod.svc", "shop-rw.prod", "shop-rw.prod.svc"),
+        ("shop-rw.other", "shop-rw.prod", "shop-rw.other"),
+        ("shop-rw.prod", "shop-rw.prod.svc.cluster.local", "shop-rw.prod.svc.cluster.local"),
+        ("a,b", "a.prod,b.prod", "a,b"),
+    ],
+)
+def test_row_96_a_short_host_gives_way_to_its_full_name_in_uri(
+    tmp_path: Path, host: str, uri: str, expected: str
+) -> None:
+    keys = {**CNPG, "host": host, "uri": f"postgresql://shop:x@{uri}:5432/shop"}
+    assert credentials.load(write(tmp_path, keys)).params["host"] == expected
 
 
 def test_a_uri_alone_keeps_its_parameters(tmp_path: Path) -> None:

@@ -19,10 +19,9 @@ from ocore_mover.errors import Cancelled, MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
 from support.mover.disk import Peak
+from support.mover.dumps import FarStore, bring_back, take
 from support.mover.postgres_majors import Server
 from support.mover.site import Site, make_site
-
-from .test_round_trip import FarStore, bring_back, take
 
 MIB = 1024 * 1024
 

@@ -16,9 +16,8 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
+from support.mover.dumps import take
 from support.mover.site import Site
-
-from .test_round_trip import take
 
 #: The real pg_dump writes into another folder; what it wrote is damaged and then handed over. It ends with 0.
 PG_DUMP = """#!/bin/bash

@@ -1,11 +1,12 @@
 """RollbackReady is true only where a rollback works: every unusual database is restored, or a finding names what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ocore_mover.database import artifact
+from ocore_mover.database import artifact, copy_access, fingerprint
+from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.connect import connect
 from ocore_mover.database.credentials import load
 from support.mover.postgres_majors import Server, create_role
@@ -264,3 +265,31 @@ def test_row_30_names_outside_of_the_clients_encoding(site: Site, tmp_path: Path
     assert before
     roll_back(Shell(site, tmp_path, superuser_secret(site, tmp_path) if admin == "superuser" else None))
     assert site.server.execute(query, site.live) == before
+
+
+@pytest.mark.parametrize("administrator", [superuser_secret, admin_secret])
+def test_row_95_the_temporary_role_of_a_rollback_is_no_finding(
+    site: Site, tmp_path: Path, administrator: Callable[[Site, Path], Path]
+) -> None:
+    """An Environment is probed while a rollback loads its copy, and a killed rollback leaves its role."""
+    shell = Shell(site, tmp_path, administrator(site, tmp_path))
+    target = Target(load(site.secret), load(shell.admin) if shell.admin else None)
+    site.server.execute(f"ALTER DATABASE {site.live} SET work_mem = '7MB'")
+    # The user's own, which everyone may set.
+    site.server.execute(f'ALTER ROLE "{site.role.name}" IN DATABASE {site.live} SET role = "{site.role.name}"')
+
+    def seen() -> tuple[list[str], list[str], str]:
+        with connect(target.app, application="test") as connection:
+            settings = [s.name for s in artifact.read_settings(connection, site.live)]
+            return findings(shell), settings, fingerprint.read(connection, fingerprint.roles_of(target))
+
+    before = seen()
+    assert before[:2] == ([], ["work_mem", "role"])
+    site.server.execute(f'CREATE DATABASE "{site.names.restored}" OWNER "{target.actor.user}"')
+    with copy_access.opened(target, site.names, site.role.name) as access:
+        found = site.server.execute(
+            "SELECT setconfig FROM pg_db_role_setting JOIN pg_roles r ON r.oid = setrole WHERE setdatabase <> 0 AND rolname ="
+            f" '{access.credentials.params['user']}'"
+        )
+        assert found == [(["role=none"],)]
+        assert seen() == before

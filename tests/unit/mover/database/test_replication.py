@@ -167,8 +167,10 @@ def test_row_37_a_slot_that_appears_while_connections_are_refused(site: Site, sh
     make_slot(site)
     assert shell.admin is not None
     switch = DatabaseSwitch(Target(load(site.secret), load(shell.admin)), site.rollback_id)
+    settled: list[str] = []
     with pytest.raises(MoverError, match="slot_live") as failure:
-        switch.switch(lambda: pytest.fail("prepared"), lambda: pytest.fail("finished"))
+        switch.switch(lambda: pytest.fail("prepared"), lambda found: settled.append(found.position))
+    assert settled == ["Old"]
     switch.close()
     assert failure.value.reason == conditions.REPLICATION_ACTIVE
     assert site.accepts_connections()

@@ -5,22 +5,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ocore_crds.manifest import DatabaseArtifact
-from ocore_mover.database import artifact, copy_access
+from ocore_mover.database import copy_access
 from ocore_mover.database.connect import connect_maintenance
-from ocore_mover.database.dump import dump, export
 from ocore_mover.database.restore import check, create
-from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.deadline import Token
-from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
+from support.mover.dumps import FarStore, bring_back, take
 from support.mover.postgres_majors import create_role
 from support.mover.site import Site
 
 NASTY = Path(__file__).with_name("nasty.sql")
-PREFIX = "environments/e/snapshots/s/1/"
 
 #: Queries whose answers must be the same in the restored database.
 SAME = (
@@ -45,35 +41,6 @@ SAME = (
     "SHOW work_mem",
     "SHOW search_path",
 )
-
-
-def take(site: Site, store: Store, scratch: Path, counter: Counter, token: Token, *, jobs: int = 2) -> DatabaseArtifact:
-    with export.export(site.target, token) as exported:
-        properties = artifact.read(exported.connection)
-        return dump.dump(site.target, exported, properties, store, PREFIX, scratch, counter, token, jobs=jobs)
-
-
-def bring_back(
-    site: Site, found: DatabaseArtifact, store: Store, scratch: Path, counter: Counter, token: Token
-) -> RestoredDatabase:
-    return DatabaseRestore(
-        server=site.target,
-        names=site.names,
-        artifact=found,
-        store=store,
-        scratch=scratch,
-        counter=counter,
-        token=token,
-        jobs=2,
-    ).run()
-
-
-class FarStore(GuardedStore):
-    """A folder that pretends to be somewhere else: the way that S3 takes."""
-
-    @property
-    def local_root(self) -> None:
-        return None
 
 
 @pytest.fixture(params=["folder", "far"])
@@ -126,7 +93,7 @@ def test_everything_comes_back(site: Site, any_store: Store, scratch: Path, coun
 
     switch = DatabaseSwitch(site.target, site.rollback_id)
     create.mark_checked(switch.connection(), site.names)
-    switch.switch(lambda: None, lambda: None)
+    switch.switch(lambda: None, lambda _: None)
     switch.close()
     # Only now: a grant would have opened the copy.
     (switched,) = site.server.execute(properties.format(site.live))

@@ -12,9 +12,8 @@ from ocore_mover.database.toc import Entry
 from ocore_mover.deadline import Token
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
+from support.mover.dumps import FarStore, take
 from support.mover.site import Site
-
-from .test_round_trip import FarStore, take
 
 END = b"\\.\n\n\n"
 

@@ -87,3 +87,22 @@ def test_inspect_refuses_names_that_fit_nothing(site_any: Site) -> None:
     assert command(site_any, "switch", "--now").code == 0
     site_any.sql(f'COMMENT ON DATABASE "{site_any.live}" IS NULL', "postgres")
     assert command(site_any, "inspect").reason == "SwitchFailed"
+
+
+def test_row_79_another_rollback_with_the_same_first_digits_drops_nothing(site_any: Site) -> None:
+    """The names have eight digits of the id. A record in the store can be forged so that it shares them."""
+    forged = replace(site_any, rollback_id=site_any.rollback_id[:8] + LATER[8:])
+    stand_beside(site_any)
+    assert command(site_any, "switch", "--now").code == 0
+    assert forged.names.previous == site_any.names.previous
+    refused = command(forged, "cleanup", "--what", "previous")
+    assert (refused.code, refused.reason) == (1, "SwitchFailed")
+    assert site_any.rollback_id in refused.message
+    assert site_any.names.previous in site_any.databases()
+    # Its own cleanup still works, also after a later rollback.
+    again(second := replace(site_any, rollback_id=LATER))
+    assert command(second, "switch", "--now").code == 0
+    assert command(forged, "cleanup", "--what", "previous").code == 1
+    assert command(site_any, "cleanup", "--what", "previous").result["payload"]["databasesDropped"] == [
+        site_any.names.previous
+    ]

@@ -18,7 +18,7 @@ from support.mover.postgres_majors import Server, create_role
 from support.mover.site import Site
 
 
-def nothing() -> None:
+def nothing(_: object = None) -> None:
     """For `prepare` and `finish`."""
 
 
@@ -39,7 +39,7 @@ def test_switches_and_back_with_sessions_open(site: Site) -> None:
     switch = DatabaseSwitch(site.target, site.rollback_id)
     order: list[str] = []
 
-    outcome = switch.switch(lambda: order.append("prepare"), lambda: order.append("finish"))
+    outcome = switch.switch(lambda: order.append("prepare"), lambda _: order.append("finish"))
 
     assert order == ["prepare", "finish"]
     assert outcome.position.position == "New"
@@ -372,8 +372,11 @@ def test_the_preparation_finds_what_cannot_be_ended(
     switch.close()
 
 
-def test_a_switch_job_is_not_ready_beside_a_session_that_stays(site_any: Site, tmp_path: Path) -> None:
+def test_a_switch_job_is_not_ready_beside_a_session_that_stays(
+    site_any: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_beside(site_any)
+    monkeypatch.setattr(blockers, "PATIENCE", 0.2)
     ready = tmp_path / "ready"
     with site_any.server.connect(site_any.live):
         done = command(

@@ -22,10 +22,9 @@ from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
 from support.mover.certificates import Authority
+from support.mover.dumps import PREFIX
 from support.mover.postgres_majors import Role, Server, create_role, running, write_secret
 from support.mover.site import Site, drop_all, make_site
-
-from .test_round_trip import PREFIX
 
 pytestmark = pytest.mark.servers
 

@@ -9,10 +9,9 @@ from ocore_mover import dependents, manifests
 from ocore_mover.commands.delete import delete
 from ocore_mover.errors import MoverError
 from ocore_mover.store import Store
-
-from .conftest import ENVIRONMENT, Site
-from .test_manifest_base import BASE, based
-from .test_manifests import SNAPSHOT, keys, put, snapshot
+from support.mover.contents import put
+from support.mover.filestore import ENVIRONMENT, Site
+from support.mover.odoo_snapshot import BASE, SNAPSHOT, based, keys, snapshot
 
 
 class Plain:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backports.zstd import compress
@@ -16,7 +17,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import base as base_module
-from ocore_mover.filestore import index, names, sorting, unpack
+from ocore_mover.filestore import index, links, names, sorting, unpack
 from ocore_mover.filestore.base import BaseSnapshot, outgrown
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import parse_odoo
@@ -30,10 +31,8 @@ from ocore_mover.filestore.plain import freeze as plain_freeze
 from ocore_mover.filestore.plain.base import PlainBase
 from ocore_mover.filestore.unpack import blocks
 from ocore_mover.store import Store, open_store
-
-from .conftest import ENVIRONMENT, Site, counter, new_site, some_bytes
-from .test_odoo import no_links
-from .test_plain import make_tree, stage, take, tree
+from support.mover.filestore import ENVIRONMENT, Site, counter, new_site, no_links, some_bytes
+from support.mover.plain_tree import make_tree, stage, take, tree
 
 FULL = "44444444-4444-4444-8444-444444444444"
 OF_FULL = f"environments/{ENVIRONMENT}/snapshots/{FULL}/a1/"
@@ -330,6 +329,138 @@ def test_a_file_of_the_base_that_changed_since_its_freeze_is_stored_again(
     first = plain_full(folder_store, folders).model_copy(update={"frozen_ns": racy.frozen_ns})
     found, _ = plain_differential(folder_store, folders, first)
     assert {name: entry.base for name, entry in entries_of(folder_store, found).items()} == {"old": True, "racy": False}
+
+
+def opened_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that a copy opens from now on."""
+    found: list[str] = []
+    real = os.open
+
+    def note(path: Any, flags: int, *more: Any, **options: Any) -> int:
+        if flags == links.OPEN_FILE:
+            found.append(str(path))
+        return real(path, flags, *more, **options)
+
+    monkeypatch.setattr(plain_copy.os, "open", note)
+    return found
+
+
+def packages(folders: ClaimFolders) -> None:
+    """All of one year, as npm and reproducible builds write them."""
+    for name in ("changed", "same", "rewritten", "untouched"):
+        (folders.filestore / name).write_bytes(name[:1].encode() * 5000)
+        os.utime(folders.filestore / name, (499_162_500, 499_162_500))
+
+
+def replace(path: Path, data: bytes) -> None:
+    """By a file of the same size and time under the same name."""
+    new = path.with_name("new")
+    new.write_bytes(data)
+    os.utime(new, (499_162_500, 499_162_500))
+    new.rename(path)
+
+
+def test_row_66_a_file_replaced_by_one_of_the_same_size_and_time(
+    folders: ClaimFolders, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages(folders)
+    first = plain_full(store, folders)
+    replace(folders.filestore / "changed", b"C" * 5000)
+    replace(folders.filestore / "same", b"s" * 5000)
+    before = tree(folders.filestore)
+    read = opened_files(monkeypatch)
+    found, _ = plain_differential(store, folders, first)
+    assert set(read) == {"changed", "same"}
+    assert tree(stage(store, found, folders)) == before
+    assert {name for name, entry in entries_of(store, found).items() if not entry.base} == {"changed"}
+    assert (found.file_count, found.size_bytes) == (4, 20_000)
+
+
+def test_row_66_a_file_removed_and_written_again(folders: ClaimFolders, folder_store: Store) -> None:
+    """A file system may give it the inode of the one that was removed: the time of its creation differs."""
+    packages(folders)
+    first = plain_full(folder_store, folders)
+    (folders.filestore / "changed").unlink()
+    (folders.filestore / "changed").write_bytes(b"C" * 5000)
+    os.utime(folders.filestore / "changed", (499_162_500, 499_162_500))
+    found, _ = plain_differential(folder_store, folders, first)
+    assert {name for name, entry in entries_of(folder_store, found).items() if not entry.base} == {"changed"}
+
+
+def test_row_66_the_second_differential_reads_no_file(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hard links of ours change the files' change times."""
+    packages(folders)
+    first = plain_full(folder_store, folders)
+    plain_differential(folder_store, folders, first)
+    read = opened_files(monkeypatch)
+    found, _ = plain_differential(folder_store, folders, first)
+    assert read == []
+    assert found.file_count == 4
+
+
+def test_row_66_without_hard_links_the_change_time_tells(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages(folders)
+    no_links(monkeypatch)
+    os.utime(folders.filestore, (1, 1))
+    first = plain_full(folder_store, folders)
+    (folders.filestore / "rewritten").write_bytes(b"R" * 5000)
+    os.utime(folders.filestore / "rewritten", (499_162_500, 499_162_500))
+    found, _ = plain_differential(folder_store, folders, first)
+    assert {name for name, entry in entries_of(folder_store, found).items() if not entry.base} == {"rewritten"}
+
+
+def test_row_66_an_index_of_an_earlier_version(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has neither inodes nor times of creation: size and time decide, as before."""
+    packages(folders)
+    with monkeypatch.context() as patched:
+        real = plain_copy.plain_line
+        patched.setattr(plain_copy, "plain_line", lambda entry: real(entry._replace(inode=0, born_ns=0, ctime_ns=0)))
+        first = plain_full(folder_store, folders)
+    assert all(entry.inode == 0 for entry in entries_of(folder_store, first).values())
+    (folders.filestore / "changed").write_bytes(b"shorter" * 50)
+    read = opened_files(monkeypatch)
+    found, _ = plain_differential(folder_store, folders, first)
+    assert read == ["changed"]
+    assert {name for name, entry in entries_of(folder_store, found).items() if not entry.base} == {"changed"}
+
+
+def test_row_66_a_file_that_changes_while_it_is_compared_is_stored(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages(folders)
+    first = plain_full(folder_store, folders)
+    replace(folders.filestore / "same", b"s" * 5000)
+    real = plain_copy._identity
+    calls: list[int] = []
+
+    def differs_once(status: os.stat_result) -> tuple[int, int, int]:
+        calls.append(1)
+        return (len(calls), 0, 0) if len(calls) <= 2 else real(status)
+
+    monkeypatch.setattr(plain_copy, "_identity", differs_once)
+    found, _ = plain_differential(folder_store, folders, first)
+    assert not entries_of(folder_store, found)["same"].base
+
+
+def test_row_66_times_after_the_year_2262_can_be_compared(folders: ClaimFolders, folder_store: Store) -> None:
+    packages(folders)
+    late = 13_000_000_000
+    os.utime(folders.filestore / "same", (late, late))
+    with plain_freeze.freeze(folders, "a1") as frozen:
+        frozen.extend()
+        first = plain_copy.store_plain(folder_store, OF_FULL, frozen, counter(), consistency="BestEffort")[0]
+    with PlainBase(snapshot_of(first), folders.claim) as base:
+        base.read(folder_store)
+        with plain_freeze.freeze(folders, "a2") as frozen:
+            frozen.extend()
+            found = plain_copy.store_plain(folder_store, OWN, frozen, counter(), base=base, consistency="BestEffort")[0]
+    assert {name for name, entry in entries_of(folder_store, found).items() if not entry.base} == {"same"}
 
 
 def test_what_has_outgrown_its_base_is_a_full(folders: ClaimFolders, store: Store) -> None:

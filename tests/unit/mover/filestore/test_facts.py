@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions
-from ocore_mover.filestore import facts
+from ocore_mover.filestore import facts, owner
 from ocore_mover.filestore.folders import ClaimFolders
-
-from .conftest import ENVIRONMENT, Site
-from .test_odoo import no_links
+from support.mover.filestore import ENVIRONMENT, Site, no_links
+from support.mover.users import in_child, open_to_others
 
 
 def test_a_healthy_filestore(site: Site) -> None:
@@ -81,31 +80,9 @@ def as_nobody() -> None:
         pytest.skip("needs to become another user")
 
 
-def in_child(uid: int, work: object) -> str:
-    """Runs in a process of another user; its answer as text."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-            os.write(writer, repr(work()).encode())  # type: ignore[operator]
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        answer = pipe.read()
-    os.waitpid(pid, 0)
-    return answer
-
-
 @pytest.mark.usefixtures("as_nobody")
 def test_another_user(site: Site, tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:4]):
-        if parent.name.startswith(("pytest", "popen")):  # popen: of a worker of pytest-xdist
-            parent.chmod(0o755)
-    tmp_path.chmod(0o755)
+    open_to_others(tmp_path)
     site.fill(3)
     answer = in_child(12345, lambda: facts.collect(site.folders, "Odoo")[2])
     assert conditions.FILESTORE_NOT_READABLE in answer
@@ -132,3 +109,30 @@ def test_a_folder_that_becomes_a_link_after_it_was_found(site: Site, monkeypatch
     seen, blocking, _, _ = facts.collect(folders, "Odoo")
     assert seen is None
     assert len(blocking) == 1
+
+
+@pytest.mark.usefixtures("as_nobody")
+def test_row_86_the_owner_of_the_files_is_proposed(site: Site, tmp_path: Path) -> None:
+    """By a user that may not read them."""
+    open_to_others(tmp_path)
+    site.fill(3)
+    files = [each for each in site.filestore.rglob("*") if each.is_file()]
+    before = [(f.stat().st_uid, f.stat().st_gid, f.stat().st_mode, f.stat().st_ctime_ns) for f in files]
+
+    def proposed() -> str:
+        return in_child(12345, lambda: owner.finding(site.folders))
+
+    found = proposed()
+    assert conditions.JOB_USER_UNKNOWN in found
+    assert "belong to root" in found
+    assert "spec.jobs: {" not in found
+    assert [(f.stat().st_uid, f.stat().st_gid, f.stat().st_mode, f.stat().st_ctime_ns) for f in files] == before
+    # The folders are root's, the files are not: a start script made them.
+    for file in files:
+        os.chown(file, 1001, 1002)
+    assert "spec.jobs: {runAsUser: 1001, runAsGroup: 1002}" in proposed()
+    # Files that only their owner can see: the folder's owner.
+    os.chown(site.filestore, 1003, 0)
+    site.filestore.chmod(0o700)
+    assert "spec.jobs: {runAsUser: 1003}" in proposed()
+    assert not (site.claim / ".ocore").exists()

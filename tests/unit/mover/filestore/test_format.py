@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
+from support.mover.filestore import ENVIRONMENT, Site, some_bytes
+from support.mover.plain_tree import make_tree, tree
 from support.mover.postgres_majors import SUPERUSER, Server, create_role
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import SeaweedFS
 from support.mover.site import Site as DatabaseSite
 from support.mover.site import drop_all, make_site, server15, server17  # noqa: F401 - fixtures
-
-from .conftest import ENVIRONMENT, Site, some_bytes
-from .test_plain import make_tree, tree
 
 pytestmark = pytest.mark.servers
 

@@ -17,9 +17,7 @@ from ocore_mover.errors import MoverError
 from ocore_mover.filestore.odoo import hold as hold_module
 from ocore_mover.filestore.odoo import restore as restore_module
 from ocore_mover.store import Store
-
-from .conftest import ROLLBACK, Site, new_site, some_bytes
-from .test_odoo import no_links
+from support.mover.filestore import ROLLBACK, Site, new_site, no_links, some_bytes
 
 
 def test_what_is_unlinked_is_linked_again(site: Site) -> None:
@@ -50,6 +48,29 @@ def test_whole_folders_that_are_gone_come_back(site: Site) -> None:
     site.filestore.mkdir()
     assert site.hold.relink(site.names) == 30
     assert site.on_disk() == site.contents
+
+
+def test_row_69_left_over_files_are_put_on_the_checklist(site: Site) -> None:
+    site.fill(300)
+    site.hold.hold_all()
+    new = site.add(b"written after the switch")
+    gone = site.names[1]
+    site.unlink(gone)
+    live = [name for name in site.names if name not in site.names[::7]]
+    left = set(site.names[::7]) - {gone, new}
+    assert site.hold.give_up(sorted([*live, "s3://bucket/x"])) == len(left)
+    checklist = site.filestore / "checklist"
+    assert {str(p.relative_to(checklist)) for p in checklist.glob("*/*")} == left
+    assert all((site.filestore / name).exists() for name in left)
+    assert site.hold.give_up(sorted(live)) == len(left)  # again, after a kill
+
+
+def test_row_69_without_a_name_in_the_database_nothing_is_left_over(site: Site) -> None:
+    """Its table may be missing, or read by another schema: no file is proposed for deletion."""
+    site.fill(10)
+    site.hold.hold_all()
+    assert site.hold.give_up(["s3://bucket/x"]) == 0
+    assert not (site.filestore / "checklist").exists()
 
 
 def test_extend_adds_what_is_new(site: Site) -> None:

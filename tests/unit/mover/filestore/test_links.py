@@ -18,10 +18,8 @@ from ocore_mover.filestore import facts, links
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.plain import copy, freeze, restore, switch
 from ocore_mover.store import Store
-
-from .conftest import ENVIRONMENT, PREFIX, ROLLBACK, Site, counter, new_site
-from .test_odoo import no_links
-from .test_plain import _entries
+from support.mover.filestore import ENVIRONMENT, PREFIX, ROLLBACK, Site, counter, new_site, no_links
+from support.mover.plain_tree import entries_of
 
 #: A thread that died swaps nothing.
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -156,7 +154,7 @@ def test_row_28_links_in_the_filestore_are_stored_as_links(
     plant(folders.filestore / "below", secrets.folder)
     plant(folders.filestore / "password", secrets.folder / "password")
     artifact = take(folders, folder_store)
-    assert {(entry.name, entry.kind) for entry in _entries(folder_store, artifact)} == {
+    assert {(entry.name, entry.kind) for entry in entries_of(folder_store, artifact)} == {
         ("below", "symlink"),
         ("password", "symlink"),
         ("below-aside", "folder"),

@@ -7,32 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from ocore_crds import naming
-from ocore_crds.manifest import FilestoreBase, Manifest, StoredObject
+from ocore_crds.manifest import Manifest, StoredObject
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt
 from ocore_mover.store import Store
+from support.mover.contents import put
+from support.mover.filestore import ENVIRONMENT, Site, counter
+from support.mover.odoo_snapshot import BASE, SNAPSHOT, based, keys, snapshot
 
-from .conftest import ENVIRONMENT, Site, counter
-from .test_manifests import SNAPSHOT, keys, put, snapshot
-
-BASE = "44444444-4444-4444-8444-444444444444"
 OTHER = "66666666-6666-4666-8666-666666666666"
-
-
-def based(manifest: Manifest, full: manifests.StoredManifest, **changes: Any) -> Manifest:
-    """The manifest with all packs of the full one as its base."""
-    assert full.manifest.filestore is not None
-    assert manifest.filestore is not None
-    fields: dict[str, Any] = {
-        "snapshot_id": BASE,
-        "manifest_key": full.key,
-        "manifest_sha256": full.sha256,
-        "packs": full.manifest.filestore.packs,
-    }
-    base = FilestoreBase.model_construct(**{**fields, **changes})
-    return manifest.model_copy(
-        update={"format_version": 2, "filestore": manifest.filestore.model_copy(update={"base": base})}
-    )
 
 
 @pytest.fixture

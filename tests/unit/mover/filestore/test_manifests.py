@@ -17,39 +17,11 @@ from ocore_crds import conditions, failpoints, naming
 from ocore_crds.manifest import ConfigArtifact, Evidence, Manifest, StoredObject
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.odoo.copy import store_odoo
-from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.folder import FolderStore
-from support.mover.contents import dumped, of_production, put
-
-from .conftest import ENVIRONMENT, Site, counter, new_site, some_bytes
-
-SNAPSHOT = "33333333-3333-4333-8333-333333333333"
-TIME = "2026-01-02T03:04:05Z"
-
-
-def snapshot(site: Site, store: Store, *, attempt: str = "a1", snapshot_id: str = SNAPSHOT) -> Manifest:
-    """Everything but the manifest is in the store afterwards."""
-    prefix = naming.attempt_prefix(ENVIRONMENT, snapshot_id, attempt)
-    with freeze(site.folders, attempt, site.names) as frozen:
-        filestore = store_odoo(store, prefix, frozen, counter())
-    dump = (put(store, f"{prefix}database/toc.dat", b"toc"), put(store, f"{prefix}database/1.dat.zst", b"data"))
-    return of_production(
-        ENVIRONMENT,
-        snapshot_id,
-        time=TIME,
-        store_id="s",
-        attempt=attempt,
-        database=dumped(*dump, raw_bytes=30),
-        filestore=filestore,
-        config=ConfigArtifact(archive=put(store, f"{prefix}config.tar", b"tar"), file_count=1),
-    )
-
-
-def keys(store: Store) -> set[str]:
-    return {found.key for found in store.list("")}
-
+from support.mover.contents import put
+from support.mover.filestore import ENVIRONMENT, Site, counter, new_site, some_bytes
+from support.mover.odoo_snapshot import SNAPSHOT, keys, snapshot
 
 # --- size ----------------------------------------------------------------------------------------------------------
 LIMIT = 256 * 1024 * 1024

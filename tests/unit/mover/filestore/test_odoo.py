@@ -20,8 +20,7 @@ from ocore_mover.filestore.odoo import copy, restore
 from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store, open_store
-
-from .conftest import ACL, PREFIX, Site, counter, new_site, some_bytes
+from support.mover.filestore import ACL, PREFIX, Site, counter, new_site, no_links, some_bytes
 
 
 def test_round_trip(site: Site, other: Site, store: Store) -> None:
@@ -187,13 +186,6 @@ def test_without_hard_links_a_vanished_file_is_told(
             copy.store_odoo(folder_store, PREFIX, frozen, counter())
     assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
     assert list(folder_store.list("")) == []
-
-
-def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr("ocore_mover.filestore.links.os.link", refuse)
 
 
 def test_missing_files_go_into_the_manifest(site: Site, folder_store: Store) -> None:
@@ -522,6 +514,7 @@ def test_freezing_is_fast(site: Site) -> None:
             digest=st.just("ab" * 32),
             mode=st.integers(0, 0o7777),
             mtime_ns=st.integers(-(2**60), 2**62),
+            inode=st.integers(0, 2**64 - 1),
             kind=st.just("file"),
             target=st.just(""),
         ),

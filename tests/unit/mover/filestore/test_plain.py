@@ -14,77 +14,15 @@ from hypothesis import strategies as st
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index, links, packset, sorting
+from ocore_mover.filestore import links, packset, sorting
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry, plain_line
-from ocore_mover.filestore.plain import copy, freeze, restore, switch
+from ocore_mover.filestore.plain import copy, restore, switch
 from ocore_mover.store import Store, open_store
-
-from .conftest import ENVIRONMENT, PREFIX, ROLLBACK, counter, some_bytes
-from .test_odoo import no_links
+from support.mover.filestore import ENVIRONMENT, ROLLBACK, no_links, some_bytes
+from support.mover.plain_tree import entries_of, make_tree, stage, take, tree
 
 STAGE = f"stage-{ROLLBACK[:8]}"
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> ClaimFolders:
-    found = ClaimFolders(tmp_path / "claim", "app/files", ENVIRONMENT)
-    found.filestore.mkdir(parents=True)
-    return found
-
-
-def take(
-    store: Store, folders: ClaimFolders, jobs: int = 2, consistency: copy.Consistency = "Strict"
-) -> tuple[FilestoreArtifact, tuple[str, ...]]:
-    with freeze.freeze(folders, "a1") as frozen:
-        frozen.extend()
-        return copy.store_plain(store, PREFIX, frozen, counter(), consistency=consistency, jobs=jobs)
-
-
-def stage(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Path:
-    restore.stage_plain(store, artifact, folders, ROLLBACK, counter())
-    return folders.stage(ROLLBACK)
-
-
-def tree(root: Path) -> dict[str, tuple[Any, ...]]:
-    """Everything below a folder: kind, mode, time, content. Names of any bytes, as os.fsdecode has them."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for folder, folders, files in os.walk(root):
-        for path in (Path(folder) / name for name in (*folders, *files)):
-            status = path.lstat()
-            key = path.relative_to(root).as_posix()
-            if stat.S_ISLNK(status.st_mode):
-                found[key] = ("link", path.readlink(), status.st_mtime_ns)
-            elif stat.S_ISDIR(status.st_mode):
-                found[key] = ("folder", stat.S_IMODE(status.st_mode), status.st_mtime_ns)
-            elif stat.S_ISREG(status.st_mode):
-                found[key] = ("file", stat.S_IMODE(status.st_mode), status.st_mtime_ns, path.read_bytes())
-    return found
-
-
-def make_tree(root: Path) -> None:
-    """What a folder of files can hold."""
-    (root / "deep" / "er").mkdir(parents=True)
-    (root / "empty").mkdir()
-    (root / "deep" / "er" / "report.txt").write_bytes(b"text " * 5000)
-    (root / "photo").write_bytes(some_bytes(1, 40_000))
-    (root / "empty file").touch()
-    (root / "script").write_text("#!/bin/sh\n")
-    (root / "script").chmod(0o755)
-    (root / ("long" * 60)).write_bytes(b"a long name")
-    (root / ("folder" * 30)).mkdir()
-    (root / ("folder" * 30) / ("name" * 50)).write_bytes(b"a long path")
-    (root / os.fsdecode(b"caf\xe9 \xff\n'\"\\")).write_bytes(b"a name in no encoding")
-    (root / "umlaut äöü €").write_bytes(b"utf-8")
-    os.link(root / "photo", root / "same photo")
-    (root / "link").symlink_to("deep/er/report.txt")
-    (root / "dangling").symlink_to("/nonexistent/" + "x" * 150)
-    (root / "outside").symlink_to("/etc")
-    (root / "sealed").mkdir()
-    (root / "sealed" / "file").write_bytes(b"in a folder without write permission")
-    (root / "sealed").chmod(0o555)
-    (root / "old").write_bytes(b"old")
-    os.utime(root / "old", ns=(1, 1_234_567_890_123_456_789))
 
 
 def test_a_tree_comes_back_as_it_was(folders: ClaimFolders, store: Store) -> None:
@@ -171,14 +109,10 @@ def test_our_own_folder_is_no_part_of_a_claim(tmp_path: Path, folder_store: Stor
     (folders.own / "freeze-old").mkdir(parents=True)
     (folders.filestore / "file").write_bytes(b"x")
     artifact, _ = take(folder_store, folders)
-    assert [entry.name for entry in _entries(folder_store, artifact)] == ["file"]
+    assert [entry.name for entry in entries_of(folder_store, artifact)] == ["file"]
     with pytest.raises(MoverError) as error:
         stage(folder_store, artifact, folders)
     assert error.value.reason == conditions.FILESTORE_LAYOUT_UNSUPPORTED
-
-
-def _entries(store: Store, artifact: FilestoreArtifact) -> list[Entry]:
-    return [index.parse(line) for line in index.lines(store.read(artifact.index))]
 
 
 def test_a_file_that_keeps_changing_is_told(
@@ -318,7 +252,7 @@ def test_names_that_lead_elsewhere_are_refused(
 ) -> None:
     (folders.filestore / "file").write_bytes(b"content")
     artifact, _ = take(folder_store, folders)
-    right = _entries(folder_store, artifact)[0]
+    right = entries_of(folder_store, artifact)[0]
     entries = [Entry(name, right.pack, right.offset, right.frame, right.size, right.digest) for name in names]
     with pytest.raises((Corrupt, MoverError)):
         stage(folder_store, lying(folder_store, artifact, *entries), folders)
@@ -331,7 +265,7 @@ def test_a_file_with_other_bytes_than_its_digest_is_refused(folders: ClaimFolder
     for name in ("a", "b"):
         (folders.filestore / name).write_bytes(name.encode() * 100)
     artifact, _ = take(folder_store, folders)
-    first, second = _entries(folder_store, artifact)
+    first, second = entries_of(folder_store, artifact)
     swapped = lying(folder_store, artifact, first._replace(name="b"), second._replace(name="a"))
     stage(folder_store, swapped, folders)  # renamed, each with its digest
     wrong = lying(folder_store, artifact, first._replace(digest=second.digest), second)
@@ -349,7 +283,7 @@ def test_nothing_is_written_through_a_link(
     outside = tmp_path / "outside"
     outside.mkdir()
     artifact, _ = take(folder_store, folders)
-    file = _entries(folder_store, artifact)[0]
+    file = entries_of(folder_store, artifact)[0]
     last = artifact.packs[-1].key.rpartition("/")[2]
     entries = (
         file,

@@ -13,17 +13,16 @@ import pytest
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
+from ocore_mover import inotify
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import links, packset
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.plain import copy
+from ocore_mover.filestore.plain import copy, watch
 from ocore_mover.filestore.plain import freeze as freeze_module
 from ocore_mover.filestore.plain.freeze import Frozen, freeze
 from ocore_mover.store import Store
-
-from .conftest import ACL, ENVIRONMENT, PREFIX, counter
-from .test_odoo import no_links
-from .test_plain import _entries, folders, stage, tree  # noqa: F401 - folders is a fixture
+from support.mover.filestore import ACL, ENVIRONMENT, PREFIX, counter, no_links
+from support.mover.plain_tree import entries_of, stage, tree
 
 OLD = (1_600_000_000, 1_600_000_000)
 
@@ -37,7 +36,7 @@ def put(path: Path, data: bytes) -> Path:
 
 
 @contextmanager
-def exported(folders: ClaimFolders, *, between: Callable[[], object] = lambda: None) -> Iterator[Frozen]:  # noqa: F811
+def exported(folders: ClaimFolders, *, between: Callable[[], object] = lambda: None) -> Iterator[Frozen]:
     """Both passes, and what the application does between them."""
     with freeze(folders, "a1") as frozen:
         between()
@@ -51,12 +50,12 @@ def take(
     return copy.store_plain(store, PREFIX, frozen, counter(), consistency=consistency)
 
 
-def contents(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> dict[str, bytes]:  # noqa: F811
+def contents(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> dict[str, bytes]:
     found = tree(stage(store, artifact, folders))
     return {name: value[3] for name, value in found.items() if value[0] == "file"}
 
 
-def test_a_file_deleted_after_the_export_is_kept(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+def test_a_file_deleted_after_the_export_is_kept(folders: ClaimFolders, folder_store: Store) -> None:
     path = put(folders.filestore / "a" / "file", b"content")
     with exported(folders, between=path.unlink) as frozen:
         artifact, warnings = take(frozen, folder_store)
@@ -64,7 +63,7 @@ def test_a_file_deleted_after_the_export_is_kept(folders: ClaimFolders, folder_s
     assert contents(folder_store, artifact, folders) == {"a/file": b"content"}
 
 
-def test_a_folder_deleted_after_the_export_is_kept(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+def test_a_folder_deleted_after_the_export_is_kept(folders: ClaimFolders, folder_store: Store) -> None:
     put(folders.filestore / "a" / "b" / "file", b"content")
     with exported(folders) as frozen:
         for path in (folders.filestore / "a/b/file", folders.filestore / "a/b", folders.filestore / "a"):
@@ -73,17 +72,17 @@ def test_a_folder_deleted_after_the_export_is_kept(folders: ClaimFolders, folder
     assert contents(folder_store, artifact, folders) == {"a/b/file": b"content"}
 
 
-def test_a_file_created_between_the_passes_is_kept(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+def test_a_file_created_between_the_passes_is_kept(folders: ClaimFolders, folder_store: Store) -> None:
     put(folders.filestore / "old", b"old")
     with exported(folders, between=lambda: put(folders.filestore / "new" / "file", b"new")) as frozen:
         (folders.filestore / "new" / "file").unlink()
         artifact, warnings = take(frozen, folder_store)
     assert warnings == ()
     assert contents(folder_store, artifact, folders) == {"old": b"old", "new/file": b"new"}
-    assert [e.name for e in _entries(folder_store, artifact) if e.kind == "folder"] == ["new"]
+    assert [e.name for e in entries_of(folder_store, artifact) if e.kind == "folder"] == ["new"]
 
 
-def test_a_moved_file_is_in_one_of_the_folders(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+def test_a_moved_file_is_in_one_of_the_folders(folders: ClaimFolders, folder_store: Store) -> None:
     put(folders.filestore / "a" / "file", b"moved")
     (folders.filestore / "b").mkdir()
 
@@ -104,7 +103,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def test_a_file_replaced_after_the_export_is_the_old_one(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     folder_store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -121,7 +120,7 @@ def test_a_file_replaced_after_the_export_is_the_old_one(
 
 
 def test_a_file_replaced_before_the_export_is_the_new_one(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     folder_store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -145,7 +144,7 @@ def test_a_file_replaced_before_the_export_is_the_new_one(
     assert (folders.stage("22222222-2222-4222-8222-222222222222") / "link").readlink() == Path("new")
 
 
-def test_a_file_replaced_at_the_time_of_the_export(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+def test_a_file_replaced_at_the_time_of_the_export(folders: ClaimFolders, folder_store: Store) -> None:
     """Nothing says which one the database belongs to."""
     path = put(folders.filestore / "file", b"old")
     with exported(folders, between=lambda: replace(path, b"new")) as frozen:
@@ -159,7 +158,7 @@ def test_a_file_replaced_at_the_time_of_the_export(folders: ClaimFolders, folder
     assert warnings[0].endswith("for example file")
 
 
-def test_a_folder_that_took_a_files_place(folders: ClaimFolders) -> None:  # noqa: F811
+def test_a_folder_that_took_a_files_place(folders: ClaimFolders) -> None:
     path = put(folders.filestore / "name", b"file")
 
     def change() -> None:
@@ -174,7 +173,7 @@ def test_a_folder_that_took_a_files_place(folders: ClaimFolders) -> None:  # noq
 
 @pytest.mark.parametrize("consistency", ["Strict", "BestEffort"])
 def test_a_file_changed_in_place_after_the_export(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     folder_store: Store,
     consistency: copy.Consistency,
 ) -> None:
@@ -193,8 +192,31 @@ def test_a_file_changed_in_place_after_the_export(
     assert contents(folder_store, artifact, folders) == {"settings.json": b"new content"}
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_row_74_a_time_in_the_future_fails_no_snapshot(
+    folders: ClaimFolders,
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    linked: bool,
+) -> None:
+    """A program has set it: a write sets the present time."""
+    future = time.time() + 10 * 365 * 86400
+    path = put(folders.filestore / "a" / "file", b"content")
+    for each in (path, path.parent, folders.filestore):
+        os.utime(each, (future, future))
+    if not linked:
+        no_links(monkeypatch)
+    with exported(folders) as frozen:
+        artifact, _ = take(frozen, folder_store)
+    assert tree(stage(folder_store, artifact, folders)) == tree(folders.filestore)
+    with exported(folders) as frozen:
+        path.write_bytes(b"changed")
+        with pytest.raises(MoverError):
+            take(frozen, folder_store)
+
+
 def test_a_file_that_grows_while_it_is_read(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     folder_store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -214,7 +236,7 @@ def test_a_file_that_grows_while_it_is_read(
 
 
 def test_a_new_file_that_is_still_written_is_left_out(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     folder_store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -238,14 +260,148 @@ def test_a_new_file_that_is_still_written_is_left_out(
     assert "upload" in warnings[0]
 
 
+# --- what comes and goes while the database is exported ------------------------------------------------------
+
+
+@contextmanager
+def exported_beside(folders: ClaimFolders, *between: Callable[[], object]) -> Iterator[Frozen]:
+    """One export after the other, and what the application does during each of them."""
+    with freeze(folders, "a1") as frozen:
+        for step in between:
+            frozen.approach()
+            step()
+            confirmed = frozen.confirm()
+            assert confirmed == (not frozen.gone)
+        frozen.extend()
+        yield frozen
+
+
+def test_row_89_a_file_that_came_and_went_during_the_export(folders: ClaimFolders, folder_store: Store) -> None:
+    put(folders.filestore / "a" / "old", b"old")
+
+    def come_and_go() -> None:
+        put(folders.filestore / "a" / "short", b"short").unlink()
+
+    with exported_beside(folders, come_and_go) as frozen:
+        assert frozen.gone == ["a/short"]
+        with pytest.raises(MoverError) as error:
+            take(frozen, folder_store)
+        assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
+        assert "a/short" in error.value.message
+        take(frozen, folder_store, "BestEffort")
+        assert frozen.unkept.lost == [
+            "1 names came and went while the database was exported: files that it names may not be in the snapshot, for example a/short"
+        ]
+
+
+def test_row_89_the_next_export_is_clean(folders: ClaimFolders, folder_store: Store) -> None:
+    put(folders.filestore / "a" / "old", b"old")
+    kept = folders.filestore / "a" / "kept"
+
+    def come_and_go() -> None:
+        put(kept, b"kept")
+        put(folders.filestore / "a" / "short", b"short").unlink()
+
+    with exported_beside(folders, come_and_go, kept.unlink) as frozen:
+        assert frozen.gone == []
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert contents(folder_store, artifact, folders) == {"a/old": b"old", "a/kept": b"kept"}
+
+
+def test_row_89_a_file_created_during_the_export_and_deleted_at_once_after_it(
+    folders: ClaimFolders,
+    folder_store: Store,
+) -> None:
+    """It has a link before the second pass lists its folder."""
+    put(folders.filestore / "a" / "old", b"old")
+    new = folders.filestore / "a" / "new"
+    before = folders.filestore / "before"
+    with freeze(folders, "a1") as frozen:
+        put(before, b"before")
+        frozen.approach()
+        before.unlink()
+        put(new, b"new")
+        (folders.filestore / "link").symlink_to("a")
+        assert frozen.confirm()
+        new.unlink()
+        frozen.extend()
+        artifact, _ = take(frozen, folder_store)
+    assert contents(folder_store, artifact, folders) == {"a/old": b"old", "a/new": b"new", "before": b"before"}
+    assert [e.name for e in entries_of(folder_store, artifact) if e.kind == "symlink"] == ["link"]
+
+
+def test_row_89_a_folder_that_is_new_during_the_export(folders: ClaimFolders, folder_store: Store) -> None:
+    """Nothing says what came and went in it before it was watched. In the next export it is watched."""
+    put(folders.filestore / "old", b"old")
+    new = folders.filestore / "new" / "below"
+
+    def short_lived() -> None:
+        put(new / "short", b"short").unlink()
+
+    with exported_beside(folders, lambda: put(new / "file", b"x")) as frozen:
+        assert frozen.gone == ["new/"]
+    with exported_beside(folders, lambda: put(folders.filestore / "other" / "file", b"x"), short_lived) as frozen:
+        assert frozen.gone == ["new/below/short"]
+    with exported_beside(folders, lambda: put(folders.filestore / "third" / "file", b"x"), lambda: None) as frozen:
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert {"old", "new/below/file", "other/file", "third/file"} == contents(folder_store, artifact, folders).keys()
+
+
+def test_row_89_a_renamed_file_did_not_go(folders: ClaimFolders, folder_store: Store) -> None:
+    """As applications write: under a temporary name first."""
+
+    def write() -> None:
+        put(folders.filestore / ".temporary", b"new").rename(folders.filestore / "new")
+
+    with exported_beside(folders, write) as frozen:
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert contents(folder_store, artifact, folders) == {"new": b"new"}
+
+
+def moved_folder(folders: ClaimFolders) -> None:
+    (folders.filestore / "a").rename(folders.filestore / "b")
+
+
+@pytest.mark.parametrize("cause", ["a network file system", "a folder was moved", "no watch is left"])
+def test_row_89_without_events_what_vanished_shows_it(
+    folders: ClaimFolders,
+    folder_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    cause: str,
+) -> None:
+    put(folders.filestore / "a" / "old", b"old")
+    put(folders.filestore / "c" / "deleted long after it was written", b"old")
+    if cause == "a network file system":
+        monkeypatch.setattr(inotify, "sees_all", lambda _: False)
+    if cause == "no watch is left":
+        monkeypatch.setattr(watch, "MOST", 1)
+    young = folders.filestore / "c" / "young"
+    young.write_bytes(b"young")
+    with freeze(folders, "a1") as frozen:
+        if cause == "a folder was moved":
+            moved_folder(folders)
+        frozen.approach()
+        young.unlink()
+        (folders.filestore / "c" / "deleted long after it was written").unlink()
+        assert frozen.confirm()
+        frozen.extend()
+        assert frozen.gone == ["c/young"]
+        with pytest.raises(MoverError) as error:
+            take(frozen, folder_store)
+        assert error.value.reason == conditions.FILESTORE_CHANGING
+
+
 # --- without hard links --------------------------------------------------------------------------------------
 
 
-def vanish(folders: ClaimFolders) -> None:  # noqa: F811
+def vanish(folders: ClaimFolders) -> None:
     (folders.filestore / "a" / "7").unlink()
 
 
-def fill(folders: ClaimFolders) -> None:  # noqa: F811
+def fill(folders: ClaimFolders) -> None:
     for number in range(10):
         put(folders.filestore / "a" / f"{number}", b"x")
     os.utime(folders.filestore / "a", OLD)
@@ -254,7 +410,7 @@ def fill(folders: ClaimFolders) -> None:  # noqa: F811
 
 @pytest.mark.parametrize("when", ["before the listing", "after the listing"])
 def test_without_hard_links_a_deleted_file_is_noticed(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     folder_store: Store,
     monkeypatch: pytest.MonkeyPatch,
     when: str,
@@ -289,7 +445,7 @@ def test_without_hard_links_a_deleted_file_is_noticed(
 
 
 def test_without_hard_links_nothing_changes(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     folder_store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -303,7 +459,7 @@ def test_without_hard_links_nothing_changes(
 
 
 def test_a_link_refused_in_the_second_pass(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put(folders.filestore / "old", b"old")
@@ -322,7 +478,7 @@ def test_a_link_refused_in_the_second_pass(
 
 @pytest.mark.parametrize("linked", [True, False])
 def test_what_is_not_kept_is_named(
-    folders: ClaimFolders,  # noqa: F811
+    folders: ClaimFolders,
     folder_store: Store,
     monkeypatch: pytest.MonkeyPatch,
     linked: bool,
@@ -357,7 +513,7 @@ def test_what_is_not_kept_is_named(
     assert contents(folder_store, artifact, folders)["sparse"] == bytes(10_000_000)
 
 
-def test_a_sealed_folder_is_frozen_and_removed(folders: ClaimFolders, folder_store: Store) -> None:  # noqa: F811
+def test_a_sealed_folder_is_frozen_and_removed(folders: ClaimFolders, folder_store: Store) -> None:
     sealed = folders.filestore / "sealed"
     put(sealed / "file", b"x")
     sealed.chmod(0o555)

@@ -13,11 +13,9 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.plain import switch
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.folder import TEMPORARY
+from support.mover.filestore import ENVIRONMENT, ROLLBACK, Site, no_links, some_bytes
+from support.mover.plain_tree import stage, take
 from support.mover.power_loss import PowerLoss
-
-from .conftest import ENVIRONMENT, ROLLBACK, Site, some_bytes
-from .test_odoo import no_links
-from .test_plain import stage, take
 
 #: In folders that the store has to make.
 KEY = "environments/e/snapshots/s/a1/object"

@@ -1,7 +1,7 @@
 """A server of each supported major, started when the first test asks for it; what passed is kept for the support matrix."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,11 +9,10 @@ import pytest
 
 from ocore_mover.database import programs
 from support.mover import story
+from support.mover.majors import Servers
 from support.mover.postgres_majors import Server, running
 from support.mover.site import Site, drop_all, make_site
 from support.mover.support_matrix import MAJORS, RESULTS_VARIABLE, Facts, Results, missing
-
-Servers = Callable[[int], Server]
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 `results.add` notes what passed, for the support matrix (docs/postgresql.md).
 """
 
-import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,27 +11,11 @@ import pytest
 from ocore_mover.database import programs
 from support.mover import story
 from support.mover.beside import ENVIRONMENT
+from support.mover.majors import Servers, findings, run_the_statements
 from support.mover.postgres_majors import SUPERUSER, Role, Server, create_role, write_secret
 from support.mover.rollback import Shell, superuser_secret
 from support.mover.site import Site, drop_all
 from support.mover.support_matrix import MAJORS, REPOSITORY, Results
-
-Servers = Callable[[int], Server]
-
-
-def findings(shell: Shell) -> list[str]:
-    """Messages of what keeps an environment from RollbackReady."""
-    payload = shell.ok("probe").result["payload"]
-    assert payload["blocking"] == []
-    return [finding["message"] for finding in payload["rollback"]]
-
-
-def run_the_statements(site: Site, messages: list[str]) -> int:
-    """Runs the grants in the messages, as a database's administrator who reads them does. Returns how many."""
-    statements = [text for message in messages for text in re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", message)]
-    for statement in statements:
-        site.server.execute(statement)
-    return len(statements)
 
 
 def own_role(site: Site, folder: Path) -> Path | None:

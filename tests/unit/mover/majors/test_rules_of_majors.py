@@ -13,12 +13,10 @@ from ocore_mover.database.credentials import load
 from ocore_mover.database.restore import owners
 from ocore_mover.database.toc import TableOfContents
 from support.mover import story
+from support.mover.majors import Servers, findings, run_the_statements
 from support.mover.postgres_majors import create_role, running, write_secret
 from support.mover.rollback import Shell, superuser_secret
 from support.mover.site import Site, drop_all, make_site
-
-from .conftest import Servers
-from .test_matrix import findings, run_the_statements
 
 #: ADMIN, INHERIT and SET of a membership that exists.
 MEMBERSHIPS = [

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,13 @@ from ocore_crds.stored_contents import ManifestsResult
 from ocore_mover import contents, manifests
 from ocore_mover.commands import list_manifests
 from ocore_mover.commands import sweep as sweep_command
+from ocore_mover.commands.inspect import inspect_snapshot
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError, StoreError
 from ocore_mover.report import Reporter
 from ocore_mover.store import Store
+from ocore_mover.store.base import ObjectInfo
 from ocore_mover.store.folder import FolderStore
 from ocore_mover.store.probe import probe_store
 from ocore_mover.store.read_only import ReadOnlyStore
@@ -121,6 +125,46 @@ def test_what_cannot_be_read_is_named_and_not_fatal(
     assert found.skipped == len(hostile)
     assert len(found.skipped_examples) == stored_contents.SKIPPED_NAMED
     assert found.foreign_environments == 0
+
+
+def test_row_65_a_snapshot_without_all_of_its_objects_is_not_listed(
+    filled: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(filled, 1)
+    lacking = add(filled, 2)
+    assert lacking.manifest.config is not None
+    filled.delete([lacking.manifest.config.archive.key])
+    found, lines = page(filled, tmp_path, capsys)
+    assert [line.result.identity.snapshot_id for line in lines if line.result.identity] == [snapshot_id(1)]
+    assert (found.skipped, found.incomplete) == (1, 1)
+    assert lacking.manifest.config.archive.key in found.skipped_examples[0].reason
+
+
+def test_row_65_foreign_objects_beside_a_snapshot_cost_nothing(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the bucket may have millions of them."""
+    full = add(filled, 1, full=True)
+    listed = FolderStore.list
+
+    def endless(store: FolderStore, below: str) -> Iterator[ObjectInfo]:
+        yield from listed(store, below)
+        for number in count():
+            assert number < 1000, "it lists without an end"
+            yield ObjectInfo(f"{below}z{number}", 1, 0.0)
+
+    monkeypatch.setattr(FolderStore, "list", endless)
+    manifests.check_objects(filled, full.manifest)
+
+
+def test_row_65_an_inspection_names_what_is_missing(filled: Store, tmp_path: Path) -> None:
+    full = add(filled, 1, full=True)
+    add(filled, 2, base=full)
+    assert inspect_snapshot(runtime(tmp_path), filled, ENVIRONMENT, snapshot_id(2)).attempt == "a1"
+    assert full.manifest.filestore is not None
+    filled.delete([full.manifest.filestore.packs[0].key])
+    with pytest.raises(MoverError) as caught:
+        inspect_snapshot(runtime(tmp_path), filled, ENVIRONMENT, snapshot_id(2))
+    assert (caught.value.reason, caught.value.retryable) == (conditions.OBJECTS_MISSING, True)
+    assert full.manifest.filestore.packs[0].key in caught.value.message
 
 
 def test_foreign_environments_are_named_with_what_they_need(

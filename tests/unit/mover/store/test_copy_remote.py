@@ -372,3 +372,203 @@ def test_a_copy_that_is_complete_keeps_its_own_state(folders: tuple[Place, Place
 def test_it_needs_a_source(folders: tuple[Place, Place]) -> None:
     ids = ["--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT]
     assert call("copy-remote", *folders[1].options(), *ids).code == 2
+
+
+# --- the data in the snapshot's own store goes ------------------------------------------------------------------------------
+
+
+def released(origin: Place, remote: Place, copy: dict[str, Any]) -> Finished:
+    """Deletes the data in the snapshot's own store, which the copy is to outlive."""
+    return call(
+        "delete",
+        *origin.options(),
+        *remote.options("source-"),
+        *("--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT),
+        *("--copy-store-id", copy["storeId"], "--manifest-sha256", copy["manifestSha256"]),
+    )
+
+
+def checked(remote: Place, copy: dict[str, Any]) -> Finished:
+    ids = ["--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT]
+    return call(
+        "check-copy",
+        *remote.options(),
+        *ids,
+        "--store-id",
+        copy["storeId"],
+        "--manifest-sha256",
+        copy["manifestSha256"],
+    )
+
+
+def test_row_59_the_data_goes_once_the_copy_was_found_whole(origin: Place, remote: Place) -> None:
+    taken(origin)
+    copy = copied(origin, remote)
+    assert checked(remote, copy).result["payload"] == {"kind": "check-copy", "objects": 4, "bytes": TOTAL}
+    whole = contents(remote)
+    assert released(origin, remote, copy).code == 0
+    assert (contents(origin), contents(remote)) == ({}, whole)
+
+
+def emptied(remote: Place) -> None:
+    """The bucket was emptied, or replaced by another one that the operator has probed since."""
+    remote.store.delete([found.key for found in remote.store.list("")])
+    probe_store(remote.store)
+
+
+def without_an_object(remote: Place) -> None:
+    remote.store.delete([key_of("2.dat.zst")])
+
+
+def with_a_short_object(remote: Place) -> None:
+    put(remote.store, key_of("2.dat.zst"), b"short")
+
+
+def without_manifest(remote: Place) -> None:
+    remote.store.delete([naming.manifest_key(ENVIRONMENT, SNAPSHOT)])
+
+
+def with_another_manifest(remote: Place) -> None:
+    put(remote.store, naming.manifest_key(ENVIRONMENT, SNAPSHOT), b"{}")
+
+
+def with_another_id(remote: Place) -> None:
+    """Another bucket with the same contents is not the one that the status names."""
+    without_id(remote)
+    probe_store(remote.store)
+
+
+def without_id(remote: Place) -> None:
+    remote.store.delete([naming.STORE_ID_KEY])
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        emptied,
+        without_an_object,
+        with_a_short_object,
+        without_manifest,
+        with_another_manifest,
+        without_id,
+        with_another_id,
+    ],
+)
+def test_row_59_the_last_copy_stays_where_the_remote_one_is_lost(folders: tuple[Place, Place], lose: Any) -> None:
+    origin, remote = folders
+    taken(origin)
+    copy = copied(origin, remote)
+    before = contents(origin)
+    lose(remote)
+    assert checked(remote, copy).reason == conditions.REMOTE_COPY_LOST
+    end = released(origin, remote, copy)
+    assert (end.reason, contents(origin)) == (conditions.REMOTE_COPY_LOST, before)
+
+
+def test_row_59_a_store_that_does_not_answer_says_nothing_about_the_copy(
+    folders: tuple[Place, Place], elsewhere: SeaweedFS, remote_proxy: FaultyProxy, prefix: str
+) -> None:
+    origin = folders[0]
+    taken(origin)
+    remote = s3_place(remote_proxy.endpoint, elsewhere.credentials(), prefix)
+    probe_store(remote.store)
+    copy, before = copied(origin, remote), contents(origin)
+    remote_proxy.set(Faults(refuse=lambda _: 403))
+    end = released(origin, remote, copy)
+    assert end.code != 0
+    assert end.reason not in ("", conditions.REMOTE_COPY_LOST)
+    assert contents(origin) == before
+
+
+def differential(origin: Place, base_id: str) -> None:
+    """The snapshot is a differential of another one, whose dump's files count as packs."""
+    base_manifest = taken(origin, snapshot=base_id)
+    pack = put(origin.store, naming.attempt_prefix(ENVIRONMENT, base_id, "a1") + "filestore/p1", b"pack")
+    packs_index = put(origin.store, naming.attempt_prefix(ENVIRONMENT, base_id, "a1") + "filestore/index", b"index")
+    origin.store.delete([naming.manifest_key(ENVIRONMENT, base_id)])
+    full_files = FilestoreArtifact(layout="Odoo", file_count=1, size_bytes=4, index=packs_index, packs=(pack,))
+    manifests.write(origin.store, base_manifest.model_copy(update={"filestore": full_files}))
+    base = manifests.read(origin.store, ENVIRONMENT, base_id)
+    full = taken(origin)
+    origin.store.delete([naming.manifest_key(ENVIRONMENT, SNAPSHOT)])
+    index = put(origin.store, naming.attempt_prefix(ENVIRONMENT, SNAPSHOT, "a1") + "filestore/index", b"index")
+    needs = FilestoreBase(snapshot_id=base_id, manifest_key=base.key, manifest_sha256=base.sha256, packs=(pack,))
+    found = FilestoreArtifact(layout="Odoo", file_count=0, size_bytes=0, index=index, packs=(), base=needs)
+    manifest = full.model_copy(update={"filestore": found, "format_version": 2})
+    dependents.enter(origin.store, manifest)
+    manifests.write(origin.store, manifest)
+
+
+BASE = "0b0f4b5e-58f4-4d0e-8a53-2b1f3f3f7c01"
+
+
+def copy_base(origin: Place, remote: Place) -> None:
+    ids = ["--environment-id", ENVIRONMENT, "--snapshot-id", BASE]
+    assert call("copy-remote", *origin.options("source-"), *remote.options(), *ids).code == 0
+
+
+@pytest.mark.parametrize("lost", ["manifest", "pack"])
+def test_row_59_a_differential_stays_where_its_base_is_lost(folders: tuple[Place, Place], lost: str) -> None:
+    origin, remote = folders
+    differential(origin, BASE)
+    copy_base(origin, remote)
+    copy = copied(origin, remote)
+    before = contents(origin)
+    key = naming.attempt_prefix(ENVIRONMENT, BASE, "a1") + "filestore/p1"
+    remote.store.delete([naming.manifest_key(ENVIRONMENT, BASE) if lost == "manifest" else key])
+    assert checked(remote, copy).reason == conditions.REMOTE_COPY_LOST
+    end = released(origin, remote, copy)
+    assert (end.reason, contents(origin)) == (conditions.REMOTE_COPY_LOST, before)
+    assert call(*arguments(origin, remote)).reason == conditions.BASE_NOT_COPIED
+
+
+# --- two clusters with one store ----------------------------------------------------------------------------------------------
+
+
+def test_row_68_a_base_that_goes_as_the_manifest_is_written(
+    folders: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another cluster deletes the copy of the full one. Its deletion has looked for differentials before this manifest was written."""
+    origin, remote = folders
+    differential(origin, BASE)
+    copy_base(origin, remote)
+    publish = manifests.publish
+
+    def publish_late(store: Store, key: str, data: bytes) -> str | None:
+        manifests.delete_snapshot(remote.store, ENVIRONMENT, BASE)
+        return publish(store, key, data)
+
+    monkeypatch.setattr("ocore_mover.manifests.publish", publish_late)
+    end = call(*arguments(origin, remote))
+    assert (end.reason, end.result["failure"]["retryable"]) == (conditions.BASE_NOT_COPIED, True)
+    assert manifests.find(remote.store, ENVIRONMENT, SNAPSHOT) is None, "it could not be restored"
+    monkeypatch.undo()
+    copy_base(origin, remote)
+    assert copied(origin, remote)["bytesSent"] == 0, "the objects were kept for the next attempt"
+
+
+@pytest.mark.parametrize(
+    ("known", "stays"), [(StoredState(), True), (StoredState(pin_label="q3"), True), (PINNED, False), (None, False)]
+)
+def test_row_68_the_pin_of_another_cluster_keeps_the_data(
+    folders: tuple[Place, Place], known: StoredState | None, stays: bool
+) -> None:
+    origin = folders[0]
+    taken(origin)
+    states.write(origin.store, ENVIRONMENT, SNAPSHOT, PINNED)
+    before = contents(origin)
+    ids = ["--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT]
+    state = ["--known-state", json.dumps(known.wire())] if known is not None else []
+    end = call("delete", *origin.options(), *ids, *state)
+    assert (end.reason if end.code else "") == (conditions.PINNED if stays else "")
+    assert contents(origin) == (before if stays else {})
+
+
+def test_row_68_a_pin_without_a_manifest_keeps_nothing(folders: tuple[Place, Place]) -> None:
+    origin = folders[0]
+    taken(origin)
+    states.write(origin.store, ENVIRONMENT, SNAPSHOT, PINNED)
+    origin.store.delete([naming.manifest_key(ENVIRONMENT, SNAPSHOT)])
+    ids = ["--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT]
+    assert call("delete", *origin.options(), *ids, "--known-state", json.dumps(StoredState().wire())).code == 0
+    assert contents(origin) == {}

@@ -15,8 +15,7 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import Store, open_store
 from ocore_mover.store import folder as folder_module
-
-from .test_store import put
+from support.mover.stored import put
 
 
 def tree(store: Store) -> list[str]:
@@ -143,3 +142,10 @@ def test_a_read_only_disk(small_disk: tuple[Store, Path]) -> None:
             write()
         assert error.value.reason == conditions.STORE_NOT_WRITABLE
     assert list(store.read(stored)) == [b"x"]
+
+
+def test_row_71_a_failing_disk_has_its_own_reason(tmp_path: Path) -> None:
+    store = folder_module.FolderStore(tmp_path)
+    with pytest.raises(StoreError) as caught, store.translated("read a"):
+        raise OSError(errno.EIO, "Input/output error")
+    assert (caught.value.reason, caught.value.retryable) == (conditions.STORE_IO_ERROR, False)

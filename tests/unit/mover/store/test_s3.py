@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
 from ocore_mover import redact
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_writer
 from ocore_mover.store.probe import probe_store, read_store
+from ocore_mover.store.s3_client import translated
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import OPEN_BUCKET, SeaweedFS
-
-from .test_store import MIB, PART, put
+from support.mover.stored import MIB, PART, put
 
 DATA = bytes(range(256)) * (5 * PART // 512)  # two parts and a half
 
@@ -508,3 +509,11 @@ def test_a_server_without_encryption_is_named_as_the_cause(seaweed: SeaweedFS, p
     assert not refused.value.retryable
     assert "serverSideEncryption" in refused.value.message
     assert "InternalError" in refused.value.message
+
+
+def test_row_71_an_archived_object_has_its_own_reason() -> None:
+    """Not that of wrong credentials: S3 answers 403 to both."""
+    answer: Any = {"Error": {"Code": "InvalidObjectState"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    with pytest.raises(StoreError) as caught, translated("read a", "s3://b"):
+        raise ClientError(answer, "GetObject")
+    assert (caught.value.reason, caught.value.retryable) == (conditions.OBJECT_ARCHIVED, False)

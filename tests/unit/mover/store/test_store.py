@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,23 +17,7 @@ from ocore_mover.store.base import Store as StoreProtocol
 from ocore_mover.store.base import Upload
 from ocore_mover.store.probe import probe_store, store_id
 from ocore_mover.store.read_only import ReadOnlyStore
-from ocore_mover.store.s3_writer import part_size
-
-MIB = 1024 * 1024
-#: Bytes of one upload to S3.
-PART = part_size(1)
-
-
-def random_bytes(size: int) -> bytes:
-    """The same ones each time."""
-    return random.Random(size).randbytes(size)  # noqa: S311 - no secret
-
-
-def put(store: Store, key: str, data: bytes, piece: int = 70_000) -> StoredObject:
-    with store.writer(key) as writer:
-        for start in range(0, len(data), piece):
-            writer.write(data[start : start + piece])
-        return writer.commit()
+from support.mover.stored import MIB, PART, put, random_bytes
 
 
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 2 * PART + 4 * MIB + 7])

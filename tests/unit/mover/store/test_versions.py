@@ -17,8 +17,7 @@ from support.mover.beside import Finished, call
 from support.mover.faulty_http import Faults, FaultyProxy, Request
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import SeaweedFS
-
-from .test_store import put
+from support.mover.stored import put
 
 VERSIONED, LOCKED = "versioned", "locked"
 

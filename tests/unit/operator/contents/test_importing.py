@@ -17,7 +17,7 @@ from ocore_crds.listing import StoredSnapshot
 from ocore_crds.retention import candidate_of
 from ocore_crds.snapshot_state import StoredState
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
-from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, SNAPSHOTS
+from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, SNAPSHOTS, STORES
 from ocore_mover import manifests
 from ocore_mover.commands import list_manifests
 from ocore_mover.manifests import StoredManifest
@@ -57,6 +57,12 @@ def condition(found: Place) -> tuple[str, str]:
     got = c.find(found.read_store().status.conditions, c.IMPORTED)
     assert got is not None
     return got.status, got.reason
+
+
+def condition_message(found: Place) -> str:
+    got = c.find(found.read_store().status.conditions, c.IMPORTED)
+    assert got is not None
+    return got.message
 
 
 def test_row_53_snapshots_come_back_as_they_were(place: Place) -> None:
@@ -300,6 +306,16 @@ def test_another_project_gets_nothing(place: Place) -> None:
     assert condition(place) == ("False", "ImportIncomplete")
 
 
+def test_an_environment_without_a_project_gets_the_snapshots_of_its_namespaces_own(place: Place) -> None:
+    """As on a rebuilt cluster: the project is the same for a namespace of the same name."""
+    add(place.store, 1, project_id=naming.project_id(None, "shop"))
+    add(place.store, 2)
+    add(place.store, 3, project_id=naming.project_id(None, "other"))
+    place.environment(project=None)
+    place.run()
+    assert set(place.snapshots()) == {snapshot_id(1)}
+
+
 def test_an_environment_with_the_id_of_an_older_one_gets_nothing(place: Place) -> None:
     add(place.store, 1)
     victim = place.api.read(ENVIRONMENTS, "shop", "shop")
@@ -335,6 +351,18 @@ def test_the_number_of_snapshots_has_a_limit(tmp_path: Path) -> None:
     place.run()
     assert len(place.snapshots()) == 3
     assert imported(place).skipped == 2
+
+
+def test_the_list_of_another_store_is_not_imported(place: Place) -> None:
+    """The bucket was replaced between the probe and the import's Job."""
+    add(place.store, 1)
+    store = place.api.read(STORES, "shop", "store")
+    store["status"]["storeId"] = "99999999-9999-4999-8999-999999999999"
+    place.api.put(STORES, store)
+    place.run()
+    assert place.snapshots() == {}
+    assert imported(place).state == "Failed"
+    assert f"The Job has read the store {place.store_id}" in condition_message(place)
 
 
 def test_a_log_that_is_not_whole_is_read_again_and_then_the_import_fails(place: Place) -> None:
@@ -507,3 +535,58 @@ def test_order_comes_from_the_manifests_and_not_from_the_objects(place: Place) -
     candidate = candidate_of({**obj, "spec": {**obj["spec"], "retention": "Policy"}}, used=())
     assert candidate is not None
     assert timestamps.text(candidate.time) == at(3.01).replace(".000", "")
+
+
+# --- objects that are not there yet ----------------------------------------------------------------------------------
+
+
+def test_row_65_a_snapshot_comes_once_all_of_its_objects_are_there(place: Place) -> None:
+    """Buckets are replicated in no order: the manifest was there first."""
+    full = add(place.store, 1, full=True)
+    add(place.store, 2, base=full)
+    add(place.store, 3)
+    assert full.manifest.filestore is not None
+    late = full.manifest.filestore.packs[0]
+    place.store.delete([late.key])
+    place.run()
+    assert set(place.snapshots()) == {snapshot_id(3)}
+    assert (imported(place).incomplete, condition(place)) == (2, ("False", c.IMPORT_INCOMPLETE))
+    assert late.key in " ".join(imported(place).skipped_examples)
+    assert "every 60 minutes" in condition_message(place)
+    put(place.store, late.key)
+    place.now += timedelta(seconds=imports.AGAIN + 60)
+    place.run()
+    assert set(place.snapshots()) == {snapshot_id(n) for n in (1, 2, 3)}
+    assert (imported(place).incomplete, condition(place)[0]) == (0, "True")
+
+
+# --- two stores at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "No valid NAME"])
+def test_row_92_two_imports_at_once_make_each_snapshot_once(place: Place, name: str) -> None:
+    """Of the store and of its copy. Both have read the namespace before either has created anything."""
+    for number in range(7):
+        add(place.store, number, name=name)
+    first = place.read_store()
+    copy = place.api.read(STORES, "shop", "store")
+    copy["metadata"] |= {"name": "copy", "uid": "88888888-7777-4777-8777-777777777777"}
+    place.api.put(STORES, copy)
+    memories = importing.Memories()
+
+    async def both() -> None:
+        stores = [resources.store(place.api.read(STORES, "shop", each)) for each in (first.meta.name, "copy")]
+        found = await asyncio.gather(*(importing.run(memories, place.ctx, each) for each in stores))
+        for store, (status, _) in zip(stores, found, strict=True):
+            if status != store.status:
+                await place.ctx.kube.apply_status(store, status.wire())
+
+    for _ in range(8):
+        asyncio.run(both())
+        place.run_jobs()
+    made = [p for p in place.api.paths() if "/snapshots/" in p]
+    assert len(made) == 7, sorted(made)
+    done = [resources.store(place.api.read(STORES, "shop", each)).status.import_ for each in (first.meta.name, "copy")]
+    counts = [(each.state, each.imported + each.existing, each.skipped) for each in done if each is not None]
+    assert counts == [("Done", 7, 0)] * 2
+    assert all(each["status"]["phase"] == "Complete" for each in place.snapshots().values())

@@ -108,7 +108,7 @@ def log(place: Place, name: str) -> dict[str, Any]:
     for kind, found in (("Snapshot", place.snapshots()), ("Rollback", place.rollbacks())):
         for each in found.values():
             cache.put(kind, each)
-    rows = [json.loads(cache.log_row(entry)) for entry in cache.rollbacks_of(ENVIRONMENT)]
+    rows = json.loads(b"".join(cache.logs(b"[", cache.rollbacks_of(ENVIRONMENT), b"]").pieces()))
     row = next(row for row in rows if row["id"] == id_of(name))
     models.RollbackLog.model_validate(row)
     return row
@@ -440,3 +440,34 @@ def test_its_spec_alone_is_refused(place: Place) -> None:
     found = plan_preflight._expired(spec, place.now)
     assert found is not None
     assert found.reason == "Expired"
+
+
+def test_row_79_only_recorded_fields_are_taken(place: Place) -> None:
+    """A record is written by anyone who can write to the bucket."""
+    forged = {
+        "residue": "Pending",
+        "undoUntil": at(1),
+        "cleanupAfter": at(1),
+        "position": "Old",
+        "attempt": 7,
+        "undoneBy": "x",
+    }
+    target = {
+        "databaseSecretName": "other",
+        "adminSecretName": "root",
+        "claimName": "files",
+        "path": "",
+        "layout": "Odoo",
+    }
+    run = recorded(place, "forged", "restored", "started", "switched")
+    assert run.rollback is not None
+    status = {**run.rollback.status, **forged, "target": target}
+    run = run.model_copy(update={"rollback": run.rollback.model_copy(update={"status": status}), "attempt": "forged"})
+    records.write(place.store, run, "switched", at(102))
+    place.run()
+    found = place.rollbacks()[id_of("forged")]["status"]
+    assert found["liveDatabase"] == "shop"  # it is recorded
+    assert not {"residue", "undoUntil", "cleanupAfter", "attempt", "undoneBy", "target"} & found.keys() - {"attempt"}
+    assert found.get("attempt", 0) == 0
+    assert found["position"] == "New"
+    assert reconcile.idle(place.rollbacks()[id_of("forged")])

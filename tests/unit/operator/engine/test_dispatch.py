@@ -12,17 +12,24 @@ from hypothesis import strategies as st
 from ocore_crds import naming
 from ocore_operator.context import Context
 from ocore_operator.engine import dispatch as dispatch_module
-from ocore_operator.engine.dispatch import Dispatch, configure, substance
+from ocore_operator.engine.dispatch import Dispatch, configure, pod_begins, substance
 from ocore_operator.engine.handlers import Forgetful
 from ocore_operator.engine.kinds import judge, reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.jobs import outcome, trouble
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
-from support.operator.objects import OTHER_UID, controller, environment_object, job, obj, pod, snapshot_object
+from support.operator.objects import NOW, OTHER_UID, controller, environment_object, job, obj, pod, snapshot_object
 
 OWNER = Key("Snapshot", "shop", "before")
 WAITING = Key("Snapshot", "shop", "waiting")
+
+
+RUNNING = {"running": {"startedAt": "2026-03-01T12:00:00Z"}}
+WAITING_TO_START = {"waiting": {"reason": "ContainerCreating"}}
+READY = [{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]
+LOST = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+UNPLACED = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node fits"}]
 
 
 class Added(WorkQueue):
@@ -69,11 +76,27 @@ def changed(obj: Object, **metadata: object) -> Object:
 
 def test_a_job_of_ours_wakes_its_owner_and_at_its_end_those_who_wait(dispatch: Dispatch, queue: Added) -> None:
     dispatch.job_changed(job("a"), False)
-    assert queue.keys == [OWNER]
+    assert queue.keys == []  # the reconcile that created it knows
     dispatch.job_changed(job("a", condition="Complete"), False)
-    assert queue.keys == [OWNER, OWNER, WAITING]
+    assert queue.keys == [OWNER, WAITING]
     dispatch.job_changed(job("a"), True)
-    assert queue.keys[3:] == [OWNER, WAITING]
+    assert queue.keys[2:] == [OWNER, WAITING]
+
+
+@pytest.mark.parametrize(
+    ("then", "wakes"),
+    [
+        (job("a", condition="SuccessCriteriaMet"), False),
+        (job("a", condition="FailureTarget"), False),
+        (job("a", condition="Complete"), True),
+        (job("a", condition="Failed"), True),
+        (changed(job("a"), deletionTimestamp="2026-03-01T12:00:00Z"), True),
+    ],
+)
+def test_a_job_wakes_its_owner_where_it_ends(dispatch: Dispatch, queue: Added, then: Object, wakes: bool) -> None:
+    dispatch.job_changed(job("a"), False)
+    dispatch.job_changed(then, False)
+    assert (OWNER in queue.keys) == wakes
 
 
 @pytest.mark.parametrize(
@@ -98,22 +121,22 @@ def test_a_job_without_owner_wakes_the_object_that_is_being_deleted(dispatch: Di
     deleted = snapshot_object(deletionTimestamp="2026-03-01T12:00:00Z", resourceVersion="101")
     dispatch.changed(dispatch.news("Snapshot", "MODIFIED", deleted))
     queue.keys.clear()
-    dispatch.job_changed(changed(job("a"), ownerReferences=[]), False)
-    assert queue.keys == [OWNER]
+    dispatch.job_changed(changed(job("a", condition="Failed"), ownerReferences=[]), False)
+    assert OWNER in queue.keys
 
 
 def test_a_pod_wakes_the_object_that_it_names(dispatch: Dispatch, queue: Added) -> None:
-    dispatch.pod_changed(pod("a", {}), False)
+    dispatch.pod_changed(pod("a", RUNNING), False)
     assert queue.keys == [OWNER]
 
 
 @pytest.mark.parametrize(
     "forged",
     [
-        changed(pod("a", {}), labels={"ocore.dev/kind": "Nothing", "ocore.dev/uid": OTHER_UID}),
-        changed(pod("a", {}), labels={"ocore.dev/kind": "Snapshot", "ocore.dev/uid": OTHER_UID}),
-        changed(pod("a", {}), annotations={"ocore.dev/name": "none"}),
-        changed(pod("a", {}), labels=None, annotations=None),
+        changed(pod("a", RUNNING), labels={"ocore.dev/kind": "Nothing", "ocore.dev/uid": OTHER_UID}),
+        changed(pod("a", RUNNING), labels={"ocore.dev/kind": "Snapshot", "ocore.dev/uid": OTHER_UID}),
+        changed(pod("a", RUNNING), annotations={"ocore.dev/name": "none"}),
+        changed(pod("a", RUNNING), labels=None, annotations=None),
     ],
 )
 def test_a_forged_pod_makes_no_work(dispatch: Dispatch, queue: Added, forged: Object) -> None:
@@ -123,36 +146,61 @@ def test_a_forged_pod_makes_no_work(dispatch: Dispatch, queue: Added, forged: Ob
     assert dispatch._told == {}
 
 
-WAITING_TO_START = {"waiting": {"reason": "ContainerCreating"}}
-READY = [{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]
-LOST = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+def begun(**status: object) -> Object:
+    """A pod whose container is created."""
+    return pod("a", WAITING_TO_START, phase="Pending", **status)
 
 
 @pytest.mark.parametrize(
     ("then", "wakes"),
     [
-        (pod("a", WAITING_TO_START), False),
-        (pod("a", WAITING_TO_START, podIP="10.0.0.9", startTime="2026-03-01T12:00:00Z", conditions=READY), False),
-        (changed(pod("a", WAITING_TO_START), resourceVersion="7", managedFields=[{"manager": "kubelet"}]), False),
-        (pod("a", {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}), True),
-        (pod("a", {"running": {"startedAt": "2026-03-01T12:00:00Z"}}), True),
-        (pod("a", WAITING_TO_START, conditions=LOST), True),
-        (pod("a", WAITING_TO_START, reason="Evicted", message="the node has no memory"), True),
-        (changed(pod("a", WAITING_TO_START), deletionTimestamp="2026-03-01T12:00:00Z"), True),
-        ({**pod("a", WAITING_TO_START), "spec": {"nodeName": "node2"}}, True),
+        (begun(), False),
+        (begun(podIP="10.0.0.9", startTime="2026-03-01T12:00:00Z", conditions=READY), False),
+        (begun(containerStatuses=None), False),
+        ({**begun(containerStatuses=None), "spec": {}}, False),  # no node yet
+        ({**begun(), "spec": {"nodeName": "node2"}}, False),
+        (changed(begun(), resourceVersion="7", managedFields=[{"manager": "kubelet"}]), False),
+        ({**begun(conditions=UNPLACED), "spec": {}}, True),
+        (pod("a", {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}, phase="Pending"), True),
+        (pod("a", WAITING_TO_START), True),
+        (pod("a", RUNNING), True),
+        (pod("a", RUNNING, phase="Pending"), True),
+        (begun(conditions=LOST), True),
+        (begun(reason="Evicted", message="the node has no memory"), True),
+        (changed(begun(), deletionTimestamp="2026-03-01T12:00:00Z"), True),
         (pod("a", WAITING_TO_START, phase="Failed"), True),
     ],
 )
 def test_a_pod_wakes_its_owner_where_it_says_something_new(
     dispatch: Dispatch, queue: Added, then: Object, wakes: bool
 ) -> None:
-    dispatch.pod_changed(pod("a", WAITING_TO_START), False)
-    queue.keys.clear()
+    """That it begins is no news: its Job was created by a reconcile."""
+    dispatch.pod_changed(begun(), False)
+    assert queue.keys == []
+    dispatch.pod_changed(then, False)
+    assert queue.keys == ([OWNER] if wakes else [])
     dispatch.pod_changed(then, False)
     assert queue.keys == ([OWNER] if wakes else [])
     dispatch.pod_changed(then, True)
     assert queue.keys[-1:] == [OWNER]
     assert dispatch._told == {}
+
+
+def test_a_pod_that_runs_and_is_disrupted_wakes_its_owner(dispatch: Dispatch, queue: Added) -> None:
+    dispatch.pod_changed(pod("a", RUNNING), False)
+    queue.keys.clear()
+    dispatch.pod_changed(pod("a", RUNNING, conditions=READY), False)
+    assert queue.keys == []
+    dispatch.pod_changed(pod("a", RUNNING, conditions=LOST), False)
+    assert queue.keys == [OWNER]
+
+
+def test_a_pod_that_begins_again_wakes_its_owner(dispatch: Dispatch, queue: Added) -> None:
+    """Its trouble is over."""
+    dispatch.pod_changed(pod("a", {"waiting": {"reason": "ErrImagePull"}}, phase="Pending"), False)
+    queue.keys.clear()
+    dispatch.pod_changed(begun(), False)
+    assert queue.keys == [OWNER]
 
 
 def test_nothing_is_kept_of_a_pod_whose_owner_went_first(dispatch: Dispatch) -> None:
@@ -169,21 +217,22 @@ def test_what_is_kept_of_pods_has_a_limit(dispatch: Dispatch, queue: Added, monk
     """Also where their deletion was missed. Of one that was dropped the next event wakes the owner."""
     monkeypatch.setattr(dispatch_module, "TOLD", 3)
     for number in range(10):
-        dispatch.pod_changed(pod(f"a{number}", WAITING_TO_START), False)
+        dispatch.pod_changed(pod(f"a{number}", RUNNING), False)
     assert len(dispatch._told) == 3
     queue.keys.clear()
-    dispatch.pod_changed(pod("a9", WAITING_TO_START), False)
+    dispatch.pod_changed(pod("a9", RUNNING), False)
     assert queue.keys == []
-    dispatch.pod_changed(pod("a0", WAITING_TO_START), False)
+    dispatch.pod_changed(pod("a0", RUNNING), False)
     assert queue.keys == [OWNER]
 
 
 def test_a_job_that_only_counts_wakes_nobody(dispatch: Dispatch, queue: Added) -> None:
-    dispatch.job_changed(job("a"), False)
-    counting = job("a")
-    counting["status"] |= {"active": 1, "ready": 1, "startTime": "2026-03-01T12:00:00Z"}
-    dispatch.job_changed(counting, False)
-    assert queue.keys == [OWNER]
+    ended = job("a", condition="Complete")
+    dispatch.job_changed(ended, False)
+    queue.keys.clear()
+    ended["status"] |= {"succeeded": 1, "ready": 0, "startTime": "2026-03-01T12:00:00Z"}
+    dispatch.job_changed(ended, False)
+    assert queue.keys == []
 
 
 STATES = st.sampled_from(
@@ -224,12 +273,20 @@ def test_two_pods_of_one_substance_mean_the_same_to_a_reconcile(one: Object, oth
     def read(found: Object) -> list[object]:
         status = trouble.mover(found)
         return [
-            *(outcome.pod_ended(found), outcome._running(found), outcome._terminated(found), outcome._ever_ran(found)),
+            *(outcome.pod_ended(found), outcome._running(found), outcome._terminated(found), outcome.ever_ran(found)),
             *(trouble.pod_trouble(found), trouble.container_trouble(status), trouble.died(found)),
         ]
 
     if substance(one) == substance(other):
         assert read(one) == read(other)
+
+
+@given(pods())
+def test_a_pod_that_begins_is_starting_and_without_trouble(found: Object) -> None:
+    if pod_begins(found):
+        state = outcome.classify(job("a"), (found,), {}, NOW, start_deadline=600)
+        assert isinstance(state, outcome.Starting)
+        assert state.reason in trouble.VAGUE
 
 
 def test_row_36_what_goes_to_the_main_event_loop_holds_no_object(dispatch: Dispatch) -> None:

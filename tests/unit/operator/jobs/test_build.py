@@ -13,187 +13,45 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_crds.restore_test import RestoreTests
 from ocore_crds.snapshot_state import StoredState
 from ocore_mover.__main__ import app
+from ocore_operator.errors import Stalled
 from ocore_operator.jobs import build
 from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
 from ocore_operator.jobs.parts import public_url, store_url
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, label_value
+from ocore_operator.readiness.snapshotstore import need_user
 from ocore_operator.rollback.executed import run_of, spec_hash
 from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity
+from support.operator.jobs import (
+    CASES,
+    CLAIM_STORE,
+    FULL_S3,
+    LISTENERS,
+    NAMES_ID,
+    READY_CLAIM_STORE,
+    SITES,
+    TRAITS,
+    all_jobs,
+    copied,
+    job_inputs,
+    neutralising,
+    ready_condition,
+    rollback,
+)
 from support.operator.objects import (
     OTHER_UID,
     PROJECT,
     SETTINGS,
     environment,
     environment_object,
-    obj,
     snapshot,
     started,
     store,
 )
-
-#: Of the first rollback: its digits are in the names of the databases.
-NAMES_ID = "77777777-2222-4333-8444-555555555555"
-TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
-
-
-def job_inputs(**changes: Any) -> JobInputs:
-    """A site with an Environment on S3."""
-    fields: dict[str, Any] = {
-        "namespace": "shop",
-        "store": store(),
-        "traits": TRAITS,
-        "environment": environment(),
-        "server_major": 15,
-        **changes,
-    }
-    return JobInputs(**fields)
-
-
-def rollback(*, allow_replication_loss: bool = False) -> resources.Rollback:
-    status = {"snapshotId": OTHER_UID, "manifestSha256": "0" * 64, "environmentId": environment().id}
-    spec: Object = {"snapshotRef": {"name": "before"}, "allowReplicationLoss": allow_replication_loss}
-    return resources.rollback(obj("Rollback", "back", spec, status))
-
-
-def neutralising(method: str | None, *, isolation: str = "Require") -> resources.Rollback:
-    """A rollback whose copy is neutralised."""
-    plan = {
-        "required": method is not None,
-        "ownIdentity": True,
-        "method": method,
-        "image": "registry/shop:1" if method == "Image" else "",
-    }
-    status = {
-        "snapshotId": OTHER_UID,
-        "environmentId": environment().id,
-        "restoredDatabase": "shop_rb_11111111",
-        "neutralize": plan,
-    }
-    return resources.rollback(
-        obj("Rollback", "back", {"snapshotRef": {"name": "before"}, "isolation": isolation}, status)
-    )
-
-
-def undo(to: str) -> resources.Rollback:
-    """An undo of `rollback()`."""
-    status = {
-        "snapshotId": OTHER_UID,
-        "environmentId": environment().id,
-        "undo": {"rollbackName": "back", "rollbackId": OTHER_UID, "namesId": NAMES_ID, "to": to},
-    }
-    return resources.rollback(obj("Rollback", "undo", {"undo": {"rollbackRef": {"name": "back"}}}, status))
-
-
-#: Test restores on a server of their own, with own queries.
-ELSEWHERE = RestoreTests.model_validate(
-    {
-        "schedule": ["@weekly"],
-        "server": {
-            "secretRef": {"name": "tester"},
-            "tls": {"ca": {"secretRef": {"name": "tester-ca"}}},
-            "capacity": "1Gi",
-        },
-        "assertions": {"configMapRef": {"name": "own-queries"}},
-    }
-)
-
-
-def all_jobs(
-    place: JobInputs, settings: Settings = SETTINGS, *, allow_replication_loss: bool = False
-) -> dict[str, Object]:
-    """One of each kind."""
-    snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
-    other = undo("Old")
-    return {
-        "probe": build.probe(settings, place, attempt="abcdef01"),
-        "measure": build.measure(settings, place, attempt="abcdef01"),
-        "prove": build.prove(settings, place, attempt="abcdef01"),
-        "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
-        "snapshot": build.snapshot(settings, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
-        "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
-        "write-state": build.write_state(settings, place, snap, StoredState(pin_label="audit"), attempt=1),
-        "test-restore": build.restore_test(settings, place, snap, None, run="0badcafe", attempt=1, deadline=600),
-        "test-restore-elsewhere": build.restore_test(
-            settings, place, snap, ELSEWHERE, run="0badcafe", attempt=1, deadline=600
-        ),
-        "delete": build.delete(settings, place, snap, series="", attempt=1, deadline=600),
-        "delete-left": build.delete(settings, place, snap, series="left", attempt=1, deadline=600),
-        "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
-        "restore": build.restore(settings, place, back, run_of(back, PROJECT), attempt=1, deadline=600),
-        "switch": build.switch(settings, place, back, run_of(back, PROJECT), attempt=1, wait=300, deadline=600),
-        "switch-back": build.switch_back(
-            settings, place, back, run_of(back, PROJECT), store_of_record=place.store, attempt=2, deadline=600
-        ),
-        "switch-undo": build.undo(
-            settings,
-            place,
-            other,
-            run_of(other, PROJECT),
-            store_of_record=place.store,
-            attempt=1,
-            wait=300,
-            deadline=600,
-        ),
-        "switch-undo-back": build.switch_back(
-            settings, place, other, run_of(other, PROJECT), store_of_record=place.store, attempt=2, deadline=600
-        ),
-        "neutralize-sql": build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
-        "neutralize-image": build.neutralize(settings, place, neutralising("Image"), attempt=1, deadline=600),
-        "neutralize-identity": build.neutralize(settings, place, neutralising(None), attempt=1, deadline=600),
-        "cleanup-undo": build.cleanup(settings, place, other, what="restored", attempt=1, deadline=600),
-        "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
-        "preview": build.preview(settings, place, back, snap, attempt=1),
-        "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
-    }
-
-
-CLAIM_STORE = store({"claim": {"claimName": "backups", "path": "eu/shop"}})
-FULL_S3 = store(
-    {
-        "s3": {
-            "bucket": "snapshots",
-            "endpoint": "https://s3.example",
-            "pathStyle": False,
-            "caBundle": {"name": "ca"},
-            "serverSideEncryption": {"algorithm": "aws:kms", "kmsKeyId": "key"},
-            "credentialsSecretRef": {"name": "s3"},
-        },
-        "serviceAccountName": "backup",
-    }
-)
-TLS: Object = {
-    "mode": "verify-ca",
-    "ca": {"secretRef": {"name": "pg-ca"}},
-    "clientCertificate": {"secretRef": {"name": "pg-client"}, "privateKey": "key.pem"},
-}
-SITES = {
-    "s3": job_inputs(),
-    "full-s3": job_inputs(store=FULL_S3),
-    "claim": job_inputs(store=CLAIM_STORE, node="node7"),
-    "no-filestore": job_inputs(environment=environment({"filestore": None, "config": None})),
-    "plain": job_inputs(
-        environment=environment(
-            {
-                "database": None,
-                "filestore": {"claimName": "files", "path": "data", "layout": "Plain", "consistency": "BestEffort"},
-            }
-        )
-    ),
-    "admin": job_inputs(
-        environment=environment(
-            {"database": {"secretRef": {"name": "db"}, "adminSecretRef": {"name": "admin"}, "capacity": "1Gi"}}
-        )
-    ),
-    "tls": job_inputs(environment=environment({"database": {"secretRef": {"name": "db"}, "tls": TLS}})),
-    "class": job_inputs(environment=environment({"scratch": {"size": "5Gi", "storageClassName": "fast"}})),
-}
-CASES = [(where, name) for where in SITES for name in all_jobs(SITES["s3"])]
 
 
 def pod_of(job: Object) -> Object:
@@ -317,6 +175,18 @@ def test_a_test_restore_on_another_server_has_none_of_the_environments_secrets()
     assert own[own.index("--capacity") + 1] == str(50 * 2**30)
 
 
+@pytest.mark.parametrize("name", ["restore", "preview", "test-restore"])
+def test_what_loads_a_dump_knows_the_capacity(name: str) -> None:
+    args = container_of(all_jobs(job_inputs())[name])["args"]
+    assert args[args.index("--capacity") + 1] == str(50 * 2**30)
+
+
+def test_only_an_inspection_beside_stopped_workloads_may_move_a_folder() -> None:
+    for stopped in (False, True):
+        job = build.inspect_rollback(SETTINGS, job_inputs(), rollback(), repair=True, stopped=stopped, attempt=1)
+        assert ("--workloads-stopped" in container_of(job)["args"]) is stopped
+
+
 #: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True: SECURITY.md, "Mover pod".
 ADMINISTRATOR = {
     "probe": True,  # checks the administrator's rights
@@ -331,6 +201,8 @@ ADMINISTRATOR = {
     "test-restore-elsewhere": False,  # the server is not the environment's
     "delete": False,
     "delete-left": False,
+    "delete-local": False,
+    "check-copy": False,
     "inspect-snapshot": False,
     "restore": True,  # creates the copy
     "switch": True,  # renames
@@ -384,7 +256,8 @@ def test_what_neutralises_is_passed() -> None:
     assert volumes["assertions"]["configMap"]["name"] == "own-assertions"
     image = container_of(jobs["neutralize-image"])["args"]
     assert image[image.index("--hand-over") + 1] == "/neutralize"
-    assert [b for a, b in itertools.pairwise(image) if a == "--listener"] == NEUTRALIZE["testListeners"]
+    assert [b for a, b in itertools.pairwise(image) if a == "--listener"] == list(LISTENERS.others)
+    assert [b for a, b in itertools.pairwise(image) if a == "--outside"] == list(LISTENERS.outside)
     assert "--sql" not in image
     # Only its identity is changed: nothing is asserted.
     identity_only = container_of(jobs["neutralize-identity"])["args"]
@@ -642,12 +515,108 @@ def test_the_pods_user_is_inherited() -> None:
     assert (inherited.run_as_user, inherited.run_as_group, inherited.fs_group) == (101, None, 102)
     own = environment({"jobs": {"runAsUser": 500, "fsGroup": 501}}).spec.jobs
     assert traits(SETTINGS, workload(securityContext={"runAsUser": 101}), own).run_as_user == 500
-    default = traits(SETTINGS, None, jobs_spec)
-    assert (default.run_as_user, default.run_as_group, default.fs_group) == (65532, 65532, 65532)
+    unknown = traits(SETTINGS, None, jobs_spec)
+    assert (unknown.run_as_user, unknown.run_as_group, unknown.fs_group) == (None, None, None)
 
 
-def test_root_is_not_inherited() -> None:
-    assert traits(SETTINGS, workload(securityContext={"runAsUser": 0}), environment().spec.jobs).run_as_user == 65532
+@pytest.mark.parametrize("fs_group", [None, 0, 101])
+@pytest.mark.parametrize("where", SITES)
+def test_row_86_no_pod_with_a_claim_has_an_fs_group_that_the_workload_does_not_have(
+    where: str, fs_group: int | None
+) -> None:
+    """The kubelet gives the claim's files, also those beside the filestore, to a pod's fsGroup. `fsGroup: 0` beside a start script that gives the files
+    to another group is no better."""
+    root = {"runAsUser": 0, "runAsGroup": 0, **({} if fs_group is None else {"fsGroup": fs_group})}
+    for jobs_spec, user in (({}, 65532), ({"runAsUser": 1001}, 1001)):
+        found = environment({**SITES[where].environment.spec.wire(), "jobs": jobs_spec})  # type: ignore[union-attr]
+        inherited = traits(SETTINGS, workload(securityContext=root), found.spec.jobs)
+        place = replace(SITES[where], environment=found, traits=inherited)
+        for name, job in all_jobs(place).items():
+            pod = pod_of(job)
+            context = pod["securityContext"]
+            assert context["runAsUser"] == user, name
+            if any("persistentVolumeClaim" in v for v in pod["volumes"]):
+                known = fs_group if user == 1001 else None
+                assert context.get("fsGroup") == (known or None), name
+
+
+def test_without_a_claim_the_default_user_can_read_its_secrets_and_scratch() -> None:
+    place = job_inputs(environment=SITES["no-filestore"].environment, traits=PodTraits())
+    assert not place.user_unknown
+    for name, job in all_jobs(place).items():
+        context = pod_of(job)["securityContext"]
+        assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (65532, 65532, 65532), name
+
+
+def test_row_86_a_probe_without_a_known_user_only_asks_for_the_owner() -> None:
+    for traits_, asks in ((PodTraits(), True), (TRAITS, False)):
+        job = build.probe(SETTINGS, job_inputs(traits=traits_), attempt="a")
+        assert ("--propose-user" in container_of(job)["args"]) == asks
+        (mount,) = [m for m in container_of(job)["volumeMounts"] if m["name"] == "claim"]
+        assert mount.get("readOnly", False) == asks
+    alone = job_inputs(traits=PodTraits(), environment=SITES["no-filestore"].environment, store=CLAIM_STORE)
+    assert alone.user_unknown
+    assert "--propose-user" not in container_of(build.probe(SETTINGS, alone, attempt="a"))["args"]
+
+
+def _mounts(job: Object, claim: str) -> dict[str, bool]:
+    """Where a Job mounts the claim: path → read-only. The claim is one volume of the pod."""
+    volumes = [v for v in pod_of(job)["volumes"] if v.get("persistentVolumeClaim", {}).get("claimName") == claim]
+    assert len(volumes) <= 1
+    names = {v["name"] for v in volumes}
+    return {m["mountPath"]: m.get("readOnly", False) for m in container_of(job)["volumeMounts"] if m["name"] in names}
+
+
+def test_row_75_the_probe_mounts_the_store_as_a_snapshot_does() -> None:
+    place = job_inputs(store=READY_CLAIM_STORE, node="node7")
+    jobs = all_jobs(place)
+    job = jobs["probe"]
+    args = container_of(job)["args"]
+    assert args[args.index("--store") + 1] == "file:///store/eu/shop"
+    assert args[args.index("--store-name") + 1] == "claim://backups/eu/shop"
+    assert _mounts(job, "backups") == {"/store": False} == _mounts(jobs["snapshot"], "backups")
+    for field in ("affinity", "securityContext"):
+        assert pod_of(job)[field] == pod_of(jobs["snapshot"])[field]
+    # It needs no filestore.
+    alone = replace(place, environment=SITES["no-filestore"].environment)
+    assert _mounts(build.probe(SETTINGS, alone, attempt="a"), "backups") == {"/store": False}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        job_inputs(),
+        # Rollbacks are possible from a remote copy: the probe must not wait for a claim that cannot be mounted.
+        job_inputs(store=CLAIM_STORE),
+        job_inputs(store=store(CLAIM_STORE.spec.wire(), {"conditions": [ready_condition("False")]})),
+        job_inputs(
+            store=store({**CLAIM_STORE.spec.wire(), "access": "ReadOnly"}, {"conditions": [ready_condition("True")]})
+        ),
+        # The fsGroup of an unknown user would change the claim.
+        job_inputs(store=READY_CLAIM_STORE, traits=PodTraits()),
+    ],
+)
+def test_row_75_the_probe_leaves_other_stores_alone(place: JobInputs) -> None:
+    job = build.probe(SETTINGS, place, attempt="a")
+    assert "--store" not in container_of(job)["args"]
+    assert _mounts(job, "backups") == {}
+
+
+def test_row_75_a_claim_for_filestore_and_store_is_mounted_once() -> None:
+    """Two volumes of one claim: with some drivers the kubelet waits for the second one until the Job's deadline."""
+    files = environment().spec.filestore
+    assert files is not None
+    shared = store(
+        {"claim": {"claimName": files.claim_name, "path": "backups"}}, {"conditions": [ready_condition("True")]}
+    )
+    jobs = all_jobs(job_inputs(store=shared))
+    for name in ("probe", "snapshot", "restore"):
+        assert _mounts(jobs[name], files.claim_name) == {"/claim": False, "/store": False}, name
+    assert _mounts(jobs["preview"], files.claim_name) == {"/claim": True, "/store": True}
+    delete = build.delete(
+        SETTINGS, job_inputs(store=shared, source=shared), copied(), series="local-1-", attempt=1, deadline=600
+    )
+    assert _mounts(delete, files.claim_name) == {"/claim": False, "/store": False, "/source-store": True}
 
 
 def test_who_uses_a_claim() -> None:
@@ -688,6 +657,50 @@ def test_a_slow_start_does_not_use_up_the_time_of_a_short_command() -> None:
         assert job["spec"]["activeDeadlineSeconds"] >= SETTINGS.start_deadline + own, name
 
 
+class _Cluster:
+    """An API server with Environments and one workload."""
+
+    settings = SETTINGS
+
+    def __init__(self, pod: Object, environments: dict[str, Object], **stores: str) -> None:
+        self.kube, self.environments, self.pod = self, environments, pod
+        entries = [
+            SimpleNamespace(key=SimpleNamespace(name=name), store="other", remote_store="")
+            for name in sorted(environments)
+        ]
+        for entry in entries:
+            entry.__dict__.update({field: "store" for name, field in stores.items() if name == entry.key.name})
+        self.catalog = SimpleNamespace(of_kind=lambda *_: entries)
+
+    async def get(self, type_: Any, _: str, name: str) -> Object | None:
+        if type_.kind == "Environment":
+            return self.environments[name]
+        return {"spec": {"accessModes": ["ReadWriteMany"]}} if type_.kind == "PersistentVolumeClaim" else self.pod
+
+
+def test_row_86_a_store_on_a_claim_is_written_by_an_environment_whose_user_is_known() -> None:
+    known, unknown = environment_object({"jobs": {"runAsUser": 1001}}), environment_object({})
+
+    def user(found: resources.Store, environments: dict[str, Object], **stores: str) -> int | None:
+        ctx: Any = _Cluster(workload(), environments, **stores)
+        loaded = asyncio.run(load_for_store(ctx, "shop", found))
+        if loaded.user_unknown and found.spec.access == "ReadWrite":
+            with pytest.raises(Stalled) as stalled:
+                need_user(loaded)
+            assert stalled.value.reason == "JobUserUnknown"
+            assert found.meta.name in stalled.value.message
+        else:
+            need_user(loaded)
+        return loaded.traits.run_as_user
+
+    assert user(CLAIM_STORE, {}) is None
+    assert user(CLAIM_STORE, {"a": unknown}, a="store") is None
+    assert user(CLAIM_STORE, {"a": unknown, "b": known}, a="store", b="store") == 1001
+    assert user(CLAIM_STORE, {"a": unknown, "b": known}, b="remote_store") == 1001
+    assert user(CLAIM_STORE, {"a": known}) is None  # it stores elsewhere
+    assert user(store(), {"a": unknown}, a="store") is None  # S3: any user will do
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_job_of_the_store_has_the_resources_of_an_environment_that_uses_it(*, own: bool) -> None:
     limits = {"limits": {"memory": "512Mi"}}
@@ -706,3 +719,42 @@ def test_a_job_of_the_store_has_the_resources_of_an_environment_that_uses_it(*, 
     loaded = asyncio.run(load_for_store(ctx, "shop", store(), "shop"))
     assert loaded.resources == (limits if own else None)
     assert asyncio.run(load_for_store(ctx, "shop", store())).resources is None
+
+
+def test_row_59_the_last_copy_is_deleted_only_beside_a_whole_one() -> None:
+    jobs = all_jobs(job_inputs())
+    args = container_of(jobs["delete-local"])["args"]
+    for option, value in (
+        ("--copy-store-id", OTHER_UID),
+        ("--manifest-sha256", "a" * 64),
+        ("--source-store", "s3://snapshots"),
+    ):
+        assert args[args.index(option) + 1] == value
+    args = container_of(jobs["check-copy"])["args"]
+    assert args[args.index("--store-id") + 1] == OTHER_UID
+    without = replace(job_inputs(), source=FULL_S3)
+    with pytest.raises(ValueError, match="no complete remote copy"):
+        build.delete(SETTINGS, without, snapshot(status=started()), series="local-1-", attempt=1, deadline=600)
+
+
+def test_row_68_a_deletion_says_which_pin_it_knows() -> None:
+    def known(snap: resources.Snapshot, series: str = "") -> Object:
+        args = container_of(build.delete(SETTINGS, job_inputs(), snap, series=series, attempt=1, deadline=600))["args"]
+        found: Object = json.loads(args[args.index("--known-state") + 1])
+        return found
+
+    assert known(copied())["pinLabel"] == "q3"
+    assert "pinLabel" not in known(copied(), "remote-1-"), "the state in the remote store is unknown"
+    assert "pinLabel" not in known(snapshot(status=started()))
+    assert known(snapshot({"pin": {"label": "new"}}, started()))["pinLabel"] == "new"
+    assert "--known-state" not in container_of(all_jobs(job_inputs())["delete-left"])["args"]
+
+
+def test_a_configuration_on_the_claim_is_read_by_the_probe_and_the_snapshot_only() -> None:
+    jobs = all_jobs(SITES["config-file"])
+    with_it = {name for name, each in jobs.items() if "--config-file" in container_of(each)["args"]}
+    assert with_it == {"probe", "snapshot"}
+    args = container_of(jobs["snapshot"])["args"]
+    assert args[args.index("--config-file") + 1] == "etc/odoo.conf"
+    for name, each in jobs.items():
+        assert "config" not in {v["name"] for v in pod_of(each)["volumes"]}, name

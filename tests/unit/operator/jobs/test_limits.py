@@ -1,6 +1,7 @@
 """Slots: limits hold, namespaces take turns, the one that has waited longest goes first, and what is urgent never waits."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -24,16 +25,24 @@ NAMESPACES = ("shop", "other", "third")
 
 
 class Jobs:
-    """Stands for the API server's list of Jobs: nothing else of it is asked here."""
+    """Stands for the API server's Jobs: nothing else of it is asked here."""
 
     def __init__(self) -> None:
         self.there: list[Object] = []
         self.refused: dict[str, ApiError] = {}
+        self.read: list[str] = []
 
-    async def list(self, _: Any, namespace: str, **__: Any) -> list[Object]:
+    async def metadata(self, _: Any, namespace: str, *, labels: str, keep: Callable[[Object], bool]) -> list[Object]:
+        assert labels == "app.kubernetes.io/managed-by=ocore-snapshots"
         if namespace in self.refused:
             raise self.refused[namespace]
-        return [j for j in self.there if j["metadata"]["namespace"] == namespace]
+        found = [{"metadata": j["metadata"]} for j in self.there if j["metadata"]["namespace"] == namespace]
+        return [j for j in found if keep(j)]
+
+    async def get(self, _: Any, namespace: str, name: str) -> Object | None:
+        self.read.append(name)
+        found = [j for j in self.there if (j["metadata"]["namespace"], j["metadata"]["name"]) == (namespace, name)]
+        return found[0] if found else None
 
 
 def context(jobs: Jobs) -> Context:
@@ -257,5 +266,36 @@ def test_a_namespace_that_cannot_be_read_does_not_stop_the_others() -> None:
         jobs.refused["shop"] = Unavailable(0, "NoAnswer", "no answer")
         with pytest.raises(Unavailable):
             await ask(limits, jobs, new(3, namespace="other"), 3)
+
+    asyncio.run(main())
+
+
+def test_row_78_what_a_tenant_has_with_our_labels_is_never_read() -> None:
+    """100 Jobs of 1.2 MB were read at each request for a slot."""
+
+    async def main() -> None:
+        limits, jobs = Limits(10, 3), Jobs()
+        jobs.there = [forged(n, ownerReferences=[]) for n in range(100, 200)]
+        assert await ask(limits, jobs, new(1), 1)
+        assert jobs.read == []
+        # Of those that name an object of the tenant as their owner, no more than count.
+        jobs.there += [new(n) for n in range(2, 50)]
+        assert not await ask(limits, jobs, new(50), 2)
+        assert len(jobs.read) == 3
+
+    asyncio.run(main())
+
+
+def test_a_job_that_has_ended_is_read_once() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(10, 2), Jobs()
+        ended = [new(n) for n in range(5)]
+        for each in ended:
+            each["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+        jobs.there = [*ended, new(7)]
+        assert await ask(limits, jobs, new(8), 1)
+        assert len(jobs.read) == 6
+        assert not await ask(limits, jobs, new(9), 2)
+        assert len(jobs.read) == 8  # those that run, again
 
     asyncio.run(main())

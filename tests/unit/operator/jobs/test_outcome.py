@@ -47,11 +47,11 @@ def test_a_reported_failure_is_the_movers_own() -> None:
     assert not state.unreported
 
 
-@pytest.mark.parametrize("name", ["silent", "killed", "oom"])
-def test_who_dies_silently_has_to_be_looked_for(name: str) -> None:
+@pytest.mark.parametrize(("name", "reason"), [("silent", "JobFailed"), ("killed", "JobFailed"), ("oom", "OutOfMemory")])
+def test_who_dies_silently_has_to_be_looked_for(name: str, reason: str) -> None:
     state = state_of(name)
     assert isinstance(state, JobFailed)
-    assert state.failure.reason == "JobFailed"
+    assert state.failure.reason == reason
     assert state.failure.retryable
     assert state.unreported
 
@@ -60,6 +60,14 @@ def test_out_of_memory_says_what_to_raise() -> None:
     state = state_of("oom")
     assert isinstance(state, JobFailed)
     assert "limits.memory" in state.failure.message
+
+
+def test_row_74_what_ran_out_of_memory_twice_is_not_repeated() -> None:
+    state = state_of("oom")
+    assert isinstance(state, JobFailed)
+    assert [may_retry(state.failure, attempt) for attempt in (1, 2, 3)] == [True, False, False]
+    other = state.failure.model_copy(update={"reason": "JobLost"})
+    assert [may_retry(other, attempt) for attempt in (1, 2, 3)] == [True, True, False]
 
 
 def test_a_mover_of_another_version_is_not_tried_again() -> None:
@@ -229,6 +237,11 @@ START_ERROR = (
         ("StartError", 'exec: "mover": executable file not found in $PATH: unknown', False),
         ("StartError", "exec /usr/bin/python3: exec format error", False),
         ("StartError", 'chdir to cwd ("/app") set in config.json failed: no such file or directory', False),
+        # As crun words it, recorded in the local cluster.
+        ("StartError", "executable file `/no/such` not found: No such file or directory: unknown", False),
+        ("StartError", "executable file `mover` not found in $PATH: No such file or directory: unknown", False),
+        ("StartError", "chdir to `/app`: Not a directory: unknown", False),
+        ("StartError", "open `/sys/fs/cgroup/x`: No such file or directory: unknown", True),
         ("Error", "sh: python: not found", False),
     ],
 )

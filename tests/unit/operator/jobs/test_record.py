@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from ocore_crds.rollback_record import RECORDED_STATUS, RollbackRun
+from ocore_crds.snapshot_state import StoredState
 from ocore_operator.jobs import build
 from ocore_operator.kube import resources
 from ocore_operator.rollback.executed import run_of, spec_hash
@@ -43,3 +46,11 @@ def test_it_has_what_an_import_needs() -> None:
 def test_fields_of_a_newer_version_are_ignored() -> None:
     newer = {**run().wire(), "rollback": {**run().wire()["rollback"], "more": 1}, "another": 2}
     assert RollbackRun.model_validate(newer) == run()
+
+
+@pytest.mark.parametrize("label", ["$$", "a$$b", "$(HOME)", "$(OCORE_POD_UID)", "$", "grüße \U0001f600"])
+def test_row_82_a_label_reaches_the_job_as_it_was_written(label: str) -> None:
+    """Else the store had another label than the one that is wanted, and the Job was repeated without end."""
+    argument = build._json(StoredState(pin_label=label).wire())
+    assert "$" not in argument
+    assert StoredState.model_validate_json(argument).pin_label == label

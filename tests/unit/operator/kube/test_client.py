@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -46,6 +46,7 @@ WRITES: dict[str, Callable[[Kube, ApiServer], Awaitable[Any]]] = {
     "drop_status_fields": lambda kube, s: kube.drop_status_fields(
         ENVIRONMENTS, s.read(ENVIRONMENTS, NAMESPACE, "shop"), {"operation": None}
     ),
+    "set_conditions": lambda kube, s: kube.set_conditions(ENVIRONMENTS, s.read(ENVIRONMENTS, NAMESPACE, "shop"), []),
     "set_finalizers": lambda kube, s: kube.set_finalizers(seen(s, JOBS, "job"), JOBS, ["x"]),
     "set_scale": lambda kube, _: kube.set_scale(DEPLOYMENTS, NAMESPACE, "app", 0),
     "set_template": lambda kube, s: kube.set_template(
@@ -77,7 +78,7 @@ def test_nothing_is_written_without_the_lease(server: ApiServer, write: str) -> 
 
 
 def test_every_way_to_write_is_tested() -> None:
-    reads = {"get", "list", "pages", "follow_log"}
+    reads = {"get", "list", "metadata", "pages", "follow_log"}
     assert {name for name in vars(Kube) if not name.startswith("_")} == reads | WRITES.keys()
 
 
@@ -136,3 +137,14 @@ def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(ser
 
     with pytest.raises(Conflict):
         asyncio.run(main())
+
+
+def test_a_list_of_metadata_may_have_no_objects() -> None:
+    """As a real API server answers it: null, not an empty list."""
+
+    class Transport:
+        async def request(self, *_: object, **__: object) -> Object:
+            return {"kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "1"}, "items": None}
+
+    kube = Kube(cast("Any", Transport()))
+    assert asyncio.run(kube.metadata(JOBS, NAMESPACE, labels="", keep=lambda _: True)) == []

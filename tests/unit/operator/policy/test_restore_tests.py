@@ -13,8 +13,8 @@ from ocore_operator.policy import plan, restore_tests
 from ocore_operator.policy.due import due, of_tests
 from ocore_operator.policy.world import Action, Idle, Record, RequestTest
 from support.operator.objects import UID
-from unit.operator.policy.test_plan import Bench as PolicyBench
-from unit.operator.policy.test_plan import at, complete
+from support.operator.policies import Bench as PolicyBench
+from support.operator.policies import at, complete
 
 VERIFY = {"schedule": ["0 * * * *"]}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
+from ocore_crds import naming
 from ocore_crds.conditions import Condition
 from ocore_crds.protocol import (
     DatabaseFacts,
@@ -22,12 +24,15 @@ from ocore_crds.protocol import (
 from ocore_crds.replication import Replication, ReplicationSlot
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, Succeeded
+from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import probed, schedule, snapshotstore
-from ocore_operator.readiness.environment import need_store
+from ocore_operator.readiness.environment import EnvironmentKind, need_filestore_to_propose_user, need_store
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
+from ocore_operator.rollback.observe import environment_view
 from ocore_operator.summarize import Stamp
+from support.operator import rollback_objects
 from support.operator.objects import (
     NOW,
     OTHER_UID,
@@ -38,6 +43,7 @@ from support.operator.objects import (
     environment,
     job,
     moment,
+    obj,
     observation,
     pod,
     store,
@@ -65,6 +71,22 @@ def due(seconds: float, conditions: tuple[Condition, ...], **changes: Any) -> fl
     fields: dict[str, Any] = {"probed": at(0), "began": at(-5), "current": True, "wanted": "", **changes}
     watched = (c.READY, c.ROLLBACK_READY)
     return schedule.due_in(SETTINGS, moment(seconds), conditions=conditions, watched=watched, **fields)
+
+
+def test_row_86_without_a_user_an_environment_is_stalled() -> None:
+    line = "Add to the Environment: spec.jobs: {runAsUser: 1001}."
+    unknown = Finding(reason=c.JOB_USER_UNKNOWN, message=line)
+    result = RESULT.model_copy(update={"blocking": (unknown,), "filestore": None})
+    status = found(environment(), result, (17,), began=at(0), now=at(0))
+    for type_, value in ((c.STALLED, "True"), (c.READY, "False"), (c.ROLLBACK_READY, "False")):
+        got = condition(status, type_)
+        assert (got.status, got.reason) == (value, c.JOB_USER_UNKNOWN)
+        assert line in got.message
+    # Without a filestore no file shows the user.
+    need_filestore_to_propose_user(environment())
+    with pytest.raises(Stalled, match=r"spec\.jobs: \{runAsUser: 65532") as stalled:
+        need_filestore_to_propose_user(environment({"filestore": None}))
+    assert stalled.value.reason == c.JOB_USER_UNKNOWN
 
 
 def test_what_is_well_is_probed_by_the_clock() -> None:
@@ -103,6 +125,26 @@ def test_every_probe_has_its_own_name(generation: int, probed: int | None) -> No
     assert len(name) == 8
     assert name != schedule.attempt_name(generation, at((probed or 0) + 1))
     assert name != schedule.attempt_name(generation + 1, at(probed) if probed is not None else None)
+
+
+STORE = Finding(reason=c.STORE_NOT_WRITABLE, message="cannot create a file in claim://backups: Permission denied")
+
+
+@pytest.mark.parametrize("has_remote", [False, True])
+def test_row_75_a_store_that_the_user_cannot_write_prevents_snapshots(*, has_remote: bool) -> None:
+    """And rollbacks, unless a remote copy can be read: a restore falls back to it."""
+    catalog = Catalog()
+    if has_remote:
+        far = {"type": "Ready", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": at(0)}
+        made = obj("SnapshotStore", "far", {"s3": {"bucket": "far"}}, {"conditions": [far]})
+        catalog.put("SnapshotStore", made)
+    ctx: Any = SimpleNamespace(catalog=catalog, settings=SETTINGS, now=lambda: moment(3))
+    mine = environment({"remoteStoreRef": {"name": "far"}})
+    status = EnvironmentKind().found(ctx, mine, RESULT.model_copy(update={"own_store": (STORE,)}), at(1))
+    stalled, rollback = condition(status, c.STALLED), condition(status, c.ROLLBACK_READY)
+    assert (condition(status, c.READY).status, stalled.reason) == ("False", c.STORE_NOT_WRITABLE)
+    assert "Permission denied" in condition(status, c.READY).message
+    assert (rollback.reason == c.STORE_NOT_WRITABLE) != has_remote
 
 
 GONE = Finding(reason=c.DATABASE_NOT_FOUND, message="database shop does not exist; a Rollback creates it")
@@ -191,6 +233,36 @@ def test_a_capacity_that_is_missing_in_the_spec() -> None:
     assert condition(status, c.READY).status == "True"
 
 
+def test_a_missing_capacity_is_proposed_from_the_measured_sizes() -> None:
+    without = environment({"database": {"secretRef": {"name": "db"}}})
+    facts = DatabaseFacts(name="shop", server_major=17, size_bytes=8 << 30, used_bytes=(12 << 30) + 1)
+    status = found(without, RESULT.model_copy(update={"database": facts}), (17,), began=at(1), now=at(3))
+    message = condition(status, c.ROLLBACK_READY).message
+    assert "uses 12.0 GiB now, 8.0 GiB of it for shop: a rollback needs a volume of 34Gi or more" in message
+    assert "enlarge it first" in message
+    unmeasured = RESULT.model_copy(update={"database": facts.model_copy(update={"size_bytes": 0})})
+    assert (
+        "Gi or more"
+        not in condition(found(without, unmeasured, (17,), began=at(1), now=at(3)), c.ROLLBACK_READY).message
+    )
+
+
+def test_a_configuration_that_cannot_be_stored_prevents_snapshots_only() -> None:
+    lost = Finding(reason=c.CONFIG_NOT_FOUND, message="the configuration 'odoo.conf' is a symbolic link")
+    status = found(environment(), RESULT.model_copy(update={"snapshots": (lost,)}), (17,), began=at(1), now=at(3))
+    ready = condition(status, c.READY)
+    assert (ready.status, ready.reason) == ("False", c.CONFIG_NOT_FOUND)
+    assert condition(status, c.ROLLBACK_READY).status == "True"
+
+
+def test_a_project_that_is_left_out_is_that_of_the_namespace() -> None:
+    bare = environment({"projectId": None})
+    assert EnvironmentKind().final(bare, bare.status).project_id == naming.project_id(None, "shop")
+    assert environment_view(bare, rollback_objects.rollback()).project_id == naming.project_id(None, "shop")
+    declared = environment()
+    assert EnvironmentKind().final(declared, declared.status).project_id == declared.spec.project_id
+
+
 def test_a_server_without_a_mover() -> None:
     status = found(environment(), RESULT, (15,), began=at(1), now=at(3))
     assert condition(status, c.READY).reason == c.UNSUPPORTED_SERVER
@@ -257,6 +329,7 @@ def test_a_store_that_refuses() -> None:
         (c.FILESTORE_NOT_FOUND, True),
         (c.POD_NOT_STARTED, True),  # a Secret that does not exist, after the start deadline
         (c.DATABASE_UNREACHABLE, False),
+        (c.FILESTORE_NOT_CREATED, False),
         (c.JOB_LOST, False),
         (c.JOB_REFUSED, False),
     ],
@@ -285,6 +358,25 @@ def test_one_of_several_findings_that_a_person_must_change_is_enough() -> None:
     status = found(environment(), result, (17,), began=at(1), now=at(3))
     assert condition(status, c.STALLED).reason == c.FILESTORE_NOT_FOUND
     assert "no answer" in condition(status, c.READY).message
+
+
+def test_row_93_a_reason_is_in_a_condition_once() -> None:
+    """`kubectl describe` and `kubectl ocore` print the reason and the message: "AuthenticationFailed: AuthenticationFailed: the password …"."""
+    password = Finding(reason=c.AUTHENTICATION_FAILED, message="the password is wrong")
+    result = RESULT.model_copy(
+        update={
+            "blocking": (Finding(reason=c.DATABASE_UNREACHABLE, message="no answer"), password),
+            "rollback": (Finding(reason=c.MISSING_GRANTS, message="ALTER ROLE"),),
+        }
+    )
+    status = found(environment(), result, (17,), began=at(1), now=at(3))
+    for type_ in (c.READY, c.STALLED):
+        given = condition(status, type_)
+        assert given.reason == c.AUTHENTICATION_FAILED
+        assert given.message == "the password is wrong.\nDatabaseUnreachable: no answer."
+    given = condition(status, c.ROLLBACK_READY)
+    assert given.reason == c.DATABASE_UNREACHABLE
+    assert given.message == "no answer.\nAuthenticationFailed: the password is wrong.\nMissingGrants: ALTER ROLE."
 
 
 @pytest.mark.parametrize(
@@ -403,3 +495,13 @@ def test_a_slow_autoscaler_is_waited_for_until_the_jobs_deadline() -> None:
     _, state = current(wrong_image, seconds=SETTINGS.start_deadline + 5)
     assert isinstance(state, JobFailed)
     assert not schedule.may_still_start(state, SETTINGS.start_deadline + 5, deadline, live=True)
+
+
+def test_row_88_attachments_outside_the_filestore_are_in_the_message() -> None:
+    database = RESULT.database
+    assert database is not None
+    result = RESULT.model_copy(update={"database": database.model_copy(update={"outside_attachments": 3})})
+    ready = c.find(found(environment(), result, (17,), began=at(0), now=at(0)).conditions, c.READY)
+    assert ready is not None
+    assert ready.status == "True"
+    assert "3 or more attachments are outside the filestore, and in no snapshot" in ready.message

@@ -16,9 +16,8 @@ from ocore_operator.rollback.plan_switch import RELEASE_SECONDS, STOP_JOBS_SECON
 from ocore_operator.rollback.transitions import change, enter, stamp, switched
 from ocore_operator.rollback.world import Action, Do, JobView, Record, SetReplicas, StopJob, Wait, WorkloadView, World
 from support.operator.objects import SETTINGS
-
-from .machine import Operator
-from .model import START, Model
+from support.operator.rollback_machine import Operator
+from support.operator.rollback_model import START, Model
 
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
 NEW = SwitchResult(position="New", live_database="shop", accepting_connections=True)

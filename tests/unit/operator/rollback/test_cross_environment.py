@@ -25,10 +25,9 @@ from ocore_operator.snapshot import observe as snapshot_observe
 from support.operator import objects
 from support.operator.api import ApiServer
 from support.operator.objects import OTHER_UID, PROJECT, SETTINGS, UID, at
-
-from .machine import Operator
-from .model import ENVIRONMENT_ID, OTHER_ENVIRONMENT_ID, ROLLBACK_ID, Model
-from .test_preflight import snapshot
+from support.operator.rollback_changed import snapshot
+from support.operator.rollback_machine import Operator
+from support.operator.rollback_model import ENVIRONMENT_ID, OTHER_ENVIRONMENT_ID, ROLLBACK_ID, Model
 
 STAGING_ID = "77777777-2222-4333-8444-555555555555"
 STORE_ID = "88888888-2222-4333-8444-555555555555"

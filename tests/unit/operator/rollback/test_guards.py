@@ -1,14 +1,13 @@
 """The guards of the plan before the switch, one by one: deadline, workloads that start again, a switch that may still go on, a signal that is late."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Signal
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_MARGIN_SECONDS
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.transitions import change, stamp
@@ -27,22 +26,19 @@ from ocore_operator.rollback.world import (
     WorkloadView,
     World,
 )
-
-from .machine import Operator
-from .model import ENVIRONMENT_ID, PROJECT_ID, START, Model
+from support.operator.rollback_machine import Operator
+from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START, Model
+from support.operator.rollback_objects import TARGET, time_at
 
 DEADLINE = 500
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
 LOCK = OperationLock("Ours", "Rollback r1", START)
-TARGET = RollbackTarget(database_secret_name="db", claim_name="files", path="odoo", layout="Odoo")
-
-
-def at(seconds: float) -> Any:
-    return START + timedelta(seconds=seconds)
 
 
 def status(stage: str, **changes: Any) -> RollbackStatus:
-    found = RollbackStatus.model_validate({"stage": stage, "stageSince": stamp(at(0)), "deadline": stamp(at(DEADLINE))})
+    found = RollbackStatus.model_validate(
+        {"stage": stage, "stageSince": stamp(time_at(0)), "deadline": stamp(time_at(DEADLINE))}
+    )
     return change(found, environment_id=ENVIRONMENT_ID, target=TARGET, attempt=1, switch_attempt=1, **changes)
 
 
@@ -52,7 +48,7 @@ def world(**changes: Any) -> World:
 
 
 def decide(found: RollbackStatus, seen: World, seconds: float) -> Action:
-    return plan.decide(found, SPEC, seen, "id", at(seconds))
+    return plan.decide(found, SPEC, seen, "id", time_at(seconds))
 
 
 @pytest.mark.parametrize("stage", plan.BEFORE_THE_SWITCH)
@@ -97,6 +93,15 @@ def test_a_workload_that_was_started_again_ends_it_before_the_signal() -> None:
     assert "Deployment shop was scaled up before the switch" in (action.status.failure_message or "")
 
 
+@pytest.mark.parametrize("stage", plan.BEFORE_THE_SWITCH)
+def test_an_environment_that_was_replaced_is_not_switched(stage: str) -> None:
+    """Another object of the same name: its database was never looked at."""
+    other = replace(world().environment or pytest.fail("no environment"), id="another")
+    action = decide(status(stage), replace(world(), environment=other), 10)
+    assert isinstance(action, Record)
+    assert action.status.failure_reason == c.OTHER_ENVIRONMENT
+
+
 @pytest.mark.parametrize("ended", [False, True], ids=["runs", "its pod runs"])
 def test_an_inspection_never_runs_beside_a_switch(*, ended: bool) -> None:
     """Two writers: the inspection allows connections while the switch renames. The switch Job is stopped, and its pod is waited for."""
@@ -111,7 +116,7 @@ def test_an_inspection_never_runs_beside_a_switch(*, ended: bool) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"cleanup_attempt": 1, "cleanup_after": stamp(at(20))}],
+    [{}, {"cleanup_attempt": 1, "cleanup_after": stamp(time_at(20))}],
     ids=["of the stage Inspect", "of an earlier attempt"],
 )
 def test_an_inspection_after_the_end_never_runs_beside_an_earlier_one(changes: dict[str, Any]) -> None:
@@ -166,7 +171,8 @@ def test_a_failed_attempt_counts_although_its_pod_is_still_shown(stage: str, kin
     counted = decide(found, world(jobs=(failed,)), 10)
     assert isinstance(counted, Record)
     assert getattr(counted.status, attempt) == 2
-    assert "no answer" in counted.notes[0].message
+    assert counted.notes[0].reason == failure.reason  # an Event shows both
+    assert counted.notes[0].message == "Attempt 1 of 3 failed: no answer; retrying."
     # Two must not work in one copy.
     assert decide(counted.status, world(jobs=(failed,)), 11) == Do(StopJob(failed))
     assert isinstance(decide(counted.status, world(jobs=(replace(failed, stopping=True),)), 12), Wait)
@@ -175,9 +181,9 @@ def test_a_failed_attempt_counts_although_its_pod_is_still_shown(stage: str, kin
 
 def test_a_signal_that_comes_too_late_is_not_sent() -> None:
     """The Job would read it after it has expired: then one side takes it for given and the other one for expired."""
-    found = status("Switch", signal_deadline=stamp(at(30)))
+    found = status("Switch", signal_deadline=stamp(time_at(30)))
     job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u")
-    signal = Signal(not_after=at(30).timestamp())
+    signal = Signal(not_after=time_at(30).timestamp())
     sent = decide(found, world(jobs=(job,)), 30 - SIGNAL_MARGIN_SECONDS)
     assert isinstance(sent, Do)
     assert sent.effect == SendSignal(job, signal, repetition=5)
@@ -187,8 +193,8 @@ def test_a_signal_that_comes_too_late_is_not_sent() -> None:
 
 def test_a_signal_is_repeated_until_the_job_answers() -> None:
     """The kubelet once wrote the signal's file 85 s late; it writes it again with the pod's next change."""
-    found = status("Switch", signal_deadline=stamp(at(30)))
-    signal = Signal(not_after=at(30).timestamp())
+    found = status("Switch", signal_deadline=stamp(time_at(30)))
+    signal = Signal(not_after=time_at(30).timestamp())
     job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u", signal=signal)
     assert isinstance(decide(found, world(jobs=(job,)), REPEAT_SECONDS - 1), Wait)
     assert decide(found, world(jobs=(job,)), REPEAT_SECONDS) == Do(

@@ -7,12 +7,11 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.history import finished_of
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_operator.rollback import plan
-from ocore_operator.rollback.transitions import stamp
+from ocore_operator.rollback import plan, reconcile
+from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import Idle, OperationLock, Record, World
-
-from .model import START, Model
-from .test_parts import _at
+from support.operator.rollback_model import START, Model
+from support.operator.rollback_objects import time_at
 
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}})
 ID = "22223333-0000-4000-8000-000000000003"
@@ -27,16 +26,16 @@ def world(*, awaits: bool = True) -> World:
 def test_it_does_not_start_before_its_import_has_written_its_status() -> None:
     seen = world()
     began = (seen.created - START).total_seconds()
-    assert plan.decide(RollbackStatus(), SPEC, seen, ID, _at(began + 10)) == Idle(290.0)
+    assert plan.decide(RollbackStatus(), SPEC, seen, ID, time_at(began + 10)) == Idle(290.0)
     # The same Rollback without the annotation would begin.
-    begun = plan.decide(RollbackStatus(), SPEC, replace(seen, awaits_import=False), ID, _at(began + 10))
+    begun = plan.decide(RollbackStatus(), SPEC, replace(seen, awaits_import=False), ID, time_at(began + 10))
     assert isinstance(begun, Record)
     assert begun.status.stage == "Preflight"
 
 
 def test_an_import_that_does_not_complete_it_leaves_it_failed() -> None:
     seen = world()
-    late = _at((seen.created - START).total_seconds() + 301)
+    late = time_at((seen.created - START).total_seconds() + 301)
     action = plan.decide(RollbackStatus(), SPEC, seen, ID, late)
     assert isinstance(action, Record)
     status = action.status
@@ -47,7 +46,7 @@ def test_an_import_that_does_not_complete_it_leaves_it_failed() -> None:
 def test_the_annotation_does_not_stop_a_rollback_under_way() -> None:
     """It is set by a person then: a rollback that has begun is finished."""
     status = RollbackStatus(id=ID, stage="Preflight", queued_at=stamp(START), stage_since=stamp(START))
-    with_, without = (plan.decide(status, SPEC, world(awaits=on), ID, _at(10)) for on in (True, False))
+    with_, without = (plan.decide(status, SPEC, world(awaits=on), ID, time_at(10)) for on in (True, False))
     assert with_ == without
 
 
@@ -63,3 +62,35 @@ def test_the_history_limit_removes_it_as_any_other(residue: str | None) -> None:
     found = finished_of(obj)
     assert found is not None
     assert found.removable
+
+
+def test_row_79_an_imported_rollback_is_idle_whatever_its_status_says() -> None:
+    """A record of an earlier version could bring any field: what it keeps, and the Secrets and claims that a cleanup mounts."""
+    target = {
+        "databaseSecretName": "other",
+        "adminSecretName": "root",
+        "claimName": "files",
+        "path": "",
+        "layout": "Odoo",
+    }
+    status = RollbackStatus.model_validate(
+        {
+            "id": ID,
+            "stage": "Ended",
+            "stageSince": stamp(START),
+            "residue": "Pending",
+            "position": "New",
+            "target": target,
+            "undoUntil": stamp(START),
+            "switchedAt": stamp(START),
+            "liveDatabase": "shop",
+            "phase": "Complete",
+            "imported": {"at": stamp(START), "storeName": "store", "name": "r", "specHash": "x"},
+        }
+    )
+    seen = replace(world(awaits=False), finalizer=False)
+    assert plan.decide(status, SPEC, seen, ID, time_at(10_000)) == Idle()
+    own = plan.decide(change(status, imported=None), SPEC, seen, ID, time_at(10_000))
+    assert own != Idle()
+    assert reconcile.idle({"metadata": {"name": "r"}, "spec": {}, "status": status.wire()})
+    assert not reconcile.idle({"metadata": {"name": "r"}, "spec": {}, "status": change(status, imported=None).wire()})

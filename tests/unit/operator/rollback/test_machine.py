@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-from .machine import RollbackMachine
+from support.operator.rollback_machine import RollbackMachine
 
 TestRollbackMachine = RollbackMachine.TestCase
 TestRollbackMachine.settings = settings(

@@ -11,9 +11,8 @@ from ocore_operator.kube import events
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.world import Record, Wait
 from support.operator.objects import NOW, snapshot
-
-from .machine import Operator
-from .model import Model
+from support.operator.rollback_machine import Operator
+from support.operator.rollback_model import Model
 
 #: Doubled or missing stops: "failed..", "failed The", "(failed.).".
 WRONG = re.compile(r"(?<=\w)\.\.(?!\.)|[a-z)] The |\.\)\.|\. ?\.(?!\.)|\.[,;]\s|  ")

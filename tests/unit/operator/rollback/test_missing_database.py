@@ -5,9 +5,8 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.rollback import RollbackStatus
 from ocore_operator.rollback.conditions import summarized
-
-from .machine import Operator
-from .model import Model
+from support.operator.rollback_machine import Operator
+from support.operator.rollback_model import Model
 
 
 def run(model: Model, *, until: str = "Ended") -> RollbackStatus:

@@ -15,10 +15,9 @@ from ocore_operator.rollback import neutralizing, plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.neutralizing import Case, Decision, decide
-
-from .machine import Operator
-from .model import ROLLBACK_ID, Model
-from .test_preflight import decided, environment, snapshot
+from support.operator.rollback_changed import decided, environment, snapshot
+from support.operator.rollback_machine import Operator
+from support.operator.rollback_model import ROLLBACK_ID, Model
 
 ORDINARY = Case(
     mode="Auto",
@@ -219,7 +218,9 @@ def test_every_stage_of_one_that_works() -> None:
     assert status.neutralize is not None
     assert status.neutralize.proven_at is not None
     assert status.evidence is not None
-    assert status.evidence.proven == ("attachments: all files", "neutralised: all is off")
+    source, *proven = status.evidence.proven
+    assert source.startswith("source: ")
+    assert proven == ["attachments: all files", "neutralised: all is off"]
     shown = summarized(status, generation=1, deleting=False, reason="", message="", now=model.now())
     found = recovery.of_rollback(model.spec, shown)
     assert "Neutralize" in found.required_steps
@@ -294,3 +295,12 @@ def test_what_an_environment_says_is_read() -> None:
 
 
 SNAPSHOT = v.SnapshotView(name="s", id="1", complete=True, failed=False)
+
+
+def test_row_80_a_manifest_does_not_choose_what_neutralises() -> None:
+    environment = v.EnvironmentView(name="stage", id="x", project_id="p", has_admin=True)
+    snapshot = v.SnapshotView(name="s", id="s", complete=True, failed=False, image="evil/shop:1", foreign_image=True)
+    assert neutralizing.image_of(environment, replace(snapshot, foreign_image=False)) == "evil/shop:1"
+    assert neutralizing.image_of(environment, snapshot) == ""
+    assert neutralizing.method_of(environment, snapshot) is None
+    assert neutralizing.image_of(replace(environment, neutralize_image="mine"), snapshot) == "mine"

@@ -3,27 +3,33 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.naming import ANNOTATION_SIGNAL
-from ocore_crds.protocol import Failure, Result, Signal, SwitchResult
+from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
+from ocore_crds.shown import Begun, shown_step
+from ocore_operator.jobs.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.rollback import effects, plan, plan_after_end
 from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
-from ocore_operator.rollback.observe import environment_view
+from ocore_operator.rollback.observe import _with_steps_of_log, environment_view
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
 from ocore_operator.rollback.transitions import (
     LATE_SECONDS,
+    begin,
     change,
     enter,
+    saving,
     stamp,
     start,
+    state_of,
     switched,
     switched_back,
     timed_out,
@@ -44,10 +50,9 @@ from ocore_operator.rollback.world import (
 from ocore_operator.workloads import scale
 from ocore_operator.workloads.view import WorkloadView
 from support.operator import objects
-
-from .model import ENVIRONMENT_ID, PROJECT_ID, START
-
-NOW = "2026-01-01T00:00:00Z"
+from support.operator.objects import at
+from support.operator.rollback_model import ENVIRONMENT_ID, START
+from support.operator.rollback_objects import NOW, conditions, environment, rollback, time_at
 
 
 def deployment(*, replicas: int = 1, generation: int = 2, observed: int = 2, **status: Any) -> dict[str, Any]:
@@ -69,13 +74,14 @@ def pod(name: str = "p", *, phase: str = "Running", **status: Any) -> dict[str, 
     return {"metadata": {"name": name}, "spec": {"nodeName": "n"}, "status": {"phase": phase, **status}}
 
 
-def _at(seconds: float) -> Any:
-    return START + timedelta(seconds=seconds)
-
-
 def _status(stage: str, since: float, deadline: float) -> RollbackStatus:
     return RollbackStatus.model_validate(
-        {"stage": stage, "stageSince": stamp(_at(since)), "deadline": stamp(_at(deadline)), "phase": "Switching"}
+        {
+            "stage": stage,
+            "stageSince": stamp(time_at(since)),
+            "deadline": stamp(time_at(deadline)),
+            "phase": "Switching",
+        }
     )
 
 
@@ -93,16 +99,16 @@ def test_a_stage_has_little_time_after_the_deadline() -> None:
     """Promise 5 of the README: the stages' own limits would add up to more."""
     world = World(created=START, environment=None, snapshot=None)
     late = _status("BackDrain", since=0, deadline=200)
-    assert not timed_out(late, world, _at(199), seconds=300)
-    assert timed_out(late, world, _at(200), seconds=300)
-    assert not timed_out(_status("BackDrain", since=150, deadline=200), world, _at(150 + LATE_SECONDS), seconds=300)
-    assert timed_out(_status("BackDrain", since=150, deadline=200), world, _at(151 + LATE_SECONDS), seconds=300)
+    assert not timed_out(late, world, time_at(199), seconds=300)
+    assert timed_out(late, world, time_at(200), seconds=300)
+    assert not timed_out(_status("BackDrain", since=150, deadline=200), world, time_at(150 + LATE_SECONDS), seconds=300)
+    assert timed_out(_status("BackDrain", since=150, deadline=200), world, time_at(151 + LATE_SECONDS), seconds=300)
 
 
 def test_jobs_are_stopped_however_late_it_is() -> None:
     """An operator that was busy or restarting for a minute has not tried yet."""
     status = _status("Abort", since=0, deadline=500)
-    at, spec = _at(STOP_JOBS_SECONDS + 100), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
+    at, spec = time_at(STOP_JOBS_SECONDS + 100), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
     job = JobView("switch", 1, "j", pods=1)
     running = World(created=START, environment=None, snapshot=None, finalizer=True, jobs=(job,))
     assert plan.decide(status, spec, running, "id", at) == Do(StopJob(job))
@@ -227,22 +233,6 @@ def test_why_the_container_before_failed() -> None:
     assert switch_signal.last_failure(pod(containerStatuses=[{**statuses[0], "name": "proxy"}])) is None
 
 
-def rollback(name: str = "r1", uid: str = "0a1b2c3d-0000-4000-8000-000000000001", **spec: Any) -> resources.Rollback:
-    meta = {"name": name, "namespace": "ns", "uid": uid, "resourceVersion": "1", "creationTimestamp": NOW}
-    return resources.rollback({"metadata": meta, "spec": {"snapshotRef": {"name": "s1"}, **spec}})
-
-
-def environment(entries: list[dict[str, Any]]) -> resources.Environment:
-    meta = {"name": "shop", "namespace": "ns", "uid": ENVIRONMENT_ID, "resourceVersion": "1", "creationTimestamp": NOW}
-    spec = {
-        "projectId": PROJECT_ID,
-        "type": "production",
-        "storeRef": {"name": "s"},
-        "database": {"secretRef": {"name": "d"}},
-    }
-    return resources.environment({"metadata": meta, "spec": spec, "status": {"executedRollbacks": entries}})
-
-
 def test_defaults_do_not_change_what_a_rollback_is() -> None:
     """A later version adds fields: what ran before must not run again because of that."""
     short = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}})
@@ -268,11 +258,6 @@ def test_an_environment_remembers_fifty() -> None:
     assert not executed(after, rollback("other"))
     # Once more is the same: the operator may be killed right after it.
     assert remembered(after, rollback("new"), NOW) == entries
-
-
-def conditions(status: RollbackStatus, *, deleting: bool = False) -> dict[str, tuple[str, str, str]]:
-    done_ = summarized(status, generation=1, deleting=deleting, reason="", message="", now=START)
-    return {x.type: (x.status, x.reason, x.message) for x in done_.conditions}
 
 
 def test_conditions_by_phase() -> None:
@@ -308,7 +293,7 @@ def test_the_step_of_a_complete_rollback_is_the_last_one(last: str | None) -> No
     done_ = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
     assert done_.progress is not None
     assert (done_.progress.step, done_.progress.percent) == ("HealthCheck", 100)
-    again = summarized(done_, generation=1, deleting=False, reason="", message="", now=_at(60))
+    again = summarized(done_, generation=1, deleting=False, reason="", message="", now=time_at(60))
     assert again.progress == done_.progress
 
 
@@ -346,10 +331,10 @@ def test_what_a_switch_did_to_replication_is_in_the_evidence() -> None:
     """Once, though it is read again; also where the environment was switched back."""
     status = change(_status("Switch", since=0, deadline=5000), evidence={"proven": ["p"], "warnings": ["announced"]})
     result = SwitchResult(position="New", replication_ended=("slot s was dropped",))
-    new = switched(switched(status, result, _at(1)), result, _at(2))
+    new = switched(switched(status, result, time_at(1)), result, time_at(2))
     assert new.evidence is not None
     assert (new.evidence.proven, new.evidence.warnings) == (("p",), ("announced", "slot s was dropped"))
-    back = switched_back(new, SwitchResult(position="Old", replication_ended=("slot t was left",)), _at(3))
+    back = switched_back(new, SwitchResult(position="Old", replication_ended=("slot t was left",)), time_at(3))
     assert back.evidence is not None
     assert back.evidence.warnings == ("announced", "slot s was dropped", "slot t was left")
 
@@ -370,7 +355,7 @@ def _health_check(saved: int, replicas: int, ready: int) -> Action:
     )
     world = World(created=START, environment=None, snapshot=None, finalizer=True, workloads=(view,))
     spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "readyTimeoutSeconds": 60})
-    return plan.decide(status, spec, world, "id", _at(200))
+    return plan.decide(status, spec, world, "id", time_at(200))
 
 
 @pytest.mark.parametrize(
@@ -406,7 +391,7 @@ def test_a_switch_back_repeats_what_was_known_before() -> None:
     view = WorkloadView("Deployment", "shop", replicas=1, pods=1, problem="pod shop-4: exit code 1.")
     world = World(created=START, environment=None, snapshot=None, finalizer=True, workloads=(view,))
     spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "readyTimeoutSeconds": 60})
-    action = plan.decide(status, spec, world, "id", _at(200))
+    action = plan.decide(status, spec, world, "id", time_at(200))
     assert isinstance(action, Record)
     text = action.status.failure_message or ""
     assert "exit code 1. Known since the preflight: Snapshot s was taken with image shop:1." in text
@@ -416,8 +401,8 @@ def _switched_back(**changes: object) -> RollbackStatus:
     status = change(_status("Finish", since=0, deadline=5000), phase="SwitchingBack", position="Old", residue="Pending")
     return change(
         status,
-        switched_at=stamp(_at(-60)),
-        switched_back_at=stamp(_at(0)),
+        switched_at=stamp(time_at(-60)),
+        switched_back_at=stamp(time_at(0)),
         restored_database="shop_rb_0a1b2c3d",
         failure_reason=c.SWITCHED_BACK,
         failure_message="Not ready within 60 s.",
@@ -431,29 +416,29 @@ def test_what_was_switched_back_is_kept_for_the_undo_window() -> None:
     lock = OperationLock("Ours", "Rollback r1", START)
     view = environment_view(environment([]), rollback())
     world = World(created=START, environment=replace(view, id=ENVIRONMENT_ID), snapshot=None, finalizer=True, lock=lock)
-    action = plan.decide(_switched_back(environment_id=ENVIRONMENT_ID), spec, world, "id", _at(1))
+    action = plan.decide(_switched_back(environment_id=ENVIRONMENT_ID), spec, world, "id", time_at(1))
     assert isinstance(action, Record)
     ended = action.status
-    assert (ended.phase, ended.undo_until) == ("Failed", stamp(_at(601)))
+    assert (ended.phase, ended.undo_until) == ("Failed", stamp(time_at(601)))
     kept = conditions(ended)
     assert kept["SwitchedBackRetained"][:2] == ("True", c.RETAINED)
     assert "shop_rb_0a1b2c3d" in kept["SwitchedBackRetained"][2]
     assert "PreviousRetained" not in kept
 
     # The lock is released for the window; a Snapshot or another Rollback may run.
-    assert plan.decide(ended, spec, world, "id", _at(2)) == Do(ReleaseLock())
+    assert plan.decide(ended, spec, world, "id", time_at(2)) == Do(ReleaseLock())
     free = replace(world, lock=OperationLock())
-    assert plan.decide(ended, spec, free, "id", _at(301)) == Idle(300)
-    begun = plan.decide(ended, spec, world, "id", _at(602))
+    assert plan.decide(ended, spec, free, "id", time_at(301)) == Idle(300)
+    begun = plan.decide(ended, spec, world, "id", time_at(602))
     assert isinstance(begun, Record)
     result = SwitchResult(position="Old", live_database="shop")
     job = JobView("inspect", begun.status.inspect_attempt, "i", ended=True, payload=result)
-    read = plan.decide(begun.status, spec, replace(world, jobs=(job,)), "id", _at(602))
+    read = plan.decide(begun.status, spec, replace(world, jobs=(job,)), "id", time_at(602))
     assert isinstance(read, Record)
-    assert plan.decide(read.status, spec, world, "id", _at(602)) == Do(
+    assert plan.decide(read.status, spec, world, "id", time_at(602)) == Do(
         StartJob("cleanup-restored", 1), before="operator-rollback-cleanup"
     )
-    assert isinstance(plan.decide(ended, spec, replace(world, deleting=True), "id", _at(2)), Record)
+    assert isinstance(plan.decide(ended, spec, replace(world, deleting=True), "id", time_at(2)), Record)
     gone = conditions(change(ended, residue="None"))
     assert gone["SwitchedBackRetained"][:2] == ("False", c.UNDO_WINDOW_OVER)
 
@@ -463,7 +448,7 @@ def test_a_rollback_that_never_switched_keeps_nothing() -> None:
     world = World(created=START, environment=None, snapshot=None, finalizer=True)
     status = _switched_back()
     status = change(status, switched_at=None, switched_back_at=None, failure_reason=c.CANCELLED)
-    action = plan.decide(status, spec, world, "id", _at(1))
+    action = plan.decide(status, spec, world, "id", time_at(1))
     assert isinstance(action, Record)
     assert action.status.undo_until is None
     assert "SwitchedBackRetained" not in conditions(action.status)
@@ -478,11 +463,11 @@ def test_a_later_inspection_that_finds_it_switched_back_keeps_it_too() -> None:
     world = World(created=START, environment=view, snapshot=None, finalizer=True, jobs=(job,))
     status = _switched_back(environment_id=ENVIRONMENT_ID, cleanup_attempt=1, inspect_attempt=1)
     status = change(status, stage="Ended", phase="Failed", position=None, switched_back_at=None)
-    action = plan.decide(status, spec, world, "id", _at(10))
+    action = plan.decide(status, spec, world, "id", time_at(10))
     assert isinstance(action, Record)
-    assert (action.status.position, action.status.undo_until) == ("Old", stamp(_at(610)))
-    assert action.status.switched_back_at == stamp(_at(10))
-    never = plan.decide(change(status, switched_at=None), spec, world, "id", _at(10))
+    assert (action.status.position, action.status.undo_until) == ("Old", stamp(time_at(610)))
+    assert action.status.switched_back_at == stamp(time_at(10))
+    never = plan.decide(change(status, switched_at=None), spec, world, "id", time_at(10))
     assert isinstance(never, Record)
     assert (never.status.position, never.status.undo_until) == ("Old", None)
 
@@ -512,10 +497,10 @@ def test_an_environment_that_is_changed_before_the_switch_aborts_it(
     world = World(created=START, environment=replace(view, target=TARGET), snapshot=None, finalizer=True, lock=lock)
     status = change(_status(stage, since=0, deadline=500), environment_id=ENVIRONMENT_ID, target=TARGET)
     spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
-    same = plan.decide(status, spec, world, "id", _at(1))
+    same = plan.decide(status, spec, world, "id", time_at(1))
     assert not (isinstance(same, Record) and same.status.failure_reason == c.ENVIRONMENT_CHANGED)
     moved = replace(view, target=TARGET.model_copy(update={field: value}))
-    action = plan.decide(status, spec, replace(world, environment=moved), "id", _at(1))
+    action = plan.decide(status, spec, replace(world, environment=moved), "id", time_at(1))
     assert isinstance(action, Record)
     assert (action.status.stage, action.status.failure_reason) == ("Abort", c.ENVIRONMENT_CHANGED)
     assert says in (action.status.failure_message or "")
@@ -548,6 +533,38 @@ def test_the_target_is_frozen_at_the_start() -> None:
     assert status.target == RollbackTarget(
         database_secret_name="db", claim_name="files", path="filestore/shop", layout="Odoo"
     )
+
+
+def test_a_safety_snapshot_begins_with_the_restore_and_is_shown_first() -> None:
+    """Created a moment later, it would take the place of a step that clients have seen, and that step would come back."""
+    env = replace(environment_view(objects.environment(), rollback()), id=ENVIRONMENT_ID)
+    for safety, expected in ((True, Step.SAFETY_SNAPSHOT), (False, Step.RESTORE_DATABASE)):
+        spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "createSafetySnapshot": safety})
+        status = start(begin(RollbackStatus(), spec, ENVIRONMENT_ID, START), spec, env, SNAPSHOT, START)
+        steps = [Begun(s.name, s.state, s.started_at, s.completed_at) for s in status.steps]
+        assert shown_step(steps, None) == expected
+        assert state_of(status, Step.RESTORE_DATABASE) == "Running"
+        later = saving(status, "safety", "uid", START + timedelta(seconds=1)) if safety else status
+        assert later.steps == status.steps
+
+
+def test_a_step_that_the_log_reports_keeps_its_start() -> None:
+    """The restore's pod starts before its Job reports the step."""
+    steps = [{"name": "RestoreDatabase", "state": "Running", "startedAt": at(3)}]
+    known = resources.any_kind(
+        "Rollback",
+        objects.obj(
+            "Rollback", "back", {"snapshotRef": {"name": "s"}}, {"stage": "Restore", "attempt": 1, "steps": steps}
+        ),
+    )
+    log, job = LogState(), SimpleNamespace(pod="restore", ended=False)
+    log.take(StepReport(step=Step.RESTORE_DATABASE, state="Running", time=at(6)).model_dump_json(by_alias=True))
+    ctx = SimpleNamespace(followers=SimpleNamespace(ensure=lambda *_: log))
+    found = _with_steps_of_log(ctx, known, SimpleNamespace(job=lambda *_: job))  # type: ignore[arg-type]
+    assert [(s.state, s.started_at) for s in found.steps] == [("Running", at(3))]
+    log.take(StepReport(step=Step.RESTORE_DATABASE, state="Done", time=at(9)).model_dump_json(by_alias=True))
+    found = _with_steps_of_log(ctx, known, SimpleNamespace(job=lambda *_: job))  # type: ignore[arg-type]
+    assert [(s.state, s.started_at, s.completed_at) for s in found.steps] == [("Done", at(3), at(9))]
 
 
 @pytest.mark.parametrize("switched", [True, False], ids=["was live", "never live"])

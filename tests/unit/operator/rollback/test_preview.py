@@ -19,9 +19,8 @@ from ocore_operator.rollback.plan_preflight import PROBE_SECONDS
 from ocore_operator.rollback.prediction import PastRollback
 from ocore_operator.rollback.reconcile import critical, idle, under_way
 from support.operator import objects
-
-from .model import ROLLBACK_ID, START, Model
-from .test_preflight import decided, environment, ready, snapshot
+from support.operator.rollback_changed import decided, environment, ready, snapshot
+from support.operator.rollback_model import ROLLBACK_ID, START, Model
 
 Change = Callable[[v.World], v.World]
 RESULT = PreviewResult(

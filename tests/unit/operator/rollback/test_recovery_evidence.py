@@ -16,11 +16,10 @@ from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.plan_after_end import READ_POSITION_SECONDS
-
-from .machine import Operator, RollbackMachine
-from .model import ROLLBACK_ID, Model
-from .test_parts import rollback
-from .undo_model import UndoModel
+from support.operator.rollback_machine import Operator, RollbackMachine
+from support.operator.rollback_model import ROLLBACK_ID, Model
+from support.operator.rollback_objects import rollback
+from support.operator.undo_model import UndoModel
 
 
 def evidence_of(model: Model, status: RollbackStatus | None = None) -> RecoveryEvidence:

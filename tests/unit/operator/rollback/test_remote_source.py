@@ -1,7 +1,9 @@
 """A rollback reads the remote copy where the Snapshot's own store does not have it whole, before anything is stopped."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,16 +11,20 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Finding, PreviewResult, RestoreResult
 from ocore_crds.rollback import RemoteSource, RollbackStatus
+from ocore_crds.snapshot import SnapshotStatus
+from ocore_kube.types import SNAPSHOTS
 from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Object
-from ocore_operator.rollback import plan, plan_preview, remote_source, source
+from ocore_operator.rollback import effects, plan, plan_preview, remote_source, source
 from ocore_operator.rollback import world as v
+from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import snapshot_view
 from ocore_operator.rollback.world import StoreView
 from support.operator import objects
-
-from .model import ROLLBACK_ID
-from .test_preflight import decided, ready, snapshot
+from support.operator.api import ApiServer
+from support.operator.rollback_changed import decided, ready, snapshot
+from support.operator.rollback_model import ROLLBACK_ID
 
 COPY = {"state": "Completed", "storeName": "far", "storeId": "far-id", "requestedAt": objects.at(1), "attempts": 1}
 CHOSEN = RemoteSource(store_name="far", store_id="far-id", reason=c.CORRUPT, message="The data is damaged.")
@@ -152,9 +158,30 @@ def ended(attempt: int, failure: Failure | None = None, **fields: Any) -> v.JobV
 
 
 def after(status: RollbackStatus, job: v.JobView, change: Callable[[v.World], v.World] = with_copy) -> v.Action:
+    """What follows a report of the damage, where the status of the Snapshot does not say so yet."""
     model = ready()
     world = change(replace(model.see(model.time).world, jobs=(job,), finalizer=True))
-    return plan.decide(status, model.spec, world, ROLLBACK_ID, model.now())
+    action = plan.decide(status, model.spec, world, ROLLBACK_ID, model.now())
+    return (
+        plan.decide(status, model.spec, reported(world, action), ROLLBACK_ID, model.now())
+        if reports(action)
+        else action
+    )
+
+
+def reports(action: v.Action) -> bool:
+    return isinstance(action, v.Do) and isinstance(action.effect, v.ReportDamage)
+
+
+def reported(world: v.World, action: v.Action) -> v.World:
+    """As the Snapshot is seen after that."""
+    assert isinstance(action, v.Do)
+    assert isinstance(action.effect, v.ReportDamage)
+    assert world.snapshot is not None
+    if action.effect.in_copy:
+        gone = replace(world.snapshot, remote_store="", remote_store_id="", remote_state="pending")
+        return replace(world, snapshot=gone)
+    return replace(world, snapshot=replace(world.snapshot, broken=action.effect.message))
 
 
 def failure(reason: str, *, retryable: bool = False) -> Failure:
@@ -172,6 +199,7 @@ def test_row_55_a_store_that_fails_is_left_for_the_copy(reason: str) -> None:
     )
     assert action.notes[0].type == "Warning"
     assert "far" in action.notes[0].message
+    assert f"{action.notes[0].reason}:" not in action.notes[0].message  # an Event shows both
 
 
 def test_the_pod_of_the_failed_restore_ends_first() -> None:
@@ -249,7 +277,114 @@ def test_a_preview_reads_the_copy_as_the_rollback_would() -> None:
     found = PreviewResult(refusals=(Finding(reason=c.SNAPSHOT_NOT_FOUND, message="It is gone."),))
     job = v.JobView(kind="preview", attempt=1, name="p", ended=True, closed=True, payload=found)
     asked = replace(world, jobs=(job,), probe_asked=True)
-    again = plan_preview.decide(first.status, spec, asked, ROLLBACK_ID, model.now())
+    damaged = plan_preview.decide(first.status, spec, asked, ROLLBACK_ID, model.now())
+    assert reports(damaged)
+    again = plan_preview.decide(first.status, spec, reported(asked, damaged), ROLLBACK_ID, model.now())
     assert isinstance(again, v.Record)
     assert again.status.remote is not None
     assert (again.status.attempt, again.status.remote.store_name) == (2, "far")
+
+
+# --- what is found is recorded on the Snapshot -----------------------------------------------------------------------------
+
+
+def first_action(
+    status: RollbackStatus, job: v.JobView, change: Callable[[v.World], v.World] = with_copy, **source: Any
+) -> v.Action:
+    model = ready()
+    world = change(replace(model.see(model.time).world, jobs=(job,), finalizer=True))
+    world = replace(world, source=replace(world.source, **source))
+    return plan.decide(status, model.spec, world, ROLLBACK_ID, model.now())
+
+
+@pytest.mark.parametrize("reason", [c.CORRUPT, c.SNAPSHOT_NOT_FOUND])
+def test_row_91_damage_that_a_rollback_finds_is_reported(reason: str) -> None:
+    found = first_action(restoring(), ended(1, failure(reason)))
+    assert found == v.Do(v.ReportDamage(f"It said {reason}.", in_copy=False))
+    copy = restoring(remote=CHOSEN.model_copy(update={"first_attempt": 2}), attempt=2)
+    assert first_action(copy, ended(2, failure(reason))) == v.Do(v.ReportDamage(f"It said {reason}.", in_copy=True))
+
+
+def test_row_91_what_says_nothing_about_the_data_is_not_reported() -> None:
+    for reason in (c.STORE_UNREACHABLE, c.BUCKET_NOT_FOUND, c.STORE_IO_ERROR, c.RESTORE_FAILED):
+        assert not reports(first_action(restoring(), ended(1, failure(reason))))
+    assert not reports(first_action(restoring(), ended(1, failure(c.CORRUPT)), namespace="production"))
+    other = restoring(snapshot_id="99999999-0000-4000-8000-000000000000")
+    assert not reports(first_action(other, ended(1, failure(c.CORRUPT)))), "another Snapshot has that name now"
+
+
+def test_row_91_a_copy_that_is_being_replaced_is_not_reported() -> None:
+    """Nothing would be written, and the rollback would report it without end."""
+    pending = snapshot(remote_store="far", remote_store_id="far-id", remote_state="pending")
+    status = restoring(remote=CHOSEN.model_copy(update={"first_attempt": 2}), attempt=2)
+    action = first_action(status, ended(2, failure(c.SNAPSHOT_NOT_FOUND)), pending)
+    assert isinstance(action, v.Record)
+    assert action.status.stage == "Abort"
+
+
+def in_cluster(*more: Object, base: Object | None = None, copy: Object | None = COPY) -> tuple[Any, ApiServer]:
+    """A Snapshot, with its full one where it has a base; and what carries out."""
+    api = ApiServer()
+    found = taken(copy, *more)
+    status = {**found.status.wire(), **({"base": base} if base is not None else {})}
+    api.put(SNAPSHOTS, objects.snapshot_object({}, status, generation=2))
+    events: list[str] = []
+    ctx = SimpleNamespace(
+        kube=api.client(),
+        catalog=Catalog(),
+        now=lambda: objects.moment(9),
+        events=SimpleNamespace(record=lambda obj, *_: events.append(obj.meta.name)),
+        queue=SimpleNamespace(add=lambda _: None),
+    )
+    return ctx, api
+
+
+def carried_out(ctx: Any, *, in_copy: bool, message: str = "pack-0 differs.") -> None:
+    observed: Any = SimpleNamespace(rollback=rollback())
+    asyncio.run(effects.carry_out(ctx, observed, Memory(), v.ReportDamage(message, in_copy=in_copy)))
+
+
+def status_of(api: ApiServer, name: str = "before") -> SnapshotStatus:
+    return SnapshotStatus.model_validate(api.read(SNAPSHOTS, "shop", name)["status"])
+
+
+def test_row_91_the_snapshot_is_corrupt_or_only_its_copy_is_left() -> None:
+    ctx, api = in_cluster(copy=None)
+    carried_out(ctx, in_copy=False)
+    status = status_of(api)
+    assert status.phase == "Corrupt"
+    verified = c.find(status.conditions, c.VERIFIED)
+    assert verified is not None
+    assert verified.message == "Found by Rollback r: pack-0 differs."
+    ctx, api = in_cluster()
+    carried_out(ctx, in_copy=False)
+    ready_ = c.find(status_of(api).conditions, c.READY)
+    assert ready_ is not None
+    assert (status_of(api).phase, ready_.status, ready_.reason) == ("Complete", "True", c.REMOTE_COPY_ONLY)
+
+
+def test_row_91_a_damaged_copy_is_made_again_from_whole_data_only() -> None:
+    ctx, api = in_cluster()
+    carried_out(ctx, in_copy=True)
+    remote = status_of(api).remote
+    assert remote is not None
+    assert (remote.state, status_of(api).phase) == ("Pending", "Complete")
+    assert c.find(status_of(api).conditions, c.VERIFIED) is None
+    for ctx, api in (in_cluster(DAMAGED), in_cluster(copy={**COPY, "only": True, "localDeletedAt": objects.at(2)})):
+        carried_out(ctx, in_copy=True)
+        assert status_of(api).phase == "Corrupt", "nothing whole is left"
+
+
+def test_row_91_what_is_damaged_may_be_the_full_snapshot() -> None:
+    base = {"name": "full", "id": objects.OTHER_UID}
+    for message, expected in (
+        (f"environments/e/snapshots/{objects.OTHER_UID}/a/pack-0 differs.", True),
+        ("pack-0", False),
+    ):
+        ctx, api = in_cluster(base=base, copy=None)
+        full = objects.snapshot_object({"id": objects.OTHER_UID}, taken(None).status.wire())
+        full["metadata"]["name"] = "full"
+        api.put(SNAPSHOTS, full)
+        carried_out(ctx, in_copy=False, message=message)
+        assert (status_of(api, "full").phase == "Corrupt") == expected
+        assert status_of(api).phase == "Corrupt"

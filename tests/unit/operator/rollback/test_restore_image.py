@@ -37,9 +37,8 @@ from ocore_operator.workloads import scale
 from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView
 from support.operator import objects
 from support.operator.api import ApiServer
-
-from .model import DIGEST, ENVIRONMENT_ID, PROJECT_ID, RECORDED, RUNNING, START
-from .test_guards import TARGET, at
+from support.operator.rollback_model import DIGEST, ENVIRONMENT_ID, PROJECT_ID, RECORDED, RUNNING, START
+from support.operator.rollback_objects import TARGET, time_at
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 SNAPSHOT = SnapshotView(
@@ -95,13 +94,13 @@ def world(*workloads: WorkloadView, **changes: Any) -> World:
 
 def status(stage: Any, mode: Any = "Always", **changes: Any) -> RollbackStatus:
     found = begin(RollbackStatus(), spec(mode), UID, START)
-    fresh = enter(found, stage, START, environment_id=ENVIRONMENT_ID, target=TARGET, deadline=stamp(at(900)))
+    fresh = enter(found, stage, START, environment_id=ENVIRONMENT_ID, target=TARGET, deadline=stamp(time_at(900)))
     image = IMAGE.model_copy(update={"mode": mode})
     return change(fresh, **{"position": "Old", "residue": "Pending", "switch_attempt": 1, "image": image, **changes})
 
 
 def decide(found: RollbackStatus, seen: World, seconds: float = 1, mode: str = "Always") -> Action:
-    return plan.decide(found, spec(mode), seen, UID, at(seconds))
+    return plan.decide(found, spec(mode), seen, UID, time_at(seconds))
 
 
 def recorded(action: Action) -> RollbackStatus:
@@ -130,6 +129,26 @@ def recorded(action: Action) -> RollbackStatus:
 def test_what_is_refused(mode: str, snapshot: SnapshotView, seen: World, reason: str | None) -> None:
     found = plan_image.refusal(spec(mode), snapshot, seen)
     assert (found.reason if found is not None else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("now", "listed", "allowed"),
+    [
+        ("registry/shop:2", (), True),
+        ("other/shop:2", (), False),
+        ("other/shop:2", ("registry/",), False),  # it could not be put back
+        ("other/shop:2", ("other/",), False),
+        ("other/shop:2", ("registry/", "other/"), True),
+        ("other/shop:2", ("*",), True),
+    ],
+)
+def test_row_83_an_image_that_admission_would_refuse_is_refused_before_anything_stops(
+    now: str, listed: tuple[str, ...], allowed: bool
+) -> None:
+    seen = world(workload(image=now), listed_images=listed)
+    found = plan_image.refusal(spec("Always"), SNAPSHOT, seen)
+    assert (found.reason if found is not None else None) == (None if allowed else c.IMAGE_NOT_ALLOWED)
+    assert plan_image.refusal(spec("WaitForGit"), SNAPSHOT, seen) is None
 
 
 def test_the_image_is_frozen_by_its_digest() -> None:
@@ -363,9 +382,11 @@ def test_an_unknown_position_changes_no_image() -> None:
 
 def test_an_image_that_is_changed_again_is_no_clean_success() -> None:
     found = step(change(resuming(), stage="HealthCheck"), Step.RESTORE_IMAGE, "Done", START)
-    fine = recorded(plan_switch.health_check(found, spec("Always"), world(workload(image=RECORDED, replicas=2)), at(1)))
+    fine = recorded(
+        plan_switch.health_check(found, spec("Always"), world(workload(image=RECORDED, replicas=2)), time_at(1))
+    )
     assert (fine.stage, state_of(fine, Step.RESTORE_IMAGE)) == ("Finish", "Done")
-    other = recorded(plan_switch.health_check(found, spec("Always"), world(workload(replicas=2)), at(1)))
+    other = recorded(plan_switch.health_check(found, spec("Always"), world(workload(replicas=2)), time_at(1)))
     assert (other.stage, state_of(other, Step.RESTORE_IMAGE)) == ("Finish", "Failed")
 
 
@@ -442,3 +463,29 @@ def test_workloads_of_a_rollback_are_read_with_their_annotation() -> None:
     (view,) = asyncio.run(scale.observe(ctx, "ns", [("Deployment", "web")]))
     assert view.commits == Commit("sha", "c2", None)
     assert view.containers == (ContainerView("shop", init=False, image=RUNNING),)
+
+
+@pytest.mark.parametrize(
+    ("image", "attempt", "foreign"),
+    [
+        ("evil/shop:1", 0, True),
+        ("registry/shop:18", 0, False),
+        ("registry/shop.evil:18", 0, True),
+        ("evil/shop:1", 1, False),  # this operator took it
+        ("", 0, False),
+    ],
+)
+def test_row_80_a_manifest_does_not_choose_the_image(image: str, attempt: int, *, foreign: bool) -> None:
+    """An imported or adopted Snapshot has had no attempt: its source is what the manifest says."""
+    source = {
+        "environmentName": "shop",
+        "environmentType": "production",
+        "environmentId": ENVIRONMENT_ID,
+        "projectId": PROJECT_ID,
+        "image": image,
+    }
+    found = objects.snapshot({}, {"attempt": attempt, "source": source})
+    view = snapshot_view(found, (workload(image="registry/shop:19"),))
+    assert view.foreign_image is foreign
+    refused = plan_image.refusal(spec("Always"), replace(SNAPSHOT, foreign_image=foreign), world(workload()))
+    assert (refused is not None and refused.reason == c.IMAGE_NOT_ALLOWED) is foreign

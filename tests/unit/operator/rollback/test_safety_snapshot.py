@@ -37,9 +37,8 @@ from ocore_operator.rollback.world import (
     World,
 )
 from support.operator.api import ApiServer
-
-from .model import ENVIRONMENT_ID, PROJECT_ID, START
-from .test_guards import TARGET, at
+from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
+from support.operator.rollback_objects import TARGET, time_at
 
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}, "createSafetySnapshot": True})
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -48,7 +47,7 @@ NAME = "r1-safety-0a1b2c3d"
 
 def status(stage: Any = "Restore", **changes: Any) -> RollbackStatus:
     found = begin(RollbackStatus(), SPEC, UID, START)
-    deadline = stamp(at(900))
+    deadline = stamp(time_at(900))
     fresh = enter(found, stage, START, environment_id=ENVIRONMENT_ID, target=TARGET, attempt=1, deadline=deadline)
     return change(step(fresh, Step.PREFLIGHT, "Done", START), position="Old", residue="Pending", **changes)
 
@@ -71,7 +70,7 @@ def world(safety: SafetyView | None = None, **changes: Any) -> World:
 
 
 def decide(found: RollbackStatus, seen: World, seconds: float = 1, spec: RollbackSpec = SPEC) -> Action:
-    return plan.decide(found, spec, seen, UID, at(seconds))
+    return plan.decide(found, spec, seen, UID, time_at(seconds))
 
 
 RESTORED = JobView("restore", 1, "restore-1", ended=True, payload=RestoreResult(restored_database="shop_rb_0a1b2c3d"))
@@ -306,7 +305,7 @@ class Queue(list[Any]):
 
 def context(server: ApiServer) -> Any:
     kube = server.client()
-    return SimpleNamespace(kube=kube, queue=Queue(), catalog=Catalog(), now=lambda: at(1))
+    return SimpleNamespace(kube=kube, queue=Queue(), catalog=Catalog(), now=lambda: time_at(1))
 
 
 def test_it_is_created_once() -> None:

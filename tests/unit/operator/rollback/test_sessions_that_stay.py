@@ -3,9 +3,8 @@
 import pytest
 
 from ocore_crds import conditions as c
-
-from .machine import Operator
-from .model import Model
+from support.operator.rollback_machine import Operator
+from support.operator.rollback_model import Model
 
 #: Seconds from the signal until the workloads have their replicas again.
 DOWN_SECONDS = 10

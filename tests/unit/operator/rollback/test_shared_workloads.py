@@ -15,9 +15,8 @@ from ocore_operator.rollback import plan
 from ocore_operator.rollback.transitions import change, enter
 from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, Record, SetReplicas, World
 from ocore_operator.workloads.view import WorkloadView, peer_of
-
-from .model import ROLLBACK_ID, START, Model
-from .test_parts import rollback
+from support.operator.rollback_model import ROLLBACK_ID, START, Model
+from support.operator.rollback_objects import rollback
 
 REPLICAS = 3
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}})

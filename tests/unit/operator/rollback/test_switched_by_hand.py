@@ -7,6 +7,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.snapshot import EvidenceStatus
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.observe import environment_view
@@ -25,9 +26,8 @@ from ocore_operator.rollback.world import (
     Wait,
     World,
 )
-
-from .model import ENVIRONMENT_ID, START
-from .test_parts import _at, conditions, environment, rollback
+from support.operator.rollback_model import ENVIRONMENT_ID, START
+from support.operator.rollback_objects import conditions, environment, rollback, time_at
 
 WINDOW = 86400
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": WINDOW})
@@ -50,14 +50,14 @@ def complete() -> RollbackStatus:
         snapshot_name="s",
         switched_at=stamp(START),
         completed_at=stamp(START),
-        undo_until=stamp(_at(WINDOW)),
+        undo_until=stamp(time_at(WINDOW)),
         previous_database="shop_prev_0a1b2c3d",
         restored_database="shop_rb_0a1b2c3d",
     )
 
 
 def decide(status: RollbackStatus, world: World, seconds: float) -> Action:
-    return plan.decide(status, SPEC, world, "id", _at(seconds))
+    return plan.decide(status, SPEC, world, "id", time_at(seconds))
 
 
 def recorded(action: Action) -> RollbackStatus:
@@ -79,10 +79,10 @@ def test_the_position_is_read_at_intervals_in_the_undo_window() -> None:
     assert isinstance(decide(begun, running, READ_POSITION_SECONDS + 1), Wait)
     same = recorded(decide(begun, replace(FREE, jobs=(inspected(begun, NEW),)), READ_POSITION_SECONDS + 5))
     assert (same.position, same.phase, same.undo_until) == ("New", "Complete", status.undo_until)
-    assert same.position_read_at == stamp(_at(READ_POSITION_SECONDS + 5))
+    assert same.position_read_at == stamp(time_at(READ_POSITION_SECONDS + 5))
     assert decide(same, FREE, READ_POSITION_SECONDS + 6) == Idle(READ_POSITION_SECONDS - 1)
     # Not longer than to the end of the window.
-    late = change(same, position_read_at=stamp(_at(WINDOW - 60)))
+    late = change(same, position_read_at=stamp(time_at(WINDOW - 60)))
     assert decide(late, FREE, WINDOW - 50) == Idle(50)
 
 
@@ -90,7 +90,7 @@ def test_row_42_a_switch_back_by_hand_is_reported_and_what_was_live_is_kept() ->
     begun = recorded(decide(complete(), FREE, 3600))
     found = recorded(decide(begun, replace(FREE, jobs=(inspected(begun, OLD),)), 3605))
     assert (found.phase, found.position, found.residue) == ("SwitchedBack", "Old", "Pending")
-    assert found.undo_until == stamp(_at(3605 + WINDOW))
+    assert found.undo_until == stamp(time_at(3605 + WINDOW))
     said = conditions(found)
     assert said["Complete"][:2] == ("True", c.SWITCHED_BACK)
     assert said["Ready"][:2] == ("False", c.SWITCHED_BACK)
@@ -105,7 +105,7 @@ def test_row_42_a_switch_back_by_hand_is_reported_and_what_was_live_is_kept() ->
     assert "PreviousRetained" not in conditions(found.model_copy(update={"conditions": before.conditions}))
     again = recorded(decide(found, FREE, 3605 + READ_POSITION_SECONDS))
     forward = recorded(decide(again, replace(FREE, jobs=(inspected(again, NEW),)), 9000))
-    assert (forward.phase, forward.position, forward.undo_until) == ("Complete", "New", stamp(_at(9000 + WINDOW)))
+    assert (forward.phase, forward.position, forward.undo_until) == ("Complete", "New", stamp(time_at(9000 + WINDOW)))
     assert "Stalled" not in conditions(forward)
 
 
@@ -119,7 +119,7 @@ def test_row_42_it_is_read_again_before_anything_is_dropped(*, deleting: bool) -
     found = recorded(decide(begun, replace(world, jobs=(inspected(begun, OLD),)), at + 5))
     assert found.position == "Old"
     if not deleting:  # users may have written to it: kept for another window
-        assert found.undo_until == stamp(_at(at + 5 + WINDOW))
+        assert found.undo_until == stamp(time_at(at + 5 + WINDOW))
         at += WINDOW
     read = recorded(decide(found, world, at + 6))
     if not deleting:  # it is a whole window since it was read
@@ -130,6 +130,30 @@ def test_row_42_it_is_read_again_before_anything_is_dropped(*, deleting: bool) -
     done = recorded(decide(read, replace(world, jobs=(job,)), at + 9))
     assert (done.residue, done.position) == ("None", "Old")
     assert decide(done, replace(FREE, deleting=deleting), at + 10) == Do(RemoveFinalizer())
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        (
+            155,
+            "155 files that the live database does not name are left in the filestore, and are on the application's checklist",
+        ),
+        (None, "could not be put on the application's checklist (read-only file system)"),
+        (0, ""),
+    ],
+)
+def test_row_69_left_over_files_are_in_the_evidence(listed: int | None, said: str) -> None:
+    payload = CleanupResult(files_listed=listed, not_listed="" if listed is not None else "read-only file system")
+    status = change(complete(), cleanup_attempt=1, position_read_at=stamp(time_at(WINDOW + 1)))
+    job = JobView("cleanup", 1, "c", ended=True, payload=payload)
+    done = recorded(decide(status, replace(LOCKED, jobs=(job,)), WINDOW + 2))
+    assert done.residue == "None"
+    before, evidence = status.evidence or EvidenceStatus(), done.evidence or EvidenceStatus()
+    proven, warnings = (evidence.proven[len(before.proven) :], evidence.warnings[len(before.warnings) :])
+    assert (len(proven), len(warnings)) == (1 if listed else 0, 1 if listed is None else 0)
+    assert said in " ".join((*proven, *warnings))
+    assert said in next(s.message for s in done.steps if s.name == "Cleanup")
 
 
 def test_a_refused_cleanup_reads_the_position_before_the_next_attempt() -> None:
@@ -161,6 +185,30 @@ def test_a_read_that_fails_delays_nothing(job: str) -> None:
     assert decide(read, replace(LOCKED, jobs=views), at) == Do(
         StartJob("cleanup-previous", 1), before="operator-rollback-cleanup"
     )
+
+
+def test_row_62_a_mismatch_is_reported_and_nothing_is_cleaned_up() -> None:
+    """Someone renamed the databases, or a failover lost the renames, and the folder is the other one: the mover refuses to say Old or New."""
+    failure = Failure(reason=c.MISMATCH, message="database and filestore do not fit: stop the workloads, then …")
+    begun = recorded(decide(complete(), FREE, 3600))
+    seen = decide(begun, replace(FREE, jobs=(inspected(begun, None, failure),)), 3605)
+    status = recorded(seen)
+    assert isinstance(seen, Record)
+    assert [(n.type, n.reason, n.message) for n in seen.notes] == [("Warning", c.MISMATCH, failure.message)]
+    cleanup = next(s for s in status.steps if s.name == "Cleanup")
+    assert "do not fit" in cleanup.message
+    assert (status.position, status.phase, status.residue) == ("New", "Complete", "Pending")
+    # At the end of the window the cleanup's own refusal is repeated, and reported.
+    begun = recorded(decide(status, LOCKED, WINDOW + 1))
+    read = recorded(decide(begun, replace(LOCKED, jobs=(inspected(begun, None, failure),)), WINDOW + 5))
+    refused = JobView("cleanup", 1, "c", ended=True, failure=failure)
+    paused = recorded(decide(read, replace(LOCKED, jobs=(refused,)), WINDOW + 9))
+    assert paused.residue == "Pending"
+    assert paused.cleanup_after is not None
+    # Fixed by hand before that.
+    again = recorded(decide(status, FREE, 9000))
+    right = recorded(decide(again, replace(FREE, jobs=(inspected(again, NEW),)), 9005))
+    assert [s.message for s in right.steps if s.name == "Cleanup"] == [""]
 
 
 def test_a_later_rollback_is_no_switch_by_hand() -> None:
@@ -196,7 +244,7 @@ def test_switched_forward_by_hand_after_a_failure() -> None:
 
 def test_no_job_reads_what_nothing_depends_on() -> None:
     """Before a switch nothing is kept; without its Environment no Job can be built."""
-    never = change(complete(), phase="Failed", position="Old", switched_at=None, undo_until=stamp(_at(WINDOW)))
+    never = change(complete(), phase="Failed", position="Old", switched_at=None, undo_until=stamp(time_at(WINDOW)))
     assert decide(never, FREE, 3600) == Idle(WINDOW - 3600)
     assert decide(complete(), replace(FREE, environment=None), 3600) == Idle(WINDOW - 3600)
 
@@ -213,7 +261,7 @@ def test_a_position_that_was_found_a_moment_ago_is_not_read_again() -> None:
 def test_a_refused_cleanup_reads_the_position_also_where_it_never_switched() -> None:
     """Someone switched forward by hand after the rollback was aborted."""
     status = change(complete(), phase="Failed", position="Old", switched_at=None, undo_until=None, cleanup_attempt=1)
-    begun = recorded(decide(change(status, cleanup_after=stamp(_at(10))), LOCKED, 40))
+    begun = recorded(decide(change(status, cleanup_after=stamp(time_at(10))), LOCKED, 40))
     assert decide(begun, LOCKED, 40) == Do(StartJob("inspect-only", 1))
     # The first attempt needs no read: nothing was kept.
     first = recorded(decide(change(status, cleanup_attempt=0), LOCKED, 40))

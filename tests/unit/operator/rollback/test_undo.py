@@ -41,11 +41,10 @@ from ocore_operator.rollback.world import (
 )
 from ocore_operator.workloads.view import WorkloadView
 from support.operator.api import ApiServer
-
-from .machine import Operator
-from .model import ENVIRONMENT_ID, PROJECT_ID, START
-from .test_parts import _at, conditions
-from .undo_model import UNDONE_ID, WINDOW, UndoModel, finished
+from support.operator.rollback_machine import Operator
+from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
+from support.operator.rollback_objects import conditions, time_at
+from support.operator.undo_model import UNDONE_ID, WINDOW, UndoModel, finished
 
 SPEC = RollbackSpec.model_validate({"undo": {"rollbackRef": {"name": "r1"}}, "undoWindowSeconds": 600})
 IMPORTED = ImportedRollback(at=stamp(START), store_name="store", name="r1", spec_hash="0" * 32)
@@ -64,7 +63,7 @@ def view(**changes: Any) -> UndoneView:
 
 def preflight(seen: World, seconds: float = 10, spec: RollbackSpec = SPEC) -> Action:
     status = RollbackStatus(id=UNDO_ID, stage="Preflight", queued_at=stamp(START), stage_since=stamp(START))
-    return plan.decide(status, spec, seen, UNDO_ID, _at(seconds))
+    return plan.decide(status, spec, seen, UNDO_ID, time_at(seconds))
 
 
 def recorded(action: Action) -> RollbackStatus:
@@ -78,7 +77,7 @@ def begun(**changes: Any) -> RollbackStatus:
 
 
 def decide(status: RollbackStatus, seen: World, seconds: float = 10) -> Action:
-    return plan.decide(status, SPEC, seen, UNDO_ID, _at(seconds))
+    return plan.decide(status, SPEC, seen, UNDO_ID, time_at(seconds))
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------------------
@@ -96,7 +95,7 @@ def decide(status: RollbackStatus, seen: World, seconds: float = 10) -> Action:
         (view(residue="None"), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (view(residue="Unknown"), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (view(cleanup_attempt=1), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
-        (view(undo_until=stamp(_at(10))), c.UNDO_WINDOW_OVER, stamp(_at(10))),
+        (view(undo_until=stamp(time_at(10))), c.UNDO_WINDOW_OVER, stamp(time_at(10))),
         (view(undo_until=None), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (replace(view(), deleting=True), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (view(environment_id=PROJECT_ID), c.OTHER_ENVIRONMENT, "set its spec.id"),
@@ -204,7 +203,7 @@ def test_a_second_run_is_found_by_the_record() -> None:
 
 
 def at_drain() -> tuple[RollbackStatus, JobView]:
-    return begun(stage="Drain", stage_since=stamp(_at(10))), JobView("switch", 1, "j", ready=True, pods=1)
+    return begun(stage="Drain", stage_since=stamp(time_at(10))), JobView("switch", 1, "j", ready=True, pods=1)
 
 
 def test_it_takes_over_before_the_signal() -> None:
@@ -234,7 +233,7 @@ def test_an_undo_that_was_switched_back_gives_back_for_another_window() -> None:
     status = begun(
         stage="Finish", failure_reason=c.SWITCHED_BACK, failure_message="m", residue="Pending", switched_at=stamp(START)
     )
-    until = stamp(_at(610))
+    until = stamp(time_at(610))
     assert decide(status, world(undo_state="Running")) == Do(
         SettleUndo("Returned", until), after="operator-undo-settled"
     )
@@ -255,7 +254,7 @@ def test_a_complete_undo_owns_what_was_live_before() -> None:
     seen = world(environment=replace(world().environment, executed=True), undo_state="Running")  # type: ignore[type-var]
     assert decide(status, seen) == Do(SettleUndo("Undone"), after="operator-undo-settled")
     done = recorded(decide(status, replace(seen, undo_state="Undone")))
-    assert (done.phase, done.residue, done.undo_until) == ("Complete", "Pending", stamp(_at(610)))
+    assert (done.phase, done.residue, done.undo_until) == ("Complete", "Pending", stamp(time_at(610)))
     said = conditions(done)
     assert "Rollback r1 is undone: the environment runs on the data from before it" in said["Complete"][2]
     assert said["PreviousRetained"][0] == "True"
@@ -274,7 +273,7 @@ def undone(status: RollbackStatus, entry: TakenOver | None, seconds: float = 10,
     """What the rollback that is undone decides."""
     spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}, "undoWindowSeconds": WINDOW})
     seen = replace(world(), **{"lock": OperationLock("Free"), "undone": None, "taken_over": entry, **changes})
-    return plan.decide(status, spec, seen, UNDONE_ID, _at(seconds))
+    return plan.decide(status, spec, seen, UNDONE_ID, time_at(seconds))
 
 
 def test_the_undone_rollback_touches_nothing_while_its_undo_runs() -> None:
@@ -287,7 +286,7 @@ def test_the_undone_rollback_touches_nothing_while_its_undo_runs() -> None:
     assert isinstance(undone(reading, running, jobs=(switched,)), Idle)
     # A cleanup that is due would go before one of the undo: it is postponed.
     over = recorded(undone(finished(window=5), running))
-    assert over.cleanup_after == stamp(_at(10 + plan_undo.POSTPONED_SECONDS))
+    assert over.cleanup_after == stamp(time_at(10 + plan_undo.POSTPONED_SECONDS))
     assert isinstance(undone(over, running), Idle)
     assert isinstance(undone(over, running, deleting=True), Idle)
 
@@ -328,7 +327,7 @@ def test_a_position_that_is_found_later_settles_it() -> None:
     assert decide(ended, seen) == Do(RecordExecuted())
     seen = replace(seen, environment=replace(seen.environment, executed=True))  # type: ignore[type-var]
     known = recorded(decide(ended, seen))
-    assert (known.position, known.residue, known.undo_until) == ("New", "Pending", stamp(_at(610)))
+    assert (known.position, known.residue, known.undo_until) == ("New", "Pending", stamp(time_at(610)))
     assert decide(known, seen) == Do(SettleUndo("Undone"), after="operator-undo-settled")
 
 
@@ -369,7 +368,7 @@ def environment_object(**status: Any) -> dict[str, Any]:
 
 
 def ran(name: str, seconds: float, undoes: str | None = None) -> dict[str, Any]:
-    entry = {"name": name, "specHash": "h", "id": f"id-{name}", "completedAt": stamp(_at(seconds))}
+    entry = {"name": name, "specHash": "h", "id": f"id-{name}", "completedAt": stamp(time_at(seconds))}
     return {**entry, "undoes": undoes} if undoes else entry
 
 
@@ -443,7 +442,7 @@ def test_the_environment_keeps_both_lists_and_refuses_a_stale_write() -> None:
     with pytest.raises(Conflict):
         asyncio.run(effects.carry_out(ctx, stale, memory, TakeOver()))
     asyncio.run(effects.carry_out(ctx, observed(api, mine), memory, RecordExecuted()))
-    asyncio.run(effects.carry_out(ctx, observed(api, mine), memory, SettleUndo("Returned", stamp(_at(5)))))
+    asyncio.run(effects.carry_out(ctx, observed(api, mine), memory, SettleUndo("Returned", stamp(time_at(5)))))
     status = api.read(ENVIRONMENTS, "ns", "shop")["status"]
     assert [e["name"] for e in status["executedRollbacks"]] == ["r0", "u1"]
     assert status["undoneRollbacks"][0]["state"] == "Returned"

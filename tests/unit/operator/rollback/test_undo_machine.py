@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .machine import RollbackMachine
-from .undo_machine import UndoMachine
+from support.operator.rollback_machine import RollbackMachine
+from support.operator.undo_machine import UndoMachine
 
 TestUndoMachine = UndoMachine.TestCase
 TestUndoMachine.settings = settings(

@@ -5,9 +5,8 @@ from types import ModuleType
 import pytest
 
 from ocore_operator.rollback import plan, plan_undo, transitions
-
-from .test_mutants import damaged, find_out
-from .undo_machine import UndoMachine
+from support.operator.damaged_plan import damaged, find_out
+from support.operator.undo_machine import UndoMachine
 
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [

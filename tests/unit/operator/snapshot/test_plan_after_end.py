@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, Payload, Result, VerifyResult
+from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
 from ocore_operator.errors import Stalled, Waiting
-from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_after_end import STOP_WITHIN
@@ -22,60 +21,12 @@ from ocore_operator.snapshot.world import (
     StartDelete,
     StartVerify,
     Stop,
-    World,
 )
-from support.operator.objects import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started
+from support.operator.objects import SETTINGS, at, snapshot, started
+from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, terminal, world
 
 TIMEOUT = SETTINGS.cleanup_timeout
-RUNNING: Object = {"running": {"startedAt": at(1)}}
 REMOVED = DeleteResult(objects=3)
-FAILURE = Failure(reason="StoreUnreachable", message="the store does not answer", retryable=True)
-
-
-def condition(type_: str, reason: str = "X", status: str = "True", since: float = 0) -> Object:
-    return {"type": type_, "status": status, "reason": reason, "message": "", "lastTransitionTime": at(since)}
-
-
-def terminal(how: str, *more: Object, spec: Object | None = None, deleted: bool = False, **status: Any) -> Snapshot:
-    """Complete or Failed at second 60, with data in the store where it is Complete."""
-    full = started(
-        phase=how,
-        completedAt=at(60),
-        observedGeneration=1,
-        conditions=[condition(how), *more],
-        **{**({"manifestKey": "k", "residue": "None"} if how == "Complete" else {}), **status},
-    )
-    meta = {"deletionTimestamp": at(100)} if deleted else {}
-    return snapshot(spec or {}, full, finalizers=["ocore.dev/data"], generation=1, creationTimestamp=at(0), **meta)
-
-
-def said(payload: Payload | Failure) -> Object:
-    well = not isinstance(payload, Failure)
-    result = Result(
-        ok=well,
-        payload=None if isinstance(payload, Failure) else payload,
-        failure=payload if isinstance(payload, Failure) else None,
-        time=at(0),
-    )
-    return ended(result.termination_message(), 0 if well else 1)
-
-
-def name(command: str, number: int, series: str = "") -> str:
-    return job_name(command, UID, f"{series}{number}")
-
-
-def world(snap: Snapshot, jobs: dict[str, Object] | None = None, seconds: float = 101, **fields: Any) -> World:
-    """`jobs`: Job name → state of its container."""
-    found, pods = [], {}
-    for each, state in (jobs or {}).items():
-        command = next(
-            x
-            for x in ("delete", "verify", "write-state", "copy-remote", "snapshot")
-            if f"-{x}-" in each or each.startswith(x)
-        )
-        found.append(job(each, command, condition="Failed" if "terminated" in state else ""))
-        pods[each] = [pod(each, state, phase="Failed" if "terminated" in state else "Running")]
-    return World(snap, moment(seconds), SETTINGS, observation(found, pods, seconds=seconds), **fields)
 
 
 # --- leftovers -------------------------------------------------------------------------------------------------
@@ -86,19 +37,19 @@ def test_leftovers_are_deleted_by_a_job(how: str, attempts_only: bool, series: s
     snap = terminal(how)
     snap = snap.with_status(snap.status.model_copy(update={"residue": "Pending"}))
     assert decide(world(snap)) == StartDelete(1, attempts_only)
-    running = decide(world(snap, {name("delete", 1, series): RUNNING}))
+    running = decide(world(snap, {job_named("delete", 1, series): RUNNING}))
     assert running == Idle(10.0)
-    done = decide(world(snap, {name("delete", 1, series): said(REMOVED)}))
+    done = decide(world(snap, {job_named("delete", 1, series): said(REMOVED)}))
     assert isinstance(done, Record)
     assert done.status.residue == "None"
-    again = decide(world(snap, {name("delete", 1, series): said(FAILURE)}, seconds=101))
+    again = decide(world(snap, {job_named("delete", 1, series): said(FAILURE)}, seconds=101))
     assert again == StartDelete(2, attempts_only)
 
 
 def test_the_attempts_job_is_stopped_before_its_leftovers_are_deleted() -> None:
-    snap = terminal("Failed", residue="Pending", jobName=name("snapshot", 1))
-    assert decide(world(snap, {name("snapshot", 1): RUNNING})) == Stop(name("snapshot", 1))
-    assert isinstance(decide(world(snap, {name("snapshot", 1): said(FAILURE)})), StartDelete)
+    snap = terminal("Failed", residue="Pending", jobName=job_named("snapshot", 1))
+    assert decide(world(snap, {job_named("snapshot", 1): RUNNING})) == Stop(job_named("snapshot", 1))
+    assert isinstance(decide(world(snap, {job_named("snapshot", 1): said(FAILURE)})), StartDelete)
 
 
 def test_the_leftovers_of_an_adopted_snapshot_have_their_time_from_the_adoption() -> None:
@@ -130,14 +81,14 @@ def test_leftovers_that_cannot_be_deleted_are_named() -> None:
 def test_a_complete_snapshot_is_read_back_when_asked() -> None:
     snap = terminal("Complete", condition("Verified", status="Unknown"), spec={"verify": "Full"})
     assert decide(world(snap)) == StartVerify(1)
-    running = decide(world(snap, {name("verify", 1): RUNNING}))
+    running = decide(world(snap, {job_named("verify", 1): RUNNING}))
     assert isinstance(running, Idle)
     assert running.status is not None
-    read = decide(world(snap, {name("verify", 1): said(VerifyResult(objects=2, bytes_read=9))}))
+    read = decide(world(snap, {job_named("verify", 1): said(VerifyResult(objects=2, bytes_read=9))}))
     assert isinstance(read, Record)
     assert c.is_true(read.status.conditions, c.VERIFIED)
     for reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
-        bad = decide(world(snap, {name("verify", 1): said(Failure(reason=reason, message="differs"))}))
+        bad = decide(world(snap, {job_named("verify", 1): said(Failure(reason=reason, message="differs"))}))
         assert isinstance(bad, Record)
         found = c.find(bad.status.conditions, c.VERIFIED)
         assert found is not None
@@ -147,12 +98,12 @@ def test_a_complete_snapshot_is_read_back_when_asked() -> None:
 
 def test_a_store_that_does_not_answer_says_nothing_against_the_snapshot() -> None:
     snap = terminal("Complete", condition("Verified", status="Unknown"), spec={"verify": "Full"})
-    waits = decide(world(snap, {name("verify", 1): said(FAILURE)}, seconds=61))
+    waits = decide(world(snap, {job_named("verify", 1): said(FAILURE)}, seconds=61))
     assert isinstance(waits, Idle)
     assert waits.status is not None
     assert not c.is_true(waits.status.conditions, c.STALLED)
-    assert decide(world(snap, {name("verify", 1): said(FAILURE)}, seconds=63)) == StartVerify(2)
-    rare = {name("verify", n): said(FAILURE) for n in (1, 2, 3)}
+    assert decide(world(snap, {job_named("verify", 1): said(FAILURE)}, seconds=63)) == StartVerify(2)
+    rare = {job_named("verify", n): said(FAILURE) for n in (1, 2, 3)}
     assert isinstance(decide(world(snap, rare, seconds=200)), Idle)
     assert decide(world(snap, rare, seconds=61 + SETTINGS.probe_interval)) == StartVerify(4)
 
@@ -167,7 +118,7 @@ def test_a_full_one_whose_differentials_are_only_in_the_store_keeps_its_data() -
     """They were deleted with deletionPolicy Retain, or belong to another cluster. Nothing that a stored manifest needs is deleted."""
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
     refused = Failure(reason=c.HAS_DEPENDENTS, message="2 differentials in s3://b need it")
-    decision = decide(world(snap, {name("delete", 1): said(refused)}))
+    decision = decide(world(snap, {job_named("delete", 1): said(refused)}))
     assert isinstance(decision, LetGo)
     assert decision.note is not None
     assert (decision.note.type, decision.note.reason) == ("Warning", "DataRetained")
@@ -185,7 +136,7 @@ def test_data_is_kept_or_deleted_as_its_policy_says() -> None:
     assert (kept.note.type, kept.note.reason) == ("Normal", "DataRetained")
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
     assert decide(world(snap)) == StartDelete(1, attempts_only=False)
-    assert decide(world(snap, {name("delete", 1): said(REMOVED)})) == LetGo()
+    assert decide(world(snap, {job_named("delete", 1): said(REMOVED)})) == LetGo()
     assert decide(world(terminal("Failed", residue="None", deleted=True))) == LetGo()
 
 
@@ -274,7 +225,7 @@ def reason_of(snap: Snapshot, type_: str) -> tuple[str, str]:
 def test_data_that_a_retention_keeps_is_reported_and_deleted_when_it_ends() -> None:
     deleting = condition("Reconciling", c.DELETING, since=100)
     snap = terminal("Complete", deleting, deleted=True, spec={"deletionPolicy": "Delete"})
-    done = {name("delete", 1): said(kept_of(versions=2, bytes=2048, until=at(5000)))}
+    done = {job_named("delete", 1): said(kept_of(versions=2, bytes=2048, until=at(5000)))}
     snap = following(snap, decide(world(snap, done)))
     kept = snap.status.kept_in_store
     assert kept is not None
@@ -296,15 +247,15 @@ def test_data_that_a_retention_keeps_is_reported_and_deleted_when_it_ends() -> N
     assert late.seconds == pytest.approx(1)
     assert decide(world(snap, {}, seconds=5006)) == StartDelete(1, attempts_only=False)
     assert decide(world(snap, done, seconds=5006)) == StartDelete(2, attempts_only=False), "the first Job still exists"
-    runs = decide(world(snap, {name("delete", 1): RUNNING}, seconds=5006 + 10 * TIMEOUT))
+    runs = decide(world(snap, {job_named("delete", 1): RUNNING}, seconds=5006 + 10 * TIMEOUT))
     assert isinstance(runs, Idle), "the time of the retention does not count as trying"
-    assert decide(world(snap, {name("delete", 1): said(REMOVED)}, seconds=5006)) == LetGo()
+    assert decide(world(snap, {job_named("delete", 1): said(REMOVED)}, seconds=5006)) == LetGo()
 
 
 def test_a_store_whose_clock_is_late_is_not_asked_all_the_time() -> None:
     """The retention has ended by our clock, and the store still refuses."""
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
-    done = {name("delete", 1): said(kept_of(versions=1, until=at(90)))}
+    done = {job_named("delete", 1): said(kept_of(versions=1, until=at(90)))}
     snap = following(snap, decide(world(snap, done)))
     for found in ({}, done):
         waits = decide(world(snap, found, seconds=101))
@@ -315,8 +266,8 @@ def test_a_store_whose_clock_is_late_is_not_asked_all_the_time() -> None:
 
 def test_a_retention_that_was_extended_is_waited_for_again() -> None:
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
-    snap = following(snap, decide(world(snap, {name("delete", 1): said(kept_of(versions=1, until=at(200)))})))
-    again = {name("delete", 1): said(kept_of(versions=1, until=at(9000)))}
+    snap = following(snap, decide(world(snap, {job_named("delete", 1): said(kept_of(versions=1, until=at(200)))})))
+    again = {job_named("delete", 1): said(kept_of(versions=1, until=at(9000)))}
     snap = following(snap, decide(world(snap, again, seconds=300)))
     waits = decide(world(snap, {}, seconds=300))
     assert isinstance(waits, Idle)
@@ -325,7 +276,7 @@ def test_a_retention_that_was_extended_is_waited_for_again() -> None:
 
 def test_a_legal_hold_is_looked_at_every_hour() -> None:
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
-    snap = following(snap, decide(world(snap, {name("delete", 1): said(kept_of(versions=1, legal_hold=True))})))
+    snap = following(snap, decide(world(snap, {job_named("delete", 1): said(kept_of(versions=1, legal_hold=True))})))
     waits = decide(world(snap, {}, seconds=1000))
     assert isinstance(waits, Idle)
     assert waits.status is not None
@@ -337,7 +288,7 @@ def test_a_legal_hold_is_looked_at_every_hour() -> None:
 
 def test_a_retention_of_years_needs_no_timer_of_years() -> None:
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
-    snap = following(snap, decide(world(snap, {name("delete", 1): said(kept_of(versions=1, until=at(10**8)))})))
+    snap = following(snap, decide(world(snap, {job_named("delete", 1): said(kept_of(versions=1, until=at(10**8)))})))
     waits = decide(world(snap, {}, seconds=1000))
     assert isinstance(waits, Idle)
     assert waits.seconds == 86400
@@ -346,7 +297,7 @@ def test_a_retention_of_years_needs_no_timer_of_years() -> None:
 def test_the_object_may_go_before_its_data() -> None:
     """A person sets Retain: the Event says until when the data is kept. A cascade does not wait either."""
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
-    snap = following(snap, decide(world(snap, {name("delete", 1): said(kept_of(versions=1, until=at(5000)))})))
+    snap = following(snap, decide(world(snap, {job_named("delete", 1): said(kept_of(versions=1, until=at(5000)))})))
     gone = decide(world(snap, {}, cascade=Cascade.NAMESPACE))
     assert isinstance(gone, LetGo)
     freed = replace(snap, spec=snap.spec.model_copy(update={"deletion_policy": "Retain"}))
@@ -364,7 +315,7 @@ def test_the_object_may_go_before_its_data() -> None:
 def test_versions_that_the_credentials_may_not_delete_are_left_with_a_warning() -> None:
     deleting = condition("Reconciling", c.DELETING, since=100)
     snap = terminal("Complete", deleting, deleted=True, spec={"deletionPolicy": "Delete"})
-    done = {name("delete", 1): said(kept_of(versions=3, bytes=10))}
+    done = {job_named("delete", 1): said(kept_of(versions=3, bytes=10))}
     early = decide(world(snap, done, seconds=70))
     assert isinstance(early, Idle)
     assert early.status is not None
@@ -376,8 +327,8 @@ def test_versions_that_the_credentials_may_not_delete_are_left_with_a_warning() 
         "the rights may be granted by now"
     )
     ended_late = said(kept_of())
-    late = world(snap, {name("delete", 1): ended_late}, seconds=101 + TIMEOUT)
-    pods = late.seen.pods[name("delete", 1)]
+    late = world(snap, {job_named("delete", 1): ended_late}, seconds=101 + TIMEOUT)
+    pods = late.seen.pods[job_named("delete", 1)]
     pods[0]["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = at(100 + TIMEOUT)
     left = decide(late)
     assert isinstance(left, LetGo)
@@ -388,7 +339,7 @@ def test_versions_that_the_credentials_may_not_delete_are_left_with_a_warning() 
 
 def test_leftovers_that_a_retention_keeps_are_named_in_bounded_time() -> None:
     snap = terminal("Failed", residue="Pending")
-    done = {name("delete", 1): said(kept_of(versions=1, until=at(10**7)))}
+    done = {job_named("delete", 1): said(kept_of(versions=1, until=at(10**7)))}
     early = decide(world(snap, done, seconds=100))
     assert isinstance(early, Idle)
     assert early.seconds == pytest.approx(TIMEOUT - 100)
@@ -400,12 +351,12 @@ def test_leftovers_that_a_retention_keeps_are_named_in_bounded_time() -> None:
 
 def test_a_running_snapshot_is_cancelled_first() -> None:
     running = snapshot(
-        {}, started(jobName=name("snapshot", 1)), finalizers=["ocore.dev/data"], deletionTimestamp=at(100)
+        {}, started(jobName=job_named("snapshot", 1)), finalizers=["ocore.dev/data"], deletionTimestamp=at(100)
     )
-    live = {name("snapshot", 1): RUNNING}
-    assert decide(world(running, live)) == Stop(name("snapshot", 1))
+    live = {job_named("snapshot", 1): RUNNING}
+    assert decide(world(running, live)) == Stop(job_named("snapshot", 1))
     stopping = world(running, live)
-    stopping.seen.jobs[name("snapshot", 1)]["metadata"]["deletionTimestamp"] = at(101)
+    stopping.seen.jobs[job_named("snapshot", 1)]["metadata"]["deletionTimestamp"] = at(101)
     assert decide(stopping) == Idle(1.0)
     late = decide(world(running, live, seconds=100 + STOP_WITHIN))
     assert isinstance(late, GiveUp)

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocore_crds.protocol import Failure, Payload, Result, SnapshotResult
+from ocore_crds import conditions as c
+from ocore_crds.manifest import Identity
+from ocore_crds.protocol import Failure
+from ocore_operator import clock
 from ocore_operator.jobs.outcome import MAX_ATTEMPTS
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
@@ -23,30 +26,11 @@ from ocore_operator.snapshot.world import (
     Wait,
 )
 from ocore_operator.snapshot.world import World as Seen
-from support.operator.objects import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started
+from support.operator.attempts import DIED, RESULT
+from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod, snapshot, started
+from support.operator.terminal_snapshot import RUNNING, said
 
-RESULT = SnapshotResult(
-    attempt="1-x",
-    manifest_key="k",
-    manifest_sha256="0" * 64,
-    store_id=UID,
-    started_at=at(0),
-    consistent_at=at(1),
-    completed_at=at(2),
-)
 NOT_FOUND = Failure(reason="SnapshotNotFound", message="no manifest")
-
-
-def said(payload: Payload | Failure) -> Object:
-    """State of a container that ended with this result."""
-    well = not isinstance(payload, Failure)
-    result = Result(
-        ok=well,
-        payload=payload if not isinstance(payload, Failure) else None,
-        failure=payload if isinstance(payload, Failure) else None,
-        time=at(0),
-    )
-    return ended(result.termination_message(), 0 if well else 1)
 
 
 def name(attempt: int) -> str:
@@ -55,10 +39,6 @@ def name(attempt: int) -> str:
 
 def inspection(attempt: int, number: int) -> str:
     return job_name("inspect", UID, f"{attempt}-{number}")
-
-
-RUNNING: Object = {"running": {"startedAt": at(1)}}
-DIED: Object = {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": at(5)}}
 
 
 def decided(
@@ -328,3 +308,41 @@ def test_settings_leave_room_for_the_stop() -> None:
     """A Job's grace period fits between the deadline and the promise of a terminal state 60 s later."""
     assert 30 < STOP_WITHIN < 60
     assert SETTINGS.reconcile_timeout > 60
+
+
+def test_row_65_what_is_found_in_the_store_is_adopted_once_it_is_whole() -> None:
+    """It is asked for again until the deadline, and nothing is dumped or deleted."""
+    snap = snapshot({"id": UID}, started(attempt=0))
+    missing = said(Failure(reason=c.OBJECTS_MISSING, message="pack-0.tar is missing", retryable=True))
+    waits = decided(snap, {inspection(0, 1): missing}, seconds=61)
+    assert isinstance(waits, Wait)
+    assert (waits.reason, "pack-0.tar" in waits.message) == (c.OBJECTS_MISSING, True)
+    jobs: dict[str, Object | None] = {inspection(0, n): missing for n in range(1, 6)}
+    assert decided(snap, jobs, seconds=200) == Inspect("0-6")
+    assert decided(snap, jobs | {inspection(0, 6): said(RESULT)}, seconds=200) == Finish(
+        RESULT, clean=False, imported=True
+    )
+    deadline = clock.parse(snap.status.deadline or "")
+    late = decided(snap, jobs, seconds=(deadline - moment(0)).total_seconds() - 1)
+    assert isinstance(late, GiveUp)
+    assert (late.failure.reason, late.stored) == (c.OBJECTS_MISSING, False)
+
+
+def test_row_82_what_is_of_another_project_is_not_adopted() -> None:
+    """Another project can give an Environment the same id, and a Snapshot the id of one of these."""
+    snap = snapshot({"id": UID}, started(attempt=0))
+    source = snap.status.source
+    assert source is not None
+    mine = Identity(
+        environment_id=UID,
+        environment_name="shop",
+        environment_type="production",
+        project_id=source.project_id,
+        snapshot_id=UID,
+    )
+    adopted = decided(snap, {inspection(0, 1): said(RESULT.model_copy(update={"identity": mine}))})
+    assert isinstance(adopted, Finish)
+    other = RESULT.model_copy(update={"identity": mine.model_copy(update={"project_id": UID})})
+    refused = decided(snap, {inspection(0, 1): said(other)})
+    assert isinstance(refused, GiveUp)
+    assert (refused.failure.reason, refused.stored) == (c.OTHER_PROJECT, False)

@@ -8,38 +8,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
-from ocore_crds.base import Model
-from ocore_crds.protocol import CopyResult, DeleteResult, Failure, Result, SnapshotResult, VerifyResult
-from ocore_crds.remote_copy import RemoteCopy, releases, state_of, work_remains
-from ocore_operator import clock, remote_copies
+from ocore_crds.protocol import CopyChecked, CopyResult, DeleteResult, Failure, SnapshotResult, VerifyResult
+from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases, state_of, work_remains
+from ocore_operator import clock, damage, remote_copies
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import observe, transitions
 from ocore_operator.snapshot.observe_remote import blocked
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.plan_remote import deletion_series, name_of_job
+from ocore_operator.snapshot.plan_remote import REPLACED_WITHIN, deletion_series, name_of_job, replaced_series
 from ocore_operator.snapshot.world import (
     Action,
     Idle,
     LetGo,
     Record,
     RemoteView,
+    StartCheckCopy,
     StartCopy,
     StartDelete,
     StartVerify,
     Stop,
     World,
 )
-from support.operator.objects import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started, store
+from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod, snapshot, started, store
+from support.operator.remote_copies import DONE, copy
+from support.operator.terminal_snapshot import RUNNING, said
 
 DIGEST = "a" * 64
 RESULT = CopyResult(
     store_id="far", origin_store_id="near", manifest_key="k", manifest_sha256=DIGEST, objects=3, bytes=9
 )
 DOWN = Failure(reason=c.STORE_UNREACHABLE, message="The store does not answer.", retryable=True)
-RUNNING: Object = {"running": {"startedAt": at(1)}}
-VIEW = RemoteView(wanted="far")
+VIEW = RemoteView(wanted="far", store_id="far")
 
 
 def complete(
@@ -64,23 +65,10 @@ def complete(
     return snapshot(more, full, finalizers=["ocore.dev/data"], generation=1, creationTimestamp=at(0), **meta)
 
 
-def copy(state: str = "Pending", **more: Any) -> RemoteCopy:
-    return RemoteCopy.model_validate({"state": state, "storeName": "far", "requestedAt": at(61), **more})
-
-
-def said(payload: Model | Failure) -> Object:
-    well = not isinstance(payload, Failure)
-    failure = payload if isinstance(payload, Failure) else None
-    result = Result.model_validate(
-        {"ok": well, "payload": None if failure else payload, "failure": failure, "time": at(0)}
-    )
-    return ended(result.termination_message(), 0 if well else 1)
-
-
 def world(snap: Snapshot, jobs: dict[str, Object] | None = None, seconds: float = 101, **fields: Any) -> World:
     found, pods = [], {}
     for each, state in (jobs or {}).items():
-        command = next(x for x in ("copy-remote", "delete", "verify") if each.startswith(x))
+        command = next(x for x in ("copy-remote", "check-copy", "delete", "verify") if each.startswith(x))
         found.append(job(each, command, condition="Failed" if "terminated" in state else ""))
         pods[each] = [pod(each, state, phase="Failed" if "terminated" in state else "Running")]
     fields = {"remote": VIEW} | fields
@@ -282,8 +270,6 @@ def test_without_an_environment_the_copy_goes_where_it_was_wanted() -> None:
 
 # --- retention ----------------------------------------------------------------------------------------------------------
 
-DONE = copy("Completed", attempts=1, storeId="far")
-
 
 def test_the_data_goes_and_the_copy_stays() -> None:
     snap = complete(DONE, keptBy=[], remoteKeptBy=["forever"])
@@ -383,6 +369,211 @@ def test_row_54_the_copy_of_a_damaged_snapshot_stays() -> None:
     assert releases({**obj, "status": damaged}) is None
 
 
+# --- the copy is asked for again ------------------------------------------------------------------------------------------
+
+LOST = Failure(reason=c.REMOTE_COPY_LOST, message="The copy in s3://far is not whole: the manifest is missing.")
+BEFORE = CopyPlace(store_name="old", store_id="older", requested_at=at(5))
+DOUBTS = [
+    replace(VIEW, store_id="another"),
+    replace(VIEW, store_id=""),
+    replace(VIEW, unreadable=Waiting(c.STORE_NOT_READY, "It does not answer.", 30.0)),
+    replace(VIEW, unreadable=Stalled(c.STORE_NOT_FOUND, "It is gone.")),
+]
+
+
+@pytest.mark.parametrize("view", DOUBTS)
+def test_row_59_the_data_stays_while_the_copy_is_in_doubt(view: RemoteView) -> None:
+    snap = complete(DONE, keptBy=[], remoteKeptBy=["forever"])
+    action = decide(world(snap, remote=view))
+    assert not isinstance(action, StartDelete)
+    if isinstance(action, Record):  # why it waits
+        assert action.status.remote is not None
+        assert (action.status.remote.only, action.status.remote.local_deleted_at) == (False, None)
+        assert isinstance(decide(world(snap.with_status(action.status), remote=view)), Idle)
+
+
+@pytest.mark.parametrize("view", DOUBTS)
+def test_row_59_a_deletion_that_was_recorded_waits_for_the_copy(view: RemoteView) -> None:
+    only = complete(copy("Completed", attempts=1, storeId="far", only=True))
+    assert isinstance(decide(world(only)), StartDelete)
+    assert not isinstance(decide(world(only, remote=view)), StartDelete)
+
+
+def test_row_59_a_copy_that_the_deletion_finds_lost_is_made_again() -> None:
+    remote = copy("Completed", attempts=1, storeId="far", only=True)
+    snap = complete(remote, keptBy=[], remoteKeptBy=["forever"])
+    job_ = job_name("delete", UID, f"{deletion_series(remote).replace('remote', 'local')}1")
+    end = recorded(decide(world(snap, {job_: said(LOST)})))
+    assert end.status.remote is not None
+    assert (end.status.remote.state, end.status.remote.only) == ("Pending", False)
+    assert condition(end.status) == ("Unknown", c.REMOTE_COPY_LOST)
+    assert is_ready(end.status), "the data in its own store is whole"
+    assert end.notes[0].reason == "RemoteCopyLost"
+    again = snap.with_status(end.status)
+    assert decide(world(again, {job_: said(LOST)})) == StartCopy(2), "and nothing is deleted until then"
+
+
+ASKED = copy("Completed", attempts=1, storeId="far", checkRequestedAt=at(100))
+CHECK = job_name("check-copy", UID, f"{int(moment(100).timestamp())}-1")
+
+
+def test_row_59_a_copy_is_checked_when_that_is_asked_for() -> None:
+    snap = complete(ASKED)
+    started = decide(world(snap))
+    assert isinstance(started, StartCheckCopy)
+    assert job_name("check-copy", UID, started.attempt) == CHECK
+    assert isinstance(decide(world(snap, {CHECK: RUNNING})), Idle)
+    end = recorded(decide(world(snap, {CHECK: said(CopyChecked(objects=3))})))
+    assert end.status.remote is not None
+    assert (end.status.remote.checked_at, end.status.remote.check_requested_at) == (at(101), None)
+    assert isinstance(decide(world(snap.with_status(end.status))), Idle)
+
+
+def test_row_59_a_copy_that_a_check_finds_lost_is_made_again() -> None:
+    end = recorded(decide(world(complete(ASKED), {CHECK: said(LOST)})))
+    assert state_of(end.status.remote) == "pending"
+    assert is_ready(end.status)
+    assert decide(world(complete(ASKED).with_status(end.status))) == StartCopy(2)
+
+
+def test_row_59_a_lost_copy_that_was_the_only_one_is_reported() -> None:
+    snap = complete(ASKED.model_copy(update={"only": True, "local_deleted_at": at(70)}))
+    end = recorded(decide(world(snap, {CHECK: said(LOST)})))
+    assert (end.status.phase, condition(end.status)) == ("Corrupt", ("False", c.REMOTE_COPY_LOST))
+    assert not is_ready(end.status)
+    assert isinstance(decide(world(snap.with_status(end.status))), Idle), "there is nothing to copy"
+
+
+def test_a_check_that_cannot_be_made_changes_nothing() -> None:
+    snap, down = complete(ASKED), replace(VIEW, unreadable=Waiting(c.STORE_NOT_READY, "It does not answer.", 30.0))
+    for jobs, view in (({CHECK: said(DOWN)}, VIEW), ({}, down)):
+        end = recorded(decide(world(snap, jobs, seconds=62, remote=view)))
+        assert end.status.remote is not None
+        assert (end.status.remote.state, end.status.remote.check_requested_at) == ("Completed", at(100))
+        assert "does not answer" in end.status.remote.message
+        waits = decide(world(snap.with_status(end.status), jobs, seconds=62, remote=view))
+        assert isinstance(waits, Idle)
+        assert waits.seconds
+    later = decide(world(snap, {CHECK: said(DOWN)}, seconds=10_000))
+    assert isinstance(later, StartCheckCopy)
+    assert later.attempt.endswith("-2")
+
+
+def test_row_59_the_copy_of_a_differential_stays_while_its_full_is_damaged() -> None:
+    """The data in its own store cannot be restored: it needs the damaged files of the full one."""
+    snap = complete(DONE, keptBy=["keepLast"], remoteKeptBy=[])
+    damaged = decide(world(snap, remote=replace(VIEW, damaged_base="full")))
+    assert isinstance(damaged, Record)
+    assert isinstance(decide(world(snap.with_status(damaged.status), remote=replace(VIEW, damaged_base="full"))), Idle)
+    assert isinstance(decide(world(snap)), StartDelete)
+
+
+# --- the remote store is replaced by another one ---------------------------------------------------------------------------
+
+
+def moved() -> Snapshot:
+    """Its copy is in the store `old`, and one in `far` is wanted."""
+    snap = complete(copy("Completed", attempts=1, storeId="older", storeName="old", requestedAt=at(5)))
+    return snap.with_status(remote_copies.requested_elsewhere(snap, "far", moment(61)))
+
+
+def test_row_60_the_copy_in_the_store_before_counts_until_the_new_one_is_complete() -> None:
+    snap = moved()
+    remote = snap.status.remote
+    assert remote is not None
+    assert (remote.store_name, remote.state, remote.replaces, remote.readable) == ("far", "Pending", BEFORE, BEFORE)
+    assert decide(world(snap)) == StartCopy(1)
+    bad = damage.corrupt(snap, "Other bytes.", moment(62))
+    ready = c.find(bad.conditions, c.READY)
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("True", c.REMOTE_COPY_ONLY)
+    assert "old" in ready.message
+
+
+def test_row_60_the_copy_in_the_store_before_goes_last() -> None:
+    snap = moved()
+    done = recorded(
+        decide(
+            world(
+                snap.with_status(remote_copies.copying(snap, 1, named(snap, 1), moment(70))),
+                {named(snap, 1): said(RESULT)},
+            )
+        )
+    )
+    snap = snap.with_status(done.status)
+    view = replace(VIEW, replaced_id="older")
+    assert decide(world(snap, remote=view)) == StartDelete(1, False, replaced_series(BEFORE))
+    deleted = {job_name("delete", UID, f"{replaced_series(BEFORE)}1"): said(DeleteResult())}
+    end = recorded(decide(world(snap, deleted, remote=view)))
+    assert end.status.remote is not None
+    assert (end.status.remote.replaces, end.status.remote.store_name) == (None, "far")
+
+
+@pytest.mark.parametrize(
+    "view", [replace(VIEW, replaced_id="far"), replace(VIEW, replaced_blocked=Stalled(c.STORE_NOT_FOUND, "Gone."))]
+)
+def test_row_60_nothing_is_deleted_in_another_store_of_the_same_name(view: RemoteView) -> None:
+    """It may be the new copy."""
+    snap = complete(DONE.model_copy(update={"replaces": BEFORE, "completed_at": at(90)}))
+    end = recorded(decide(world(snap, remote=view)))
+    assert end.notes[0].reason == "DataLeft"
+    assert end.status.remote is not None
+    assert (end.status.remote.state, end.status.remote.replaces) == ("Completed", None)
+    gone = complete(DONE.model_copy(update={"replaces": BEFORE}), deleted=True)
+    deleted = {job_name("delete", UID, n): said(DeleteResult()) for n in ("1", f"{deletion_series(DONE)}1")}
+    assert not isinstance(decide(world(gone, deleted, remote=view)), StartDelete)
+
+
+def test_row_60_the_same_store_under_another_name_keeps_the_copy() -> None:
+    same = BEFORE.model_copy(update={"store_id": "far"})
+    snap = complete(DONE.model_copy(update={"replaces": same}))
+    end = recorded(decide(world(snap, remote=replace(VIEW, replaced_id="far"))))
+    assert end.status.remote is not None
+    assert (end.status.remote.state, end.status.remote.replaces) == ("Completed", None)
+
+
+def test_row_60_a_store_before_that_does_not_answer_is_left_after_days() -> None:
+    snap = complete(DONE.model_copy(update={"replaces": BEFORE, "completed_at": at(90)}))
+    down = replace(VIEW, replaced_blocked=Waiting(c.STORE_NOT_READY, "It does not answer.", 30.0))
+    assert isinstance(decide(world(snap, remote=down)), Idle)
+    end = recorded(decide(world(snap, remote=down, seconds=91 + REPLACED_WITHIN)))
+    assert end.notes[0].reason == "DataLeft"
+
+
+def test_row_60_the_store_before_is_wanted_again() -> None:
+    snap = moved()
+    end = recorded(decide(world(snap, remote=replace(VIEW, wanted="old"))))
+    remote = end.status.remote
+    assert remote is not None
+    assert (remote.state, remote.store_name, remote.store_id, remote.replaces) == ("Completed", "old", "older", None)
+    assert remote.check_requested_at is not None, "the store is asked whether it still has it"
+
+
+def test_row_60_deletion_removes_the_copy_in_the_store_before_too() -> None:
+    snap = complete(DONE.model_copy(update={"replaces": BEFORE}), deleted=True)
+    deleted = {job_name("delete", UID, n): said(DeleteResult()) for n in ("1", f"{deletion_series(DONE)}1")}
+    view = replace(VIEW, replaced_id="older")
+    assert decide(world(snap, deleted, remote=view)) == StartDelete(1, False, replaced_series(BEFORE))
+    deleted[job_name("delete", UID, f"{replaced_series(BEFORE)}1")] = said(DeleteResult())
+    assert decide(world(snap, deleted, remote=view)) == LetGo()
+
+
+# --- another cluster has pinned it ------------------------------------------------------------------------------------------
+
+
+def test_row_68_what_another_cluster_has_pinned_is_kept() -> None:
+    pinned = Failure(reason=c.PINNED, message="snapshot x is not deleted: another cluster has pinned it")
+    end = decide(world(complete(None, deleted=True), {job_name("delete", UID, 1): said(pinned)}))
+    assert isinstance(end, LetGo)
+    assert end.note is not None
+    assert (end.note.reason, "another cluster" in end.note.message) == ("DataRetained", True)
+    series = deletion_series(DONE)
+    released = complete(DONE, keptBy=["keepLast"], remoteKeptBy=[])
+    stays = recorded(decide(world(released, {job_name("delete", UID, f"{series}1"): said(pinned)})))
+    assert stays.status.remote is not None
+    assert "another cluster" in stays.status.remote.message
+
+
 # --- deletion -----------------------------------------------------------------------------------------------------------
 
 
@@ -425,6 +616,10 @@ def test_a_snapshot_whose_copy_remains_is_not_idle() -> None:
         (DONE, True),
         (copy("Completed", only=True), False),
         (copy("Completed", only=True, localDeletedAt=at(1)), True),
+        (copy("Failed", only=True, localDeletedAt=at(1)), True),
+        (copy("Completed", checkRequestedAt=at(1)), False),
+        (copy("Completed", only=True, localDeletedAt=at(1), checkRequestedAt=at(1)), False),
+        (copy("Completed", replaces=BEFORE.wire()), False),
     ):
         snap = complete(remote)
         obj = {

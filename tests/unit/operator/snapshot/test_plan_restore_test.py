@@ -14,11 +14,10 @@ from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import restore_tests
 from ocore_operator.snapshot.observe import idle
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.plan_restore_test import refused
+from ocore_operator.snapshot.plan_restore_test import MAX_TURNS, refused
 from ocore_operator.snapshot.world import Cascade, Idle, Record, RestoreTest, StartRestoreTest, Stop, World
 from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod, snapshot_object, started
-from unit.operator.snapshot.test_plan_after_end import RUNNING, condition, said, terminal
-from unit.operator.snapshot.test_plan_after_end import name as job_named
+from support.operator.terminal_snapshot import RUNNING, condition, job_named, said, terminal
 
 RUN = "0badcafe"
 GOOD = RestoreTestResult(
@@ -116,11 +115,36 @@ def test_only_wrong_bytes_make_a_snapshot_corrupt(reason: str, phase: str) -> No
     assert (verified is not None and verified.status == "False") == (phase == "Corrupt")
 
 
+@pytest.mark.parametrize("finding", [True, False])
+def test_row_91_damage_of_the_copy_that_a_test_has_read(*, finding: bool) -> None:
+    """Its own data was known to be damaged: nothing whole is left. And it is not said to be restorable from the copy."""
+    copy = {"state": "Completed", "storeName": "far", "storeId": "far", "requestedAt": at(1), "attempts": 1}
+    snap = asked(condition(c.VERIFIED, c.CORRUPT, "False"), remote=copy)
+    wrong = GOOD.model_copy(update={"findings": (Finding(reason=c.CORRUPT, message="pack-0 differs."),)})
+    snap = recorded(snap, wrong if finding else Failure(reason=c.CORRUPT, message="pack-0 differs."))
+    assert snap.status.phase == "Corrupt"
+    assert not c.is_true(snap.status.conditions, c.READY)
+    assert snap.status.remote is not None
+    assert snap.status.remote.state == "Pending"
+
+
 def test_failures_of_the_server_are_no_verdict_on_the_bytes() -> None:
     snap = recorded(asked(), RIGHTS)
     assert verdict_of(snap) == ("False", c.MISSING_GRANTS)
     assert (snap.status.phase, c.is_true(snap.status.conditions, c.READY)) == ("Complete", False)
     assert c.find(snap.status.conditions, c.STALLED) is None
+
+
+def test_row_61_a_test_waits_for_its_turn_on_the_server() -> None:
+    """Another test restore runs there. Its turn is no failed attempt, and the wait has an end."""
+    busy = Failure(reason=c.WAITING_FOR_OPERATION, message="another test restore runs", retryable=True)
+    snap = asked()
+    waits = decide(world(snap, {name(7): said(busy)}, seconds=200))
+    assert isinstance(waits, Idle)
+    assert waits.status is not None
+    assert verdict_of(snap.with_status(waits.status)) == ("Unknown", c.WAITING_FOR_OPERATION)
+    assert decide(world(snap, {name(7): said(busy)}, seconds=10_000)) == StartRestoreTest(RUN, 8)
+    assert isinstance(decide(world(snap, {name(MAX_TURNS): said(busy)}, seconds=10_000)), Record)
 
 
 def test_what_may_pass_is_tried_again_a_few_times() -> None:
@@ -259,3 +283,10 @@ def test_the_answers_to_both_requests_are_remembered() -> None:
 def test_the_job_s_name_fits() -> None:
     assert len(job_named("test-restore", 99, f"{RUN}-")) <= 63
     assert name(1).startswith(f"test-restore-{UID.replace('-', '')[:12]}")
+
+
+def test_row_90_the_status_has_what_was_checked_and_what_was_not() -> None:
+    result = GOOD.model_copy(update={"checked": ("files: 2",), "not_checked": ("whether it starts",)})
+    test = restore_tests.tested(asked(), RUN, result, at(10), moment(10)).restore_test
+    assert test is not None
+    assert (test.checked, test.not_checked) == (("files: 2",), ("whether it starts",))

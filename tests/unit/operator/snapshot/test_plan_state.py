@@ -19,11 +19,10 @@ from ocore_operator.snapshot import observe, plan_state
 from ocore_operator.snapshot.effects import carry_out
 from ocore_operator.snapshot.observe_remote import state_blocked
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import Idle, Record, RemoteView, StartDelete, StartState, StartVerify, Stop
+from ocore_operator.snapshot.world import POLL, Idle, Record, RemoteView, StartDelete, StartState, StartVerify, Stop
 from support.operator.api import ApiServer
 from support.operator.objects import SETTINGS, at, moment, obj, snapshot_object, started, store
-
-from .test_plan_after_end import FAILURE, RUNNING, condition, name, said, world
+from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, world
 
 DEFAULTS = {"retention": "Keep", "deletionPolicy": "Retain"}
 COPIED = CopyResult(store_id="far", origin_store_id="near", manifest_key="k", manifest_sha256="a" * 64)
@@ -61,20 +60,35 @@ def test_a_change_is_written_once() -> None:
     wanted = StoredState(pin_label="audit")
     assert not observe.idle(obj)
     assert decide(seen(obj)) == StartState(1, wanted)
-    assert isinstance(decide(seen(obj, {name("write-state", 1): RUNNING})), Idle)
-    action = decide(seen(obj, {name("write-state", 1): said(StateResult(state=wanted))}))
+    assert isinstance(decide(seen(obj, {job_named("write-state", 1): RUNNING})), Idle)
+    action = decide(seen(obj, {job_named("write-state", 1): said(StateResult(state=wanted))}))
     assert isinstance(action, Record)
     assert action.status.stored_state == wanted
     written = complete(PINNED, {"pinLabel": "audit", **DEFAULTS})
     assert observe.idle(written)
-    assert decide(seen(written, {name("write-state", 1): said(StateResult(state=wanted))})).seconds is None  # type: ignore[union-attr]
+    assert decide(seen(written, {job_named("write-state", 1): said(StateResult(state=wanted))})).seconds is None  # type: ignore[union-attr]
+
+
+def test_a_pin_that_was_set_and_removed_while_its_job_ran_is_removed_from_the_store() -> None:
+    """The spec is as the status says the store is. Forgotten, the store's pin would keep the data of the deleted Snapshot, as another cluster's does."""
+    unpinned = complete({}, DEFAULTS, generation=3)
+    assert not observe.idle(unpinned)
+    assert decide(seen(unpinned, {job_named("write-state", 1): RUNNING})) == Idle(POLL)
+    pinned = StoredState(pin_label="audit")
+    action = decide(seen(unpinned, {job_named("write-state", 1): said(StateResult(state=pinned))}))
+    assert isinstance(action, Record)
+    assert action.status.stored_state == pinned
+    known = complete({}, {"pinLabel": "audit", **DEFAULTS}, generation=3)
+    assert decide(seen(known, {job_named("write-state", 1): said(StateResult(state=pinned))})) == StartState(
+        2, StoredState()
+    )
 
 
 def test_changes_while_a_job_runs_are_written_together() -> None:
     obj = complete({**PINNED, "deletionPolicy": "Delete"}, {"pinLabel": "audit", **DEFAULTS})
     earlier = said(StateResult(state=StoredState(pin_label="audit")))
     wanted = StoredState(pin_label="audit", deletion_policy="Delete")
-    assert decide(seen(obj, {name("write-state", 1): earlier})) == StartState(2, wanted)
+    assert decide(seen(obj, {job_named("write-state", 1): earlier})) == StartState(2, wanted)
 
 
 def test_thousands_of_an_earlier_version_start_no_job() -> None:
@@ -107,7 +121,7 @@ def test_a_store_that_cannot_be_written_gets_no_job() -> None:
     ],
 )
 def test_a_failed_job_is_repeated_after_a_pause(number: int, failure: Failure, pause: float) -> None:
-    obj, jobs = complete(PINNED, DEFAULTS), {name("write-state", number): said(failure)}
+    obj, jobs = complete(PINNED, DEFAULTS), {job_named("write-state", number): said(failure)}
     action = decide(seen(obj, jobs, seconds=61))  # it ended at second 60
     assert isinstance(action, Idle)
     assert action.seconds == pytest.approx(pause - 1)
@@ -116,7 +130,7 @@ def test_a_failed_job_is_repeated_after_a_pause(number: int, failure: Failure, p
 
 def test_what_fails_does_not_delay_the_reading_back() -> None:
     obj = complete({**PINNED, "verify": "Full"}, DEFAULTS)
-    assert decide(seen(obj, {name("write-state", 1): said(FAILURE)}, seconds=61)) == StartVerify(1)
+    assert decide(seen(obj, {job_named("write-state", 1): said(FAILURE)}, seconds=61)) == StartVerify(1)
 
 
 def test_without_a_slot_it_waits() -> None:
@@ -128,7 +142,7 @@ def test_without_a_slot_it_waits() -> None:
 
 def test_a_deletion_stops_the_job_first() -> None:
     obj = complete({"deletionPolicy": "Delete"}, DEFAULTS, deletionTimestamp=at(90))
-    assert decide(seen(obj, {name("write-state", 1): RUNNING})) == Stop(name("write-state", 1))
+    assert decide(seen(obj, {job_named("write-state", 1): RUNNING})) == Stop(job_named("write-state", 1))
     assert decide(seen(obj)) == StartDelete(1, attempts_only=False)
 
 
@@ -153,14 +167,14 @@ def test_a_change_reaches_both_stores() -> None:
     obj = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
     assert not observe.idle(obj)
     assert decide(both(obj)) == StartState(1, WANTED)
-    done = {name("write-state", 1): said(StateResult(state=WANTED))}
+    done = {job_named("write-state", 1): said(StateResult(state=WANTED))}
     first = decide(both(obj, done))
     assert isinstance(first, Record)
     half = complete(PINNED, AUDIT, remote=copied(DEFAULTS))
     assert not observe.idle(half)
     assert first.status == resources.snapshot(half).status
     assert decide(both(half, done)) == StartState(1, WANTED, SERIES)
-    done[name("write-state", 1, SERIES)] = said(StateResult(state=WANTED))
+    done[job_named("write-state", 1, SERIES)] = said(StateResult(state=WANTED))
     second = decide(both(half, done))
     assert isinstance(second, Record)
     whole = complete(PINNED, AUDIT, remote=copied(AUDIT))
@@ -207,10 +221,10 @@ def test_one_of_an_earlier_version_that_is_changed_is_written_to_both() -> None:
 
 def test_the_stores_do_not_wait_for_each_other() -> None:
     obj = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
-    down = {name("write-state", 1): said(FAILURE)}
+    down = {job_named("write-state", 1): said(FAILURE)}
     assert decide(both(obj, down, seconds=61)) == StartState(1, WANTED, SERIES)
     assert decide(both(obj, writable=False)) == StartState(1, WANTED, SERIES)
-    far = {name("write-state", 1, SERIES): said(FAILURE)}
+    far = {job_named("write-state", 1, SERIES): said(FAILURE)}
     reported = decide(both(complete(PINNED, AUDIT, remote=copied(DEFAULTS)), far, seconds=61))
     assert isinstance(reported, Record)
     assert decide(both(obj, far, seconds=61)) == StartState(1, WANTED)
@@ -241,20 +255,20 @@ def test_row_54_a_remote_store_that_is_down_gets_the_pin_when_it_is_back() -> No
     assert isinstance(waits, Idle)
     assert waits.seconds == 30
     assert decide(both(obj, _failed(5), seconds=99999)) == StartState(6, WANTED, SERIES)
-    written = decide(both(obj, {name("write-state", 6, SERIES): said(StateResult(state=WANTED))}))
+    written = decide(both(obj, {job_named("write-state", 6, SERIES): said(StateResult(state=WANTED))}))
     assert isinstance(written, Record)
     assert written.status.remote is not None
     assert (written.status.remote.stored_state, written.status.remote.message) == (WANTED, "")
 
 
 def _failed(number: int) -> dict[str, Object]:
-    return {name("write-state", number, SERIES): said(FAILURE)} if number else {}
+    return {job_named("write-state", number, SERIES): said(FAILURE)} if number else {}
 
 
 def test_a_pod_that_still_copies_goes_first() -> None:
     """Its Job was deleted, and it could write an older state."""
     obj = complete(PINNED, AUDIT, remote=copied(DEFAULTS))
-    lingering = name("copy-remote", 1, SERIES.removeprefix("remote-"))
+    lingering = job_named("copy-remote", 1, SERIES.removeprefix("remote-"))
     found = both(obj, {lingering: RUNNING})
     found.seen.jobs.pop(lingering)
     assert decide(found) == Idle(1.0)
@@ -269,7 +283,7 @@ def test_data_that_was_let_go_of_gets_no_state() -> None:
 
 def test_a_deletion_stops_the_jobs_of_both_stores() -> None:
     obj = complete({"deletionPolicy": "Delete"}, DEFAULTS, remote=copied(DEFAULTS), deletionTimestamp=at(90))
-    running = name("write-state", 1, SERIES)
+    running = job_named("write-state", 1, SERIES)
     assert decide(seen(obj, {running: RUNNING})) == Stop(running)
 
 
@@ -311,7 +325,7 @@ def test_each_job_writes_to_its_store(series: str, bucket: str) -> None:
     found = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
     found["status"]["storeName"] = "near"
     asyncio.run(carry_out(ctx, both(found), StartState(2, WANTED, series)))
-    started_job = server.read(JOBS, "shop", name("write-state", 2, series))
+    started_job = server.read(JOBS, "shop", job_named("write-state", 2, series))
     arguments = started_job["spec"]["template"]["spec"]["containers"][0]["args"]
     assert f"s3://{bucket}" in arguments
     assert json.dumps(WANTED.wire(), separators=(",", ":")) in arguments

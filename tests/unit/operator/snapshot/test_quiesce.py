@@ -36,6 +36,7 @@ from ocore_operator.snapshot.world import (
     World,
 )
 from ocore_operator.workloads.view import Peer, WorkloadView, peer_of
+from support.operator.attempts import DIED, RESULT
 from support.operator.objects import (
     OTHER_UID,
     SETTINGS,
@@ -49,8 +50,7 @@ from support.operator.objects import (
     snapshot,
     started,
 )
-
-from .test_plan_attempts import DIED, RESULT, RUNNING, said
+from support.operator.terminal_snapshot import RUNNING, said
 
 REPLICAS = 3
 WORKLOAD = WorkloadView("Deployment", "shop", replicas=REPLICAS, pods=REPLICAS, grace_seconds=30, version="7")
@@ -239,16 +239,25 @@ def test_a_signal_that_cannot_be_sent_is_not_waited_for() -> None:
     assert isinstance(decide(seen("Freeze", seconds=89, workloads=(STOPPED,))), Wait)
 
 
-def test_a_refused_start_is_retried_then_reported() -> None:
+def test_row_70_a_refused_start_is_retried_without_end_and_reported() -> None:
     refusal = Stalled(c.QUIESCE_FAILED, "no right to scale.")
     assert isinstance(decide(seen("Resume", workloads=(STOPPED,), refusal=refusal)), Wait)
     late = 61 + plan_quiesce.RESUME_SECONDS
     assert isinstance(
         decide(seen("Resume", workloads=(STOPPED,), seconds=late)), SetReplicas
     )  # it is tried again first
-    done = stage_of(decide(seen("Resume", workloads=(STOPPED,), seconds=late, refusal=refusal)))
-    assert done.failure_reason == c.QUIESCE_FAILED
-    assert "Scale Deployment shop to 3 by hand" in (done.failure_message or "")
+    waits = decide(seen("Resume", workloads=(STOPPED,), seconds=late, refusal=refusal))
+    assert isinstance(waits, Wait)
+    assert (waits.stalled, waits.reason, waits.seconds) == (True, c.WORKLOAD_NOT_RESUMED, pytest.approx(24, abs=2))
+    assert "no right to scale" in waits.message
+    assert "scale Deployment shop to 3 by hand" in waits.message
+    days = decide(seen("Resume", workloads=(STOPPED,), seconds=500_000, refusal=refusal))
+    assert isinstance(days, Wait)
+    assert days.seconds == plan_quiesce.RESUME_PAUSE_SECONDS[1]
+    # Someone else has started it, with other replicas.
+    done = decide(seen("Resume", workloads=(replace(WORKLOAD, replicas=1),), seconds=late, refusal=refusal))
+    assert stage_of(done).stage == "Done"
+    assert stage_of(done).failure_reason is None
 
 
 def test_a_failed_quiesce_is_never_complete() -> None:
@@ -361,6 +370,7 @@ class Simulation:
     jobs: dict[int, Job] = field(default_factory=dict)
     end: Action | None = None
     others: bool = False  # a tool has scaled the workload up
+    refuses: bool = False  # the API server does not scale
 
     def world(self, refusal: Stalled | None = None) -> World:
         attempt = self.status.attempt
@@ -398,6 +408,8 @@ class Simulation:
         if self.end is not None:
             return
         action = decide(self.world())
+        if isinstance(action, SetReplicas) and self.refuses:
+            action = decide(self.world(Stalled(c.QUIESCE_FAILED, "no right to scale")))
         match action:
             case Record(status=status):
                 self.status = status
@@ -485,6 +497,10 @@ class Quiesces(RuleBasedStateMachine):
     def tool_scales_up(self) -> None:
         self.all.replicas, self.all.others = REPLICAS, True
 
+    @rule(refuses=st.booleans())
+    def scales_are_refused(self, refuses: bool) -> None:
+        self.all.refuses = refuses
+
     @invariant()
     def replicas_are_what_they_were(self) -> None:
         known = self.all.status.quiesce
@@ -502,6 +518,7 @@ class Quiesces(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """The operator goes on alone: it ends, and the workload runs."""
+        self.all.refuses = False
         for _ in range(400):
             self.all.step()
             self.all.pods = self.all.replicas

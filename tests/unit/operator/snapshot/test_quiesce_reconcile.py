@@ -15,7 +15,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.failpoints import FailpointError
 from ocore_crds.naming import ANNOTATION_FAILPOINTS, ANNOTATION_SIGNAL, FINALIZER_DATA
-from ocore_kube.errors import Conflict, Forbidden
+from ocore_kube.errors import Conflict, Forbidden, Unavailable
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Type
 from ocore_operator.context import Context
 from ocore_operator.jobs.log import LogState
@@ -39,6 +39,7 @@ class Api:
     version: int = 100
     calls: list[str] = field(default_factory=list)
     forbidden: bool = False
+    away: bool = False  # a webhook that the API server asks
     #: What happens before the next read of the Deployment: another client acts.
     before_workload: Any = None
     frozen_beside: int = -1  # pods of the application when the Job froze
@@ -90,6 +91,8 @@ class Api:
     ) -> bool:
         if self.forbidden:
             raise Forbidden(403, "Forbidden", "no right to scale")
+        if self.away and replicas:
+            raise Unavailable(500, "InternalError", "failed calling webhook")
         found = self.of(type_, name)
         if found["metadata"]["resourceVersion"] != resource_version:
             raise Conflict(409, "Conflict", "changed")
@@ -174,13 +177,13 @@ def context(found: Api, clock: Clock, marks: Path) -> Context:
     settings = SETTINGS.model_copy(update={"allow_failpoints": True, "failpoint_marks": marks})
     parts = {
         "settings": settings, "kube": found, "queue": nothing, "catalog": Catalog(), "limits": nothing,
-        "followers": nothing, "events": nothing, "metrics": nothing, "probes": nothing, "now": clock.now,
+        "followers": nothing, "progress": nothing, "events": nothing, "metrics": nothing, "probes": nothing, "now": clock.now,
     }  # fmt: skip
     return Context(**cast("Any", parts))
 
 
-def run(found: Api, marks: Path, *, rounds: int = 40) -> int:
-    """Reconciles until the quiesce is over; returns how often the operator died."""
+def run(found: Api, marks: Path, *, rounds: int = 40, seconds: float = 0.5) -> int:
+    """Reconciles every `seconds` until the quiesce is over; returns how often the operator died."""
     deaths, clock = 0, Clock()
     for _ in range(rounds):
         try:
@@ -189,7 +192,7 @@ def run(found: Api, marks: Path, *, rounds: int = 40) -> int:
             deaths += 1
         except Conflict:
             pass
-        clock.seconds += 0.5
+        clock.seconds += seconds
         known = found.of(SNAPSHOTS, "before")["status"].get("quiesce")
         if known is not None and known["stage"] == "Done":
             break
@@ -287,3 +290,19 @@ def test_without_the_right_to_scale_it_fails_and_says_so(tmp_path: Path) -> None
     run(found, tmp_path, rounds=3)
     assert found.of(SNAPSHOTS, "before")["status"]["phase"] == "Failed"
     assert found.replicas == REPLICAS
+
+
+def test_a_start_that_is_refused_is_stalled_until_it_is_accepted(tmp_path: Path) -> None:
+    """A webhook that is away answers with 500: not a right that is missing."""
+    found = api()
+    found.away = True
+    run(found, tmp_path, rounds=10, seconds=200)
+    status = found.of(SNAPSHOTS, "before")["status"]
+    assert (status["quiesce"]["stage"], found.replicas) == ("Resume", 0)
+    stalled = next(x for x in status["conditions"] if x["type"] == c.STALLED)
+    assert (stalled["status"], stalled["reason"]) == ("True", c.WORKLOAD_NOT_RESUMED)
+    assert "failed calling webhook" in stalled["message"]
+    found.away = False
+    run(found, tmp_path)
+    assert found.replicas == REPLICAS
+    assert found.of(SNAPSHOTS, "before")["status"]["quiesce"]["stage"] == "Done"

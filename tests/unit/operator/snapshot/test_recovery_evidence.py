@@ -12,7 +12,7 @@ from ocore_crds.manifest import Evidence
 from ocore_crds.protocol import Result, SnapshotResult, VerifyResult
 from ocore_crds.recovery_evidence import RecoveryEvidence
 from ocore_crds.snapshot import SnapshotStatus
-from ocore_operator import summarize
+from ocore_operator import damage, summarize
 from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.log import LogState
@@ -107,7 +107,7 @@ def test_from_its_creation_to_green() -> None:
     assert complete.artifact_checksums == RESULT.checksums
     assert complete.artifact_paths == RESULT.paths
     # Its contents are found to differ later, and are then found to be right.
-    corrupt = life.write(t.corrupt(life.snapshot, "3 bytes differ.", life.moment()))
+    corrupt = life.write(damage.corrupt(life.snapshot, "3 bytes differ.", life.moment()))
     assert (corrupt.status, corrupt.reason, corrupt.blocking_steps) == ("failed", c.CORRUPT, ("Verify",))
     assert not corrupt.can_write_clean_success
     again = life.write(t.verified(life.snapshot, VerifyResult(objects=3, bytes_read=9), life.moment()))
@@ -208,6 +208,19 @@ def test_what_did_not_fit_into_the_termination_message_comes_from_the_log(lost: 
     assert found.missing_evidence == (
         ("database: path", "filestore: path", "config: path") if lost == "paths" else ("report: what was proven",)
     )
+
+
+def test_one_that_may_lack_files_is_complete_and_no_clean_success() -> None:
+    text = "2 names came and went while the database was exported"
+    life = Life()
+    life.start()
+    evidence = RESULT.evidence.model_copy(update={"incomplete": (text,)})
+    found = life.complete(RESULT.model_copy(update={"evidence": evidence}), whole_log())
+    assert (found.status, found.can_write_clean_success) == ("completed", False)
+    assert found.missing_evidence == (f"everything of the application: {text}",)
+    condition = c.find(life.snapshot.status.conditions, c.INCOMPLETE)
+    assert condition is not None
+    assert (condition.status, condition.reason, condition.message) == ("True", c.FILES_NOT_INCLUDED, f"{text}.")
 
 
 def test_data_that_is_being_deleted_is_not_green() -> None:

@@ -19,15 +19,20 @@ from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_remote import USED_PAUSE
 from ocore_operator.snapshot.world import Action, Idle, Record, StartDelete, World
 from support.operator.differentials import differential, full
-from support.operator.objects import SETTINGS, job, moment, observation, pod
-
-from .test_plan_remote import DONE, RUNNING, said
+from support.operator.objects import SETTINGS, at, job, moment, obj, observation, pod
+from support.operator.remote_copies import DONE
+from support.operator.terminal_snapshot import RUNNING, said
 
 SPEC = {"retention": "Policy", "deletionPolicy": "Delete"}
 LOCAL = {"keptBy": [], "remoteKeptBy": ["forever"]}
 REMOTE = {"keptBy": ["keepLast"], "remoteKeptBy": []}
 KEPT = {"keptBy": ["keepLast"], "remoteKeptBy": ["forever"]}
+READY = {"type": "Ready", "status": "True", "reason": "X", "message": "", "lastTransitionTime": at(0)}
 NEEDED = Failure(reason=c.HAS_DEPENDENTS, message="1 differentials need it.")
+
+
+async def _the_remote_store(*_: Any) -> Object:
+    return obj("SnapshotStore", "far", {"claim": {"claimName": "far"}}, {"storeId": "far", "conditions": [READY]})
 
 
 class Pair:
@@ -35,7 +40,7 @@ class Pair:
 
     def __init__(self, released: Object, **of_differential: Any) -> None:
         self.catalog = Catalog()
-        self.ctx: Any = SimpleNamespace(catalog=self.catalog)
+        self.ctx: Any = SimpleNamespace(catalog=self.catalog, kube=SimpleNamespace(get=_the_remote_store))
         self.stores = {"own": {"f", "d"}, "far": {"f", "d"}}
         self.objects: dict[str, Object] = {}
         self.jobs: dict[str, dict[str, Object]] = {"f": {}, "d": {}}

@@ -17,8 +17,7 @@ from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Begin, GiveUp, Wait
 from support.operator import objects
 from support.operator.api import ApiServer
-
-from .test_plan import WAIT, loaded, pending, ready, world
+from support.operator.pending_snapshot import WAIT, loaded, pending, ready, world
 
 ROLLBACK_UID = "77777777-2222-4333-8444-555555555555"
 NAME = safety_snapshot("r1", ROLLBACK_UID)

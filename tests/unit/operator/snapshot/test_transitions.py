@@ -6,8 +6,10 @@ from ocore_crds import conditions as c
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Result, SnapshotResult, Step, VerifyResult
 from ocore_crds.snapshot import Progress
+from ocore_operator.clock import exact
+from ocore_operator.damage import corrupt
 from ocore_operator.jobs.inputs import JobInputs, PodTraits, config_digest
-from ocore_operator.snapshot.transitions import completed, corrupt, identity, verified
+from ocore_operator.snapshot.transitions import completed, identity, queued, verified
 from ocore_operator.snapshot.transitions import started as start
 from support.operator.objects import UID, at, environment, moment, snapshot, started, store
 
@@ -56,7 +58,16 @@ def test_an_own_snapshot_keeps_what_was_frozen_at_its_start() -> None:
     before = snapshot(status=started())
     status = completed(before, RESULT, None, clean=True, imported=False, now=moment(60))
     assert status.source == before.status.source
-    assert (status.started_at, status.completed_at) == (before.status.started_at, at(60))
+    assert (status.started_at, status.completed_at) == (before.status.started_at, exact(moment(60)))
+
+
+def test_an_operation_is_timed_in_milliseconds() -> None:
+    now = moment(60).replace(microsecond=123_999)
+    first = queued(snapshot(), now)
+    assert first.queued_at == at(60).replace("Z", ".123Z")
+    assert all(x.last_transition_time == at(60) for x in first.conditions), "as metav1.Time"
+    status = completed(snapshot(status=started()), RESULT, None, clean=True, imported=False, now=now)
+    assert status.completed_at == first.queued_at
 
 
 def test_the_identity_fits_into_the_termination_message() -> None:

@@ -1,0 +1,3 @@
+module ocore.dev/tests/apiservers
+
+go 1.22.0

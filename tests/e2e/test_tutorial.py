@@ -1,0 +1,175 @@
+"""docs/tutorial.md: every command of the page, from the chart of a release to a Complete Snapshot, for an application that no one prepared. Then the
+release is upgraded to the checkout while operations run."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from support.cluster import node, procedures, release
+from support.cluster.chart import Helm
+from support.cluster.cluster import REPOSITORY, Cluster, Object, is_true
+from support.cluster.facade import Facade
+from support.cluster.operator import NAMESPACE, RELEASE, SELECTOR, Operator
+from support.cluster.procedures import Shell
+from support.cluster.site import (
+    DEMO_IMAGE,
+    S3_ACCESS_KEY,
+    S3_SECRET_KEY,
+    Servers,
+    Site,
+    container,
+    deployment,
+    make_site,
+    service,
+)
+
+PAGE = REPOSITORY / "docs/tutorial.md"
+STORES = {"Claim": "With a store on a volume claim", "S3": "With a store in S3"}
+#: What the page promises.
+COMMANDS, SECONDS = 6, 300
+IMAGE = "localhost/odoo:17.0"
+
+
+@pytest.fixture(scope="module")
+def dist(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What a release has for `helm install`, its images loaded. The operator of the other tests is installed again afterwards."""
+    packed = release.pack(tmp_path_factory.mktemp("release"))
+    release.load(packed)
+    yield packed
+    operator.install(*Facade(cluster).values())
+
+
+@pytest.fixture
+def no_operator(cluster: Cluster, dist: Path) -> None:
+    """No release is installed."""
+    Helm(cluster).uninstall(RELEASE, NAMESPACE)
+
+
+def odoo(site: Site) -> None:
+    """The demo application as the image of Odoo is run: its name, its folder, its connection from variables, its user by the image."""
+    node.run('ctr -n k8s.io images tag --force "$1" "$2"', DEMO_IMAGE, IMAGE)
+    site.cluster.delete("Deployment", "shop", site.namespace)
+    keys = {"PGHOST": "host", "PGUSER": "user", "PGPASSWORD": "password", "PGDATABASE": "dbname"}
+    env = [{"name": n, "valueFrom": {"secretKeyRef": {"name": "database", "key": key}}} for n, key in keys.items()]
+    files = {"name": "DEMO_FILESTORE", "value": f"/var/lib/odoo/{site.path}"}
+    mounts = [{"name": "data", "mountPath": "/var/lib/odoo"}, {"name": "tmp", "mountPath": "/tmp"}]
+    volumes: list[Object] = [
+        {"name": "data", "persistentVolumeClaim": {"claimName": site.filestore_claim}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    app = container(
+        "odoo", IMAGE, args=["serve"], env=[*env, files], ports=[{"containerPort": 8080}],
+        readinessProbe={"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}, volumeMounts=mounts,
+    )  # fmt: skip
+    security = {"runAsNonRoot": True, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    made = deployment("odoo", site.namespace, {"containers": [app], "volumes": volumes})
+    made["spec"]["template"]["spec"]["securityContext"] = security
+    front = service("shop", site.namespace, 8080)
+    front["spec"]["selector"] = {"app": "odoo"}
+    site.cluster.apply(made, front)
+    site.load(3)
+
+
+@pytest.mark.exclusive
+@pytest.mark.timeout(480)
+@pytest.mark.parametrize("store", ["Claim", "S3"])
+@pytest.mark.usefixtures("no_operator")
+def test_a_newcomer_gets_a_snapshot_in_five_minutes(
+    cluster: Cluster, servers: Servers, dist: Path, store: Literal["Claim", "S3"], tmp_path: Path
+) -> None:
+    commands = [
+        block
+        for title in ("Install the operator", STORES[store], "Take a snapshot")
+        for block in procedures.blocks(procedures.section(title, PAGE))
+    ]
+    assert len(commands) <= COMMANDS
+    with make_site(cluster, servers, store=store, described=False, application=False) as site:
+        odoo(site)
+        (tmp_path / "keys").write_text(f"accessKeyId={S3_ACCESS_KEY}\nsecretAccessKey={S3_SECRET_KEY}\n")
+        names = {
+            "CHART": str(release.chart(dist)),
+            "APPLICATION": "odoo",
+            "KEYS": str(tmp_path / "keys"),
+            "BUCKET": site.bucket,
+            "ENDPOINT": site.endpoint,
+        }
+        shell, began = Shell(cluster, site.namespace, tmp_path, names), time.monotonic()
+        output = [shell.run(command, SECONDS) for command in commands]
+        assert time.monotonic() - began < SECONDS
+        assert "is Complete after" in output[-1]
+        environment = cluster.get("Environment", "odoo", site.namespace)
+        assert environment is not None
+        assert is_true(environment, "Ready")
+        assert environment["spec"]["filestore"]["layout"] == "Odoo"
+        (snapshot,) = cluster.objects("Snapshot", site.namespace)
+        assert is_true(snapshot, "Complete")
+        assert snapshot["status"]["recoveryEvidence"]["canWriteCleanSuccess"]
+        # What ran is what was packed, by its digest.
+        assert installed(cluster) == chart_digest(dist)
+
+
+def installed(cluster: Cluster) -> str:
+    """The image of the operator's Deployment."""
+    (found,) = cluster.objects("Deployment", NAMESPACE, SELECTOR)
+    return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def chart_digest(dist: Path) -> str:
+    """The operator's image as the release's list of images names it."""
+    (line,) = [line for line in (dist / "images.txt").read_text().splitlines() if line.endswith(" operator")]
+    return line.removesuffix(" operator")
+
+
+def slow_to_stop(site: Site) -> None:
+    """The application needs half a minute to stop: an operation that stops it is still running when the operator is replaced."""
+    slow = {"name": "app", "lifecycle": {"preStop": {"exec": {"command": ["sleep", "30"]}}}}
+    site.patch_shop({"spec": {"terminationGracePeriodSeconds": 60, "containers": [slow]}})
+
+
+@pytest.mark.exclusive
+@pytest.mark.long  # test_failure_rows_operator.py also upgrades the chart under a rollback
+@pytest.mark.timeout(480)
+@pytest.mark.usefixtures("no_operator")
+def test_a_release_is_upgraded_while_operations_run(cluster: Cluster, servers: Servers, dist: Path) -> None:
+    """From the packed release to the checkout, with the chart's CRDs and policies. The next operator adopts what runs."""
+    helm, before = Helm(cluster), Operator(cluster)
+    options = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s")
+    helm.run("upgrade", "--install", RELEASE, str(release.chart(dist)), *options)
+    with make_site(cluster, servers, store="Claim") as first, make_site(cluster, servers) as second:
+        for site in (first, second):
+            site.load(4)
+        first.completed("Snapshot", first.snapshot("base"))
+        first.load(5, orders=3)
+        for site in (first, second):
+            slow_to_stop(site)
+        old = before.pod()["metadata"]["uid"]
+        first.rollback("back", "base")
+        second.snapshot("quiesced", quiesce=True)
+        in_drain(first, "Rollback", "back", "stage")
+        in_drain(second, "Snapshot", "quiesced", "quiesce", "stage")
+        helm.install(RELEASE, NAMESPACE, {}, "--wait")
+        after = before.pod()
+        assert after["metadata"]["uid"] != old
+        assert "@" not in installed(cluster)
+        began = after["status"]["startTime"]
+        for site, kind, name in ((first, "Rollback", "back"), (second, "Snapshot", "quiesced")):
+            status = site.completed(kind, name)["status"]
+            assert status["startedAt"] < began < status["completedAt"], (kind, began, status)
+        first.app_ready(120)
+        first.files_fit()
+        second.app_ready(120)
+
+
+def in_drain(site: Site, kind: str, name: str, *path: str) -> None:
+    """Waits until the operation waits for the application's pods to end. `path`: to the stage in its status."""
+
+    def drains(obj: Object) -> bool:
+        found: Object = obj.get("status", {})
+        for key in path[:-1]:
+            found = found.get(key) or {}
+        return found.get(path[-1]) == "Drain"
+
+    site.cluster.wait(kind, name, site.namespace, drains, 120, "at Drain")

@@ -1,0 +1,112 @@
+"""The API server as the commands of `kubectl ocore` see it, and the commands."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import typer
+
+from ocore_cli import app
+from ocore_crds.kinds import Kind
+
+NOW = datetime.now(UTC)
+Object = dict[str, Any]
+
+
+def at(seconds: float) -> str:
+    """RFC 3339, so many seconds from now."""
+    return (NOW + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def condition(type_: str, status: str = "True", reason: str = "Running", message: str = "") -> Object:
+    return {"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": at(0)}
+
+
+def snapshot(phase: str = "Running", **status: Any) -> Object:
+    return {
+        "metadata": {"name": "before", "namespace": "shop", "creationTimestamp": at(-20)},
+        "spec": {"environmentRef": {"name": "shop"}, "timeoutSeconds": 300},
+        "status": {"phase": phase, **status},
+    }
+
+
+DONE = snapshot(
+    "Complete",
+    completedAt=at(-8),
+    consistentAt=at(-18),
+    conditions=[condition("Complete", reason="Succeeded"), condition("Verified", "False", "NotRead")],
+    sizes={"storedBytes": 2048, "databaseBytes": 8192, "filestoreFiles": 3, "filestoreBytes": 512},
+)
+BROKEN = snapshot(
+    "Failed",
+    completedAt=at(-8),
+    conditions=[
+        condition("Failed", reason="AuthenticationFailed", message="the password is wrong: change the Secret [db]"),
+        condition("Ready", "False", "AuthenticationFailed", "the password is wrong"),
+    ],
+)
+
+
+class FakeObjects:
+    """The API server: each get of an operation gives the next of its states, the last one repeatedly."""
+
+    def __init__(self, **states: list[Object | Exception | None]) -> None:
+        self.namespace = "shop"
+        self.states = states
+        self.others: dict[str, list[Object]] = {}
+        #: What `read` answers, by path. An exception is raised.
+        self.paths: dict[str, Object | Exception] = {}
+        self.created: list[tuple[Kind, Object]] = []
+        self.patched: list[tuple[Kind, str, Object]] = []
+        self.texts: dict[str, str] = {}
+        self.applied: list[tuple[Kind, Object]] = []
+        self.deleted: list[tuple[Kind, str]] = []
+
+    def get(self, kind: Kind, name: str) -> Object | None:
+        queue = self.states.get(kind.singular, [None])
+        state = queue.pop(0) if len(queue) > 1 else queue[0]
+        if isinstance(state, Exception):
+            raise state
+        return state
+
+    def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
+        return self.others.get(kind.singular, [])
+
+    def names(self, kind: Kind, *, everywhere: bool = False) -> Sequence[str]:
+        return [obj["metadata"]["name"] for obj in self.others.get(kind.singular, [])]
+
+    def patch(self, kind: Kind, name: str, body: Object) -> None:
+        self.patched.append((kind, name, body))
+
+    def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        return self.texts.get(path, "")
+
+    def read(
+        self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
+    ) -> Object | None:
+        found = self.paths.get(path)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def create(self, kind: Kind, body: Object) -> Object:
+        self.created.append((kind, body))
+        name = body["metadata"].get("name") or body["metadata"]["generateName"] + "x7k2p"
+        return {**body, "metadata": {**body["metadata"], "name": name}}
+
+    def apply(self, kind: Kind, body: Object) -> None:
+        self.applied.append((kind, body))
+
+    def user(self) -> str:
+        return "ann"
+
+    def delete(self, kind: Kind, name: str) -> None:
+        self.deleted.append((kind, name))
+
+
+def run(*arguments: str) -> int:
+    try:
+        code = app.app(list(arguments), standalone_mode=False, prog_name="kubectl ocore")
+    except typer.Exit as ended:
+        return ended.exit_code
+    return int(code or 0)

@@ -1,0 +1,108 @@
+"""Where movers and operators are killed: failpoints by the test that is killed there, and how a test arms them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from support.cluster import failpoints
+from support.cluster.cluster import TimedOutError, wait_for
+from support.cluster.operator import Operator
+
+#: Failpoints by the test that is killed there. Each of these tests fails where its failpoint does not fire.
+SNAPSHOT_POINTS = (
+    "snapshot-start",
+    "snapshot-locked",
+    "snapshot-frozen",
+    "snapshot-dump-running",
+    "snapshot-pack-stored",
+    "after-upload-before-manifest",
+    "state-written",
+    "after-manifest",
+)
+QUIESCE_POINTS = ("snapshot-waiting", "snapshot-may-resume")
+DELETION_POINTS = ("delete-manifest-gone",)
+RESTORE_POINTS = (
+    "restore-start",
+    "restore-hold-made",
+    "restore-database-created",
+    "restore-database-loaded",
+    "restore-files-added",
+    "restore-checked",
+)
+NEUTRALIZE_POINTS = (
+    "neutralize-start",
+    "neutralize-opened",
+    "neutralize-applied",
+    "neutralize-asserted",
+    "neutralize-marked",
+)
+SWITCH_POINTS = ("switch-ready", "switch-refused", "switch-sessions-ended", "switch-renamed", "switch-done")
+PLAIN_SWITCH_POINTS = ("switch-filestore-moved",)
+SWITCH_BACK_POINTS = ("switch-back-refused", "switch-back-renamed")
+CLEANUP_POINTS = ("cleanup-database-dropped",)
+OPERATOR_SNAPSHOT_POINTS = (
+    "operator-snapshot-started",
+    "operator-snapshot-job-created",
+    "operator-snapshot-result-seen",
+)
+#: Driven in test_differential.py.
+OPERATOR_DIFFERENTIAL_POINTS = ("operator-snapshot-base-chosen", "operator-snapshot-base-entered")
+OPERATOR_QUIESCE_POINTS = (
+    "operator-snapshot-replicas-saved",
+    "operator-snapshot-scaled-down",
+    "operator-snapshot-signalled",
+    "operator-snapshot-frozen",
+    "operator-snapshot-resumed",
+)
+OPERATOR_ROLLBACK_POINTS = (
+    "operator-rollback-restored",
+    "operator-rollback-replicas-saved",
+    "operator-rollback-scaled-down",
+    "operator-rollback-signalled",
+    "operator-rollback-switched",
+    "operator-rollback-resumed",
+    "operator-rollback-cleanup",
+)
+OPERATOR_NEUTRALIZE_POINTS = ("operator-rollback-neutralized",)
+#: Driven in test_safety_and_image.py.
+OPERATOR_SAFETY_POINTS = ("operator-rollback-safety-created", "operator-rollback-safety-complete")
+OPERATOR_IMAGE_POINTS = ("operator-rollback-image-saved", "operator-rollback-image-set")
+OPERATOR_UNDO_POINTS = ("operator-undo-taken-over", "operator-undo-settled")
+#: Driven in test_remote_copy.py and test_restore_test.py.
+REMOTE_POINTS = ("copy-remote-object", "copy-remote-objects", "copy-remote-manifest")
+OPERATOR_REMOTE_POINTS = ("operator-remote-job-created", "operator-remote-release-recorded")
+RESTORE_TEST_POINTS = ("test-restore-loaded",)
+#: Driven in tests/unit/mover/store/test_contents.py: a store's Jobs arm no failpoint.
+ORPHAN_POINTS = ("orphans-some-removed",)
+
+
+def in_turn(points: Sequence[str], at_most: int = 2) -> pytest.MarkDecorator:
+    """Parametrizes a test with the points at which one operation dies, one after the other. A Job has three attempts: the third one must succeed."""
+    groups = [tuple(points[i : i + at_most]) for i in range(0, len(points), at_most)]
+    return pytest.mark.parametrize("points", groups, ids=["+".join(group) for group in groups])
+
+
+def killed_in_turn(*points: str) -> dict[str, str]:
+    """Killed at the first point in the first attempt, at the next one in the next attempt."""
+    return failpoints.armed(",".join(f"{point}=kill@{attempt}" for attempt, point in enumerate(points, 1)))
+
+
+def everywhere(*points: str) -> dict[str, str]:
+    """A mover is killed there in every attempt; the operator, which dies at a point once for each object, at every one of them."""
+    return failpoints.armed(",".join(f"{point}=kill" for point in points))
+
+
+@contextmanager
+def operator_killed(operator: Operator, *points: str) -> Iterator[None]:
+    """Fails where the operator did not die at each of these failpoints while this was open."""
+    before, marks = operator.restarts(operator.pod()), {point: operator.fired(point) for point in points}
+    yield
+    problem = ""
+    try:
+        wait_for("operator restarted", lambda: operator.restarts(operator.pod()) >= before + len(points))
+    except TimedOutError:
+        problem = f"restarts: {operator.restarts(operator.pod()) - before} of {len(points)}. "
+    silent = [point for point in points if operator.fired(point) <= marks[point]]
+    assert not silent, f"{problem}did not fire: {silent}"
+    assert not problem, problem

@@ -1,0 +1,25 @@
+"""Servers of the supported majors, and the grants that a probe asks for."""
+
+import re
+from collections.abc import Callable
+
+from support.mover.postgres_majors import Server
+from support.mover.rollback import Shell
+from support.mover.site import Site
+
+Servers = Callable[[int], Server]
+
+
+def findings(shell: Shell) -> list[str]:
+    """Messages of what keeps an environment from RollbackReady."""
+    payload = shell.ok("probe").result["payload"]
+    assert payload["blocking"] == []
+    return [finding["message"] for finding in payload["rollback"]]
+
+
+def run_the_statements(site: Site, messages: list[str]) -> int:
+    """Runs the grants in the messages, as a database's administrator who reads them does. Returns how many."""
+    statements = [text for message in messages for text in re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", message)]
+    for statement in statements:
+        site.server.execute(statement)
+    return len(statements)

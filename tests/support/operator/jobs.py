@@ -1,0 +1,211 @@
+"""Every kind of Job that the operator makes, on sites that differ in all that a Job depends on."""
+
+from dataclasses import replace
+from typing import Any
+
+from ocore_crds.restore_test import RestoreTests
+from ocore_crds.snapshot_state import StoredState
+from ocore_operator.jobs import build
+from ocore_operator.jobs.inputs import JobInputs, PodTraits
+from ocore_operator.jobs.listeners import Listeners
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Object
+from ocore_operator.rollback.executed import run_of
+from ocore_operator.settings import Settings
+from ocore_operator.snapshot.transitions import identity
+from support.operator.objects import (
+    OTHER_UID,
+    PROJECT,
+    SETTINGS,
+    environment,
+    obj,
+    snapshot,
+    started,
+    store,
+)
+
+#: Of the first rollback: its digits are in the names of the databases.
+NAMES_ID = "77777777-2222-4333-8444-555555555555"
+TRAITS = PodTraits(run_as_user=101, run_as_group=101, fs_group=101)
+
+
+def job_inputs(**changes: Any) -> JobInputs:
+    """A site with an Environment on S3."""
+    fields: dict[str, Any] = {
+        "namespace": "shop",
+        "store": store(),
+        "traits": TRAITS,
+        "environment": environment(),
+        "server_major": 15,
+        **changes,
+    }
+    return JobInputs(**fields)
+
+
+def rollback(*, allow_replication_loss: bool = False) -> resources.Rollback:
+    status = {"snapshotId": OTHER_UID, "manifestSha256": "0" * 64, "environmentId": environment().id}
+    spec: Object = {"snapshotRef": {"name": "before"}, "allowReplicationLoss": allow_replication_loss}
+    return resources.rollback(obj("Rollback", "back", spec, status))
+
+
+def neutralising(method: str | None, *, isolation: str = "Require") -> resources.Rollback:
+    """A rollback whose copy is neutralised."""
+    plan = {
+        "required": method is not None,
+        "ownIdentity": True,
+        "method": method,
+        "image": "registry/shop:1" if method == "Image" else "",
+    }
+    status = {
+        "snapshotId": OTHER_UID,
+        "environmentId": environment().id,
+        "restoredDatabase": "shop_rb_11111111",
+        "neutralize": plan,
+    }
+    return resources.rollback(
+        obj("Rollback", "back", {"snapshotRef": {"name": "before"}, "isolation": isolation}, status)
+    )
+
+
+def undo(to: str) -> resources.Rollback:
+    """An undo of `rollback()`."""
+    status = {
+        "snapshotId": OTHER_UID,
+        "environmentId": environment().id,
+        "undo": {"rollbackName": "back", "rollbackId": OTHER_UID, "namesId": NAMES_ID, "to": to},
+    }
+    return resources.rollback(obj("Rollback", "undo", {"undo": {"rollbackRef": {"name": "back"}}}, status))
+
+
+def copied() -> resources.Snapshot:
+    """A Snapshot with a complete copy in a remote store."""
+    remote = {"state": "Completed", "storeName": "far", "storeId": OTHER_UID, "requestedAt": "2026-01-01T00:00:00Z"}
+    return snapshot(status=started(manifestSha256="a" * 64, remote=remote, storedState={"pinLabel": "q3"}))
+
+
+#: Test restores on a server of their own, with own queries.
+ELSEWHERE = RestoreTests.model_validate(
+    {
+        "schedule": ["@weekly"],
+        "server": {
+            "secretRef": {"name": "tester"},
+            "tls": {"ca": {"secretRef": {"name": "tester-ca"}}},
+            "capacity": "1Gi",
+        },
+        "assertions": {"configMapRef": {"name": "own-queries"}},
+    }
+)
+
+
+#: What the operator has found out about the addresses in testListeners.
+LISTENERS = Listeners(("10.0.0.9:443",), ("198.51.100.7:25",))
+
+
+def all_jobs(
+    place: JobInputs, settings: Settings = SETTINGS, *, allow_replication_loss: bool = False
+) -> dict[str, Object]:
+    """One of each kind."""
+    snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
+    other = undo("Old")
+    return {
+        "probe": build.probe(settings, place, attempt="abcdef01"),
+        "measure": build.measure(settings, place, attempt="abcdef01"),
+        "prove": build.prove(settings, place, attempt="abcdef01"),
+        "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
+        "snapshot": build.snapshot(settings, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
+        "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
+        "write-state": build.write_state(settings, place, snap, StoredState(pin_label="audit"), attempt=1),
+        "test-restore": build.restore_test(settings, place, snap, None, run="0badcafe", attempt=1, deadline=600),
+        "test-restore-elsewhere": build.restore_test(
+            settings, place, snap, ELSEWHERE, run="0badcafe", attempt=1, deadline=600
+        ),
+        "delete": build.delete(settings, place, snap, series="", attempt=1, deadline=600),
+        "delete-left": build.delete(settings, place, snap, series="left", attempt=1, deadline=600),
+        "delete-local": build.delete(
+            settings, replace(place, source=FULL_S3), copied(), series="local-1-", attempt=1, deadline=600
+        ),
+        "check-copy": build.check_copy(settings, place, copied(), attempt="1-1"),
+        "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
+        "restore": build.restore(settings, place, back, run_of(back, PROJECT), attempt=1, deadline=600),
+        "switch": build.switch(settings, place, back, run_of(back, PROJECT), attempt=1, wait=300, deadline=600),
+        "switch-back": build.switch_back(
+            settings, place, back, run_of(back, PROJECT), store_of_record=place.store, attempt=2, deadline=600
+        ),
+        "switch-undo": build.undo(
+            settings,
+            place,
+            other,
+            run_of(other, PROJECT),
+            store_of_record=place.store,
+            attempt=1,
+            wait=300,
+            deadline=600,
+        ),
+        "switch-undo-back": build.switch_back(
+            settings, place, other, run_of(other, PROJECT), store_of_record=place.store, attempt=2, deadline=600
+        ),
+        "neutralize-sql": build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
+        "neutralize-image": build.neutralize(
+            settings, place, neutralising("Image"), attempt=1, deadline=600, listeners=LISTENERS
+        ),
+        "neutralize-identity": build.neutralize(settings, place, neutralising(None), attempt=1, deadline=600),
+        "cleanup-undo": build.cleanup(settings, place, other, what="restored", attempt=1, deadline=600),
+        "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
+        "preview": build.preview(settings, place, back, snap, attempt=1),
+        "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
+    }
+
+
+def ready_condition(value: str) -> Object:
+    return {
+        "type": "Ready",
+        "status": value,
+        "reason": "Test",
+        "message": "",
+        "lastTransitionTime": "2026-03-01T12:00:00Z",
+    }
+
+
+CLAIM_STORE = store({"claim": {"claimName": "backups", "path": "eu/shop"}})
+READY_CLAIM_STORE = store(CLAIM_STORE.spec.wire(), {"conditions": [ready_condition("True")]})
+FULL_S3 = store(
+    {
+        "s3": {
+            "bucket": "snapshots",
+            "endpoint": "https://s3.example",
+            "pathStyle": False,
+            "caBundle": {"name": "ca"},
+            "serverSideEncryption": {"algorithm": "aws:kms", "kmsKeyId": "key"},
+            "credentialsSecretRef": {"name": "s3"},
+        },
+        "serviceAccountName": "backup",
+    }
+)
+TLS: Object = {
+    "mode": "verify-ca",
+    "ca": {"secretRef": {"name": "pg-ca"}},
+    "clientCertificate": {"secretRef": {"name": "pg-client"}, "privateKey": "key.pem"},
+}
+SITES = {
+    "s3": job_inputs(),
+    "full-s3": job_inputs(store=FULL_S3),
+    "claim": job_inputs(store=READY_CLAIM_STORE, node="node7"),
+    "no-filestore": job_inputs(environment=environment({"filestore": None, "config": None})),
+    "plain": job_inputs(
+        environment=environment(
+            {
+                "database": None,
+                "filestore": {"claimName": "files", "path": "data", "layout": "Plain", "consistency": "BestEffort"},
+            }
+        )
+    ),
+    "admin": job_inputs(
+        environment=environment(
+            {"database": {"secretRef": {"name": "db"}, "adminSecretRef": {"name": "admin"}, "capacity": "1Gi"}}
+        )
+    ),
+    "tls": job_inputs(environment=environment({"database": {"secretRef": {"name": "db"}, "tls": TLS}})),
+    "config-file": job_inputs(environment=environment({"config": {"path": "etc/odoo.conf"}})),
+    "class": job_inputs(environment=environment({"scratch": {"size": "5Gi", "storageClassName": "fast"}})),
+}
+CASES = [(where, name) for where in SITES for name in all_jobs(SITES["s3"])]

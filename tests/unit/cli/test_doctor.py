@@ -1,0 +1,438 @@
+"""``kubectl ocore doctor``: a sound installation has no problem, and each planted fault is found with the line that fixes it."""
+
+import copy
+import dataclasses
+import io
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import time_machine
+from rich.console import Console
+
+from ocore_cli import app, doctor
+from ocore_cli.diagnosis import Line, World, diagnose, has_problem
+from ocore_cli.errors import FINDINGS, CliError, Denied
+from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE
+from ocore_crds.schema import crd
+from support.cli import NOW, FakeObjects, Object, at, condition, run
+
+UUID = "8f14e45f-ceea-467f-a1e6-1d2c3b4a5968"
+OPERATOR = ("ocore-system", "ocore-ocore-snapshots")
+RELEASE = {"meta.helm.sh/release-name": "ocore", "meta.helm.sh/release-namespace": "ocore-system"}
+
+
+def obj(name: str, spec: Object, *conditions: Object, **status: Any) -> Object:
+    meta = {"name": name, "namespace": "shop", "generation": 1, "creationTimestamp": at(-86400)}
+    return {
+        "metadata": meta,
+        "spec": spec,
+        "status": {"observedGeneration": 1, "conditions": list(conditions), **status},
+    }
+
+
+def complete(name: str, seconds: float, **status: Any) -> Object:
+    sizes = {"databaseBytes": 8 * 2**20, "filestoreFiles": 30, "filestoreBytes": 2**20}
+    found = {"phase": "Complete", "consistentAt": at(seconds), "completedAt": at(seconds + 8), "sizes": sizes, **status}
+    conditions = status.pop("conditions", [condition("Complete", reason="Succeeded"), condition("Ready")])
+    made = obj(name, {"environmentRef": {"name": "shop"}}, **{**found, "conditions": conditions})
+    made["metadata"]["creationTimestamp"] = at(seconds)
+    return made
+
+
+def sound() -> World:
+    """An installation in which everything works."""
+    ready = condition("Ready", reason="Succeeded")
+    env = {
+        "type": "production",
+        "projectId": UUID,
+        "storeRef": {"name": "backups"},
+        "database": {"secretRef": {"name": "db"}},
+    }
+    policy = {"environmentRef": {"name": "shop"}, "schedule": ["0 2 * * *"], "verify": {"schedule": ["0 4 * * 0"]}}
+    past = {"phase": "Complete", "environmentName": "shop", "startedAt": at(-5000), "completedAt": at(-4900)}
+    times = {"quiescedAt": at(-4920.0), "readyAt": at(-4916.0)}
+    template = {"spec": {"containers": [{"name": "operator", "env": [{"name": "OCORE_NAMESPACES", "value": ""}]}]}}
+    meta = {
+        "namespace": OPERATOR[0], "name": OPERATOR[1], "annotations": RELEASE, "labels": {"app.kubernetes.io/version": "0.1.0"},
+    }  # fmt: skip
+    crds = {kind.crd_name: crd(kind) for kind in KINDS}
+    for each in crds.values():
+        each["metadata"]["annotations"] |= RELEASE
+    return World(
+        NOW,
+        "shop",
+        crds,
+        operators=[
+            {"metadata": meta, "spec": {"replicas": 1, "template": template}, "status": {"availableReplicas": 1}}
+        ],
+        leases={OPERATOR: {"spec": {"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": at(-3)}}},
+        objects={
+            "environment": [obj("shop", env, ready, condition("RollbackReady", reason="Succeeded"))],
+            "snapshotstore": [obj("backups", {"claim": {"claimName": "backups"}}, ready, url="claim://backups/")],
+            "snapshotpolicy": [
+                obj(
+                    "shop",
+                    policy,
+                    ready,
+                    condition("LastSnapshotSucceeded"),
+                    lastScheduleTime=at(-9000),
+                    nextScheduleTime=at(9000),
+                )
+            ],
+            "snapshot": [complete("old", -9000 * 2), complete("new", -8000)],
+            "rollback": [
+                obj(
+                    "back", {"snapshotRef": {"name": "old"}}, condition("Complete", reason="Succeeded"), **past, **times
+                )
+            ],
+        },
+    )
+
+
+def lines(world: World) -> list[Line]:
+    return [line for section in diagnose(world) for line in section.lines]
+
+
+def test_a_sound_installation_has_no_problem() -> None:
+    found = lines(sound())
+    assert [line for line in found if line.state != "ok"] == []
+    (rollback,) = [line.text for line in found if line.what == "A rollback"]
+    assert "to new restores a database of 8.0 MiB and 30 files of 1.0 MiB" in rollback
+    assert "The last 1 took 1 min 40 s, the application was down for 4.0 s" in rollback
+
+
+# --- the planted faults -------------------------------------------------------------------------------------------------
+Plant = Callable[[World], World]
+
+
+def plant(kind: str, change: Callable[[list[Object]], object]) -> Plant:
+    """A fault in the objects of a kind."""
+
+    def planted(world: World) -> World:
+        objects = copy.deepcopy(dict(world.objects))
+        change(objects[kind])
+        return dataclasses.replace(world, objects=objects)
+
+    return planted
+
+
+def false(kind: str, type_: str, reason: str, message: str) -> Plant:
+    def change(found: list[Object]) -> None:
+        kept = [x for x in found[0]["status"]["conditions"] if x["type"] != type_]
+        found[0]["status"]["conditions"] = [*kept, condition(type_, "False", reason, message)]
+
+    return plant(kind, change)
+
+
+def of_operator(**change: Any) -> Plant:
+    def planted(world: World) -> World:
+        assert world.operators is not None
+        (operator,) = copy.deepcopy(list(world.operators))
+        for path, value in change.items():
+            operator[path.partition("_")[0]] |= {path.partition("_")[2]: value}
+        return dataclasses.replace(world, operators=[operator])
+
+    return planted
+
+
+def watched(world: World) -> World:
+    template = {"spec": {"containers": [{"name": "operator", "env": [{"name": "OCORE_NAMESPACES", "value": "a,b"}]}]}}
+    return of_operator(spec_template=template)(world)
+
+
+def old_crd(world: World) -> World:
+    assert world.crds is not None
+    crds = copy.deepcopy(dict(world.crds))
+    schema = crds["rollbacks.ocore.dev"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["dryRun"]
+    return dataclasses.replace(world, crds=crds)
+
+
+def broken(reason: str, message: str) -> Object:
+    made = complete("broken", -100)
+    made["status"] |= {"phase": "Failed", "conditions": [condition("Failed", reason=reason, message=message)]}
+    return made
+
+
+def corrupt(found: list[Object]) -> None:
+    conditions = [
+        condition("Complete", reason="Succeeded"),
+        condition("Verified", "False", "Corrupt", "a pack differs"),
+        condition("Ready", "False", "Corrupt", "a pack differs"),
+    ]
+    found.insert(0, complete("rotten", -20000, conditions=conditions))
+    found[0]["status"]["conditions"] = conditions
+
+
+def running(found: list[Object]) -> None:
+    found.append(
+        obj(
+            "stuck",
+            {"snapshotRef": {"name": "old"}},
+            condition("Reconciling"),
+            phase="Restoring",
+            environmentName="shop",
+            deadline=at(-300),
+        )
+    )
+
+
+GRANT = 'the role shop may not create databases: ALTER ROLE "shop" CREATEDB;'
+USER = "The user of the Jobs is unknown. Add to the Environment: spec.jobs: {runAsUser: 101, runAsGroup: 102}."
+FAULTS: dict[str, tuple[Plant, str, str, str]] = {
+    # fault: (how, state and subject, what is said, the fix)
+    "CRDs are missing": (
+        lambda w: dataclasses.replace(w, absent=frozenset(k.singular for k in KINDS), objects={}),
+        "problem CRDs", "not installed: environments.ocore.dev", "helm upgrade --install ocore charts/ocore-snapshots",
+    ),
+    "a CRD is old": (
+        old_crd, "problem CRDs", "rollbacks.ocore.dev lacks spec.dryRun",
+        "helm upgrade ocore charts/ocore-snapshots --namespace ocore-system --reset-then-reuse-values",
+    ),
+    "no operator": (
+        lambda w: dataclasses.replace(w, operators=[]), "problem Operator", "no operator is installed", "helm upgrade --install",
+    ),
+    "the operator is scaled to 0": (
+        of_operator(spec_replicas=0), "problem Operator", "is scaled to 0",
+        "kubectl -n ocore-system scale deployment/ocore-ocore-snapshots --replicas=1",
+    ),
+    "the operator's image cannot be pulled": (
+        lambda w: dataclasses.replace(
+            of_operator(status_availableReplicas=0)(w),
+            pods={OPERATOR: [{"status": {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]}}]},
+        ),
+        "problem Operator", "no pod that is ready: ImagePullBackOff, not found", "kubectl -n ocore-system describe pods",
+    ),
+    "the Lease is not renewed": (
+        lambda w: dataclasses.replace(
+            w, leases={OPERATOR: {"spec": {"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": at(-90)}}}
+        ),
+        "problem Operator", "does not answer: its Lease was renewed 1 min 30 s ago",
+        "kubectl -n ocore-system rollout restart deployment/ocore-ocore-snapshots",
+    ),
+    "the namespace is not watched": (
+        watched, "problem Operator", "does not watch namespace shop", "--reset-then-reuse-values --set 'watchNamespaces={a,b,shop}'",
+    ),
+    "a change is not observed": (
+        plant("environment", lambda found: found[0]["metadata"].update(generation=2)), "problem Observed",
+        "has not observed the spec of environment shop", "kubectl -n ocore-system logs deployment/ocore-ocore-snapshots",
+    ),
+    "no Environment": (
+        plant("environment", list.clear), "problem Environments", "there is none", "kubectl ocore init deployment/NAME --apply -n shop",
+    ),
+    "the store has another name": (
+        plant("environment", lambda found: found[0]["spec"].update(storeRef={"name": "backup"})), "problem Store backup",
+        "SnapshotStore backup does not exist in namespace shop",
+        """kubectl -n shop patch environments.ocore.dev shop --type=merge -p '{"spec":{"storeRef":{"name":"backups"}}}'""",
+    ),
+    "the store denies access": (
+        false("snapshotstore", "Ready", "StoreAccessDenied", "the key may not write"), "problem Store backups",
+        "StoreAccessDenied: the key may not write", "kubectl ocore explain StoreAccessDenied",
+    ),
+    "the password is wrong": (
+        false("environment", "Ready", "AuthenticationFailed", "the password of shop is wrong: change the Secret db"), "problem Ready",
+        "AuthenticationFailed: the password of shop is wrong", "kubectl ocore explain AuthenticationFailed",
+    ),
+    "the user of the files is unknown": (
+        false("environment", "Ready", "JobUserUnknown", USER), "problem Ready", "JobUserUnknown",
+        """kubectl -n shop patch environments.ocore.dev shop --type=merge -p '{"spec":{"jobs":{"runAsUser":101,"runAsGroup":102}}}'""",
+    ),
+    "the capacity is unknown": (
+        false("environment", "RollbackReady", "CapacityUnknown", "Set spec.database.capacity"), "problem RollbackReady", "CapacityUnknown",
+        """kubectl -n shop patch environments.ocore.dev shop --type=merge -p '{"spec":{"database":{"capacity":"SIZE"}}}'   # SIZE""",
+    ),
+    "a grant is missing": (
+        false("environment", "RollbackReady", "MissingGrants", GRANT), "problem RollbackReady", "MissingGrants", 'ALTER ROLE "shop" CREATEDB;',
+    ),
+    "no policy": (
+        plant("snapshotpolicy", list.clear), "warning Policy", "no snapshot is scheduled", """echo '{"apiVersion": "ocore.dev/v1alpha1",""",
+    ),
+    "the policy is suspended": (
+        plant("snapshotpolicy", lambda found: found[0]["spec"].update(suspend=True)), "problem Policy", "suspended",
+        """kubectl -n shop patch snapshotpolicies.ocore.dev shop --type=merge -p '{"spec":{"suspend":false}}'""",
+    ),
+    "the schedule is invalid": (
+        false("snapshotpolicy", "Ready", "ScheduleInvalid", "Correct spec.schedule"), "problem Policy", "ScheduleInvalid: Correct",
+        "kubectl ocore explain ScheduleInvalid",
+    ),
+    "a slot was missed": (
+        plant("snapshotpolicy", lambda found: found[0]["status"].update(nextScheduleTime=at(-3600))), "problem Policy", "was not created",
+        "kubectl -n ocore-system logs deployment/ocore-ocore-snapshots",
+    ),
+    "nothing was ever restored as a test": (
+        plant("snapshotpolicy", lambda found: found[0]["spec"].pop("verify")), "warning Test restores", "none are scheduled",
+        """kubectl -n shop patch snapshotpolicies.ocore.dev shop --type=merge -p '{"spec":{"verify":{"schedule":["0 4 * * 0"]}}}'""",
+    ),
+    "no snapshot": (
+        plant("snapshot", list.clear), "problem Last snapshot", "no snapshot can be restored", "kubectl ocore snapshot shop --wait -n shop",
+    ),
+    "the newest slot has no snapshot": (
+        plant("snapshot", lambda found: found.pop()), "problem Last snapshot", "old shows", "kubectl ocore snapshot shop --wait -n shop",
+    ),
+    "the newest snapshot failed": (
+        plant("snapshot", lambda found: found.append(broken("DumpFailed", "disk full"))), "problem Snapshots",
+        "broken failed (1 of the last 3): DumpFailed: disk full",
+        "kubectl ocore explain DumpFailed; kubectl ocore snapshot shop --wait -n shop",
+    ),
+    "a snapshot is corrupt": (
+        plant("snapshot", corrupt), "problem Snapshots", "rotten cannot be restored: Corrupt: a pack differs",
+        "kubectl ocore snapshot shop --wait -n shop && kubectl -n shop delete snapshots.ocore.dev/rotten",
+    ),
+    "a rollback is past its deadline": (
+        plant("rollback", running), "problem Rollback stuck", "past its deadline", "kubectl -n ocore-system logs",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_planted_fault_is_found_with_its_fix(fault: str) -> None:
+    how, subject, says, fix = FAULTS[fault]
+    world = how(sound())
+    found = {f"{line.state} {line.what}": line for line in lines(world)}
+    assert subject in found, list(found)
+    assert says in found[subject].text
+    assert fix in found[subject].fix
+    assert has_problem(diagnose(world)) == subject.startswith("problem")
+
+
+@pytest.mark.parametrize(
+    "fault", [name for name, (*_, fix) in FAULTS.items() if " patch " in fix or fix.startswith("echo")]
+)
+def test_a_printed_change_is_valid_and_removes_the_fault(fault: str) -> None:
+    """As the shell and the API server read it. What the operator must observe after it is its own test."""
+    how, subject, *_ = FAULTS[fault]
+    world = how(sound())
+    (fix,) = [line.fix for line in lines(world) if f"{line.state} {line.what}" == subject]
+    words = shlex.split(fix.replace("SIZE", "50Gi", 1), comments=True)
+    objects = copy.deepcopy(dict(world.objects))
+    if words[0] == "echo":
+        created = json.loads(words[1])
+        assert created["kind"] == SNAPSHOT_POLICY.kind
+        SNAPSHOT_POLICY.spec.model_validate(created["spec"])
+        objects["snapshotpolicy"] = [
+            {**created, "status": {}, "metadata": {**created["metadata"], "creationTimestamp": at(0), "generation": 1}}
+        ]
+    else:
+        kind = next(kind for kind in KINDS if kind.crd_name == words[4])
+        (target,) = [each for each in objects[kind.singular] if each["metadata"]["name"] == words[5]]
+        for key, value in json.loads(words[-1])["spec"].items():
+            target["spec"][key] = {**target["spec"].get(key, {}), **value} if isinstance(value, dict) else value
+        kind.spec.model_validate(target["spec"])
+        # What the operator then observes.
+        target["status"]["conditions"] = [
+            condition(x["type"]) if x["status"] == "False" else x for x in target["status"]["conditions"]
+        ]
+    after = lines(dataclasses.replace(world, objects=objects))
+    assert subject not in {f"{line.state} {line.what}" for line in after}
+
+
+def test_a_change_of_this_minute_is_no_fault() -> None:
+    """The operator needs seconds. The time of a change is that of the last writer of the spec."""
+
+    def change(found: list[Object]) -> None:
+        managers = [{"time": at(-5)}, {"time": at(-4000), "subresource": "status"}]
+        found[0]["metadata"] |= {"generation": 2, "managedFields": managers}
+
+    assert not has_problem(diagnose(plant("environment", change)(sound())))
+
+
+def test_who_may_not_read_the_operator_is_told_by_what_it_observed() -> None:
+    world = dataclasses.replace(sound(), crds=None, operators=None)
+    found = {line.what: line for line in lines(world)}
+    assert (found["Operator"].state, found["CRDs"].state) == ("unknown", "unknown")
+    assert not has_problem(diagnose(world))
+    stale = plant("environment", lambda objs: objs[0]["metadata"].update(generation=2))(world)
+    found = {line.what: line for line in lines(stale)}
+    assert (found["Operator"].state, "does not answer" in found["Operator"].text) == ("problem", True)
+
+
+def test_a_condition_that_is_not_known_yet_says_how_to_wait() -> None:
+    world = plant("environment", lambda found: found[0]["status"].update(conditions=[]))(sound())
+    found = {line.what: line for line in lines(world)}
+    assert found["Ready"].fix == "kubectl -n shop wait environments.ocore.dev/shop --for=condition=Ready --timeout=5m"
+
+
+def test_what_prevents_both_is_said_once() -> None:
+    conditions = [
+        condition(type_, "False", "AuthenticationFailed", "wrong password") for type_ in ("Ready", "RollbackReady")
+    ]
+    world = plant("environment", lambda found: found[0]["status"].update(conditions=conditions))(sound())
+    found = {line.what: line.text for line in lines(world)}
+    assert found["RollbackReady"] == "AuthenticationFailed: see Ready."
+
+
+def test_every_fix_with_a_kind_names_its_group() -> None:
+    for how, *_ in FAULTS.values():
+        for line in lines(how(sound())):
+            assert not re.search(r"(?:patch|delete|wait|edit) (?:environments?|snapshots?|rollbacks?)[ /]", line.fix)
+
+
+# --- the command ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
+    objects, world = FakeObjects(), sound()
+    objects.others = {kind: list(found) for kind, found in world.objects.items()}
+    assert world.crds is not None
+    objects.paths = {
+        f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}": found for name, found in world.crds.items()
+    }
+    objects.paths |= {
+        "/api/v1/namespaces/shop": {},
+        "/apis/apps/v1/deployments": {"items": list(world.operators or ())},
+        "/apis/coordination.k8s.io/v1/namespaces/ocore-system/leases/ocore-ocore-snapshots": world.leases[OPERATOR],
+    }
+    monkeypatch.setattr(app, "KubernetesObjects", lambda *_: objects)
+    # The times of the objects are those of the moment in which the tests were collected, which may be half an hour ago.
+    with time_machine.travel(NOW, tick=False):
+        yield objects
+
+
+def test_the_exit_code_tells_a_script(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor") == 0
+    assert "All is well." in capsys.readouterr().out
+    cli.others["snapshotpolicy"][0]["spec"]["suspend"] = True
+    assert run("doctor", "oenv/shop") == FINDINGS
+    out = capsys.readouterr().out
+    assert "✗ Policy" in out
+    assert (
+        """fix: kubectl -n shop patch snapshotpolicies.ocore.dev shop --type=merge -p '{"spec":{"suspend":false}}'\n"""
+        in out
+    )
+    assert "1 problems" in out
+
+
+def test_what_does_not_exist_is_an_error(cli: FakeObjects) -> None:
+    with pytest.raises(CliError, match="environment nowhere does not exist in namespace shop"):
+        run("doctor", "nowhere")
+    del cli.paths["/api/v1/namespaces/shop"]
+    with pytest.raises(CliError, match="namespace shop does not exist"):
+        run("doctor")
+
+
+def test_a_tenant_without_rights_gets_an_answer(cli: FakeObjects) -> None:
+    cli.paths = {path: Denied("permission denied") for path in (*cli.paths, "/api/v1/namespaces/shop")}
+    assert run("doctor") == 0
+
+
+def test_lines_of_a_message_stay_whole(cli: FakeObjects) -> None:
+    long = "x" * 300
+    cli.others["environment"][0]["status"]["conditions"] = [
+        condition("Ready", "False", "AuthenticationFailed", f"one\n{long}")
+    ]
+    out = io.StringIO()
+    doctor.run(cli, Console(file=out, width=80), None, NOW)
+    assert long in out.getvalue()
+
+
+def test_kinds_of_the_samples() -> None:
+    """The samples above are what the models accept."""
+    for kind in (ENVIRONMENT, SNAPSHOT_STORE, SNAPSHOT, SNAPSHOT_POLICY, ROLLBACK):
+        for each in sound().of(kind):
+            kind.spec.model_validate(each["spec"])
+            kind.status.model_validate(each["status"])

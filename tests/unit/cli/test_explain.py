@@ -1,0 +1,45 @@
+"""``kubectl ocore explain``: the page that travels with the command."""
+
+import pytest
+
+from ocore_cli import explain
+from ocore_cli.errors import CliError
+from ocore_crds import conditions
+from support.cli import run
+from support.cluster.cluster import REPOSITORY
+
+REASONS = {conditions.MISSING_GRANTS, conditions.JOB_USER_UNKNOWN, conditions.STORE_ACCESS_DENIED, conditions.RETAINED}
+
+
+def test_the_package_has_the_page() -> None:
+    """`make generate` copies it; tests/unit/test_docs.py compares its entries with the reasons."""
+    page = (REPOSITORY / "docs/troubleshooting.md").read_text()
+    assert (REPOSITORY / "cli/ocore_cli/troubleshooting.md").read_text() == page
+    assert len(explain.entries()) == page.count("\n### ")
+    assert set(explain.entries()) >= REASONS
+
+
+def test_every_entry_says_what_to_do_without_marks() -> None:
+    for reason, entry in explain.entries().items():
+        assert "Do: " in entry.text, reason
+        assert "**" not in entry.text, reason
+        assert "](" not in entry.text, reason
+
+
+def test_a_reason_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", "jobuserunknown") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("JobUserUnknown\n")
+    assert "Do: " in out
+
+
+def test_all_reasons_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain") == 0
+    assert capsys.readouterr().out.split() == sorted(explain.entries())
+
+
+def test_an_unknown_reason_suggests_what_is_alike() -> None:
+    with pytest.raises(CliError, match=r"no reason 'MissingGrant' is known. Did you mean MissingGrants"):
+        run("explain", "MissingGrant")
+    with pytest.raises(CliError, match="List all: kubectl ocore explain"):
+        run("explain", "xqzw")

@@ -1,0 +1,201 @@
+"""The commands of kubectl's habits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from ocore_cli import app, confirm, manage
+from ocore_cli.errors import CliError, Refused, TimedOut
+from ocore_crds.kinds import SNAPSHOT, SNAPSHOT_POLICY
+from support.cli import DONE, FakeObjects, Object, condition, run
+
+NAME = "a-name-that-is-longer-than-any-terminal-of-eighty-columns-is-wide-and-must-not-be-broken-into-two-lines"
+PATH = "/apis/ocore.dev/v1alpha1/namespaces/shop/snapshots"
+
+
+def table(*rows: tuple[str, ...]) -> Object:
+    columns = [{"name": "Name"}, {"name": "Phase"}, {"name": "Reason", "priority": 1}, {"name": "Age"}]
+    return {
+        "columnDefinitions": columns,
+        "rows": [{"cells": list(row), "object": {"metadata": {"namespace": "shop"}}} for row in rows],
+    }
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> FakeObjects:
+    objects = FakeObjects(snapshot=[DONE])
+    for module in (app, manage):
+        monkeypatch.setattr(module, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(manage, "pause", lambda _: None)
+    return objects
+
+
+def test_lists_have_the_columns_of_kubectl_and_whole_names(
+    cli: FakeObjects, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.paths[PATH] = table((NAME, "Complete", "Succeeded", "2d"), ("b", "Failed", "DumpFailed", "1d"))
+    assert run("get", "osnap") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["NAME", "PHASE", "AGE"],
+        [NAME, "Complete", "2d"],
+        ["b", "Failed", "1d"],
+    ]
+    assert run("list", "snapshots", "-o", "wide") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == [NAME, "Complete", "Succeeded", "2d"]
+    cli.paths["/apis/ocore.dev/v1alpha1/snapshots"] = table(("b", "Failed", "x", "1d"))
+    assert run("get", "osnap", "-A") == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["NAMESPACE", "shop"]
+
+
+def test_a_list_of_nothing_says_so(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.paths[PATH] = table()
+    assert run("get", "snapshots.ocore.dev") == 0
+    out = capsys.readouterr()
+    assert (out.out, out.err) == ("", "No snapshots in namespace shop.\n")
+    with pytest.raises(CliError, match="snapshot nowhere does not exist"):
+        run("get", "osnap/nowhere")
+    with pytest.raises(typer.BadParameter):
+        run("get", "pods")
+
+
+def test_formats_for_programs(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.others["snapshot"] = [DONE]
+    assert run("get", "osnap", "-o", "name") == 0
+    assert capsys.readouterr().out == "snapshot.ocore.dev/before\n"
+    assert run("get", "osnap/before", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out) == DONE
+    assert run("get", "osnap", "-o", "yaml") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["items"] == [DONE]
+
+
+def test_watch_prints_what_changes(
+    cli: FakeObjects, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = [
+        table(("a", "Running", "", "1s"), ("b", "Failed", "", "1s")),
+        table(("a", "Complete", "", "2s"), ("b", "Failed", "", "2s")),
+    ]
+
+    def paused(_: float) -> None:
+        if not states:
+            raise KeyboardInterrupt
+        cli.paths[PATH] = states.pop(0)
+
+    monkeypatch.setattr(manage, "pause", paused)
+    paused(0)
+    assert run("get", "osnap", "--watch") == 130
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["NAME", "PHASE"], ["a", "Running"], ["b", "Failed"], ["a", "Complete"],
+    ]  # fmt: skip
+
+
+def test_changes(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ("pin", "osnap/a", "--label", "why"),
+        ("unpin", "a"),
+        ("suspend", "oenv/shop"),
+        ("resume", "shop"),
+        ("verify", "a"),
+    ):
+        assert run(*arguments) == 0
+    assert cli.patched == [
+        (SNAPSHOT, "a", {"spec": {"pin": {"label": "why"}}}),
+        (SNAPSHOT, "a", {"spec": {"pin": None}}),
+        (SNAPSHOT_POLICY, "shop", {"spec": {"suspend": True}}),
+        (SNAPSHOT_POLICY, "shop", {"spec": {"suspend": False}}),
+        (SNAPSHOT, "a", {"spec": {"verify": "Full"}}),
+    ]
+    assert "snapshot.ocore.dev/a pinned" in capsys.readouterr().out
+    with pytest.raises(typer.BadParameter):
+        run("pin", "orb/a")
+
+
+def test_a_deletion_says_what_becomes_of_the_data(
+    cli: FakeObjects, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CliError, match="add --yes"):
+        run("delete", "osnap/before")
+    monkeypatch.setattr(confirm, "is_interactive", lambda: True)
+    monkeypatch.setattr(confirm, "answer", lambda *_: "other")
+    with pytest.raises(Refused, match="not deleted"):
+        run("delete", "osnap/before")
+    assert cli.deleted == []
+    assert "Its data stays in the store" in capsys.readouterr().out
+    cli.states["snapshot"] = [{**DONE, "spec": {**DONE["spec"], "deletionPolicy": "Delete"}}]
+    monkeypatch.setattr(confirm, "answer", lambda *_: "before")
+    assert run("delete", "osnap", "before") == 0
+    assert "Its data in the store is deleted with it" in capsys.readouterr().out
+    assert cli.deleted == [(SNAPSHOT, "before")]
+    assert run("delete", "osnap/before", "--yes") == 0
+    with pytest.raises(typer.BadParameter):
+        run("delete", "oenv/shop", "--yes")
+
+
+@pytest.mark.parametrize(("reason", "status", "code"), [("Verified", "True", 0), ("Corrupt", "False", 1)])
+def test_verify_waits_for_the_result(cli: FakeObjects, reason: str, status: str, code: int) -> None:
+    reading = condition("Verified", "False", "ChecksumsOnly")
+    states = [
+        {**DONE, "status": {**DONE["status"], "conditions": [x]}}
+        for x in (reading, condition("Verified", status, reason))
+    ]
+    cli.states["snapshot"] = list(states)
+    assert run("verify", "before", "--wait") == code
+    cli.states["snapshot"] = states[:1]
+    with pytest.raises(TimedOut, match="not verified after 3 s"):
+        run("verify", "before", "--wait", "--timeout", "3")
+
+
+def test_logs_and_description(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CliError, match="has no pod"):
+        run("logs", "osnap/before")
+    cli.paths["/api/v1/namespaces/shop/pods"] = {"items": [{"metadata": {"name": "p"}}]}
+    cli.texts["/api/v1/namespaces/shop/pods/p/log"] = "dumped\x1b[2J\n"
+    assert run("logs", "osnap/before") == 0
+    assert capsys.readouterr().out == "# pod/p\ndumped\\x1b[2J\n"
+    cli.paths["/api/v1/namespaces/shop/events"] = {
+        "items": [{"type": "Normal", "reason": "Started", "message": "it began"}]
+    }
+    assert run("describe", "osnap/before") == 0
+    out = capsys.readouterr().out
+    for words in (
+        "Snapshot shop/before: Complete",
+        "  environmentRef:",
+        "Complete=True Succeeded",
+        "Started: it began",
+    ):
+        assert words in out
+
+
+def test_version_needs_no_cluster(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def none(*_: object) -> None:
+        raise CliError("cannot read the kubeconfig")
+
+    monkeypatch.setattr(manage, "KubernetesObjects", none)
+    assert run("version") == 0
+    assert capsys.readouterr().out.startswith("kubectl ocore ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_each_shell_has_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("completion", shell) == 0
+    out = capsys.readouterr().out
+    assert "kubectl-ocore" in out
+    assert f"{manage.COMPLETE_VARIABLE}" in out
+
+
+def test_bash_completes_the_commands(tmp_path: Path) -> None:
+    """The printed script, in bash, over a program of that name in PATH."""
+    program = tmp_path / "kubectl-ocore"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ocore_cli "$@"\n')
+    program.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = "source <(kubectl-ocore completion bash); COMP_WORDS=(kubectl-ocore ro); COMP_CWORD=1; _kubectl_ocore_completion kubectl-ocore; echo ${COMPREPLY[@]}"
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["rollback"], done.stderr

@@ -1,0 +1,122 @@
+"""A store that fails for a time: an upload is repeated until the command's deadline."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ocore_crds import conditions
+from ocore_mover.deadline import Token
+from ocore_mover.errors import Cancelled, StoreError
+from ocore_mover.guard import GuardedStore, PatientStore
+from ocore_mover.store import Store, patience, s3_client, s3_writer
+from support.mover.faulty_http import Faults, FaultyProxy, Request, times
+from support.mover.stored import put
+
+DATA = bytes(range(256)) * 4096 * 13  # two parts
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(s3_writer, "CHECK_EVERY", 0.1)
+    monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 1)  # botocore's own
+
+
+def is_part(request: Request) -> bool:
+    return request.method == "PUT" and "partNumber" in request.path
+
+
+def failing(status: int, count: int) -> Faults:
+    """Every kind of request fails so many times."""
+    left: dict[str, int] = {}
+
+    def refuse(request: Request) -> int | None:
+        kind = f"{request.method} {is_part(request)} {'uploads' in request.path} {'list-type' in request.path} {'.probe-' in request.path}"
+        left[kind] = left.get(kind, count) - 1
+        return status if left[kind] >= 0 else None
+
+    return Faults(refuse=refuse)
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_row_72_an_upload_outlives_a_store_that_fails_for_a_time(
+    s3: Store, through_proxy: Store, faulty: FaultyProxy, status: int
+) -> None:
+    store = PatientStore(through_proxy, Token(60))
+    faulty.set(failing(status, 6))
+    given_up = ""
+    try:
+        stored = put(store, "object", DATA)
+    except StoreError as error:
+        given_up = error.message
+    assert given_up == ""
+    assert b"".join(s3.read(stored)) == DATA
+    faulty.set(failing(status, 6))
+    put(store, "small", b"x")
+    assert store.put_if_absent("manifest", b"last")
+    assert store.get("manifest") == b"last"
+    assert store.head("small") is not None
+    assert [found.key for found in store.list("")] == ["manifest", "object", "small"]
+
+
+def test_row_72_without_patience_an_upload_is_given_up(through_proxy: Store, faulty: FaultyProxy) -> None:
+    """Commands that a person waits for say soon that the store fails."""
+    store = GuardedStore(through_proxy, Token(60))
+    faulty.set(failing(503, 6))
+    with pytest.raises(StoreError):
+        put(store, "object", DATA)
+
+
+def test_row_72_the_deadline_ends_it(through_proxy: Store, faulty: FaultyProxy) -> None:
+    put(through_proxy, "warm-up", b"x")
+    store = PatientStore(through_proxy, Token(3))
+    faulty.set(Faults(refuse=lambda request: 503 if is_part(request) else None))
+    started = time.monotonic()
+    with pytest.raises(Cancelled) as error:
+        put(store, "object", DATA)
+    assert time.monotonic() - started < 20
+    assert error.value.reason == conditions.DEADLINE_EXCEEDED
+    assert list(through_proxy.uploads("")) == []
+
+
+def test_row_72_parts_wait_for_space_as_long_as_the_store_fails(
+    through_proxy: Store, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_writer, "ROOM_DEADLINE", 0.0)
+    monkeypatch.setattr(s3_writer, "IN_FLIGHT_BYTES", 1)
+    refusals = times(4, is_part)
+    faulty.set(Faults(refuse=lambda request: 503 if refusals(request) else None))
+    assert put(PatientStore(through_proxy, Token(60)), "object", DATA * 3).size == 3 * len(DATA)
+
+
+def test_row_72_what_cannot_pass_is_not_repeated() -> None:
+    calls = []
+
+    def denied() -> None:
+        calls.append(1)
+        raise StoreError(conditions.STORE_ACCESS_DENIED, "no")
+
+    with pytest.raises(StoreError):
+        patience.Patience(Token(60)).run(denied)
+    assert len(calls) == 1
+
+
+def refused(retry_after: str) -> StoreError:
+    error = StoreError(conditions.STORE_UNREACHABLE, "busy", retryable=True)
+    answer = {"ResponseMetadata": {"HTTPHeaders": {"retry-after": retry_after}}}
+    error.__cause__ = ClientError(answer, "UploadPart")  # type: ignore[arg-type]
+    return error
+
+
+def test_row_72_the_stores_own_hint_is_obeyed() -> None:
+    assert patience.hinted(refused("7")) == 7
+    assert patience.hinted(refused("99999999")) == patience.LONGEST_HINT
+    assert 50 < patience.hinted(refused(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))) <= 60
+    assert patience.hinted(refused(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True))) == 0
+    for text in ("", "soon", "-5", "1e9", "²"):
+        assert patience.hinted(refused(text)) == 0
+    assert patience.hinted(StoreError(conditions.STORE_UNREACHABLE, "busy", retryable=True)) == 0

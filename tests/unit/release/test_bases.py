@@ -1,0 +1,96 @@
+"""localcluster/lib/images.sh: bases of images are the same everywhere; PGDG's repository is used for majors that Debian lacks, and only if it is given."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.cluster.cluster import REPOSITORY
+
+PREPARE = f"""
+set -euo pipefail
+HERE={REPOSITORY}/localcluster REPO={REPOSITORY}
+source $HERE/lib/common.sh; source $HERE/lib/build.sh; source $HERE/lib/images.sh
+"""
+_DOWNLOADED = """#!/bin/sh
+case $1 in -x) mkdir -p usr/share/postgresql-common/pgdg && echo key >usr/share/postgresql-common/pgdg/key.asc ;; esac
+"""
+_MMDEBSTRAP = (
+    '#!/bin/sh\nfor word; do echo "$word"; done >"$LOG"; echo "$SOURCE_DATE_EPOCH ${PYTHONPYCACHEPREFIX-}" >>"$LOG"\n'
+)
+
+
+def run(folder: Path, script: str, **given: str) -> "subprocess.CompletedProcess[str]":
+    for name, text in {"apt-get": "#!/bin/sh\n", "dpkg-deb": _DOWNLOADED, "mmdebstrap": _MMDEBSTRAP}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "OCORE_CACHE": str(folder / "cache"),
+        "LOG": str(folder / "log"),
+        "HOME": str(folder),
+        **given,
+    }
+    return subprocess.run(
+        ["bash", "-c", PREPARE + script], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_repository_is_used_with_its_key_and_leaves_no_trace(tmp_path: Path) -> None:
+    url = "https://mirror.example.org/pgdg"
+    script = (
+        'image_spec mover:16; step() { shift; "$@"; }; import_base() { :; }; rm() { :; }; make_base; echo "$PACKAGES"'
+    )
+    done = run(tmp_path, script, PGDG_URL=url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(",")[-1].strip() == "postgresql-client-16"
+    words = (tmp_path / "log").read_text().splitlines()
+    (setup,) = [w for w in words if w.startswith("--setup-hook=")]
+    key = tmp_path / "cache/tmp/pgdg/usr/share/postgresql-common/pgdg/key.asc"
+    assert f"'deb [signed-by={key}] {url} trixie-pgdg main'" in setup
+    assert key.exists()
+    assert [w for w in words if w.startswith("--customize-hook=rm") and "pgdg.list" in w]
+
+
+@pytest.mark.parametrize("image", ["mover:16", "mover:17", "operator:dev"])
+def test_a_base_has_nothing_of_this_machine(image: str, tmp_path: Path) -> None:
+    """Found by two builds with two caches: make's PYTHONPYCACHEPREFIX was a folder in the image, with compiled files."""
+    script = f'image_spec {image}; step() {{ shift; "$@"; }}; import_base() {{ :; }}; rm() {{ :; }}; make_base; echo "$PYTHON_PACKAGES"'
+    done = run(
+        tmp_path,
+        script,
+        PGDG_URL="https://mirror.example.org",
+        PYTHONPYCACHEPREFIX="/home/me/cache",
+        PYTHONPATH="/home/me",
+    )
+    assert done.stdout == "python3,ca-certificates\n", done.stderr
+    words = (tmp_path / "log").read_text().splitlines()
+    assert words[-1] == "0 "  # the time, and no folder
+    assert """--customize-hook=rm -f "$1/etc/apt/sources.list\"""" in words
+
+
+@pytest.mark.parametrize("major", ["16", "18"])
+def test_without_the_repository_there_is_no_such_image(major: str, tmp_path: Path) -> None:
+    done = run(tmp_path, f"image_spec mover:{major}")
+    assert done.returncode != 0
+    assert "set PGDG_URL" in done.stderr
+    assert f"mover:{major}" not in run(tmp_path, 'echo "$IMAGES"').stdout
+    assert f"mover:{major}" in run(tmp_path, 'echo "$IMAGES"', PGDG_URL="https://mirror.example.org").stdout
+
+
+def test_debians_majors_do_not_use_it(tmp_path: Path) -> None:
+    script = 'image_spec mover:17; step() { shift; "$@"; }; import_base() { :; }; rm() { :; }; make_base'
+    done = run(tmp_path, script, PGDG_URL="https://mirror.example.org")
+    assert done.returncode == 0, done.stderr
+    assert "pgdg" not in (tmp_path / "log").read_text().replace("create_main_cluster", "")
+
+
+@pytest.mark.parametrize(
+    ("targets", "mirror"),
+    [("", ""), ("m/debian-security\\nm/debian\\nm/other\\n", "m/debian"), ("m/debian-security\\n", "")],
+)
+def test_a_machine_without_debians_mirror_uses_the_default(targets: str, mirror: str, tmp_path: Path) -> None:
+    """As on Ubuntu: no mirror is no failure."""
+    done = run(tmp_path, f'apt-get() {{ printf "{targets}"; }}; found=$(debian_mirror); echo "mirror=$found"')
+    assert done.stdout == f"mirror={mirror}\n", done.stderr

@@ -1,0 +1,326 @@
+"""A release: the same commit and version make the same bytes, and what is published fits together."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ocore_release import chart, images, krew, source
+from ocore_release.archive import File, Layout, digest, write_tar_gz
+from support.cluster.cluster import REPOSITORY
+
+COMMIT = source.Commit("0123456789abcdef", 1_700_000_000)
+PARTS = ("crds", "kube", "operator", "mover", "api", "cli")
+DIGESTS = {
+    name: f"sha256:{number * 64}"
+    for name, number in (("operator", "1"), ("api", "2"), ("mover:15", "3"), ("mover:17", "4"))
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """The files that the cheap artefacts are made of, with a version."""
+    folder = tmp_path / "tree"
+    shutil.copytree(REPOSITORY / "charts", folder / "charts")
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(REPOSITORY / name, folder)
+    source.write_version(folder, "1.2.3")
+    return folder
+
+
+def cheap(tree: Path, out: Path) -> list[Path]:
+    """Chart, its OCI archive, and the archive and manifest for krew."""
+    out.mkdir()
+    folder = tree / "charts/ocore-snapshots"
+    packed = chart.package(folder, out, COMMIT)
+    chart.oci(folder, packed, COMMIT, name="localhost/charts/ocore-snapshots")
+    command = out / "kubectl-ocore-1.2.3"
+    command.write_bytes(b"#!/usr/bin/env python3\n")
+    plugin = krew.package(command, tree / "LICENSE", COMMIT)
+    (out / "ocore.yaml").write_text(krew.manifest(plugin, "1.2.3", "https://example.org/v1.2.3/", ""))
+    return sorted(out.iterdir())
+
+
+def test_two_builds_have_the_same_bytes(tree: Path, tmp_path: Path) -> None:
+    """Times, the umask and the order of the folder's entries do not count."""
+    first = {p.name: p.read_bytes() for p in cheap(tree, tmp_path / "first")}
+    other = tmp_path / "other"
+    for path in sorted((p for p in tree.rglob("*") if p.is_file()), reverse=True):
+        copy = other / path.relative_to(tree)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        copy.chmod(0o600)
+        os.utime(copy, (1, 1))
+    second = {p.name: p.read_bytes() for p in cheap(other, tmp_path / "second")}
+    assert len(first) == 5
+    assert first == second
+
+
+def test_the_wheel_has_the_same_bytes_twice(tree: Path, tmp_path: Path) -> None:
+    source.write_version(tree, "1.2.3-rc.1")
+    made = subprocess.run(
+        ["make", "-s", "-C", str(REPOSITORY), "release-python"], check=True, timeout=300, capture_output=True, text=True,
+        env={**os.environ, "MAKEFLAGS": ""},
+    )  # fmt: skip
+    build = (
+        "import sys; from pathlib import Path; from ocore_release import python, source; "
+        f"python.wheel(Path(sys.argv[1]), Path(sys.argv[2]), source.Commit('', {COMMIT.epoch}))"
+    )
+    found = []
+    for name in ("first", "second"):
+        copy, out = tmp_path / name / "tree", tmp_path / name / "out"
+        shutil.copytree(tree, copy)
+        for part in PARTS:
+            shutil.copytree(REPOSITORY / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        subprocess.run(
+            [made.stdout.strip(), "-c", build, copy, out],
+            check=True, timeout=120, env={**os.environ, "PYTHONPATH": str(REPOSITORY / "release")},
+        )  # fmt: skip
+        (wheel,) = out.iterdir()
+        assert wheel.name == "ocore_snapshots-1.2.3rc1-py3-none-any.whl"
+        found.append(digest(wheel))
+        with zipfile.ZipFile(wheel) as packed:
+            packages = {n for n in packed.namelist() if ".dist-info/" not in n}
+        # What .gitignore names is left out: a package's own folder dist/ was.
+        there = {p.relative_to(copy) for part in PARTS for p in (copy / part).rglob("*") if p.is_file()}
+        assert packages == {"/".join(p.parts[1:]) for p in there if len(p.parts) > 2}
+    assert found[0] == found[1]
+
+
+def test_an_archive_keeps_who_may_execute(tmp_path: Path) -> None:
+    write_tar_gz(tmp_path / "a.tar.gz", [File("b", b"b", 0o755), File("a", b"a")], 7)
+    with tarfile.open(tmp_path / "a.tar.gz") as tar:
+        assert [(m.name, m.mode, m.mtime, m.uid) for m in tar] == [("a", 0o644, 7, 0), ("b", 0o755, 7, 0)]
+
+
+# --- the chart -----------------------------------------------------------------------------------------------
+def test_the_released_chart_names_registry_and_digests(tree: Path) -> None:
+    folder = tree / "charts/ocore-snapshots"
+    before = yaml.safe_load((folder / "values.yaml").read_text())
+    chart.fill(folder, registry="registry.example.org/team", digests=DIGESTS)
+    after = yaml.safe_load((folder / "values.yaml").read_text())
+    before["global"]["imageRegistry"] = "registry.example.org/team"
+    before["operator"]["image"]["digest"] = DIGESTS["operator"]
+    before["api"]["image"]["digest"] = DIGESTS["api"]
+    before["mover"] |= {"majors": [15, 17], "digests": {"15": DIGESTS["mover:15"], "17": DIGESTS["mover:17"]}}
+    assert after == before
+    about = yaml.safe_load((folder / "Chart.yaml").read_text())
+    assert (about["version"], about["appVersion"]) == ("1.2.3", "1.2.3")
+
+
+def test_a_release_with_pgdg_names_all_four_majors(tree: Path) -> None:
+    folder = tree / "charts/ocore-snapshots"
+    digests = DIGESTS | {f"mover:{major}": f"sha256:{major * 32}" for major in ("16", "18")}
+    chart.fill(folder, registry="registry.example.org/team", digests=digests)
+    mover = yaml.safe_load((folder / "values.yaml").read_text())["mover"]
+    assert mover["majors"] == [15, 16, 17, 18]
+    assert set(mover["digests"]) == {"15", "16", "17", "18"}
+
+
+def test_a_chart_without_the_line_is_an_error(tree: Path) -> None:
+    values = tree / "charts/ocore-snapshots/values.yaml"
+    values.write_text(values.read_text().replace('  imageRegistry: ""', "  imageRegistry: x"))
+    with pytest.raises(source.ReleaseError, match="imageRegistry"):
+        chart.fill(tree / "charts/ocore-snapshots", registry="", digests={})
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}  # type: ignore[union-attr]
+
+
+def blob(files: dict[str, bytes], descriptor: dict[str, Any]) -> bytes:
+    """The blob of a descriptor, which must have its size and digest."""
+    found = files["blobs/" + descriptor["digest"].replace(":", "/")]
+    assert len(found) == descriptor["size"]
+    assert digest(found) == descriptor["digest"]
+    return found
+
+
+def test_the_charts_oci_archive_has_the_package(tree: Path, tmp_path: Path) -> None:
+    folder = tree / "charts/ocore-snapshots"
+    packed = chart.package(folder, tmp_path, COMMIT)
+    files = members(chart.oci(folder, packed, COMMIT, name="registry.example.org/charts/ocore-snapshots"))
+    (entry,) = json.loads(files["index.json"])["manifests"]
+    assert entry["annotations"]["org.opencontainers.image.ref.name"] == "1.2.3"
+    manifest = json.loads(blob(files, entry))
+    assert manifest["config"]["mediaType"] == "application/vnd.cncf.helm.config.v1+json"
+    assert json.loads(blob(files, manifest["config"]))["name"] == "ocore-snapshots"
+    (layer,) = manifest["layers"]
+    assert blob(files, layer) == packed.read_bytes()
+    names = members(packed)
+    assert "ocore-snapshots/Chart.yaml" in names
+    assert "ocore-snapshots/values.schema.json" in names
+
+
+# --- images --------------------------------------------------------------------------------------------------
+@pytest.fixture
+def cache(tmp_path: Path) -> tuple[Path, str]:
+    """A cache with one image of one layer, as the local cluster's build leaves it; the image's digest."""
+    folder = tmp_path / "cache"
+
+    def put(content: bytes) -> dict[str, Any]:
+        path = folder / "oci/blobs" / digest(content).replace(":", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return {"digest": digest(content), "size": len(content)}
+
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w"):
+        pass
+    content = layer.getvalue()
+    config = {
+        "architecture": "amd64", "os": "linux", "created": "1970-01-01T00:00:00Z", "config": {"User": "65532:65532"},
+        "rootfs": {"type": "layers", "diff_ids": [digest(content)]},
+    }  # fmt: skip
+    manifest = {"schemaVersion": 2, "config": put(json.dumps(config).encode()), "layers": [put(content)]}
+    return folder, str(put(json.dumps(manifest).encode())["digest"])
+
+
+def archived(cache: tuple[Path, str], target: Path) -> str:
+    layout = Layout()
+    described = images.labels("mover", "17", "1.2.3", COMMIT, "https://git.example.org/ocore-snapshots")
+    entry = images.image(*cache, layout, described)
+    return images.archive(
+        layout, [entry], target, name="localhost/ocore-snapshots/mover", tag="1.2.3-pg17", commit=COMMIT
+    )
+
+
+def test_an_image_has_labels_and_the_layers_that_were_built(cache: tuple[Path, str], tmp_path: Path) -> None:
+    written = archived(cache, tmp_path / "a.tar")
+    files = members(tmp_path / "a.tar")
+    (entry,) = json.loads(files["index.json"])["manifests"]
+    assert entry["digest"] == written
+    assert entry["annotations"]["io.containerd.image.name"] == "localhost/ocore-snapshots/mover:1.2.3-pg17"
+    manifest = json.loads(blob(files, entry))
+    config = json.loads(blob(files, manifest["config"]))
+    labels = config["config"]["Labels"]
+    assert labels == manifest["annotations"]
+    for name, value in {
+        "title": "Jobs of ocore-snapshots, with the clients of PostgreSQL 17",
+        "version": "1.2.3",
+        "revision": COMMIT.id,
+        "created": "2023-11-14T22:13:20Z",
+        "licenses": "Apache-2.0",
+        "source": "https://git.example.org/ocore-snapshots",
+    }.items():
+        assert labels[f"org.opencontainers.image.{name}"] == value
+    assert config["config"]["User"] == "65532:65532"
+    (layer,), (diff_id,) = manifest["layers"], config["rootfs"]["diff_ids"]
+    assert "sha256:" + hashlib.sha256(gzip.decompress(blob(files, layer))).hexdigest() == diff_id
+
+
+def test_an_image_has_the_same_bytes_with_an_empty_cache(cache: tuple[Path, str], tmp_path: Path) -> None:
+    assert archived(cache, tmp_path / "a.tar") == archived(cache, tmp_path / "b.tar")
+    shutil.rmtree(cache[0] / "oci-gzip")
+    archived(cache, tmp_path / "c.tar")
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes() == (tmp_path / "c.tar").read_bytes()
+
+
+# --- krew, notes, version ------------------------------------------------------------------------------------
+def test_the_manifest_for_krew_names_the_archive(tmp_path: Path) -> None:
+    command = tmp_path / "kubectl-ocore-1.2.3"
+    command.write_bytes(b"program")
+    packed = krew.package(command, REPOSITORY / "LICENSE", COMMIT)
+    found = yaml.safe_load(krew.manifest(packed, "1.2.3", "https://example.org/v1.2.3/", ""))
+    platforms = found["spec"]["platforms"]
+    systems = {(p["selector"]["matchLabels"]["os"], p["selector"]["matchLabels"]["arch"]) for p in platforms}
+    assert systems == set(krew.SYSTEMS)
+    for platform in platforms:
+        assert platform["uri"] == "https://example.org/v1.2.3/kubectl-ocore-1.2.3.tar.gz"
+        assert platform["sha256"] == hashlib.sha256(packed.read_bytes()).hexdigest()
+    assert members(packed)["kubectl-ocore"] == b"program"
+
+
+CHANGELOG = "# Changelog\n\n## 1.2.0 (unreleased)\n\n- New.\n\n## 1.1.0\n\n- Old.\n\n## 1.0.0\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("1.2.0", "- New.\n"), ("1.2.0-rc.1", "- New.\n"), ("1.1.0", "- Old.\n")]
+)
+def test_the_notes_are_the_section_of_the_changelog(version: str, expected: str) -> None:
+    assert source.notes(CHANGELOG, version) == expected
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.2", "2.0.0"])
+def test_a_version_without_notes_is_refused(version: str) -> None:
+    with pytest.raises(source.ReleaseError, match=f"no section '## {version}'"):
+        source.notes(CHANGELOG, version)
+
+
+@pytest.mark.parametrize("version", ["", "v1.2.3", "1.2", "01.2.3", "1.2.3+build", "1.2.3-", "1.2.3 "])
+def test_a_version_must_be_semantic(version: str) -> None:
+    with pytest.raises(source.ReleaseError, match="not a semantic version"):
+        source.checked_version(version)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> tuple[Path, Callable[..., None]]:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+    git("init")
+    (folder / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-m", "first")
+    return folder, git
+
+
+def test_only_a_commit_is_released(checkout: tuple[Path, Callable[..., None]]) -> None:
+    folder, _ = checkout
+    commit = source.commit_of(folder)
+    assert len(commit.id) == 40
+    assert commit.epoch > 1_700_000_000
+    (folder / "file").write_text("2")
+    with pytest.raises(source.ReleaseError, match="commit or remove them:\n M file"):
+        source.commit_of(folder)
+
+
+# --- publish -------------------------------------------------------------------------------------------------
+def publish(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """release/publish with skopeo and cosign replaced by programs that note their arguments."""
+    for name in ("skopeo", "cosign"):
+        stub = folder / name
+        stub.write_text(f'#!/bin/sh\necho "{name} $*"\n')
+        stub.chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    command = [REPOSITORY / "release/publish", str(folder)]
+    return subprocess.run(command, env={"PATH": path, **environment}, capture_output=True, text=True, check=False)
+
+
+def test_images_are_published_under_their_name_and_signed_by_digest(cache: tuple[Path, str], tmp_path: Path) -> None:
+    layout = Layout()
+    entry = images.image(*cache, layout, {})
+    archive = tmp_path / "operator-1.2.3.oci.tar"
+    name = "registry.example.org/ocore-snapshots/operator"
+    written = images.archive(layout, [entry], archive, name=name, tag="1.2.3", commit=COMMIT)
+    done = publish(tmp_path, COSIGN_KEY="cosign.key")
+    assert done.returncode == 0, done.stderr
+    _, copied, signed = done.stdout.splitlines()
+    assert copied == f"skopeo copy --quiet --all --preserve-digests oci-archive:{archive}:1.2.3 docker://{name}:1.2.3"
+    assert signed.startswith("cosign sign --yes --key cosign.key ")
+    assert signed.endswith(f" {name}@{written}")
+    assert "cosign" not in publish(tmp_path).stdout
+
+
+def test_what_was_built_without_a_registry_is_not_published(cache: tuple[Path, str], tmp_path: Path) -> None:
+    archived(cache, tmp_path / "mover-1.2.3-pg17.oci.tar")
+    done = publish(tmp_path)
+    assert done.returncode == 1
+    assert "built without a registry" in done.stderr
+    assert done.stdout == ""
