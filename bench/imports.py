@@ -17,7 +17,7 @@ from figures import Figure, limit, report
 
 from support.cluster.cluster import GROUP, Cluster, Object
 from support.cluster.site import claim
-from support.operator.folder import IMAGE, PROJECT, folder_store
+from support.operator.folder import IMAGE, JOB_USER, PROJECT, folder_store
 from support.operator.many import apply_crds
 from support.operator.process import OperatorProcess
 
@@ -98,6 +98,7 @@ def environment(namespace: str) -> Object:
             "type": "production",
             "storeRef": {"name": "store"},
             "filestore": {"claimName": "backups", "path": "no-files", "layout": "Plain"},
+            "jobs": JOB_USER,
         },
     }
 
