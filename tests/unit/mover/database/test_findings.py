@@ -182,7 +182,7 @@ class Relay:
             threading.Thread(target=self._copy, args=(server, client, True), daemon=True).start()
 
     def _copy(self, source: socket.socket, sink: socket.socket, change: bool) -> None:
-        with sink, contextlib.suppress(OSError):  # each end closes when it likes, and with it what the other thread reads
+        with sink, contextlib.suppress(OSError):  # each end closes both when it likes
             while data := source.recv(65536):
                 if change and (at := data.find(b"K\0\0\0\x0c")) >= 0:
                     data = data[: at + 5] + b"\0\0\0\x07" + data[at + 9 :]
