@@ -16,8 +16,8 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYDANTIC_DISABLE_PLUGINS := __all__
 export MYPY_CACHE_DIR := $(OCORE_CACHE)/mypy
 export RUFF_CACHE_DIR := $(OCORE_CACHE)/ruff
-PYTHON ?= python3
-VENV := $(OCORE_CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
+PYTHON ?= $(shell requirements/python)
+VENV := $(OCORE_CACHE)/venv-$(shell cat requirements/dev.txt requirements/python | sha256sum | cut -c1-12)
 BIN := $(VENV)/bin
 WHEELS := $(OCORE_CACHE)/postgresql/wheels-$(shell sha256sum requirements/postgres.txt | cut -c1-12)
 PROMTOOL := $(OCORE_CACHE)/promtool/promtool
@@ -195,7 +195,7 @@ venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment 
 $(VENV)/.done: | requirements/dev.txt
 	@echo "Installing the locked Python dependencies into $(VENV) (about a minute)"
 	$(PYTHON) -m venv $(VENV)
-	env -u PYTHONPYCACHEPREFIX $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	env -u PYTHONPYCACHEPREFIX $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
 bin:
