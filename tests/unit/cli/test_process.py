@@ -104,11 +104,22 @@ def kubeconfig(api: Api, tmp_path: Path) -> Path:
     return path
 
 
+#: Those that end a command of a user who has left or has had enough.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def default_signals() -> None:
+    """What starts the tests may ignore some, as nohup does, and a process that is started inherits that."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(kubeconfig: Path, *arguments: str) -> subprocess.Popen[str]:
     env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     return subprocess.Popen(
         [sys.executable, "-m", "ocore_cli", *arguments],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+        preexec_fn=default_signals,
     )  # fmt: skip
 
 
@@ -131,7 +142,7 @@ def test_an_interrupted_wait_says_that_the_operation_continues(api: Api, kubecon
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
 def test_a_preview_that_is_ended_by_a_signal_is_removed(api: Api, kubeconfig: Path, number: int) -> None:
     api.objects[f"{BASE}/rollbacks/preview-before-x"] = PREVIEWING
     process = start(kubeconfig, "preview", "before")
