@@ -119,11 +119,11 @@ def test_a_key_server_that_is_down(server: KeyServer) -> None:
 
 def test_a_key_server_that_does_not_answer(server: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
-        server.delay = 2
+        server.delay = 60
         start = time.monotonic()
         beats = asyncio.create_task(_beats())
         assert await outcome(a, OLD.token()) == 503
-        assert time.monotonic() - start < 1.9
+        assert time.monotonic() - start < 50
         beats.cancel()
         assert len(BEATS) > 3  # the event loop was free
 

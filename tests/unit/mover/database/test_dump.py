@@ -189,7 +189,7 @@ def test_ended_in_the_middle(wide: Site, store: Store, scratch: Path, counter: C
     with pytest.raises(Cancelled) as raised:
         take(wide, slow, scratch, counter, token)
     assert raised.value.reason == "Cancelled"
-    assert time.monotonic() - since < 8
+    assert time.monotonic() - since < 60
     assert list(scratch.iterdir()) == []
     assert store.abort_uploads("") == 0, "partial objects"
 

@@ -43,7 +43,7 @@ def test_switches_and_back_with_sessions_open(site: Site) -> None:
 
     assert order == ["prepare", "finish"]
     assert outcome.position.position == "New"
-    assert outcome.refused_seconds < 5
+    assert 0 < outcome.refused_seconds < 30
     assert which(site) == "new"
     assert site.databases() == {site.live, site.names.previous}
     for connection in (idle, busy, other):
