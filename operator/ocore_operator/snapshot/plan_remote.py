@@ -28,7 +28,17 @@ from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.series import latest, pause_left, stop
-from ocore_operator.snapshot.world import POLL, Action, Idle, Record, StartCheckCopy, StartCopy, StartDelete, World
+from ocore_operator.snapshot.world import (
+    POLL,
+    Action,
+    Idle,
+    Record,
+    RemoteView,
+    StartCheckCopy,
+    StartCopy,
+    StartDelete,
+    World,
+)
 
 COMMAND = "copy-remote"
 CHECK = "check-copy"
@@ -83,36 +93,38 @@ def within(action: Action, wait: float | None) -> Action:
 
 def decide(world: World, delete: Delete) -> Step:
     """The next step of the copy. The Snapshot is terminal and is not being deleted."""
-    remote = world.snapshot.status.remote
-    if remote is None or world.remote is None or not c.is_true(world.snapshot.status.conditions, c.COMPLETE):
+    remote, view = world.snapshot.status.remote, world.remote
+    if remote is None or view is None or not c.is_true(world.snapshot.status.conditions, c.COMPLETE):
         return Step()
     if remote.only and remote.local_deleted_at is None:
-        return _delete_local(world, remote, delete)
+        return _delete_local(world, remote, view, delete)
     if remote.check_requested_at is not None:
-        return _check(world, remote, remote.check_requested_at)
+        return _check(world, remote, view, remote.check_requested_at)
     if remote.only:
         return Step()
     if remote.complete:
         return (
             _delete_replaced(world, remote, remote.replaces, delete)
             if remote.replaces
-            else _release(world, remote, delete)
+            else _release(world, remote, view, delete)
         )
-    wanted = world.remote.wanted
-    if wanted is not None and wanted != remote.store_name:
+    begun = _begun(world, remote)
+    if begun is not None:
+        return Step(begun)
+    if view.wanted is not None and view.wanted != remote.store_name:
         return _withdraw(world, remote, delete)
-    return _copying(world, remote) if remote.state == "Copying" else _waiting(world, remote)
+    return _copying(world, remote, view) if remote.state == "Copying" else _waiting(world, remote, view)
 
 
 # --- attempts --------------------------------------------------------------------------------------------------
 
 
-def _copying(world: World, remote: RemoteCopy) -> Step:
+def _copying(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
     snapshot, now = world.snapshot, world.now
     state = _state(world, remote, remote.attempts)
     match state:
         case Starting() | Running():
-            status = remote_copies.progressed(snapshot, world.remote.bytes_done if world.remote is not None else 0)
+            status = remote_copies.progressed(snapshot, view.bytes_done)
             return Step(Record(status)) if status != snapshot.status else Step(wait=POLL)
         case Succeeded(payload=CopyResult() as result) if result.manifest_sha256 == snapshot.status.manifest_sha256:
             note = Note("Normal", "RemoteCopied", f"The snapshot is copied to {remote.store_name}.")
@@ -134,30 +146,32 @@ def _failed(world: World, reason: str, message: str) -> Step:
     status = remote_copies.failed(world.snapshot, reason, message, world.now)
     if reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
         status = damage.corrupt(world.snapshot.with_status(status), message, world.now)
-    was = world.snapshot.status.remote
-    news = was is None or was.message != message
-    return Step(Record(status, (Note("Warning", "RemoteCopyFailed", message),) if news else ()))
+    return Step(Record(status, (Note("Warning", "RemoteCopyFailed", message),)))
 
 
 def _state(world: World, remote: RemoteCopy, attempt: int) -> JobState:
     return world.seen.state(name_of_job(world.snapshot, remote, attempt))
 
 
-def _waiting(world: World, remote: RemoteCopy) -> Step:
-    """Pending or Failed. A Job of the next attempt that exists already was created before a crash."""
+def _begun(world: World, remote: RemoteCopy) -> Record | None:
+    """Records an attempt whose Job was created before a crash: the status does not have it yet, and it may have copied everything."""
     attempt = remote.attempts + 1
-    if not isinstance(_state(world, remote, attempt), Absent):
-        name = name_of_job(world.snapshot, remote, attempt)
-        return Step(Record(remote_copies.copying(world.snapshot, attempt, name, world.now)))
+    if isinstance(_state(world, remote, attempt), Absent):
+        return None
+    name = name_of_job(world.snapshot, remote, attempt)
+    return Record(remote_copies.copying(world.snapshot, attempt, name, world.now))
+
+
+def _waiting(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
+    """Pending or Failed."""
     left = -clock.seconds_since(remote.next_attempt_at, world.now) if remote.next_attempt_at is not None else 0.0
     if left > 0:
         return Step(wait=left)
     if world.refusal is not None:
         return _wait_for(world, world.refusal)
-    blocked = world.remote.blocked if world.remote is not None else None
-    if blocked is not None:
-        return _wait_for(world, blocked)
-    return Step(StartCopy(attempt))
+    if view.blocked is not None:
+        return _wait_for(world, view.blocked)
+    return Step(StartCopy(remote.attempts + 1))
 
 
 def _wait_for(world: World, end: Outcome) -> Step:
@@ -171,7 +185,7 @@ def _wait_for(world: World, end: Outcome) -> Step:
 # --- checks of a complete copy ---------------------------------------------------------------------------------
 
 
-def _check(world: World, remote: RemoteCopy, requested: str) -> Step:
+def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -> Step:
     """The remote store is asked whether it still has every object. A copy that is lost is made again; without other data the Snapshot is Corrupt."""
     start = f"{int(clock.parse(requested).timestamp())}-"
     number, state = latest(world, CHECK, start)
@@ -186,7 +200,7 @@ def _check(world: World, remote: RemoteCopy, requested: str) -> Step:
             left = pause_left(world, CHECK_RETRY if number < MAX_ATTEMPTS else CHECK_PAUSE, ended)
             if left > 0:
                 return _unfinished(world, f"The copy could not be checked; retrying: {failure.message}", left)
-    blocked = world.refusal or (world.remote.unreadable if world.remote is not None else None)
+    blocked = world.refusal or view.unreadable
     if blocked is not None:
         pause = blocked.after if isinstance(blocked, Waiting) and world.refusal is not None else DELETE_PAUSE
         return _unfinished(world, f"The copy cannot be checked: {blocked.message}", pause)
@@ -206,11 +220,8 @@ def _unfinished(world: World, message: str, pause: float) -> Step:
     return Step(Record(status)) if status != world.snapshot.status else Step(wait=pause)
 
 
-def _copy_in_doubt(world: World, remote: RemoteCopy) -> Outcome | None:
+def _copy_in_doubt(remote: RemoteCopy, view: RemoteView) -> Outcome | None:
     """Why it cannot be told whether the copy is whole: its store is missing, not ready, or another one; None where it can be."""
-    view = world.remote
-    if view is None:
-        return Waiting(c.STORE_NOT_READY, f"SnapshotStore {remote.store_name} has not been read yet.", USED_PAUSE)
     if view.unreadable is not None or view.store_id == remote.store_id:
         return view.unreadable
     text = f"SnapshotStore {remote.store_name} has the id {view.store_id or 'of no store'}, and the copy is in the store {remote.store_id}. The data in the Snapshot's own store stays."
@@ -222,10 +233,9 @@ def _copy_in_doubt(world: World, remote: RemoteCopy) -> Outcome | None:
 
 def _withdraw(world: World, remote: RemoteCopy, delete: Delete) -> Step:
     """The Environment does not name the store any more, and the copy is not complete: what was copied is deleted."""
-    for attempt in (remote.attempts, remote.attempts + 1):
-        stopping = stop(world, name_of_job(world.snapshot, remote, attempt))
-        if stopping is not None:
-            return Step(stopping)
+    stopping = stop(world, name_of_job(world.snapshot, remote, remote.attempts))
+    if stopping is not None:
+        return Step(stopping)
     end = Record(_as_before(world, remote))
     if remote.attempts == 0:
         return Step(end)
@@ -277,22 +287,21 @@ def stop_attempts(world: World) -> Action | None:
     remote = world.snapshot.status.remote
     if remote is None:
         return None
-    names = (name_of_job(world.snapshot, remote, remote.attempts + n) for n in (0, 1))
-    return next((found for name in names if (found := stop(world, name)) is not None), None)
+    return _begun(world, remote) or stop(world, name_of_job(world.snapshot, remote, remote.attempts))
 
 
-def _release(world: World, remote: RemoteCopy, delete: Delete) -> Step:
+def _release(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete) -> Step:
     """Deletes what retention has let go of, once nothing uses the Snapshot."""
     released = releases({"spec": world.snapshot.spec.wire(), "status": world.snapshot.status.wire()})
     if released is None:
         return Step()
-    if world.remote is not None and (world.remote.used_by or world.remote.needed_by):
+    if view.used_by or view.needed_by:
         return Step(wait=USED_PAUSE)  # differentials go first: they are restored with the files of this one
     others = [name for name, job in world.seen.jobs.items() if finished(job) is None and "delete" not in name]
     if others:  # they read one of the copies
         return Step(wait=USED_PAUSE)
     if released == "Local":
-        doubt = _copy_in_doubt(world, remote)
+        doubt = _copy_in_doubt(remote, view)
         if doubt is not None:
             return _deleted(world, doubt, Idle())
         note = Note(
@@ -300,21 +309,21 @@ def _release(world: World, remote: RemoteCopy, delete: Delete) -> Step:
         )
         status = remote_copies.only_copy(world.snapshot)
         return Step(Record(status, (note,), failpoint="operator-remote-release-recorded"))
-    if world.remote is not None and world.remote.damaged_base:
-        text = f"The copy stays: its full Snapshot {world.remote.damaged_base} is damaged in its own store."
+    if view.damaged_base:
+        text = f"The copy stays: its full Snapshot {view.damaged_base} is damaged in its own store."
         return _unfinished(world, text, USED_PAUSE)
     note = Note("Normal", "RetentionExpired", f"No rule keeps the copy in {remote.store_name}: it is deleted.")
     return _deleted(world, delete(deletion_series(remote)), Record(remote_copies.without_copy(world.snapshot), (note,)))
 
 
-def _delete_local(world: World, remote: RemoteCopy, delete: Delete) -> Step:
+def _delete_local(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete) -> Step:
     """The status says that only the copy counts: nothing reads the data in the Snapshot's own store any more. Its Job asks the remote store before."""
     series = f"{LOCAL}{remote_copies.moment(remote)}-"
     _, state = latest(world, "delete", series)
     if isinstance(state, JobFailed) and state.failure.reason == c.REMOTE_COPY_LOST:
         return _lost(world, remote, state.failure.message)
     done = Record(remote_copies.local_deleted(world.snapshot, world.now))
-    return _deleted(world, _copy_in_doubt(world, remote) or delete(series), done)
+    return _deleted(world, _copy_in_doubt(remote, view) or delete(series), done)
 
 
 def _deleted(world: World, found: StartDelete | Outcome | None, done: Action) -> Step:

@@ -1,11 +1,11 @@
 """The copy of a Complete Snapshot in a remote store: attempts for days, crashes at each point, what retention lets go of."""
 
+import json
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CopyChecked, CopyResult, DeleteResult, Failure, SnapshotResult, VerifyResult
@@ -17,8 +17,18 @@ from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import observe, transitions
 from ocore_operator.snapshot.observe_remote import blocked
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.plan_remote import REPLACED_WITHIN, deletion_series, name_of_job, replaced_series
+from ocore_operator.snapshot.plan_remote import (
+    CHECK_PAUSE,
+    CHECK_RETRY,
+    DELETE_PAUSE,
+    REPLACED_WITHIN,
+    USED_PAUSE,
+    deletion_series,
+    name_of_job,
+    replaced_series,
+)
 from ocore_operator.snapshot.world import (
+    POLL,
     Action,
     Idle,
     LetGo,
@@ -33,7 +43,7 @@ from ocore_operator.snapshot.world import (
 )
 from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod, snapshot, started, store
 from support.operator.remote_copies import DONE, copy
-from support.operator.terminal_snapshot import RUNNING, said
+from support.operator.terminal_snapshot import RUNNING, said, terminal
 
 DIGEST = "a" * 64
 RESULT = CopyResult(
@@ -104,6 +114,8 @@ def test_without_a_wanted_copy_nothing_happens() -> None:
 
 def test_a_copy_is_made_and_reported() -> None:
     snap = complete(copy())
+    assert snap.status.remote is not None
+    assert (snap.status.remote.attempts, snap.status.remote.bytes, snap.status.remote.bytes_done) == (0, 0, 0)
     assert decide(world(snap)) == StartCopy(1)
     name = named(snap, 1)
     begun = recorded(decide(world(snap, {name: RUNNING})))
@@ -150,9 +162,10 @@ def test_the_jobs_of_an_earlier_copy_do_not_count() -> None:
     assert decide(world(new, {named(old, 1): said(RESULT)})) == StartCopy(1)
 
 
-def test_the_copy_of_another_manifest_is_not_accepted() -> None:
+@pytest.mark.parametrize("digest", ["0" * 64, "b" * 64])
+def test_the_copy_of_another_manifest_is_not_accepted(digest: str) -> None:
     snap = complete(copy("Copying", attempts=1))
-    other = RESULT.model_copy(update={"manifest_sha256": "b" * 64})
+    other = RESULT.model_copy(update={"manifest_sha256": digest})
     end = recorded(decide(world(snap, {named(snap, 1): said(other)})))
     assert state_of(end.status.remote) == "pending"
     assert end.status.phase == "Complete"
@@ -222,6 +235,28 @@ def test_damage_that_a_copy_finds_is_damage_of_the_snapshot(reason: str) -> None
     assert not is_ready(end.status)
 
 
+def test_a_failed_snapshot_is_not_copied() -> None:
+    failed = terminal("Failed", residue="None", remote=copy().wire())
+    assert isinstance(decide(world(failed)), Idle)
+
+
+def test_each_failed_attempt_is_an_event() -> None:
+    """The recorder drops those that repeat within minutes."""
+    snap = complete(copy("Copying", attempts=2, message=DOWN.message))
+    end = recorded(decide(world(snap, {named(snap, 2): said(DOWN)})))
+    assert [(note.type, note.reason, note.message) for note in end.notes] == [
+        ("Warning", "RemoteCopyFailed", DOWN.message)
+    ]
+
+
+def test_the_next_attempt_waits_for_its_time() -> None:
+    snap = complete(copy(attempts=1, nextAttemptAt=at(131)))
+    early = decide(world(snap, seconds=130))
+    assert isinstance(early, Idle)
+    assert early.seconds == 1.0
+    assert decide(world(snap, seconds=131)) == StartCopy(2)
+
+
 def test_a_lost_job_is_repeated() -> None:
     snap = complete(copy("Copying", attempts=1, jobName="x"))
     end = recorded(decide(world(snap)))
@@ -257,6 +292,21 @@ def test_a_copy_that_is_not_wanted_any_more_is_removed(wanted: str) -> None:
     end = recorded(decide(world(snap, {deleted: said(DeleteResult())}, remote=view)))
     assert end.status.remote is None
     assert c.find(end.status.conditions, c.REMOTE_COPIED) is None
+
+
+@pytest.mark.parametrize("state", [RUNNING, said(RESULT)])
+def test_a_job_that_was_created_before_a_crash_leaves_nothing_in_the_store_that_is_not_wanted(state: Object) -> None:
+    """The status says that there was no attempt, and the remote store may have the whole copy."""
+    snap, view = complete(copy()), RemoteView(wanted="")
+    jobs = {named(snap, 1): state}
+    begun = recorded(decide(world(snap, jobs, remote=view)))
+    assert begun.status.remote is not None
+    assert begun.status.remote.attempts == 1
+    snap = snap.with_status(begun.status)
+    if state is RUNNING:
+        assert decide(world(snap, jobs, remote=view)) == Stop(named(snap, 1))
+    ended = {named(snap, 1): said(RESULT)}
+    assert decide(world(snap, ended, remote=view)) == StartDelete(1, False, deletion_series(begun.status.remote))
 
 
 @pytest.mark.parametrize("wanted", ["", "other", None])
@@ -329,36 +379,41 @@ def test_a_damaged_snapshot_with_a_whole_copy_stays_restorable() -> None:
     assert recorded(decide(world(snap, good))).status.phase == "Complete"
 
 
-@settings(max_examples=400)
-@given(
-    state=st.sampled_from(["Pending", "Copying", "Completed", "Failed"]),
-    only=st.booleans(),
-    gone=st.booleans(),
-    kept=st.none() | st.just([]) | st.just(["keepLast"]),
-    kept_remotely=st.none() | st.just([]) | st.just(["forever"]),
-    pinned=st.booleans(),
-    retention=st.sampled_from(["Keep", "Policy"]),
-    damaged=st.booleans(),
-)
-def test_row_54_the_last_whole_place_is_never_let_go_of(
-    state: str, only: bool, gone: bool, kept: Any, kept_remotely: Any, pinned: bool, retention: str, damaged: bool
-) -> None:
-    only = (only or gone) and state == "Completed"
-    remote: Object = {"state": state, "only": only, **({"localDeletedAt": at(1)} if gone and only else {})}
-    conditions = [{"type": c.VERIFIED, "status": "False"}] if damaged else []
-    obj = {
-        "spec": {"retention": retention, **({"pin": {}} if pinned else {})},
-        "status": {"remote": remote, "conditions": conditions, "keptBy": kept, "remoteKeptBy": kept_remotely},
-    }
-    found = releases(obj)
-    if found is None:
-        return
-    assert state == "Completed"
-    assert not pinned
-    assert retention == "Policy"
-    assert not only
-    assert found == "Local" or not damaged
-    assert (kept, kept_remotely) == (([], ["forever"]) if found == "Local" else (["keepLast"], []))
+def stored(obj: Object) -> Object:
+    """As a client reads it."""
+    found: Object = json.loads(json.dumps(obj))
+    return found
+
+
+def test_row_54_the_last_whole_place_is_never_let_go_of() -> None:
+    """Every combination of what the decision reads."""
+    of_retention, of_remote = ([], ["keepLast"], None), ([], ["forever"], None)
+    for state, gone, only, pinned, retention, damaged in product(
+        ("Pending", "Copying", "Completed", "Failed", None),
+        *[(False, True)] * 3,
+        ("Keep", "Policy", None),
+        (False, True),
+    ):
+        remote = {"state": state, "only": only} | ({"localDeletedAt": at(1)} if gone else {})
+        spec = ({"retention": retention} if retention else {}) | ({"pin": {}} if pinned else {})
+        conditions = [{"type": c.VERIFIED, "status": "False" if damaged else "True"}]
+        may_go = state == "Completed" and not (gone or only or pinned) and retention == "Policy"
+        for kept, kept_remotely in product(of_retention, of_remote):
+            status = {"remote": remote, "conditions": conditions, "keptBy": kept, "remoteKeptBy": kept_remotely}
+            expected = None
+            if may_go and (kept, kept_remotely) == ([], ["forever"]):
+                expected = "Local"
+            if may_go and (kept, kept_remotely) == (["keepLast"], []) and not damaged:
+                expected = "Remote"
+            assert releases(stored({"spec": spec, "status": status})) == expected, (spec, status)
+    assert releases({}) is None
+
+
+@pytest.mark.parametrize("other", [c.READY, c.REMOTE_COPIED, "Z"])
+def test_only_a_verification_finds_damage(other: str) -> None:
+    conditions = [{"type": other, "status": "False"}, {"type": c.VERIFIED, "status": "Unknown"}]
+    status = {"remote": {"state": "Completed"}, "conditions": conditions, "keptBy": ["keepLast"], "remoteKeptBy": []}
+    assert releases(stored({"spec": {"retention": "Policy"}, "status": status})) == "Remote"
 
 
 def test_row_54_the_copy_of_a_damaged_snapshot_stays() -> None:
@@ -375,6 +430,7 @@ LOST = Failure(reason=c.REMOTE_COPY_LOST, message="The copy in s3://far is not w
 BEFORE = CopyPlace(store_name="old", store_id="older", requested_at=at(5))
 DOUBTS = [
     replace(VIEW, store_id="another"),
+    replace(VIEW, store_id="yet another"),
     replace(VIEW, store_id=""),
     replace(VIEW, unreadable=Waiting(c.STORE_NOT_READY, "It does not answer.", 30.0)),
     replace(VIEW, unreadable=Stalled(c.STORE_NOT_FOUND, "It is gone.")),
@@ -389,6 +445,7 @@ def test_row_59_the_data_stays_while_the_copy_is_in_doubt(view: RemoteView) -> N
     if isinstance(action, Record):  # why it waits
         assert action.status.remote is not None
         assert (action.status.remote.only, action.status.remote.local_deleted_at) == (False, None)
+        assert (view.store_id or "of no store") in action.status.remote.message or view.unreadable is not None
         assert isinstance(decide(world(snap.with_status(action.status), remote=view)), Idle)
 
 
@@ -411,6 +468,16 @@ def test_row_59_a_copy_that_the_deletion_finds_lost_is_made_again() -> None:
     assert end.notes[0].reason == "RemoteCopyLost"
     again = snap.with_status(end.status)
     assert decide(world(again, {job_: said(LOST)})) == StartCopy(2), "and nothing is deleted until then"
+
+
+@pytest.mark.parametrize("reason", [c.INTERNAL_ERROR, c.STORE_UNREACHABLE])
+def test_row_59_any_other_failure_says_nothing_about_the_copy(reason: str) -> None:
+    failure = Failure(reason=reason, message="It failed.")
+    only = copy("Completed", attempts=1, storeId="far", only=True)
+    deletes = job_name("delete", UID, f"{deletion_series(only).replace('remote', 'local')}1")
+    for remote, name in ((only, deletes), (ASKED, CHECK)):
+        action = decide(world(complete(remote), {name: said(failure)}, seconds=60))
+        assert not isinstance(action, Record) or state_of(action.status.remote) == "completed"
 
 
 ASKED = copy("Completed", attempts=1, storeId="far", checkRequestedAt=at(100))
@@ -459,6 +526,63 @@ def test_a_check_that_cannot_be_made_changes_nothing() -> None:
     assert later.attempt.endswith("-2")
 
 
+def waits(action: Action) -> float | None:
+    assert isinstance(action, Idle), action
+    return action.seconds
+
+
+def test_a_check_is_repeated_soon_three_times_and_rarely_after_that() -> None:
+    message = "The copy could not be checked; retrying: The store does not answer."
+    snap = complete(ASKED.model_copy(update={"message": message}))
+    for number, pause in ((1, CHECK_RETRY), (2, CHECK_RETRY), (3, CHECK_PAUSE), (4, CHECK_PAUSE)):
+        jobs = {f"{CHECK[:-1]}{number}": said(DOWN)}  # it ended at second 60
+        assert waits(decide(world(snap, jobs, seconds=60 + pause - 1))) == 1.0
+        following = decide(world(snap, jobs, seconds=60 + pause))
+        assert isinstance(following, StartCheckCopy)
+        assert following.attempt.endswith(f"-{number + 1}")
+
+
+def test_a_check_that_waits_for_a_slot_asks_again_soon() -> None:
+    full = Waiting(c.WAITING_FOR_JOB_SLOT, "Full.", 5.0)
+    snap = complete(ASKED.model_copy(update={"message": "The copy cannot be checked: Full."}))
+    assert waits(decide(world(snap, refusal=full))) == 5.0
+    down = replace(VIEW, unreadable=Waiting(c.STORE_NOT_READY, "Full.", 30.0))
+    assert waits(decide(world(snap, remote=down))) == DELETE_PAUSE, "the store's own reconcile reports that it is ready"
+
+
+@pytest.mark.parametrize("only", [False, True])
+def test_a_copy_in_doubt_is_checked_again_as_soon_as_it_may_be_certain(only: bool) -> None:
+    snap = complete(
+        DONE.model_copy(update={"only": only, "message": "It is gone."}), keptBy=[], remoteKeptBy=["forever"]
+    )
+    for why, seconds in (
+        (Waiting(c.STORE_NOT_READY, "It does not answer.", 30.0), 30.0),
+        (Stalled(c.STORE_NOT_FOUND, "It is gone."), DELETE_PAUSE),
+    ):
+        assert waits(decide(world(snap, remote=replace(VIEW, unreadable=why)))) == seconds
+
+
+@pytest.mark.parametrize("view", [RemoteView(used_by="rollback"), RemoteView(needed_by=("differential",))])
+@pytest.mark.parametrize("kept", [([], ["forever"]), (["keepLast"], [])])
+def test_retention_waits_for_what_reads_or_needs_a_copy(view: RemoteView, kept: tuple[list[str], list[str]]) -> None:
+    snap = complete(DONE, keptBy=kept[0], remoteKeptBy=kept[1])
+    used = replace(VIEW, used_by=view.used_by, needed_by=view.needed_by)
+    assert waits(decide(world(snap, remote=used))) == USED_PAUSE
+    reads = {job_name("verify", UID, 1): RUNNING}
+    assert waits(decide(world(snap, reads))) == USED_PAUSE
+    read = {job_name("verify", UID, 1): said(VerifyResult(objects=1, bytes_read=1))}
+    found = world(snap, read)
+    found.seen.jobs[job_name("verify", UID, 1)]["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    assert isinstance(decide(found), (Record, StartDelete)), "it has ended"
+
+
+def test_the_job_that_deletes_a_copy_does_not_hold_it_up() -> None:
+    """It is waited for; a crash between its creation and the next reconcile changes nothing."""
+    snap = complete(DONE, keptBy=["keepLast"], remoteKeptBy=[])
+    running = {job_name("delete", UID, f"{deletion_series(DONE)}1"): RUNNING}
+    assert waits(decide(world(snap, running))) == POLL
+
+
 def test_row_59_the_copy_of_a_differential_stays_while_its_full_is_damaged() -> None:
     """The data in its own store cannot be restored: it needs the damaged files of the full one."""
     snap = complete(DONE, keptBy=["keepLast"], remoteKeptBy=[])
@@ -500,9 +624,15 @@ def test_row_60_the_copy_in_the_store_before_goes_last() -> None:
             )
         )
     )
+    assert done.status.remote is not None
     snap = snap.with_status(done.status)
     view = replace(VIEW, replaced_id="older")
     assert decide(world(snap, remote=view)) == StartDelete(1, False, replaced_series(BEFORE))
+    earlier = BEFORE.model_copy(update={"store_id": "before"})
+    other = snap.with_status(
+        snap.status.model_copy(update={"remote": done.status.remote.model_copy(update={"replaces": earlier})})
+    )
+    assert isinstance(decide(world(other, remote=replace(VIEW, replaced_id="before"))), StartDelete)
     deleted = {job_name("delete", UID, f"{replaced_series(BEFORE)}1"): said(DeleteResult())}
     end = recorded(decide(world(snap, deleted, remote=view)))
     assert end.status.remote is not None
@@ -510,7 +640,12 @@ def test_row_60_the_copy_in_the_store_before_goes_last() -> None:
 
 
 @pytest.mark.parametrize(
-    "view", [replace(VIEW, replaced_id="far"), replace(VIEW, replaced_blocked=Stalled(c.STORE_NOT_FOUND, "Gone."))]
+    "view",
+    [
+        replace(VIEW, replaced_id="far"),
+        replace(VIEW, replaced_id="yet another"),
+        replace(VIEW, replaced_blocked=Stalled(c.STORE_NOT_FOUND, "Gone.")),
+    ],
 )
 def test_row_60_nothing_is_deleted_in_another_store_of_the_same_name(view: RemoteView) -> None:
     """It may be the new copy."""
@@ -538,6 +673,24 @@ def test_row_60_a_store_before_that_does_not_answer_is_left_after_days() -> None
     assert isinstance(decide(world(snap, remote=down)), Idle)
     end = recorded(decide(world(snap, remote=down, seconds=91 + REPLACED_WITHIN)))
     assert end.notes[0].reason == "DataLeft"
+
+
+@pytest.mark.parametrize("completed", [at(90), None])
+def test_row_60_how_long_the_store_before_is_waited_for(completed: str | None) -> None:
+    """From the moment at which the new copy was complete, or was wanted."""
+    snap = complete(DONE.model_copy(update={"replaces": BEFORE, "completed_at": completed}))
+    since = 90 if completed is not None else 61
+    down = replace(VIEW, replaced_blocked=Waiting(c.STORE_NOT_READY, "It does not answer.", 30.0))
+    assert waits(decide(world(snap, remote=down, seconds=since + REPLACED_WITHIN))) == 30.0
+    assert isinstance(decide(world(snap, remote=down, seconds=since + REPLACED_WITHIN + 1)), Record)
+
+
+def test_row_60_a_deletion_in_the_store_before_that_is_refused_is_tried_for_days() -> None:
+    """Another cluster has pinned it there: it may unpin it."""
+    snap = complete(DONE.model_copy(update={"replaces": BEFORE, "completed_at": at(90)}))
+    pinned = Failure(reason=c.PINNED, message="Another cluster has pinned it.")
+    jobs = {job_name("delete", UID, f"{replaced_series(BEFORE)}1"): said(pinned)}
+    assert waits(decide(world(snap, jobs, remote=replace(VIEW, replaced_id="older")))) == DELETE_PAUSE
 
 
 def test_row_60_the_store_before_is_wanted_again() -> None:
@@ -594,8 +747,20 @@ def test_deletion_removes_the_copy_that_is_left() -> None:
 def test_deletion_stops_the_copy_first() -> None:
     snap = complete(copy("Copying", attempts=1), deleted=True)
     assert decide(world(snap, {named(snap, 1): RUNNING})) == Stop(named(snap, 1))
-    pending = complete(copy(), deleted=True)
-    assert decide(world(pending, {named(pending, 1): RUNNING})) == Stop(named(pending, 1)), "created before a crash"
+
+
+@pytest.mark.parametrize("state", [RUNNING, said(RESULT)])
+def test_deletion_removes_what_a_job_has_copied_that_was_created_before_a_crash(state: Object) -> None:
+    """The status says that there was no attempt, and the remote store may have the whole copy."""
+    snap = complete(copy(), deleted=True)
+    jobs = {named(snap, 1): state}
+    begun = recorded(decide(world(snap, jobs)))
+    snap = snap.with_status(begun.status)
+    if state is RUNNING:
+        assert decide(world(snap, jobs)) == Stop(named(snap, 1))
+    assert begun.status.remote is not None
+    jobs = {named(snap, 1): said(RESULT), job_name("delete", UID, 1): said(DeleteResult(objects=3))}
+    assert decide(world(snap, jobs)) == StartDelete(1, False, deletion_series(begun.status.remote))
 
 
 def test_retain_keeps_both_and_says_where_they_are() -> None:
