@@ -204,9 +204,7 @@ def test_snapshot_of_another_project(cluster: Cluster, servers: Servers, site: S
     cluster.wait("Environment", environment, site.namespace, lambda o: is_true(o, "RollbackReady"), 90, "ready")
     name = site.rollback(unique("back"), snapshot, targetEnvironmentRef={"name": environment})
     site.failed("Rollback", name, "OtherProject", BOUND)
-    with servers.admin(site.host) as connection:
-        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
-        assert connection.execute(query, [database]).fetchall() == [(database,)]
+    assert site.databases(database) == [database]
     site.gone("Snapshot", snapshot)
 
 

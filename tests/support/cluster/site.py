@@ -320,13 +320,14 @@ class Site:
         with self.connect(database) as connection:
             return connection.execute(text, values).fetchall()  # type: ignore[arg-type]
 
-    def databases(self, *, scratch: bool = False) -> list[str]:
-        """Names of all databases that begin with ours: nothing may be left over. `scratch`: also those of a proof and of a test restore, which come and go."""
+    def databases(self, name: str | None = None, *, scratch: bool = False) -> list[str]:
+        """Names of all databases that begin with `name` (by default ours): nothing may be left over. `scratch`: also those of a proof and of a test restore, which come and go."""
+        name = name or self.database
         with self.servers.admin(self.host) as connection:
             rows = connection.execute(
                 "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND (%s OR NOT (starts_with(datname, %s) OR starts_with(datname, %s)))"
                 " ORDER BY 1",
-                [self.database, scratch, f"{self.database}_try_", f"{self.database}_test_"],
+                [name, scratch, f"{name}_try_", f"{name}_test_"],
             )
             return [r[0] for r in rows]
 
