@@ -36,7 +36,7 @@ from ocore_api.cache.listing import PIECE, Listing, of_logs, of_snapshots
 from ocore_api.cache.newest import Newest, page
 from ocore_api.cache.pages import Pages
 from ocore_api.views import events, rows
-from ocore_api.views.values import Object, encode, status_of
+from ocore_api.views.values import Object, encode, is_id, status_of
 
 #: Deleted objects that are remembered: a late answer about one of them does not bring it back.
 GONE = 10_000
@@ -417,6 +417,8 @@ class Store:
     def _is_served(self, entry: Entry) -> bool:
         if isinstance(entry, EnvironmentEntry) or not (entry.environment_id and entry.project_id):
             return False
+        if not (is_id(entry.id) and is_id(entry.environment_id)):
+            return False  # no path names it
         if entry.uid in self._hidden or (entry.deleting and entry.kind == SNAPSHOT):
             return False  # a deleted Snapshot stays until its data is removed; clients have seen it deleted
         return self._holder(entry.kind, entry.id) is entry

@@ -1,12 +1,15 @@
 """Snapshots and rollback logs as the API serves them, from raw objects. Pure; JSON-ready; every field is present."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 from ocore_api.views.evidence import recovery_evidence
+from ocore_api.views.models import EnvironmentType
 from ocore_api.views.values import (
     Object,
     created_at,
     error_message,
+    identity,
     lower_snake,
     milliseconds,
     number,
@@ -15,6 +18,9 @@ from ocore_api.views.values import (
     text,
 )
 from ocore_crds import remote_copy
+
+#: Of an environment. A status can have another text: its schema allows any.
+TYPES = get_args(EnvironmentType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,9 @@ def recorded_origin(snapshot: Object) -> Origin | None:
     source = status_of(snapshot).get("source")
     if not source:
         return None
-    return Origin(source["environmentId"], source["projectId"], source["environmentName"], source["environmentType"])
+    type_ = source["environmentType"]
+    known = type_ if type_ in TYPES else ""
+    return Origin(source["environmentId"], source["projectId"], source["environmentName"], known)
 
 
 def operation_id(obj: Object) -> str:
@@ -44,7 +52,7 @@ def operation_id(obj: Object) -> str:
 def deployment_of(snapshot: Object) -> str | None:
     """The deployment that caused a Snapshot."""
     source = status_of(snapshot).get("source") or {}
-    return text(source, "deploymentId") or text(snapshot.get("spec") or {}, "deploymentId")
+    return identity(source, "deploymentId") or identity(snapshot.get("spec") or {}, "deploymentId")
 
 
 def snapshot_view(obj: Object, origin: Origin) -> Object:
@@ -98,8 +106,8 @@ def rollback_log(obj: Object, environment_id: str, snapshot_id: str | None, depl
         "recoveryEvidence": recovery_evidence("Rollback", obj),
         "rollbackDeploymentId": operation_id(obj),
         "safetySnapshotCreated": bool(status.get("safetySnapshotAt")),
-        "safetySnapshotId": text(status, "safetySnapshotId"),
-        "snapshotId": text(status, "snapshotId") or snapshot_id,
+        "safetySnapshotId": identity(status, "safetySnapshotId"),
+        "snapshotId": identity(status, "snapshotId") or snapshot_id,
         "startedAt": text(status, "startedAt"),
         "status": operation_status(obj),
     }

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from ocore_crds import conditions as c
+from ocore_crds.base import UUID_PATTERN
 from ocore_crds.naming import ANNOTATION_REQUESTED_AT
 from ocore_crds.timestamps import parse
 
@@ -15,6 +16,7 @@ Object = dict[str, Any]
 CLOCKS = 60.0
 #: Characters of a time up to its second.
 _SECOND = len("2026-01-31T12:00:00")
+_UUID = re.compile(UUID_PATTERN.removesuffix("$"))
 _EXACT = re.compile(r"[0-9-]{10}T[0-9:]{8}\.[0-9]{3}Z")
 #: Statuses after which an operation never changes again.
 FINAL = ("completed", "failed")
@@ -128,6 +130,17 @@ def text(found: Mapping[str, Any], name: str) -> str | None:
     """A text of a mapping; None where it is absent or empty."""
     value = found.get(name)
     return str(value) if value else None
+
+
+def is_id(value: str) -> bool:
+    """Whether clients take a value for an id. The schemas of statuses allow any text, and some of it comes from a bucket."""
+    return _UUID.fullmatch(value) is not None
+
+
+def identity(found: Mapping[str, Any], name: str) -> str | None:
+    """An id of a mapping; None where it is absent or no UUID."""
+    value = text(found, name)
+    return value if value is not None and is_id(value) else None
 
 
 def number(found: Mapping[str, Any], name: str) -> int | None:

@@ -8,10 +8,9 @@ STAGE = o.source(o.OTHER_ENVIRONMENT, name="stage", type_="staging")
 FOREIGN = o.uid_of("foreign environment")
 
 
-def filled() -> Cache:
+def healthy() -> tuple[o.Object, ...]:
     """Two environments of one project, one of another; five snapshots, four rollbacks."""
-    cache = Cache()
-    for each in (
+    return (
         o.environment(),
         o.environment("stage", o.OTHER_ENVIRONMENT, type_="staging"),
         o.environment("foreign", FOREIGN, o.OTHER_PROJECT, namespace="other"),
@@ -24,6 +23,12 @@ def filled() -> Cache:
         o.rolled_back("r2", {"snapshotRef": {"name": "s2"}}, snapshot_id=SNAPSHOT, created=12),
         o.rollback("copy", {"snapshotRef": {"name": "s2"}, "targetEnvironmentRef": {"name": "stage"}}, created=13),
         o.rollback("preview", {"snapshotRef": {"name": "s2"}, "dryRun": True}, created=14),
-    ):
+    )
+
+
+def filled() -> Cache:
+    """With the healthy objects."""
+    cache = Cache()
+    for each in healthy():
         cache.put(each["kind"], each)
     return cache

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hypothesis import strategies as st
 
+from ocore_crds.base import TIME_PATTERN
 from ocore_crds.kinds import Kind
 from ocore_crds.schema import object_schema
 
@@ -37,6 +39,62 @@ def times() -> st.SearchStrategy[str]:
 def texts() -> st.SearchStrategy[str]:
     """Texts."""
     return st.sampled_from(TEXTS) | times() | st.text(max_size=8)
+
+
+def _sound_times() -> tuple[str, ...]:
+    """Those of TIMES that an API server takes: by our pattern, and days that exist (kube-openapi, strfmt/time.go)."""
+    found = ("1970-01-01T00:00:00Z", "8999-12-31T23:59:59.123456789012345678Z", "2024-02-29T23:59:59.5Z", *TIMES)
+    return tuple(t for t in found if re.fullmatch(TIME_PATTERN, t) and t[5:10] != "02-30")
+
+
+def held(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that an API server holds: valid to the structural schema, with its defaults. Its rules in CEL are not kept."""
+    if schema.get("x-kubernetes-int-or-string"):
+        return st.sampled_from([0, 1, 2**31 - 1]) | st.from_regex(_anchored(schema["pattern"]), fullmatch=True)
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    match schema["type"]:
+        case "object":
+            return _held_object(schema)
+        case "array":
+            keys = schema.get("x-kubernetes-list-map-keys")
+            unique = (lambda each: tuple(each.get(k) for k in keys)) if keys else None
+            if schema.get("x-kubernetes-list-type") == "set":
+                unique = repr
+            return st.lists(
+                held(schema["items"]),
+                min_size=schema.get("minItems", 0),
+                max_size=min(3, schema.get("maxItems", 3)),
+                unique_by=unique,
+            )
+        case "string":
+            return _held_string(schema)
+        case _:
+            return of_schema(schema)
+
+
+def _anchored(pattern: str) -> str:
+    """Go's `$` is the end of the text only; Python's is before a last line end as well."""
+    return pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern
+
+
+def _held_string(schema: dict[str, Any]) -> st.SearchStrategy[str]:
+    low, high = schema.get("minLength", 0), schema.get("maxLength", 10_000)
+    if schema.get("format") == "date-time":
+        return st.sampled_from(_sound_times())
+    found = st.from_regex(_anchored(schema["pattern"]), fullmatch=True) if "pattern" in schema else texts()
+    return found.filter(lambda text: low <= len(text) <= high)
+
+
+def _held_object(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    if "properties" not in schema:
+        return st.dictionaries(st.sampled_from(("a", "b", *TEXTS)), held(schema["additionalProperties"]), max_size=2)
+    present = {*schema.get("required", ()), *(n for n, each in schema["properties"].items() if "default" in each)}
+    values = {name: held(each) for name, each in schema["properties"].items()}
+    return st.fixed_dictionaries(
+        {name: each for name, each in values.items() if name in present},
+        optional={name: each for name, each in values.items() if name not in present},
+    )
 
 
 def of_schema(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:

@@ -375,6 +375,16 @@ def test_progress_of_an_entry(store: Store) -> None:
     assert (found.progress.version, json.loads(found.progress.event)["percent"], found.progress.final) == (8, 30, False)
 
 
+def test_row_77_what_no_path_names_is_in_no_list(store: Store) -> None:
+    before = [e.id for e in store.snapshots_in(o.PROJECT)]
+    nowhere = o.complete("nowhere", of=o.source("x"))
+    unnamed = o.complete("unnamed")
+    unnamed["status"]["id"] = "x"
+    for each in (nowhere, unnamed):
+        store.put("Snapshot", each)
+    assert [e.id for e in store.snapshots_in(o.PROJECT)] == before
+
+
 @pytest.mark.parametrize("error", [OverflowError, RecursionError, KeyError])
 def test_row_77_an_object_that_cannot_be_read_is_skipped_and_counted(
     store: Store, error: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -417,6 +417,16 @@ def test_the_state_of_the_remote_copy(state: str | None, expected: str) -> None:
     assert view(obj)["remoteStatus"] == expected
 
 
+@pytest.mark.parametrize("text", ["x", "\u2028", o.uid_of("d").upper(), o.uid_of("d") + "\n"])
+def test_row_77_what_is_no_id_is_not_shown_as_one(text: str) -> None:
+    """A manifest in a bucket names any deployment, and a record any snapshot."""
+    snapshot = o.complete()
+    snapshot["status"]["source"] |= {"deploymentId": text, "environmentType": text}
+    assert (view(snapshot)["deploymentId"], view(snapshot)["environmentType"]) == (None, None)
+    found = log(o.rolled_back(status={"snapshotId": text, "safetySnapshotId": text}))
+    assert (found["snapshotId"], found["safetySnapshotId"]) == (None, None)
+
+
 # --- createdAt, and the order of lists ----------------------------------------------------------------------------
 
 
