@@ -159,6 +159,7 @@ bench: deps venv bench-tools ## Figures compared with pg_dump, pg_restore, resti
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/api.py --tools $(BENCH_TOOLS) --json $(BENCH_RESULTS)/7.json
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/imports.py --json $(BENCH_RESULTS)/import.json
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/progress.py --json $(BENCH_RESULTS)/progress.json
+	$(BIN)/python bench/plain.py --json $(BENCH_RESULTS)/plain.json
 	$(BIN)/python bench/api_streams.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/8.json
 	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md
 
