@@ -1,4 +1,4 @@
-"""What retention deletes: each Snapshot is read again before, since the catalog may be a moment old."""
+"""What a policy deletes or requests: each Snapshot is read again before, since the catalog may be a moment old."""
 
 import asyncio
 from types import SimpleNamespace
@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from ocore_crds.remote_copy import CopyPlace
+from ocore_crds.restore_test import RestoreTestRequest
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy.effects import carry_out
-from ocore_operator.policy.world import Delete, World
+from ocore_operator.policy.world import Action, CheckCopies, Delete, RequestCopies, RequestTest, World
 from support.operator.api import ApiServer
 from support.operator.objects import SETTINGS, at, moment, snapshot_object
+from support.operator.remote_copies import DONE, copy
 
 
 def ended(kind: str) -> Object:
@@ -28,21 +31,27 @@ def snapshot(name: str, outcome: str = "Complete", /, **changes: Any) -> Object:
     return made
 
 
-def deleted(*objects: Object, keys: tuple[str, ...] = ("old",), stay: str | None = "newest") -> list[str]:
-    """Names of the Snapshots that the action deletes where the API server has these."""
-    server = ApiServer()
+def carried_out(action: Action, *objects: Object) -> tuple[ApiServer, list[Key]]:
+    """The API server afterwards, and what is queued."""
+    server, queued = ApiServer(), list[Key]()
     for obj in objects:
         server.put(SNAPSHOTS, obj)
     ctx: Any = SimpleNamespace(
         kube=server.client(),
         catalog=Catalog(),
         events=SimpleNamespace(record=lambda *_: None),
+        queue=SimpleNamespace(add=queued.append),
         settings=SETTINGS,
-        now=lambda: moment(0),
+        now=lambda: moment(500),
     )
-    action = Delete(tuple(key(name) for name in keys), key(stay) if stay else None)
-    world: World = SimpleNamespace()  # type: ignore[assignment]  # a deletion does not use it
+    world: World = SimpleNamespace()  # type: ignore[assignment]  # these actions do not use it
     asyncio.run(carry_out(ctx, world, action))
+    return server, queued
+
+
+def deleted(*objects: Object, keys: tuple[str, ...] = ("old",), stay: str | None = "newest") -> list[str]:
+    """Names of the Snapshots that the action deletes where the API server has these."""
+    server, _ = carried_out(Delete(tuple(key(name) for name in keys), key(stay) if stay else None), *objects)
     return [path.rpartition("/")[2] for method, path in server.requests if method == "DELETE"]
 
 
@@ -52,6 +61,7 @@ def key(name: str) -> Key:
 
 def test_what_no_rule_keeps_is_deleted_beside_the_one_that_stays() -> None:
     assert deleted(snapshot("newest"), snapshot("old")) == ["old"]
+    assert deleted(snapshot("z"), snapshot("old"), stay="z") == ["old"], "whatever their names"
     assert deleted(snapshot("newest"), snapshot("old"), snapshot("older"), keys=("old", "older")) == ["old", "older"]
 
 
@@ -90,3 +100,115 @@ def test_without_one_that_stays_only_failed_ones_are_deleted() -> None:
 
 def test_the_one_that_stays_is_never_deleted_itself() -> None:
     assert deleted(snapshot("newest"), keys=("newest",)) == []
+
+
+BEING_DELETED: Object = {"deletionTimestamp": at(0), "finalizers": ["x"]}
+BEFORE = CopyPlace(store_name="old", store_id="older", requested_at=at(5))
+
+
+def changed(action: Action, *objects: Object) -> Object | None:
+    """Status of the Snapshot `old` where the action has written it; else None. What was written is reconciled next."""
+    server, queued = carried_out(action, *objects)
+    if not server.writes():
+        assert queued == []
+        return None
+    assert queued == [key("old")]
+    found: Object = server.read(SNAPSHOTS, "shop", "old")["status"]
+    return found
+
+
+def copied(remote: Any, /, **changes: Any) -> Object:
+    return snapshot("old", status={"remote": remote.wire()}, **changes)
+
+
+def test_a_copy_is_requested_of_one_that_has_none() -> None:
+    status = changed(RequestCopies((key("old"),), "far"), snapshot("old"))
+    assert status is not None
+    remote = status["remote"]
+    assert (remote["state"], remote["storeName"], remote["requestedAt"]) == ("Pending", "far", at(500))
+
+
+def test_a_copy_elsewhere_is_requested_of_one_that_has_a_complete_copy() -> None:
+    status = changed(RequestCopies((key("old"),), "other"), copied(DONE))
+    assert status is not None
+    assert (status["remote"]["storeName"], status["remote"]["replaces"]["storeName"]) == ("other", "far")
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [],
+        [snapshot("old", "Failed")],
+        [snapshot("old", "")],
+        [snapshot("old", meta=BEING_DELETED)],
+        [copied(copy())],
+        [copied(copy("Copying"))],
+        [copied(copy("Failed"))],
+        [copied(DONE.model_copy(update={"only": True}))],
+        [copied(DONE.model_copy(update={"replaces": BEFORE}))],
+    ],
+    ids=[
+        "gone",
+        "failed",
+        "not terminal",
+        "being deleted",
+        "waits",
+        "runs",
+        "late",
+        "the only one",
+        "replaces another",
+    ],
+)
+def test_no_copy_is_requested_of_one_that_has_changed_in_the_meantime(objects: list[Object]) -> None:
+    assert changed(RequestCopies((key("old"),), "other"), *objects) is None
+
+
+def test_one_that_cannot_be_copied_does_not_hold_up_the_others() -> None:
+    action = RequestCopies((key("gone"), key("failed"), key("old")), "far")
+    assert changed(action, snapshot("failed", "Failed"), snapshot("old")) is not None
+    check = CheckCopies((key("gone"), key("deleted"), key("old")))
+    assert changed(check, snapshot("deleted", meta=BEING_DELETED), copied(DONE)) is not None
+
+
+def test_a_complete_copy_is_checked() -> None:
+    status = changed(CheckCopies((key("old"),)), copied(DONE))
+    assert status is not None
+    assert (status["remote"]["state"], status["remote"]["checkRequestedAt"]) == ("Completed", at(500))
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [],
+        [snapshot("old")],
+        [copied(copy())],
+        [copied(DONE, meta=BEING_DELETED)],
+        [copied(DONE.model_copy(update={"check_requested_at": at(1)}))],
+    ],
+    ids=["gone", "no copy", "not complete", "being deleted", "requested already"],
+)
+def test_no_check_is_requested_of_a_copy_that_has_changed_in_the_meantime(objects: list[Object]) -> None:
+    assert changed(CheckCopies((key("old"),)), *objects) is None
+
+
+REQUEST = RestoreTestRequest(run="r", slot=at(0))
+
+
+def test_a_test_restore_is_requested() -> None:
+    status = changed(RequestTest(key("old"), REQUEST), snapshot("old", status={"phase": "Complete"}))
+    assert status is not None
+    assert status["restoreTestRequest"] == REQUEST.wire()
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [],
+        [snapshot("old", status={"phase": "Corrupt"})],
+        [snapshot("old", status={"phase": "Complete"}, meta=BEING_DELETED)],
+        [snapshot("old", status={"phase": "Complete", "restoreTestRequest": REQUEST.wire()})],
+    ],
+    ids=["gone", "corrupt", "being deleted", "requested already"],
+)
+def test_no_test_restore_is_requested_of_one_that_has_changed_in_the_meantime(objects: list[Object]) -> None:
+    assert changed(RequestTest(key("old"), REQUEST), *objects) is None
