@@ -8,11 +8,12 @@ import pytest
 
 from ocore_crds.remote_copy import CopyPlace
 from ocore_crds.restore_test import RestoreTestRequest
+from ocore_crds.retention import Verdict
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy.effects import carry_out
-from ocore_operator.policy.world import Action, CheckCopies, Delete, RequestCopies, RequestTest, World
+from ocore_operator.policy.world import Action, CheckCopies, Delete, Explain, RequestCopies, RequestTest, World
 from support.operator.api import ApiServer
 from support.operator.objects import SETTINGS, at, moment, snapshot_object
 from support.operator.remote_copies import DONE, copy
@@ -31,14 +32,14 @@ def snapshot(name: str, outcome: str = "Complete", /, **changes: Any) -> Object:
     return made
 
 
-def carried_out(action: Action, *objects: Object) -> tuple[ApiServer, list[Key]]:
+def carried_out(action: Action, *objects: Object, catalog: Catalog | None = None) -> tuple[ApiServer, list[Key]]:
     """The API server afterwards, and what is queued."""
     server, queued = ApiServer(), list[Key]()
     for obj in objects:
         server.put(SNAPSHOTS, obj)
     ctx: Any = SimpleNamespace(
         kube=server.client(),
-        catalog=Catalog(),
+        catalog=catalog if catalog is not None else Catalog(),
         events=SimpleNamespace(record=lambda *_: None),
         queue=SimpleNamespace(add=queued.append),
         settings=SETTINGS,
@@ -164,8 +165,9 @@ def test_no_copy_is_requested_of_one_that_has_changed_in_the_meantime(objects: l
 
 
 def test_one_that_cannot_be_copied_does_not_hold_up_the_others() -> None:
-    action = RequestCopies((key("gone"), key("failed"), key("old")), "far")
-    assert changed(action, snapshot("failed", "Failed"), snapshot("old")) is not None
+    action = RequestCopies((key("gone"), key("failed"), key("waits"), key("old")), "far")
+    waits = snapshot("waits", status={"remote": copy().wire()})
+    assert changed(action, snapshot("failed", "Failed"), waits, snapshot("old")) is not None
     check = CheckCopies((key("gone"), key("deleted"), key("old")))
     assert changed(check, snapshot("deleted", meta=BEING_DELETED), copied(DONE)) is not None
 
@@ -212,3 +214,24 @@ def test_a_test_restore_is_requested() -> None:
 )
 def test_no_test_restore_is_requested_of_one_that_has_changed_in_the_meantime(objects: list[Object]) -> None:
     assert changed(RequestTest(key("old"), REQUEST), *objects) is None
+
+
+def test_the_rules_that_keep_a_snapshot_are_in_its_status() -> None:
+    """Also beside one that is gone. What another client has written about it goes."""
+    verdict = Verdict(rules=("keepLast",), ends=(None,))
+    before = snapshot("old", status={"expiresAt": at(9), "remoteKeptBy": ["forever"]})
+    server, _ = carried_out(Explain(((key("gone"), verdict), (key("old"), verdict))), before)
+    status = server.read(SNAPSHOTS, "shop", "old")["status"]
+    assert status["keptBy"] == ["keepLast"]
+    assert not {"expiresAt", "remoteKeptBy"} & status.keys()
+
+
+def test_without_a_foreign_field_a_verdict_is_one_write() -> None:
+    catalog = Catalog()
+    server, _ = carried_out(Explain(((key("old"), Verdict()),)), snapshot("old"), catalog=catalog)
+    assert len(server.writes()) == 1
+    written = server.read(SNAPSHOTS, "shop", "old")
+    assert written["status"]["keptBy"] == []
+    known = catalog.get(key("old"))
+    assert known is not None
+    assert str(known.version) == written["metadata"]["resourceVersion"], "the next plan sees it"

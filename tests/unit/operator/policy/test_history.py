@@ -26,9 +26,11 @@ class Events:
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
+        self.messages: list[str] = []
 
     def record(self, _: object, type_: str, reason: str, message: str) -> None:
         self.reasons.append(reason)
+        self.messages.append(message)
 
 
 class Bench:
@@ -84,6 +86,7 @@ def test_the_oldest_are_removed_and_reported() -> None:
     assert bench.left() == ["r26", "r27", "r28", "r29"]
     assert [e.key.name for e in bench.catalog.of_kind("Rollback")] == bench.left()
     assert bench.events.reasons == ["HistoryLimit"] * 26
+    assert set(bench.events.messages) == {"Removed: 4 newer Rollbacks are listed."}
 
 
 def apply_again(o: Object) -> None:
