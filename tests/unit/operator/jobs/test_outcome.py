@@ -18,6 +18,7 @@ from ocore_operator.jobs.outcome import (
     Starting,
     Succeeded,
     classify,
+    finished,
     may_retry,
 )
 from ocore_operator.kube.resources import Object
@@ -326,3 +327,88 @@ def test_a_pod_whose_container_is_not_reported_yet_is_starting() -> None:
     """Only the injected one is: it must not be taken for ours."""
     early = pod("a", {}, containerStatuses=[PROXY_RUNS])
     assert isinstance(classify(job("a"), [early], {}, moment(5), START_DEADLINE), Starting)
+
+
+@pytest.mark.parametrize(
+    ("type_", "status", "ends"),
+    [
+        ("Complete", "True", True),
+        ("Failed", "True", True),
+        ("Complete", "False", False),
+        ("Failed", "Unknown", False),
+        ("Suspended", "True", False),
+        ("FailureTarget", "True", False),
+    ],
+)
+def test_which_condition_ends_a_job(type_: str, status: str, ends: bool) -> None:
+    """FailureTarget comes first: the pods still run."""
+    condition = {"type": type_, "status": status}
+    assert finished({"status": {"conditions": [condition]}}) == (condition if ends else None)
+
+
+def test_a_pod_that_runs_although_its_job_has_ended_still_runs() -> None:
+    """The Job controller counts it as failed; its node does not answer, for example."""
+    running = pod("a", {"running": {"startedAt": at(0)}})
+    assert isinstance(classify(job("a", condition="Failed"), [running], {}, moment(5), START_DEADLINE), Running)
+    waits = pod("a", {"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
+    assert isinstance(classify(job("a", condition="Failed"), [waits], {}, moment(5), START_DEADLINE), NoResult)
+
+
+def test_only_a_ready_pod_that_stays_gets_a_signal() -> None:
+    def ready(reported: bool, *, deleted: bool) -> bool:
+        found = pod("a", {"running": {"startedAt": at(0)}})
+        found["status"]["containerStatuses"][0]["ready"] = reported
+        if deleted:
+            found["metadata"]["deletionTimestamp"] = at(1)
+        state = classify(job("a"), [found], {}, moment(5), START_DEADLINE)
+        assert isinstance(state, Running)
+        return state.ready
+
+    assert ready(True, deleted=False)
+    assert not ready(False, deleted=False)
+    assert not ready(True, deleted=True)
+    assert not ready(False, deleted=True)
+
+
+def test_what_is_seen_of_the_jobs_of_an_object() -> None:
+    running = pod("new", {"running": {"startedAt": at(0)}})
+    deleting = job("new", "verify", created=2)
+    deleting["metadata"]["deletionTimestamp"] = at(3)
+    jobs = [job("newer", "snapshot", created=3), job("old", "snapshot", created=1), deleting, job("none", "delete")]
+    seen = observation(jobs, {"new": [running], "lost": [running]})
+    assert seen.of_command("snapshot") == ("old", "newer")
+    assert (seen.of_command("verify"), seen.of_command("prove")) == (("new",), ())
+    assert [name for name in ("new", "old", "lost", "absent") if seen.gone(name)] == ["absent"]
+    assert [name for name in ("new", "old", "lost", "absent") if seen.stopping(name)] == ["new"]
+
+
+@pytest.mark.parametrize(("reason", "again"), [("OutOfMemory", False), ("JobFailed", True), ("PodNotStarted", True)])
+def test_a_third_attempt_is_made_of_all_but_those_that_ran_out_of_memory(reason: str, again: bool) -> None:
+    assert may_retry(Failure(reason=reason, message="", retryable=True), 2) == again
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [({"message": "panic"}, "(panic)"), ({"reason": "Error"}, "(Error)"), ({}, "(no message)")],
+)
+def test_the_last_word_of_a_container_is_in_the_failure(said: Object, says: str) -> None:
+    died = pod("a", {"terminated": {"exitCode": 1, "finishedAt": at(30), **said}}, phase="Failed")
+    state = classify(job("a"), [died], {}, moment(40), START_DEADLINE)
+    assert isinstance(state, JobFailed)
+    assert says in state.failure.message
+
+
+@pytest.mark.parametrize(("code", "began"), [(1, True), (125, True), (126, False), (127, False), (128, False)])
+def test_which_exit_codes_say_that_the_program_never_began(code: int, began: bool) -> None:
+    """Then nothing was changed, and no inspection is needed."""
+    died = pod("a", {"terminated": {"exitCode": code, "finishedAt": at(30)}}, phase="Failed")
+    state = classify(job("a"), [died], {}, moment(40), START_DEADLINE)
+    assert isinstance(state, JobFailed)
+    assert state.unreported == began
+
+
+def test_a_container_that_ends_well_without_a_result_is_not_restarted() -> None:
+    """The kubelet restarts only one that fails."""
+    restarting = job("a", template={"spec": {"restartPolicy": "OnFailure"}})
+    silent = pod("a", ended("", code=0))
+    assert isinstance(classify(restarting, [silent], {}, moment(40), START_DEADLINE), JobFailed)
