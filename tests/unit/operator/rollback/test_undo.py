@@ -96,9 +96,12 @@ def decide(status: RollbackStatus, seen: World, seconds: float = 10) -> Action:
         (view(residue="Unknown"), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (view(cleanup_attempt=1), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (view(undo_until=stamp(time_at(10))), c.UNDO_WINDOW_OVER, stamp(time_at(10))),
+        (view(undo_until=stamp(time_at(9))), c.UNDO_WINDOW_OVER, stamp(time_at(9))),
         (view(undo_until=None), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (replace(view(), deleting=True), c.UNDO_WINDOW_OVER, "to a snapshot instead"),
         (view(environment_id=PROJECT_ID), c.OTHER_ENVIRONMENT, "set its spec.id"),
+        (view(environment_id="0"), c.OTHER_ENVIRONMENT, "set its spec.id"),
+        (view(environment_id="z"), c.OTHER_ENVIRONMENT, "set its spec.id"),
         (view(target=None), c.ENVIRONMENT_CHANGED, "Change it back"),
         (replace(view(), later="r2"), c.OTHER_ROLLBACK_SINCE, "Undo r2 first"),
     ],
@@ -117,6 +120,7 @@ def test_refused_at_once(undone: UndoneView, reason: str, says: str) -> None:
     [
         ({"undone": None}, c.ROLLBACK_NOT_FOUND),
         ({"undone": view(stage="HealthCheck", phase="Resuming")}, c.ROLLBACK_NOT_FINISHED),
+        ({"undone": view(stage="BackDrain", phase="SwitchingBack")}, c.ROLLBACK_NOT_FINISHED),
         ({"environment": None}, c.ENVIRONMENT_NOT_FOUND),
         ({"workloads": (WorkloadView("Deployment", "w0", exists=False),)}, c.WORKLOAD_NOT_FOUND),
     ],
@@ -124,6 +128,19 @@ def test_refused_at_once(undone: UndoneView, reason: str, says: str) -> None:
 def test_what_may_still_appear_is_waited_for_a_minute(changes: dict[str, Any], reason: str) -> None:
     assert isinstance(preflight(world(**changes)), Wait)
     assert recorded(preflight(world(**changes), 61)).failure_reason == reason
+
+
+@pytest.mark.parametrize(
+    ("phase", "position", "refused"),
+    [("Failed", "Old", True), ("Failed", "New", False), ("SwitchedBack", "Old", False), ("Complete", "New", False)],
+)
+def test_an_undo_that_was_switched_back_kept_nothing_of_its_own(phase: str, position: str, refused: bool) -> None:
+    """What it had switched to belongs to the rollback that it should have undone."""
+    undo = {"rollbackName": "r0", "rollbackId": ENVIRONMENT_ID, "namesId": ENVIRONMENT_ID, "to": "Old"}
+    undone_ = view(undo=undo, phase=phase, position=position)
+    status = recorded(preflight(world(undone=undone_)))
+    assert (status.failure_reason == c.NOTHING_TO_UNDO) == refused
+    assert (status.stage == "Prepare") == (not refused)
 
 
 def test_it_ran_before() -> None:
@@ -289,6 +306,8 @@ def test_the_undone_rollback_touches_nothing_while_its_undo_runs() -> None:
     assert over.cleanup_after == stamp(time_at(10 + plan_undo.POSTPONED_SECONDS))
     assert isinstance(undone(over, running), Idle)
     assert isinstance(undone(over, running, deleting=True), Idle)
+    for residue in ("None", "Unknown"):
+        assert isinstance(undone(finished(window=5, residue=residue), running), Idle), "there is no cleanup"
 
 
 def test_the_undone_rollback_reports_it_and_has_nothing_left() -> None:
@@ -511,3 +530,12 @@ def test_the_undone_rollback_is_woken() -> None:
         assert not memories.of(key, UNDONE_ID).is_idle("1", START)
         queued.clear()
         memories.of(key, UNDONE_ID).set_idle("1", None)
+
+
+def test_a_longer_window_is_recorded_once_and_only_for_what_is_kept() -> None:
+    back = TakenOver("Returned", "u1", stamp(time_at(10 + 2 * WINDOW)))
+    longer = recorded(undone(finished(), back))
+    assert longer.undo_until == back.keep_until
+    assert not isinstance(undone(longer, back), Record)
+    for residue in ("None", "Unknown"):
+        assert not isinstance(undone(finished(residue=residue), back), Record)
