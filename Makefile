@@ -165,7 +165,7 @@ bench: deps venv bench-tools ## Figures compared with pg_dump, pg_restore, resti
 
 ##@ Release
 # What is given from outside: docs/releasing.md.
-export DIST VERSION REGISTRY DOWNLOAD_URL SOURCE_URL PGDG_URL COSIGN_KEY COSIGN_PASSWORD
+export DIST VERSION PLATFORMS REGISTRY DOWNLOAD_URL SOURCE_URL PGDG_URL COSIGN_KEY COSIGN_PASSWORD
 release-python: $(RELEASE_VENV)/.done ## The Python that builds releases
 	@echo $(RELEASE_VENV)/bin/python
 

@@ -9,6 +9,10 @@ IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev api:dev cl
 # Debian has no programs of these. PGDG_URL is the URL of PGDG's apt repository or of a mirror of it.
 [ -z "${PGDG_URL:-}" ] || IMAGES+=' mover:16 mover:18'
 PYTHON_PACKAGES=python3,ca-certificates
+# Set where images are built for another processor than this machine's, by Debian's name of it: their programs run under QEMU. `digests --arch` sets it.
+FOREIGN=
+# Where the kernel keeps its rules for programs that it does not run itself
+BINFMT=/proc/sys/fs/binfmt_misc
 
 # image_spec NAME:TAG: sets SUITE and PACKAGES of its base, INPUTS (paths in the repository), BUILD_ARGS
 image_spec() {
@@ -60,7 +64,9 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
 
 # ---- bases
 
-base_key() { hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree reproducible)"; }
+base_key() {
+  hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree reproducible)" ${FOREIGN:+"$FOREIGN $(declare -f foreign)"}
+}
 
 # reproducible COMMAND...: the same packages make the same bytes. mmdebstrap gives no file a time after the epoch. The packages' scripts run Python, which must
 # not compile to a folder of this machine (PYTHONPYCACHEPREFIX, which the Makefile sets). The address of the mirror stays out of the image.
@@ -78,6 +84,13 @@ base_tree() { # SUITE PACKAGES TARGET: as debian_tree, with no database made in 
     --dpkgopt='path-exclude=/usr/lib/*/libLLVM*' --dpkgopt='path-exclude=/usr/lib/*/libz3*' \
     --dpkgopt='path-exclude=/usr/lib/llvm*' --dpkgopt='path-exclude=/usr/lib/postgresql/*/lib/bitcode/*' \
     --dpkgopt='path-exclude=/usr/share/i18n/*'
+}
+
+# foreign TREE SUITE PACKAGES TARGET: as TREE, for the processor $FOREIGN. emulate has checked QEMU; mmdebstrap's own check needs one more package.
+foreign() {
+  # shellcheck disable=SC2317  # the tree calls it
+  mmdebstrap() { command mmdebstrap --arch="$FOREIGN" --skip=check/qemu "$@"; }
+  "$@"
 }
 
 # pgdg_tree SUITE PACKAGES TARGET: as base_tree, with PGDG's apt repository, whose key is in Debian's package postgresql-common
@@ -100,7 +113,7 @@ make_base() { # of SUITE and PACKAGES: sets BASE
   tar=$CACHE/bases/$SUITE-$key.tar
   [ ! -f "$tar.done" ] || return 0
   mkdir -p "$CACHE/bases"
-  step "making a base from Debian $SUITE with $PACKAGES" $tree "$SUITE" "$PACKAGES" "$tar"
+  step "making a base from Debian $SUITE${FOREIGN:+ for $FOREIGN} with $PACKAGES" ${FOREIGN:+foreign} $tree "$SUITE" "$PACKAGES" "$tar"
   step "importing it" import_base "$tar" "$BASE"
   rm "$tar"
   touch "$tar.done"
@@ -108,7 +121,7 @@ make_base() { # of SUITE and PACKAGES: sets BASE
 
 import_base() { # TAR NAME
   local container
-  container=$(buildah_ from scratch)
+  container=$(buildah_ from ${FOREIGN:+--arch "$FOREIGN"} scratch)
   buildah_ add -q "$container" "$1" /
   buildah_ commit -q --timestamp 0 --rm "$container" "$2"
 }
@@ -155,9 +168,9 @@ build_one() { # NAME:TAG: sets DIGEST
   context=$(mktemp -d "$CACHE/tmp/context-XXXXXX")
   context_of "$image" "$context"
   key=$(image_key "$context" "$BASE" | sha256sum | cut -c 1-16)
-  record=$CACHE/images/$image/$key
+  record=$CACHE/images/$image${FOREIGN:+@$FOREIGN}/$key
   if [ ! -f "$record" ]; then
-    step "building $image" bud "$image" "$context"
+    step "building $image${FOREIGN:+ for $FOREIGN}" bud "$image" "$context"
     mkdir -p "${record%/*}"
     cp "$CACHE/tmp/digest" "$record"
   fi
@@ -173,7 +186,7 @@ bud() { # NAME:TAG CONTEXT
   mkdir "$CACHE/tmp/pip/pip-wheel"
   pip_wheel "$CACHE/tmp/pip/pip-wheel"
   buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
-    "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" -t "$PREFIX/$1" --iidfile "$CACHE/tmp/id" \
+    "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" ${FOREIGN:+--arch "$FOREIGN"} -t "$PREFIX/$1${FOREIGN:+-$FOREIGN}" --iidfile "$CACHE/tmp/id" \
     -f "$2/images/${1%:*}/Containerfile" "$2"
   # "buildah push" would compress all layers again each time.
   python3 "$HERE/lib/oci.py" export "$CACHE/buildah/storage" "$(storage_driver)" "$(<"$CACHE/tmp/id")" "$CACHE/oci" \
@@ -187,11 +200,42 @@ pip_wheel() {
     (cd "$1" && apt-get -qq download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . && rm ./*.deb && mv usr/share/python-wheels/pip-*.whl . && rm -r usr)
 }
 
-# Prints NAME:TAG=DIGEST of images of the cache's OCI layout, built where their inputs changed; nothing is loaded.
+# emulate: the kernel runs programs of $FOREIGN with QEMU, in each folder that is a root. Debian's rule has the flag F: the kernel opens QEMU now, and no tree needs a copy.
+emulate() {
+  local name
+  case $FOREIGN in
+    amd64) name=qemu-x86_64 ;;
+    arm64) name=qemu-aarch64 ;;
+  esac
+  command -v "$name-static" >/dev/null || with_lock apt step "installing qemu-user-static" apt_install qemu-user-static
+  [ -e "$BINFMT/register" ] || mount -t binfmt_misc binfmt_misc "$BINFMT" ||
+    die "this kernel has no binfmt_misc, which runs programs of $FOREIGN: use another machine, or build without $FOREIGN (make release PLATFORMS=…)"
+  [ -e "$BINFMT/$name" ] || cat "/usr/lib/binfmt.d/$name.conf" >"$BINFMT/register"
+  grep -q '^flags:.*F' "$BINFMT/$name" ||
+    die "the rule $BINFMT/$name lacks the flag F: remove it (echo -1 >$BINFMT/$name), and the next build registers Debian's rule"
+}
+
+# for_arch ARCH: what is built from here on is for this processor
+for_arch() {
+  case $1 in
+    amd64 | arm64) ;;
+    *) die "images are built for amd64 and arm64, not for '$1'" ;;
+  esac
+  if [ "$1" != "$(dpkg --print-architecture)" ]; then
+    FOREIGN=$1
+    emulate
+  fi
+}
+
+# [--arch ARCH] [NAME...]: prints NAME:TAG=DIGEST of images of the cache's OCI layout, built where their inputs changed; nothing is loaded.
 image_digests() {
   local names
   install_deps
   need_root
+  if [ "${1:-}" = --arch ]; then
+    for_arch "${2:-}"
+    shift 2
+  fi
   names=$(full_names "$@") || exit 1
   # shellcheck disable=SC2086  # a list
   with_lock images print_digests $names
@@ -204,6 +248,25 @@ print_digests() {
     build_one "$image"
     echo "$image=$DIGEST"
   done
+}
+
+# run_image ARCH ARCHIVE COMMAND...: runs a command in the image of an OCI archive, as the image's user
+run_image() {
+  [ $# -ge 3 ] || die "name the processor, the archive and the command"
+  install_deps
+  need_root
+  for_arch "$1"
+  with_lock images run_in_image "$@"
+}
+
+run_in_image() {
+  local image container status=0
+  image=$(buildah_ pull -q --arch "$1" "oci-archive:$2")
+  container=$(buildah_ from --pull-never "$image")
+  buildah_ run "$container" -- "${@:3}" || status=$?
+  buildah_ rm "$container" >/dev/null
+  buildah_ rmi "$image" >/dev/null
+  return $status
 }
 
 build_images() {

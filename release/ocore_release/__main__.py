@@ -28,6 +28,7 @@ class Settings:
     key: str = ""
     syft: str = ""
     cosign: str = ""
+    platforms: tuple[str, ...] = images.DEFAULT
 
     @classmethod
     def read(cls) -> "Settings":
@@ -43,6 +44,7 @@ class Settings:
             key=given.get("COSIGN_KEY", ""),
             syft=given.get("SYFT", ""),
             cosign=given.get("COSIGN", ""),
+            platforms=images.checked_platforms(given.get("PLATFORMS", "")),
         )
 
     @property
@@ -74,13 +76,12 @@ def release(repository: Path, settings: Settings) -> list[str]:
             left_out.append(
                 "no mover for PostgreSQL 16 and 18: PGDG_URL, the apt repository of the PostgreSQL project, is not set"
             )
+        if missing := [p for p in images.PLATFORMS if p not in settings.platforms]:
+            left_out.append(f"no images for {', '.join(missing)}: PLATFORMS does not name it")
         (out / "notes.md").write_text(text)
-        sboms = [] if not settings.syft else sorted(out.glob("*.oci.tar"))
-        for archive in sboms:
+        for archive in sorted(out.glob("*.oci.tar")):
             if not archive.name.startswith("ocore-snapshots-"):
-                print(f"SBOM of {archive.name}", file=sys.stderr)
-                target = out / archive.name.replace(".oci.tar", ".cdx.json")
-                tools.sbom(Path(settings.syft), archive, target, commit.created)
+                check(repository, settings, archive, commit)
         if not settings.syft:
             left_out.append("no SBOM: syft is not set")
         sums = "".join(f"{digest(p).removeprefix('sha256:')}  {p.name}\n" for p in sorted(out.iterdir()))
@@ -109,20 +110,32 @@ def _named(settings: Settings, name: str) -> str:
     return f"{prefix}/{name}" if name.startswith("charts/") else f"{prefix}/ocore-snapshots/{name}"
 
 
+def check(repository: Path, settings: Settings, archive: Path, commit: source.Commit) -> None:
+    """Starts the image in an archive on each platform, and lists what is in it."""
+    for platform in settings.platforms:
+        print(f"starting {archive.name} on {platform}", file=sys.stderr)
+        images.start(repository, archive, platform)
+        if settings.syft:
+            several = len(settings.platforms) > 1
+            suffix = f"-{platform.replace('/', '-')}.cdx.json" if several else ".cdx.json"
+            target = archive.with_name(archive.name.replace(".oci.tar", suffix))
+            tools.sbom(Path(settings.syft), archive, target, commit.created, platform if several else "")
+
+
 def _images(repository: Path, settings: Settings, commit: source.Commit, out: Path) -> dict[str, str]:
     """Writes the images' archives; "operator", "api", "cli" and "mover:<major>" → digest."""
     wanted = {**{name: f"{name}:dev" for name in NAMES}, **{f"mover:{m}": f"mover:{m}" for m in settings.majors}}
     print(f"images {', '.join(wanted)}", file=sys.stderr)
-    built = images.built(repository, wanted.values())
+    built = {platform: images.built(repository, platform, wanted.values()) for platform in settings.platforms}
     digests = {}
     for key, image in wanted.items():
         name, _, major = key.partition(":")
         tag = f"{settings.version}-pg{major}" if major else settings.version
         layout = Layout()
         described = images.labels(name, major, settings.version, commit, settings.source)
-        entry = images.image(settings.cache, built[image], layout, described)
+        entries = [images.image(settings.cache, built[p][image], layout, described, p) for p in settings.platforms]
         target = out / f"{name}-{tag}.oci.tar"
-        digests[key] = images.archive(layout, [entry], target, name=_named(settings, name), tag=tag, commit=commit)
+        digests[key] = images.archive(layout, entries, target, name=_named(settings, name), tag=tag, commit=commit)
     (out / "images.txt").write_text(
         "".join(f"{_named(settings, k.partition(':')[0])}@{v} {k}\n" for k, v in digests.items())
     )

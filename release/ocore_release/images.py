@@ -13,22 +13,56 @@ from .source import Commit, ReleaseError
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+#: What images can be built for, as OCI names it.
+PLATFORMS = ("linux/amd64", "linux/arm64")
+#: What they are built for if nothing else is given. No release with arm64 has been built yet (docs/releasing.md).
+DEFAULT = ("linux/amd64",)
 TITLES = {
     "operator": "Operator of ocore-snapshots",
     "api": "REST facade of ocore-snapshots",
     "cli": "kubectl ocore",
     "mover": "Jobs of ocore-snapshots",
 }
+#: Imports each module of a package, and so each native module that its code uses.
+IMPORTS = "import pkgutil, {0}; [__import__(m.name) for m in pkgutil.walk_packages({0}.__path__, '{0}.')]"
+#: Programs of an image that end at once.
+PROGRAMS = {
+    "cli": "python3 -m ocore_cli --help",
+    "mover": "/usr/lib/postgresql/*/bin/pg_dump --version; zstd --version; python3 -m ocore_mover --help",
+}
 
 
-def built(repository: Path, names: Iterable[str]) -> dict[str, str]:
-    """Builds images; name with tag → the digest of its manifest in the cache."""
-    done = subprocess.run(
-        [str(repository / "localcluster/cluster"), "digests", *names], stdout=subprocess.PIPE, text=True, check=False
-    )
+def checked_platforms(given: str) -> tuple[str, ...]:
+    """Platforms that are separated by commas, the default where none is given. Raises ReleaseError for what is none."""
+    names = {name.strip() for name in given.split(",")} - {""} or set(DEFAULT)
+    if unknown := names - set(PLATFORMS):
+        raise ReleaseError(
+            f"PLATFORMS has {', '.join(sorted(unknown))}: give one or several of {', '.join(PLATFORMS)}, separated by commas"
+        )
+    return tuple(name for name in PLATFORMS if name in names)
+
+
+def built(repository: Path, platform: str, names: Iterable[str]) -> dict[str, str]:
+    """Builds images for a platform; name with tag → the digest of its manifest in the cache."""
+    command = [str(repository / "localcluster/cluster"), "digests", "--arch", _processor(platform), *names]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise ReleaseError("the images could not be built; the lines above say why")
+        raise ReleaseError(f"the images for {platform} could not be built; the lines above say why")
     return dict(line.rsplit("=", 1) for line in done.stdout.split())
+
+
+def start(repository: Path, archive: Path, platform: str) -> None:
+    """Starts the image for a platform out of its archive. Raises ReleaseError where that fails."""
+    name = archive.name.partition("-")[0]
+    command = [str(repository / "localcluster/cluster"), "run-image", _processor(platform), str(archive)]
+    command += ["sh", "-ec", f'python3 -c "$0"; {PROGRAMS.get(name, "")}', IMPORTS.format(f"ocore_{name}")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise ReleaseError(f"the image in {archive.name} does not start on {platform}:\n{done.stdout[-4000:]}")
+
+
+def _processor(platform: str) -> str:
+    return platform.partition("/")[2]
 
 
 def labels(name: str, major: str, version: str, commit: Commit, source: str) -> dict[str, str]:
@@ -44,18 +78,19 @@ def labels(name: str, major: str, version: str, commit: Commit, source: str) -> 
     return found | ({f"{prefix}source": source} if source else {})
 
 
-def image(cache: Path, manifest_digest: str, layout: Layout, described: dict[str, str]) -> Json:
-    """Adds an image of the cache's layout to another one; the descriptor of its manifest.
+def image(cache: Path, manifest_digest: str, layout: Layout, described: dict[str, str], platform: str) -> Json:
+    """Adds an image of the cache's layout to another one; the descriptor of its manifest. Raises ReleaseError where it is for another platform.
 
     Time and layers stay as they were built, so that the layers that a version does not change are not pulled again.
     """
     manifest = json.loads(_blob(cache / "oci", manifest_digest).read_bytes())
     config = json.loads(_blob(cache / "oci", manifest["config"]["digest"]).read_bytes())
+    if (found := f"{config['os']}/{config['architecture']}") != platform:
+        raise ReleaseError(f"the image {manifest_digest} is for {found}, not for {platform}")
     config["config"]["Labels"] = described
     layers = [layout.add(compressed(cache, layer["digest"]), LAYER) for layer in manifest["layers"]]
-    platform = {key: config[key] for key in ("architecture", "os", "variant") if key in config}
     root = layout.manifest(config=layout.add(encoded(config), CONFIG), layers=layers, annotations=described)
-    return root | {"platform": platform}
+    return root | {"platform": {key: config[key] for key in ("architecture", "os", "variant") if key in config}}
 
 
 def compressed(cache: Path, layer: str) -> Path:

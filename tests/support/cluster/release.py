@@ -23,7 +23,7 @@ def pack(folder: Path) -> Path:
     out.mkdir()
     cache = Path(os.environ.get("OCORE_CACHE", Path.home() / ".cache/ocore-snapshots"))
     # The registry of the local cluster's images: nothing is pulled.
-    settings = Settings(version=VERSION, cache=cache, out=out, registry="localhost")
+    settings = Settings(version=VERSION, cache=cache, out=out, registry="localhost", platforms=("linux/amd64",))
     commit = source.Commit("0" * 40, 1_700_000_000)
     installable(REPOSITORY, tree / "charts/ocore-snapshots", settings, commit, out)
     return out

@@ -79,6 +79,67 @@ def test_without_the_repository_there_is_no_such_image(major: str, tmp_path: Pat
     assert f"mover:{major}" in run(tmp_path, 'echo "$IMAGES"', PGDG_URL="https://mirror.example.org").stdout
 
 
+@pytest.mark.parametrize("image", ["mover:16", "mover:17"])
+def test_a_base_for_another_processor_is_another_base(image: str, tmp_path: Path) -> None:
+    script = f'image_spec {image}; step() {{ shift; "$@"; }}; import_base() {{ :; }}; rm() {{ :; }}; FOREIGN=; make_base; echo "$BASE"; FOREIGN=arm64; make_base; echo "$BASE"'
+    done = run(tmp_path, script, PGDG_URL="https://mirror.example.org")
+    assert done.returncode == 0, done.stderr
+    own, other = done.stdout.split()
+    assert own != other
+    words = (tmp_path / "log").read_text().splitlines()
+    assert "--arch=arm64" in words
+    assert words[-1] == "0 "
+
+
+def test_images_of_another_processor_do_not_replace_those_of_this_one(tmp_path: Path) -> None:
+    """The cluster loads the newest image of a name, and the cache keeps the newest ones."""
+    script = """
+    mkdir -p "$CACHE/tmp"
+    make_base() { BASE=base$FOREIGN; }
+    step() { echo "sha256:${FOREIGN:-own}" >"$CACHE/tmp/digest"; }
+    for FOREIGN in '' arm64; do build_one operator:dev; done
+    grep -r . "$CACHE/images" | sed 's|.*/images/||; s|/[0-9a-f]*:|=|' | sort"""
+    done = run(tmp_path, script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["operator:dev=sha256:own", "operator:dev@arm64=sha256:arm64"]
+
+
+def emulated(folder: Path, *, flags: str) -> "subprocess.CompletedProcess[str]":
+    """With the kernel's rule in a folder; without flags the kernel has no rules."""
+    rules = folder / "binfmt"
+    rules.mkdir()
+    if flags:
+        (rules / "register").touch()
+        (rules / "qemu-aarch64").write_text(f"enabled\nflags: {flags}\n")
+    (folder / "qemu-aarch64-static").touch(0o755)
+    return run(folder, f"BINFMT={rules} FOREIGN=arm64; mount() {{ return 32; }}; emulate")
+
+
+def test_a_rule_that_needs_qemu_in_the_image_is_refused(tmp_path: Path) -> None:
+    """Without the flag F the kernel searches QEMU in the tree that it starts a program of."""
+    done = emulated(tmp_path, flags="OP")
+    assert done.returncode != 0
+    assert "qemu-aarch64 lacks the flag F: remove it" in done.stderr
+
+
+def test_the_kernels_rule_is_used(tmp_path: Path) -> None:
+    done = emulated(tmp_path, flags="POF")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_kernel_without_rules_is_reported(tmp_path: Path) -> None:
+    done = emulated(tmp_path, flags="")
+    assert done.returncode != 0
+    assert "this kernel has no binfmt_misc" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["", "riscv64", "linux/arm64"])
+def test_an_unknown_processor_is_refused(given: str, tmp_path: Path) -> None:
+    done = run(tmp_path, f"for_arch '{given}'")
+    assert done.returncode != 0
+    assert f"for amd64 and arm64, not for '{given}'" in done.stderr
+
+
 def test_debians_majors_do_not_use_it(tmp_path: Path) -> None:
     script = 'image_spec mover:17; step() { shift; "$@"; }; import_base() { :; }; rm() { :; }; make_base'
     done = run(tmp_path, script, PGDG_URL="https://mirror.example.org")

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from ocore_release import chart, images, krew, source
+from ocore_release.__main__ import Settings, check, installable
 from ocore_release.archive import File, Layout, digest, write_tar_gz
 from support.cluster.cluster import REPOSITORY
 
@@ -165,10 +166,8 @@ def test_the_charts_oci_archive_has_the_package(tree: Path, tmp_path: Path) -> N
 
 
 # --- images --------------------------------------------------------------------------------------------------
-@pytest.fixture
-def cache(tmp_path: Path) -> tuple[Path, str]:
-    """A cache with one image of one layer, as the local cluster's build leaves it; the image's digest."""
-    folder = tmp_path / "cache"
+def cached(folder: Path, architecture: str) -> str:
+    """Adds an image of one layer to a cache, as the local cluster's build leaves it; the image's digest."""
 
     def put(content: bytes) -> dict[str, Any]:
         path = folder / "oci/blobs" / digest(content).replace(":", "/")
@@ -177,21 +176,27 @@ def cache(tmp_path: Path) -> tuple[Path, str]:
         return {"digest": digest(content), "size": len(content)}
 
     layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w"):
-        pass
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo(architecture))
     content = layer.getvalue()
     config = {
-        "architecture": "amd64", "os": "linux", "created": "1970-01-01T00:00:00Z", "config": {"User": "65532:65532"},
+        "architecture": architecture, "os": "linux", "created": "1970-01-01T00:00:00Z", "config": {"User": "65532:65532"},
         "rootfs": {"type": "layers", "diff_ids": [digest(content)]},
     }  # fmt: skip
     manifest = {"schemaVersion": 2, "config": put(json.dumps(config).encode()), "layers": [put(content)]}
-    return folder, str(put(json.dumps(manifest).encode())["digest"])
+    return str(put(json.dumps(manifest).encode())["digest"])
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> tuple[Path, str]:
+    """A cache with one image; the image's digest."""
+    return tmp_path / "cache", cached(tmp_path / "cache", "amd64")
 
 
 def archived(cache: tuple[Path, str], target: Path) -> str:
     layout = Layout()
     described = images.labels("mover", "17", "1.2.3", COMMIT, "https://git.example.org/ocore-snapshots")
-    entry = images.image(*cache, layout, described)
+    entry = images.image(*cache, layout, described, "linux/amd64")
     return images.archive(
         layout, [entry], target, name="localhost/ocore-snapshots/mover", tag="1.2.3-pg17", commit=COMMIT
     )
@@ -226,6 +231,113 @@ def test_an_image_has_the_same_bytes_with_an_empty_cache(cache: tuple[Path, str]
     shutil.rmtree(cache[0] / "oci-gzip")
     archived(cache, tmp_path / "c.tar")
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes() == (tmp_path / "c.tar").read_bytes()
+
+
+#: localcluster/cluster, with the images of a cache instead of builds; what it is called with is in the file `called`.
+CLUSTER = """#!/bin/sh
+echo "$*" >>{folder}/called
+case "$1 $2" in
+  "digests --arch") arch=$3; shift 3; for name; do echo "$name=$(cat {folder}/$arch)"; done ;;
+  "run-image arm64") echo "no loader" >&2; exit $(cat {folder}/code) ;;
+esac
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A checkout whose local cluster has built each image for both platforms."""
+    folder = tmp_path / "repository"
+    (folder / "localcluster").mkdir(parents=True)
+    for architecture in ("amd64", "arm64"):
+        (folder / architecture).write_text(cached(tmp_path / "cache", architecture))
+    (folder / "code").write_text("0")
+    (folder / "localcluster/cluster").write_text(CLUSTER.format(folder=folder))
+    (folder / "localcluster/cluster").chmod(0o755)
+    return folder
+
+
+def packed(repository: Path, tree: Path, out: Path, platforms: tuple[str, ...]) -> Settings:
+    out.mkdir()
+    settings = Settings(version="1.2.3", cache=repository.parent / "cache", out=out, platforms=platforms)
+    installable(repository, tree / "charts/ocore-snapshots", settings, COMMIT, out)
+    return settings
+
+
+def test_the_chart_names_an_index_of_all_platforms(repository: Path, tree: Path, tmp_path: Path) -> None:
+    packed(repository, tree, tmp_path / "out", images.PLATFORMS)
+    values = yaml.safe_load((tree / "charts/ocore-snapshots/values.yaml").read_text())
+    for name, named in {
+        "operator-1.2.3": values["operator"]["image"]["digest"],
+        "api-1.2.3": values["api"]["image"]["digest"],
+        "mover-1.2.3-pg15": values["mover"]["digests"]["15"],
+        "mover-1.2.3-pg17": values["mover"]["digests"]["17"],
+    }.items():
+        files = members(tmp_path / "out" / f"{name}.oci.tar")
+        (entry,) = json.loads(files["index.json"])["manifests"]
+        assert entry["mediaType"] == "application/vnd.oci.image.index.v1+json"
+        assert entry["digest"] == named
+        found = json.loads(blob(files, entry))["manifests"]
+        # A program that does not know platforms takes the first one.
+        assert [m["platform"] for m in found] == [{"os": "linux", "architecture": a} for a in ("amd64", "arm64")]
+        for manifest, architecture in zip(found, ("amd64", "arm64"), strict=True):
+            (layer,) = json.loads(blob(files, manifest))["layers"]
+            with tarfile.open(fileobj=io.BytesIO(blob(files, layer))) as tar:
+                assert tar.getnames() == [architecture]
+
+
+def test_the_images_have_the_same_bytes_twice(repository: Path, tree: Path, tmp_path: Path) -> None:
+    found = []
+    for name in ("a", "b"):
+        other = shutil.copytree(tree, tmp_path / f"tree-{name}")
+        packed(repository, other, tmp_path / name, images.PLATFORMS)
+        found.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert found[0] == found[1]
+
+
+def test_one_platform_is_an_image_without_an_index(repository: Path, tree: Path, tmp_path: Path) -> None:
+    """As what the tests install, which builds nothing for another processor."""
+    packed(repository, tree, tmp_path / "out", ("linux/amd64",))
+    files = members(tmp_path / "out/operator-1.2.3.oci.tar")
+    (entry,) = json.loads(files["index.json"])["manifests"]
+    assert entry["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert "arm64" not in (repository / "called").read_text()
+
+
+def test_an_image_of_another_platform_is_refused(repository: Path, tree: Path, tmp_path: Path) -> None:
+    (repository / "arm64").write_text((repository / "amd64").read_text())
+    with pytest.raises(source.ReleaseError, match="is for linux/amd64, not for linux/arm64"):
+        packed(repository, tree, tmp_path / "out", images.PLATFORMS)
+
+
+@pytest.mark.parametrize(
+    ("given", "platforms"),
+    [
+        ("", ("linux/amd64",)),
+        ("linux/arm64, linux/amd64,linux/arm64", images.PLATFORMS),
+        ("linux/arm64", ("linux/arm64",)),
+    ],
+)
+def test_platforms_are_in_one_order(given: str, platforms: tuple[str, ...]) -> None:
+    assert images.checked_platforms(given) == platforms
+
+
+@pytest.mark.parametrize("given", ["arm64", "linux/amd64,linux/riscv64", "linux/amd64 linux/arm64"])
+def test_an_unknown_platform_is_refused(given: str) -> None:
+    with pytest.raises(source.ReleaseError, match="give one or several of linux/amd64, linux/arm64"):
+        images.checked_platforms(given)
+
+
+def test_an_image_that_does_not_start_fails_the_release(repository: Path, tree: Path, tmp_path: Path) -> None:
+    settings = packed(repository, tree, tmp_path / "out", images.PLATFORMS)
+    archive = tmp_path / "out/mover-1.2.3-pg17.oci.tar"
+    check(repository, settings, archive, COMMIT)
+    called = (repository / "called").read_text().splitlines()[-2:]
+    for line, architecture in zip(called, ("amd64", "arm64"), strict=True):
+        assert line.startswith(f"run-image {architecture} {archive} ")
+        assert "pg_dump --version" in line
+    (repository / "code").write_text("127")
+    with pytest.raises(source.ReleaseError, match=r"pg17.oci.tar does not start on linux/arm64:\nno loader"):
+        check(repository, settings, archive, COMMIT)
 
 
 # --- krew, notes, version ------------------------------------------------------------------------------------
@@ -305,7 +417,7 @@ def publish(folder: Path, **environment: str) -> "subprocess.CompletedProcess[st
 
 def test_images_are_published_under_their_name_and_signed_by_digest(cache: tuple[Path, str], tmp_path: Path) -> None:
     layout = Layout()
-    entry = images.image(*cache, layout, {})
+    entry = images.image(*cache, layout, {}, "linux/amd64")
     archive = tmp_path / "operator-1.2.3.oci.tar"
     name = "registry.example.org/ocore-snapshots/operator"
     written = images.archive(layout, [entry], archive, name=name, tag="1.2.3", commit=COMMIT)
