@@ -1,6 +1,7 @@
 """`kubectl ocore doctor` with a real operator: each planted fault is found, and the line that is printed below it fixes it, run in a shell as it is printed.
-Missing and old CRDs: tests/apiservers/test_doctor.py."""
+Missing and old CRDs: tests/apiservers/test_doctor.py. A namespace without an Environment: test_tutorial.py."""
 
+import json
 import os
 import re
 import subprocess
@@ -51,12 +52,14 @@ def site(cluster: Cluster, servers: Servers, operator: Operator) -> Iterator[Sit
 
 @dataclass(frozen=True)
 class Fault:
-    """`marks`: the line of `doctor` begins so. `fix`: a part of the printed line. `known`: what a person puts in place of a word of it."""
+    """`marks`: the line of `doctor` begins so. `fix`: a part of the printed line. `known`: what a person puts in place of a word of it.
+    `within`: seconds that the fix may take."""
 
     plant: Callable[[Site], object]
     marks: str
     fix: str
     known: tuple[str, str] = ("", "")
+    within: int = BOUND
 
 
 def shell(site: Site, command: str) -> str:
@@ -131,6 +134,20 @@ def corrupt_snapshot(site: Site) -> None:
     site.cluster.wait("Snapshot", name, site.namespace, found, 60, "found Corrupt")
 
 
+def hangs(site: Site) -> None:
+    """The operator's process stands still, and nothing notices: no probe is left that would restart it. Its Lease is no longer renewed."""
+    operator = Operator(site.cluster)
+    name = operator.deployment
+    gone = [
+        {"op": "remove", "path": f"/spec/template/spec/containers/0/{probe}Probe"}
+        for probe in ("liveness", "readiness")
+    ]
+    site.cluster.kubectl("-n", NAMESPACE, "patch", "deployment", name, "--type=json", "-p", json.dumps(gone))
+    site.cluster.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=120s")
+    operator.ready()
+    node.signal(operator.processes(operator.pod()), "STOP")
+
+
 FAULTS = {
     "no operator": Fault(
         lambda s: Helm(s.cluster).uninstall(RELEASE, NAMESPACE), "✗ Operator", "helm upgrade --install", ("REGISTRY", "localhost")
@@ -138,6 +155,8 @@ FAULTS = {
     "the operator is scaled to 0": Fault(
         lambda s: Operator(s.cluster).scale(0), "✗ Operator", "kubectl -n ocore-system scale"
     ),
+    # What stands still is killed at the end of its pod's grace period only.
+    "the operator hangs": Fault(hangs, "✗ Operator", "kubectl -n ocore-system rollout restart", within=240),
     "the namespace is not watched": Fault(watches_another, "✗ Operator", "watchNamespaces="),
     "the store has another name": Fault(
         lambda s: patch(s, "Environment", {"storeRef": {"name": "backup"}}), "✗ Store backup", "kubectl -n"
@@ -175,7 +194,7 @@ ALWAYS = ("the operator is scaled to 0", "the store has another name", "a grant 
 
 
 @pytest.mark.exclusive
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(540)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.long) for name in FAULTS]
 )
@@ -204,4 +223,4 @@ def test_the_line_that_the_doctor_prints_fixes_the_fault(site: Site, name: str, 
         assert (code, marked(lines, fault.marks)) == (0, []), "\n".join(lines)
         return True
 
-    wait_for(f"fixed: {name}", fixed, BOUND, interval=1)
+    wait_for(f"fixed: {name}", fixed, fault.within, interval=1)

@@ -13,6 +13,7 @@ from support.cluster.chart import Helm
 from support.cluster.cluster import REPOSITORY, Cluster, Object, is_true
 from support.cluster.facade import Facade
 from support.cluster.operator import NAMESPACE, RELEASE, SELECTOR, Operator
+from support.cluster.plugin import ocore
 from support.cluster.procedures import Shell
 from support.cluster.site import (
     DEMO_IMAGE,
@@ -97,7 +98,9 @@ def test_a_newcomer_gets_a_snapshot_in_five_minutes(
             "ENDPOINT": site.endpoint,
         }
         shell, began = Shell(cluster, site.namespace, tmp_path, names), time.monotonic()
-        output = [shell.run(command, SECONDS) for command in commands]
+        output = [shell.run(commands[0], SECONDS)]
+        assert f"fix: kubectl ocore init deployment/NAME --apply -n {site.namespace}" in doctor(site)
+        output += [shell.run(command, SECONDS) for command in commands[1:]]
         assert time.monotonic() - began < SECONDS
         assert "is Complete after" in output[-1]
         environment = cluster.get("Environment", "odoo", site.namespace)
@@ -109,6 +112,13 @@ def test_a_newcomer_gets_a_snapshot_in_five_minutes(
         assert snapshot["status"]["recoveryEvidence"]["canWriteCleanSuccess"]
         # What ran is what was packed, by its digest.
         assert installed(cluster) == chart_digest(dist)
+
+
+def doctor(site: Site) -> str:
+    """What it says where there is no Environment yet."""
+    code, text = ocore(site.cluster, "doctor", "-n", site.namespace)
+    assert code == 5, text
+    return text
 
 
 def installed(cluster: Cluster) -> str:

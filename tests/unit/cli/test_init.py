@@ -258,7 +258,7 @@ def test_without_a_secret_the_command_that_makes_one_is_said() -> None:
     }
     obj = workload("odoo", "bitnami/odoo:17", (("data", "/bitnami/odoo", ""),), env=env)
     with pytest.raises(
-        Unknown, match="Create one: kubectl -n shop create secret generic odoo-db --from-literal=host=db"
+        Unknown, match="To create one:\nkubectl -n shop create secret generic odoo-db --from-literal=host=db"
     ) as asked:
         propose(found(obj, secrets={"odoo": frozenset({"database-password"})}, clusters={}), S3)
     read = "kubectl -n shop get secret odoo -o jsonpath='{.data.database-password}' | base64 -d"
