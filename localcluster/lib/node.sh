@@ -106,12 +106,14 @@ stop_node() {
 }
 
 delete_state() {
-  local deadline=$((SECONDS + 20))
+  local deadline=$((SECONDS + 20)) gone=$STATE/.gone-$NAME
   # Nothing of it is mounted out here; should something be, deleting would reach into it.
   ! grep -qF " $S/" /proc/self/mountinfo || die "something is mounted below $S: unmount it first"
+  # Renamed first: where this is ended half-way, the next start must not find half of a state. The next removal finds the rest.
+  [ ! -d "$S" ] || { rm -rf --one-file-system "$gone" && mv -T "$S" "$gone"; }
   # The namespaces end a moment after their last process, and until then hold the files.
-  until rm -rf --one-file-system "$S" 2>/dev/null; do
-    [ $SECONDS -lt $deadline ] || { rm -rf --one-file-system "$S"; return 1; }
+  until rm -rf --one-file-system "$gone" 2>/dev/null; do
+    [ $SECONDS -lt $deadline ] || { rm -rf --one-file-system "$gone"; return 1; }
     sleep 0.1
   done
   rmdir "$STATE" 2>/dev/null || true
