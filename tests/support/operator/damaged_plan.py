@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FunctionType, ModuleType
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 
@@ -34,10 +34,11 @@ def damaged(module: ModuleType, old: str, new: str) -> Iterator[None]:
             getattr(module, name).__code__ = code
 
 
-def find_out(machine: type[RuleBasedStateMachine], focus: str, most: int) -> None:
-    """Runs at most so many examples of the machine, with that focus."""
+def find_out(machine: type[RuleBasedStateMachine], focus: str, most: int, begin: int | None = None) -> None:
+    """Runs at most so many examples of the machine, with that focus. `begin`: a seed of the search."""
+    focused = type("Focused", (machine,), {"focus": focus})
     run_state_machine_as_test(
-        type("Focused", (machine,), {"focus": focus}),
+        focused if begin is None else seed(begin)(focused),
         settings=settings(
             max_examples=most,
             stateful_step_count=30,
