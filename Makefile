@@ -203,6 +203,7 @@ bin:
 	@echo $(BIN)
 
 postgresql-wheels: $(WHEELS) ## PostgreSQL servers of majors that Debian lacks, for the tests (2 s)
+	@echo $<
 $(WHEELS): | venv
 	mkdir -p $(@D) && flock $(@D)/wheels.lock sh -c '[ -e $@ ] || { rm -rf $@.tmp && \
 	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile --only-binary=:all: \

@@ -96,7 +96,7 @@ class Unknown(Exception):
     """Something that the objects do not show. `option`: what answers it."""
 
     def __init__(self, option: str, question: str) -> None:
-        super().__init__(f"{question}{'' if question.endswith(chr(10)) else ' '}Give --{option}.")
+        super().__init__(f"{question} Give --{option}.")
         self.option, self.question = option, question
 
 
@@ -310,7 +310,7 @@ def _no_secret(found: Found) -> str:
     command = (
         f"kubectl -n {found.namespace} create secret generic {found.workload['metadata']['name']}-db {' '.join(parts)}"
     )
-    return f"No Secret with the keys uri, or host, dbname, user and password is used by the workload. To create one:\n{command}\n"
+    return f"No Secret with the keys uri, or host, dbname, user and password is used by the workload. To create one:\n{command}\nWhich Secret has the connection?"
 
 
 def _add_files(found: Found, given: Given, rule: Rule, secret: str, spec: Object, comments: dict[str, str]) -> None:

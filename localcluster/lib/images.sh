@@ -126,8 +126,7 @@ pgdg_tree() {
 # with_wheel MAJOR: makes BASE one that has the server and the programs of the wheel, where Debian's package of the major would have the programs
 with_wheel() {
   local folder base
-  make -s -C "$REPO" postgresql-wheels >&2
-  folder=$CACHE/postgresql/wheels-$(sha256sum <"$REPO/requirements/postgres.txt" | cut -c 1-12)
+  folder=$(make -s -C "$REPO" postgresql-wheels | tail -n 1)
   base=$PREFIX/base-wheel-$1:$(hash_of -- "$BASE" "$folder" "$(declare -f add_wheel)")
   buildah_ inspect "$base" >/dev/null 2>&1 || step "adding PostgreSQL $1 of a wheel to it" add_wheel "$1" "$folder" "$base"
   BASE=$base
