@@ -6,9 +6,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, Step, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_operator.rollback import plan
-from ocore_operator.rollback.observe import environment_view
+from ocore_crds.rollback import RollbackStatus
 from ocore_operator.rollback.plan_after_end import (
     CLEANUP_SECONDS,
     FRESH_SECONDS,
@@ -22,7 +20,6 @@ from ocore_operator.rollback.plan_after_end import (
 from ocore_operator.rollback.transitions import change, stamp, step
 from ocore_operator.rollback.world import (
     AcquireLock,
-    Action,
     Do,
     Idle,
     JobView,
@@ -36,49 +33,17 @@ from ocore_operator.rollback.world import (
     Wait,
     World,
 )
-from support.operator.rollback_model import ENVIRONMENT_ID, START
-from support.operator.rollback_objects import environment, rollback, time_at
+from support.operator.rollback_model import START
+from support.operator.rollback_objects import time_at
+from support.operator.terminal_rollback import FREE, LOCKED, VIEW, WINDOW, complete, decide, recorded
 
-WINDOW = 86400
-SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": WINDOW})
-VIEW = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID, executed=True)
-FREE = World(created=START, environment=VIEW, snapshot=None, finalizer=True)
-LOCKED = replace(FREE, lock=OperationLock("Ours", "Rollback r1", START))
 CLEANUP = Do(StartJob("cleanup-previous", 1), before="operator-rollback-cleanup")
 OTHERS = [None, replace(VIEW, id="0"), replace(VIEW, id="z")]
-
-
-def complete(**changes: object) -> RollbackStatus:
-    """Complete at START, with the previous database kept for the undo window."""
-    status = RollbackStatus(
-        stage="Ended",
-        stage_since=stamp(START),
-        phase="Complete",
-        position="New",
-        residue="Pending",
-        environment_id=ENVIRONMENT_ID,
-        snapshot_name="s",
-        switched_at=stamp(START),
-        completed_at=stamp(START),
-        undo_until=stamp(time_at(WINDOW)),
-        previous_database="shop_prev_0a1b2c3d",
-        restored_database="shop_rb_0a1b2c3d",
-    )
-    return change(status, **changes)
 
 
 def cleaning(**changes: object) -> RollbackStatus:
     """In its first cleanup, whose attempt began at START."""
     return complete(**{"cleanup_attempt": 1, "undo_until": stamp(START)} | changes)
-
-
-def decide(status: RollbackStatus, world: World, seconds: float) -> Action:
-    return plan.decide(status, SPEC, world, "id", time_at(seconds))
-
-
-def recorded(action: Action) -> RollbackStatus:
-    assert isinstance(action, Record), action
-    return action.status
 
 
 def failed(kind: str = "cleanup", attempt: int = 1) -> World:

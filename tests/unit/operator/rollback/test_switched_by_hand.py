@@ -6,63 +6,27 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import RollbackStatus
 from ocore_crds.snapshot import EvidenceStatus
-from ocore_operator.rollback import plan
 from ocore_operator.rollback.conditions import summarized
-from ocore_operator.rollback.observe import environment_view
 from ocore_operator.rollback.plan_after_end import READ_POSITION_LIMIT_SECONDS, READ_POSITION_SECONDS
 from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import (
-    Action,
     Do,
     Idle,
     JobView,
-    OperationLock,
     Record,
     RecordExecuted,
     RemoveFinalizer,
     StartJob,
     Wait,
-    World,
 )
-from support.operator.rollback_model import ENVIRONMENT_ID, START
-from support.operator.rollback_objects import conditions, environment, rollback, time_at
+from support.operator.rollback_model import START
+from support.operator.rollback_objects import conditions, time_at
+from support.operator.terminal_rollback import FREE, LOCKED, VIEW, WINDOW, complete, decide, recorded
 
-WINDOW = 86400
-SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": WINDOW})
-VIEW = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID, executed=True)
-FREE = World(created=START, environment=VIEW, snapshot=None, finalizer=True)
-LOCKED = replace(FREE, lock=OperationLock("Ours", "Rollback r1", START))
 OLD = SwitchResult(position="Old", live_database="shop")
 NEW = SwitchResult(position="New", live_database="shop")
-
-
-def complete() -> RollbackStatus:
-    """A rollback that became Complete at START."""
-    return RollbackStatus(
-        stage="Ended",
-        stage_since=stamp(START),
-        phase="Complete",
-        position="New",
-        residue="Pending",
-        environment_id=ENVIRONMENT_ID,
-        snapshot_name="s",
-        switched_at=stamp(START),
-        completed_at=stamp(START),
-        undo_until=stamp(time_at(WINDOW)),
-        previous_database="shop_prev_0a1b2c3d",
-        restored_database="shop_rb_0a1b2c3d",
-    )
-
-
-def decide(status: RollbackStatus, world: World, seconds: float) -> Action:
-    return plan.decide(status, SPEC, world, "id", time_at(seconds))
-
-
-def recorded(action: Action) -> RollbackStatus:
-    assert isinstance(action, Record)
-    return action.status
 
 
 def inspected(status: RollbackStatus, payload: SwitchResult | None, failure: Failure | None = None) -> JobView:
