@@ -5,10 +5,13 @@ process from dying at the same place.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 
 from ocore_crds import failpoints, naming
+from ocore_kube.errors import Unavailable
 from ocore_operator.context import Context
 from ocore_operator.kube.resources import Meta, Resource
 from ocore_operator.settings import Settings
@@ -32,6 +35,20 @@ async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[t
     if action == "error":
         raise failpoints.FailpointError(f"failpoint {name}")
     await asyncio.sleep(float(action.removeprefix("sleep:")))
+
+
+@asynccontextmanager
+async def after(ctx: Context, obj: Resource, name: str) -> AsyncIterator[None]:  # type: ignore[type-arg]
+    """Fires the failpoint (none where `name` is empty) after what is done inside, also where the answer to its request was lost: it may be done, and then
+    the next observation goes on from there and never comes here again."""
+    try:
+        yield
+    except Exception as error:
+        if name and isinstance(error.__cause__ or error, Unavailable):
+            await hit(ctx, obj, name)
+        raise
+    if name:
+        await hit(ctx, obj, name)
 
 
 def for_job(settings: Settings, meta: Meta, attempt: int) -> str:

@@ -141,11 +141,10 @@ async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> W
     if action.before:
         await failpoints.hit(ctx, observed.rollback, action.before)
     try:
-        await carry_out(ctx, observed, memory, action.effect)
+        async with failpoints.after(ctx, observed.rollback, action.after):
+            await carry_out(ctx, observed, memory, action.effect)
     except Outcome as end:
         return Wait(end.after if isinstance(end, Waiting) else PAUSE, end.reason, end.message)
-    if action.after:
-        await failpoints.hit(ctx, observed.rollback, action.after)
     if isinstance(action.effect, StopJob):
         return Wait(1.0, c.RUNNING, f"Waiting until Job {action.effect.job.name} and its pods are gone.")
     return None

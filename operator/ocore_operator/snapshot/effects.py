@@ -63,16 +63,14 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             await ctx.kube.set_finalizers(snapshot.meta, SNAPSHOTS, finalizers)
             return None
         case Record(status=status, notes=notes, failpoint=failpoint):
-            requeue = await _record(ctx, snapshot, status, notes)
-            if failpoint:
-                await failpoints.hit(ctx, snapshot, failpoint)
-            return requeue
+            async with failpoints.after(ctx, snapshot, failpoint):
+                return await _record(ctx, snapshot, status, notes)
         case SetReplicas():
             await _set_replicas(ctx, snapshot, action)
             return None
         case SendSignal(pod=pod, pod_version=version, signal=signal, repetition=repetition):
-            await signals.send(ctx, snapshot.meta.namespace, pod, version, signal, repetition)
-            await failpoints.hit(ctx, snapshot, "operator-snapshot-signalled")
+            async with failpoints.after(ctx, snapshot, "operator-snapshot-signalled"):
+                await signals.send(ctx, snapshot.meta.namespace, pod, version, signal, repetition)
             return None
         case Idle(seconds=seconds, status=status):
             if status is not None:
@@ -81,8 +79,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
         case Begin():
             return await _begin(ctx, world)
         case EnterInBase():
-            await dependents.enter(ctx, snapshot)
-            await failpoints.hit(ctx, snapshot, "operator-snapshot-base-entered")
+            async with failpoints.after(ctx, snapshot, "operator-snapshot-base-entered"):
+                await dependents.enter(ctx, snapshot)
             return None
         case SetDependents(names=names):
             await dependents.write(ctx, snapshot, names)
@@ -209,15 +207,15 @@ async def _let_go(ctx: Context, snapshot: Snapshot, note: Note | None) -> Requeu
 async def _set_replicas(ctx: Context, snapshot: Snapshot, action: SetReplicas) -> None:
     if action.before:
         await failpoints.hit(ctx, snapshot, action.before)
-    refused = await scale.set_all(ctx, snapshot.meta.namespace, action.targets)
-    if refused is not None:
+    async with failpoints.after(ctx, snapshot, action.after):
+        refused = await scale.set_all(ctx, snapshot.meta.namespace, action.targets)
+        if refused is None:
+            return
         if not isinstance(refused, (Forbidden, Invalid)) and not any(n for _, n in action.targets):
             raise refused  # an attempt is given up for lack of a right, not because the API server is away
         counts = ", ".join(f"{w.label} to {n}" for w, n in action.targets)
         text = f"{counts} cannot be scaled: {refused.message.rstrip('.')}. Correct the operator's rights, or what refuses it."
         raise Stalled(c.QUIESCE_FAILED, text) from refused
-    if action.after:
-        await failpoints.hit(ctx, snapshot, action.after)
 
 
 # --- the environment -------------------------------------------------------------------------------------------
@@ -263,8 +261,8 @@ async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
         base_snapshot_id=base.id if base is not None else "",
         base_manifest_sha256=base.manifest_sha256 if base is not None else "",
     )
-    await control.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
-    await failpoints.hit(ctx, snapshot, "operator-snapshot-job-created")
+    async with failpoints.after(ctx, snapshot, "operator-snapshot-job-created"):
+        await control.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
     created = job["metadata"]["name"]
     status = transitions.under_way(snapshot, c.RUNNING, f"Job {created} is starting.", created, None, ctx.now())
     await summarize.write(ctx, snapshot, status)
@@ -334,8 +332,8 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
         attempt=plan_remote.attempt_name(remote, attempt),
         number=attempt,
     )
-    await control.start(ctx, job, waiting_since=remote.requested_at)
-    await failpoints.hit(ctx, snapshot, "operator-remote-job-created")
+    async with failpoints.after(ctx, snapshot, "operator-remote-job-created"):
+        await control.start(ctx, job, waiting_since=remote.requested_at)
     status = remote_copies.copying(snapshot, attempt, job["metadata"]["name"], ctx.now())
     return await _record(ctx, snapshot, status)
 
