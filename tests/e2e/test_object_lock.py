@@ -27,7 +27,7 @@ def versions(site: Site, snapshot: str) -> list[str]:
     return sorted(e["Key"] for e in entries if snapshot in e["Key"])
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_locked_snapshot_reports_its_end_and_is_deleted_then(site: Site) -> None:
     """One object is locked. The snapshot is hidden at once; the object stays with the end of the lock, and goes with the last version after it."""
     name = site.snapshot("locked", deletionPolicy="Delete")

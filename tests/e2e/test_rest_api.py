@@ -351,7 +351,7 @@ class Counted:
         return [r.answered(*self._what) - n for r, n in zip(self._replicas, self._before, strict=True)]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_replicas_serve_as_one(cluster: Cluster, operator: Operator, facade: Facade, site: Site) -> None:
     """A client creates at one replica, and reads and follows at the other one. The pod of a stream is deleted while the operation runs, and its client
     continues at the other replica. A repeated request starts nothing, wherever it arrives."""

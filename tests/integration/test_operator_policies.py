@@ -181,7 +181,7 @@ def test_row_23_the_schedule_continues_after_the_api_server_was_away(
         proxy.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_default_limit_of_pins_holds_without_a_policy(crds: Cluster, tmp_path: Path) -> None:
     """The operator counts, the API server refuses; a policy takes over, and hands back when it is deleted."""
     namespace = crds.namespace("pins")
@@ -220,7 +220,7 @@ def refused(cluster: Cluster, namespace: str) -> str:
     return cluster.refusal("POST", "Snapshot", namespace, body=pinned(namespace, "one-more"))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_history_limit_removes_what_was_created_and_keeps_what_was_applied(crds: Cluster, tmp_path: Path) -> None:
     """By the metadata that the API server itself writes: kubectl create, kubectl apply, and server-side apply."""
     namespace = crds.namespace("history")

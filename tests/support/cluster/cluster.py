@@ -26,6 +26,9 @@ GROUP = "ocore.dev/v1alpha1"
 ADMIN = "admin"
 #: Values of the chart that let it write what is the operator's: for tests that play the operator, or run it as a process.
 AS_OPERATOR: Object = {"statusWriters": [ADMIN], "jobWriters": [ADMIN]}
+#: Waits for the cluster end after so many times the seconds that they name. Those suit a machine that does nothing else; a test that passes never comes to
+#: the end. A test of a limit that the product keeps measures by itself.
+PATIENCE = 3
 #: Whether the tests run below `tests/with-apiserver`: an API server alone.
 WITHOUT_CONTROLLERS = "OCORE_TEST_KUBECONFIG" in os.environ
 
@@ -35,7 +38,8 @@ class TimedOutError(AssertionError):
 
 
 def wait_for(what: str, poll: Callable[[], T | None], timeout: float = 60, interval: float = 0.2) -> T:
-    """The first truthy answer of `poll`; fails with the last exception or answer at the deadline (seconds)."""
+    """The first truthy answer of `poll`; fails with the last exception or answer at the deadline (`timeout` seconds times PATIENCE)."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     last: object = None
     while True:
@@ -237,6 +241,7 @@ class Cluster:
         timeout: float,
         what: str,
     ) -> Object | None:
+        timeout *= PATIENCE
         deadline = time.monotonic() + timeout
         last: Object | None = None
         failure: Exception | None = None
