@@ -39,11 +39,6 @@ PERMANENT = frozenset(
 )
 
 
-def moment(remote: RemoteCopy) -> int:
-    """When the copy was requested, in seconds since the epoch: Jobs of an earlier copy of the same Snapshot may still exist."""
-    return int(clock.parse(remote.requested_at).timestamp())
-
-
 def requested(snapshot: Snapshot, store: str, now: datetime) -> SnapshotStatus:
     """A copy is wanted in that SnapshotStore."""
     remote = RemoteCopy(state="Pending", store_name=store, requested_at=clock.text(now))

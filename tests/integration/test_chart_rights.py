@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ocore_operator.jobs import build
+from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of
 from ocore_operator.settings import Settings
@@ -135,7 +136,9 @@ def test_row_83_jobs_of_rarer_sites_are_accepted(operator: Account) -> None:
     assert {e["name"] for e in mover(frozen)["env"]} > {"OCORE_FAILPOINTS"}
     assert operator.create(frozen) == ""
     gone = snapshot(status=started(), deletionTimestamp="2026-03-01T12:00:00Z")
-    assert operator.create(build.delete(settings, job_inputs(), gone, series="", attempt=1, deadline=60)) == ""
+    assert (
+        operator.create(build.delete(settings, job_inputs(), gone, deletes=Deletes.ALL, attempt=1, deadline=60)) == ""
+    )
 
 
 def test_row_83_what_other_admission_adds_is_accepted(operator: Account) -> None:

@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from ocore_crds import naming
 from ocore_crds.listing import STARTS, StoredRollback, StoredSnapshot, parse
-from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
 from ocore_crds.text import shortened
@@ -30,17 +29,7 @@ from ocore_operator.contents.imports import Counted, Place
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.outcome import (
-    MAX_ATTEMPTS,
-    Absent,
-    JobFailed,
-    JobState,
-    NoResult,
-    Observation,
-    Running,
-    Starting,
-    Succeeded,
-)
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Observation, Running, Starting, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
@@ -159,17 +148,19 @@ async def _page(
     seen = await control.observe(ctx, store)
     attempt = imports.job_attempt(running)
     name = job_name(COMMAND, store.meta.uid, attempt)
-    state = seen.state(name)
-    match state:
+    match read(seen.state(name), ManifestsResult, "The Job"):
         case Absent():
             return await _start(ctx, store, running, found, attempt)
         case Starting() | Running():
             return store.status, POLL
-        case Succeeded(payload=ManifestsResult() as result):
+        case Done(result=result):
             texts = await _lines(ctx, seen, name, result)
             if texts is not None:
                 return await _process(memories, ctx, store, running, found, result, texts, (seen, name))
-    return _failed(ctx, store, running, state)
+            text = "The Job's log does not have what its result names."
+            return _failed(ctx, store, running, text, retryable=True)
+        case JobFailed(failure=failure):
+            return _failed(ctx, store, running, failure.message, retryable=failure.retryable)
 
 
 async def _start(
@@ -180,7 +171,7 @@ async def _start(
     except Waiting as end:
         return store.status, end.after
     except Failed as end:
-        return _failed(ctx, store, running, JobFailed(Failure(reason=end.reason, message=end.message), ""))
+        return _failed(ctx, store, running, end.message, retryable=False)
     return store.status, POLL
 
 
@@ -203,17 +194,9 @@ async def _start_ahead(
 
 
 def _failed(
-    ctx: Context, store: Store, running: ImportStatus, state: JobState
+    ctx: Context, store: Store, running: ImportStatus, why: str, *, retryable: bool
 ) -> tuple[SnapshotStoreStatus, float | None]:
     """Another attempt at the page, or the end of the import."""
-    retryable = True
-    match state:
-        case JobFailed(failure=failure):
-            why, retryable = failure.message, failure.retryable
-        case NoResult(message=message):
-            why = f"The Job left no result: {message}."
-        case _:
-            why = "The Job's log does not have what its result names."
     if retryable and running.attempt < MAX_ATTEMPTS:
         again = running.model_copy(update={"attempt": running.attempt + 1, "message": why})
         return imports.with_import(store, again, ctx.now()), 0.0

@@ -2,7 +2,6 @@
 
 from typing import TypeVar
 
-from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import OrphansStatus, SnapshotStoreStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
@@ -11,7 +10,7 @@ from ocore_operator.contents import orphans
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, read
 from ocore_operator.kube.resources import Object, Store
 
 POLL = 10.0
@@ -58,8 +57,7 @@ async def _job(ctx: Context, store: Store, job: Object, result: type[ResultT]) -
     """The Job's result, why it has none, or seconds until it may have one."""
     seen = await control.observe(ctx, store)
     name = str(job["metadata"]["name"])
-    state = seen.state(name)
-    match state:
+    match read(seen.state(name), result, "The Job"):
         case Absent():
             try:
                 await control.start(ctx, job, waiting_since=store.meta.created)
@@ -70,17 +68,11 @@ async def _job(ctx: Context, store: Store, job: Object, result: type[ResultT]) -
             return POLL
         case Starting() | Running():
             return POLL
-        case Succeeded(payload=payload) if isinstance(payload, result):
+        case Done(result=found):
             await control.remove(ctx, seen, store.meta.namespace, name)
-            return payload
+            return found
         case JobFailed(failure=failure):
             return failure
-        case NoResult(message=message):
-            return Failure(reason=c.JOB_LOST, message=f"The Job left no result: {message}.")
-    return Failure(
-        reason=c.INTERNAL_ERROR,
-        message="The Job reported something else. Set OCORE_MOVER_IMAGE to the operator's version.",
-    )
 
 
 async def _claimed(ctx: Context, store: Store) -> int:

@@ -6,7 +6,7 @@ The parts of a Job (store, database, claim, scratch) are in parts.py. docs/archi
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from ocore_crds import quantity
 from ocore_crds.manifest import Identity
@@ -44,6 +44,7 @@ from ocore_operator.jobs.parts import (
     store,
 )
 from ocore_operator.jobs.parts import neutralize as parts_of_neutralize
+from ocore_operator.jobs.series import Deletes, Series, copying, deletion, state_writing
 from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings
@@ -213,15 +214,21 @@ def verify(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attemp
 
 
 def write_state(
-    settings: Settings, job_inputs: JobInputs, owner: Snapshot, state: StoredState, *, series: str = "", attempt: int
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Snapshot,
+    state: StoredState,
+    *,
+    remote: bool,
+    attempt: int,
 ) -> Object:
-    """Name ``write-state-<uid>-<series><attempt>``: stores pin, retention and deletionPolicy in the store of the inputs."""
+    """A Job of :func:`~ocore_operator.jobs.series.state_writing`: stores pin, retention and deletionPolicy in the store of the inputs."""
     parts = _of_snapshot(job_inputs, owner, SHORT) + Parts(
         args=("--state", _json(state.wire())), failpoints=failpoints.for_job(settings, owner.meta, attempt)
     )
-    name = f"{series}{attempt}"
-    command = JobRequest(owner=owner, name="write-state", attempt=name, parts=parts, deadline=_short(settings))
-    return job(settings, job_inputs, command)
+    return job(
+        settings, job_inputs, _of_series(state_writing(owner, remote=remote), owner, attempt, parts, _short(settings))
+    )
 
 
 def _json(fields: Object) -> str:
@@ -272,29 +279,34 @@ def delete(
     job_inputs: JobInputs,
     owner: Snapshot,
     *,
-    series: str,
+    deletes: Deletes,
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``delete-<uid>-<series><attempt>``: the whole snapshot in the store of the inputs, or (`left`) the leftovers that its manifest does not name. Where the inputs have
-    the Environment, also the folders that the snapshot's attempts froze on its claim. Where they have a source, that is the store of the remote copy: nothing
-    is deleted unless it has the whole copy."""
-    parts = _of_snapshot(job_inputs, owner, deadline) + Parts(
-        args=("--attempts-only",) if series == "left" else ("--known-state", _json(_known_state(owner, series).wire())),
-        failpoints=failpoints.for_job(settings, owner.meta, attempt),
-    )
+    """A Job of :func:`~ocore_operator.jobs.series.deletion`: deletes that in the store of the inputs. Where the inputs have the Environment, also the folders that the snapshot's attempts
+    froze on its claim. Where they have a source, that is the store of the remote copy: nothing is deleted unless it has the whole copy."""
+    parts = _of_snapshot(job_inputs, owner, deadline)
+    if deletes is Deletes.LEFTOVERS:
+        parts += Parts(args=("--attempts-only",))
+    else:
+        parts += Parts(args=("--known-state", _json(_known_state(owner, deletes).wire())))
+    parts += Parts(failpoints=failpoints.for_job(settings, owner.meta, attempt))
     if job_inputs.source is not None:
         parts += source_store(job_inputs.source) + _expected_copy(owner, "copy_store_id")
     if job_inputs.environment is not None and job_inputs.environment.spec.filestore is not None:
         parts += claim_folder(job_inputs.environment.spec.filestore.claim_name)
-    command = JobRequest(owner=owner, name="delete", attempt=f"{series}{attempt}", parts=parts, deadline=deadline)
-    return job(settings, job_inputs, command)
+    return job(settings, job_inputs, _of_series(deletion(owner, deletes), owner, attempt, parts, deadline))
 
 
-def _known_state(owner: Snapshot, series: str) -> StoredState:
+def _of_series(series: Series[Any], owner: Snapshot, attempt: int, parts: Parts, deadline: float) -> JobRequest:
+    name = series.command
+    return JobRequest(owner=owner, name=name, attempt=series.attempt(attempt), parts=parts, deadline=deadline)
+
+
+def _known_state(owner: Snapshot, deletes: Deletes) -> StoredState:
     """The pin that this cluster has written to the store; another one is that of another cluster, and keeps the data."""
     remote, spec = owner.status.remote, owner.spec
-    stored = remote.stored_state if series.startswith("remote") and remote is not None else owner.status.stored_state
+    stored = remote.stored_state if deletes is Deletes.COPY and remote is not None else owner.status.stored_state
     return stored or StoredState(pin_label=spec.pin.label if spec.pin is not None else None)
 
 
@@ -312,14 +324,12 @@ def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, at
     return job(settings, job_inputs, command)
 
 
-def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str, number: int) -> Object:
-    """Name ``copy-remote-<uid>-<attempt>``: copies the snapshot from the source of the inputs into their store. An attempt ends after a day; the next one
-    continues it. `number`: of the attempt, from 1."""
+def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: int) -> Object:
+    """A Job of :func:`~ocore_operator.jobs.series.copying`: copies the snapshot from the source of the inputs into their store. An attempt ends after a day; the next one continues it."""
     parts = _of_snapshot(job_inputs, owner, COPY) + source_store(job_inputs.source)
     parts += options(manifest_sha256=owner.status.manifest_sha256)
-    parts += Parts(failpoints=failpoints.for_job(settings, owner.meta, number))
-    command = JobRequest(owner=owner, name="copy-remote", attempt=attempt, parts=parts, deadline=COPY)
-    return job(settings, job_inputs, command)
+    parts += Parts(failpoints=failpoints.for_job(settings, owner.meta, attempt))
+    return job(settings, job_inputs, _of_series(copying(owner), owner, attempt, parts, COPY))
 
 
 def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:

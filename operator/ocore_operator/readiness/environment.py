@@ -11,7 +11,7 @@ from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded, finished
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Target
@@ -206,7 +206,7 @@ async def _measure_when_due(
     seen = await control.observe(ctx, obj)
     if seen.stopping(name):
         return status, probed.POLL
-    match seen.state(name):
+    match read(seen.state(name), SizesResult, "The Job that measures"):
         case Absent():
             if due > 0:
                 return status, due
@@ -218,16 +218,10 @@ async def _measure_when_due(
             if rollback:
                 await control.stop(ctx, seen, namespace, name)
             return status, probed.POLL
-        case Succeeded(payload=payload, finished=ended) if isinstance(payload, SizesResult):
-            status = sizing.measured(status, payload, ended=ended)
+        case Done(result=result, finished=ended):
+            status = sizing.measured(status, result, ended=ended)
         case JobFailed(failure=failure, finished=ended):
             status = sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended)
-        case NoResult(message=message, finished=ended):
-            status = sizing.not_measured(status, f"{c.JOB_LOST}: {message}", ended=ended)
-        case _:
-            status = sizing.not_measured(
-                status, "the Job reported something else; check OCORE_MOVER_IMAGE", ended=clock.text(ctx.now())
-            )
     await control.remove(ctx, seen, namespace, name)
     return status, 0.0
 
@@ -274,7 +268,7 @@ async def _prove(
     seen, now = await control.observe(ctx, obj), clock.text(ctx.now())
     if seen.stopping(name):
         return status, probed.POLL
-    match seen.state(name):
+    match read(seen.state(name), ProofResult, "The proof"):
         case Absent():
             if obj.status.operation is not None or operations:
                 return status, PROOF_PAUSE
@@ -283,15 +277,11 @@ async def _prove(
             if operation_lock.rollback_near(obj.status.operation, operations):
                 await control.stop(ctx, seen, namespace, name)
             return status, probed.POLL
-        case Succeeded(payload=payload) if isinstance(payload, ProofResult):
-            status = proof.recorded(status, payload, image=image, now=now)
+        case Done(result=result):
+            status = proof.recorded(status, result, image=image, now=now)
             await control.remove(ctx, seen, namespace, name)
         case JobFailed(failure=failure):
             status = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
-        case NoResult(message=message):
-            status = proof.not_made(status, f"{c.JOB_LOST}: {message}", now=now)
-        case _:
-            status = proof.not_made(status, "the Job reported something else; check OCORE_MOVER_IMAGE", now=now)
     return proven(obj, status, now), 0.0
 
 

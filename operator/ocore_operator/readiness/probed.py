@@ -19,16 +19,7 @@ from ocore_operator import clock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import (
-    Absent,
-    JobFailed,
-    JobState,
-    NoResult,
-    Observation,
-    Running,
-    Starting,
-    Succeeded,
-)
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, JobState, Observation, Running, Starting, read
 from ocore_operator.kube.resources import Key, Object, Resource
 from ocore_operator.readiness import schedule
 from ocore_operator.summarize import Stamp
@@ -206,25 +197,19 @@ async def _probe(
     age, deadline = clock.seconds_since(began, ctx.now()), float(job["spec"]["activeDeadlineSeconds"])
     if isinstance(state, JobFailed) and schedule.may_still_start(state, age, deadline, live=bool(seen.live_pods(name))):
         return kind.probing(ctx, obj, f"The probe Job has not started yet: {state.failure.message}"), POLL
-    match state:
+    match read(state, kind.result, "The probe"):
         case Absent():
             return await _start(kind, ctx, obj, job, since)
         case Starting(reason=reason, message=message):
             return kind.probing(ctx, obj, f"The probe Job is starting ({reason}: {message})."), POLL
         case Running():
             return kind.probing(ctx, obj, kind.does), POLL
-        case Succeeded(payload=payload) if isinstance(payload, kind.result):
-            status = kind.found(ctx, obj, payload, began)
+        case Done(result=result):
+            status = kind.found(ctx, obj, result, began)
             await control.remove(ctx, seen, obj.meta.namespace, name)
             return status, 0.0
         case JobFailed(failure=failure):
             return kind.probe_failed(ctx, obj, failure, began), 0.0
-        case NoResult(message=message):
-            lost = Failure(reason=c.JOB_LOST, message=f"The probe left no result: {message}.", retryable=True)
-            return kind.probe_failed(ctx, obj, lost, began), 0.0
-        case _:
-            message = f"Job {name} reported something other than a {kind.result.__name__}."
-            raise Stalled(c.INTERNAL_ERROR, f"{message} Set OCORE_MOVER_IMAGE to the operator's version.")
 
 
 async def _current(seen: Observation, build_job: BuildJob, attempt: str) -> tuple[Object, str, JobState]:

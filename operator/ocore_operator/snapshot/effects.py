@@ -15,10 +15,11 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.jobs import build, control, failpoints, inputs, signals
 from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note, Requeue
-from ocore_operator.snapshot import dependents, plan_remote, plan_restore_test, plan_state, transitions
+from ocore_operator.snapshot import dependents, plan_restore_test, plan_state, transitions
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -283,33 +284,40 @@ async def _stop(ctx: Context, world: World, action: Stop) -> Requeue:
 
 
 async def _start_delete(ctx: Context, snapshot: Snapshot, action: StartDelete) -> None:
-    remote = snapshot.status.remote
-    if action.series.startswith("remote") and remote is not None:
-        job_inputs = await _inputs_of_store(ctx, snapshot, remote.store_name)
-    elif action.series.startswith("replaced") and remote is not None and remote.replaces is not None:
-        job_inputs = await _inputs_of_store(ctx, snapshot, remote.replaces.store_name)
-    elif action.series.startswith(plan_remote.LOCAL) and remote is not None:
-        job_inputs = await _inputs_of_store(ctx, snapshot, snapshot.status.store_name or "")
-        job_inputs = await _with_source(ctx, snapshot, job_inputs, remote.store_name)
-    else:
-        job_inputs = await _inputs_with_claim(ctx, snapshot)
+    job_inputs = await _deletion_inputs(ctx, snapshot, action.deletes)
     job = build.delete(
         ctx.settings,
         job_inputs,
         snapshot,
-        series="left" if action.attempts_only else action.series,
+        deletes=action.deletes,
         attempt=action.attempt,
         deadline=ctx.settings.cleanup_timeout,
     )
     await control.start(ctx, job, waiting_since=snapshot.meta.deleted or snapshot.meta.created)
 
 
-async def _start_state(ctx: Context, snapshot: Snapshot, action: StartState) -> None:
+async def _deletion_inputs(ctx: Context, snapshot: Snapshot, deletes: Deletes) -> JobInputs:
+    """The store in which that is deleted, and what else the Job needs."""
     remote = snapshot.status.remote
-    name = remote.store_name if action.series and remote is not None else snapshot.status.store_name
+    match deletes:
+        case Deletes.ALL | Deletes.LEFTOVERS:
+            return await _inputs_with_claim(ctx, snapshot)
+        case Deletes.LOCAL if remote is not None:
+            own = await _inputs_of_store(ctx, snapshot, snapshot.status.store_name or "")
+            return await _with_source(ctx, snapshot, own, remote.store_name)
+        case Deletes.COPY if remote is not None:
+            return await _inputs_of_store(ctx, snapshot, remote.store_name)
+        case Deletes.REPLACED if remote is not None and remote.replaces is not None:
+            return await _inputs_of_store(ctx, snapshot, remote.replaces.store_name)
+    raise ValueError(f"{snapshot.key}: nothing of the kind {deletes.name} can be deleted")
+
+
+async def _start_state(ctx: Context, snapshot: Snapshot, action: StartState) -> None:
+    copy = snapshot.status.remote if action.remote else None
+    name = copy.store_name if copy is not None else snapshot.status.store_name
     job_inputs = await _inputs_of_store(ctx, snapshot, name or "")
     job = build.write_state(
-        ctx.settings, job_inputs, snapshot, action.state, series=action.series, attempt=action.attempt
+        ctx.settings, job_inputs, snapshot, action.state, remote=action.remote, attempt=action.attempt
     )
     await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
 
@@ -329,8 +337,7 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
         ctx.settings,
         await _with_source(ctx, snapshot, job_inputs, snapshot.status.store_name or ""),
         snapshot,
-        attempt=plan_remote.attempt_name(remote, attempt),
-        number=attempt,
+        attempt=attempt,
     )
     async with failpoints.after(ctx, snapshot, "operator-remote-job-created"):
         await control.start(ctx, job, waiting_since=remote.requested_at)

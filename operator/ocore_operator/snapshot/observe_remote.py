@@ -13,10 +13,11 @@ from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.outcome import Running
+from ocore_operator.jobs.series import copying
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot, Store
 from ocore_operator.snapshot import plan_state
-from ocore_operator.snapshot.plan_remote import STORE_PAUSE, name_of_job
+from ocore_operator.snapshot.plan_remote import STORE_PAUSE
 from ocore_operator.snapshot.world import RemoteView, World
 
 #: Seconds of the log that are read for the progress, and to read them.
@@ -127,7 +128,7 @@ def _not_ready(target: Store) -> Outcome | None:
 
 async def _copied(ctx: Context, world: World, remote: RemoteCopy) -> int:
     """Bytes that the running Job has reported last; 0: none, or its log cannot be read."""
-    state = world.seen.state(name_of_job(world.snapshot, remote, remote.attempts))
+    state = world.seen.state(copying(world.snapshot).job(remote.attempts))
     if not isinstance(state, Running):
         return 0
     since, found = clock.after(ctx.now(), -LOG_TAIL), 0

@@ -4,6 +4,8 @@ Every path of a deletion ends in bounded time, except for a pin and a legal hold
 Lock), which ends when the store says.
 """
 
+from functools import partial
+
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
@@ -11,18 +13,13 @@ from ocore_crds.quantity import human
 from ocore_crds.snapshot import KeptInStore, SnapshotStatus
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import (
-    MAX_ATTEMPTS,
-    JobFailed,
-    Running,
-    Starting,
-    Succeeded,
-)
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Done, JobFailed, Running, Starting
+from ocore_operator.jobs.series import Deletes, Series, deletion
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import plan_remote, plan_state, transitions
-from ocore_operator.snapshot.series import latest, pause_left, stop
+from ocore_operator.snapshot.series import pause_left, stop
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -76,7 +73,7 @@ def decide(world: World) -> Action:
     state = plan_state.decide(world)
     if state is not None:
         return state
-    copy = plan_remote.decide(world, lambda series: _delete_data(world, attempts_only=False, series=series))
+    copy = plan_remote.decide(world, partial(_delete_data, world))
     return copy.action if copy.action is not None else plan_remote.within(_after_copy(world), copy.wait)
 
 
@@ -94,31 +91,31 @@ def _after_copy(world: World) -> Action:
 # --- deleting data ----------------------------------------------------------------------------------------------
 
 
-def _delete_data(world: World, *, attempts_only: bool, series: str = "") -> StartDelete | Outcome | None:
-    """None once a delete Job has succeeded; a Waiting while one runs or until the next one. `series`: of one of two copies."""
+def _delete_data(world: World, deletes: Deletes) -> StartDelete | Outcome | None:
+    """None once a delete Job has succeeded; a Waiting while one runs or until the next one."""
     if _of_another_cluster(world.snapshot):
         return Waiting(c.RETAINED, NOT_TAKEN_OVER, LONGEST_PAUSE)
     if world.refusal is not None:
         return world.refusal
-    number, state = latest(world, "delete", "left" if attempts_only else series)
-    match state:
-        case Succeeded(payload=DeleteResult(kept=None)):
+    number, reading = deletion(world.snapshot, deletes).newest(world.seen)
+    match reading:
+        case Done(result=DeleteResult(kept=None)):
             return None
-        case Succeeded(payload=DeleteResult(kept=kept), finished=ended) if kept is not None:
+        case Done(result=DeleteResult(kept=kept), finished=ended) if kept is not None:
             left = _seconds_until_retry(kept, ended or clock.text(world.now), world)
             if left > 0:
                 return Waiting(c.RETAINED_BY_STORE if kept.locked else c.DELETING, _kept_text(kept), left)
         case Starting() | Running():
             return Waiting(c.DELETING, "A Job deletes data from the store.", POLL)
         case JobFailed(failure=failure, finished=ended) if failure.reason in KEPT_BY_OTHERS:
-            if not series or pause_left(world, DEPENDENTS_PAUSE, ended) > 0:
+            if deletes in (Deletes.ALL, Deletes.LEFTOVERS) or pause_left(world, DEPENDENTS_PAUSE, ended) > 0:
                 return Stalled(failure.reason, failure.message)
         case JobFailed(failure=failure, finished=ended):
             pause = DELETE_PAUSE if number >= MAX_ATTEMPTS else RETRY_PAUSE
             left = pause_left(world, pause, ended)
             if left > 0:
                 return Waiting(c.DELETING, f"Data could not be deleted from the store: {failure.message}", left)
-    return StartDelete(number + 1, attempts_only, series)
+    return StartDelete(number + 1, deletes)
 
 
 def _of_another_cluster(snapshot: Snapshot) -> bool:
@@ -160,7 +157,7 @@ def _residue(world: World) -> Action:
     if stopping is not None:
         return stopping
     attempts_only = c.is_true(snapshot.status.conditions, c.COMPLETE)
-    step = _delete_data(world, attempts_only=attempts_only)
+    step = _delete_data(world, Deletes.LEFTOVERS if attempts_only else Deletes.ALL)
     if isinstance(step, StartDelete):
         return step
     if step is None:
@@ -198,9 +195,9 @@ def _verify(world: World) -> Action:
     if refusal is not None:
         status = transitions.unverified(snapshot, refusal.reason, refusal.message, now)
         return Idle(refusal.after if isinstance(refusal, Waiting) else DELETE_PAUSE, status)
-    number, state = latest(world, "verify")
-    match state:
-        case Succeeded(payload=VerifyResult() as result):
+    number, reading = Series("verify", snapshot.meta.uid, VerifyResult, "The check").newest(world.seen)
+    match reading:
+        case Done(result=result):
             return Record(transitions.verified(snapshot, result, now))
         case Starting() | Running():
             return Idle(POLL, transitions.unverified(snapshot, c.VERIFYING, "A Job reads every byte back.", now))
@@ -294,17 +291,16 @@ def _delete(world: World) -> Action:
         stopping = stop(world, name)
         if stopping is not None:
             return stopping
-    remote, series = world.snapshot.status.remote, ""
+    remote, deletes = world.snapshot.status.remote, Deletes.ALL
     step: StartDelete | Outcome | None = None
     if remote is None or remote.local_deleted_at is None:
-        step = _delete_data(world, attempts_only=False)
+        step = _delete_data(world, deletes)
     if step is None and remote is not None and _has_copy(world.snapshot):
-        series = plan_remote.deletion_series(remote)
-        step = _delete_data(world, attempts_only=False, series=series)
+        deletes = Deletes.COPY
+        step = _delete_data(world, deletes)
     if step is None and remote is not None and remote.replaces is not None:
-        series = plan_remote.replaced_series(remote.replaces)
-        step = plan_remote.replaced_blocked(world, remote.replaces)
-        step = step or _delete_data(world, attempts_only=False, series=series)
+        deletes = Deletes.REPLACED
+        step = plan_remote.replaced_blocked(world, remote.replaces) or _delete_data(world, deletes)
     if step is None:
         return LetGo()
     if isinstance(step, StartDelete):
@@ -315,16 +311,16 @@ def _delete(world: World) -> Action:
         return LetGo(Note("Warning", "DataRetained", text))
     if step.reason != c.RETAINED_BY_STORE:
         return _blocked(world, step)
-    _, state = latest(world, "delete", series)
-    if not isinstance(state, Succeeded) or not isinstance(state.payload, DeleteResult) or state.payload.kept is None:
+    _, reading = deletion(world.snapshot, deletes).newest(world.seen)
+    kept = reading.result.kept if isinstance(reading, Done) else None
+    if not isinstance(reading, Done) or kept is None:
         raise ValueError(f"{world.snapshot.key}: no Job has found what the store keeps")
-    kept = state.payload.kept
     found = KeptInStore(
         versions=kept.versions or 0,
         bytes=kept.bytes,
         until=kept.until,
         legal_hold=kept.legal_hold,
-        checked_at=state.finished or clock.text(world.now),
+        checked_at=reading.finished or clock.text(world.now),
     )
     return Record(world.snapshot.status.model_copy(update={"kept_in_store": found}))
 

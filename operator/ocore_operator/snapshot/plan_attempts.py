@@ -23,14 +23,13 @@ from ocore_operator import clock
 from ocore_operator.jobs.outcome import (
     MAX_ATTEMPTS,
     Absent,
+    Done,
     JobFailed,
-    JobState,
-    NoResult,
     Observation,
     Running,
     Starting,
-    Succeeded,
     may_retry,
+    read,
 )
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
@@ -105,25 +104,21 @@ def decide(world: World) -> Action:
     stopped = _stopped_for(case)
     if stopped is not None:
         return _retry(case, stopped)
-    state = world.seen.state(case.job)
-    match state:
-        case Succeeded(payload=SnapshotResult() as result):
+    reading = read(world.seen.state(case.job), SnapshotResult, "The Job")
+    match reading:
+        case Done(result=result):
             pod = world.seen.pods.get(case.job, ({},))[-1].get("metadata", {}).get("name", "")
             return Finish(result, clean=case.attempt == 1, pod=pod)
         case Absent():
             return _absent(case, world)
         case Starting() | Running():
-            if isinstance(state, Running) and state.ready and case.left > 0:
+            if isinstance(reading, Running) and reading.ready and case.left > 0:
                 announce = plan_quiesce.announce(world)
                 if announce is not None:
                     return announce
-            return _under_way(case, state)
+            return _under_way(case, reading)
         case JobFailed():
-            return _failed(case, state)
-        case NoResult(message=message):
-            return _lost(case, f"The Job left no result: {message}.")
-        case _:
-            return _lost(case, "The Job reported something other than a snapshot's result.")
+            return _failed(case, reading)
 
 
 def _import(case: _Case) -> Action:
@@ -252,26 +247,20 @@ def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:
     if not names:
         return Inspect(f"{case.attempt}-1")
     number = max(int(n.removeprefix(start)) for n in names)
-    state: JobState = case.seen.state(f"{start}{number}")
-    if isinstance(state, Succeeded) and isinstance(state.payload, SnapshotResult):
-        return state.payload
-    if isinstance(state, (Starting, Running, Absent)):
+    reading = read(case.seen.state(f"{start}{number}"), SnapshotResult, "The inspect Job")
+    if isinstance(reading, Done):
+        return reading.result
+    if not isinstance(reading, JobFailed):
         return Wait(c.RUNNING, "An inspect Job searches the store for the snapshot's manifest.")
-    failure = _failure_of(state)
-    if failure.reason == c.OBJECTS_MISSING and isinstance(state, JobFailed) and case.left >= LEAST_TIME:
-        left = MISSING_PAUSE - clock.seconds_since(state.finished, case.now)
+    failure = reading.failure
+    if failure.reason == c.OBJECTS_MISSING and case.left >= LEAST_TIME:
+        left = MISSING_PAUSE - clock.seconds_since(reading.finished, case.now)
         if left > 0:
             return Wait(c.OBJECTS_MISSING, failure.message, left)
         return Inspect(f"{case.attempt}-{number + 1}")
     if failure.reason == c.SNAPSHOT_NOT_FOUND or number >= MAX_ATTEMPTS or not failure.retryable:
         return failure
     return Inspect(f"{case.attempt}-{number + 1}")
-
-
-def _failure_of(state: JobState) -> Failure:
-    if isinstance(state, JobFailed):
-        return state.failure
-    return Failure(reason=c.JOB_LOST, message="The inspect Job left no result.", retryable=True)
 
 
 def _too_late(case: _Case, state: Starting | None = None) -> Failure:

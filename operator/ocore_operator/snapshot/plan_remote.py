@@ -8,26 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import CopyChecked, CopyResult
+from ocore_crds.protocol import CopyChecked
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_operator import clock, damage, remote_copies
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import (
-    MAX_ATTEMPTS,
-    Absent,
-    JobFailed,
-    JobState,
-    NoResult,
-    Running,
-    Starting,
-    Succeeded,
-    finished,
-)
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Running, Starting, finished
+from ocore_operator.jobs.series import Deletes, Series, copying, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.snapshot.series import latest, pause_left, stop
+from ocore_operator.snapshot.series import pause_left, stop
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -40,10 +30,7 @@ from ocore_operator.snapshot.world import (
     World,
 )
 
-COMMAND = "copy-remote"
 CHECK = "check-copy"
-#: Prefix of the series of the Jobs that delete the data in the Snapshot's own store, while the copy stays.
-LOCAL = "local-"
 #: Seconds until it is checked again whether the remote store, or the base of a differential, is ready.
 STORE_PAUSE = 30.0
 #: Seconds until it is checked again whether what uses or needs the Snapshot is done.
@@ -57,8 +44,8 @@ CHECK_PAUSE = 6 * 3600.0
 #: Seconds after which a replaced copy that cannot be deleted is left where it is.
 REPLACED_WITHIN = 3 * 86400.0
 
-#: Deletes a copy by Jobs of that series: None once it is deleted; an Outcome while that takes.
-Delete = Callable[[str], StartDelete | Outcome | None]
+#: Deletes that: None once it is deleted; an Outcome while that takes.
+Delete = Callable[[Deletes], StartDelete | Outcome | None]
 
 
 @dataclass(frozen=True)
@@ -69,19 +56,10 @@ class Step:
     wait: float | None = None
 
 
-def attempt_name(remote: RemoteCopy, attempt: int) -> str:
-    """Of a Job: with the time of the request."""
-    return f"{remote_copies.moment(remote)}-{attempt}"
-
-
-def deletion_series(remote: RemoteCopy) -> str:
-    """Of the Jobs that delete the copy."""
-    return f"remote-{remote_copies.moment(remote)}-"
-
-
-def name_of_job(snapshot: Snapshot, remote: RemoteCopy, attempt: int) -> str:
-    """The Job of an attempt."""
-    return job_name(COMMAND, snapshot.meta.uid, attempt_name(remote, attempt))
+def checking(snapshot: Snapshot, requested: str) -> Series[CopyChecked]:
+    """The Jobs that carry out the check that was requested at that time."""
+    prefix = f"{int(clock.parse(requested).timestamp())}-"
+    return Series(CHECK, snapshot.meta.uid, CopyChecked, "The check of the copy", prefix)
 
 
 def within(action: Action, wait: float | None) -> Action:
@@ -121,22 +99,18 @@ def decide(world: World, delete: Delete) -> Step:
 
 def _copying(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
     snapshot, now = world.snapshot, world.now
-    state = _state(world, remote, remote.attempts)
-    match state:
+    match copying(snapshot).reading(world.seen, remote.attempts):
         case Starting() | Running():
             status = remote_copies.progressed(snapshot, view.bytes_done)
             return Step(Record(status)) if status != snapshot.status else Step(wait=POLL)
-        case Succeeded(payload=CopyResult() as result) if result.manifest_sha256 == snapshot.status.manifest_sha256:
+        case Done(result=result) if result.manifest_sha256 == snapshot.status.manifest_sha256:
             note = Note("Normal", "RemoteCopied", f"The snapshot is copied to {remote.store_name}.")
             return Step(Record(remote_copies.completed(snapshot, result, now), (note,)))
+        case Done():
+            text = "The Job reported the copy of another manifest. Check the operator's mover image."
+            return _failed(world, c.JOB_FAILED, text)
         case JobFailed(failure=failure):
             return _failed(world, failure.reason, failure.message)
-        case Succeeded():
-            return _failed(
-                world, c.JOB_FAILED, "The Job reported the copy of another manifest. Check the operator's mover image."
-            )
-        case NoResult(message=message):
-            return _failed(world, c.JOB_LOST, f"The Job of the copy left no result: {message}.")
         case Absent():
             return _failed(world, c.JOB_LOST, "The Job of the copy was deleted before it ended.")
 
@@ -149,17 +123,12 @@ def _failed(world: World, reason: str, message: str) -> Step:
     return Step(Record(status, (Note("Warning", "RemoteCopyFailed", message),)))
 
 
-def _state(world: World, remote: RemoteCopy, attempt: int) -> JobState:
-    return world.seen.state(name_of_job(world.snapshot, remote, attempt))
-
-
 def _begun(world: World, remote: RemoteCopy) -> Record | None:
     """Records an attempt whose Job was created before a crash: the status does not have it yet, and it may have copied everything."""
-    attempt = remote.attempts + 1
-    if isinstance(_state(world, remote, attempt), Absent):
+    attempt, series = remote.attempts + 1, copying(world.snapshot)
+    if isinstance(series.reading(world.seen, attempt), Absent):
         return None
-    name = name_of_job(world.snapshot, remote, attempt)
-    return Record(remote_copies.copying(world.snapshot, attempt, name, world.now))
+    return Record(remote_copies.copying(world.snapshot, attempt, series.job(attempt), world.now))
 
 
 def _waiting(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
@@ -187,12 +156,12 @@ def _wait_for(world: World, end: Outcome) -> Step:
 
 def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -> Step:
     """The remote store is asked whether it still has every object. A copy that is lost is made again; without other data the Snapshot is Corrupt."""
-    start = f"{int(clock.parse(requested).timestamp())}-"
-    number, state = latest(world, CHECK, start)
-    match state:
+    series = checking(world.snapshot, requested)
+    number, reading = series.newest(world.seen)
+    match reading:
         case Starting() | Running():
             return Step(wait=POLL)
-        case Succeeded(payload=CopyChecked()):
+        case Done():
             return Step(Record(remote_copies.checked(world.snapshot, world.now)))
         case JobFailed(failure=failure) if failure.reason == c.REMOTE_COPY_LOST:
             return _lost(world, remote, failure.message)
@@ -204,7 +173,7 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
     if blocked is not None:
         pause = blocked.after if isinstance(blocked, Waiting) and world.refusal is not None else DELETE_PAUSE
         return _unfinished(world, f"The copy cannot be checked: {blocked.message}", pause)
-    return Step(StartCheckCopy(f"{start}{number + 1}"))
+    return Step(StartCheckCopy(series.attempt(number + 1)))
 
 
 def _lost(world: World, remote: RemoteCopy, message: str) -> Step:
@@ -233,13 +202,13 @@ def _copy_in_doubt(remote: RemoteCopy, view: RemoteView) -> Outcome | None:
 
 def _withdraw(world: World, remote: RemoteCopy, delete: Delete) -> Step:
     """The Environment does not name the store any more, and the copy is not complete: what was copied is deleted."""
-    stopping = stop(world, name_of_job(world.snapshot, remote, remote.attempts))
+    stopping = stop(world, copying(world.snapshot).job(remote.attempts))
     if stopping is not None:
         return Step(stopping)
     end = Record(_as_before(world, remote))
     if remote.attempts == 0:
         return Step(end)
-    return _deleted(world, delete(deletion_series(remote)), end)
+    return _deleted(world, delete(Deletes.COPY), end)
 
 
 def _as_before(world: World, remote: RemoteCopy) -> SnapshotStatus:
@@ -247,11 +216,6 @@ def _as_before(world: World, remote: RemoteCopy) -> SnapshotStatus:
     if remote.replaces is None:
         return remote_copies.without_copy(world.snapshot)
     return remote_copies.restored(world.snapshot, remote.replaces, world.now)
-
-
-def replaced_series(place: CopyPlace) -> str:
-    """Of the Jobs that delete a copy that was replaced."""
-    return f"replaced-{int(clock.parse(place.requested_at).timestamp())}-"
 
 
 def replaced_blocked(world: World, place: CopyPlace) -> Outcome | None:
@@ -270,7 +234,7 @@ def _delete_replaced(world: World, remote: RemoteCopy, place: CopyPlace, delete:
     if place.store_id == remote.store_id:  # two SnapshotStores of one store: it is the new copy
         return Step(Record(remote_copies.without_replaced(world.snapshot)))
     blocked = replaced_blocked(world, place)
-    found = blocked or delete(replaced_series(place))
+    found = blocked or delete(Deletes.REPLACED)
     if found is None:
         return Step(Record(remote_copies.without_replaced(world.snapshot)))
     if isinstance(found, StartDelete):
@@ -287,7 +251,7 @@ def stop_attempts(world: World) -> Action | None:
     remote = world.snapshot.status.remote
     if remote is None:
         return None
-    return _begun(world, remote) or stop(world, name_of_job(world.snapshot, remote, remote.attempts))
+    return _begun(world, remote) or stop(world, copying(world.snapshot).job(remote.attempts))
 
 
 def _release(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete) -> Step:
@@ -313,17 +277,16 @@ def _release(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete)
         text = f"The copy stays: its full Snapshot {view.damaged_base} is damaged in its own store."
         return _unfinished(world, text, USED_PAUSE)
     note = Note("Normal", "RetentionExpired", f"No rule keeps the copy in {remote.store_name}: it is deleted.")
-    return _deleted(world, delete(deletion_series(remote)), Record(remote_copies.without_copy(world.snapshot), (note,)))
+    return _deleted(world, delete(Deletes.COPY), Record(remote_copies.without_copy(world.snapshot), (note,)))
 
 
 def _delete_local(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete) -> Step:
     """The status says that only the copy counts: nothing reads the data in the Snapshot's own store any more. Its Job asks the remote store before."""
-    series = f"{LOCAL}{remote_copies.moment(remote)}-"
-    _, state = latest(world, "delete", series)
-    if isinstance(state, JobFailed) and state.failure.reason == c.REMOTE_COPY_LOST:
-        return _lost(world, remote, state.failure.message)
+    _, reading = deletion(world.snapshot, Deletes.LOCAL).newest(world.seen)
+    if isinstance(reading, JobFailed) and reading.failure.reason == c.REMOTE_COPY_LOST:
+        return _lost(world, remote, reading.failure.message)
     done = Record(remote_copies.local_deleted(world.snapshot, world.now))
-    return _deleted(world, _copy_in_doubt(remote, view) or delete(series), done)
+    return _deleted(world, _copy_in_doubt(remote, view) or delete(Deletes.LOCAL), done)
 
 
 def _deleted(world: World, found: StartDelete | Outcome | None, done: Action) -> Step:

@@ -9,19 +9,10 @@ from dataclasses import replace
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.jobs.outcome import (
-    Absent,
-    JobFailed,
-    NoResult,
-    Running,
-    Starting,
-    Succeeded,
-    finished,
-    may_retry,
-)
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished, may_retry
+from ocore_operator.jobs.series import Series
 from ocore_operator.snapshot import plan_after_end, restore_tests
-from ocore_operator.snapshot.series import STOP_PAUSE, latest, pause_left, stop
+from ocore_operator.snapshot.series import STOP_PAUSE, pause_left, stop
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -85,30 +76,23 @@ def _stop_for_deletion(world: World) -> Action | None:
 
 def _test(world: World, test: RestoreTest) -> Action:
     snapshot, now = world.snapshot, world.now
-    number, state = latest(world, COMMAND, f"{test.run}-")
-    name = job_name(COMMAND, snapshot.meta.uid, f"{test.run}-{number}")
-    if number and (world.seen.stopping(name) or (isinstance(state, Absent) and world.seen.live_pods(name))):
+    series = Series(COMMAND, snapshot.meta.uid, RestoreTestResult, "The test restore", f"{test.run}-")
+    number, reading = series.newest(world.seen)
+    name = series.job(number)
+    if number and (world.seen.stopping(name) or (isinstance(reading, Absent) and world.seen.live_pods(name))):
         return Idle(STOP_PAUSE)
-    match state:
-        case Succeeded(payload=RestoreTestResult() as result, finished=ended):
-            return Record(restore_tests.tested(snapshot, test.run, result, ended, now))
-        case Succeeded():
-            text = "The test restore's Job reported something else. Set OCORE_MOVER_IMAGE to the operator's version."
-            failure = Failure(reason=c.INTERNAL_ERROR, message=text)
-            return Record(restore_tests.without_verdict(snapshot, test.run, failure, now))
+    if isinstance(reading, Done):
+        return Record(restore_tests.tested(snapshot, test.run, reading.result, reading.finished, now))
     if test.rollback:
         if number:
             return Stop(name)
         text = "A Rollback of the environment has started or waits. The test restore begins after it."
         return Idle(POLL, restore_tests.pending(snapshot, c.WAITING_FOR_OPERATION, text, now))
-    match state:
+    match reading:
         case Starting() | Running():
             text = "A Job restores the snapshot into a scratch database."
             return Idle(POLL, restore_tests.pending(snapshot, c.TESTING, text, now))
         case JobFailed(failure=failure, finished=ended):
-            return _failed(world, test, number, failure, ended) or StartRestoreTest(test.run, number + 1)
-        case NoResult(message=message, finished=ended):
-            failure = Failure(reason=c.JOB_LOST, message=f"The test restore left no result: {message}.", retryable=True)
             return _failed(world, test, number, failure, ended) or StartRestoreTest(test.run, number + 1)
     return StartRestoreTest(test.run, number + 1)
 

@@ -15,11 +15,11 @@ from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator import remote_copies
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS, JobFailed, Running, Starting, Succeeded
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Done, JobFailed, Running, Starting
+from ocore_operator.jobs.series import Series, state_writing
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot import series
-from ocore_operator.snapshot.series import STOP_PAUSE
+from ocore_operator.snapshot.series import STOP_PAUSE, pause_left
 from ocore_operator.snapshot.world import POLL, Action, Idle, Record, StartState, World
 
 #: The mover's command, and the name of its Jobs.
@@ -36,8 +36,8 @@ class Place:
     """One of the two state objects."""
 
     remote: bool
-    #: Prefix of the numbers of its Jobs.
-    series: str
+    #: The Jobs that write it.
+    series: Series[StateResult]
     #: What it has. None: unknown.
     stored: StoredState | None
 
@@ -59,9 +59,9 @@ def places(snapshot: Snapshot) -> tuple[Place, ...]:
         return ()
     found: list[Place] = []
     if remote is None or not remote.only:
-        found.append(Place(False, "", status.stored_state))
+        found.append(Place(False, state_writing(snapshot, remote=False), status.stored_state))
     if remote is not None and remote.complete:
-        found.append(Place(True, f"remote-{remote_copies.moment(remote)}-", remote.stored_state))
+        found.append(Place(True, state_writing(snapshot, remote=True), remote.stored_state))
     return tuple(found)
 
 
@@ -123,9 +123,9 @@ def _blocked(world: World, place: Place) -> Outcome | None:
 def _unrecorded(world: World, place: Place) -> Action | None:
     """What a Job writes, or has written since the status was; None where the status has it. Also where the spec asks for nothing: a pin that was set and
     removed within a second is in the store, and would keep the data from being deleted."""
-    _, state = series.latest(world, COMMAND, place.series)
-    match state:
-        case Succeeded(payload=StateResult(state=written)) if written != place.stored:
+    _, reading = place.series.newest(world.seen)
+    match reading:
+        case Done(result=StateResult(state=written)) if written != place.stored:
             return Record(_stored(world.snapshot, place, written))
         case Starting() | Running():
             return Idle(POLL)
@@ -134,26 +134,24 @@ def _unrecorded(world: World, place: Place) -> Action | None:
 
 def _write(world: World, place: Place) -> Action | None:
     snapshot = world.snapshot
-    number, state = series.latest(world, COMMAND, place.series)
+    number, reading = place.series.newest(world.seen)
     blocked = _blocked(world, place)
     if blocked is not None:
         return _report(world, place, blocked.message)
-    match state:
-        case JobFailed(failure=failure) if _pause(world, place) > 0:
-            return _report(world, place, failure.message)
+    if isinstance(reading, JobFailed) and _pause(world, place) > 0:
+        return _report(world, place, reading.failure.message)
     if world.refusal is not None:
         return Idle(RETRY_PAUSE)
     if any(_acts(world, place, number)):
         return Idle(STOP_PAUSE)  # it could still write an older state
-    return StartState(number + 1, wanted(snapshot.spec), place.series)
+    return StartState(number + 1, wanted(snapshot.spec), place.remote)
 
 
 def _acts(world: World, place: Place, number: int) -> Iterator[bool]:
     """Whether a pod of an earlier Job lives that writes the object: also a pod of a Job that copies."""
-    uid = world.snapshot.meta.uid
-    yield bool(number and world.seen.live_pods(job_name(COMMAND, uid, f"{place.series}{number}")))
+    yield bool(number and world.seen.live_pods(place.series.job(number)))
     if place.remote:
-        copies = job_name("copy-remote", uid, "")
+        copies = job_name("copy-remote", world.snapshot.meta.uid, "")
         yield any(world.seen.live_pods(name) for name in world.seen.pods if name.startswith(copies))
 
 
@@ -178,8 +176,8 @@ def _pause(world: World, place: Place) -> float:
     blocked = _blocked(world, place)
     if blocked is not None:
         return blocked.after if isinstance(blocked, Waiting) else CHECK_PAUSE
-    number, state = series.latest(world, COMMAND, place.series)
-    if not isinstance(state, JobFailed):
+    number, reading = place.series.newest(world.seen)
+    if not isinstance(reading, JobFailed):
         return CHECK_PAUSE
-    pause = RETRY_PAUSE if state.failure.retryable and number < MAX_ATTEMPTS else LATER_PAUSE
-    return max(series.pause_left(world, pause, state.finished), 0.0)
+    pause = RETRY_PAUSE if reading.failure.retryable and number < MAX_ATTEMPTS else LATER_PAUSE
+    return max(pause_left(world, pause, reading.finished), 0.0)

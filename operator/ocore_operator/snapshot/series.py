@@ -1,21 +1,11 @@
-"""The Jobs of one Snapshot that run the same command, one after the other: the newest one, the pause after it, and how one is stopped. Pure."""
+"""Between two Jobs of a Snapshot: the pause after one, and how one is stopped. Pure."""
 
 from ocore_operator import clock
-from ocore_operator.jobs.outcome import Absent, JobState, finished
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.outcome import finished
 from ocore_operator.snapshot.world import Action, Idle, Stop, World
 
 #: Seconds between two checks whether a Job has stopped.
 STOP_PAUSE = 1.0
-
-
-def latest(world: World, command: str, series: str = "") -> tuple[int, JobState]:
-    """Number and state of the newest Job that runs the command; 0 and Absent where there is none."""
-    start = job_name(command, world.snapshot.meta.uid, series)
-    names = world.seen.of_command(command)
-    numbers = [int(n.removeprefix(start)) for n in names if n.removeprefix(start).isdigit()]
-    newest = max(numbers, default=0)
-    return newest, world.seen.state(f"{start}{newest}") if newest else Absent()
 
 
 def pause_left(world: World, pause: float, ended: str) -> float:

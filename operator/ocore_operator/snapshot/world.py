@@ -13,6 +13,7 @@ from ocore_crds.snapshotpolicy import DEFAULT_FULL_EVERY, age
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube.differentials import Full
 from ocore_operator.kube.resources import Environment, Key, Snapshot
 from ocore_operator.reconcile_loop import Note
@@ -255,11 +256,10 @@ class GiveUp:
 
 @dataclass(frozen=True)
 class StartDelete:
-    """Create a delete Job. `attempts_only`: what the manifest names stays. `series`: of Jobs that delete one of two copies, as plan_remote.py names them."""
+    """Create a delete Job."""
 
     attempt: int
-    attempts_only: bool
-    series: str = ""
+    deletes: Deletes = Deletes.ALL
 
 
 @dataclass(frozen=True)
@@ -271,11 +271,11 @@ class StartVerify:
 
 @dataclass(frozen=True)
 class StartState:
-    """Create a Job that writes a state object. `series`: empty, or that of the remote copy (plan_state.py)."""
+    """Create a Job that writes a state object: beside the data in the Snapshot's own store, or beside its remote copy."""
 
     attempt: int
     state: StoredState
-    series: str = ""
+    remote: bool = False
 
 
 @dataclass(frozen=True)

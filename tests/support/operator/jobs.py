@@ -8,6 +8,7 @@ from ocore_crds.snapshot_state import StoredState
 from ocore_operator.jobs import build
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.listeners import Listeners
+from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of
@@ -114,15 +115,17 @@ def all_jobs(
         "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
         "snapshot": build.snapshot(settings, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
         "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
-        "write-state": build.write_state(settings, place, snap, StoredState(pin_label="audit"), attempt=1),
+        "write-state": build.write_state(
+            settings, place, snap, StoredState(pin_label="audit"), remote=False, attempt=1
+        ),
         "test-restore": build.restore_test(settings, place, snap, None, run="0badcafe", attempt=1, deadline=600),
         "test-restore-elsewhere": build.restore_test(
             settings, place, snap, ELSEWHERE, run="0badcafe", attempt=1, deadline=600
         ),
-        "delete": build.delete(settings, place, snap, series="", attempt=1, deadline=600),
-        "delete-left": build.delete(settings, place, snap, series="left", attempt=1, deadline=600),
+        "delete": build.delete(settings, place, snap, deletes=Deletes.ALL, attempt=1, deadline=600),
+        "delete-left": build.delete(settings, place, snap, deletes=Deletes.LEFTOVERS, attempt=1, deadline=600),
         "delete-local": build.delete(
-            settings, replace(place, source=FULL_S3), copied(), series="local-1-", attempt=1, deadline=600
+            settings, replace(place, source=FULL_S3), copied(), deletes=Deletes.LOCAL, attempt=1, deadline=600
         ),
         "check-copy": build.check_copy(settings, place, copied(), attempt="1-1"),
         "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),

@@ -23,6 +23,7 @@ from ocore_mover.commands import list_manifests
 from ocore_mover.manifests import StoredManifest
 from ocore_operator.contents import importing, imports
 from ocore_operator.errors import Waiting
+from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import entry
 from ocore_operator.policy.transitions import with_results
@@ -440,8 +441,8 @@ def test_nothing_else_deletes_data_in_a_drill_either(place: Place) -> None:
         obj["status"]["residue"] = residue
         seen = World(resources.snapshot(obj), moment(7200), SETTINGS, observation((), {}))
         assert not isinstance(decide(seen), StartDelete)
-        for attempts_only in (True, False):
-            assert isinstance(plan_after_end._delete_data(seen, attempts_only=attempts_only), Waiting)
+        for deletes in (Deletes.ALL, Deletes.LEFTOVERS):
+            assert isinstance(plan_after_end._delete_data(seen, deletes), Waiting)
 
 
 def test_a_drill_never_writes_a_state(place: Place) -> None:

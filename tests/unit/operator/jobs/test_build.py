@@ -19,6 +19,7 @@ from ocore_operator.errors import Stalled
 from ocore_operator.jobs import build
 from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
 from ocore_operator.jobs.parts import public_url, store_url
+from ocore_operator.jobs.series import Deletes
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, label_value
@@ -145,7 +146,7 @@ def test_children_have_our_labels_and_no_others(where: str, name: str) -> None:
 def test_a_job_that_cleans_up_after_a_deletion_has_no_owner() -> None:
     """A foreground deletion, Argo CD's default, would have the garbage collector delete it."""
     gone = snapshot(status=started(), deletionTimestamp="2026-03-01T12:00:00Z")
-    job = build.delete(SETTINGS, job_inputs(), gone, series="", attempt=1, deadline=60)
+    job = build.delete(SETTINGS, job_inputs(), gone, deletes=Deletes.ALL, attempt=1, deadline=60)
     assert "ownerReferences" not in job["metadata"]
 
 
@@ -614,7 +615,7 @@ def test_row_75_a_claim_for_filestore_and_store_is_mounted_once() -> None:
         assert _mounts(jobs[name], files.claim_name) == {"/claim": False, "/store": False}, name
     assert _mounts(jobs["preview"], files.claim_name) == {"/claim": True, "/store": True}
     delete = build.delete(
-        SETTINGS, job_inputs(store=shared, source=shared), copied(), series="local-1-", attempt=1, deadline=600
+        SETTINGS, job_inputs(store=shared, source=shared), copied(), deletes=Deletes.LOCAL, attempt=1, deadline=600
     )
     assert _mounts(delete, files.claim_name) == {"/claim": False, "/store": False, "/source-store": True}
 
@@ -640,7 +641,7 @@ def test_every_job_passes_a_quota_that_requires_limits() -> None:
     for job in (
         build.probe_store(SETTINGS, alone, attempt="a"),
         build.verify(SETTINGS, alone, snap, attempt=1, deadline=60),
-        build.delete(SETTINGS, alone, snap, series="", attempt=1, deadline=60),
+        build.delete(SETTINGS, alone, snap, deletes=Deletes.ALL, attempt=1, deadline=60),
         build.inspect_snapshot(SETTINGS, alone, snap, attempt="1-1"),
     ):
         found = container_of(job)["resources"]
@@ -734,17 +735,18 @@ def test_row_59_the_last_copy_is_deleted_only_beside_a_whole_one() -> None:
     assert args[args.index("--store-id") + 1] == OTHER_UID
     without = replace(job_inputs(), source=FULL_S3)
     with pytest.raises(ValueError, match="no complete remote copy"):
-        build.delete(SETTINGS, without, snapshot(status=started()), series="local-1-", attempt=1, deadline=600)
+        build.delete(SETTINGS, without, snapshot(status=started()), deletes=Deletes.LOCAL, attempt=1, deadline=600)
 
 
 def test_row_68_a_deletion_says_which_pin_it_knows() -> None:
-    def known(snap: resources.Snapshot, series: str = "") -> Object:
-        args = container_of(build.delete(SETTINGS, job_inputs(), snap, series=series, attempt=1, deadline=600))["args"]
+    def known(snap: resources.Snapshot, deletes: Deletes = Deletes.ALL) -> Object:
+        found_job = build.delete(SETTINGS, job_inputs(), snap, deletes=deletes, attempt=1, deadline=600)
+        args = container_of(found_job)["args"]
         found: Object = json.loads(args[args.index("--known-state") + 1])
         return found
 
     assert known(copied())["pinLabel"] == "q3"
-    assert "pinLabel" not in known(copied(), "remote-1-"), "the state in the remote store is unknown"
+    assert "pinLabel" not in known(copied(), Deletes.COPY), "the state in the remote store is unknown"
     assert "pinLabel" not in known(snapshot(status=started()))
     assert known(snapshot({"pin": {"label": "new"}}, started()))["pinLabel"] == "new"
     assert "--known-state" not in container_of(all_jobs(job_inputs())["delete-left"])["args"]

@@ -292,8 +292,8 @@ def test_what_a_stopped_proof_reports_does_not_count(monkeypatch: pytest.MonkeyP
         (Succeeded(ProofResult(schema_fingerprint="abc"), at(0)), "Succeeded", ""),
         (Succeeded(ProofResult(schema_fingerprint="abc", findings=(FAULT,)), at(0)), "Failed", ""),
         (JobFailed(Failure(reason=c.DATABASE_UNREACHABLE, message="gone"), at(0)), None, "DatabaseUnreachable: gone"),
-        (NoResult("its pod is gone", at(0)), None, "JobLost: its pod is gone"),
-        (Succeeded(ProbeResult(), at(0)), None, "reported something else"),
+        (NoResult("its pod is gone", at(0)), None, "JobLost: The proof left no result: its pod is gone"),
+        (Succeeded(ProbeResult(), at(0)), None, "InternalError: The proof reported a "),
     ],
 )
 def test_the_result_of_a_proof(monkeypatch: pytest.MonkeyPatch, state: Any, result: str | None, error: str) -> None:

@@ -272,8 +272,8 @@ def test_a_result_is_as_old_as_the_end_of_its_job(monkeypatch: pytest.MonkeyPatc
     ("state", "error"),
     [
         (JobFailed(Failure(reason=c.DATABASE_UNREACHABLE, message="gone"), at(29)), "DatabaseUnreachable: gone"),
-        (NoResult("its pod is gone", at(29)), "JobLost: its pod is gone"),
-        (Succeeded(ProbeResult(), at(29)), "reported something else"),
+        (NoResult("its pod is gone", at(29)), "JobLost: The Job that measures left no result: its pod is gone"),
+        (Succeeded(ProbeResult(), at(29)), "InternalError: The Job that measures reported a "),
     ],
 )
 def test_without_a_result_the_sizes_stay_as_old_as_they_are(

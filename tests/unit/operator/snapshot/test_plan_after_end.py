@@ -8,6 +8,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_after_end import STOP_WITHIN
@@ -32,18 +33,18 @@ REMOVED = DeleteResult(objects=3)
 # --- leftovers -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("how", "attempts_only", "series"), [("Failed", False, ""), ("Complete", True, "left")])
-def test_leftovers_are_deleted_by_a_job(how: str, attempts_only: bool, series: str) -> None:
+@pytest.mark.parametrize(("how", "deletes"), [("Failed", Deletes.ALL), ("Complete", Deletes.LEFTOVERS)])
+def test_leftovers_are_deleted_by_a_job(how: str, deletes: Deletes) -> None:
     snap = terminal(how)
     snap = snap.with_status(snap.status.model_copy(update={"residue": "Pending"}))
-    assert decide(world(snap)) == StartDelete(1, attempts_only)
-    running = decide(world(snap, {job_named("delete", 1, series): RUNNING}))
+    assert decide(world(snap)) == StartDelete(1, deletes)
+    running = decide(world(snap, {job_named("delete", 1, deletes): RUNNING}))
     assert running == Idle(10.0)
-    done = decide(world(snap, {job_named("delete", 1, series): said(REMOVED)}))
+    done = decide(world(snap, {job_named("delete", 1, deletes): said(REMOVED)}))
     assert isinstance(done, Record)
     assert done.status.residue == "None"
-    again = decide(world(snap, {job_named("delete", 1, series): said(FAILURE)}, seconds=101))
-    assert again == StartDelete(2, attempts_only)
+    again = decide(world(snap, {job_named("delete", 1, deletes): said(FAILURE)}, seconds=101))
+    assert again == StartDelete(2, deletes)
 
 
 def test_the_attempts_job_is_stopped_before_its_leftovers_are_deleted() -> None:
@@ -135,7 +136,7 @@ def test_data_is_kept_or_deleted_as_its_policy_says() -> None:
     assert kept.note is not None
     assert (kept.note.type, kept.note.reason) == ("Normal", "DataRetained")
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
-    assert decide(world(snap)) == StartDelete(1, attempts_only=False)
+    assert decide(world(snap)) == StartDelete(1)
     assert decide(world(snap, {job_named("delete", 1): said(REMOVED)})) == LetGo()
     assert decide(world(terminal("Failed", residue="None", deleted=True))) == LetGo()
 
@@ -245,8 +246,8 @@ def test_data_that_a_retention_keeps_is_reported_and_deleted_when_it_ends() -> N
     late = decide(world(snap, {}, seconds=5004))
     assert isinstance(late, Idle)
     assert late.seconds == pytest.approx(1)
-    assert decide(world(snap, {}, seconds=5006)) == StartDelete(1, attempts_only=False)
-    assert decide(world(snap, done, seconds=5006)) == StartDelete(2, attempts_only=False), "the first Job still exists"
+    assert decide(world(snap, {}, seconds=5006)) == StartDelete(1)
+    assert decide(world(snap, done, seconds=5006)) == StartDelete(2), "the first Job still exists"
     runs = decide(world(snap, {job_named("delete", 1): RUNNING}, seconds=5006 + 10 * TIMEOUT))
     assert isinstance(runs, Idle), "the time of the retention does not count as trying"
     assert decide(world(snap, {job_named("delete", 1): said(REMOVED)}, seconds=5006)) == LetGo()
@@ -283,7 +284,7 @@ def test_a_legal_hold_is_looked_at_every_hour() -> None:
     stalled = c.find(waits.status.conditions, c.STALLED)
     assert stalled is not None
     assert "legal hold" in stalled.message
-    assert decide(world(snap, {}, seconds=101 + 3600)) == StartDelete(1, attempts_only=False)
+    assert decide(world(snap, {}, seconds=101 + 3600)) == StartDelete(1)
 
 
 def test_a_retention_of_years_needs_no_timer_of_years() -> None:
@@ -323,9 +324,7 @@ def test_versions_that_the_credentials_may_not_delete_are_left_with_a_warning() 
     reconciling = c.find(early.status.conditions, c.RECONCILING)
     assert reconciling is not None
     assert "3 versions (10 B) of the deleted objects remain" in reconciling.message
-    assert decide(world(snap, done, seconds=200)) == StartDelete(2, attempts_only=False), (
-        "the rights may be granted by now"
-    )
+    assert decide(world(snap, done, seconds=200)) == StartDelete(2), "the rights may be granted by now"
     ended_late = said(kept_of())
     late = world(snap, {job_named("delete", 1): ended_late}, seconds=101 + TIMEOUT)
     pods = late.seen.pods[job_named("delete", 1)]

@@ -12,6 +12,7 @@ from ocore_crds.protocol import CopyChecked, CopyResult, DeleteResult, Failure, 
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases, state_of, work_remains
 from ocore_operator import clock, damage, remote_copies
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.jobs.series import Deletes, copying, deletion
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import observe, transitions
@@ -23,9 +24,6 @@ from ocore_operator.snapshot.plan_remote import (
     DELETE_PAUSE,
     REPLACED_WITHIN,
     USED_PAUSE,
-    deletion_series,
-    name_of_job,
-    replaced_series,
 )
 from ocore_operator.snapshot.world import (
     POLL,
@@ -86,8 +84,11 @@ def world(snap: Snapshot, jobs: dict[str, Object] | None = None, seconds: float 
 
 
 def named(snap: Snapshot, attempt: int) -> str:
-    assert snap.status.remote is not None
-    return name_of_job(snap, snap.status.remote, attempt)
+    return copying(snap).job(attempt)
+
+
+def delete_job(remote: RemoteCopy, deletes: Deletes) -> str:
+    return deletion(complete(remote), deletes).job(1)
 
 
 def recorded(action: Action) -> Record:
@@ -287,8 +288,8 @@ def test_a_copy_that_is_not_wanted_any_more_is_removed(wanted: str) -> None:
     assert decide(world(snap, {named(snap, 1): RUNNING}, remote=view)) == Stop(named(snap, 1))
     remote = snap.status.remote
     assert remote is not None
-    assert decide(world(snap, remote=view)) == StartDelete(1, False, deletion_series(remote))
-    deleted = job_name("delete", UID, f"{deletion_series(remote)}1")
+    assert decide(world(snap, remote=view)) == StartDelete(1, Deletes.COPY)
+    deleted = delete_job(remote, Deletes.COPY)
     end = recorded(decide(world(snap, {deleted: said(DeleteResult())}, remote=view)))
     assert end.status.remote is None
     assert c.find(end.status.conditions, c.REMOTE_COPIED) is None
@@ -306,7 +307,7 @@ def test_a_job_that_was_created_before_a_crash_leaves_nothing_in_the_store_that_
     if state is RUNNING:
         assert decide(world(snap, jobs, remote=view)) == Stop(named(snap, 1))
     ended = {named(snap, 1): said(RESULT)}
-    assert decide(world(snap, ended, remote=view)) == StartDelete(1, False, deletion_series(begun.status.remote))
+    assert decide(world(snap, ended, remote=view)) == StartDelete(1, Deletes.COPY)
 
 
 @pytest.mark.parametrize("wanted", ["", "other", None])
@@ -328,10 +329,9 @@ def test_the_data_goes_and_the_copy_stays() -> None:
     assert first.status.remote is not None
     assert (first.status.remote.only, first.status.remote.local_deleted_at) == (True, None)
     snap = snap.with_status(first.status)
-    series = deletion_series(DONE).replace("remote", "local")
     # Killed here, or later: the status says that nothing reads the data any more.
-    assert decide(world(snap)) == StartDelete(1, False, series)
-    done = {job_name("delete", UID, f"{series}1"): said(DeleteResult(objects=3))}
+    assert decide(world(snap)) == StartDelete(1, Deletes.LOCAL)
+    done = {delete_job(DONE, Deletes.LOCAL): said(DeleteResult(objects=3))}
     end = recorded(decide(world(snap, done)))
     assert end.status.remote is not None
     assert end.status.remote.local_deleted_at == at(101)
@@ -341,8 +341,8 @@ def test_the_data_goes_and_the_copy_stays() -> None:
 
 def test_the_copy_goes_and_the_data_stays() -> None:
     snap = complete(DONE, keptBy=["keepLast"], remoteKeptBy=[])
-    assert decide(world(snap)) == StartDelete(1, False, deletion_series(DONE))
-    done = {job_name("delete", UID, f"{deletion_series(DONE)}1"): said(DeleteResult(objects=3))}
+    assert decide(world(snap)) == StartDelete(1, Deletes.COPY)
+    done = {delete_job(DONE, Deletes.COPY): said(DeleteResult(objects=3))}
     assert recorded(decide(world(snap, done))).status.remote is None
 
 
@@ -459,7 +459,7 @@ def test_row_59_a_deletion_that_was_recorded_waits_for_the_copy(view: RemoteView
 def test_row_59_a_copy_that_the_deletion_finds_lost_is_made_again() -> None:
     remote = copy("Completed", attempts=1, storeId="far", only=True)
     snap = complete(remote, keptBy=[], remoteKeptBy=["forever"])
-    job_ = job_name("delete", UID, f"{deletion_series(remote).replace('remote', 'local')}1")
+    job_ = delete_job(remote, Deletes.LOCAL)
     end = recorded(decide(world(snap, {job_: said(LOST)})))
     assert end.status.remote is not None
     assert (end.status.remote.state, end.status.remote.only) == ("Pending", False)
@@ -474,7 +474,7 @@ def test_row_59_a_copy_that_the_deletion_finds_lost_is_made_again() -> None:
 def test_row_59_any_other_failure_says_nothing_about_the_copy(reason: str) -> None:
     failure = Failure(reason=reason, message="It failed.")
     only = copy("Completed", attempts=1, storeId="far", only=True)
-    deletes = job_name("delete", UID, f"{deletion_series(only).replace('remote', 'local')}1")
+    deletes = delete_job(only, Deletes.LOCAL)
     for remote, name in ((only, deletes), (ASKED, CHECK)):
         action = decide(world(complete(remote), {name: said(failure)}, seconds=60))
         assert not isinstance(action, Record) or state_of(action.status.remote) == "completed"
@@ -579,7 +579,7 @@ def test_retention_waits_for_what_reads_or_needs_a_copy(view: RemoteView, kept: 
 def test_the_job_that_deletes_a_copy_does_not_hold_it_up() -> None:
     """It is waited for; a crash between its creation and the next reconcile changes nothing."""
     snap = complete(DONE, keptBy=["keepLast"], remoteKeptBy=[])
-    running = {job_name("delete", UID, f"{deletion_series(DONE)}1"): RUNNING}
+    running = {delete_job(DONE, Deletes.COPY): RUNNING}
     assert waits(decide(world(snap, running))) == POLL
 
 
@@ -627,13 +627,13 @@ def test_row_60_the_copy_in_the_store_before_goes_last() -> None:
     assert done.status.remote is not None
     snap = snap.with_status(done.status)
     view = replace(VIEW, replaced_id="older")
-    assert decide(world(snap, remote=view)) == StartDelete(1, False, replaced_series(BEFORE))
+    assert decide(world(snap, remote=view)) == StartDelete(1, Deletes.REPLACED)
     earlier = BEFORE.model_copy(update={"store_id": "before"})
     other = snap.with_status(
         snap.status.model_copy(update={"remote": done.status.remote.model_copy(update={"replaces": earlier})})
     )
     assert isinstance(decide(world(other, remote=replace(VIEW, replaced_id="before"))), StartDelete)
-    deleted = {job_name("delete", UID, f"{replaced_series(BEFORE)}1"): said(DeleteResult())}
+    deleted = {delete_job(DONE.model_copy(update={"replaces": BEFORE}), Deletes.REPLACED): said(DeleteResult())}
     end = recorded(decide(world(snap, deleted, remote=view)))
     assert end.status.remote is not None
     assert (end.status.remote.replaces, end.status.remote.store_name) == (None, "far")
@@ -655,7 +655,7 @@ def test_row_60_nothing_is_deleted_in_another_store_of_the_same_name(view: Remot
     assert end.status.remote is not None
     assert (end.status.remote.state, end.status.remote.replaces) == ("Completed", None)
     gone = complete(DONE.model_copy(update={"replaces": BEFORE}), deleted=True)
-    deleted = {job_name("delete", UID, n): said(DeleteResult()) for n in ("1", f"{deletion_series(DONE)}1")}
+    deleted = {n: said(DeleteResult()) for n in (job_name("delete", UID, 1), delete_job(DONE, Deletes.COPY))}
     assert not isinstance(decide(world(gone, deleted, remote=view)), StartDelete)
 
 
@@ -689,7 +689,7 @@ def test_row_60_a_deletion_in_the_store_before_that_is_refused_is_tried_for_days
     """Another cluster has pinned it there: it may unpin it."""
     snap = complete(DONE.model_copy(update={"replaces": BEFORE, "completed_at": at(90)}))
     pinned = Failure(reason=c.PINNED, message="Another cluster has pinned it.")
-    jobs = {job_name("delete", UID, f"{replaced_series(BEFORE)}1"): said(pinned)}
+    jobs = {delete_job(DONE.model_copy(update={"replaces": BEFORE}), Deletes.REPLACED): said(pinned)}
     assert waits(decide(world(snap, jobs, remote=replace(VIEW, replaced_id="older")))) == DELETE_PAUSE
 
 
@@ -704,10 +704,10 @@ def test_row_60_the_store_before_is_wanted_again() -> None:
 
 def test_row_60_deletion_removes_the_copy_in_the_store_before_too() -> None:
     snap = complete(DONE.model_copy(update={"replaces": BEFORE}), deleted=True)
-    deleted = {job_name("delete", UID, n): said(DeleteResult()) for n in ("1", f"{deletion_series(DONE)}1")}
+    deleted = {n: said(DeleteResult()) for n in (job_name("delete", UID, 1), delete_job(DONE, Deletes.COPY))}
     view = replace(VIEW, replaced_id="older")
-    assert decide(world(snap, deleted, remote=view)) == StartDelete(1, False, replaced_series(BEFORE))
-    deleted[job_name("delete", UID, f"{replaced_series(BEFORE)}1")] = said(DeleteResult())
+    assert decide(world(snap, deleted, remote=view)) == StartDelete(1, Deletes.REPLACED)
+    deleted[delete_job(DONE.model_copy(update={"replaces": BEFORE}), Deletes.REPLACED)] = said(DeleteResult())
     assert decide(world(snap, deleted, remote=view)) == LetGo()
 
 
@@ -720,9 +720,8 @@ def test_row_68_what_another_cluster_has_pinned_is_kept() -> None:
     assert isinstance(end, LetGo)
     assert end.note is not None
     assert (end.note.reason, "another cluster" in end.note.message) == ("DataRetained", True)
-    series = deletion_series(DONE)
     released = complete(DONE, keptBy=["keepLast"], remoteKeptBy=[])
-    stays = recorded(decide(world(released, {job_name("delete", UID, f"{series}1"): said(pinned)})))
+    stays = recorded(decide(world(released, {delete_job(DONE, Deletes.COPY): said(pinned)})))
     assert stays.status.remote is not None
     assert "another cluster" in stays.status.remote.message
 
@@ -732,16 +731,16 @@ def test_row_68_what_another_cluster_has_pinned_is_kept() -> None:
 
 def test_deletion_removes_both() -> None:
     snap = complete(DONE, deleted=True)
-    assert decide(world(snap)) == StartDelete(1, attempts_only=False)
+    assert decide(world(snap)) == StartDelete(1)
     first = {job_name("delete", UID, 1): said(DeleteResult(objects=3))}
-    assert decide(world(snap, first)) == StartDelete(1, False, deletion_series(DONE))
-    both = first | {job_name("delete", UID, f"{deletion_series(DONE)}1"): said(DeleteResult(objects=3))}
+    assert decide(world(snap, first)) == StartDelete(1, Deletes.COPY)
+    both = first | {delete_job(DONE, Deletes.COPY): said(DeleteResult(objects=3))}
     assert decide(world(snap, both)) == LetGo()
 
 
 def test_deletion_removes_the_copy_that_is_left() -> None:
     only = copy("Completed", attempts=1, only=True, localDeletedAt=at(70))
-    assert decide(world(complete(only, deleted=True))) == StartDelete(1, False, deletion_series(only))
+    assert decide(world(complete(only, deleted=True))) == StartDelete(1, Deletes.COPY)
 
 
 def test_deletion_stops_the_copy_first() -> None:
@@ -760,7 +759,7 @@ def test_deletion_removes_what_a_job_has_copied_that_was_created_before_a_crash(
         assert decide(world(snap, jobs)) == Stop(named(snap, 1))
     assert begun.status.remote is not None
     jobs = {named(snap, 1): said(RESULT), job_name("delete", UID, 1): said(DeleteResult(objects=3))}
-    assert decide(world(snap, jobs)) == StartDelete(1, False, deletion_series(begun.status.remote))
+    assert decide(world(snap, jobs)) == StartDelete(1, Deletes.COPY)
 
 
 def test_retain_keeps_both_and_says_where_they_are() -> None:

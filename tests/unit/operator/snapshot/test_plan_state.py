@@ -143,7 +143,7 @@ def test_without_a_slot_it_waits() -> None:
 def test_a_deletion_stops_the_job_first() -> None:
     obj = complete({"deletionPolicy": "Delete"}, DEFAULTS, deletionTimestamp=at(90))
     assert decide(seen(obj, {job_named("write-state", 1): RUNNING})) == Stop(job_named("write-state", 1))
-    assert decide(seen(obj)) == StartDelete(1, attempts_only=False)
+    assert decide(seen(obj)) == StartDelete(1)
 
 
 # --- beside the remote copy --------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_a_change_reaches_both_stores() -> None:
     half = complete(PINNED, AUDIT, remote=copied(DEFAULTS))
     assert not observe.idle(half)
     assert first.status == resources.snapshot(half).status
-    assert decide(both(half, done)) == StartState(1, WANTED, SERIES)
+    assert decide(both(half, done)) == StartState(1, WANTED, remote=True)
     done[job_named("write-state", 1, SERIES)] = said(StateResult(state=WANTED))
     second = decide(both(half, done))
     assert isinstance(second, Record)
@@ -222,8 +222,8 @@ def test_one_of_an_earlier_version_that_is_changed_is_written_to_both() -> None:
 def test_the_stores_do_not_wait_for_each_other() -> None:
     obj = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
     down = {job_named("write-state", 1): said(FAILURE)}
-    assert decide(both(obj, down, seconds=61)) == StartState(1, WANTED, SERIES)
-    assert decide(both(obj, writable=False)) == StartState(1, WANTED, SERIES)
+    assert decide(both(obj, down, seconds=61)) == StartState(1, WANTED, remote=True)
+    assert decide(both(obj, writable=False)) == StartState(1, WANTED, remote=True)
     far = {job_named("write-state", 1, SERIES): said(FAILURE)}
     reported = decide(both(complete(PINNED, AUDIT, remote=copied(DEFAULTS)), far, seconds=61))
     assert isinstance(reported, Record)
@@ -234,7 +234,7 @@ def test_row_54_a_remote_store_that_is_down_gets_the_pin_when_it_is_back() -> No
     """Each failed Job is reported and repeated; while its SnapshotStore is not Ready, no Job is created."""
     obj, seconds, pauses = complete(PINNED, AUDIT, remote=copied(DEFAULTS)), 60.0, []
     for number in range(1, 6):
-        assert decide(both(obj, _failed(number - 1), seconds=seconds)) == StartState(number, WANTED, SERIES)
+        assert decide(both(obj, _failed(number - 1), seconds=seconds)) == StartState(number, WANTED, remote=True)
         report = decide(both(obj, _failed(number), seconds=60))
         if isinstance(report, Record):
             assert report.status.remote is not None
@@ -254,7 +254,7 @@ def test_row_54_a_remote_store_that_is_down_gets_the_pin_when_it_is_back() -> No
     waits = decide(both(obj, _failed(5), seconds=99999, blocked=down))
     assert isinstance(waits, Idle)
     assert waits.seconds == 30
-    assert decide(both(obj, _failed(5), seconds=99999)) == StartState(6, WANTED, SERIES)
+    assert decide(both(obj, _failed(5), seconds=99999)) == StartState(6, WANTED, remote=True)
     written = decide(both(obj, {job_named("write-state", 6, SERIES): said(StateResult(state=WANTED))}))
     assert isinstance(written, Record)
     assert written.status.remote is not None
@@ -313,8 +313,8 @@ class Slots:
     async def __aexit__(self, *_: object) -> None: ...
 
 
-@pytest.mark.parametrize(("series", "bucket"), [("", "near"), (SERIES, "far")])
-def test_each_job_writes_to_its_store(series: str, bucket: str) -> None:
+@pytest.mark.parametrize(("remote", "series", "bucket"), [(False, "", "near"), (True, SERIES, "far")])
+def test_each_job_writes_to_its_store(remote: bool, series: str, bucket: str) -> None:
     server = ApiServer()
     for each in ("near", "far"):
         spec = {"s3": {"bucket": each, "credentialsSecretRef": {"name": "s3"}}}
@@ -324,7 +324,7 @@ def test_each_job_writes_to_its_store(series: str, bucket: str) -> None:
     )
     found = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
     found["status"]["storeName"] = "near"
-    asyncio.run(carry_out(ctx, both(found), StartState(2, WANTED, series)))
+    asyncio.run(carry_out(ctx, both(found), StartState(2, WANTED, remote)))
     started_job = server.read(JOBS, "shop", job_named("write-state", 2, series))
     arguments = started_job["spec"]["template"]["spec"]["containers"][0]["args"]
     assert f"s3://{bucket}" in arguments

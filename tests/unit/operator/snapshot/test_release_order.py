@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DeleteResult, Failure
 from ocore_operator.jobs.outcome import finished
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.series import deletion
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
@@ -88,8 +88,8 @@ class Pair:
         if isinstance(action, Record):
             self.put(name, self.objects[name] | {"status": action.status.wire()})
         elif isinstance(action, StartDelete):
-            uid = self.objects[name]["metadata"]["uid"]
-            self.jobs[name][job_name("delete", uid, f"{action.series}{action.attempt}")] = RUNNING
+            snapshot = resources.snapshot(self.objects[name])
+            self.jobs[name][deletion(snapshot, action.deletes).job(action.attempt)] = RUNNING
         return action
 
     def end_jobs(self, name: str) -> None:

@@ -1,0 +1,80 @@
+"""Row 97: a Job of a terminal Snapshot that ends without its command's result is not created again at once, again and again."""
+
+from typing import Any
+
+import pytest
+
+from ocore_crds.protocol import CopyChecked, DeleteResult, Payload
+from ocore_crds.snapshot_state import StoredState
+from ocore_operator.jobs.series import Deletes
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.snapshot import plan_after_end, plan_remote, plan_state
+from ocore_operator.snapshot.plan import decide
+from ocore_operator.snapshot.world import (
+    Action,
+    Idle,
+    Record,
+    RemoteView,
+    StartCheckCopy,
+    StartDelete,
+    StartState,
+    StartVerify,
+    World,
+)
+from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod
+from support.operator.remote_copies import copy
+from support.operator.terminal_snapshot import said, terminal
+
+ENDED = 60  # seconds, as `job` and `said` have it
+ASKED = int(moment(50).timestamp())
+COPY = copy("Completed", attempts=1, storeId="far", checkRequestedAt=at(50)).wire()
+STATE = StoredState(retention="Policy", deletion_policy="Delete")
+CHECKED, DELETED = CopyChecked(objects=1), DeleteResult(objects=1)
+
+#: Command and attempt of the Job, the Snapshot, the result of another command, the seconds until it is repeated, and how.
+CASES: dict[str, tuple[str, Snapshot, Payload, float, Action]] = {
+    "delete left1": (
+        "left1", terminal("Complete", residue="Pending"), CHECKED,
+        plan_after_end.RETRY_PAUSE, StartDelete(2, Deletes.LEFTOVERS),
+    ),
+    "verify 1": (
+        "1", terminal("Complete", spec={"verify": "Full"}), CHECKED,
+        plan_after_end.RETRY_PAUSE, StartVerify(2),
+    ),
+    "write-state 1": (
+        "1", terminal("Complete", spec={"retention": "Policy", "deletionPolicy": "Delete"}, storedState={"pinLabel": "q3"}),
+        CHECKED, plan_state.RETRY_PAUSE, StartState(2, STATE),
+    ),
+    f"check-copy {ASKED}-1": (
+        f"{ASKED}-1", terminal("Complete", remote=COPY), DELETED,
+        plan_remote.CHECK_RETRY, StartCheckCopy(f"{ASKED}-2"),
+    ),
+}  # fmt: skip
+
+
+def _decided(case: str, snap: Snapshot, seconds: float, other: Payload | None) -> tuple[Snapshot, Action]:
+    """What is decided at that second; a failure that is shown is shown before."""
+    command, attempt = case.split()
+    name = job_name(command, UID, attempt)
+    pods = {name: [pod(name, said(other), phase="Succeeded")]} if other is not None else {}
+    found = job(name, command, condition="Failed" if other is None else "Complete")
+    seen = observation([found], pods, seconds=seconds)
+    fields: dict[str, Any] = {"remote": RemoteView(store_id="far"), "store_writable": True}
+    action = decide(World(snap, moment(seconds), SETTINGS, seen, **fields))
+    if isinstance(action, Record):
+        snap = snap.with_status(action.status)
+        action = decide(World(snap, moment(seconds), SETTINGS, seen, **fields))
+    return snap, action
+
+
+@pytest.mark.parametrize("reports", [False, True], ids=["its pod is gone", "another result"])
+@pytest.mark.parametrize("case", CASES)
+def test_row_97_it_is_repeated_after_a_pause(case: str, reports: bool) -> None:
+    _, snap, other, pause, again = CASES[case]
+    if reports and case.startswith("write-state"):
+        pause = plan_state.LATER_PAUSE  # what cannot pass is repeated as rarely as later attempts
+    said_ = other if reports else None
+    snap, action = _decided(case, snap, ENDED + pause / 2, said_)
+    assert isinstance(action, Idle)
+    assert _decided(case, snap, ENDED + pause + 1, said_)[1] == again
