@@ -206,7 +206,8 @@ class Handler(BaseHTTPRequestHandler):
                 return _json(
                     HTTPStatus.OK, asdict(app.with_connection(lambda c: shop.collect_garbage(c, app.filestore)))
                 )
-        raise RequestError(HTTPStatus.NOT_FOUND, f"there is no {method} {url.path}")
+            case _:
+                raise RequestError(HTTPStatus.NOT_FOUND, f"there is no {method} {url.path}")
 
     def _page(self) -> Answer:
         nonce = secrets.token_urlsafe(12)

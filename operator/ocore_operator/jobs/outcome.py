@@ -110,7 +110,8 @@ def read(state: JobState, result: type[ResultT], what: str) -> Reading[ResultT]:
         case NoResult(message=message, finished=at):
             failure = Failure(reason=c.JOB_LOST, message=f"{what} left no result: {message}.", retryable=True)
             return JobFailed(failure, at, unreported=True)
-    return state
+        case Absent() | Starting() | Running() | JobFailed():
+            return state
 
 
 @dataclass(frozen=True)

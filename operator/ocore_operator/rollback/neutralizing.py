@@ -104,7 +104,8 @@ def refusal(spec: RollbackSpec, environment: EnvironmentView, snapshot: Snapshot
             return Refusal(c.NEUTRALIZES_PRODUCTION, text)
         case "CannotNeutralize":
             return Refusal(c.CANNOT_NEUTRALIZE, _cannot(environment, snapshot))
-    return None
+        case None:
+            return None
 
 
 def _cannot(environment: EnvironmentView, snapshot: SnapshotView) -> str:

@@ -31,6 +31,7 @@ from ocore_operator.context import Context
 from ocore_operator.jobs import control, signals
 from ocore_operator.jobs.inputs import config_digest
 from ocore_operator.jobs.outcome import (
+    Absent,
     JobFailed,
     JobState,
     NoResult,
@@ -549,7 +550,7 @@ def _with_state(view: JobView, state: JobState) -> JobView | None:
         case NoResult(message=message, finished=at_):
             failure = Failure(reason=c.JOB_LOST, message=f"Job {view.name} left no result: {message}.", retryable=True)
             return replace(view, ended=True, failure=failure, ended_at=clock.parse(at_) if at_ else None)
-        case _:
+        case Absent():
             return None
 
 

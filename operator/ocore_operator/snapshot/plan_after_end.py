@@ -13,7 +13,7 @@ from ocore_crds.quantity import human
 from ocore_crds.snapshot import KeptInStore, SnapshotStatus
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Done, JobFailed, Running, Starting
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Running, Starting
 from ocore_operator.jobs.series import Deletes, Series, deletion
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
@@ -115,6 +115,8 @@ def _delete_data(world: World, deletes: Deletes) -> StartDelete | Outcome | None
             left = pause_left(world, pause, ended)
             if left > 0:
                 return Waiting(c.DELETING, f"Data could not be deleted from the store: {failure.message}", left)
+        case Absent() | Done():
+            pass
     return StartDelete(number + 1, deletes)
 
 
@@ -211,6 +213,8 @@ def _verify(world: World) -> Action:
             if left > 0:
                 message = f"It could not be read back; retrying: {failure.message}"
                 return Idle(left, transitions.unverified(snapshot, failure.reason, message, now))
+        case Absent():
+            pass
     return StartVerify(number + 1)
 
 

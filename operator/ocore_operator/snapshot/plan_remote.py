@@ -169,6 +169,8 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
             left = pause_left(world, CHECK_RETRY if number < MAX_ATTEMPTS else CHECK_PAUSE, ended)
             if left > 0:
                 return _unfinished(world, f"The copy could not be checked; retrying: {failure.message}", left)
+        case Absent():
+            pass
     blocked = world.refusal or view.unreadable
     if blocked is not None:
         pause = blocked.after if isinstance(blocked, Waiting) and world.refusal is not None else DELETE_PAUSE

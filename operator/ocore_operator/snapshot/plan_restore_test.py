@@ -94,7 +94,8 @@ def _test(world: World, test: RestoreTest) -> Action:
             return Idle(POLL, restore_tests.pending(snapshot, c.TESTING, text, now))
         case JobFailed(failure=failure, finished=ended):
             return _failed(world, test, number, failure, ended) or StartRestoreTest(test.run, number + 1)
-    return StartRestoreTest(test.run, number + 1)
+        case Absent():
+            return StartRestoreTest(test.run, number + 1)
 
 
 def _failed(world: World, test: RestoreTest, number: int, failure: Failure, ended: str) -> Action | None:

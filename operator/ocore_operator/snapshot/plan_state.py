@@ -15,7 +15,7 @@ from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator import remote_copies
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Done, JobFailed, Running, Starting
+from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Running, Starting
 from ocore_operator.jobs.series import Series, state_writing
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
@@ -129,7 +129,8 @@ def _unrecorded(world: World, place: Place) -> Action | None:
             return Record(_stored(world.snapshot, place, written))
         case Starting() | Running():
             return Idle(POLL)
-    return None
+        case Absent() | Done() | JobFailed():
+            return None
 
 
 def _write(world: World, place: Place) -> Action | None:

@@ -41,11 +41,12 @@ def position(folders: ClaimFolders, rollback_id: str) -> Position:
             return "New"
         case (_, False, False):
             return "Nothing"
-    raise MoverError(
-        conditions.SWITCH_FAILED,
-        f"the folders on the claim fit no step of a switch: filestore {folders.path} {_state(exists[0])}, {stage.name} {_state(exists[1])}, "
-        f"{previous.name} {_state(exists[2])}. Another program moved or created one of them. Move it back by hand.",
-    )
+        case _:
+            raise MoverError(
+                conditions.SWITCH_FAILED,
+                f"the folders on the claim fit no step of a switch: filestore {folders.path} {_state(exists[0])}, {stage.name} {_state(exists[1])}, "
+                f"{previous.name} {_state(exists[2])}. Another program moved or created one of them. Move it back by hand.",
+            )
 
 
 def switch(folders: ClaimFolders, rollback_id: str) -> None:
