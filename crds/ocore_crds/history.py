@@ -1,8 +1,7 @@
 """Which finished Rollbacks of an environment stay listed. Pure.
 
 The newest ones up to the limit stay, and the newest one that switched, because the environment runs on its snapshot. A temporary preview that was left
-behind goes. Older ones are removed when
-nothing depends on the object any more. One that was applied from a file is never removed: it would be applied again.
+behind goes. Older ones are removed when nothing depends on the object any more. One that was applied from a file is never removed: it would be applied again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,20 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import conditions, naming, timestamps
+from . import conditions, gitops, naming, timestamps
 
-#: Annotations and labels of objects that a tool applies, or begin of their names: kubectl, Argo CD, Flux, Helm, kapp, Fleet, Config Sync.
-APPLIED_BY = (
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "argocd.argoproj.io/",
-    "app.kubernetes.io/instance",
-    "kustomize.toolkit.fluxcd.io/",
-    "helm.toolkit.fluxcd.io/",
-    "meta.helm.sh/",
-    "kapp.k14s.io/",
-    "objectset.rio.cattle.io/",
-    "configmanagement.gke.io/",
-)
 #: Time after which a temporary preview was left behind: its report is read within seconds.
 LEFT_BEHIND = timedelta(minutes=10)
 #: Reasons of a Rollback that did nothing because an earlier one of its name and spec had run. So something creates it again.
@@ -53,7 +40,7 @@ def finished_of(rollback: Mapping[str, Any]) -> Finished | None:
         name=meta["name"],
         time=status.get("completedAt") or meta["creationTimestamp"],
         switched=bool(status.get("switchedAt")),
-        removable=_nothing_depends_on(meta, status) and not applied(meta),
+        removable=_nothing_depends_on(meta, status) and not gitops.may_be_applied_again(meta),
         preview=preview,
         temporary=preview and naming.ANNOTATION_TEMPORARY in (meta.get("annotations") or ()),
         undo_until=status.get("undoUntil") or "",
@@ -76,14 +63,6 @@ def _nothing_depends_on(meta: Mapping[str, Any], status: Mapping[str, Any]) -> b
         return bool(status.get("evidence"))
     reasons = {x.get("reason") for x in status.get("conditions") or () if x["status"] == "True"}
     return not reasons.intersection(CREATED_AGAIN)
-
-
-def applied(meta: Mapping[str, Any]) -> bool:
-    """Whether a tool or a person applied the object from a file, and so may apply it again. `meta`: its whole metadata."""
-    names = (*(meta.get("annotations") or ()), *(meta.get("labels") or ()))
-    if any(name.startswith(APPLIED_BY) for name in names):
-        return True
-    return any(f.get("operation") == "Apply" and not f.get("subresource") for f in meta.get("managedFields") or ())
 
 
 def beyond(finished: Iterable[Finished], limit: int, now: datetime) -> list[str]:

@@ -4,19 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ocore_crds import gitops
 from ocore_crds.snapshot import SavedContainer, SavedImage
 from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView
 
-#: Annotations and labels, or begins of their names, with which tools mark the objects that they apply again and again.
-TOOL_MARKS = {
-    "argocd.argoproj.io/": "Argo CD",
-    "kustomize.toolkit.fluxcd.io/": "Flux",
-    "helm.toolkit.fluxcd.io/": "Flux",
-    "meta.helm.sh/": "Helm",
-    "kapp.k14s.io/": "kapp",
-    "objectset.rio.cattle.io/": "Fleet",
-    "configmanagement.gke.io/": "Config Sync",
-}
 #: Begins of the names of field managers that update without server-side apply.
 TOOL_MANAGERS = ("argocd", "kustomize-controller", "helm", "kapp", "fleet", "configsync", "rancher")
 #: Begins of the names of field managers of people and of this operator: what they have applied, no tool puts back.
@@ -99,10 +90,9 @@ def owner(workload: Mapping[str, Any], container: str, *, init: bool = False) ->
     its field manager.
     """
     meta = workload["metadata"]
-    names = (*(meta.get("annotations") or ()), *(meta.get("labels") or ()))
-    for mark, tool in TOOL_MARKS.items():
-        if any(name.startswith(mark) for name in names):
-            return tool
+    tool = gitops.tool_of(meta)
+    if tool:
+        return tool
     for entry in meta.get("managedFields") or ():
         manager = str(entry.get("manager") or "")
         if entry.get("subresource") or manager.startswith(NO_TOOLS) or not _owns_image(entry, container, init=init):
