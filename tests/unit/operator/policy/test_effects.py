@@ -9,13 +9,17 @@ import pytest
 from ocore_crds.remote_copy import CopyPlace
 from ocore_crds.restore_test import RestoreTestRequest
 from ocore_crds.retention import Verdict
-from ocore_kube.types import SNAPSHOTS
+from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
+from ocore_kube.errors import Forbidden
+from ocore_kube.types import POLICIES, SNAPSHOTS
+from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy.effects import carry_out
-from ocore_operator.policy.world import Action, CheckCopies, Delete, Explain, RequestCopies, RequestTest, World
+from ocore_operator.policy.world import Action, CheckCopies, Create, Delete, Explain, RequestCopies, RequestTest, World
 from support.operator.api import ApiServer
 from support.operator.objects import SETTINGS, at, moment, snapshot_object
+from support.operator.policies import policy_object
 from support.operator.remote_copies import DONE, copy
 
 
@@ -235,3 +239,70 @@ def test_without_a_foreign_field_a_verdict_is_one_write() -> None:
     known = catalog.get(key("old"))
     assert known is not None
     assert str(known.version) == written["metadata"]["resourceVersion"], "the next plan sees it"
+
+
+SLOT = SnapshotPolicyStatus(last_schedule_time=at(3600), last_snapshot="slot")
+
+
+def scheduled(server: ApiServer) -> tuple[list[Key], list[str]]:
+    """Carries out the Create of a slot: what is queued, and the names in the catalog."""
+    queued, catalog = list[Key](), Catalog()
+    ctx: Any = SimpleNamespace(
+        kube=server.client(),
+        catalog=catalog,
+        events=SimpleNamespace(record=lambda *_: None),
+        queue=SimpleNamespace(add=queued.append),
+        settings=SETTINGS,
+        now=lambda: moment(3600),
+    )
+    policy = resources.policy(server.put(POLICIES, policy_object()))
+    world = World(
+        key=Key("SnapshotPolicy", "shop", "shop"),
+        policy=policy,
+        environment_id=None,
+        pins=None,
+        snapshots=(),
+        used=frozenset(),
+        safeties=(),
+        rollbacks=(),
+        history_limit=0,
+        now=moment(3600),
+    )
+    asyncio.run(carry_out(ctx, world, Create("slot", SLOT)))
+    return queued, [name for name in ("slot",) if catalog.get(key(name)) is not None]
+
+
+def test_the_snapshot_of_a_slot_is_created_and_then_recorded() -> None:
+    server = ApiServer()
+    original = server._create
+
+    def complete(path: str, body: Object) -> Object:
+        body["metadata"] |= {"uid": "u", "creationTimestamp": at(3600)}  # what the API server adds
+        return original(path, body)
+
+    server._create = complete  # type: ignore[method-assign]
+    assert scheduled(server) == ([key("slot")], ["slot"])
+    assert server.read(SNAPSHOTS, "shop", "slot")["spec"]["trigger"] == "Scheduled"
+    assert server.read(POLICIES, "shop", "shop")["status"]["lastSnapshot"] == "slot"
+
+
+def test_the_snapshot_of_a_slot_that_exists_is_left_as_it_is_and_recorded() -> None:
+    """A crash or a lost answer came between its creation and the record. Without a record the slot stays due."""
+    server = ApiServer()
+    before = server.put(SNAPSHOTS, snapshot("slot", "", spec={"trigger": "Scheduled"}))
+    assert scheduled(server) == ([], [])
+    assert server.read(SNAPSHOTS, "shop", "slot") == before
+    assert server.read(POLICIES, "shop", "shop")["status"]["lastScheduleTime"] == SLOT.last_schedule_time
+
+
+def test_a_slot_whose_snapshot_is_refused_is_not_recorded() -> None:
+    """The quota is full: the slot is tried again."""
+    server = ApiServer()
+
+    def refuse(path: str, _: Object) -> Object:
+        raise Forbidden(403, "Forbidden", f"{path}: exceeded quota")
+
+    server._create = refuse  # type: ignore[method-assign]
+    with pytest.raises(Forbidden):
+        scheduled(server)
+    assert "lastSnapshot" not in server.read(POLICIES, "shop", "shop")["status"]
