@@ -12,7 +12,7 @@ from ocore_kube.errors import ApiError, Forbidden, Unavailable
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
 from ocore_operator.jobs import limits as limits_module
-from ocore_operator.jobs.limits import Limits, load, owner_of
+from ocore_operator.jobs.limits import Limits, job_class, load, owner_of
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
@@ -297,5 +297,171 @@ def test_a_job_that_has_ended_is_read_once() -> None:
         assert len(jobs.read) == 6
         assert not await ask(limits, jobs, new(9), 2)
         assert len(jobs.read) == 8  # those that run, again
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "expected"),
+    [
+        ("Rollback", "inspect", "free"),
+        ("Environment", "inspect", "light"),
+        ("SnapshotStore", "inspect", "light"),
+        ("Rollback", "restore", "heavy"),
+        ("Rollback", "delete", "deletion"),
+        ("Rollback", "switch", "free"),
+    ],
+)
+def test_the_inspection_of_a_rollback_never_waits(kind: str, command: str, expected: str) -> None:
+    """Its environment is stopped. The rollback's restore has a limit as any other one."""
+    made = new(1, command)
+    made["metadata"]["labels"]["ocore.dev/kind"] = kind
+    assert job_class(made) == expected
+
+
+def test_other_jobs_with_our_label_are_not_counted() -> None:
+    foreign, unlabelled = job("a", "migrate"), job("b")
+    unlabelled["metadata"]["labels"] = None
+    deletion = job("c", "delete")
+
+    async def main() -> None:
+        limits, jobs = Limits(1, 1), Jobs()
+        jobs.there = [foreign, unlabelled, deletion, job("d", "probe")]
+        assert await ask(limits, jobs, new(1), 1)
+        assert jobs.read == [], "a Job of another class is not read either"
+        assert not await ask(limits, jobs, new(2), 2)
+
+    asyncio.run(main())
+    assert load([foreign, deletion, job("d", "probe"), job("e")], "heavy").total(MANY) == 1
+
+
+def test_a_job_that_was_deleted_in_the_meantime_takes_no_slot() -> None:
+    class Gone(Jobs):
+        async def get(self, _: Any, namespace: str, name: str) -> Object | None:
+            return None
+
+    async def main() -> None:
+        limits, jobs = Limits(1, 1), Gone()
+        jobs.there = [new(1)]
+        assert await ask(limits, jobs, new(2), 1)
+
+    asyncio.run(main())
+
+
+def with_end(number: int) -> Object:
+    made = new(number)
+    made["metadata"]["uid"] = f"uid-{number}"
+    made["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    return made
+
+
+def test_jobs_that_run_are_found_behind_those_that_have_ended() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(10, 3), Jobs()
+        jobs.there = [with_end(1), new(2), new(3), new(4)]
+        assert not await ask(limits, jobs, new(5), 1)
+        assert jobs.read == ["snapshot-1", "snapshot-2", "snapshot-3", "snapshot-4"]
+
+    asyncio.run(main())
+
+
+def test_of_many_ended_jobs_the_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_module, "ENDED", 2)
+
+    async def main() -> None:
+        limits, jobs = Limits(10, 3), Jobs()
+        jobs.there = [with_end(1), with_end(2), with_end(3)]
+        assert await ask(limits, jobs, new(4), 1)
+        jobs.there.pop()
+        jobs.read.clear()
+        assert await ask(limits, jobs, new(5), 2)
+        assert jobs.read == ["snapshot-1"]
+
+    asyncio.run(main())
+
+
+async def refusal(limits: Limits, jobs: Jobs, wanted: Object) -> str:
+    with pytest.raises(Waiting) as raised:
+        async with limits.slot(context(jobs), wanted, at(9)):
+            pass
+    return str(raised.value)
+
+
+def test_a_refusal_says_which_limit_is_reached() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(2, MANY), Jobs()
+        limits.set_store("shop", "small", 1)
+        assert await ask(limits, jobs, new(1, store="small"), 1)
+        assert "Store small has 1 running Jobs. Its limit is 1 (spec.maxConcurrentJobs)." in await refusal(
+            limits, jobs, new(2, store="small")
+        )
+        assert await ask(limits, jobs, new(3), 3)
+        assert not await ask(limits, jobs, new(4, namespace="other"), 4)
+        for number in (5, 6):
+            jobs.there.append(new(number, "probe"))
+        assert not await ask(limits, jobs, new(7, "probe"), 5)
+        assert "2 Jobs are running and 2 others wait." in await refusal(limits, jobs, new(8))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("command", ["delete", "probe-store"])
+def test_the_limit_of_a_store_is_for_what_reads_or_writes_much(command: str) -> None:
+    async def main() -> None:
+        limits, jobs = Limits(10, MANY), Jobs()
+        limits.set_store("shop", "small", 1)
+        for number in (1, 2):
+            assert await ask(limits, jobs, new(number, command, store="small"), number)
+
+    asyncio.run(main())
+
+
+def test_a_limit_that_is_lowered_holds_for_what_runs_already() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(10, MANY), Jobs()
+        for number in (1, 2):
+            assert await ask(limits, jobs, new(number, store="small"), number)
+        limits.set_store("shop", "small", 1)
+        assert not await ask(limits, jobs, new(3, store="small"), 3)
+        assert await ask(limits, jobs, new(4), 4)
+
+    asyncio.run(main())
+
+
+def test_more_jobs_than_the_limit_leave_no_slot() -> None:
+    """Tenants have named objects of their own as the owners of Jobs."""
+
+    async def main() -> None:
+        limits, jobs = Limits(3, 2), Jobs()
+        jobs.there = [new(n, namespace=name) for n, name in enumerate(("shop", "shop", "other", "other"))]
+        assert not await ask(limits, jobs, new(5, namespace="third"), 1)
+
+    asyncio.run(main())
+
+
+def test_one_that_waits_for_another_class_takes_no_slot() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(1, 1), Jobs()
+        assert await ask(limits, jobs, new(1, "probe"), 1)
+        assert not await ask(limits, jobs, new(2, "probe"), 2)
+        assert await ask(limits, jobs, new(3), 3)
+
+    asyncio.run(main())
+
+
+def test_two_free_slots_go_to_two_namespaces() -> None:
+    """After a restart: no namespace has had a turn."""
+
+    async def main() -> None:
+        limits, jobs = Limits(2, 2), Jobs()
+        jobs.there = [new(n, namespace="third") for n in (1, 2)]
+        waiting = [new(3), new(4), new(5, namespace="other")]
+        for number, wanted in enumerate(waiting):
+            assert not await ask(limits, jobs, wanted, number)
+        jobs.there.clear()
+        assert not await ask(limits, jobs, waiting[1], 1)
+        assert await ask(limits, jobs, waiting[2], 2)
+        assert await ask(limits, jobs, waiting[0], 0)
+        assert limits.waiters() == (owner_of(waiting[1]),)
 
     asyncio.run(main())
