@@ -123,6 +123,8 @@ def recorded(action: Action) -> RollbackStatus:
         ("WaitForGit", SNAPSHOT, world(workload(), may_restore_image=False), None),
         ("Always", replace(SNAPSHOT, environment_id="other"), world(workload()), c.OTHER_ENVIRONMENT),
         ("WaitForGit", replace(SNAPSHOT, environment_id="other"), world(workload()), c.OTHER_ENVIRONMENT),
+        ("Always", replace(SNAPSHOT, environment_id=""), world(workload()), c.OTHER_ENVIRONMENT),
+        ("Always", SNAPSHOT, world(workload(), environment=None), None),  # the preflight reports that
         ("Never", replace(SNAPSHOT, environment_id="other", image=""), world(may_restore_image=False), None),
     ],
 )
@@ -153,6 +155,7 @@ def test_row_83_an_image_that_admission_would_refuse_is_refused_before_anything_
 
 def test_the_image_is_frozen_by_its_digest() -> None:
     assert plan_image.wanted(spec("Always"), SNAPSHOT) == IMAGE
+    assert plan_image.wanted(spec("WaitForGit"), SNAPSHOT) == IMAGE.model_copy(update={"mode": "WaitForGit"})
     assert plan_image.wanted(spec("Never"), SNAPSHOT) is None
     unknown = plan_image.wanted(spec("Always"), replace(SNAPSHOT, image_digest=""))
     assert unknown is not None
@@ -172,6 +175,7 @@ def test_the_image_is_frozen_by_its_digest() -> None:
         ("WaitForGit", world(workload()), [c.WAITING_FOR_IMAGE], "container shop (has registry/shop:2)"),
         ("WaitForGit", world(workload(image=RECORDED)), [], ""),
         ("WaitForGit", world(workload(image="registry/shop:1")), [], ""),
+        ("WaitForGit", world(workload(image=RECORDED, owner="Flux")), [], ""),  # the tool sets it
     ],
 )
 def test_what_is_warned_of(mode: Any, seen: World, reasons: list[str], says: str) -> None:
@@ -181,6 +185,25 @@ def test_what_is_warned_of(mode: Any, seen: World, reasons: list[str], says: str
     assert says in text
     # What to change in Git: the image by its digest, and the commit.
     assert not reasons or (f"set image {RECORDED}" in text and "annotation ocore.dev/commit-sha to c1" in text)
+
+
+def test_without_restore_image_nothing_is_warned_of() -> None:
+    assert plan_image.warnings(None, world(workload(owner="Flux"))) == ()
+
+
+@pytest.mark.parametrize(
+    ("commit", "annotation", "says"),
+    [
+        ("c1", "sha", f"image {RECORDED} for Deployment web, and the annotation sha to c1"),
+        ("c1", "", f"image {RECORDED} for Deployment web"),
+        (None, "sha", f"image {RECORDED} for Deployment web"),
+    ],
+)
+def test_git_gets_the_commit_where_both_the_snapshot_and_the_workload_have_one(
+    commit: str | None, annotation: str, says: str
+) -> None:
+    seen = replace(workload(image=RECORDED), commits=Commit(annotation, None, None))
+    assert plan_image.in_git(IMAGE.model_copy(update={"commit_sha": commit}), world(seen)) == says
 
 
 def test_an_image_without_a_digest_is_warned_of() -> None:
@@ -218,6 +241,13 @@ def test_a_workload_that_does_not_exist_does_not_have_the_image() -> None:
     gone = WorkloadView("Deployment", "web", exists=False)
     assert isinstance(decide(status("Await", "WaitForGit"), world(gone), mode="WaitForGit"), Wait)
     assert isinstance(decide(status("Await", "WaitForGit"), world(), mode="WaitForGit"), Wait)
+
+
+def test_it_waits_for_a_workload_that_does_not_exist_beside_one_that_has_the_image() -> None:
+    seen = world(workload(image=RECORDED), WorkloadView("Deployment", "worker", exists=False))
+    waiting = decide(status("Await", "WaitForGit"), seen, mode="WaitForGit")
+    assert isinstance(waiting, Wait)
+    assert waiting.message.startswith("Deployment worker does not exist")
 
 
 def test_at_the_deadline_it_says_what_to_change_in_git() -> None:
@@ -260,6 +290,19 @@ def test_one_application_never_runs_with_two_images() -> None:
     assert [w.image for w in fresh.workloads] == [None, None]
 
 
+def test_the_image_of_another_container_may_belong_to_a_tool() -> None:
+    """A GitOps tool or an injector sets the proxy; the rollback does not touch it."""
+    web = workload(replicas=2)
+    shop, proxy, migrate = web.containers
+    fresh = stopping(status("Prepare"), replace(web, containers=(shop, replace(proxy, owner="Flux"), migrate)))
+    assert fresh.workloads == (saved(),)
+
+
+def test_without_restore_image_no_image_is_saved() -> None:
+    fresh = stopping(status("Prepare", image=None), workload(replicas=2))
+    assert [w.image for w in fresh.workloads] == [None]
+
+
 def resuming(**changes: Any) -> RollbackStatus:
     full = {"position": "New", "switched_at": stamp(START), "workloads": (saved(),), **changes}
     return status("Resume", **full)
@@ -285,6 +328,38 @@ def test_what_was_deployed_in_between_is_recorded_before_it_is_replaced() -> Non
     again = recorded(decide(resuming(), world(workload(image="registry/shop:3", commit="c3"))))
     assert again.workloads == (saved(image="registry/shop:3", commit="c3"),)
     assert isinstance(decide(again, world(workload(image="registry/shop:3", commit="c3"))), Do)
+
+
+def test_what_was_deployed_into_one_of_two_workloads_is_recorded_whatever_their_order() -> None:
+    deployed = workload("worker", image="registry/shop:3", commit="c3")
+    fresh = saved("worker", "registry/shop:3", "c3")
+    before = (saved(), saved("worker"))
+    for seen in (world(workload(), deployed), world(workload(image=RECORDED, commit="c1"), deployed)):
+        again = recorded(decide(resuming(workloads=before), seen))
+        assert again.workloads == (saved(), fresh)
+        again = recorded(decide(resuming(workloads=before[::-1]), replace(seen, workloads=seen.workloads[::-1])))
+        assert again.workloads == (fresh, saved())
+
+
+def test_a_workload_that_is_gone_gets_no_image() -> None:
+    assert plan_image.changes(resuming(), world(WorkloadView("Deployment", "web", exists=False))) == ()
+    assert plan_image.changes(resuming(), world()) == ()
+
+
+def test_where_another_client_has_changed_it_the_step_is_left_out_and_says_so() -> None:
+    found = resuming(workloads=(SavedWorkload(kind="Deployment", name="web", replicas=2),))
+    done = recorded(decide(found, world(workload())))
+    assert state_of(done, Step.RESTORE_IMAGE) == "Skipped"
+    (message,) = [s.message for s in done.steps if s.name == Step.RESTORE_IMAGE]
+    assert "(has registry/shop:2). another client has changed it. In Git" in message
+
+
+def test_without_restore_image_the_workloads_start_at_once() -> None:
+    action = decide(
+        resuming(image=None, workloads=(SavedWorkload(kind="Deployment", name="web", replicas=2),)), world(workload())
+    )
+    assert isinstance(action, Do)
+    assert isinstance(action.effect, SetReplicas)
 
 
 def test_where_a_tool_owns_the_image_the_step_is_left_out_and_says_what_to_do() -> None:
@@ -364,6 +439,17 @@ def test_after_a_switch_back_only_what_it_has_set_is_put_back(now: str, commit: 
         assert wanted.commits.template == "c2"
 
 
+def test_the_image_is_put_back_before_the_workloads_start_again() -> None:
+    """What this rollback has set is not recorded as what was there before."""
+    found = resuming(position="Old", phase="SwitchingBack", failure_reason=c.SWITCHED_BACK, failure_message="m")
+    action = decide(found, world(workload(image=RECORDED, commit="c1")))
+    assert isinstance(action, Do)
+    assert isinstance(action.effect, SetImages)
+    untouched = decide(found, world(workload()))
+    assert isinstance(untouched, Do)
+    assert isinstance(untouched.effect, SetReplicas)
+
+
 def test_what_cannot_be_put_back_is_said_once_and_the_workloads_start() -> None:
     found = resuming(
         position="Old", phase="SwitchingBack", failure_reason=c.SWITCHED_BACK, failure_message="Not ready."
@@ -390,6 +476,17 @@ def test_an_image_that_is_changed_again_is_no_clean_success() -> None:
     assert (other.stage, state_of(other, Step.RESTORE_IMAGE)) == ("Finish", "Failed")
 
 
+@pytest.mark.parametrize("state", ["Skipped", "Failed"])
+def test_a_step_that_was_not_done_is_not_checked(state: Any) -> None:
+    found = step(resuming(), Step.RESTORE_IMAGE, state, START, "why")
+    assert plan_image.checked(found, world(workload()), time_at(9)) == found
+
+
+def test_an_undo_has_no_image_that_could_be_checked() -> None:
+    found = step(undo(saved()), Step.RESTORE_IMAGE, "Done", START)
+    assert plan_image.checked(found, world(workload()), time_at(9)) == found
+
+
 # --- undo -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -407,10 +504,60 @@ def test_an_undo_puts_the_newer_image_back() -> None:
     assert wanted.commits.template == "c2"
 
 
+def test_an_undo_sets_of_each_workload_its_own_image() -> None:
+    goals = (saved(image="registry/shop:5"), saved("worker", "registry/shop:6"))
+    now = (saved(image=RECORDED, commit="c1"), saved("worker", RECORDED, "c1"))
+    seen = world(workload(image=RECORDED, commit="c1"), workload("worker", RECORDED, commit="c1"))
+    for undone in (goals, goals[::-1]):
+        found = undo(*undone, stage="Resume", position="New", switched_at=stamp(START), workloads=now)
+        pending = plan_image.changes(found, seen)
+        assert [{x.image for x in wanted.containers} for _, wanted in pending] == [
+            {"registry/shop:5"},
+            {"registry/shop:6"},
+        ]
+
+
+def test_an_undo_that_has_put_the_image_back_says_so() -> None:
+    found = undo(
+        saved(),
+        stage="Resume",
+        position="New",
+        switched_at=stamp(START),
+        workloads=(saved(image=RECORDED, commit="c1"),),
+    )
+    done = recorded(decide(found, world(workload())))
+    assert state_of(done, Step.RESTORE_IMAGE) == "Done"
+
+
+def test_after_its_switch_back_an_undo_leaves_what_it_has_not_set() -> None:
+    """The undone rollback had not replaced the image of this workload."""
+    found = undo(saved("other"), stage="Resume", position="Old", switched_at=stamp(START), workloads=(saved(),))
+    assert plan_image.changes(found, world(workload())) == ()
+
+
 def test_an_undo_of_a_rollback_that_changed_no_image_changes_none() -> None:
     plain = SavedWorkload(kind="Deployment", name="web", replicas=2)
     before = stopping(undo(plain), workload(replicas=2))
     assert before.workloads == (plain,)
+
+
+@pytest.mark.parametrize(
+    ("undone", "now"),
+    [
+        ((saved(),), (saved(image=RECORDED),)),
+        ((saved(), SavedWorkload(kind="Deployment", name="worker", replicas=2)), (saved(image=RECORDED),)),
+        (
+            (SavedWorkload(kind="Deployment", name="web", replicas=2),),
+            (SavedWorkload(kind="Deployment", name="web", replicas=2),),
+        ),
+        ((), ()),
+    ],
+)
+def test_an_undo_that_changes_all_that_was_replaced_says_nothing(
+    undone: tuple[SavedWorkload, ...], now: tuple[SavedWorkload, ...]
+) -> None:
+    assert plan_image.not_put_back(undo(*undone), now) == ""
+    assert plan_image.not_put_back(status("Prepare"), now) == ""
 
 
 def test_an_undo_does_not_change_what_a_tool_owns_and_says_so() -> None:
@@ -440,6 +587,27 @@ def test_an_undo_does_not_change_what_a_tool_owns_and_says_so() -> None:
 def test_the_images_of_an_undo_fit_its_data(undone: RollbackStatus, image: str, commit: str) -> None:
     (found,) = plan_image.for_undo(undone)
     assert found == saved(image=image, commit=commit)
+
+
+PLAIN = SavedWorkload(kind="Deployment", name="worker", replicas=2)
+
+
+@pytest.mark.parametrize(
+    "undone",
+    [
+        change(resuming(workloads=(PLAIN,)), stage="Ended"),
+        change(resuming(workloads=(PLAIN,)), stage="Ended", position="Old"),
+        change(resuming(workloads=(PLAIN,)), stage="Ended", position=None),
+        undo(saved("worker"), stage="Ended", workloads=(PLAIN,)),
+        change(resuming(workloads=(PLAIN,), image=None), stage="Ended", position="Old"),
+    ],
+)
+def test_a_workload_whose_image_was_not_replaced_keeps_its_image_in_an_undo(undone: RollbackStatus) -> None:
+    assert plan_image.for_undo(undone) == (PLAIN,)
+
+
+def test_a_rollback_of_unknown_position_is_undone_with_what_was_saved() -> None:
+    assert plan_image.for_undo(resuming(position=None)) == (saved(),)
 
 
 def test_workloads_of_a_rollback_are_read_with_their_annotation() -> None:
