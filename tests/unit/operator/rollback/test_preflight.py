@@ -8,13 +8,16 @@ from datetime import timedelta
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds.preview import NEVER
 from ocore_crds.protocol import Failure
 from ocore_crds.rollback import RollbackStatus
+from ocore_operator.clock import parse
 from ocore_operator.kube import resources
-from ocore_operator.rollback import observe, plan
+from ocore_operator.rollback import observe, plan, plan_preflight
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.observe import snapshot_view
+from ocore_operator.rollback.transitions import stamp
 from ocore_operator.workloads import scale
 from support.operator import objects
 from support.operator.rollback_changed import decided, environment, ready, snapshot
@@ -29,6 +32,13 @@ from support.operator.rollback_model import ROLLBACK_ID, START, Model
         (snapshot(broken="bytes differ."), c.VERIFICATION_FAILED, "bytes differ"),
         (lambda w: replace(w, source=replace(w.source, corrupt_base="full")), c.VERIFICATION_FAILED, "full, the full Snapshot that it needs, is corrupt"),
         (snapshot(project_id="other"), c.OTHER_PROJECT, "stays within a project"),
+        (snapshot(project_id="0"), c.OTHER_PROJECT, "stays within a project"),
+        (environment(rollback_ready=False), c.ENVIRONMENT_NOT_READY, "its condition RollbackReady is not True"),
+        (
+            environment(not_ready_reason=c.DUPLICATE_TARGET, not_ready_message="as shop2", probed_at=None),
+            c.DUPLICATE_TARGET,
+            "as shop2",
+        ),
         (snapshot(environment_id="other"), c.OTHER_ENVIRONMENT, "has id"),
         (snapshot(server_major=18), c.UNSUPPORTED_SERVER, "PostgreSQL 18"),
         (environment(capacity=None), c.CAPACITY_UNKNOWN, "spec.database.capacity"),
@@ -47,17 +57,140 @@ def test_refused_at_once(change: Callable[[v.World], v.World], reason: str, says
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "reason", "waits"),
     [
-        (lambda w: replace(w, snapshot=None), c.SNAPSHOT_NOT_FOUND),
-        (lambda w: replace(w, environment=None), c.ENVIRONMENT_NOT_FOUND),
-        (snapshot(complete=False), c.SNAPSHOT_NOT_COMPLETE),
-        (lambda w: replace(w, workloads=(replace(w.workloads[0], exists=False),)), c.WORKLOAD_NOT_FOUND),
+        (lambda w: replace(w, snapshot=None), c.SNAPSHOT_NOT_FOUND, c.WAITING_FOR_SNAPSHOT),
+        (lambda w: replace(w, environment=None), c.ENVIRONMENT_NOT_FOUND, c.WAITING_FOR_ENVIRONMENT),
+        (environment(id=None), c.ENVIRONMENT_NOT_FOUND, c.WAITING_FOR_ENVIRONMENT),
+        (snapshot(complete=False), c.SNAPSHOT_NOT_COMPLETE, c.WAITING_FOR_SNAPSHOT),
+        (
+            lambda w: replace(w, workloads=(replace(w.workloads[0], exists=False),)),
+            c.WORKLOAD_NOT_FOUND,
+            c.WAITING_FOR_ENVIRONMENT,
+        ),
     ],
 )
-def test_what_is_missing_may_come_for_a_minute(change: Callable[[v.World], v.World], reason: str) -> None:
-    assert isinstance(decided(change)[0], v.Wait)
-    assert decided(change, later=61)[1].failure_reason == reason
+def test_what_is_missing_may_come_for_a_minute(change: Callable[[v.World], v.World], reason: str, waits: str) -> None:
+    waiting = at_second(59.9, change)
+    assert isinstance(waiting, v.Wait)
+    assert waiting.reason == waits
+    late = at_second(60, change)
+    assert isinstance(late, v.Record)
+    assert late.status.failure_reason == reason
+
+
+def at_second(seconds: float, change: Callable[[v.World], v.World], *, locked: bool = False) -> v.Action:
+    """What is decided so many seconds after the rollback was first observed, or after it took the operation lock."""
+    model = ready()
+    world = model.see(model.time).world
+    assert model.status.queued_at is not None
+    since = world.lock.since if locked else parse(model.status.queued_at)
+    assert since is not None
+    now = since + timedelta(seconds=seconds)
+    return plan.decide(model.status, model.spec, change(world), ROLLBACK_ID, now)
+
+
+def unprobed(asked: bool, watched: float) -> Callable[[v.World], v.World]:
+    """No probe has ended since the lock was taken; this operator observes it since so many seconds after that."""
+
+    def change(world: v.World) -> v.World:
+        assert world.lock.since is not None
+        since = world.lock.since + timedelta(seconds=watched)
+        return environment(probed_at=None)(replace(world, probe_asked=asked, watched_since=since))
+
+    return change
+
+
+def test_a_probe_has_three_minutes_in_which_this_operator_observes_it() -> None:
+    assert at_second(180, unprobed(asked=False, watched=-60), locked=True) == v.Do(v.AskProbe())
+    waiting = at_second(180, unprobed(asked=True, watched=-60), locked=True)
+    assert isinstance(waiting, v.Wait)
+    assert waiting.reason == c.WAITING_FOR_ENVIRONMENT
+    late = at_second(181, unprobed(asked=True, watched=-60), locked=True)
+    assert isinstance(late, v.Record)
+    assert late.status.failure_reason == c.ENVIRONMENT_NOT_READY
+    assert "ended within 180 s: see the Jobs with" in (late.status.failure_message or "")
+    # An operator that was away has not seen it for that long.
+    assert isinstance(at_second(190, unprobed(asked=True, watched=10), locked=True), v.Wait)
+    assert isinstance(at_second(191, unprobed(asked=True, watched=10), locked=True), v.Record)
+
+
+def test_a_probe_that_began_with_the_lock_counts() -> None:
+    begun = at_second(9, lambda w: environment(probed_at=w.lock.since)(w), locked=True)
+    assert isinstance(begun, v.Record)
+    assert begun.status.stage == "Restore"
+
+
+def refused(change: Callable[[v.World], v.World], *, probed: bool | None = True, **spec: object) -> list[str]:
+    """All reasons, as a preview lists them."""
+    model = ready()
+    wanted = type(model.spec).model_validate({**model.spec.wire(), **spec})
+    found = plan_preflight.refusals(wanted, change(model.see(model.time).world), model.now(), probed=probed)
+    return [refusal.reason for refusal in found]
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        (lambda w: replace(w, snapshot=None, environment=None), [c.SNAPSHOT_NOT_FOUND]),
+        (lambda w: environment(project_id="other")(replace(w, snapshot=None)), [c.SNAPSHOT_NOT_FOUND]),
+        (lambda w: snapshot(project_id="other")(replace(w, environment=None)), [c.ENVIRONMENT_NOT_FOUND]),
+        # What it was taken of is not known yet.
+        (snapshot(complete=False, project_id="other", environment_id="other"), [c.SNAPSHOT_NOT_COMPLETE]),
+        (lambda w: snapshot(environment_id="other")(environment(id=None)(w)), [c.ENVIRONMENT_NOT_FOUND]),
+        (snapshot(project_id="other", environment_id="other"), [c.OTHER_PROJECT, c.OTHER_ENVIRONMENT]),
+        (lambda w: replace(w, executed_before=True, duplicate_of="elder"), [c.ALREADY_EXECUTED, c.DUPLICATE_ID]),
+    ],
+)
+def test_a_preview_lists_what_is_known_of_what_exists(change: Callable[[v.World], v.World], reasons: list[str]) -> None:
+    assert refused(change) == reasons
+
+
+@pytest.mark.parametrize(
+    ("probed", "reason", "reasons"),
+    [
+        (True, c.MISSING_GRANTS, [c.MISSING_GRANTS, c.INSUFFICIENT_CAPACITY]),
+        (None, c.MISSING_GRANTS, []),
+        (False, c.MISSING_GRANTS, [c.ENVIRONMENT_NOT_READY]),
+        (True, c.CAPACITY_UNKNOWN, [c.CAPACITY_UNKNOWN, c.INSUFFICIENT_CAPACITY]),
+        (True, c.DUPLICATE_TARGET, [c.DUPLICATE_TARGET]),
+        (None, c.DUPLICATE_TARGET, [c.DUPLICATE_TARGET]),
+    ],
+)
+def test_a_preview_lists_what_a_probe_has_found(probed: bool | None, reason: str, reasons: list[str]) -> None:
+    change = environment(rollback_ready=False, not_ready_reason=reason, capacity=2 * 10**9)
+    assert refused(change, probed=probed) == reasons
+    assert c.SNAPSHOT_NOT_FOUND in refused(lambda w: replace(change(w), snapshot=None), probed=probed)
+    assert refused(lambda w: replace(w, environment=None), probed=probed) == [c.ENVIRONMENT_NOT_FOUND]
+
+
+def test_what_a_proof_has_found_is_warned_of() -> None:
+    """The newest proof of a restore in this environment failed: it blocks nothing."""
+    assert decided(lambda w: w)[1].warnings == ()
+    (warning,) = decided(environment(proof_failed="The copy had no tables."))[1].warnings
+    assert (warning.reason, warning.message) == (c.PROOF_FAILED, "The copy had no tables.")
+
+
+def test_warnings_need_neither_the_snapshot_nor_the_environment() -> None:
+    model = ready()
+    world = workload(ready_replicas=1)(model.see(model.time).world)
+    for change in ({"snapshot": None}, {"environment": None}, {}):
+        found = plan_preflight.found_warnings(model.spec, replace(world, **change))  # type: ignore[arg-type]
+        assert [w.reason for w in found] == [c.WORKLOAD_NOT_READY]
+
+
+def test_a_snapshot_that_does_not_exist_is_named() -> None:
+    late = at_second(60, lambda w: replace(w, snapshot=None))
+    assert isinstance(late, v.Record)
+    assert "There is no Snapshot s1 in this namespace" in (late.status.failure_message or "")
+
+
+def test_a_target_that_does_not_exist_is_named_as_such() -> None:
+    absent: Callable[[v.World], v.World] = lambda w: replace(w, environment=None)  # noqa: E731
+    plain = decided(absent, later=61)[1].failure_message or ""
+    assert "of which snapshot s1 was taken, does not exist. Create it." in plain
+    named = decided(absent, later=61, targetEnvironmentRef={"name": "shop"})[1].failure_message or ""
+    assert "the target, does not exist in this namespace" in named
 
 
 def test_row_37_replication_refuses_unless_its_loss_is_allowed() -> None:
@@ -67,6 +200,8 @@ def test_row_37_replication_refuses_unless_its_loss_is_allowed() -> None:
     assert decided(replicated)[1].failure_reason == c.REPLICATION_ACTIVE
     assert "slot s (pgoutput, active)" in (decided(replicated)[1].failure_message or "")
     assert decided(replicated, allowReplicationLoss=True)[1].stage == "Restore"
+    newer = environment(rollback_ready=False, not_ready_reason=c.UNSUPPORTED_SERVER, not_ready_message="14")
+    assert decided(newer, allowReplicationLoss=True)[1].failure_reason == c.UNSUPPORTED_SERVER
     # What is also missing still refuses it: another finding comes first, or the capacity is too small.
     other = environment(rollback_ready=False, not_ready_reason=c.MISSING_GRANTS, not_ready_message="ALTER ROLE")
     assert decided(other, allowReplicationLoss=True)[1].failure_reason == c.MISSING_GRANTS
@@ -86,6 +221,16 @@ def test_a_loss_that_is_allowed_needs_the_rights_for_it() -> None:
 def test_refused_after_its_time() -> None:
     assert decided(lambda w: w, notAfter="2026-01-01T00:00:00Z")[1].failure_reason == c.EXPIRED
     assert decided(lambda w: w, notAfter="2027-01-01T00:00:00Z")[1].stage == "Restore"
+    assert decided(lambda w: w, notAfter=NEVER)[1].failure_reason == c.EXPIRED
+    now = stamp(ready().now())
+    assert decided(lambda w: w, notAfter=now)[1].stage == "Restore"
+    assert decided(lambda w: w, later=1, notAfter=now)[1].failure_reason == c.EXPIRED
+
+
+def test_a_preview_is_past_its_time_unless_that_is_never() -> None:
+    """`never` is for operators that do not know dryRun: they must not run it."""
+    assert refused(lambda w: w, dryRun=True, notAfter=NEVER) == []
+    assert refused(lambda w: w, dryRun=True, notAfter="2025-01-01T00:00:00Z") == [c.EXPIRED]
 
 
 def test_the_same_rollback_again_does_nothing() -> None:
@@ -104,6 +249,15 @@ def test_a_probe_from_before_the_lock_does_not_count() -> None:
 def test_exactly_full_is_not_too_full() -> None:
     assert decided(environment(capacity=25 * 10**8))[1].stage == "Restore"
     assert decided(environment(capacity=25 * 10**8 - 1))[1].failure_reason == c.INSUFFICIENT_CAPACITY
+
+
+def test_the_space_is_for_a_database() -> None:
+    assert decided(environment(capacity=None, has_database=False))[1].stage == "Restore"
+    assert decided(lambda w: snapshot(database_bytes=0)(environment(capacity=None)(w)))[1].stage == "Restore"
+
+
+def test_a_newer_server_takes_an_older_dump() -> None:
+    assert decided(snapshot(server_major=13))[1].stage == "Restore"
 
 
 def test_no_workload_is_fine() -> None:
