@@ -129,6 +129,7 @@ def test_once_it_is_complete_the_switch_is_prepared() -> None:
         (None, "was deleted"),
         (view(deleting=True), "was deleted"),
         (view(uid="u2"), "was deleted"),  # another one has its name now
+        (view(uid="u0"), "was deleted"),
         (view(complete=True, deleting=True), "was deleted"),
     ],
 )
@@ -138,6 +139,12 @@ def test_one_that_fails_or_goes_ends_the_rollback(stage: str, safety: SafetyView
     assert (action.status.stage, action.status.failure_reason) == ("Abort", c.SAFETY_SNAPSHOT_FAILED)
     assert says in (action.status.failure_message or "")
     assert state_of(action.status, Step.SAFETY_SNAPSHOT) == "Failed"
+
+
+def test_one_that_goes_before_the_status_names_it_is_named_too() -> None:
+    action = decide(status(), world(view(deleting=True)))
+    assert isinstance(action, Record)
+    assert f"Safety snapshot {NAME} was deleted" in (action.status.failure_message or "")
 
 
 def test_a_foreign_object_under_its_name_is_not_taken_for_it() -> None:
@@ -195,6 +202,7 @@ def test_a_rollback_that_ran_before_cancels_it_first() -> None:
         (True, "", "", None, ""),
         (False, c.STORE_NOT_READY, "the bucket is gone.", c.STORE_NOT_READY, "the bucket is gone. Fix that"),
         (False, c.DATABASE_NOT_FOUND, "no database shop.", c.DATABASE_NOT_FOUND, "There is nothing to save"),
+        (False, c.CAPACITY_UNKNOWN, "no capacity.", c.CAPACITY_UNKNOWN, "no capacity. Fix that"),
         (False, "", "", c.ENVIRONMENT_NOT_READY, "Ready is not True"),
     ],
 )
