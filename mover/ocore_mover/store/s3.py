@@ -2,12 +2,9 @@
 
 import base64
 import hashlib
-import secrets
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -16,40 +13,24 @@ from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.base import Guarantees, ObjectInfo, Upload
-from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
-from ocore_mover.store.s3_client import DIGEST_CODES, code_of, connect, status_of, translated
+from ocore_mover.store.s3_bucket import UPLOADS, Bucket
+from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
 from ocore_mover.store.s3_options import S3Options
-from ocore_mover.store.s3_reader import NOT_FOUND, Absent, download, pause
+from ocore_mover.store.s3_reader import Absent, download, read
 from ocore_mover.store.s3_versions import purge
 from ocore_mover.store.s3_writer import PartPool, S3Writer
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-#: Uploads at once, and connections beside them for reads and small requests.
-UPLOADS = 4
-CONNECTIONS = UPLOADS + 8
 DELETE_BATCH = 1000
-_NO_UPLOAD = {"404", "NoSuchUpload", "NoSuchKey"}
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "MethodNotAllowed", "405"}
 
 
-class S3Store:
-    """A bucket, or a prefix in it."""
+class S3Store(Bucket):
+    """The store in a bucket, or in a prefix of it."""
 
     def __init__(self, bucket: str, prefix: str, options: S3Options) -> None:
-        self.bucket = bucket
-        self.options = options
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._lock = threading.Lock()
-        self._server_checks: bool | None = None
+        super().__init__(bucket, prefix, options)
         self._marked = False  # a deletion has left a delete marker
-
-    @property
-    def url(self) -> str:
-        """``s3://bucket/prefix``."""
-        return f"s3://{self.bucket}/{self._prefix}".rstrip("/")
 
     @property
     def local_root(self) -> Path | None:
@@ -62,134 +43,19 @@ class S3Store:
         return self.options.sse is not None
 
     @cached_property
-    def client(self) -> "S3Client":
-        """The client, created at first use."""
-        with translated("connect", self.url):
-            return connect(self.options, CONNECTIONS)
-
-    @cached_property
     def parts(self) -> PartPool:
         """The threads that upload parts, for all writers of this store."""
         return PartPool(UPLOADS)
-
-    def full_key(self, key: str) -> str:
-        """The key in the bucket."""
-        return self._prefix + checked(key)
 
     # --- writing ---------------------------------------------------------------------------------------------
 
     def writer(self, key: str, *, patience: Patience | None = None) -> S3Writer:
         """Streams a new object."""
-        return S3Writer(self, key, patience)
+        return S3Writer(self, self.parts, key, patience)
 
     def adopt(self, key: str, expected: StoredObject) -> StoredObject:
         """Not possible in S3."""
         raise NotImplementedError("an S3 store cannot adopt files")
-
-    def server_checks(self, near: str) -> bool:
-        """Whether the server refuses bytes that do not match their SHA-256, in whole objects and in parts.
-
-        Tested once in each process, before the first write, by requests with a wrong digest beside that full key: leftovers
-        of a killed process are deleted together with the snapshot. Raises StoreError BucketNotFound first, because some
-        servers (SeaweedFS) create a missing bucket.
-        """
-        with self._lock:
-            if self._server_checks is None:
-                with translated("access the bucket", self.url):
-                    self._find_bucket()
-                    self._server_checks = self._refuses_wrong_object(near) and self._refuses_wrong_part(near)
-            return self._server_checks
-
-    def _find_bucket(self) -> None:
-        try:
-            self.client.head_bucket(Bucket=self.bucket)
-        except ClientError as error:
-            if status_of(error) != 404:
-                raise
-            raise StoreError(
-                conditions.BUCKET_NOT_FOUND,
-                f"the bucket of {self.url} does not exist. Create it, or correct its name.",
-            ) from error
-
-    def _refuses_wrong_object(self, near: str) -> bool:
-        key = f"{near}.probe-{secrets.token_hex(4)}"
-
-        def put() -> None:
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=b"probe", **_wrong_digest(), **self._encryption())
-
-        if _is_refused(put):
-            return True
-        self.client.delete_object(Bucket=self.bucket, Key=key)
-        return False
-
-    def _refuses_wrong_part(self, near: str) -> bool:
-        key = f"{near}.probe-{secrets.token_hex(4)}"
-        upload = self.create_upload(key)
-        try:
-            return _is_refused(
-                lambda: self.client.upload_part(
-                    Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"probe", **_wrong_digest()
-                )
-            )
-        finally:
-            self.abort_upload(key, upload)
-
-    def _encryption(self) -> dict[str, Any]:
-        return self.options.encryption()
-
-    def put(self, full_key: str, data: Any, digest: bytes, **more: Any) -> None:
-        """Writes an object with one request, checked by the server. Retries a transfer that changed bytes."""
-        declared = base64.b64encode(digest).decode()
-        with translated(f"write {full_key}", self.url):
-            repeated(
-                lambda: self.client.put_object(
-                    Bucket=self.bucket,
-                    Key=full_key,
-                    Body=data,
-                    ChecksumSHA256=declared,
-                    ContentType="application/octet-stream",
-                    **self._encryption(),
-                    **more,
-                )
-            )
-
-    def create_upload(self, full_key: str) -> str:
-        """Starts a multipart upload; returns its id."""
-        answer = self.client.create_multipart_upload(
-            Bucket=self.bucket,
-            Key=full_key,
-            ChecksumAlgorithm="SHA256",
-            ContentType="application/octet-stream",
-            **self._encryption(),
-        )
-        return answer["UploadId"]
-
-    def upload_part(self, full_key: str, upload: str, number: int, body: Callable[[], Any], declared: str) -> str:
-        """Uploads a part; the server checks its base64 SHA-256. Returns the ETag."""
-
-        def send() -> str:
-            answer = self.client.upload_part(
-                Bucket=self.bucket,
-                Key=full_key,
-                UploadId=upload,
-                PartNumber=number,
-                Body=body(),
-                ChecksumSHA256=declared,
-            )
-            return answer["ETag"]
-
-        etag: str = repeated(send)
-        return etag
-
-    def abort_upload(self, full_key: str, upload: str) -> bool:
-        """Aborts a multipart upload; returns False if it does not exist."""
-        try:
-            self.client.abort_multipart_upload(Bucket=self.bucket, Key=full_key, UploadId=upload)
-        except ClientError as error:
-            if code_of(error) in _NO_UPLOAD:
-                return False
-            raise
-        return True
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Also checks first whether the key exists, for servers that ignore If-None-Match."""
@@ -240,17 +106,6 @@ class S3Store:
 
     # --- reading ---------------------------------------------------------------------------------------------
 
-    def head(self, key: str) -> ObjectInfo | None:
-        """The object's size, or None if it does not exist."""
-        with translated(f"find {key}", self.url):
-            try:
-                answer = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key))
-            except ClientError as error:
-                if code_of(error) in NOT_FOUND:
-                    return None
-                raise
-        return ObjectInfo(key, answer["ContentLength"])
-
     def digest(self, key: str) -> str | None:
         """The object's SHA-256 where the server checked it: that of one request. Of a multipart upload S3 has a digest of the parts' digests only."""
         full_key = self.full_key(key)
@@ -279,15 +134,7 @@ class S3Store:
 
     def read(self, obj: StoredObject) -> Iterator[bytes]:
         """An object in chunks; compares its size and SHA-256 at the end."""
-        digest = hashlib.sha256()
-        try:
-            for chunk in download(self, obj.key, obj.size):
-                digest.update(chunk)
-                yield chunk
-        except Absent as error:
-            raise Corrupt(f"{obj.key} is missing in {self.url}") from error
-        if digest.hexdigest() != obj.sha256:
-            raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
+        return read(self, obj)
 
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
         """Some bytes of an object, not compared."""
@@ -396,29 +243,3 @@ def _whole_digest(declared: str, type_: str) -> str | None:
     except ValueError:
         return None
     return found.hex() if len(found) == hashlib.sha256().digest_size else None
-
-
-def _wrong_digest() -> dict[str, Any]:
-    return {"ChecksumSHA256": base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()}
-
-
-def _is_refused(request: Callable[[], Any]) -> bool:
-    try:
-        request()
-    except ClientError as error:
-        if code_of(error) in DIGEST_CODES or status_of(error) == 400:
-            return True
-        raise
-    return False
-
-
-def repeated(request: Callable[[], Any], attempts: int = 3) -> Any:
-    """Retries a request whose bytes changed on the network. botocore retries transient errors."""
-    for attempt in range(1, attempts + 1):
-        try:
-            return request()
-        except ClientError as error:
-            if code_of(error) not in DIGEST_CODES or attempt == attempts:
-                raise
-            pause(attempt)
-    raise AssertionError("unreachable")

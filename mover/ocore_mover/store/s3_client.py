@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -41,6 +43,7 @@ _CREDENTIALS_LIFETIME = timedelta(minutes=20)
 #: botocore's name of the provider.
 _INSTANCE_METADATA = "iam-role"
 
+NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 _NO_BUCKET = {"NoSuchBucket", "InvalidBucketName", "AllAccessDisabled"}
 _DENIED = {
     "403",
@@ -248,3 +251,8 @@ def _from_client(error: BotoCoreError, what: str, url: str) -> StoreError:
             retryable=True,
         )
     return StoreError(conditions.STORE_NOT_READY, f"{detail}.")
+
+
+def pause(failures: int) -> None:
+    """Exponential back-off with jitter, 0.1 to 5 s."""
+    time.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret

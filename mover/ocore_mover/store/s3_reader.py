@@ -1,33 +1,43 @@
 """Downloads from S3 that resume where a connection broke."""
 
 import contextlib
-import random
-import time
+import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from ocore_crds import conditions
+from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.s3_body import Body
-from ocore_mover.store.s3_client import code_of, status_of, translated
-
-if TYPE_CHECKING:
-    from ocore_mover.store.s3 import S3Store
+from ocore_mover.store.s3_bucket import Bucket
+from ocore_mover.store.s3_client import NOT_FOUND, code_of, pause, status_of, translated
 
 #: Attempts to resume a broken download without a new byte.
 MAX_RESUMES = 5
-NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 
 
 class Absent(Exception):
     """The object does not exist."""
 
 
-def download(store: "S3Store", key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+def read(bucket: Bucket, obj: StoredObject) -> Iterator[bytes]:
+    """An object in chunks. Raises Corrupt at the end where its size or SHA-256 differ."""
+    digest = hashlib.sha256()
+    try:
+        for chunk in download(bucket, obj.key, obj.size):
+            digest.update(chunk)
+            yield chunk
+    except Absent as error:
+        raise Corrupt(f"{obj.key} is missing in {bucket.url}") from error
+    if digest.hexdigest() != obj.sha256:
+        raise Corrupt(f"{obj.key} in {bucket.url} is not what was stored: its SHA-256 differs from the manifest")
+
+
+def download(bucket: Bucket, key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     """Chunks of an object from `start` up to `end`; resumes where the connection broke.
 
     Raises Absent, and Corrupt if the object's size is not `size`.
@@ -35,10 +45,10 @@ def download(store: "S3Store", key: str, size: int | None, start: int = 0, end: 
     position, etag, failures = start, None, 0
     while end is None or position < end:
         try:
-            with translated(f"read {key}", store.url):
-                body, total, etag = _open(store, key, position, end, etag)
+            with translated(f"read {key}", bucket.url):
+                body, total, etag = _open(bucket, key, position, end, etag)
             if size is not None and total != size:
-                raise Corrupt(f"{key} in {store.url} has {total} bytes instead of {size}")
+                raise Corrupt(f"{key} in {bucket.url} has {total} bytes instead of {size}")
             if end is None:
                 end = total
             with contextlib.closing(body):
@@ -52,13 +62,13 @@ def download(store: "S3Store", key: str, size: int | None, start: int = 0, end: 
             if failures > MAX_RESUMES:
                 raise StoreError(
                     conditions.STORE_UNREACHABLE,
-                    f"reading {key} from {store.url} failed {failures} times at byte {position}: {str(error).rstrip('.')}. Check the store and the network.",
+                    f"reading {key} from {bucket.url} failed {failures} times at byte {position}: {str(error).rstrip('.')}. Check the store and the network.",
                     retryable=True,
                 ) from error
             pause(failures)
 
 
-def _open(store: "S3Store", key: str, position: int, end: int | None, etag: str | None) -> tuple[Body, int, str]:
+def _open(bucket: Bucket, key: str, position: int, end: int | None, etag: str | None) -> tuple[Body, int, str]:
     """Returns the body from `position`, the size of the whole object, and its ETag. Raises Corrupt if the object changed."""
     asked: dict[str, Any] = {}
     if position or end is not None:
@@ -66,14 +76,14 @@ def _open(store: "S3Store", key: str, position: int, end: int | None, etag: str 
     if etag is not None:
         asked["IfMatch"] = etag
     try:
-        answer = store.client.get_object(Bucket=store.bucket, Key=store.full_key(key), **asked)
+        answer = bucket.client.get_object(Bucket=bucket.bucket, Key=bucket.full_key(key), **asked)
     except ClientError as error:
         if code_of(error) in NOT_FOUND:
             raise Absent(key) from error
         if status_of(error) == 412:
-            raise Corrupt(f"{key} in {store.url} was replaced while it was read") from error
+            raise Corrupt(f"{key} in {bucket.url} was replaced while it was read") from error
         if status_of(error) == 416:
-            raise Corrupt(f"{key} in {store.url} is shorter than the manifest says") from error
+            raise Corrupt(f"{key} in {bucket.url} is shorter than the manifest says") from error
         raise
     body = Body(answer["Body"])
     if "ContentRange" in answer:
@@ -89,8 +99,3 @@ def _skip(body: Body, count: int) -> None:
         if not chunk:
             raise ConnectionError("the answer is truncated")
         count -= len(chunk)
-
-
-def pause(failures: int) -> None:
-    """Exponential back-off with jitter, 0.1 to 5 s."""
-    time.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret

@@ -7,37 +7,20 @@ not come back because its data is locked.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ocore_crds import timestamps
 from ocore_crds.protocol import KeptVersions
-from ocore_mover.store.s3_client import code_of, status_of, translated
-from ocore_mover.store.s3_reader import NOT_FOUND
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from ocore_mover.store.s3_bucket import Bucket
+from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
 
 BATCH = 1000
 #: Versions whose lock is read. All objects of a snapshot are written with the bucket's default retention, so the newest ones are locked longest. A
 #: longer lock of an older one is found by the next deletion.
 LOCKS_READ = 20
 _NO_SUCH_REQUEST = {"NotImplemented", "MethodNotAllowed", "501", "405"}
-
-
-class Bucket(Protocol):
-    """What is used of an S3Store."""
-
-    bucket: str
-
-    @property
-    def url(self) -> str:
-        """For messages."""
-
-    @property
-    def client(self) -> "S3Client":
-        """The client."""
 
 
 @dataclass(frozen=True)

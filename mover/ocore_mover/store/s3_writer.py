@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import IO, Any, Literal, Self, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -17,10 +17,9 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
+from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import code_of, translated
-
-if TYPE_CHECKING:
-    from ocore_mover.store.s3 import S3Store
+from ocore_mover.store.s3_reader import read
 
 log = logging.getLogger(__name__)
 
@@ -202,14 +201,15 @@ class _Part:
 class S3Writer:
     """See :class:`~ocore_mover.store.base.Writer`. Not for several threads at once."""
 
-    def __init__(self, store: "S3Store", key: str, patience: Patience | None = None) -> None:
-        self._store = store
+    def __init__(self, bucket: Bucket, parts: PartPool, key: str, patience: Patience | None = None) -> None:
+        self._bucket = bucket
+        self._parts = parts
         self._patience = patience
         self._key = checked(key)
-        self._full_key = store.full_key(key)
+        self._full_key = bucket.full_key(key)
         self._whole = hashlib.sha256()
         self._size = 0
-        self._part = _Part(1, self._whole, store.parts)
+        self._part = _Part(1, self._whole, parts)
         self._upload: str | None = None
         self._uploads: list[Future[None]] = []
         self._done: dict[int, dict[str, Any]] = {}
@@ -231,10 +231,10 @@ class S3Writer:
         """Waits for the parts, completes the upload and compares the size. Reads back if the server checks nothing."""
         if self._closed:
             raise ValueError("the writer is closed")
-        checks = self._repeated(lambda: self._store.server_checks(self._full_key))
+        checks = self._repeated(lambda: self._bucket.server_checks(self._full_key))
         if self._upload is None:
             self._part.finish()
-            self._repeated(lambda: self._store.put(self._full_key, self._part.body(), self._whole.digest()))
+            self._repeated(lambda: self._bucket.put(self._full_key, self._part.body(), self._whole.digest()))
             trusted = checks
         else:
             self._send_part()
@@ -261,8 +261,8 @@ class S3Writer:
         if self._upload is None:
             return
         try:
-            with translated(f"abort {self._key}", self._store.url):
-                self._store.abort_upload(self._full_key, self._upload)
+            with translated(f"abort {self._key}", self._bucket.url):
+                self._bucket.abort_upload(self._full_key, self._upload)
         except MoverError as error:
             log.warning("an unfinished upload remains in the store", extra={"key": self._key, "error": error.message})
 
@@ -283,13 +283,13 @@ class S3Writer:
             self._upload = self._repeated(self._begin)
         part, upload = self._part, self._upload
         part.finish()
-        self._uploads.append(self._store.parts.submit(part, lambda: self._send(part, upload), self._patience))
-        self._part = _Part(part.number + 1, self._whole, self._store.parts)
+        self._uploads.append(self._parts.submit(part, lambda: self._send(part, upload), self._patience))
+        self._part = _Part(part.number + 1, self._whole, self._parts)
 
     def _begin(self) -> str:
-        self._store.server_checks(self._full_key)
-        with translated(f"write {self._key}", self._store.url):
-            return self._store.create_upload(self._full_key)
+        self._bucket.server_checks(self._full_key)
+        with translated(f"write {self._key}", self._bucket.url):
+            return self._bucket.create_upload(self._full_key)
 
     def _send(self, part: _Part, upload: str) -> None:
         declared = base64.b64encode(part.digest()).decode()
@@ -297,8 +297,8 @@ class S3Writer:
         def send() -> str:
             if self._closed:
                 raise StoreError(conditions.CANCELLED, f"the upload of {self._key} was discarded")
-            with translated(f"write part {part.number} of {self._key}", self._store.url):
-                return self._store.upload_part(self._full_key, upload, part.number, part.body, declared)
+            with translated(f"write part {part.number} of {self._key}", self._bucket.url):
+                return self._bucket.upload_part(self._full_key, upload, part.number, part.body, declared)
 
         try:
             etag = self._repeated(send)
@@ -320,10 +320,10 @@ class S3Writer:
         """Completes the upload. Returns False if the answer to an earlier attempt was lost: the object must be read back."""
         assert self._upload is not None  # noqa: S101 - for the type checker
         parts = [self._done[number] for number in sorted(self._done)]
-        with translated(f"complete {self._key}", self._store.url):
+        with translated(f"complete {self._key}", self._bucket.url):
             try:
-                self._store.client.complete_multipart_upload(
-                    Bucket=self._store.bucket,
+                self._bucket.client.complete_multipart_upload(
+                    Bucket=self._bucket.bucket,
                     Key=self._full_key,
                     UploadId=self._upload,
                     MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
@@ -336,11 +336,11 @@ class S3Writer:
 
     def _compare(self, stored: StoredObject, trusted: bool) -> None:
         if not trusted:
-            for _ in self._store.read(stored):
+            for _ in read(self._bucket, stored):
                 pass
         elif self._upload is not None:
-            found = self._store.head(self._key)
+            found = self._bucket.head(self._key)
             if found is None or found.size != stored.size:
                 raise Corrupt(
-                    f"{self._key} in {self._store.url} has {found.size if found else 'no'} bytes instead of {stored.size}"
+                    f"{self._key} in {self._bucket.url} has {found.size if found else 'no'} bytes instead of {stored.size}"
                 )
