@@ -1,6 +1,6 @@
 """Progress of operations as server-sent events.
 
-`frames` (the bytes of an event, pure), `stream` (one open response), `hub` (all of them: who follows which operation, and the clock).
+`frames` (the bytes of an event, pure), `reader` (the sending side of a stream), `hub` (all of them: who follows which operation, and the clock), `stream` (one open response).
 """
 
 from ocore_api.streams.hub import Hub, Operations

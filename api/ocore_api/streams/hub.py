@@ -17,7 +17,7 @@ from ocore_api.cache.entries import OperationEntry, Progress
 from ocore_api.errors import NotFound, Unavailable
 from ocore_api.http.limits import StreamLimit
 from ocore_api.streams import frames
-from ocore_api.streams.stream import Reader
+from ocore_api.streams.reader import Reader
 
 #: Seconds without an event after which a comment is sent.
 KEEP_ALIVE = 15.0

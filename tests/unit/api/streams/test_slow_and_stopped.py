@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocore_api.streams.stream import Reader
+from ocore_api.streams.reader import Reader
 from support.api import objects
 from support.api.fed import SNAPSHOT_PATH, Fed
 from support.api.sse import DEADLINE
