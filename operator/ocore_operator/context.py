@@ -5,21 +5,19 @@ imports the engine.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from ocore_operator.jobs.log import Followers
+from ocore_operator.jobs.progress import ProgressWriter
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
-from ocore_operator.kube.resources import Key
+from ocore_operator.kube.resources import Key, Object
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.settings import Settings
-
-if TYPE_CHECKING:  # they use the Context themselves
-    from ocore_operator.jobs.limits import Limits
-    from ocore_operator.jobs.log import Followers
-    from ocore_operator.jobs.progress import ProgressWriter
 
 
 class Queue(Protocol):
@@ -39,6 +37,22 @@ class Metrics(Protocol):
         """Counts an operation that became terminal."""
 
 
+class Slots(Protocol):
+    """The slots of Jobs that run at once. They use the Context themselves (``jobs/limits.py``)."""
+
+    def set_store(self, namespace: str, name: str, limit: int) -> None:
+        """Sets the limit of a store."""
+
+    def slot(self, ctx: "Context", job: Object, since: str) -> AbstractAsyncContextManager[None]:
+        """Reserves a slot while the caller creates the Job. Raises Waiting."""
+
+    def waiting(self) -> int:
+        """Number of Jobs that wait for a slot."""
+
+    def waiters(self) -> tuple[Key, ...]:
+        """The owners of waiting Jobs."""
+
+
 @dataclass(frozen=True)
 class Context:
     """The operator's parts."""
@@ -47,9 +61,9 @@ class Context:
     kube: Kube
     queue: Queue
     catalog: Catalog
-    limits: "Limits"
-    followers: "Followers"
-    progress: "ProgressWriter"
+    limits: Slots
+    followers: Followers
+    progress: ProgressWriter
     events: Recorder
     metrics: Metrics
     probes: ProbeRequests
