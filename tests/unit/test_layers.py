@@ -1,0 +1,186 @@
+"""Rules of imports that no contract in pyproject.toml expresses: no circles of modules, and purity by a module's name."""
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+
+PACKAGES = ("ocore_crds", "ocore_kube", "ocore_operator", "ocore_mover", "ocore_api", "ocore_cli")
+
+#: A module of this name is pure wherever it is, and so is each module of a folder of this name.
+PURE = re.compile(r"plan(_\w+)?|decide|transitions|views?(_\w+)?")
+#: Packages in which the names have this meaning.
+NAMED = ("ocore_operator", "ocore_mover", "ocore_api")
+#: Pure modules that have another name, and that no module of such a name imports.
+ALSO_PURE = (
+    "ocore_operator.contents.imports",
+    "ocore_operator.contents.orphans",
+    "ocore_operator.contents.rollbacks",
+    "ocore_operator.policy.due",
+    "ocore_operator.readiness.proof",
+    "ocore_operator.readiness.schedule",
+    "ocore_operator.readiness.verdict",
+    "ocore_operator.rollback.conditions",
+)
+#: What pure modules may import of the standard library and of libraries. None of it does I/O, reads a clock, draws a random number or writes logs.
+#: zoneinfo reads the time zone database, which is data of the installation. catalog.py uses only `intern` of sys.
+HARMLESS = {
+    "collections",
+    "cronsim",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "functools",
+    "hashlib",
+    "ipaddress",
+    "itertools",
+    "json",
+    "math",
+    "pydantic",
+    "pydantic_core",
+    "re",
+    "statistics",
+    "sys",
+    "typing",
+    "zoneinfo",
+}
+#: Modules that have types and pure functions beside I/O. Pure modules may import them, but have no `async` or `await`, so they cannot do that I/O.
+MIXED = {
+    "ocore_crds.failpoints",
+    "ocore_operator.jobs.inputs",
+    "ocore_operator.jobs.listeners",
+    "ocore_operator.jobs.log",
+    "ocore_operator.jobs.signals",
+    "ocore_operator.settings",
+    "ocore_operator.summarize",
+}
+#: The module that wraps the clock. Pure modules use the rest of it, and get the time as an argument.
+CLOCK = "ocore_operator.clock"
+#: Its `run` awaits the functions that it gets. Plans import its types.
+LOOP = "ocore_operator.reconcile_loop"
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    """All imports, those under TYPE_CHECKING included, as the contracts count them."""
+    return grimp.build_graph(*PACKAGES, include_external_packages=True, cache_dir=None)
+
+
+def ours(module: str) -> bool:
+    return module.split(".")[0] in PACKAGES
+
+
+def imports(graph: grimp.ImportGraph, module: str) -> list[str]:
+    return sorted(graph.find_modules_directly_imported_by(module))
+
+
+def circle(graph: grimp.ImportGraph) -> list[str]:
+    """Modules that import each other in this order, the first one again at the end; empty: there are none."""
+    finished: set[str] = set()
+    for start in sorted(filter(ours, graph.modules)):
+        path, todo = [start], [iter(imports(graph, start))]
+        while path and start not in finished:
+            found = next(todo[-1], None)
+            if found is None:
+                finished.add(path.pop())
+                todo.pop()
+            elif found in path:
+                return [*path[path.index(found) :], found]
+            elif ours(found) and found not in finished:
+                path.append(found)
+                todo.append(iter(imports(graph, found)))
+    return []
+
+
+def named_pure(graph: grimp.ImportGraph) -> list[str]:
+    """Modules whose name, or the name of a folder around them, says that they are pure."""
+    return sorted(
+        m for m in graph.modules if m.startswith(NAMED) and any(PURE.fullmatch(name) for name in m.split(".")[1:])
+    )
+
+
+def pure_closure(graph: grimp.ImportGraph) -> dict[str, tuple[str, ...]]:
+    """What has to be pure: these modules, and all of ours that they import; each with the chain of imports to it."""
+    found = {m: (m,) for m in (*named_pure(graph), *ALSO_PURE)}
+    todo = list(found)
+    for module in todo:
+        for each in imports(graph, module):
+            if ours(each) and each not in found and each not in MIXED:
+                found[each] = (*found[module], each)
+                todo.append(each)
+    return found
+
+
+def impure(graph: grimp.ImportGraph, module: str) -> list[str]:
+    """What a module imports of the standard library and of libraries that a pure one may not import."""
+    return [m for m in imports(graph, module) if not ours(m) and m.split(".")[0] not in HARMLESS]
+
+
+def tree(module: str) -> ast.Module:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return ast.parse(Path(spec.origin).read_text())
+
+
+def clock_reads_and_awaits(module: ast.Module) -> Iterator[int]:
+    """Lines in which a module reads the clock, or may wait for I/O."""
+    for node in ast.walk(module):
+        reads = isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
+        if reads and isinstance(node.value, ast.Name) and node.value.id in {"clock", "datetime", "date"}:
+            yield node.lineno
+        if isinstance(node, (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)):
+            yield node.lineno
+        if isinstance(node, ast.ImportFrom) and node.module == CLOCK and any(name.name == "now" for name in node.names):
+            yield node.lineno
+
+
+def test_no_module_imports_itself_through_others(graph: grimp.ImportGraph) -> None:
+    assert " -> ".join(circle(graph)) == ""
+
+
+def test_a_circle_is_found() -> None:
+    made = grimp.ImportGraph()
+    for importer, imported in (("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("d", "e")):
+        made.add_import(importer=f"ocore_crds.{importer}", imported=f"ocore_crds.{imported}")
+    assert circle(made) == []
+    made.add_import(importer="ocore_crds.e", imported="ocore_crds.c")
+    assert circle(made) == [f"ocore_crds.{m}" for m in "decd"]
+
+
+def test_pure_modules_reach_no_io(graph: grimp.ImportGraph) -> None:
+    chains = pure_closure(graph)
+    found = [" -> ".join((*chain, external)) for m, chain in chains.items() for external in impure(graph, m)]
+    assert found == [], "Move what does I/O out of these modules, or add what does none to HARMLESS."
+
+
+def test_pure_modules_read_no_clock_and_wait_for_nothing(graph: grimp.ImportGraph) -> None:
+    checked = sorted(set(pure_closure(graph)) - {CLOCK, LOOP})
+    assert [f"{m}:{line}" for m in checked for line in clock_reads_and_awaits(tree(m))] == []
+
+
+def test_the_names_are_in_use(graph: grimp.ImportGraph) -> None:
+    """A folder that is renamed does not leave the rule silently."""
+    names = named_pure(graph)
+    for room in ("ocore_api.views", "ocore_operator.policy", "ocore_operator.rollback", "ocore_operator.snapshot"):
+        assert [m for m in names if m.startswith(f"{room}.")], room
+    assert [m for m in ALSO_PURE if m in names] == []
+
+
+def test_every_exception_is_needed(graph: grimp.ImportGraph) -> None:
+    """A module that became pure, or that no pure module imports any more, leaves MIXED."""
+    pure = pure_closure(graph)
+    for module in sorted(MIXED):
+        assert any(each in pure for each in graph.find_modules_that_directly_import(module)), module
+        assert any(impure(graph, each) for each in {module, *filter(ours, graph.find_upstream_modules(module))}), module
+
+
+def test_only_main_and_the_engine_of_the_operator_know_kopf(graph: grimp.ImportGraph) -> None:
+    users = graph.find_modules_that_directly_import("kopf")
+    assert users
+    assert [m for m in users if m != "ocore_operator.main" and not m.startswith("ocore_operator.engine.")] == []
