@@ -162,16 +162,46 @@ def test_what_filestores_store_by_mode() -> None:
     assert value("Differential", found[0]) is None
 
 
+def test_remote_copies_by_state_and_since_when_one_is_wanted() -> None:
+    def copied(name: str, state: str, requested: float, phase: str = "Complete", environment: str = "shop") -> Object:
+        remote = {"state": state, "storeName": "far", "requestedAt": at(requested)}
+        status = {"phase": phase, "completedAt": at(0), "remote": remote}
+        return snapshot_object({"environmentRef": {"name": environment}}, status, name=name, uid=f"uid-of-{name}")
+
+    found = registry(
+        environment_object(),
+        copied("a", "Completed", 10),
+        copied("b", "Completed", 20),
+        copied("c", "Failed", 40),
+        copied("d", "Copying", 30),
+        copied("e", "Copying", 5, phase="Failed"),
+        copied("f", "Pending", 50, environment="other"),
+        snapshot_object(status={"phase": "Complete", "completedAt": at(0)}, name="g", uid="uid-of-g"),
+    )
+
+    def values(environment: str) -> list[float | None]:
+        labels = {"namespace": "shop", "environment": environment}
+        states = ("Pending", "Copying", "Completed", "Failed")
+        return [found.get_sample_value("ocore_snapshot_remote_copies", {**labels, "state": state}) for state in states]
+
+    assert values("shop") == [None, 1, 2, 1], "a Failed Snapshot has no copy that counts"
+    assert values("other") == [1, None, None, None]
+    since = "ocore_snapshot_remote_copy_wanted_since_timestamp_seconds"
+    assert relative(found, since) == 30
+    assert relative(registry(environment_object(), copied("a", "Completed", 10)), since) is None
+
+
 def test_orphans_and_imports_by_store() -> None:
-    def store(name: str, orphans: Object | None) -> Object:
-        status = {"orphans": orphans} if orphans is not None else {}
+    def store(name: str, orphans: Object | None, skipped: int = 0) -> Object:
+        status: Object = {"orphans": orphans} if orphans is not None else {}
+        status |= {"import": {"skipped": skipped}} if skipped else {}
         return obj("SnapshotStore", name, {"s3": {"bucket": "b"}}, status, uid=name)
 
     def brought(name: str, status: Object) -> Object:
         return snapshot_object(status={"storeName": "main", **status}, uid=name, name=name)
 
     found = registry(
-        store("main", {"checkedAt": at(0), "objects": 3, "bytes": 4096}),
+        store("main", {"checkedAt": at(0), "objects": 3, "bytes": 4096}, skipped=5),
         store("clean", {"checkedAt": at(0), "objects": 0, "bytes": 0}),
         store("new", None),
         brought("a", {"imported": {"at": at(0), "stored": {}}}),
@@ -179,12 +209,14 @@ def test_orphans_and_imports_by_store() -> None:
         brought("c", {}),
     )
 
-    def value(metric: str, name: str) -> float | None:
-        return found.get_sample_value(f"ocore_store_{metric}", {"namespace": "shop", "store": name})
+    def values(metric: str) -> list[float | None]:
+        stores = ("main", "clean", "new")
+        return [found.get_sample_value(metric, {"namespace": "shop", "store": name}) for name in stores]
 
-    assert [value("orphans", name) for name in ("main", "clean", "new")] == [3, 0, None]
-    assert [value("orphan_bytes", name) for name in ("main", "clean", "new")] == [4096, 0, None]
-    assert [value("imported_snapshots", name) for name in ("main", "clean")] == [2, None]
+    assert values("ocore_store_orphans") == [3, 0, None]
+    assert values("ocore_store_orphan_bytes") == [4096, 0, None]
+    assert values("ocore_store_imported_snapshots") == [2, None, None]
+    assert values("ocore_store_import_skipped") == [5, None, None]
 
 
 def test_the_newest_rollbacks() -> None:
