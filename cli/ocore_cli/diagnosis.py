@@ -237,7 +237,7 @@ def _rollback_ready(world: World, obj: Object, found: Sequence[Condition]) -> Li
     same = ready is not None and rollback is not None and _verdict(ready) == _verdict(rollback)
     if same and rollback is not None and rollback.status == "False":
         return Line("problem", c.ROLLBACK_READY, f"{rollback.reason}: see {c.READY}.")
-    return _condition(world, ENVIRONMENT, obj, found, c.ROLLBACK_READY, "the grants and the space are there.")
+    return _condition(world, ENVIRONMENT, obj, found, c.ROLLBACK_READY, "the grants and the space exist.")
 
 
 def _verdict(condition: Condition) -> tuple[str, str, str]:

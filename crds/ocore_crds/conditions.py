@@ -27,7 +27,7 @@ RESTORE_TEST_SUCCEEDED = "RestoreTestSucceeded"  # normal-true, SnapshotPolicy: 
 LAST_SNAPSHOT_SUCCEEDED = (
     "LastSnapshotSucceeded"  # normal-true, SnapshotPolicy: the newest scheduled snapshot is Complete
 )
-ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback are there
+ROLLBACK_READY = "RollbackReady"  # normal-true, Environment: the grants and the space for a rollback exist
 PREVIOUS_RETAINED = "PreviousRetained"  # Rollback: true while the previous database is kept for undo
 SWITCHED_BACK_RETAINED = "SwitchedBackRetained"  # Rollback: true while the database that was switched back is kept
 PREVIEWED = (
@@ -36,7 +36,7 @@ PREVIEWED = (
 PREFLIGHT_WARNINGS = "PreflightWarnings"  # abnormal-true, Rollback: found before it started, and blocks nothing
 INCOMPLETE = "Incomplete"  # abnormal-true, Snapshot: restorable, but it lacks, or may lack, data of the application
 
-IMPORTED = "Imported"  # normal-true, SnapshotStore with import: every snapshot that belongs to an Environment of the namespace is there
+IMPORTED = "Imported"  # normal-true, SnapshotStore with import: every snapshot that belongs to an Environment of the namespace is imported
 
 # --- reasons ---------------------------------------------------------------------------------------------
 # Progress

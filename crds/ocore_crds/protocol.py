@@ -395,7 +395,7 @@ class CopyResult(_Line):
     manifest_sha256: str
     objects: int = 0
     bytes: int = 0
-    objects_sent: int = Field(default=0, description="The others were there from an earlier attempt.")
+    objects_sent: int = Field(default=0, description="An earlier attempt had sent the others.")
     bytes_sent: int = 0
     state: StoredState | None = Field(
         default=None, description="What the state object in the remote store has. None: it has none."

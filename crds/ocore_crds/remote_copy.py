@@ -126,7 +126,7 @@ def _damaged(status: Mapping[str, Any]) -> bool:
 def releases(snapshot: Mapping[str, Any]) -> Literal["Local", "Remote"] | None:
     """Which copy retention has let go of, by its verdict in the Snapshot's status (raw JSON); None: neither, or the whole Snapshot.
 
-    The one that goes is never the only whole one: the remote copy goes only while the data in the Snapshot's own store is there and not known to be damaged.
+    The one that goes is never the only whole one: the remote copy goes only while the data in the Snapshot's own store exists and is not known to be damaged.
     """
     status, spec = snapshot.get("status") or {}, snapshot.get("spec") or {}
     remote = status.get("remote") or {}

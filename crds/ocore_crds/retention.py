@@ -308,10 +308,10 @@ def protected(found: Mapping[str, Verdict], candidates: Iterable[Candidate]) -> 
 
 
 def without_policy(found: Verdict, told: Verdict | None, now: datetime) -> Verdict:
-    """The verdict where the environment has no policy. `found`: by the defaults; `told`: what the Snapshot's status says, None: nothing.
+    """The verdict where the environment has no policy. `found`: by the defaults; `told`: that of the Snapshot's status, None: it has none.
 
     A policy that is deleted, by a person or because a GitOps tool pruned it, must not let the defaults erase in a moment what it has kept for years.
-    So each rule of its own continues to keep the Snapshot until the end that was told, also a Snapshot that has no end because it is the newest one.
+    So each rule of its own continues to keep the Snapshot until the end in its status, also a Snapshot that has no end because it is the newest one.
     What holds for a moment only (`latest`, `pinned`) is not remembered.
     """
     if told is None:

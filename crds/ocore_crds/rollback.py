@@ -266,7 +266,7 @@ RollbackStage = Literal[
 class RemoteSource(StatusModel):
     """The Snapshot is restored from its remote copy."""
 
-    store_name: str = Field(description="SnapshotStore of the copy. The record of the rollback is there, too.")
+    store_name: str = Field(description="SnapshotStore of the copy. It also holds the record of the rollback.")
     store_id: str | None = Field(default=None, description="Its id.")
     reason: str = Field(description="Why not from the Snapshot's own store; a constant.")
     message: Sentence = Field(default="", description="Why, for people.")

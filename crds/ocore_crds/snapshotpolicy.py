@@ -117,7 +117,7 @@ class SnapshotPolicySpec(Retention):
             "weeks (`2w`)."
         ),
     )
-    suspend: bool = Field(default=False, description="Takes no scheduled snapshots. Retention goes on.")
+    suspend: bool = Field(default=False, description="Takes no scheduled snapshots. Retention continues.")
     max_pinned: Annotated[int, Field(ge=0, le=10000)] = Field(
         default=DEFAULT_MAX_PINNED, description="Snapshots of the environment that may be pinned. 0: no limit."
     )

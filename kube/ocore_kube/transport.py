@@ -226,7 +226,7 @@ class Transport:
         accept: str = OBJECTS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         # The caller limits the whole time, by asyncio.timeout. aiohttp's own `total` takes a task's cancellation for its timeout where both come at once
-        # (its TimerContext is entered twice in a request and takes back two cancellations): a program that is told to stop would go on.
+        # (its TimerContext is entered twice in a request and takes back two cancellations): a program that is cancelled would continue.
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout / 2, sock_read=silence)
         headers = {
             "Accept": accept,

@@ -21,7 +21,7 @@ export GOGC=400
 pki=/state/pki log=/state/log
 rm -f /state/api.sock /var/lib/cni/networks/*/* 2>/dev/null || true
 
-# A restart loses mounts: volumes of an enforced size must be there before the kubelet starts a pod on them.
+# A restart loses mounts: volumes of an enforced size must exist before the kubelet starts a pod on them.
 for image in /state/volumes/*.img; do
   [ ! -e "$image" ] || mount -o loop "$image" "${image%.img}" || echo "$image: not mounted"
 done

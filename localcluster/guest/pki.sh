@@ -9,7 +9,7 @@ cd "$1"
 key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1.key" 2>/dev/null; }
 
 key ca
-# Python 3.13 checks strictly (VERIFY_X509_STRICT): key usages and key identifiers must be there.
+# Python 3.13 checks strictly (VERIFY_X509_STRICT): key usages and key identifiers must exist.
 openssl req -x509 -new -key ca.key -out ca.crt -days 3650 -subj "/CN=$context-ca" \
   -addext keyUsage=critical,keyCertSign,cRLSign 2>/dev/null
 key sa

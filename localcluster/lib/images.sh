@@ -219,7 +219,7 @@ build_one() { # NAME:TAG: sets DIGEST
 
 bud() { # NAME:TAG CONTEXT
   # pip in the build reaches its index as this machine's own pip does: it and its configuration are mounted for the time of
-  # the build at a place that is there and empty, so that nothing of it, not even a name, gets into a layer.
+  # the build at a place that exists and is empty, so that nothing of it, not even a name, gets into a layer.
   python3 "$HERE/lib/pipconf.py" "$CACHE/tmp/pip"
   mkdir "$CACHE/tmp/pip/pip-wheel"
   pip_wheel "$CACHE/tmp/pip/pip-wheel"

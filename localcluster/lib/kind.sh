@@ -59,7 +59,7 @@ cluster_env() {
   local file=$S/kubeconfig pid
   need_node
   pid=$(node_pid)
-  # Called by a command of `net`, it tells of the way from there.
+  # Called by a command of `net`, it reports the route from there.
   [ "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" ] || file=$S/kubeconfig-inside
   printf 'export %s=%q\n' OCORE_CLUSTER "$NAME" KUBECONFIG "$file" OCORE_NODE_PID "$pid"
 }

@@ -102,7 +102,7 @@ func (l *localVolumes) Delete(ctx context.Context, volume *v1.PersistentVolume) 
 
 func image(path string) string { return path + ".img" }
 
-// makeFileSystem has no journal and nothing reserved for root: next to all of the size is there to be filled.
+// makeFileSystem has no journal and nothing reserved for root: nearly all of the size can be filled.
 func makeFileSystem(ctx context.Context, path string, size int64) error {
 	if mounted(path) {
 		return nil

@@ -121,7 +121,7 @@ def watch(folder: Path) -> Watch | None:
 
 
 def sees_all(folder: int) -> bool:
-    """Whether events tell of every change in an open folder: its file system is no network file system."""
+    """Whether events report every change in an open folder: its file system is no network file system."""
     buffer = (ctypes.c_long * (_STATFS_BYTES // ctypes.sizeof(ctypes.c_long)))()
     libc = ctypes.CDLL(None, use_errno=True)
     try:

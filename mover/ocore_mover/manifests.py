@@ -274,7 +274,7 @@ def check_objects(store: Store, manifest: Manifest) -> None:
 
 
 def missing_object(store: Store, manifest: Manifest) -> str:
-    """The first object that a restore needs and that is not there, or has another size; empty: all are there. Reads no bytes.
+    """The first object that a restore needs and that does not exist, or has another size; empty: all exist. Reads no bytes.
 
     Buckets are replicated in no order: a manifest can arrive before the objects that it names.
     """
@@ -311,7 +311,7 @@ def check_base(store: Store, manifest: Manifest) -> None:
 
 
 def _check_sizes(store: Store, prefix: str, objects: Iterable[StoredObject], of: str = "") -> None:
-    # One request for a thousand objects. What else is there is not kept, and not listed to its end: it may be anything.
+    # One request for a thousand objects. What else exists is not kept, and not listed to its end: it may be anything.
     objects = tuple(objects)
     wanted, sizes = {obj.key for obj in objects}, dict[str, int]()
     for found in store.list(prefix):

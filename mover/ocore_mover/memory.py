@@ -15,7 +15,7 @@ _EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/mem
 
 
 def oom_kills() -> int:
-    """How many processes of the container ran out of memory so far; 0 where the kernel does not tell."""
+    """How many processes of the container ran out of memory so far; 0 where the kernel does not report it."""
     for path in _EVENTS:
         try:
             lines = path.read_text().splitlines()

@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     )
 
     # --- one replica ----------------------------------------------------------------------------------------
-    namespace: str = Field(default="default", description="The operator's own namespace; the Lease is there.")
+    namespace: str = Field(default="default", description="The operator's own namespace, which has the Lease.")
     lease_name: str = Field(default="ocore-operator", description="Name of the Lease that guards against two.")
     lease_duration: Annotated[int, Field(ge=3)] = Field(
         default=15, description="Seconds after which a silent holder has lost the Lease and exits."

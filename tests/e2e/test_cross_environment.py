@@ -51,7 +51,7 @@ def test_a_granted_namespace_and_no_other(cluster: Cluster, servers: Servers, tw
     source, target = two_sites
     stores = [cluster.get("SnapshotStore", n, s.namespace) for n, s in (("reader", target), (source.store, source))]
     assert len({s["status"]["storeId"] for s in stores if s is not None}) == 1
-    # A tenant without a grant is refused, and is not told what exists.
+    # A tenant without a grant is refused, and does not learn what exists.
     grant(source, "another-namespace")
     base, copy, during = taken(source), fresh("copy"), fresh("during")
     asked = [into(source, target, fresh("stolen"), base), into(source, target, fresh("guessed"), "no-such-snapshot")]
@@ -66,7 +66,7 @@ def test_a_granted_namespace_and_no_other(cluster: Cluster, servers: Servers, tw
     cluster.wait(
         "Rollback", copy, target.namespace, lambda o: bool(o.get("status", {}).get("startedAt")), 90, "started"
     )
-    # The Snapshot is protected, and the source goes on with its snapshots.
+    # The Snapshot is protected, and the source continues with its snapshots.
     cluster.delete("Snapshot", base, source.namespace)
     source.snapshot(during)
     used = cluster.wait(

@@ -177,7 +177,7 @@ def versions(site: Site, but: tuple[str, ...] = ()) -> dict[str, str]:
 
 
 def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) -> None:
-    """The leader is stopped just before it would create a Job, loses its lease to another one, and goes on: it must not write."""
+    """The leader is stopped just before it would create a Job, loses its lease to another one, and continues: it must not write."""
     operator.ready()
     old = operator.pod()
     name = fresh("split")

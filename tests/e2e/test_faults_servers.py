@@ -1,7 +1,7 @@
 """`kill -9` of PostgreSQL, of the node's kubelet and of the operator at every failpoint: the failpoint is held open, the victim dies, the
 promises hold. (tests/e2e/test_faults.py kills the process that is at the failpoint.)
 
-The others go on in the middle of it, with their connections, their pods' statuses or their logs lost.
+The others continue in the middle of it, with their connections, their pods' statuses or their logs lost.
 """
 
 from collections.abc import Iterator

@@ -87,7 +87,7 @@ def test_a_bucket_is_lost_and_the_copy_is_restored(cluster: Cluster, servers: Se
 
         set_marker(site, 4)
         destroy(site, site.bucket)
-        # Nothing has noticed that: the rollback itself goes on to the copy.
+        # Nothing has noticed that: the rollback itself continues with the copy.
         after = {"BUCKET": servers.bucket(site.endpoint), "PREFIX": "after", "ENDPOINT": site.endpoint}
         variables = {"ENVIRONMENT": site.environment, "CREDENTIALS": "s3", **after}
         with rehearsed(cluster, site.namespace, "Loss of a bucket", tmp_path, **variables) as page:

@@ -277,7 +277,7 @@ def test_row_46_reads_survive_the_api_server(
     cluster: Cluster, operator: Operator, facade: Facade, namespace: str
 ) -> None:
     """While the API server cannot be reached, reads are answered. Afterwards the cache has what it missed, though the API server was killed. A facade that
-    starts in such a time says in `/readyz` that it has listed nothing, stays alive, and is ready by itself later."""
+    starts in such a time says in `/readyz` that it has listed nothing, stays alive, and becomes ready later."""
     operator.ready()
     tenant = Tenant(cluster, facade, namespace, "shop")
     url = f"/api/environments/{tenant.ids.environment}/snapshots"

@@ -1,4 +1,4 @@
-"""A Rollback in place on a real cluster: what its status tells, what calls it off, what finishes it whatever happens.
+"""A Rollback in place on a real cluster: what its status reports, what aborts it, what finishes it whatever happens.
 
 One site serves all tests: each leaves it whole.
 """
@@ -188,7 +188,7 @@ def has_begun(site: Site) -> bool:
 
 @pytest.mark.parametrize("point", ["switch-refused", "switch-renamed", "switch-done"])
 def test_switch_job_lost_after_its_signal(site: Site, point: str) -> None:
-    """Its Job is deleted in mid-switch: an inspection tells what became of it, and it is finished, forward or back."""
+    """Its Job is deleted during the switch: an inspection reports what became of it, and it is finished, forward or back."""
     set_marker(site, 8)
     name = fresh(f"lost-{point}")
     site.rollback(name, "base", annotations={"ocore.dev/failpoints": f"{point}=sleep:25"}, undoWindowSeconds=0)

@@ -165,7 +165,7 @@ def test_a_restart_of_the_api_server(crds: Cluster, namespace: str) -> None:
         id_ = shop["metadata"]["uid"]
         await until(lambda: cache.store.environment(id_))
         await asyncio.to_thread(kill_component, "kube-apiserver")
-        assert cache.store.environment(id_) is not None, "reads go on"
+        assert cache.store.environment(id_) is not None, "reads continue"
 
         async def create() -> bool:
             try:

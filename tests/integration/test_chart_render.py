@@ -331,7 +331,7 @@ def _rules(objects: list[Object]) -> dict[str, Object]:
 
 
 def test_the_alerts_are_those_of_the_file(helm: Helm) -> None:
-    """tests/unit/chart tests the file; the release changes its labels, adds the links, and leaves out what it is told to."""
+    """tests/unit/chart tests the file; the release changes its labels, adds the links, and leaves out what its settings name."""
     groups = yaml.safe_load((CHART / "files/alerts.yaml").read_text())["groups"]
     file = {rule["alert"]: rule for group in groups for rule in group["rules"]}
     plain = helm.render({"metrics": {"rules": {"enabled": True}}})

@@ -212,7 +212,7 @@ def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path:
 
 
 def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    """Killed: after the lease has run out. Told to stop: at once. Another release waits all the time."""
+    """Killed: after the lease has run out. After SIGTERM: at once. Another release waits all the time."""
     other = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_name="another")
     first = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start()
     second = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start(wait=False)
@@ -307,7 +307,7 @@ def test_connections_that_break(crds: Cluster, proxied: Proxied) -> None:
 
 
 def test_an_api_server_that_is_away(crds: Cluster, proxied: Proxied) -> None:
-    """Fifteen seconds without an API server: the same process goes on afterwards, and nothing is lost."""
+    """Fifteen seconds without an API server: the same process continues afterwards, and nothing is lost."""
     operator, proxy, namespace = proxied.operator, proxied.proxy, proxied.namespace
     proxy.refusing = True
     proxy.cut()

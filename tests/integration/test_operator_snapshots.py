@@ -1,6 +1,6 @@
 """Snapshots with Jobs that really run: a folder on a claim into a store on a claim, so that no server is needed.
 
-The operator is a process of the test's own: it is killed, restarted and told to die at its failpoints.
+The operator is a process of the test's own: it is killed, restarted and made to die at its failpoints.
 """
 
 import json
@@ -166,7 +166,7 @@ def test_the_same_id_again_takes_over_what_is_stored(crds: Cluster, namespace: s
     crds.wait_gone("Snapshot", obj["metadata"]["name"], namespace, 20)
     again = completed(crds, namespace, create_snapshot(crds, namespace, id=identity))
     assert again["status"]["manifestSha256"] == digest
-    assert again["status"]["source"] == obj["status"]["source"], "it tells what the manifest says"
+    assert again["status"]["source"] == obj["status"]["source"], "it reports what the manifest says"
     assert jobs(crds, namespace, again, "snapshot") == []
 
 

@@ -31,7 +31,7 @@ TEST_SECONDS = 300
 RUN_SECONDS = 600
 #: How the message of a failed test begins where the test itself noticed something.
 ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE", "ExceptionGroup")
-#: How a test that does not notice a mutant is told. The only outcome that says something about the test: it is never tried again.
+#: How a test that does not notice a mutant is recognised. The only outcome that says something about the test: it is never tried again.
 PASSES = "passes without the guard"
 PACKAGES = ("crds", "kube", "operator", "mover", "api", "cli", "examples/demo")
 

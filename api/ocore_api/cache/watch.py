@@ -1,7 +1,7 @@
 """One kind in one namespace: all objects, then a watch, again and again.
 
 All objects come as a stream from the API server's memory (streaming lists, KEP-3157, on by default from Kubernetes 1.34 on), else as a list in pages,
-which it reads from etcd. Both give the resourceVersion at which the watch begins. A watch that the API server ends goes on where it stopped; after 410 Gone
+which it reads from etcd. Both give the resourceVersion at which the watch begins. A watch that the API server ends continues where it stopped; after 410 Gone
 the list is read again. The connection is dead if nothing arrives for SILENCE seconds although the API server must send: it ends every watch after
 `timeoutSeconds`, which is less, so a half-open connection is noticed within SILENCE seconds. Pauses between attempts grow, with jitter.
 """
@@ -114,7 +114,7 @@ class Watch:
                 self._error = "the API server ended the watch at once"
                 # An event that is too long, or no JSON, comes again in each watch from this version.
                 if failures >= RELIST_AFTER:
-                    _log.warning("watch does not go on; listing again", kind=self._kind, namespace=self.namespace, version=self._version)  # fmt: skip
+                    _log.warning("watch does not continue; listing again", kind=self._kind, namespace=self.namespace, version=self._version)  # fmt: skip
                     self._version = None
             except _Gone:
                 _log.info("resourceVersion is gone; listing again", kind=self._kind, namespace=self.namespace)

@@ -183,7 +183,7 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, problem: Problem) -> None:
-        """Answers with a problem, unless an answer has begun: then the server closes the connection, which tells the client that it is not whole."""
+        """Answers with a problem, unless an answer has begun: then the server closes the connection, and the client sees an incomplete answer."""
         if self.status:
             return
         content = body(problem, self.id)

@@ -46,7 +46,7 @@ class ProblemView(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, title="Problem", extra="allow")
 
     type: str = Field(description="Always about:blank.")
-    title: str = Field(description="The status, in words.")
+    title: str = Field(description="The status as text.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What happened, then what to do.")
     reason: str = Field(

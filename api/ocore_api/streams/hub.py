@@ -21,7 +21,7 @@ from ocore_api.streams.reader import Reader
 
 #: Seconds without an event after which a comment is sent.
 KEEP_ALIVE = 15.0
-#: Seconds between two looks at the clock.
+#: Seconds between two checks of the clock.
 TICK = 1.0
 #: Seconds after SIGTERM in which readers may take what was sent. Then their connections are dropped.
 GRACE = 1.0
@@ -136,7 +136,7 @@ class Hub:
                     topic.end()
 
     async def run(self) -> None:
-        """Looks at the clock until it is cancelled."""
+        """Checks the clock until it is cancelled."""
         while True:
             await asyncio.sleep(TICK)
             self.tick()

@@ -57,9 +57,7 @@ class Scanner:
 
     def _count(self, connection: Connection) -> Scan:
         suspects = self._lacking(connection, None)
-        if (
-            suspects
-        ):  # some may have been deleted and collected since the rows were read: again, with collection held off
+        if suspects:  # some may have been deleted and collected since the rows were read: again, with collection paused
             with connection.transaction():
                 connection.execute("LOCK ir_attachment IN ROW EXCLUSIVE MODE")
                 suspects = self._lacking(connection, suspects)

@@ -43,7 +43,7 @@ class _Sent:
 def copy_remote(runtime: Runtime, source: Store, target: Store, options: CopyOptions) -> CopyResult:
     """Copies the snapshot from `source` to `target`.
 
-    Raises MoverError SameStore, SnapshotNotFound, RemoteCopyConflict (another manifest is there), BaseNotCopied (retryable); Corrupt where the source
+    Raises MoverError SameStore, SnapshotNotFound, RemoteCopyConflict (another manifest exists), BaseNotCopied (retryable); Corrupt where the source
     differs from its manifest: such bytes never become an object of the target.
     """
     source, target = runtime.guarded(source), runtime.guarded(target)

@@ -18,7 +18,7 @@ def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapsh
     if missing:
         raise MoverError(
             conditions.OBJECTS_MISSING,
-            f"The manifest of snapshot {snapshot_id} is there, and not all of its objects: {missing}. Wait until the store has all of them, or copy them",
+            f"The manifest of snapshot {snapshot_id} exists, but not all of its objects: {missing}. Wait until the store has all of them, or copy them",
             retryable=True,
         )
     return manifests.result(stored, state=states.readable(guarded, environment_id, snapshot_id))

@@ -15,7 +15,7 @@ from ocore_mover.errors import MoverError
 from ocore_mover.store.base import Store
 from ocore_mover.store.probe import store_id
 
-#: Folders that are read before the next look at the page's size, and folders of one page at most: most may have no manifest.
+#: Folders that are read before the page's size is checked again, and folders of one page at most: most may have no manifest.
 BATCH = 64
 PAGE_FOLDERS = 20_000
 #: Begins the position of a page that has rollbacks only. It is behind every id.

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds for the dump: it has ACCESS SHARE on every table, and a migration would wait for it.
 DUMP_SECONDS = 120.0
-#: Failures that tell nothing about a restore: of the connection, of the Job, or because another operation uses the database.
+#: Failures that show nothing about a restore: of the connection, of the Job, or because another operation uses the database.
 _NO_RESULT = frozenset(
     (
         conditions.DATABASE_UNREACHABLE,
@@ -167,7 +167,7 @@ def _fingerprint(server: Server, connection: Connection) -> str:
 
 
 def is_result(error: MoverError) -> bool:
-    """Whether the failure tells that a restore does not work. Else it may work at another time."""
+    """Whether the failure shows that a restore does not work. Else it may work at another time."""
     if isinstance(error, Cancelled) or error.retryable or error.reason in _NO_RESULT:
         return False
     return _DISTURBED.search(error.message) is None

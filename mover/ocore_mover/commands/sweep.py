@@ -70,7 +70,7 @@ class Sweep:
         self._before = before
 
     def run(self, report_id: str) -> OrphansResult:
-        """Looks at the whole store. With a report id the list is written into the store, for a removal."""
+        """Lists the whole store. With a report id the list is written into the store, for a removal."""
         found = _Found()
         unfinished = {environment_id for environment_id, _ in self._uploads}
         for environment_id in merge(contents.environments(self._store), sorted(unfinished)):

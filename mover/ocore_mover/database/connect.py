@@ -310,7 +310,7 @@ def is_superuser(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-#: Since this version a membership says by itself whether it inherits, and whether it allows SET ROLE.
+#: Since this version a membership itself says whether it inherits, and whether it allows SET ROLE.
 FIRST_WITH_MEMBERSHIP_OPTIONS = 160000
 
 

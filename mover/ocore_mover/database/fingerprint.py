@@ -98,7 +98,7 @@ _ROWS: Mapping[str, str] = {
     "pg_roles": "t.oid IN (SELECT oid FROM referenced)",
     "pg_available_extension_versions": "t.name IN (SELECT extname FROM pg_extension)",
 }
-#: Columns of views that tell nothing about the schema.
+#: Columns of views that say nothing about the schema.
 _OF_VIEWS: Mapping[str, tuple[str, ...]] = {
     "pg_roles": ("oid", "rolname", "rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolbypassrls", "rolconfig"),
     "pg_available_extension_versions": ("name", "version", "superuser", "trusted", "relocatable", "schema", "requires"),

@@ -386,7 +386,7 @@ class OdooFiles(NamedTuple):
         for folder, files in by_folder(names):
             try:
                 with self.folder(folder) as (fd, start):
-                    # A listing costs less than a look at each file, but the flat folder has those of all other folders as well.
+                    # A listing costs less than a stat of each file, but the flat folder has those of all other folders as well.
                     there = (start + file for file in files if _exists(start + file, fd)) if self.flat else names_in(fd)
                     found = set(files).difference(name[len(start) :] for name in there)
             except FileNotFoundError:

@@ -46,7 +46,7 @@ SPOOLED_BYTES = 2048 * MIB
 SMALL = MIB
 #: Seconds that one part waits for space. A stuck upload fails long before, by the client's time-outs and retries.
 ROOM_DEADLINE = 1800.0
-#: Seconds between two looks at the command's token, where a part may take as long as the command.
+#: Seconds between two checks of the command's token, where a part may take as long as the command.
 CHECK_EVERY = 1.0
 #: Seconds that an abort waits for running uploads. A cancelled Job has ten seconds in all.
 ABORT_DEADLINE = 5.0

@@ -64,7 +64,7 @@ class NoDifferences(kopf.DiffBaseStorage):
         return kopf.BodyEssence()
 
     def fetch(self, **_: Any) -> kopf.BodyEssence | None:
-        """What was there when a handler last ran."""
+        """The objects that existed when a handler last ran."""
         return None
 
     def store(self, **_: Any) -> None:

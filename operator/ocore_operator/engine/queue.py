@@ -117,7 +117,7 @@ class WorkQueue:
         self._wake_one(lane)
 
     def _wake_one(self, lane: int) -> None:
-        """Wakes a worker that waits and takes this lane. A worker that does not wait looks at the lanes before it does."""
+        """Wakes a worker that waits and takes this lane. A worker that does not wait checks the lanes before it does."""
         for worker in self._workers:
             if lane in worker.lanes and worker.wake is not None and not worker.wake.done():
                 worker.wake.set_result(None)

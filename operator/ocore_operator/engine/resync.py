@@ -1,6 +1,6 @@
 """Two safety nets: objects whose timer was lost, and what a watch has missed.
 
-Each CHECK seconds it looks at the objects that are not idle, in the catalog, without a request: one that nothing will reconcile is queued. Full
+Each CHECK seconds it checks the objects that are not idle, in the catalog, without a request: one that nothing will reconcile is queued. Full
 lists are rare, because 20,000 Snapshots are 100 MB for the API server, too; a watch that breaks continues where it stopped, or lists again itself.
 A namespace whose watch has ended, or that cannot be listed, is listed alone and more often; the others keep their interval.
 """
@@ -21,7 +21,7 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube import pairs
 from ocore_operator.kube.resources import Key
 
-#: Seconds between two looks at the catalog and at the namespaces with a problem.
+#: Seconds between two checks of the catalog and at the namespaces with a problem.
 CHECK = 45.0
 #: Seconds until the next attempt in a namespace whose list failed.
 RETRY = 5.0
@@ -54,7 +54,7 @@ class Resync:
             await asyncio.wait_for(self._tried.wait(), FIRST)
 
     async def run(self) -> None:
-        """Looks and lists until cancelled."""
+        """Checks and lists until cancelled."""
         loop = asyncio.get_running_loop()
         full = loop.time()  # when all namespaces are listed the next time
         failed: dict[Namespace, ApiError] = {}

@@ -16,7 +16,7 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import OPERATIONS
 from ocore_operator.kube.resources import Key
 
-#: Seconds between two looks at the objects that have stopped an application.
+#: Seconds between two checks of the objects that have stopped an application.
 POLL = 0.5
 
 _log = structlog.get_logger()

@@ -403,7 +403,7 @@ def _cleanup_due(rollback: Object) -> str:
 
 
 class Catalog:
-    """All objects of our kinds that are watched. A question looks at the objects that it is about, not at all of them."""
+    """All objects of our kinds that are watched. A question reads the objects that it is about, not all of them."""
 
     def __init__(self, judge: Judge = lambda _, __: NO_WORK) -> None:
         self._judge = judge

@@ -149,7 +149,7 @@ async def _explain(ctx: Context, key: Key, verdict: Verdict) -> None:
 
 async def _delete(ctx: Context, action: Delete) -> Requeue | None:
     """The catalog may be a moment old. So each Snapshot is read again, and one that was pinned or kept since then stays; and nothing is deleted while
-    the newest Complete one is not seen to be there."""
+    the newest Complete one is not seen to exist."""
     if action.stay is not None:
         stays = await _read(ctx, action.stay)
         if stays is None or stays.meta.deleted is not None or c.outcome(stays.status.conditions) != "Complete":

@@ -339,7 +339,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
 
 
 def with_target(environment: Environment, target: RollbackTarget | None) -> Environment:
-    """The Environment with the connection and the claim of the rollback's start: its databases and folders are there, whatever the spec names now."""
+    """The Environment with the connection and the claim of the rollback's start. They have its databases and folders, whatever the spec names now."""
     return environment if target is None else replace(environment, spec=target.applied_to(environment.spec))
 
 
@@ -403,7 +403,7 @@ def _remote(observed: Observed) -> RemoteSource | None:
 
 
 def _store_of_snapshot(observed: Observed) -> str | None:
-    """The SnapshotStore that the snapshot was written to, or that of its remote copy, which the Environment may not name any more. The record is there, too.
+    """The SnapshotStore that the snapshot was written to, or that of its remote copy, which the Environment may not name any more. It also holds the record.
     None for a rollback that reads from elsewhere."""
     if reads_elsewhere(observed.rollback.status):
         return None

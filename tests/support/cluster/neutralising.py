@@ -54,7 +54,7 @@ def acting(site: Site) -> list[str]:
 
 
 def is_neutralised(site: Site) -> None:
-    """The live database is neutralised; it is made an ordinary one again, so that the site can go on."""
+    """The live database is neutralised; it is made an ordinary one again, so that the site can continue."""
     assert acting(site) == []
     with site.connect() as connection:
         connection.execute("UPDATE ir_mail_server SET active = true")

@@ -77,7 +77,7 @@ class PodNetwork:
         return self._inside(command).split()
 
     def cut(self) -> None:
-        """Breaks every connection; the pod's side is told."""
+        """Breaks every connection; the pod's side gets a reset."""
         before = self.connections()
         assert before, f"no connection to {self._address}"
         self._inside(f"ss -K dst {self._address} >/dev/null 2>&1; true")
@@ -85,7 +85,7 @@ class PodNetwork:
         assert not left, f"not cut: {left}"
 
     def half_open(self) -> None:
-        """From now on nothing passes on the connections that stand, and neither side is told; new ones work."""
+        """From now on nothing passes on the connections that stand, and neither side is informed; new ones work."""
         ports = self.connections()
         assert ports, f"no connection to {self._address}"
         among = f"{{ {', '.join(ports)} }}"

@@ -105,7 +105,7 @@ class Operator:
         return node.processes(pod, "ocore_operator")
 
     def kill(self) -> None:
-        """`kill -9` of the process in its container: nothing is told, nothing is released."""
+        """`kill -9` of the process in its container: nothing is reported, nothing is released."""
         pod = self.pod()
         restarts = self.restarts(pod)
         node.signal(self.processes(pod), "KILL")

@@ -27,7 +27,7 @@ def fresh(prefix: str) -> str:
 
 
 def marker(site: Site) -> int:
-    """How many rows the application's own mark has: tells old data from new."""
+    """How many rows the application's own mark has: it distinguishes old data from new."""
     if not site.query("SELECT to_regclass('fault_marker') IS NOT NULL")[0][0]:
         return 0
     return int(site.query("SELECT count(*) FROM fault_marker")[0][0])

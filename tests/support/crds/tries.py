@@ -210,5 +210,5 @@ class _Draft:
 
 
 def key(kind: str, part: str, attempt: Try) -> str:
-    """What tells two tries apart."""
+    """What distinguishes two tries."""
     return repr((kind, part, attempt))

@@ -99,7 +99,7 @@ class Application:
         return wrong
 
     def load(self, stop: threading.Event, seed: int) -> None:
-        """Writes, deletes and collects garbage until told to stop."""
+        """Writes, deletes and collects garbage until it is stopped."""
         generator = random.Random(seed)  # noqa: S311
         with self.connect() as connection:
             while not stop.is_set():

@@ -41,7 +41,7 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
 
 @pytest.fixture
 def server_any(server15: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """One major, where the other would tell nothing new."""
+    """One major, where the other would show nothing new."""
     monkeypatch.setenv("OCORE_PG_BIN", str(server15.bin))
     return server15
 

@@ -1,4 +1,4 @@
-"""The Lua that tells Argo CD how our objects are, over every state that the operator writes; and what the examples promise."""
+"""The Lua that reports the health of our objects to Argo CD, over every state that the operator writes; and what the examples promise."""
 
 from pathlib import Path
 from typing import Any

@@ -110,7 +110,7 @@ def between(site_url: str, failing: range) -> Iterator[str]:
 
 
 def test_the_page_counts_downtime_and_goes_on(web: Process, settings: Settings, tmp_path: Path) -> None:
-    """It stays open while the application does not answer, says for how long, and goes on by itself."""
+    """It stays open while the application does not answer, says for how long, and continues automatically."""
     with between(web.url, range(1, 1000)) as url:
         document = rendered(url, tmp_path / "profile", 12000)
     assert re.search(r'data-up="no"[^>]*>down for \d+\.\d s<', document), document[:2000]

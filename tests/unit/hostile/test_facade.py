@@ -139,7 +139,7 @@ class Asked:
         assert errors == []
 
     def everything(self) -> dict[str, Any]:
-        """The rows of all lists by list and id, after each of them was asked for by itself."""
+        """The rows of all lists by list and id, after each of them was asked for alone."""
         found: dict[str, Any] = {}
         rows = self.get("/api/projects/{projectId}/snapshots", {"limit": 100}, projectId=o.PROJECT)
         found["project"] = {each["id"]: each for each in rows["snapshots"]}

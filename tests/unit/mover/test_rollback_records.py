@@ -59,7 +59,7 @@ def test_row_32_what_an_earlier_run_left_decides(store: Store, written: list[Rec
     for state in written:
         RollbackRecords(store, first).write(state)
     assert refusal(store, again(first)) == expected
-    # The same object goes on: another attempt of its restore.
+    # The same object continues: another attempt of its restore.
     assert refusal(store, attempt(first)) == ""
 
 

@@ -61,7 +61,7 @@ def test_one_signal_waits_for_what_has_stopped_an_application() -> None:
         await soon()
         assert process.events == ["finishes within 150 s"]
         assert not working.done()
-        assert not process._tasks[0].done(), "the Lease, the queue and the watches go on"
+        assert not process._tasks[0].done(), "the Lease, the queue and the watches continue"
         process.finished.set()
         assert await working == 0
         assert process.events[-1] == "finished"

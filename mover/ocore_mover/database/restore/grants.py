@@ -149,7 +149,7 @@ class _Runner:
         session.add_notice_handler(lambda diag: self._notices.append(diag.sqlstate))
 
     def run(self, entries: Sequence[toc.Entry]) -> Iterator[str]:
-        """All in one transaction, else each half by itself, down to single statements: one dropped role costs one grant."""
+        """All in one transaction, else each half alone, down to single statements: one dropped role costs one grant."""
         if not entries or self._try(b"".join(entry.definition for entry in entries)) is None:
             return
         if len(entries) > 1:

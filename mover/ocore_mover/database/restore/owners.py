@@ -233,7 +233,7 @@ def _identify(copy: Connection, entry: toc.Entry) -> tuple[str, str, str] | None
         ).fetchone()
         if row is None:
             return None
-        # A sequence of a column has its table's owner, and cannot be given away by itself.
+        # A sequence of a column has its table's owner, and cannot be given away alone.
         return entry.description, row[0], entry.owner if row[2] else row[1]
     if entry.description in _ROUTINES:
         row = copy.execute(

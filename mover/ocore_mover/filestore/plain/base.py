@@ -28,7 +28,7 @@ from ocore_mover.store.base import Store
 _OF_BASE = struct.Struct("=QqIHQqq32sI")
 #: The same of a file of the filestore: size, modification time, mode; inode, times; whether only the second pass saw it.
 _OF_FILE = struct.Struct("=QqIHQqq?")
-#: Values of both that must be equal, and those of which a difference asks for a look at the content.
+#: Values of both that must be equal, and those of which a difference makes it read the content.
 _EQUAL, _ASK = slice(0, 4), slice(4, 7)
 #: A mode that no file has: the application has just replaced the file by something else.
 _NO_FILE = 0xFFFF
@@ -116,7 +116,7 @@ class Difference:
             yield Compared(path, late, mine[0], line, expected)
 
     def reused(self) -> tuple[Reused, int]:
-        """The files of the base that are used without a look at their content, and the bytes of those that are not in the base."""
+        """The files of the base that are used without a read of their content, and the bytes of those that are not in the base."""
         found, new = Reused(self._base), 0
         for file in self:
             if file.line is None:

@@ -52,10 +52,10 @@ TREE, LATE = "tree", "late"
 #: Seconds that the clock of a file system may stand still: some count in steps of two seconds.
 CLOCK_STEP = 3.0
 CLOCK_PAUSE = 0.002
-#: The second time nearly all files are linked: it takes a fraction of the time, and so the last look at a folder is closer
+#: The second time nearly all files are linked: it takes a fraction of the time, and so the last read of a folder is closer
 #: to the export. Only a file that lives between that and the second pass is in neither.
 FIRST_PASSES = 2
-#: Names of a folder that are kept in memory, to spare a look at each file that is linked already.
+#: Names of a folder that are kept in memory, to spare a stat of each file that is linked already.
 KNOWN = 50_000
 #: Without events: a file that was changed at most this long before the freeze and vanished during it shows that young files are deleted.
 YOUNG_NS = 60 * 1_000_000_000

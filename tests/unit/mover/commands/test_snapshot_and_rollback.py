@@ -272,7 +272,7 @@ def test_a_killed_snapshot_is_none(desk_any: Desk, application_any: Application,
     application_any.write_many(5)
     assert was_killed(desk_any.die("snapshot", f"{failpoint}=kill"))
     assert call("inspect", *desk_any.which).reason == "SnapshotNotFound"
-    # Nothing is held: garbage collection goes on, and the next attempt takes the snapshot and what was left goes.
+    # Nothing is held: garbage collection continues, and the next attempt takes the snapshot and what was left goes.
     with application_any.connect() as connection:
         application_any.collect_garbage(connection)
     desk_any.ok("snapshot", "--attempt", "2")

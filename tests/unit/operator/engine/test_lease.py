@@ -111,7 +111,7 @@ def test_a_process_that_was_stopped_and_continues_writes_nothing() -> None:
         one, two = Contender(server, "one"), Contender(server, "two")
         assert await one.tries()
         assert not await two.tries()
-        one.clock += 16  # SIGSTOP: the clock goes on
+        one.clock += 16  # SIGSTOP: the clock continues
         with pytest.raises(Lost):
             one.lease.guard()
         two.clock += 16

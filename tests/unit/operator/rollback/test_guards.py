@@ -1,4 +1,4 @@
-"""The guards of the plan before the switch, one by one: deadline, workloads that start again, a switch that may still go on, a signal that is late."""
+"""The guards of the plan before the switch, one by one: deadline, workloads that start again, a switch that may still continue, a signal that is late."""
 
 from dataclasses import replace
 from typing import Any
