@@ -457,6 +457,7 @@ def test_what_cannot_be_put_back_is_said_once_and_the_workloads_start() -> None:
     seen = world(workload(image=RECORDED, commit="c1"))
     said = recorded(decide(found, seen, IMAGE_SECONDS + 1))
     assert f"Deployment web to {RUNNING}" in (said.failure_message or "")
+    assert (said.failure_message or "").startswith("Not ready. ")
     following = decide(said, seen, IMAGE_SECONDS + 2)
     assert isinstance(following, Do)
     assert isinstance(following.effect, SetReplicas)
