@@ -15,6 +15,7 @@ from kubernetes.client.exceptions import ApiException
 
 from ocore_crds.kinds import KINDS
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique, wait_for
+from support.cluster.shared import Shared
 from support.operator.statuses import ALL, Sample
 from support.other_tools import CRDS, load
 
@@ -97,19 +98,19 @@ def test_the_folder_for_gitops_builds(crds: Cluster, namespace: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def others(crds: Cluster) -> Iterator[set[tuple[str, str]]]:
-    """The CRDs of Argo CD and Flux, for the time of these tests; apiVersion and kind of each."""
+def others(crds: Cluster, shared: Shared) -> set[tuple[str, str]]:
+    """The CRDs of Argo CD and Flux; apiVersion and kind of each. They stay: a test of another worker may need them later."""
     found = [load(name)["crd"] for name in CRDS]
-    kinds = {(f"{c['spec']['group']}/{c['spec']['versions'][0]['name']}", c["spec"]["names"]["kind"]) for c in found}
-    try:
+
+    def install() -> str:
         crds.apply(*found)
         for name in CRDS:
             crds.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
-        crds.dynamic.resources.invalidate_cache()
-        yield kinds
-    finally:
-        for name in CRDS:
-            crds.delete("CustomResourceDefinition", name)
+        return "installed"
+
+    shared.once("schemas-of-others", install)
+    crds.dynamic.resources.invalidate_cache()
+    return {(f"{c['spec']['group']}/{c['spec']['versions'][0]['name']}", c["spec"]["names"]["kind"]) for c in found}
 
 
 def of_others(kinds: set[tuple[str, str]]) -> list[tuple[Path, Object]]:
@@ -234,9 +235,9 @@ def verdict(cluster: Cluster, namespace: str, obj: Object) -> str:
 
 
 @pytest.fixture(scope="module")
-def judged(crds: Cluster, namespace: str) -> Iterator[Cluster]:
-    """The cluster, which says of each status what Flux would."""
-    name = unique("flux")
+def judging(crds: Cluster) -> Iterator[str]:
+    """A namespace in which policies say of each status what Flux would. No other test writes a status there: it would be refused."""
+    namespace, name = crds.namespace("flux"), unique("flux")
     objects = [
         o for check in flux()["healthCheckExprs"] for o in policy(f"{name}-{PLURAL[check['kind']]}", namespace, check)
     ]
@@ -248,17 +249,18 @@ def judged(crds: Cluster, namespace: str) -> Iterator[Cluster]:
     for kind in PLURAL:
         (ready, *_) = [s.obj for k, s in ALL if k == kind and s.name == "stalled"]
         wait_for(f"the policy for {kind}", lambda ready=ready: verdict(crds, namespace, ready))
-    yield crds
+    yield namespace
     for obj in objects:
         crds.delete(obj["kind"], obj["metadata"]["name"])
+    crds.delete("Namespace", namespace)
 
 
 @pytest.mark.parametrize(("kind", "sample"), ALL, ids=lambda v: v.name if isinstance(v, Sample) else v)
-def test_flux_health(judged: Cluster, namespace: str, kind: str, sample: Sample) -> None:
-    stored = judged.get(kind, "sample", namespace)
+def test_flux_health(crds: Cluster, judging: str, kind: str, sample: Sample) -> None:
+    stored = crds.get(kind, "sample", judging)
     assert stored
     status = dict(sample.obj.get("status", {}))
     # The samples are of generation 3; the stored object's is its own.
     if status.get("observedGeneration") == sample.obj["metadata"]["generation"]:
         status["observedGeneration"] = stored["metadata"]["generation"]
-    assert verdict(judged, namespace, {"kind": kind, "status": status}) == sample.flux
+    assert verdict(crds, judging, {"kind": kind, "status": status}) == sample.flux
