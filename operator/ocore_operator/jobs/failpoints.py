@@ -40,7 +40,7 @@ async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[t
 @asynccontextmanager
 async def after(ctx: Context, obj: Resource, name: str) -> AsyncIterator[None]:  # type: ignore[type-arg]
     """Fires the failpoint (none where `name` is empty) after what is done inside, also where the answer to its request was lost: it may be done, and then
-    the next observation goes on from there and never comes here again."""
+    the next observation continues from there and never comes here again."""
     try:
         yield
     except Exception as error:

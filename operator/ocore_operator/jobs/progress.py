@@ -1,6 +1,6 @@
 """Writes status.progress of the operations under way, once a second each: from their steps, and from what their Jobs report.
 
-There is one task per operation. Every reconcile of an operation that runs ensures it, and what it needs to go on is in the object: after a restart of
+There is one task per operation. Every reconcile of an operation that runs ensures it, and what it needs to continue is in the object: after a restart of
 the operator the percentage does not fall and the step does not go back.
 """
 

@@ -1,7 +1,7 @@
 """The plan of a terminal Snapshot's test restores: when its Job starts, stops, and what its end means. Pure.
 
 A request is the slot of the SnapshotPolicy in the status, or an annotation (``ocore_crds.restore_test``). Its Jobs are named by it, so a slot runs once. A
-test holds no operation lock, so snapshots go on; a Rollback of the environment ends it, and it begins again after that.
+test holds no operation lock, so snapshots continue; a Rollback of the environment ends it, and it begins again after that.
 """
 
 from dataclasses import replace
