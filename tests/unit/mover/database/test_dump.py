@@ -142,18 +142,18 @@ def test_row_10_a_killed_pg_dump_fails(
 ) -> None:
     """As soon as a random part is written, the leader or one of its workers: never by time, which is over too soon on a fast machine.
 
-    The store holds the dump up, or it is over before the process is killed.
+    The store takes nothing from then on until the process is killed: pg_dump stops, and cannot be over before.
     """
     threshold = random.Random(seed).randint(1, 12 * MIB)  # noqa: S311
-    start = programs.Running.__init__
+    start, killed = programs.Running.__init__, threading.Event()
+
+    def written() -> int:
+        return sum(size(path) for path in scratch.rglob("*.dat*"))
 
     def killing(self: programs.Running, *args: object, **kwargs: object) -> None:
         start(self, *args, **kwargs)  # type: ignore[arg-type]
         victim = self.process.pid
         worker = seed % 2 == 1
-
-        def written() -> int:
-            return sum(size(path) for path in scratch.rglob("*.dat*"))
 
         def kill() -> None:
             until = time.monotonic() + 30
@@ -164,14 +164,16 @@ def test_row_10_a_killed_pg_dump_fails(
                 found = subprocess.run(["pgrep", "-P", str(victim)], capture_output=True, text=True, check=False)
                 pid = int(found.stdout.split()[-1]) if found.stdout else victim
             os.kill(pid, 9)
+            killed.set()
 
         threading.Thread(target=kill, daemon=True).start()
 
     monkeypatch.setattr(programs.Running, "__init__", killing)
     slow = SlowStore(store, token)
-    slow.delay = 0.5
+    slow.before_step = lambda: killed.wait(60) if written() >= threshold else None
     with pytest.raises(MoverError) as raised:
         take(wide, slow, scratch, counter, token)
+    assert killed.is_set()
     assert raised.value.reason == "DumpFailed"
     assert "SIGKILL" in raised.value.message or "worker process died" in raised.value.message
     assert raised.value.retryable
