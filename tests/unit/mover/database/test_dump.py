@@ -65,7 +65,7 @@ class SlowStore(FarStore):
 
     delay = 0.02
     #: Called before a step is written.
-    before_step: Callable[[], None] = staticmethod(lambda: None)
+    before_step: Callable[[], object] = staticmethod(lambda: None)
 
     def writer(self, key: str):  # type: ignore[no-untyped-def]
         inner = super().writer(key)
