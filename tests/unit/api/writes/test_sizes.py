@@ -121,7 +121,7 @@ def test_an_environment_that_cannot_be_probed_is_not_waited_for(site: Site) -> N
     set_conditions(site, **BROKEN)
     began = time.monotonic()
     answers = [get(site) for _ in range(3)]
-    assert time.monotonic() - began < 5, "a measurement is waited for 10 s"
+    assert time.monotonic() - began < 9, "a measurement is waited for 10 s"
     for answer in answers:
         assert reason(answer) == (503, "NotMeasured")
         assert answer.headers["retry-after"] == "10"
@@ -135,19 +135,19 @@ def test_its_last_sizes_are_served_at_once(site: Site) -> None:
     set_sizes(site, databaseBytes=1000, filestoreBytes=50, measuredAt=ago(300))
     began = time.monotonic()
     answer = get(site)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9
     assert (answer.status_code, answer.json()["totalSizeBytes"]) == (200, 1050)
     assert int(answer.headers["age"]) >= 300
 
 
 def test_a_problem_that_appears_ends_the_wait(site: Site) -> None:
     set_conditions(site, reason="Probing", message="A Job probes.")
-    site.served.call(lambda: asyncio.get_running_loop().call_later(0.5, lambda: site.server.set_status(
+    site.served.call(lambda: asyncio.get_running_loop().call_later(2, lambda: site.server.set_status(
         ENVIRONMENTS, "apps", "shop", {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": ago(0), **BROKEN}]}
     )))  # fmt: skip
     began = time.monotonic()
     assert get(site).json()["cause"] == "DatabaseUnreachable"
-    assert 0.3 < time.monotonic() - began < 5
+    assert 0.3 < time.monotonic() - began < 9
 
 
 def test_a_first_measurement_that_fails_says_why(site: Site) -> None:
