@@ -64,7 +64,7 @@ class NoDifferences(kopf.DiffBaseStorage):
         return kopf.BodyEssence()
 
     def fetch(self, **_: Any) -> kopf.BodyEssence | None:
-        """The objects that existed when a handler last ran."""
+        """The object as it was when a handler last ran: not kept."""
         return None
 
     def store(self, **_: Any) -> None:

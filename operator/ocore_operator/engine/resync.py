@@ -21,7 +21,7 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube import pairs
 from ocore_operator.kube.resources import Key
 
-#: Seconds between two checks of the catalog and at the namespaces with a problem.
+#: Seconds between two checks of the catalog and of the namespaces with a problem.
 CHECK = 45.0
 #: Seconds until the next attempt in a namespace whose list failed.
 RETRY = 5.0

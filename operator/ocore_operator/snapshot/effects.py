@@ -20,6 +20,7 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note, Requeue
 from ocore_operator.snapshot import dependents, plan_restore_test, plan_state, transitions
+from ocore_operator.snapshot.stopping import STOP_PAUSE
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -48,9 +49,6 @@ from ocore_operator.snapshot.world import (
     World,
 )
 from ocore_operator.workloads import scale
-
-#: Seconds until it is checked whether a stopped Job is gone.
-STOP_PAUSE = 1.0
 
 _log = structlog.get_logger()
 

@@ -14,12 +14,12 @@ from ocore_crds.snapshot import KeptInStore, SnapshotStatus
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Running, Starting
-from ocore_operator.jobs.series import Deletes, Series, deletion
+from ocore_operator.jobs.series import Deletes, Series, deletion, state_writing
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import plan_remote, plan_state, transitions
-from ocore_operator.snapshot.series import pause_left, stop
+from ocore_operator.snapshot.stopping import pause_left, stop
 from ocore_operator.snapshot.world import (
     POLL,
     Action,
@@ -291,7 +291,7 @@ def _has_dependents(world: World, names: tuple[str, ...]) -> Action:
 def _delete(world: World) -> Action:
     """The data in the Snapshot's own store, then the remote copy."""
     # They write to the stores: they would leave objects behind.
-    for name in world.seen.of_command(plan_state.COMMAND):
+    for name in world.seen.of_command(state_writing(world.snapshot, remote=False).command):
         stopping = stop(world, name)
         if stopping is not None:
             return stopping

@@ -17,7 +17,7 @@ from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, R
 from ocore_operator.jobs.series import Deletes, Series, copying, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.snapshot.series import pause_left, stop
+from ocore_operator.snapshot.stopping import pause_left, stop
 from ocore_operator.snapshot.world import (
     POLL,
     Action,

@@ -12,7 +12,7 @@ from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished, may_retry
 from ocore_operator.jobs.series import Series
 from ocore_operator.snapshot import plan_after_end, restore_tests
-from ocore_operator.snapshot.series import STOP_PAUSE, pause_left, stop
+from ocore_operator.snapshot.stopping import STOP_PAUSE, pause_left, stop
 from ocore_operator.snapshot.world import (
     POLL,
     Action,

@@ -19,11 +19,9 @@ from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, R
 from ocore_operator.jobs.series import Series, state_writing
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot.series import STOP_PAUSE, pause_left
+from ocore_operator.snapshot.stopping import STOP_PAUSE, pause_left
 from ocore_operator.snapshot.world import POLL, Action, Idle, Record, StartState, World
 
-#: The mover's command, and the name of its Jobs.
-COMMAND = "write-state"
 #: Seconds until a failed Job is retried: the first times, and later.
 RETRY_PAUSE = 10.0
 LATER_PAUSE = 600.0
